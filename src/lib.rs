@@ -1,0 +1,11 @@
+//! Portcullis: an OAuth 2.1 gateway for MCP servers.
+//!
+//! ```text
+//! MCP client ──► inbound ──► web ──► issuer ──► identity ──► the identity provider
+//!                   └──────► gateway ──► upstream ──► the MCP server
+//! ```
+//! What may import what is a table in `tests/it/layering.rs`, which also holds it.
+
+pub mod clock;
+pub mod oauth;
+pub mod secret;

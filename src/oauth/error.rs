@@ -1,0 +1,114 @@
+//! Error codes as clients read them, and the document that carries one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+/// An error code of the OAuth family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// RFC 6749 4.1.2.1, 5.2: a parameter is missing, repeated or malformed.
+    InvalidRequest,
+    /// RFC 6749 5.2: the client is unknown or did not authenticate.
+    InvalidClient,
+    /// RFC 6749 5.2: the code or refresh token is not good (any more).
+    InvalidGrant,
+    /// RFC 6749 5.2: this client may not use this grant type.
+    UnauthorizedClient,
+    /// RFC 6749 5.2: we do not offer this grant type.
+    UnsupportedGrantType,
+    /// RFC 6749 4.1.2.1: we offer `code` only.
+    UnsupportedResponseType,
+    /// RFC 6749 4.1.2.1: the user, or the identity provider, said no.
+    AccessDenied,
+    /// RFC 6749 4.1.2.1: something of ours failed.
+    ServerError,
+    /// RFC 6749 4.1.2.1: it will pass; at `/token` too, because clients start a new sign-in on `server_error`.
+    TemporarilyUnavailable,
+    /// RFC 8707 2: the resource is unknown, malformed or not the grant's.
+    InvalidTarget,
+    /// RFC 7591 3.2.2.
+    InvalidRedirectUri,
+    /// RFC 7591 3.2.2.
+    InvalidClientMetadata,
+}
+
+impl ErrorCode {
+    /// The code as it is sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::AccessDenied => "access_denied",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// An error as the client sees it: a code and words that never carry an internal cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OAuthError {
+    /// The code that a program acts on.
+    pub error: ErrorCode,
+    /// Words for the developer of the client (printable ASCII, RFC 6749 5.2).
+    pub error_description: Cow<'static, str>,
+}
+
+impl OAuthError {
+    /// An error with its words.
+    #[must_use]
+    pub fn new(error: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { error, error_description: printable(description.into()) }
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error, self.error_description)
+    }
+}
+
+impl std::error::Error for OAuthError {}
+
+/// RFC 6749 5.2 allows `%x20-21 / %x23-5B / %x5D-7E`; descriptions may quote what a stranger sent.
+fn printable(text: Cow<'static, str>) -> Cow<'static, str> {
+    let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
+    if text.len() <= 300 && text.chars().all(allowed) {
+        return text;
+    }
+    text.chars().take(300).map(|c| if allowed(c) { c } else { '?' }).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ErrorCode, OAuthError};
+
+    #[test]
+    fn a_description_never_carries_quotes_controls_or_more_than_300_characters() {
+        let error = OAuthError::new(ErrorCode::InvalidRequest, format!("a\"b\\c\r\n{}", "é".repeat(400)));
+        assert!(error.error_description.starts_with("a?b?c??"));
+        assert_eq!(error.error_description.len(), 300);
+    }
+}

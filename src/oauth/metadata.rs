@@ -1,0 +1,56 @@
+//! What an authorization server (RFC 8414, RFC 9207) and a protected resource (RFC 9728) announce.
+
+use serde::Serialize;
+
+use super::scope::{ScopeSet, list};
+
+/// Authorization server metadata. It names only what works in this build.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerMetadata {
+    /// The issuer, byte for byte what every other place says.
+    pub issuer: String,
+    /// RFC 6749 3.1.
+    pub authorization_endpoint: String,
+    /// RFC 6749 3.2.
+    pub token_endpoint: String,
+    /// Our own keys (RFC 7517).
+    pub jwks_uri: String,
+    /// RFC 7591; left out when registration is switched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_endpoint: Option<String>,
+    /// All entry scopes, and `offline_access`.
+    #[serde(with = "list")]
+    pub scopes_supported: ScopeSet,
+    /// `code`.
+    pub response_types_supported: [&'static str; 1],
+    /// `query`.
+    pub response_modes_supported: [&'static str; 1],
+    /// What `/token` takes.
+    pub grant_types_supported: [&'static str; 2],
+    /// How clients may authenticate there.
+    pub token_endpoint_auth_methods_supported: [&'static str; 3],
+    /// RFC 7636: S256 alone.
+    pub code_challenge_methods_supported: [&'static str; 1],
+    /// RFC 9207.
+    pub authorization_response_iss_parameter_supported: bool,
+    /// Asked for by the parsers of `openid-configuration`; no ID token is issued.
+    pub subject_types_supported: [&'static str; 1],
+    /// As above.
+    pub id_token_signing_alg_values_supported: [&'static str; 1],
+}
+
+/// Protected resource metadata (RFC 9728 2).
+#[derive(Debug, Clone, Serialize)]
+pub struct ResourceMetadata {
+    /// The URL that people type into clients.
+    pub resource: String,
+    /// Our issuer.
+    pub authorization_servers: [String; 1],
+    /// What is needed to enter; never `offline_access`.
+    #[serde(with = "list", skip_serializing_if = "ScopeSet::is_empty")]
+    pub scopes_supported: ScopeSet,
+    /// `header`.
+    pub bearer_methods_supported: [&'static str; 1],
+    /// How people call it.
+    pub resource_name: String,
+}

@@ -1,0 +1,87 @@
+//! The parameters of a request: a query or a form (RFC 6749 3.1, 3.2, appendix B).
+
+use std::fmt;
+
+use super::error::{ErrorCode, OAuthError};
+
+/// The parameters in the order in which they came. Prints their names only: values may be secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parameters(Vec<(String, String)>);
+
+/// A parameter came twice (RFC 6749 3.1: it must not).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the parameter {0} is repeated")]
+pub struct Repeated(pub &'static str);
+
+impl From<Repeated> for OAuthError {
+    fn from(repeated: Repeated) -> Self {
+        Self::new(ErrorCode::InvalidRequest, repeated.to_string())
+    }
+}
+
+impl Parameters {
+    /// Reads `application/x-www-form-urlencoded`, which never fails: what is not UTF-8 becomes U+FFFD.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    /// The one value of a parameter; an empty one is as good as none (RFC 6749 3.1).
+    ///
+    /// # Errors
+    /// When it came more than once.
+    pub fn one(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(Repeated(name));
+        }
+        Ok(first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()))
+    }
+
+    /// All values of a parameter that may repeat (`resource`, RFC 8707 2), without empty ones.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Parameters, Repeated};
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_and_printed_without_its_values(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let parameters = Parameters::parse(&bytes);
+            let _ = parameters.one("code");
+            let secret = Parameters::parse(b"code=pcc_secret");
+            let printed = format!("{secret:?}{parameters:?}");
+            prop_assert!(!printed.contains("pcc_secret"));
+        }
+
+        #[test]
+        fn what_was_encoded_reads_back(name in "[a-z_]{1,10}", value in "\\PC{1,40}") {
+            let encoded = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
+            let read = Parameters::parse(encoded.as_bytes());
+            prop_assert_eq!(read.all(&name).collect::<Vec<_>>(), [value.as_str()]);
+        }
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_an_error_and_an_empty_one_is_none() {
+        let parameters = Parameters::parse(b"a=1&a=2&b=&resource=x&resource=&resource=y%20z");
+        assert_eq!(parameters.one("a"), Err(Repeated("a")));
+        assert_eq!(parameters.one("b"), Ok(None));
+        assert_eq!(parameters.one("c"), Ok(None));
+        assert_eq!(parameters.all("resource").collect::<Vec<_>>(), ["x", "y z"]);
+        assert_eq!(format!("{parameters:?}"), r#"["a", "a", "b", "resource", "resource", "resource"]"#);
+    }
+}

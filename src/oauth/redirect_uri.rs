@@ -1,0 +1,308 @@
+//! Which redirect URIs are allowed, and when a requested one is a registered one (RFC 8252 7, RFC 9700 4.1).
+//!
+//! An allow-list, decided in one place and asked again at registration, `/authorize`, consent and callback.
+
+use std::fmt;
+
+use url::{Host, Position, Url};
+
+/// How long a redirect URI may be, in bytes.
+pub const MAX_REDIRECT_URI: usize = 512;
+
+/// A redirect URI that passed [`RedirectPolicy::parse`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectUri {
+    text: String,
+    class: RedirectClass,
+}
+
+/// What kind of program waits at a redirect URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectClass {
+    /// A web server with a name (RFC 8252 7.2).
+    Https,
+    /// Any program on the user's own machine; its port is its own affair (RFC 8252 7.3).
+    Loopback,
+    /// An application that owns a private-use scheme (RFC 8252 7.1) and stands on the operator's list.
+    ListedApplication,
+    /// An application whose scheme has a dot and that nobody listed.
+    Application,
+}
+
+/// Why a redirect URI is not allowed. The words go to the developer of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectRefusal {
+    /// Over [`MAX_REDIRECT_URI`].
+    #[error("is longer than 512 bytes")]
+    TooLong,
+    /// Not a URI, or one that a parser would spell differently (two parsers may then disagree about its host).
+    #[error("is not an absolute URI in normal form")]
+    NotNormal,
+    /// RFC 6749 3.1.2.
+    #[error("has a fragment")]
+    Fragment,
+    /// `https://claude.ai@evil.example/` shows one host and reaches another.
+    #[error("has user information")]
+    UserInfo,
+    /// The client could not tell what it said from what we say.
+    #[error("has code, state, iss or error in its query")]
+    ResponseParameter,
+    /// Neither https, nor http to this machine, nor an application that we know.
+    #[error("is neither https, nor http on a loopback address, nor an allowed private-use URI")]
+    NotAllowed,
+}
+
+/// The private-use URIs that the operator allows, each as scheme, authority and path.
+#[derive(Debug, Clone, Default)]
+pub struct RedirectPolicy {
+    applications: Vec<String>,
+}
+
+impl RedirectPolicy {
+    /// A policy that allows these private-use URIs beside https and loopback.
+    #[must_use]
+    pub const fn new(applications: Vec<String>) -> Self {
+        Self { applications }
+    }
+
+    /// Decides about one redirect URI.
+    ///
+    /// # Errors
+    /// Says why it is not allowed.
+    pub fn parse(&self, text: &str) -> Result<RedirectUri, RedirectRefusal> {
+        if text.len() > MAX_REDIRECT_URI {
+            return Err(RedirectRefusal::TooLong);
+        }
+        if text.contains('#') {
+            return Err(RedirectRefusal::Fragment);
+        }
+        if text.bytes().any(|b| !b.is_ascii_graphic() || b"\\\"<>^`{|}".contains(&b)) {
+            return Err(RedirectRefusal::NotNormal);
+        }
+        let url = Url::parse(text).or(Err(RedirectRefusal::NotNormal))?;
+        if !url.username().is_empty() || url.password().is_some() || has_user_information(text) {
+            return Err(RedirectRefusal::UserInfo);
+        }
+        if url.as_str() != text {
+            return Err(RedirectRefusal::NotNormal);
+        }
+        if url.query_pairs().any(|(name, _)| matches!(&*name, "code" | "state" | "iss" | "error")) {
+            return Err(RedirectRefusal::ResponseParameter);
+        }
+        let class = self.classify(&url).ok_or(RedirectRefusal::NotAllowed)?;
+        Ok(RedirectUri { text: text.to_owned(), class })
+    }
+
+    fn classify(&self, url: &Url) -> Option<RedirectClass> {
+        match url.scheme() {
+            "https" => url.host_str().is_some_and(|host| !host.is_empty()).then_some(RedirectClass::Https),
+            "http" => is_loopback(url).then_some(RedirectClass::Loopback),
+            scheme => {
+                let (place, _) = url.as_str().split_once('?').unwrap_or((url.as_str(), ""));
+                if self.applications.iter().any(|listed| listed == place) {
+                    Some(RedirectClass::ListedApplication)
+                } else {
+                    scheme.contains('.').then_some(RedirectClass::Application)
+                }
+            }
+        }
+    }
+}
+
+/// An `@` in the authority, whatever the parser made of it.
+fn has_user_information(text: &str) -> bool {
+    let after_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
+    after_scheme.split(['/', '?']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+/// Whether a URL's host is this machine: 127.0.0.0/8, `[::1]` or `localhost`.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+impl RedirectUri {
+    /// The URI as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Who waits there.
+    #[must_use]
+    pub const fn class(&self) -> RedirectClass {
+        self.class
+    }
+
+    /// The URI without the port of a loopback address: what is remembered and compared.
+    #[must_use]
+    pub fn without_loopback_port(&self) -> String {
+        match (self.class, Url::parse(&self.text)) {
+            (RedirectClass::Loopback, Ok(url)) => {
+                format!("{}{}", &url[..Position::AfterHost], &url[Position::BeforePath..])
+            }
+            _ => self.text.clone(),
+        }
+    }
+
+    /// Whether this is the registered URI: byte for byte, save for the port of a loopback address.
+    #[must_use]
+    pub fn is_registered_as(&self, registered: &str) -> bool {
+        self.text == registered
+            || (self.class == RedirectClass::Loopback
+                && RedirectPolicy::default()
+                    .parse(registered)
+                    .is_ok_and(|other| self.without_loopback_port() == other.without_loopback_port()))
+    }
+
+    /// Who receives the code, as people read it: a host, or an application's scheme and authority.
+    #[must_use]
+    pub fn receiver(&self) -> String {
+        let Ok(url) = Url::parse(&self.text) else { return String::new() };
+        match self.class {
+            RedirectClass::Https => url[Position::BeforeHost..Position::BeforePath].to_owned(),
+            RedirectClass::Loopback => url.host_str().unwrap_or_default().to_owned(),
+            RedirectClass::Application | RedirectClass::ListedApplication => url[..Position::BeforePath].to_owned(),
+        }
+    }
+
+    /// The URI with response parameters added to its query (RFC 6749 4.1.2), which stays as it was.
+    #[must_use]
+    pub fn with_parameters(&self, parameters: &[(&str, &str)]) -> String {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let separator = match self.text.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        format!("{}{separator}{query}", self.text)
+    }
+}
+
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{RedirectClass, RedirectPolicy, RedirectRefusal};
+
+    fn policy() -> RedirectPolicy {
+        RedirectPolicy::new(vec!["cursor://anysphere.cursor-mcp/oauth/callback".to_owned()])
+    }
+
+    #[test]
+    fn what_real_clients_register_is_allowed() {
+        use RedirectClass::{Application, Https, ListedApplication, Loopback};
+        for (uri, class) in [
+            ("https://claude.ai/api/mcp/auth_callback", Https),
+            ("http://127.0.0.1:33418/", Loopback),
+            ("http://127.0.0.1/", Loopback),
+            ("http://localhost:6274/oauth/callback", Loopback),
+            ("http://[::1]:1/cb?x=1", Loopback),
+            ("http://127.9.9.9/cb", Loopback),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", ListedApplication),
+            ("com.example.app:/cb", Application),
+        ] {
+            assert_eq!(policy().parse(uri).map(|uri| uri.class()), Ok(class), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_could_reach_somebody_else_is_refused() {
+        use RedirectRefusal::{Fragment, NotAllowed, NotNormal, ResponseParameter, TooLong, UserInfo};
+        let long = format!("https://a/{}", "x".repeat(512));
+        for (uri, why) in [
+            ("http://example.com/cb", NotAllowed),
+            ("http://localhost.example.com/cb", NotAllowed),
+            ("http://127.0.0.1.nip.io/cb", NotAllowed),
+            ("http://0.0.0.0/cb", NotAllowed),
+            ("http://localhost./cb", NotAllowed),
+            ("javascript:alert(1)", NotAllowed),
+            ("data:text/html,x", NotAllowed),
+            ("file:///etc/passwd", NotAllowed),
+            ("ftp://a/b", NotAllowed),
+            ("ms-settings:x", NotAllowed),
+            ("cursor://anysphere.cursor-mcp/oauth/callback/../../open", NotNormal),
+            ("cursor://anysphere.cursor-mcp/other", NotAllowed),
+            ("cursor://evil/oauth/callback", NotAllowed),
+            ("https://claude.ai@evil.example/", UserInfo),
+            ("https://@evil.example/", UserInfo),
+            ("com.example.app://user@host/cb", UserInfo),
+            ("https://a/b#c", Fragment),
+            ("https://a/b?code=x", ResponseParameter),
+            ("https://a/b?x=1&%73tate=y", ResponseParameter),
+            ("https://a/b#", Fragment),
+            ("https://A/b", NotNormal),
+            ("https://a:443/b", NotNormal),
+            ("https://a/b/../c", NotNormal),
+            ("https://a\\@b/", NotNormal),
+            ("https:/a/b", NotNormal),
+            ("https://a/\u{e9}", NotNormal),
+            ("https://a/b\r\nX: y", NotNormal),
+            (" https://a/", NotNormal),
+            ("http://127.1/cb", NotNormal),
+            ("http://2130706433/cb", NotNormal),
+            ("http://0x7f.1/cb", NotNormal),
+            ("/cb", NotNormal),
+            ("", NotNormal),
+            (&long, TooLong),
+        ] {
+            assert_eq!(policy().parse(uri).map(|_| ()), Err(why), "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_a_loopback_port_may_differ_from_what_was_registered() {
+        let is = |requested: &str, registered: &str| policy().parse(requested).unwrap().is_registered_as(registered);
+        assert!(is("http://127.0.0.1:50000/cb", "http://127.0.0.1/cb"));
+        assert!(is("http://127.0.0.1/cb", "http://127.0.0.1:33418/cb"));
+        assert!(is("http://[::1]:5/cb", "http://[::1]/cb"));
+        assert!(!is("http://localhost:1/cb", "http://127.0.0.1/cb"));
+        assert!(!is("http://127.0.0.1:1/cb/", "http://127.0.0.1/cb"));
+        assert!(!is("http://127.0.0.1:1/cb?x", "http://127.0.0.1/cb"));
+        assert!(!is("http://127.0.0.1:1/cB", "http://127.0.0.1/cb"));
+        assert!(!is("http://127.0.0.2:1/cb", "http://127.0.0.1/cb"));
+        assert!(!is("https://a.example:8443/cb", "https://a.example/cb"));
+        assert!(!is("https://localhost:1/cb", "https://localhost/cb"));
+    }
+
+    #[test]
+    fn parameters_join_a_query_that_is_there() {
+        let with = |uri: &str| policy().parse(uri).unwrap().with_parameters(&[("code", "a b"), ("state", "&")]);
+        assert_eq!(with("https://a/b"), "https://a/b?code=a+b&state=%26");
+        assert_eq!(with("https://a/b?x=%41"), "https://a/b?x=%41&code=a+b&state=%26");
+        assert_eq!(with("https://a/b?"), "https://a/b?code=a+b&state=%26");
+    }
+
+    proptest! {
+        #[test]
+        fn an_allowed_uri_always_reaches_the_host_that_it_shows(text in "(https?|cursor|a\\.b)[:/\\\\@]{1,4}[a-z0-9.@:\\[\\]\\\\/?%#-]{0,40}") {
+            if let Ok(uri) = policy().parse(&text) {
+                let url = url::Url::parse(uri.as_str()).unwrap();
+                prop_assert_eq!(url.as_str(), &text);
+                prop_assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+                prop_assert!(url.scheme() != "http" || super::is_loopback(&url));
+                prop_assert!(uri.is_registered_as(&uri.without_loopback_port()));
+                prop_assert!(policy().parse(&uri.without_loopback_port()).is_ok());
+            }
+        }
+
+        #[test]
+        fn another_path_or_host_is_never_the_registered_one(a in "[a-z]{1,8}", b in "[a-z]{1,8}", port in 1u16..) {
+            prop_assume!(a != b);
+            let requested = policy().parse(&format!("http://127.0.0.1:{port}/{a}")).unwrap();
+            let registered = format!("http://127.0.0.1/{b}");
+            prop_assert!(!requested.is_registered_as(&registered));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Secrets that do not print, the ids beside them, and the randomness both are made of.
+//!
+//! A secret that we hand out has a prefix and a checksum, so that scanners (and our own test of the logs) can find one
+//! that leaked, and so that a mistyped one costs no look-up. We keep its SHA-256 only.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use aws_lc_rs::{digest, hmac, rand};
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+/// `N` bytes from the operating system.
+///
+/// # Panics
+/// When the operating system has no randomness to give: nothing that we do is safe then.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[expect(clippy::expect_used, reason = "without randomness no answer is better than any answer")]
+    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// 128 random bits in lower-case base32, behind a prefix that says what they name (`g_`, `c_`).
+#[must_use]
+pub fn random_id(prefix: &str) -> String {
+    id_from(prefix, &random())
+}
+
+/// 128 given bits as an id: for ids that follow from what they name.
+#[must_use]
+pub fn id_from(prefix: &str, bits: &[u8; 16]) -> String {
+    let mut id = BASE32_NOPAD.encode(bits);
+    id.make_ascii_lowercase();
+    id.insert_str(0, prefix);
+    id
+}
+
+/// A SHA-256 value: what we remember of a secret, and the key of caches.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// Hashes bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(out)
+    }
+
+    /// The value as it lies in the database.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads what [`Self::as_bytes`] wrote; `None` for any other length.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}…", HEXLOWER.encode(self.0.get(..4).unwrap_or_default()))
+    }
+}
+
+/// HMAC-SHA-256 of `message` under `key`: how one secret gives others that do not tell of it.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in message {
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// Bytes in the URL-safe base64 without padding that all of OAuth uses (RFC 7515 2).
+#[must_use]
+pub fn base64url(bytes: &[u8]) -> String {
+    BASE64URL_NOPAD.encode(bytes)
+}
+
+/// Compares two texts in constant time; only their lengths can be learnt.
+#[must_use]
+pub fn same_text(a: &str, b: &str) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+/// What a [`Token`] is for. The prefix is the type's name on the wire.
+pub trait Kind: Send + Sync + 'static {
+    /// Four characters, for example `pcr_`.
+    const PREFIX: &'static str;
+    /// How it is called in messages.
+    const NAME: &'static str;
+}
+
+/// An authorization code (`pcc_`).
+#[derive(Debug)]
+pub enum Code {}
+impl Kind for Code {
+    const PREFIX: &'static str = "pcc_";
+    const NAME: &'static str = "authorization code";
+}
+
+/// A refresh token (`pcr_`).
+#[derive(Debug)]
+pub enum Refresh {}
+impl Kind for Refresh {
+    const PREFIX: &'static str = "pcr_";
+    const NAME: &'static str = "refresh token";
+}
+
+/// The secret of a client that registered for one (`pcs_`).
+#[derive(Debug)]
+pub enum ClientSecret {}
+impl Kind for ClientSecret {
+    const PREFIX: &'static str = "pcs_";
+    const NAME: &'static str = "client secret";
+}
+
+/// An opaque secret of ours: prefix, 256 bits, CRC-32, all in lower-case base32. Prints as its kind.
+pub struct Token<K>(SecretString, PhantomData<fn() -> K>);
+
+impl<K: Kind> Token<K> {
+    /// A new one.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::from_bits(&random())
+    }
+
+    /// One that follows from 256 bits that only its holder can know.
+    #[must_use]
+    pub fn from_bits(bits: &[u8; 32]) -> Self {
+        let mut bytes = bits.to_vec();
+        bytes.extend(crc32fast::hash(bits).to_be_bytes());
+        let mut text = BASE32_NOPAD.encode(&bytes);
+        text.make_ascii_lowercase();
+        text.insert_str(0, K::PREFIX);
+        Self(text.into(), PhantomData)
+    }
+
+    /// Reads one that a client presents; `None` when prefix, alphabet, length or checksum is off.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix(K::PREFIX)?;
+        if body.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return None;
+        }
+        let bytes = BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes()).ok()?;
+        let (bits, sum) = bytes.split_at_checked(32)?;
+        (crc32fast::hash(bits).to_be_bytes() == sum).then(|| Self(text.into(), PhantomData))
+    }
+
+    /// What the database keeps.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        Sha256::of(self.expose().as_bytes())
+    }
+
+    /// The text itself, for the one answer that carries it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl<K> Clone for Token<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<K: Kind> fmt::Debug for Token<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", K::NAME)
+    }
+}
+
+/// A secret that somebody else made: a client secret at the identity provider, its refresh token, a password.
+#[derive(Clone)]
+pub struct SecretText(SecretString);
+
+impl SecretText {
+    /// The text itself, for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Refresh, SecretText, Token, random_id};
+
+    #[test]
+    fn a_token_reads_back_and_neither_prints_nor_reads_as_another_kind() {
+        let token = Token::<Refresh>::generate();
+        assert_eq!(token.expose().len(), 4 + 58);
+        assert!(Token::<Refresh>::parse(token.expose()).is_some());
+        assert!(Token::<Code>::parse(token.expose()).is_none());
+        assert_eq!(format!("{token:?}"), "[refresh token]");
+        assert_eq!(format!("{:?}", SecretText::from("hunter2".to_owned())), "[secret]");
+    }
+
+    #[test]
+    fn a_token_with_one_wrong_character_is_refused_without_a_look_up() {
+        let token = Token::<Code>::generate();
+        for (at, old) in token.expose().char_indices() {
+            let mut changed = token.expose().to_owned();
+            let new = if old == 'a' { "b" } else { "a" };
+            changed.replace_range(at..=at, new);
+            assert!(Token::<Code>::parse(&changed).is_none(), "position {at}");
+        }
+        assert!(Token::<Code>::parse(&token.expose().to_ascii_uppercase()).is_none());
+        assert!(Token::<Code>::parse("pcc_").is_none());
+    }
+
+    #[test]
+    fn ids_are_26_characters_behind_their_prefix() {
+        let id = random_id("g_");
+        assert_eq!(id.len(), 28);
+        assert!(id.bytes().skip(2).all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{id}");
+    }
+}
