@@ -1,0 +1,153 @@
+//! One completed authorization: one user, one client, one resource, one family of refresh tokens.
+
+use super::authorization::ProviderStanding;
+use super::ids::{ClientId, GrantId, IdentityId, Subject};
+use super::user::User;
+use crate::clock::Timestamp;
+use crate::oauth::scope::ScopeSet;
+use crate::secret::Sha256;
+
+/// How many live grants one user may hold with one client at one resource; the least recently used ends.
+pub const MAX_LIVE_GRANTS: i64 = 20;
+
+/// A grant as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id; the `sid` of its access tokens.
+    pub id: GrantId,
+    /// Whose it is.
+    pub subject: Subject,
+    /// Who signed the user in.
+    pub identity: IdentityId,
+    /// Who acts for the user.
+    pub client_id: ClientId,
+    /// Where: the audience.
+    pub resource: String,
+    /// What is allowed.
+    pub scope: ScopeSet,
+    /// What the provider told of the user last.
+    pub user: User,
+    /// How it stands with the provider.
+    pub standing: ProviderStanding,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its absolute end.
+    pub expires_at: Timestamp,
+    /// When it ended before that.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Grant {
+    /// Whether its tokens are good.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.ended_at.is_none() && now < self.expires_at
+    }
+}
+
+/// Why a grant ended; stored for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Its code was presented again.
+    CodeReplayed,
+    /// One of its refresh tokens was presented again.
+    RefreshTokenReplayed,
+    /// The identity provider said that the user's session or account is over.
+    IdentityProvider,
+    /// The user holds too many.
+    TooMany,
+}
+
+impl EndReason {
+    /// As it is stored and logged.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CodeReplayed => "code_replayed",
+            Self::RefreshTokenReplayed => "refresh_token_replayed",
+            Self::IdentityProvider => "identity_provider",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// A refresh token as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRefreshToken {
+    /// What we remember of it.
+    pub hash: Sha256,
+    /// Its family.
+    pub grant_id: GrantId,
+    /// Until when it is good if nobody uses it.
+    pub expires_at: Timestamp,
+    /// Its use, once it was used.
+    pub used: Option<RefreshUse>,
+}
+
+/// The one use of a refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshUse {
+    /// When.
+    pub at: Timestamp,
+    /// A hash of the parameters that it was used with.
+    pub parameters: Sha256,
+    /// The answer, sealed under a key that only the token's holder can derive; gone after the replay window.
+    pub sealed_response: Option<Vec<u8>>,
+    /// Whether the token that it was exchanged for was used in turn.
+    pub successor_used: bool,
+}
+
+/// What a refresh token that comes again gets (OAuth 2.1 4.3.1: a lost answer must not cost the user a sign-in).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// The same answer again.
+    Repeat(Vec<u8>),
+    /// `invalid_grant`, and nothing else happens.
+    Refuse,
+    /// `invalid_grant`, and the grant ends: two parties hold the family.
+    End,
+}
+
+impl RefreshUse {
+    /// Judges a second presentation.
+    #[must_use]
+    pub fn replayed(
+        &self,
+        same_client: bool,
+        parameters: &Sha256,
+        now: Timestamp,
+        window: std::time::Duration,
+    ) -> Replay {
+        let late = now >= self.at + window;
+        if !same_client || late || self.successor_used {
+            return Replay::End;
+        }
+        match &self.sealed_response {
+            Some(response) if self.parameters.same(parameters) => Replay::Repeat(response.clone()),
+            _ => Replay::Refuse,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{RefreshUse, Replay};
+    use crate::clock::Timestamp;
+    use crate::secret::Sha256;
+
+    #[test]
+    fn a_used_refresh_token_repeats_its_answer_only_to_its_client_with_the_same_words_in_time() {
+        let (same, other) = (Sha256::of(b"same"), Sha256::of(b"other"));
+        let used =
+            RefreshUse { at: Timestamp(100), parameters: same, sealed_response: Some(vec![1]), successor_used: false };
+        let window = Duration::from_secs(30);
+        assert_eq!(used.replayed(true, &same, Timestamp(129), window), Replay::Repeat(vec![1]));
+        assert_eq!(used.replayed(true, &other, Timestamp(129), window), Replay::Refuse);
+        assert_eq!(used.replayed(false, &same, Timestamp(101), window), Replay::End);
+        assert_eq!(used.replayed(true, &same, Timestamp(130), window), Replay::End);
+        let spent = RefreshUse { successor_used: true, ..used };
+        assert_eq!(spent.replayed(true, &same, Timestamp(101), window), Replay::End);
+    }
+}

@@ -1,0 +1,132 @@
+//! The names of things, each a type of its own so that none is taken for another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::{id_from, random_id};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as it is stored and sent.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// A client, as it names itself in requests: `c_…` when registered, any text when configured.
+    ClientId
+}
+id! {
+    /// A grant (`g_…`); the `sid` of its access tokens.
+    GrantId
+}
+id! {
+    /// One render of the consent page, and the authorization that its approval starts (`r_…`).
+    RenderId
+}
+id! {
+    /// A signing key (`k_…`); the `kid` of JWTs.
+    KeyId
+}
+id! {
+    /// An identity provider's id in the configuration; permanent, because subjects begin with it.
+    IdentityId
+}
+
+impl GrantId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id("g_"))
+    }
+}
+
+impl RenderId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id("r_"))
+    }
+}
+
+impl KeyId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id("k_"))
+    }
+}
+
+impl ClientId {
+    /// A new one, for a client that has a secret of its own.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id("c_"))
+    }
+
+    /// The one that follows from a public client's metadata.
+    #[must_use]
+    pub fn from_bits(bits: &[u8; 16]) -> Self {
+        Self(id_from("c_", bits))
+    }
+}
+
+/// A user for ever: `{identity}|{key}`, where the key is the provider's own unchanging id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Joins a provider and its user's key.
+    #[must_use]
+    pub fn new(identity: &IdentityId, key: &str) -> Self {
+        Self(format!("{identity}|{key}"))
+    }
+
+    /// Reads what the database holds.
+    #[must_use]
+    pub const fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The `sub` of tokens.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
