@@ -7,6 +7,7 @@
 //! What may import what is a table in `tests/it/layering.rs`, which also holds it.
 
 pub mod clock;
+pub mod config;
 pub mod model;
 pub mod oauth;
 pub mod secret;

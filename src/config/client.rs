@@ -1,0 +1,133 @@
+//! `[[client]]`: clients known beforehand.
+
+use serde::Deserialize;
+
+use super::id::{Seen, taken};
+use super::problem::Mistake;
+use super::reading::{Reading, Section};
+use super::secret_source::SecretSource;
+use crate::oauth::client_metadata::{AuthMethod, MAX_CLIENT_NAME};
+use crate::oauth::redirect_uri::RedirectPolicy;
+use crate::secret::SecretText;
+
+const LONGEST_ID: usize = 255;
+
+/// A client that the operator knows beforehand.
+#[derive(Debug, Clone)]
+pub struct ConfiguredClient {
+    /// Its id; never begins with `c_`.
+    pub client_id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Where codes may be sent; each passed the redirect policy.
+    pub redirect_uris: Vec<String>,
+    /// Its secret, when it has one.
+    pub client_secret: Option<SecretText>,
+    /// How it authenticates: `none` without a secret.
+    pub auth_method: AuthMethod,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    client_id: String,
+    name: Option<String>,
+    redirect_uris: Vec<String>,
+    client_secret: Option<SecretSource>,
+    token_endpoint_auth_method: Option<AuthMethod>,
+}
+
+/// Reads one entry. `seen` holds the client ids of those before it.
+pub(super) fn read(
+    section: &Section<'_>,
+    policy: &RedirectPolicy,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Option<ConfiguredClient> {
+    let written: Written = reading.shape(section)?;
+    let at = section.at("client_id");
+    let id = check_id(&written.client_id)
+        .and_then(|()| seen.once(&written.client_id, &at.place).map_err(|before| taken(&before)));
+    reading.keep(&at, id);
+    if let Some(name) = &written.name {
+        reading.keep(&section.at("name"), check_name(name));
+    }
+    check_redirects(&written.redirect_uris, policy, section, reading);
+    let auth_method = auth_method(written.token_endpoint_auth_method, written.client_secret.is_some());
+    let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method)?;
+    let client_secret = match &written.client_secret {
+        Some(source) => Some(reading.secret(&section.at("client_secret"), source)?),
+        None => None,
+    };
+    Some(ConfiguredClient {
+        client_id: written.client_id,
+        name: written.name,
+        redirect_uris: written.redirect_uris,
+        client_secret,
+        auth_method,
+    })
+}
+
+/// RFC 6749 A.1, without what other ways to become a client have taken.
+fn check_id(id: &str) -> Result<(), Mistake> {
+    let another = "choose another client id";
+    if id.starts_with("c_") {
+        return Err(Mistake::new("ids of clients that registered themselves begin with c_").hint(another));
+    }
+    if id.starts_with("https://") {
+        return Err(Mistake::new("a URL is the id of a client that is known by its document").hint(another));
+    }
+    let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
+    if id.is_empty() || id.len() > LONGEST_ID || !printable {
+        return Err(Mistake::new("must be 1 to 255 printable ASCII characters without spaces"));
+    }
+    Ok(())
+}
+
+/// A name that people read.
+pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
+    if name.trim().is_empty() || name.chars().count() > MAX_CLIENT_NAME || name.chars().any(char::is_control) {
+        return Err(Mistake::new(format!("must be 1 to {MAX_CLIENT_NAME} characters on one line")));
+    }
+    Ok(())
+}
+
+fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
+    if uris.is_empty() {
+        let mistake =
+            Mistake::new("is empty: no code could be sent anywhere").hint("the client's documentation names them");
+        reading.error(&section.at("redirect_uris"), mistake);
+    }
+    let mut seen = Seen::default();
+    for (index, uri) in uris.iter().enumerate() {
+        let at = section.item("redirect_uris", index);
+        let judged = if uri.contains('*') {
+            Err(Mistake::new("a pattern: redirect URIs are compared whole, never matched").hint("write every one out"))
+        } else {
+            policy.parse(uri).map_err(|why| {
+                Mistake::new(why.to_string()).hint(
+                    "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris",
+                )
+            })
+        };
+        let judged = judged.and_then(|uri| {
+            seen.once(uri.as_str(), &at.place)
+                .map_err(|before| Mistake::new(format!("is written twice, in {before} before")).hint("leave one out"))
+        });
+        reading.keep(&at, judged);
+    }
+}
+
+fn auth_method(written: Option<AuthMethod>, has_secret: bool) -> Result<AuthMethod, Mistake> {
+    match (written, has_secret) {
+        (None, true) => Ok(AuthMethod::ClientSecretBasic),
+        (None, false) => Ok(AuthMethod::None),
+        (Some(AuthMethod::None), true) => {
+            Err(Mistake::new("is \"none\", and there is a client_secret").hint("leave one of the two out"))
+        }
+        (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), false) => {
+            Err(Mistake::new("wants a secret, and there is none").hint("add client_secret = { env = \"NAME\" }"))
+        }
+        (Some(method), _) => Ok(method),
+    }
+}

@@ -1,0 +1,206 @@
+//! The text of the file as a tree in which every key and every value knows its place.
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::problem::{Mistake, Place};
+
+/// A value and its place. Has no `Debug`: it may hold a secret that was written where none may stand.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+/// A value.
+#[derive(Clone)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    /// A fraction, a date or a number beyond all bounds: no key takes one.
+    Other,
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+    /// The text of an environment variable: it takes the type that its key wants.
+    Variable(String),
+}
+
+/// A key of a table, and its value.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) place: Place,
+    pub(super) node: Node,
+}
+
+impl Node {
+    /// An empty table that nobody wrote.
+    pub(super) const fn absent() -> Self {
+        Self { place: Place::File, value: Value::Table(Vec::new()) }
+    }
+
+    /// The entries of a table; anything else has none.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The entry of a table.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// A table without one of its entries.
+    pub(super) fn without(&self, key: &str) -> Self {
+        let mut node = self.clone();
+        if let Value::Table(entries) = &mut node.value {
+            entries.retain(|entry| entry.key != key);
+        }
+        node
+    }
+
+    /// The text of an entry of a table.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match &self.entry(key)?.node.value {
+            Value::Text(text) | Value::Variable(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An item of a list.
+    pub(super) fn item(&self, index: usize) -> Option<&Self> {
+        match &self.value {
+            Value::List(items) => items.get(index),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the file's text.
+///
+/// # Errors
+/// The first mistake of syntax.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (Place, Mistake)> {
+    let lines = Lines::new(text);
+    match DeTable::parse(text) {
+        Ok(table) => Ok(entries(table.into_inner(), &|offset| lines.place(offset))),
+        Err(error) => {
+            let place = error.span().map_or(Place::File, |span| lines.place(span.start));
+            let mistake = Mistake::new(error.message().to_owned());
+            let value = error.message().starts_with("invalid ") || error.message().starts_with("string values");
+            Err((place, if value { mistake.hint("a text stands in quotes: \"127.0.0.1:8080\"") } else { mistake }))
+        }
+    }
+}
+
+/// Reads a TOML list of texts out of an environment variable.
+pub(super) fn parse_list(text: &str) -> Option<Vec<String>> {
+    let DeValue::Array(items) = DeValue::parse(text).ok()?.into_inner() else { return None };
+    items.into_iter().map(|item| item.into_inner().as_str().map(str::to_owned)).collect()
+}
+
+fn entries(table: DeTable<'_>, place: &dyn Fn(usize) -> Place) -> Vec<Entry> {
+    let mut written: Vec<_> = table.into_iter().collect();
+    written.sort_by_key(|(key, _)| key.span().start);
+    written
+        .into_iter()
+        .map(|(key, value)| Entry {
+            place: place(key.span().start),
+            key: key.into_inner().into_owned(),
+            node: node(value, place),
+        })
+        .collect()
+}
+
+fn node(value: Spanned<DeValue<'_>>, place: &dyn Fn(usize) -> Place) -> Node {
+    let start = value.span().start;
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => integer(&number),
+        DeValue::Boolean(value) => Value::Boolean(value),
+        DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
+        DeValue::Array(items) => Value::List(items.into_iter().map(|item| node(item, place)).collect()),
+        DeValue::Table(table) => Value::Table(entries(table, place)),
+    };
+    Node { place: place(start), value }
+}
+
+fn integer(number: &DeInteger<'_>) -> Value {
+    i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other, Value::Integer)
+}
+
+/// Where the lines of a text begin.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or_default();
+        let column = self.text.get(start..offset).map_or(offset - start, |before| before.chars().count());
+        Place::Line { line, column: column + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Node, Place, Value, parse, parse_list};
+
+    fn at(line: usize, column: usize) -> Place {
+        Place::Line { line, column }
+    }
+
+    fn child<'a>(entries: &'a [Entry], key: &str) -> &'a Node {
+        &entries.iter().find(|entry| entry.key == key).unwrap().node
+    }
+
+    #[test]
+    fn every_key_and_value_knows_its_line_and_column() {
+        let text = "url = \"x\"\n[server]\n  \"é\" = 1\n[[upstream]]\nscopes = [\n  \"a\",\n \"b\"]\n[[upstream]]\n";
+        let Ok(root) = parse(text) else { panic!("syntax") };
+        assert_eq!((root[0].place.clone(), child(&root, "url").place.clone()), (at(1, 1), at(1, 7)));
+        let server = child(&root, "server");
+        assert_eq!(server.place, at(2, 1));
+        assert_eq!((&server.entry("é").unwrap().place, &server.entry("é").unwrap().node.place), (&at(3, 3), &at(3, 9)));
+        let upstream = child(&root, "upstream");
+        assert_eq!((&upstream.item(0).unwrap().place, &upstream.item(1).unwrap().place), (&at(4, 1), &at(8, 1)));
+        assert_eq!(upstream.item(0).unwrap().entry("scopes").unwrap().node.item(1).unwrap().place, at(7, 2));
+    }
+
+    #[test]
+    fn a_mistake_of_syntax_is_named_without_its_line() {
+        for text in
+            ["a = 1\nclient_secret = hunter2\n", "a = \"hunter2", "a = 1\n[x\nhunter2 = 1", "hunter2", "a = 12hunter2"]
+        {
+            let Err((place, mistake)) = parse(text) else { panic!("{text:?} is no TOML") };
+            assert!(!mistake.what.contains("hunter2"), "{}", mistake.what);
+            assert!(matches!(place, Place::Line { .. }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_no_number() {
+        let Ok(root) = parse("a = 9223372036854775808\nb = 0xff\nc = -1") else { panic!("syntax") };
+        assert!(matches!(child(&root, "a").value, Value::Other));
+        assert!(matches!(child(&root, "b").value, Value::Integer(255)));
+        assert!(matches!(child(&root, "c").value, Value::Integer(-1)));
+    }
+
+    #[test]
+    fn a_list_in_a_variable_holds_texts() {
+        assert_eq!(parse_list("[\"a\", 'b']"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        for text in ["[1]", "[::1]:80", "a", "", "[\"a\""] {
+            assert_eq!(parse_list(text), None, "{text}");
+        }
+    }
+}

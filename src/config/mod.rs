@@ -1,0 +1,145 @@
+//! What the operator wrote, one file per section. Read once; a change is a restart with drain.
+//!
+//! Everything here is checked and whole: a component that is handed its section never has to doubt it.
+//!
+//! ```text
+//! file ─► document (tree with places) ─► sections ─► environment (variables over it) ─► shape (each table by itself)
+//!                                                                                       ─► meaning, in each section's file
+//!                                                                                       ─► whole (what concerns several)
+//! ```
+//! Of syntax the first mistake is reported, of shape one per table or list entry, of meaning all.
+
+mod client;
+mod document;
+mod environment;
+mod id;
+mod identity;
+mod lifetimes;
+mod outbound;
+mod path;
+mod problem;
+mod public_url;
+mod quantity;
+mod reading;
+mod registration;
+mod secret_source;
+mod secrets;
+mod sections;
+mod server;
+mod shape;
+mod shape_error;
+mod storage;
+mod tokens;
+mod upstream;
+mod whole;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use client::ConfiguredClient;
+pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
+pub use lifetimes::Lifetimes;
+pub use outbound::Outbound;
+pub use problem::{Place, Problem, Problems, Severity};
+pub use public_url::PublicUrl;
+pub use registration::Registration;
+pub use secrets::{RootKey, Secrets};
+pub use server::Server;
+pub use storage::Storage;
+pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
+pub use upstream::{RESOURCE_METADATA, ResourceNames, Upstream, UpstreamSettings};
+
+use problem::Mistake;
+pub(crate) use problem::io_words;
+use reading::Reading;
+use sections::Sections;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The issuer: an origin, permanent.
+    pub public_url: PublicUrl,
+    /// The two listeners and what they believe.
+    pub server: Server,
+    /// Where things are remembered.
+    pub storage: Storage,
+    /// The root keys.
+    pub secrets: Secrets,
+    /// How long things last.
+    pub lifetimes: Lifetimes,
+    /// How tokens are made.
+    pub tokens: Tokens,
+    /// Who may register, and where codes may be sent.
+    pub registration: Registration,
+    /// How we reach providers and upstreams.
+    pub outbound: Outbound,
+    /// Who signs people in; at least one.
+    pub identities: Vec<Identity>,
+    /// The MCP servers behind us; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// Clients known beforehand.
+    pub clients: Vec<ConfiguredClient>,
+}
+
+/// A configuration that can be started with.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What may be meant otherwise; empty when all is well.
+    pub warnings: Problems,
+}
+
+impl Config {
+    /// Reads the file, lays `PORTCULLIS_` variables over it, fetches the secrets and judges the whole. Asks no network.
+    ///
+    /// `environment` is the process's: it also holds the secrets that the file names by `{ env = "…" }`. Relative paths
+    /// in the file begin at the file's directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn load(file: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let mut reading = Reading::new(absolute.parent().unwrap_or(&absolute), &environment);
+        let config = read(file, &mut reading);
+        let problems = Problems::new(file.display().to_string(), reading.finish());
+        match config {
+            Some(config) if problems.list().iter().all(|problem| problem.severity == Severity::Warning) => {
+                Ok(Loaded { config, warnings: problems })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
+    let bytes = std::fs::read(file).map_err(|error| {
+        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error)))
+            .hint("name it with --config FILE")
+    });
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).ok().ok_or_else(|| Mistake::new("the configuration is not UTF-8 text"))
+    });
+    let text = match text {
+        Ok(text) => text,
+        Err(mistake) => {
+            reading.error_at(Place::File, "", mistake);
+            return None;
+        }
+    };
+    match document::parse(&text) {
+        Ok(root) => {
+            let mut sections = Sections::take(root, reading);
+            environment::overlay(&mut sections, reading);
+            whole::read(&sections, reading)
+        }
+        Err((place, mistake)) => {
+            reading.error_at(place, "", mistake);
+            None
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which paths an upstream may have on our listener.
+
+use super::problem::Mistake;
+
+/// What is ours on the public listener, and everything below it.
+pub(crate) const OWN_PATHS: [&str; 15] = [
+    "/.well-known",
+    "/account",
+    "/authorize",
+    "/callback",
+    "/consent",
+    "/device",
+    "/device_authorization",
+    "/introspect",
+    "/live",
+    "/metrics",
+    "/ready",
+    "/register",
+    "/revoke",
+    "/sign-in",
+    "/token",
+];
+
+const LONGEST: usize = 255;
+
+/// Judges a path. It is compared byte for byte with what clients send, so only what has one spelling is taken.
+pub(super) fn check(path: &str) -> Result<(), Mistake> {
+    const EXAMPLE: &str = "write a path such as \"/mcp\" or \"/team/expenses\"";
+    let Some(below_root) = path.strip_prefix('/') else {
+        return Err(Mistake::new("must begin with /").hint(EXAMPLE));
+    };
+    if below_root.is_empty() {
+        return Err(Mistake::new("must not be / alone: our own pages lie beside it").hint(EXAMPLE));
+    }
+    if path.ends_with('/') {
+        return Err(
+            Mistake::new("must not end with /").hint("leave it out: clients reach the path with and without it")
+        );
+    }
+    if path.len() > LONGEST {
+        return Err(Mistake::new("is longer than 255 characters"));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    if !path.bytes().all(plain) {
+        return Err(Mistake::new("has characters that clients would have to encode")
+            .hint("letters, digits and - . _ ~ have one spelling everywhere"));
+    }
+    if below_root.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(Mistake::new("has an empty segment, or one of dots, which clients take away").hint(EXAMPLE));
+    }
+    if below_root.split('/').any(|segment| segment.eq_ignore_ascii_case(".well-known")) || is_ours(path) {
+        return Err(Mistake::new("is one of our own paths, or below one").hint(EXAMPLE));
+    }
+    Ok(())
+}
+
+fn is_ours(path: &str) -> bool {
+    let folded = path.to_ascii_lowercase();
+    OWN_PATHS.iter().any(|own| folded.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::{OWN_PATHS, check};
+
+    #[test]
+    fn a_path_has_one_spelling_and_is_not_ours() {
+        for good in ["/mcp", "/a/b/c", "/Expenses", "/v1.2/mcp", "/~me", "/tokens", "/token-s", "/mcp/token"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "mcp",
+            "/mcp/",
+            "//mcp",
+            "/a//b",
+            "/./mcp",
+            "/a/..",
+            "/m%63p",
+            "/mcp?x",
+            "/mcp#x",
+            "/a b",
+            "/é",
+            "/a;b",
+            "/mcp/.well-known/oauth-protected-resource",
+            "/Token",
+            "/authorize/x",
+            "/.Well-Known/x",
+            "http://x/mcp",
+            "/a\\b",
+            &format!("/{}", "a".repeat(255)),
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_ours_can_be_taken_away() {
+        for own in OWN_PATHS {
+            for path in [own.to_owned(), format!("{own}/below"), own.to_ascii_uppercase()] {
+                assert!(check(&path).is_err(), "{path}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_that_is_taken_is_what_every_url_parser_makes_of_it(path in "[/a-zA-Z0-9._~%;?#\\\\ é-]{0,24}") {
+            if check(&path).is_ok() {
+                let url = Url::parse(&format!("https://mcp.example.com{path}")).unwrap();
+                prop_assert_eq!(url.path(), &path);
+            }
+        }
+    }
+}

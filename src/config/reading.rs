@@ -1,0 +1,160 @@
+//! What the checks of all sections share: where they are, what they found, and the world beside the file.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::document::Node;
+use super::outbound::check_roots;
+use super::problem::{Mistake, Place, Problem, Severity};
+use super::shape;
+use super::shape_error::{Cause, unknown_key};
+
+/// One reading of one file.
+pub(super) struct Reading<'a> {
+    directory: &'a Path,
+    environment: &'a BTreeMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+/// A table of the file, or an entry of a list, under the name that problems call it by.
+pub(super) struct Section<'a> {
+    node: &'a Node,
+    name: String,
+}
+
+/// A value of a section.
+#[derive(Clone)]
+pub(super) struct At {
+    pub(super) place: Place,
+    subject: String,
+}
+
+impl<'a> Section<'a> {
+    pub(super) const fn new(node: &'a Node, name: String) -> Self {
+        Self { node, name }
+    }
+
+    pub(super) const fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// Whether somebody wrote the key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.node.entry(key).is_some()
+    }
+
+    /// The value of a key; where nobody wrote one, the section's own place.
+    pub(super) fn at(&self, key: &str) -> At {
+        let place = self.node.entry(key).map_or(&self.node.place, |entry| &entry.node.place);
+        At { place: place.clone(), subject: self.subject(key) }
+    }
+
+    /// An item of a list.
+    pub(super) fn item(&self, key: &str, index: usize) -> At {
+        let list = self.node.entry(key).map(|entry| &entry.node);
+        let place = list.map(|list| list.item(index).map_or(&list.place, |item| &item.place));
+        let subject = format!("{}[{index}]", self.subject(key));
+        At { place: place.unwrap_or(&self.node.place).clone(), subject }
+    }
+
+    fn subject(&self, key: &str) -> String {
+        [self.name.as_str(), key].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+}
+
+impl<'a> Reading<'a> {
+    /// `directory` is where relative paths begin.
+    pub(super) const fn new(directory: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
+        Self { directory, environment, problems: Vec::new() }
+    }
+
+    pub(super) const fn directory(&self) -> &'a Path {
+        self.directory
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
+    /// All variables whose names begin so, without that beginning.
+    pub(super) fn variables(&self, prefix: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.environment.iter().filter_map(move |(name, text)| Some((name.strip_prefix(prefix)?, text.as_str())))
+    }
+
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    pub(super) fn error(&mut self, at: &At, mistake: Mistake) {
+        self.add(at, Severity::Error, mistake);
+    }
+
+    pub(super) fn warn(&mut self, at: &At, mistake: Mistake) {
+        self.add(at, Severity::Warning, mistake);
+    }
+
+    /// For places outside of any section.
+    pub(super) fn error_at(&mut self, place: Place, subject: &str, mistake: Mistake) {
+        self.error(&At { place, subject: subject.to_owned() }, mistake);
+    }
+
+    fn add(&mut self, at: &At, severity: Severity, mistake: Mistake) {
+        self.problems.push(Problem {
+            place: at.place.clone(),
+            severity,
+            subject: at.subject.clone(),
+            what: mistake.what.into_owned(),
+            hint: mistake.hint.map(Into::into),
+        });
+    }
+
+    /// The value, or a problem in its stead.
+    pub(super) fn keep<T>(&mut self, at: &At, result: Result<T, Mistake>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.error(at, mistake);
+                None
+            }
+        }
+    }
+
+    /// Reads a section into its struct. All unknown keys are named and hide nothing else; of other mistakes of shape the
+    /// first is named, unless it is a missing key, which an unknown one explains.
+    pub(super) fn shape<T: DeserializeOwned>(&mut self, section: &Section<'_>) -> Option<T> {
+        let known = shape::keys::<T>();
+        let mut node = Cow::Borrowed(section.node);
+        for entry in section.node.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            self.error_at(entry.place.clone(), &section.name, unknown_key(&entry.key, known));
+            node = Cow::Owned(node.without(&entry.key));
+        }
+        let explained = matches!(node, Cow::Owned(_));
+        let wrong = match shape::read(&node) {
+            Ok(written) => return Some(written),
+            Err(wrong) => wrong,
+        };
+        if !(explained && wrong.error.cause == Cause::MissingKey) {
+            let subject = if wrong.key.is_empty() { section.name.clone() } else { section.subject(&wrong.key) };
+            self.error_at(wrong.place, &subject, wrong.error.mistake);
+        }
+        None
+    }
+
+    /// The `ca_file` of a section: it must be there and hold certificates that can be roots.
+    pub(super) fn ca_file(&mut self, section: &Section<'_>, written: Option<String>) -> Option<PathBuf> {
+        let path = self.resolve(&written?);
+        let usable = check_roots(&path).map_err(|why| {
+            let hint = format!("certificates in PEM are wanted; relative paths begin at {}", self.directory.display());
+            Mistake::new(why).hint(hint)
+        });
+        self.keep(&section.at("ca_file"), usable).map(|()| path)
+    }
+
+    /// All that was found.
+    pub(super) fn finish(self) -> Vec<Problem> {
+        self.problems
+    }
+}

@@ -1,0 +1,147 @@
+//! `[registration]`: who may become a client, and where codes may be sent.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::problem::Mistake;
+use super::reading::{Reading, Section};
+use crate::oauth::redirect_uri::RedirectPolicy;
+
+/// The private-use URIs of well-known clients, allowed unless the operator says otherwise.
+pub(crate) const KNOWN_APPLICATIONS: [&str; 2] =
+    ["cursor://anysphere.cursor-mcp/oauth/callback", "claude://claude.ai/mcp-auth-callback/sdk"];
+
+/// Dynamic client registration.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Whether `/register` answers and is announced.
+    pub enabled: bool,
+    /// Where codes may be sent.
+    pub redirect_policy: RedirectPolicy,
+    /// How many registrations one address (IPv6: /64) may make in an hour.
+    pub per_address_per_hour: u32,
+    /// How many never-used clients are kept.
+    pub max_unused: i64,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            redirect_policy: RedirectPolicy::new(KNOWN_APPLICATIONS.map(str::to_owned).to_vec()),
+            per_address_per_hour: 60,
+            max_unused: 10_000,
+        }
+    }
+}
+
+/// Schemes that a browser runs or opens by itself.
+const NO_APPLICATIONS: [&str; 12] = [
+    "about",
+    "blob",
+    "chrome",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "javascript",
+    "view-source",
+    "vbscript",
+    "ws",
+    "wss",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    enabled: Option<bool>,
+    private_use_redirect_uris: Option<Vec<String>>,
+    per_address_per_hour: Option<u32>,
+    max_unused: Option<u32>,
+}
+
+/// Reads the section.
+pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Registration> {
+    let written: Written = reading.shape(section)?;
+    let mut registration = Registration::default();
+    registration.enabled = written.enabled.unwrap_or(registration.enabled);
+    if let Some(applications) = written.private_use_redirect_uris {
+        for (index, uri) in applications.iter().enumerate() {
+            reading.keep(&section.item("private_use_redirect_uris", index), application(uri));
+        }
+        registration.redirect_policy = RedirectPolicy::new(applications);
+    }
+    for (key, count) in [("per_address_per_hour", written.per_address_per_hour), ("max_unused", written.max_unused)] {
+        if count == Some(0) {
+            let mistake = Mistake::new("must be at least 1").hint("enabled = false switches registration off");
+            reading.error(&section.at(key), mistake);
+        }
+    }
+    registration.per_address_per_hour = written.per_address_per_hour.unwrap_or(registration.per_address_per_hour);
+    registration.max_unused = written.max_unused.map_or(registration.max_unused, i64::from);
+    Some(registration)
+}
+
+/// Judges an entry of the list: scheme, authority and path of one application (RFC 8252 7.1). A scheme alone would open
+/// everything that the application does for its URLs.
+fn application(uri: &str) -> Result<(), Mistake> {
+    const EXAMPLE: &str =
+        "scheme, authority and path of one application: \"cursor://anysphere.cursor-mcp/oauth/callback\"";
+    if uri.contains('*') {
+        return Err(Mistake::new("a pattern: redirect URIs are compared whole, never matched").hint(EXAMPLE));
+    }
+    let wrong = |what| Err(Mistake::new(what).hint(EXAMPLE));
+    let Ok(url) = Url::parse(uri) else { return wrong("is no URI") };
+    if matches!(url.scheme(), "http" | "https") {
+        return Err(
+            Mistake::new("is no private-use URI").hint("https, and http on loopback, are allowed without a list")
+        );
+    }
+    if NO_APPLICATIONS.contains(&url.scheme()) {
+        return wrong("has a scheme that belongs to browsers, not to an application");
+    }
+    let whole = !url.cannot_be_a_base() && (url.path().len() > 1 || url.has_host() && url.path() == "/");
+    if url.as_str() != uri || !whole || url.query().is_some() || url.fragment().is_some() {
+        return wrong("must be scheme, authority and path in normal form, without query and fragment");
+    }
+    if RedirectPolicy::new(vec![uri.to_owned()]).parse(uri).is_err() {
+        return wrong("can never be a redirect URI");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN_APPLICATIONS, application};
+
+    #[test]
+    fn only_a_whole_private_use_uri_can_be_listed() {
+        for good in KNOWN_APPLICATIONS.into_iter().chain(["com.example.app:/cb", "com.example.app://cb/", "x://y/z"]) {
+            assert_eq!(application(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "cursor",
+            "cursor:",
+            "cursor://",
+            "cursor:///",
+            "cursor:cb",
+            "cursor://*/cb",
+            "cursor://a/*",
+            "https://a/cb",
+            "http://127.0.0.1/cb",
+            "javascript:alert(1)",
+            "javascript://a/b",
+            "data:text/html,x",
+            "file:///etc",
+            "x://a/b?c",
+            "x://a/b#c",
+            "x://u@a/b",
+            "x://a/b c",
+            "X://a/b",
+            "x://a/../b",
+        ] {
+            assert!(application(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where a secret lies: in a file or in an environment variable, never in the configuration itself.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::problem::{Mistake, io_words};
+use super::reading::{At, Reading};
+use crate::secret::SecretText;
+
+/// The names by which the deserializer knows the two types.
+pub(super) const SECRET_SOURCE: &str = "SecretSource";
+pub(super) const SECRET_SOURCES: &str = "SecretSources";
+
+const FORM: &str = "write { file = \"/run/secrets/NAME\" } or { env = \"NAME\" }";
+
+/// A key or password is short; a larger file is the wrong one.
+const LARGEST: u64 = 64 * 1024;
+
+/// `{ file = "…" }` or `{ env = "…" }`.
+#[derive(Deserialize)]
+#[serde(rename = "SecretSource", rename_all = "lowercase")]
+pub(super) enum SecretSource {
+    File(String),
+    Env(String),
+}
+
+/// Several, in order.
+#[derive(Deserialize)]
+#[serde(rename = "SecretSources")]
+pub(super) struct SecretSources(pub(super) Vec<SecretSource>);
+
+/// A secret that stands in the file.
+pub(super) fn inline_secret() -> Mistake {
+    Mistake::new("a secret does not stand in this file").hint(FORM)
+}
+
+/// Neither a secret nor a source.
+pub(super) fn no_source() -> Mistake {
+    Mistake::new("must say where the secret lies, once").hint(FORM)
+}
+
+impl Reading<'_> {
+    /// Fetches a secret. The problem never names what was written: the secret itself may stand where its place should.
+    pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
+        let text = match source {
+            SecretSource::File(path) => {
+                let path = self.resolve(path);
+                if readable_by_others(&path) {
+                    self.warn(
+                        at,
+                        Mistake::new("other users of this machine can read the secret's file").hint("chmod 600 it"),
+                    );
+                }
+                read(&path).map_err(|why| self.unreadable(&why))
+            }
+            SecretSource::Env(name) => match self.variable(name) {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(Mistake::new("the environment variable is not set, or is not UTF-8 text")
+                    .hint("set it for this process; the name is written without $")),
+            },
+        };
+        let text =
+            text.and_then(|text| if text.is_empty() { Err(Mistake::new("the secret is empty")) } else { Ok(text) });
+        self.keep(at, text).map(SecretText::from)
+    }
+
+    fn unreadable(&self, why: &str) -> Mistake {
+        Mistake::new(format!("the secret's file cannot be read: {why}"))
+            .hint(format!("relative paths begin at {}", self.directory().display()))
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| io_words(&error))?;
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_words(&error))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(format!("it is larger than {LARGEST} bytes"));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> bool {
+    false
+}

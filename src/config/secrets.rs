@@ -1,0 +1,84 @@
+//! `[secrets]`: the root keys that everything sealed hangs on.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::problem::Mistake;
+use super::reading::{At, Reading, Section};
+use super::secret_source::{SecretSource, SecretSources};
+
+/// 32 bytes. Prints as nothing.
+#[derive(Clone)]
+pub struct RootKey([u8; 32]);
+
+impl RootKey {
+    /// Reads what `portcullis keys generate` wrote: base64 of 32 bytes, with or without padding and line end.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().trim_end_matches('=');
+        let bytes = data_encoding::BASE64_NOPAD.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// A key of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the derivation of sub-keys.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[root key]")
+    }
+}
+
+/// The key ring: the first seals, all open. At least one.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// The keys in order.
+    pub keys: Vec<RootKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    keys: Option<SecretSources>,
+}
+
+/// Reads the section. There is no start without a root key: everything that is sealed hangs on it.
+pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
+    let written: Written = reading.shape(section)?;
+    let sources = written.keys.map(|SecretSources(sources)| sources).unwrap_or_default();
+    if sources.is_empty() {
+        let mistake = Mistake::new("there is no root key")
+            .hint("`portcullis keys generate --out portcullis.key` makes one: keys = [{ file = \"portcullis.key\" }]");
+        reading.error(&section.at("keys"), mistake);
+        return None;
+    }
+    let mut keys: Vec<RootKey> = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let at = section.item("keys", index);
+        let Some(key) = root_key(&at, source, reading) else { continue };
+        if keys.iter().any(|known| known.0 == key.0) {
+            reading.error(&at, Mistake::new("is the same key as one before it").hint("leave one out"));
+        }
+        keys.push(key);
+    }
+    Some(Secrets { keys })
+}
+
+fn root_key(at: &At, source: &SecretSource, reading: &mut Reading<'_>) -> Option<RootKey> {
+    let text = reading.secret(at, source)?;
+    let key = RootKey::parse(text.expose()).ok_or_else(|| {
+        Mistake::new("the secret is no root key: base64 of 32 bytes").hint("`portcullis keys generate` makes one")
+    });
+    reading.keep(at, key)
+}

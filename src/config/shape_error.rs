@@ -1,0 +1,120 @@
+//! Why a table has not the shape of its section: what was expected, never what was found, which may be a secret.
+
+use std::fmt;
+
+use serde::de::{Error, Expected, Unexpected};
+
+use super::problem::{Mistake, nearest};
+
+/// Why a table is not of the shape that its section has.
+#[derive(Debug)]
+pub(super) struct ShapeError {
+    pub(super) mistake: Mistake,
+    pub(super) cause: Cause,
+}
+
+/// What kind of mistake it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A value is of the wrong type.
+    Value,
+    /// There is a key that the table has not; these it has.
+    UnknownKey(&'static [&'static str]),
+    /// A key is not there.
+    MissingKey,
+}
+
+impl ShapeError {
+    pub(super) const fn new(mistake: Mistake) -> Self {
+        Self { mistake, cause: Cause::Value }
+    }
+
+    pub(super) fn expected(expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let words = match expected.as_str() {
+            "a string" | "path string" => "a text in quotes",
+            "a boolean" => "true or false",
+            "a sequence" => "a list in [ ]",
+            "newtype variant" => "a table",
+            "u32" => "a whole number from 1 to 4294967295",
+            "i64" => "a whole number",
+            other if other.starts_with("struct ") => "a table",
+            other if other.starts_with("tuple struct ") => "a list in [ ]",
+            other => other,
+        };
+        Self::new(Mistake::new(format!("must be {words}")))
+    }
+
+    pub(super) fn one_of(variants: &[&str]) -> Self {
+        let quoted: Vec<_> = variants.iter().map(|variant| format!("\"{variant}\"")).collect();
+        let (joined, one_of) =
+            if quoted.len() > 2 { (quoted.join(", "), "one of ") } else { (quoted.join(" or "), "") };
+        Self::new(Mistake::new(format!("must be {one_of}{joined}")))
+    }
+}
+
+impl Error for ShapeError {
+    /// For the words of our own types, which hold no value either.
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::new(Mistake::new(words.to_string()))
+    }
+
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn unknown_variant(written: &str, variants: &'static [&'static str]) -> Self {
+        let mut error = Self::one_of(variants);
+        if let Some(meant) = nearest(written, variants) {
+            error.mistake = error.mistake.hint(format!("did you mean \"{meant}\"?"));
+        }
+        error
+    }
+
+    fn unknown_field(written: &str, known: &'static [&'static str]) -> Self {
+        Self { mistake: unknown_key(written, known), cause: Cause::UnknownKey(known) }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let example = match field {
+            "id" => "add a short name such as id = \"main\"",
+            "path" => "add path = \"/mcp\": public_url and this path are the server's URL in clients",
+            "url" => "add url = \"http://127.0.0.1:8420/mcp\": where the MCP server listens",
+            "kind" => "add kind = \"keycloak\", or \"oidc\" for any other OpenID Connect provider",
+            "issuer" => "add issuer = \"https://sso.example.com/realms/mcp\": the provider's own name for itself",
+            "client_id" => "add client_id = \"…\"",
+            "redirect_uris" => {
+                "add redirect_uris = [\"http://localhost:6274/oauth/callback\"]: where codes may be sent"
+            }
+            _ => "",
+        };
+        let mistake = Mistake::new(format!("\"{field}\" is missing"));
+        let mistake = if example.is_empty() { mistake } else { mistake.hint(example) };
+        Self { mistake, cause: Cause::MissingKey }
+    }
+}
+
+/// Says which key was probably meant, or else which there are.
+pub(super) fn unknown_key(written: &str, known: &[&str]) -> Mistake {
+    let mistake = Mistake::new(format!("unknown key {written:?}"));
+    match nearest(written, known) {
+        Some(meant) => mistake.hint(format!("did you mean \"{meant}\"?")),
+        None => mistake.hint(format!("the keys here are {}", known.join(", "))),
+    }
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mistake.what)
+    }
+}
+
+impl std::error::Error for ShapeError {}

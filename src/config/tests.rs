@@ -1,0 +1,187 @@
+//! The example names every key there is, with its true default, and every one can be overridden.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::document::{Entry, Node, Value};
+use super::{
+    Config, client, document, identity, lifetimes, registration, secrets, sections, server, shape, storage, tokens,
+    upstream, whole,
+};
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// A directory in which the example finds what it names.
+struct Ground(tempfile::TempDir);
+
+impl Ground {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("portcullis.key"), ROOT_KEY).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        Self(directory)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("portcullis.toml")
+    }
+
+    /// The whole configuration as it prints.
+    fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
+        let secrets = [("KEYCLOAK_CLIENT_SECRET", "s"), ("CHAT_CLIENT_SECRET", "s")];
+        let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        std::fs::write(self.file(), text).unwrap();
+        match Config::load(&self.file(), environment) {
+            Ok(loaded) => format!("{:#?}", loaded.config),
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+}
+
+/// The example with "#" taken from its keys: from those that show a default, or from all.
+fn uncommented(all: bool) -> String {
+    let mut in_example_block = false;
+    let lines = EXAMPLE.lines().map(|line| {
+        let header = line.trim_start_matches('#');
+        if header.starts_with('[') {
+            in_example_block = header != line;
+        }
+        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
+        match key {
+            Some(key) if all || !(in_example_block || line.ends_with("# no default")) => key,
+            _ => line,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every key as `section.key`.
+fn written_keys(text: &str) -> BTreeSet<String> {
+    let Ok(root) = document::parse(text) else { panic!("the example is no TOML") };
+    let mut keys = BTreeSet::new();
+    for Entry { key: section, node, .. } in root {
+        let table = node.item(0).unwrap_or(&node);
+        match &table.value {
+            Value::Table(entries) => keys.extend(entries.iter().map(|entry| format!("{section}.{}", entry.key))),
+            _ => assert!(keys.insert(format!(".{section}"))),
+        }
+    }
+    keys
+}
+
+fn keys_of<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
+    let known = shape::keys::<T>();
+    assert!(!known.is_empty(), "{section}: unknown keys are taken without a word");
+    known.iter().map(move |key| format!("{section}.{key}"))
+}
+
+fn known_keys() -> BTreeSet<String> {
+    let keys = keys_of::<whole::Written>("")
+        .chain(keys_of::<server::Written>("server"))
+        .chain(keys_of::<storage::Written>("storage"))
+        .chain(keys_of::<secrets::Written>("secrets"))
+        .chain(keys_of::<lifetimes::Written>("lifetimes"))
+        .chain(keys_of::<tokens::Written>("tokens"))
+        .chain(keys_of::<registration::Written>("registration"))
+        .chain(keys_of::<identity::Written>("identity"))
+        .chain(keys_of::<upstream::Written>("upstream"))
+        .chain(keys_of::<client::Written>("client"));
+    keys.collect()
+}
+
+#[test]
+fn the_example_documents_every_key_and_no_other() {
+    assert_eq!(written_keys(&uncommented(true)), known_keys());
+    let sections: BTreeSet<String> = known_keys().iter().map(|key| key.split('.').next().unwrap().to_owned()).collect();
+    for name in sections::names() {
+        assert!(sections.contains(name) || known_keys().contains(&format!(".{name}")), "{name}");
+    }
+}
+
+#[test]
+fn the_example_says_something_of_every_key() {
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
+        let is_key = line.trim_start_matches('#').starts_with(|c: char| c.is_ascii_lowercase());
+        if is_key && !line.starts_with("# ") && !line.starts_with("client_secret") {
+            assert!(lines[at - 1].starts_with("# ") && lines[at - 1].len() > 10, "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_defaults_that_the_example_shows_are_true() {
+    let ground = Ground::new();
+    let as_it_is = ground.load(EXAMPLE, &[]);
+    let spelt_out = uncommented(false);
+    assert!(written_keys(&spelt_out).len() > written_keys(EXAMPLE).len() + 30);
+    similar(&ground.load(&spelt_out, &[]), &as_it_is);
+}
+
+fn similar(a: &str, b: &str) {
+    for (a, b) in a.lines().zip(b.lines()) {
+        assert_eq!(a, b);
+    }
+    assert_eq!(a.len(), b.len());
+}
+
+#[test]
+fn the_example_loads_with_every_key_in_it() {
+    let ground = Ground::new();
+    let whole = ground.load(&uncommented(true), &[]);
+    assert!(whole.contains("chat.example.com") && whole.contains("ca.pem"), "{whole}");
+}
+
+/// How a value of the file is written in a variable; secrets stand for themselves.
+fn as_variable(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => ROOT_KEY.to_owned(),
+        Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
+        _ => "s".to_owned(),
+    }
+}
+
+#[test]
+fn every_value_can_be_overridden_by_a_variable() {
+    let ground = Ground::new();
+    let text = uncommented(true);
+    let as_written = ground.load(&text, &[]);
+    let Ok(root) = document::parse(&text) else { panic!("the example is no TOML") };
+    let mut variables = Vec::new();
+    for Entry { key: section, node, .. } in &root {
+        let (table, id) = match node.item(0) {
+            Some(entry) => (entry, sections::id(section, entry).map(|id| format!("{id}__")).unwrap()),
+            None => (node, String::new()),
+        };
+        match &table.value {
+            Value::Table(entries) => variables.extend(entries.iter().map(|entry| {
+                (format!("PORTCULLIS_{section}__{id}{}", entry.key).to_uppercase(), as_variable(&entry.node))
+            })),
+            _ => variables.push((format!("PORTCULLIS_{section}").to_uppercase(), as_variable(table))),
+        }
+    }
+    assert_eq!(variables.len(), known_keys().len());
+    for (name, value) in &variables {
+        similar(&ground.load(&text, &[(name, value)]), &as_written);
+    }
+    let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n";
+    similar(&ground.load(ids, &all), &as_written);
+}
+
+#[test]
+fn a_relative_path_begins_at_the_files_directory() {
+    let ground = Ground::new();
+    let loaded = ground.load(EXAMPLE, &[]);
+    let expected = ground.0.path().join("portcullis.db");
+    assert!(loaded.contains(&format!("{expected:?}")), "{loaded}");
+    assert!(Path::new(&expected).is_absolute());
+}

@@ -1,0 +1,209 @@
+//! `[[upstream]]`: an MCP server behind us, and every name that the world has for it.
+
+use std::path::PathBuf;
+
+use http::Uri;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::PublicUrl;
+use super::client::check_name;
+use super::id::{Seen, check_id, taken};
+use super::identity::{check_scope, web_url};
+use super::path;
+use super::problem::Mistake;
+use super::reading::{Reading, Section};
+use crate::oauth::resource::ResourceUri;
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
+
+/// Where the metadata of a resource lies, before its path (RFC 9728 3.1).
+pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// What the operator says of an upstream.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// For metrics, the CLI and environment variables.
+    pub id: String,
+    /// `/mcp`: begins with a slash, does not end with one.
+    pub path: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it listens.
+    pub url: Uri,
+    /// What is needed to enter.
+    pub scopes: ScopeSet,
+    /// Whether it is meant when a client names no resource.
+    pub default: bool,
+    /// PEM certificates that are trusted for it besides the global ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// An upstream with whole URLs: nothing joins pieces later.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// What the operator said.
+    pub settings: UpstreamSettings,
+    /// Its one audience.
+    pub resource: ResourceUri,
+    /// Its names when a client typed its path as configured.
+    pub plain: ResourceNames,
+    /// Its names when a client typed a slash behind the path.
+    pub slashed: ResourceNames,
+}
+
+/// One spelling of a resource, and what follows from it. Strict clients compare with what was typed.
+#[derive(Debug, Clone)]
+pub struct ResourceNames {
+    /// The path on our listener.
+    pub path: String,
+    /// The URL that was typed into the client.
+    pub resource: String,
+    /// The path of its metadata.
+    pub metadata_path: String,
+    /// The URL of its metadata, for challenges.
+    pub metadata_url: String,
+}
+
+impl Upstream {
+    /// Derives every name from one place.
+    #[must_use]
+    pub fn new(public_url: &PublicUrl, settings: UpstreamSettings) -> Option<Self> {
+        let names = |path: String| ResourceNames {
+            resource: public_url.join(&path),
+            metadata_path: format!("{RESOURCE_METADATA}{path}"),
+            metadata_url: public_url.join(&format!("{RESOURCE_METADATA}{path}")),
+            path,
+        };
+        let plain = names(settings.path.clone());
+        let slashed = names(format!("{}/", settings.path));
+        let resource = ResourceUri::parse(&plain.resource).ok()?;
+        Some(Self { settings, resource, plain, slashed })
+    }
+
+    /// The audience of its tokens.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        self.resource.as_str()
+    }
+
+    /// Its names for a request path, when that is one of its two spellings.
+    #[must_use]
+    pub fn names(&self, path: &str) -> Option<&ResourceNames> {
+        [&self.plain, &self.slashed].into_iter().find(|names| names.path == path)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    id: String,
+    path: String,
+    name: Option<String>,
+    url: String,
+    scopes: Option<Vec<String>>,
+    default: Option<bool>,
+    authorization_server: Option<AuthorizationServer>,
+    ca_file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AuthorizationServer {
+    Own,
+    External(IgnoredAny),
+}
+
+/// What no two upstreams may share.
+#[derive(Default)]
+pub(super) struct Taken {
+    ids: Seen,
+    paths: Seen,
+    default: Seen,
+}
+
+/// Reads one entry. `others` holds what those before it have.
+pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
+    for key in ["sse", "command"] {
+        if section.has(key) {
+            let mistake =
+                Mistake::new("is not in this version").hint("give the server's Streamable HTTP endpoint as url");
+            reading.error(&section.at(key), mistake);
+            return None;
+        }
+    }
+    let written: Written = reading.shape(section)?;
+    check_names(&written, section, others, reading);
+    if let Some(AuthorizationServer::External(_)) = written.authorization_server {
+        let mistake = Mistake::new("a foreign authorization server is not in this version");
+        reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
+    }
+    let scopes = scopes(written.scopes, section, reading);
+    let ca_file = reading.ca_file(section, written.ca_file);
+    let url = reading.keep(&section.at("url"), check_url(&written.url))?;
+    Some(UpstreamSettings {
+        name: written.name.unwrap_or_else(|| written.id.clone()),
+        id: written.id,
+        path: written.path,
+        url,
+        scopes,
+        default: written.default.unwrap_or_default(),
+        ca_file,
+    })
+}
+
+fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) {
+    let at = section.at("id");
+    let id =
+        check_id(&written.id).and_then(|()| others.ids.once(&written.id, &at.place).map_err(|before| taken(&before)));
+    reading.keep(&at, id);
+    let at = section.at("path");
+    let folded = written.path.to_ascii_lowercase();
+    let path = path::check(&written.path).and_then(|()| {
+        others.paths.once(&folded, &at.place).map_err(|before| {
+            Mistake::new(format!("is taken: {before} has the same"))
+                .hint("two paths must differ in more than their case")
+        })
+    });
+    reading.keep(&at, path);
+    if let Some(name) = &written.name {
+        reading.keep(&section.at("name"), check_name(name));
+    }
+    if written.default == Some(true) {
+        let at = section.at("default");
+        let only = others.default.once("", &at.place).map_err(|before| {
+            Mistake::new(format!("is taken: {before} says so too"))
+                .hint("a client that names no resource can mean one upstream only")
+        });
+        reading.keep(&at, only);
+    }
+}
+
+fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
+    let scopes = written.unwrap_or_else(|| vec!["mcp:access".to_owned()]);
+    if scopes.is_empty() {
+        let mistake =
+            Mistake::new("is empty: tokens without a scope say nothing").hint("leave it out for [\"mcp:access\"]");
+        reading.error(&section.at("scopes"), mistake);
+    }
+    for (index, scope) in scopes.iter().enumerate() {
+        let judged = if scope == OFFLINE_ACCESS || is_meaningless(scope) {
+            Err(Mistake::new("has a meaning of its own, which is not entering an upstream")
+                .hint("openid, profile, email and offline_access cannot be asked for here"))
+        } else {
+            check_scope(scope)
+        };
+        reading.keep(&section.item("scopes", index), judged);
+    }
+    scopes.into_iter().collect()
+}
+
+fn check_url(text: &str) -> Result<Uri, Mistake> {
+    const EXAMPLE: &str = "such as \"http://127.0.0.1:8420/mcp\"";
+    let url = web_url(text).ok_or_else(|| {
+        Mistake::new("must be a whole http or https URL, without user information and fragment").hint(EXAMPLE)
+    })?;
+    if url.query().is_some() {
+        return Err(Mistake::new("has a query, which is the client's to send").hint(EXAMPLE));
+    }
+    url.as_str().parse().ok().ok_or_else(|| Mistake::new("must be a whole http or https URL").hint(EXAMPLE))
+}

@@ -1,0 +1,217 @@
+//! From the sections to the whole, and what no section can judge alone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+use url::{Host, Url};
+
+use super::id::Seen;
+use super::identity::IdentityKind;
+use super::problem::{Mistake, Place};
+use super::reading::{Reading, Section};
+use super::sections::Sections;
+use super::upstream::{Taken, UpstreamSettings};
+use super::{
+    Config, ConfiguredClient, Identity, Outbound, PublicUrl, Registration, Server, Upstream, client, identity,
+    lifetimes, registration, secrets, server, storage, tokens, upstream,
+};
+
+/// The keys that stand in no section.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    public_url: Option<String>,
+    ca_file: Option<String>,
+}
+
+/// Reads and judges everything. What is missing from the answer is among the problems.
+pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Config> {
+    let (public_url, outbound) = top(sections, reading).unzip();
+    let public_url = public_url.flatten();
+    let server = table(sections, "server", server::read, reading);
+    let storage = table(sections, "storage", storage::read, reading);
+    let secrets = table(sections, "secrets", secrets::read, reading);
+    let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
+    let tokens = table(sections, "tokens", tokens::read, reading);
+    let registration = table(sections, "registration", registration::read, reading);
+    let identities = identities(sections, public_url.as_ref(), reading);
+    let settings = upstreams(sections, reading);
+    let clients = clients(sections, registration.as_ref(), reading);
+    if let (Some(public_url), Some(server)) = (&public_url, &server) {
+        check_way_in(public_url, server, sections, reading);
+        check_ways_out(public_url, server, &settings, reading);
+    }
+    let public_url = public_url?;
+    let upstreams = named(&public_url, settings, reading);
+    Some(Config {
+        public_url,
+        server: server?,
+        storage: storage?,
+        secrets: secrets?,
+        lifetimes: lifetimes?,
+        tokens: tokens?,
+        registration: registration?,
+        outbound: outbound?,
+        identities,
+        upstreams,
+        clients,
+    })
+}
+
+fn table<T>(
+    sections: &Sections,
+    name: &'static str,
+    read: fn(&Section<'_>, &mut Reading<'_>) -> Option<T>,
+    reading: &mut Reading<'_>,
+) -> Option<T> {
+    if sections.is_misshapen(name) { None } else { read(&sections.table(name), reading) }
+}
+
+fn top(sections: &Sections, reading: &mut Reading<'_>) -> Option<(Option<PublicUrl>, Outbound)> {
+    const EXAMPLE: &str =
+        "write public_url = \"https://mcp.example.com\": it is permanent, clients keep it with their credentials";
+    let section = Section::new(&sections.top, String::new());
+    let written: Written = reading.shape(&section)?;
+    let public_url = written.public_url.ok_or_else(|| Mistake::new("is missing").hint(EXAMPLE));
+    let public_url = public_url.and_then(|text| PublicUrl::parse(&text).map_err(|why| Mistake::new(why.to_string())));
+    let public_url = reading.keep(&section.at("public_url"), public_url);
+    let ca_file = reading.ca_file(&section, written.ca_file);
+    Some((public_url, Outbound { ca_file }))
+}
+
+fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
+    let mut seen = Seen::default();
+    let (mut identities, mut count) = (Vec::new(), 0);
+    for section in sections.list("identity") {
+        count += 1;
+        let Some(identity) = identity::read(&section, &mut seen, reading) else { continue };
+        let ours = |settings: &super::OidcSettings| public_url.is_some_and(|ours| settings.issuer == ours.as_str());
+        if matches!(&identity.kind, IdentityKind::Oidc(settings) if ours(settings)) {
+            let mistake = Mistake::new("is public_url: we would ask ourselves who the user is");
+            reading.error(&section.at("issuer"), mistake.hint("write the identity provider's issuer"));
+        }
+        identities.push(identity);
+    }
+    if count == 0 && !sections.is_misshapen("identity") {
+        let mistake = Mistake::new("there is no identity provider").hint("add [[identity]]: it signs people in");
+        reading.error_at(Place::File, "identity", mistake);
+    }
+    identities
+}
+
+fn upstreams<'a>(sections: &'a Sections, reading: &mut Reading<'_>) -> Vec<(Section<'a>, UpstreamSettings)> {
+    let mut taken = Taken::default();
+    let (mut all, mut count) = (Vec::new(), 0);
+    for section in sections.list("upstream") {
+        count += 1;
+        let settings = upstream::read(&section, &mut taken, reading);
+        all.extend(settings.map(|settings| (section, settings)));
+    }
+    if count == 0 && !sections.is_misshapen("upstream") {
+        let mistake = Mistake::new("there is no MCP server to protect").hint("add [[upstream]] with id, path and url");
+        reading.error_at(Place::File, "upstream", mistake);
+    }
+    all
+}
+
+/// Gives every upstream its URLs.
+fn named(
+    public_url: &PublicUrl,
+    settings: Vec<(Section<'_>, UpstreamSettings)>,
+    reading: &mut Reading<'_>,
+) -> Vec<Upstream> {
+    let named = settings.into_iter().filter_map(|(section, settings)| {
+        let upstream = Upstream::new(public_url, settings).ok_or_else(|| Mistake::new("makes no URL with public_url"));
+        reading.keep(&section.at("path"), upstream)
+    });
+    named.collect()
+}
+
+fn clients(
+    sections: &Sections,
+    registration: Option<&Registration>,
+    reading: &mut Reading<'_>,
+) -> Vec<ConfiguredClient> {
+    let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
+    let mut seen = Seen::default();
+    let clients: Vec<_> =
+        sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
+    if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
+        let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
+        reading.warn(
+            &sections.table("registration").at("enabled"),
+            mistake.hint("add [[client]], or leave registration on"),
+        );
+    }
+    clients
+}
+
+/// Whether clients that follow `public_url` arrive at `listen`.
+fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, reading: &mut Reading<'_>) {
+    if public_url.is_https() {
+        return;
+    }
+    let at = Section::new(&sections.top, String::new()).at("public_url");
+    let port = Url::parse(public_url.as_str()).ok().and_then(|url| url.port_or_known_default());
+    if !server.listen.ip().is_loopback() {
+        let mistake = Mistake::new("leads to this machine only, while server.listen takes connections from elsewhere");
+        let hint =
+            "right in a container whose port is published on 127.0.0.1; else write the https URL that clients use";
+        reading.warn(&at, mistake.hint(hint));
+    } else if port != Some(server.listen.port()) {
+        let mistake = Mistake::new(format!("leads to another port than server.listen, which is {}", server.listen));
+        reading.warn(&at, mistake.hint("write the same port into both"));
+    }
+}
+
+/// Whether an upstream is ourselves: a request would go round for ever.
+fn check_ways_out(
+    public_url: &PublicUrl,
+    server: &Server,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
+    reading: &mut Reading<'_>,
+) {
+    let listeners = [Some(server.listen), server.operations];
+    for (section, settings) in upstreams {
+        let Ok(url) = Url::parse(&settings.url.to_string()) else { continue };
+        let public = url.origin().ascii_serialization() == public_url.as_str()
+            && upstreams.iter().any(|(_, other)| other.path == url.path().trim_end_matches('/'));
+        if public || listeners.into_iter().flatten().any(|listener| reaches(&url, listener)) {
+            let mistake = Mistake::new("leads back to this program").hint("write where the MCP server itself listens");
+            reading.error(&section.at("url"), mistake);
+        }
+    }
+}
+
+fn reaches(url: &Url, listener: SocketAddr) -> bool {
+    let address = match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        Some(Host::Domain("localhost")) if listener.is_ipv6() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        Some(Host::Domain("localhost")) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        _ => return false,
+    };
+    let takes_all = listener.ip().is_unspecified() && (address.is_loopback() || address.is_unspecified());
+    url.port_or_known_default() == Some(listener.port()) && (address == listener.ip() || takes_all)
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::reaches;
+
+    #[test]
+    fn we_know_our_own_address_under_its_names() {
+        let is = |url: &str, listener: &str| reaches(&Url::parse(url).unwrap(), listener.parse().unwrap());
+        assert!(is("http://127.0.0.1:8080/mcp", "127.0.0.1:8080"));
+        assert!(is("http://localhost:8080/mcp", "127.0.0.1:8080"));
+        assert!(is("http://localhost:8080/mcp", "[::1]:8080"));
+        assert!(is("http://localhost:8080/mcp", "0.0.0.0:8080"));
+        assert!(is("http://127.0.0.1/mcp", "0.0.0.0:80"));
+        assert!(!is("http://127.0.0.1:8081/mcp", "127.0.0.1:8080"));
+        assert!(!is("http://127.0.0.2:8080/mcp", "127.0.0.1:8080"));
+        assert!(!is("http://10.0.0.1:8080/mcp", "0.0.0.0:8080"));
+        assert!(!is("http://mcp:8080/mcp", "0.0.0.0:8080"));
+    }
+}
