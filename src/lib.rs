@@ -10,4 +10,6 @@ pub mod clock;
 pub mod config;
 pub mod model;
 pub mod oauth;
+pub mod revocation;
 pub mod secret;
+pub mod storage;

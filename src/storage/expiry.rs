@@ -1,0 +1,54 @@
+//! The background deletion of what has expired. What is deleted is declared in the file of each noun.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, authorizations, clients, grants, refresh_tokens};
+use crate::clock::Timestamp;
+
+/// An answer of the provider that comes too late, a form that is posted again: they get a page that says so.
+const AUTHORIZATION_MARGIN: Duration = Duration::from_hours(1);
+/// How long a code that is presented again is recognised, and ends its grant.
+const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
+/// How much longer than its last access token a dead grant stays: clocks differ, feeds are behind.
+const GRANT_MARGIN: Duration = Duration::from_mins(15);
+
+/// How long things are kept after their use is over.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Sealed answers of used refresh tokens.
+    pub replay_window: Duration,
+    /// Registered clients that never led to a grant.
+    pub unused_client: Duration,
+    /// Registered clients after their last grant.
+    pub used_client: Duration,
+    /// Ended grants stay as long as an access token of theirs could live.
+    pub access_token: Duration,
+}
+
+impl Store {
+    /// Deletes at most `batch` rows of every kind that nobody can need any more, and answers how many went, erased answers
+    /// of used refresh tokens included. Each kind is a transaction of its own, so that others write in between.
+    ///
+    /// # Errors
+    /// When the store fails; what was deleted before that stays deleted.
+    pub async fn delete_expired(&self, retention: &Retention, now: Timestamp, batch: i64) -> Result<u64, StoreError> {
+        let before = |age: Duration| now.before(age).0;
+        let dead = before(retention.access_token.saturating_add(GRANT_MARGIN));
+        let (unused, used) = (before(retention.unused_client), before(retention.used_client));
+        let steps: [(&'static str, &[i64]); 7] = [
+            (refresh_tokens::ERASE_RESPONSES, &[before(retention.replay_window), batch]),
+            (authorizations::DELETE_UNREDEEMED, &[before(AUTHORIZATION_MARGIN), now.0, batch]),
+            (authorizations::DELETE_REDEEMED, &[before(REDEEMED_AUTHORIZATION), batch]),
+            (refresh_tokens::DELETE_OF_DEAD_GRANTS, &[dead, batch]),
+            (grants::DELETE_DEAD, &[dead, batch]),
+            (clients::DELETE_UNUSED, &[unused, now.0, batch]),
+            (clients::DELETE_USED, &[used, now.0, batch, unused]),
+        ];
+        let mut gone = 0;
+        for (sql, values) in steps {
+            let statement = values.iter().fold(sqlx::query(sql), |statement, value| statement.bind(*value));
+            gone += self.execute(statement).await?;
+        }
+        Ok(gone)
+    }
+}

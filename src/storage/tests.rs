@@ -1,0 +1,168 @@
+//! What only shows from inside: the texts themselves, and an engine in trouble. The contract is in `tests/it/storage.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
+use tempfile::TempDir;
+
+use super::{CALL_LIMIT, Store, authorizations, clients, grants, refresh_tokens, signing_keys, sqlite};
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::model::ids::KeyId;
+use crate::model::signing_key::StoredSigningKey;
+
+const STATEMENTS: [(&str, &[(&str, &str)]); 6] = [
+    ("authorizations.rs", authorizations::STATEMENTS),
+    ("clients.rs", clients::STATEMENTS),
+    ("grants.rs", grants::STATEMENTS),
+    ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
+    ("signing_keys.rs", signing_keys::STATEMENTS),
+    ("sqlite.rs", sqlite::STATEMENTS),
+];
+
+/// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
+const SCANS: [(&str, &str); 4] = [
+    ("sqlite.rs", "OLDEST_PROGRAM"),
+    ("signing_keys.rs", "ALL"),
+    // the never-used clients, whose number is limited, once per registration
+    ("clients.rs", "COUNT_UNUSED"),
+    ("clients.rs", "EVICT_ONE"),
+];
+
+async fn open() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = config::Storage::Sqlite(directory.path().join("test.db"));
+    let store = Store::open(&settings, &Clock::manual(Timestamp(1_000_000))).await.unwrap();
+    (directory, store)
+}
+
+fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
+    let id = KeyId::from(name);
+    StoredSigningKey { id, algorithm: name.to_owned(), sealed_private_key: sealed, created_at: Timestamp(1) }
+}
+
+/// Works on the writer as a saboteur would.
+async fn on_writer(store: &Store, sql: &'static str) {
+    store.0.pools.writer.execute(sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_statement_is_one_that_the_engine_understands() {
+    let (_directory, store) = open().await;
+    let mut connection = store.0.pools.writer.acquire().await.unwrap();
+    for (file, statements) in STATEMENTS {
+        for (name, sql) in statements {
+            connection.prepare(sql.into_sql_str()).await.unwrap_or_else(|error| panic!("{file} {name}: {error}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_statement_scans_a_table_that_grows() {
+    let (_directory, store) = open().await;
+    for (file, statements) in STATEMENTS {
+        for (name, sql) in statements {
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .fetch_all(&store.0.pools.writer)
+                .await
+                .unwrap();
+            let scans = plan.iter().any(|(.., step)| step.starts_with("SCAN ") && step != "SCAN CONSTANT ROW");
+            assert_eq!(scans, SCANS.contains(&(file, *name)), "{file} {name}: {plan:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_sql_text_is_declared_where_the_tests_find_it() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "tests.rs" || name == "sql.rs" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let listed = STATEMENTS.iter().any(|(file, _)| *file == name);
+        assert_eq!(text.contains("\nsql! {"), listed, "{name} and the list of statements differ");
+        for forbidden in ["query(\"", "query_as(\"", "query_scalar(\"", ": &str = \"", "AssertSqlSafe", "raw_sql("] {
+            assert!(!text.contains(forbidden), "{name} has {forbidden}: declare the text with sql!");
+        }
+    }
+}
+
+#[test]
+fn every_migration_file_is_built_in() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap().count();
+    assert_eq!(sqlx::migrate!("migrations/sqlite").iter().count(), files);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_the_writer_works_again_when_there_is_room() {
+    let (_directory, store) = open().await;
+    on_writer(&store, "PRAGMA max_page_count = 1").await;
+    // one that SQLite cannot undo alone: it ends the transaction, and nobody tells the library
+    let big = "INSERT INTO signing_keys VALUES ('k', 'ES256', 1, zeroblob(1000000), 1)";
+    let error = store.execute(sqlx::query(big)).await.unwrap_err();
+    assert!(error.to_string().ends_with("test.db cannot grow: the disk is full; free some space"), "{error}");
+    assert!(store.is_degraded());
+    on_writer(&store, "PRAGMA max_page_count = 1000000").await;
+    store.insert_first_signing_key(&key("small", vec![7; 10])).await.unwrap();
+    assert!(!store.is_degraded());
+    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_stays_degraded_although_it_is_read() {
+    let (_directory, store) = open().await;
+    on_writer(&store, "PRAGMA query_only = ON").await;
+    let error = store.insert_first_signing_key(&key("k", vec![7])).await.unwrap_err();
+    assert!(error.to_string().contains("test.db cannot be written: make the file"), "{error}");
+    store.signing_keys().await.unwrap();
+    assert!(store.is_degraded());
+}
+
+#[tokio::test]
+async fn a_lock_that_another_program_holds_is_named() {
+    let (directory, store) = open().await;
+    on_writer(&store, "PRAGMA busy_timeout = 0").await;
+    let file = directory.path().join("test.db");
+    let mut other = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let error = store.insert_first_signing_key(&key("k", vec![7])).await.unwrap_err();
+    assert!(error.to_string().contains("test.db is locked: another program is writing to it"), "{error}");
+    other.execute("ROLLBACK").await.unwrap();
+    store.insert_first_signing_key(&key("k", vec![7])).await.unwrap();
+    assert!(!store.is_degraded());
+}
+
+#[tokio::test]
+async fn a_write_that_takes_too_long_is_rolled_back_and_the_next_one_works() {
+    let (directory, mut store) = open().await;
+    let file = directory.path().join("test.db");
+    let mut other = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    Arc::get_mut(&mut store.0).unwrap().limit = Duration::from_millis(50);
+    let error = store.insert_first_signing_key(&key("late", vec![7])).await.unwrap_err();
+    assert!(error.to_string().contains("test.db did not answer within 5 s"), "{error}");
+    assert!(store.is_degraded());
+    Arc::get_mut(&mut store.0).unwrap().limit = CALL_LIMIT;
+    other.execute("ROLLBACK").await.unwrap();
+    store.insert_first_signing_key(&key("next", vec![7])).await.unwrap();
+    let algorithms: Vec<_> = store.signing_keys().await.unwrap().into_iter().map(|key| key.algorithm).collect();
+    assert_eq!(algorithms, ["next"]);
+    assert!(!store.is_degraded());
+}
+
+#[tokio::test]
+async fn a_row_that_we_never_wrote_is_named_by_its_column_and_not_quoted() {
+    let (_directory, store) = open().await;
+    on_writer(
+        &store,
+        "INSERT INTO clients (id, redirect_uris, auth_method, refresh_token, scope, created_at, address, registered_at)
+         VALUES ('c_1', 'Mallory', 'none', TRUE, '', 1, '', 1)",
+    )
+    .await;
+    let error = store.client(&"c_1".into()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the database is corrupt: clients.redirect_uris");
+}
