@@ -8,8 +8,12 @@
 
 pub mod clock;
 pub mod config;
+pub mod keys;
+pub mod limits;
 pub mod model;
 pub mod oauth;
+pub mod outbound;
 pub mod revocation;
 pub mod secret;
 pub mod storage;
+pub mod telemetry;

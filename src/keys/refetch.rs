@@ -1,0 +1,202 @@
+//! Asking a source again: once for all who need it at the same time, and not again within a floor.
+//!
+//! What makes us ask is in the hands of strangers (a `kid` that nobody knows), so the floor is what they can cost us.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+
+/// How long a source is left alone after it answered.
+const FLOOR: Duration = Duration::from_secs(10);
+/// How long a source is left alone after it failed: it may be back any moment, and others wait for it.
+const FLOOR_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// One source.
+pub(crate) struct Refetch {
+    clock: Clock,
+    begun: AtomicU64,
+    last: Arc<Mutex<Option<Attempt>>>,
+}
+
+struct Attempt {
+    number: u64,
+    at: i64,
+    result: Result<(), String>,
+}
+
+/// What became of the wish to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refetched {
+    /// The source was asked after the wish, and answered: what it does not hold does not exist.
+    Fresh,
+    /// The source answered a short while ago and is left alone.
+    TooSoon,
+    /// The source was asked, now or a moment ago, and failed: nothing is known.
+    Failed(String),
+}
+
+impl Refetch {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, begun: AtomicU64::new(0), last: Arc::default() }
+    }
+
+    /// Runs `ask` unless somebody else's run answers the same wish or the floor forbids it. `ask` keeps what it learns by
+    /// itself, and runs to its end even when the caller goes away: others wait for it.
+    pub(crate) async fn ask<F>(&self, ask: F) -> Refetched
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let begun_before = self.begun.load(Ordering::SeqCst);
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        let now = self.clock.millis();
+        if let Some(attempt) = last.as_ref() {
+            match &attempt.result {
+                Ok(()) if attempt.number > begun_before => return Refetched::Fresh,
+                Ok(()) if within(FLOOR, attempt.at, now) => return Refetched::TooSoon,
+                Err(cause) if attempt.number > begun_before || within(FLOOR_AFTER_FAILURE, attempt.at, now) => {
+                    return Refetched::Failed(cause.clone());
+                }
+                _ => {}
+            }
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let run = tokio::spawn(async move {
+            let result = ask.await;
+            *last = Some(Attempt { number, at: now, result: result.clone() });
+            result
+        });
+        match run.await {
+            Ok(Ok(())) => Refetched::Fresh,
+            Ok(Err(cause)) => Refetched::Failed(cause),
+            Err(_) => Refetched::Failed("the attempt was broken off".to_owned()),
+        }
+    }
+}
+
+fn within(floor: Duration, then: i64, now: i64) -> bool {
+    u128::from(now.abs_diff(then)) < floor.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::{Refetch, Refetched};
+    use crate::clock::{Clock, Timestamp};
+
+    struct Source {
+        asked: AtomicUsize,
+        gate: Semaphore,
+    }
+
+    impl Source {
+        fn open() -> Arc<Self> {
+            Arc::new(Self { asked: AtomicUsize::new(0), gate: Semaphore::new(1000) })
+        }
+
+        fn ask(
+            self: &Arc<Self>,
+            result: Result<(), &str>,
+        ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+            let (source, result) = (Arc::clone(self), result.map_err(str::to_owned));
+            async move {
+                source.asked.fetch_add(1, Ordering::SeqCst);
+                drop(source.gate.acquire().await.unwrap());
+                result
+            }
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    fn refetch() -> (Arc<Refetch>, Clock) {
+        let clock = Clock::manual(Timestamp(1_800_000_000));
+        (Arc::new(Refetch::new(clock.clone())), clock)
+    }
+
+    #[tokio::test]
+    async fn an_answered_source_is_left_alone_for_ten_seconds() {
+        let ((refetch, clock), source) = (refetch(), Source::open());
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+        clock.advance(Duration::from_millis(9_999));
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::TooSoon);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+        assert_eq!(source.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_source_is_left_alone_for_a_second() {
+        let ((refetch, clock), source) = (refetch(), Source::open());
+        let failed = Refetched::Failed("down".to_owned());
+        assert_eq!(refetch.ask(source.ask(Err("down"))).await, failed);
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, failed);
+        assert_eq!(source.asked(), 1);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_silence_a_source() {
+        let clock = Clock::manual(Timestamp(1_800_000_000));
+        let source = Source::open();
+        let refetch = Refetch::new(clock);
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+        let earlier = Refetch { clock: Clock::manual(Timestamp(1_700_000_000)), ..refetch };
+        assert_eq!(earlier.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+    }
+
+    #[tokio::test]
+    async fn a_hundred_wishes_at_once_ask_once_and_only_later_wishes_share_a_later_answer() {
+        let (refetch, clock) = refetch();
+        let source = Arc::new(Source { asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
+        let wish = || {
+            let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
+            tokio::spawn(async move { refetch.ask(source.ask(Ok(()))).await })
+        };
+        let first = wish();
+        while source.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // These wish while the first is on its way: its answer may be older than what made them wish.
+        let late: Vec<_> = (0..100).map(|_| wish()).collect();
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(11));
+        source.gate.add_permits(1);
+        assert_eq!(first.await.unwrap(), Refetched::Fresh);
+        for wish in late {
+            assert_eq!(wish.await.unwrap(), Refetched::Fresh);
+        }
+        assert_eq!(source.asked(), 2, "one for the first, one for all the others");
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_stops_nobody_elses_answer() {
+        let (refetch, _clock) = refetch();
+        let source = Arc::new(Source { asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
+        let gone = {
+            let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
+            tokio::spawn(async move { refetch.ask(source.ask(Ok(()))).await })
+        };
+        while source.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        source.gate.add_permits(1);
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::TooSoon);
+        assert_eq!(source.asked(), 1);
+    }
+}

@@ -1,0 +1,130 @@
+//! Other people's keys: a provider's JSON Web Key Set, cached.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::refetch::{Refetch, Refetched};
+use crate::clock::{Clock, Timestamp};
+use crate::outbound::Fetcher;
+
+/// After how long a key set is read again, whatever its cache headers say (Keycloak forbids to keep it at all).
+const FRESH_FOR: Duration = Duration::from_mins(5);
+/// How long a key set may take to arrive.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The keys cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the key set at {url} cannot be read: {cause}")]
+pub struct RemoteKeysError {
+    /// Where it lies.
+    pub url: String,
+    /// What happened.
+    pub cause: String,
+}
+
+/// Reads the document; the error says what is wrong with it.
+pub type ParseKeys<K> = fn(&[u8]) -> Result<K, String>;
+
+/// A cached key set, kept as what its reader makes of it. Stale keys are served while the provider is down.
+pub struct RemoteKeys<K> {
+    fetcher: Fetcher,
+    clock: Clock,
+    parse: ParseKeys<K>,
+    cached: Arc<RwLock<Option<Cached<K>>>>,
+    refetch: Refetch,
+}
+
+struct Cached<K> {
+    url: String,
+    read: ReadKeys<K>,
+}
+
+/// A key set as it was read once.
+#[derive(Debug)]
+pub struct ReadKeys<K> {
+    /// The keys.
+    pub keys: Arc<K>,
+    /// When the reading began.
+    pub read_at: Timestamp,
+}
+
+impl<K> Clone for ReadKeys<K> {
+    fn clone(&self) -> Self {
+        Self { keys: Arc::clone(&self.keys), read_at: self.read_at }
+    }
+}
+
+/// What is known after a token named a key that was not in the set.
+#[derive(Debug)]
+pub enum Unfound<K> {
+    /// The set was read again after the question: what it lacks does not exist.
+    Reread(ReadKeys<K>),
+    /// The set was read a short while ago and the provider is left alone. A token that was made before that reading is
+    /// not the provider's; of a later one nothing is known.
+    TooSoon(ReadKeys<K>),
+    /// The set could not be read: nothing is known.
+    Failed(RemoteKeysError),
+}
+
+impl<K: Send + Sync + 'static> RemoteKeys<K> {
+    /// An empty cache; nobody is asked yet.
+    #[must_use]
+    pub fn new(fetcher: Fetcher, clock: Clock, parse: ParseKeys<K>) -> Self {
+        Self { fetcher, parse, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
+    }
+
+    /// The key set: from memory, fetched when there is none or it is older than five minutes.
+    ///
+    /// # Errors
+    /// When it was never read and cannot be read now.
+    pub async fn get(&self, url: &str) -> Result<ReadKeys<K>, RemoteKeysError> {
+        let cached = self.cached(url);
+        if let Some(cached) = &cached
+            && self.clock.now().since(cached.read_at) < FRESH_FOR
+        {
+            return Ok(cached.clone());
+        }
+        let refetched = self.refetch(url).await;
+        match (self.cached(url).or(cached), refetched) {
+            (Some(keys), _) => Ok(keys),
+            (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
+            (None, _) => {
+                Err(RemoteKeysError { url: url.to_owned(), cause: "its address changed a moment ago".to_owned() })
+            }
+        }
+    }
+
+    /// Reads the set again because a token names a key that it does not hold: once for all who ask, and not again within
+    /// ten seconds.
+    pub async fn get_again(&self, url: &str) -> Unfound<K> {
+        let refetched = self.refetch(url).await;
+        let failed = |cause: &str| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause: cause.to_owned() });
+        match (self.cached(url), refetched) {
+            (Some(read), Refetched::Fresh) => Unfound::Reread(read),
+            (Some(read), Refetched::TooSoon) => Unfound::TooSoon(read),
+            (_, Refetched::Failed(cause)) => failed(&cause),
+            (None, _) => failed("its address changed a moment ago"),
+        }
+    }
+
+    fn cached(&self, url: &str) -> Option<ReadKeys<K>> {
+        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
+        cached.as_ref().filter(|cached| cached.url == url).map(|cached| cached.read.clone())
+    }
+
+    async fn refetch(&self, url: &str) -> Refetched {
+        let (fetcher, clock, parse) = (self.fetcher.clone(), self.clock.clone(), self.parse);
+        let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
+        let ask = async move {
+            let read_at = clock.now();
+            let answer = fetcher.get(&url, TIMEOUT).await.map_err(|cause| cause.to_string())?;
+            if answer.status != http::StatusCode::OK {
+                return Err(format!("it answers {}", answer.status.as_u16()));
+            }
+            let read = ReadKeys { keys: Arc::new(parse(&answer.body)?), read_at };
+            *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read });
+            Ok(())
+        };
+        self.refetch.ask(ask).await
+    }
+}

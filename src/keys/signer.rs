@@ -1,0 +1,331 @@
+//! Our own keys: the ring that signs access tokens and its public half.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jsonwebtoken::jwk::JwkSet;
+
+use super::refetch::{Refetch, Refetched};
+use super::signing_key::{self, SigningKey};
+use super::{Sealer, VerifyError};
+use crate::clock::{Clock, Timestamp};
+use crate::config::SigningAlgorithm;
+use crate::model::ids::KeyId;
+use crate::model::signing_key::StoredSigningKey;
+use crate::oauth::claims::AccessTokenClaims;
+use crate::storage::{Store, StoreError};
+
+/// What can go wrong with our own keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored key was sealed by a root key that the configuration no longer names.
+    #[error(
+        "signing key {0} was sealed by a root key that `secrets.keys` does not hold: add that key to the list again"
+    )]
+    Unsealable(String),
+    /// The cryptography library refused.
+    #[error("signing key {0} cannot be used: {1}")]
+    Unusable(String, String),
+    /// The store holds no key of the configured algorithm, although one was just put there.
+    #[error("the store holds no {0} signing key")]
+    Missing(&'static str),
+}
+
+/// Where the keys lie. The store; something else in tests of this folder.
+pub(super) trait Shelf: Send + Sync + 'static {
+    fn insert_first<'a>(&'a self, key: &'a StoredSigningKey) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn all(&self) -> BoxFuture<'_, Result<Vec<StoredSigningKey>, StoreError>>;
+}
+
+impl Shelf for Store {
+    fn insert_first<'a>(&'a self, key: &'a StoredSigningKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.insert_first_signing_key(key))
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<StoredSigningKey>, StoreError>> {
+        Box::pin(self.signing_keys())
+    }
+}
+
+/// Our signing keys, in memory. Cheap to clone.
+#[derive(Clone)]
+pub struct KeyRing(Arc<Ring>);
+
+struct Ring {
+    shelf: Box<dyn Shelf>,
+    sealer: Sealer,
+    algorithm: SigningAlgorithm,
+    clock: Clock,
+    keys: RwLock<Arc<KeySet>>,
+    reread: Refetch,
+}
+
+/// What one reading of the store gave.
+struct KeySet {
+    /// The oldest first. The oldest of the configured algorithm signs: a younger one is published but waits.
+    keys: Vec<Arc<SigningKey>>,
+    /// Keys that exist but that this process cannot use: their tokens are neither good nor bad to us.
+    unreadable: Vec<KeyId>,
+    jwks: Bytes,
+    /// When the reading began.
+    read_at: Timestamp,
+}
+
+impl KeyRing {
+    /// Loads the keys, making the first one if there is none.
+    ///
+    /// # Errors
+    /// When the store fails or a stored key cannot be opened.
+    pub async fn load(
+        store: Store,
+        sealer: Sealer,
+        algorithm: SigningAlgorithm,
+        clock: Clock,
+    ) -> Result<Self, KeyError> {
+        Self::from_shelf(Box::new(store), sealer, algorithm, clock).await
+    }
+
+    pub(super) async fn from_shelf(
+        shelf: Box<dyn Shelf>,
+        sealer: Sealer,
+        algorithm: SigningAlgorithm,
+        clock: Clock,
+    ) -> Result<Self, KeyError> {
+        let mut stored = shelf.all().await?;
+        if !stored.iter().any(|key| signing_key::algorithm_of(key) == Some(algorithm)) {
+            let (for_making, now) = (sealer.clone(), clock.now());
+            let made = tokio::task::spawn_blocking(move || signing_key::generate(algorithm, &for_making, now));
+            let made = made.await.map_err(|cause| KeyError::Unusable("new".to_owned(), cause.to_string()))??;
+            shelf.insert_first(&made).await?;
+            // Another process may have been quicker: whatever the store holds now is what everybody signs with.
+            stored = shelf.all().await?;
+        }
+        let (keys, failure) = KeySet::open(&stored, &sealer, clock.now());
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        keys.signing(algorithm)?;
+        let (keys, reread) = (RwLock::new(Arc::new(keys)), Refetch::new(clock.clone()));
+        Ok(Self(Arc::new(Ring { shelf, sealer, algorithm, clock, keys, reread })))
+    }
+
+    /// Signs an access token (`typ: at+jwt`).
+    ///
+    /// # Errors
+    /// When the cryptography library refuses, which it has no reason to.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, KeyError> {
+        self.0.keys().signing(self.0.algorithm)?.sign(claims)
+    }
+
+    /// The public halves, as a JSON Web Key Set (RFC 7517): the bytes that `/.well-known/jwks.json` answers.
+    #[must_use]
+    pub fn jwks(&self) -> Bytes {
+        self.0.keys().jwks.clone()
+    }
+
+    /// A key that is in memory.
+    pub(super) fn find(&self, kid: &str) -> Option<Arc<SigningKey>> {
+        self.0.keys().find(kid)
+    }
+
+    /// Looks into the store for a key that is not in memory; `issued_at` is what its token says of itself, unverified.
+    pub(super) async fn find_in_store(&self, kid: &str, issued_at: Timestamp) -> Result<Arc<SigningKey>, VerifyError> {
+        let ring = Arc::clone(&self.0);
+        let refetched = self.0.reread.ask(async move { ring.read().await }).await;
+        let keys = self.0.keys();
+        if let Some(key) = keys.find(kid) {
+            return Ok(key);
+        }
+        let unreadable = keys.unreadable.iter().any(|id| id.as_str() == kid);
+        match refetched {
+            Refetched::Failed(_) => Err(VerifyError::Unknown),
+            _ if unreadable => Err(VerifyError::Unknown),
+            Refetched::TooSoon if keys.read_at <= issued_at => Err(VerifyError::Unknown),
+            Refetched::Fresh | Refetched::TooSoon => Err(VerifyError::Invalid("no key of ours has its kid")),
+        }
+    }
+}
+
+impl Ring {
+    fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn read(&self) -> Result<(), String> {
+        let read_at = self.clock.now();
+        let stored = self.shelf.all().await.map_err(|cause| {
+            tracing::warn!(%cause, "the signing keys could not be read again");
+            cause.to_string()
+        })?;
+        let (keys, failure) = KeySet::open(&stored, &self.sealer, read_at);
+        if let Some(failure) = failure {
+            tracing::error!(%failure, "a signing key of another process cannot be used here");
+        }
+        keys.signing(self.algorithm).map_err(|cause| {
+            tracing::error!(%cause, "the signing keys in memory stay in use");
+            cause.to_string()
+        })?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+}
+
+impl KeySet {
+    /// Opens what can be opened, and tells of the last key that could not. A key of an algorithm that we do not know is no
+    /// failure: a newer version made it, and this one must still start.
+    fn open(stored: &[StoredSigningKey], sealer: &Sealer, read_at: Timestamp) -> (Self, Option<KeyError>) {
+        let (mut keys, mut unreadable, mut failure) = (Vec::new(), Vec::new(), None);
+        for key in stored {
+            let opened = signing_key::algorithm_of(key).map(|algorithm| SigningKey::open(key, algorithm, sealer));
+            match opened {
+                Some(Ok(opened)) => keys.push(Arc::new(opened)),
+                Some(Err(cause)) => {
+                    failure = Some(cause);
+                    unreadable.push(key.id.clone());
+                }
+                None => {
+                    tracing::warn!(kid = %key.id, algorithm = key.algorithm, "a signing key of a newer version is ignored");
+                    unreadable.push(key.id.clone());
+                }
+            }
+        }
+        let set = JwkSet { keys: keys.iter().map(|key| key.jwk().clone()).collect() };
+        let jwks = serde_json::to_vec(&set).unwrap_or_default().into();
+        (Self { keys, unreadable, jwks, read_at }, failure)
+    }
+
+    fn find(&self, kid: &str) -> Option<Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.id().as_str() == kid).map(Arc::clone)
+    }
+
+    fn signing(&self, algorithm: SigningAlgorithm) -> Result<&SigningKey, KeyError> {
+        let key = self.keys.iter().find(|key| key.algorithm() == algorithm);
+        key.map(AsRef::as_ref).ok_or_else(|| KeyError::Missing(signing_key::name(algorithm)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::test_shelf::{TestShelf, sealer};
+    use super::KeyError;
+    use crate::clock::{Clock, Timestamp};
+    use crate::config::SigningAlgorithm::{EdDsa, Es256, Rs256};
+    use crate::oauth::claims::AccessTokenClaims;
+    use crate::oauth::scope::ScopeSet;
+
+    fn clock() -> Clock {
+        Clock::manual(Timestamp(1_800_000_000))
+    }
+
+    fn claims() -> AccessTokenClaims {
+        AccessTokenClaims {
+            iss: "https://mcp.example.com".to_owned(),
+            sub: "keycloak|1".to_owned(),
+            aud: "https://mcp.example.com/mcp".to_owned(),
+            client_id: "c_1".to_owned(),
+            scope: ScopeSet::parse("mcp:access").unwrap(),
+            iat: 1_800_000_000,
+            exp: 1_800_003_600,
+            jti: "j".to_owned(),
+            sid: "g_1".to_owned(),
+        }
+    }
+
+    fn keys(jwks: &[u8]) -> Vec<Value> {
+        serde_json::from_slice::<Value>(jwks).unwrap()["keys"].as_array().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn processes_that_start_at_once_agree_on_one_first_key() {
+        let (shelf, clock) = (TestShelf::default(), clock());
+        let rings: Vec<_> = (0..8)
+            .map(|_| {
+                let (shelf, clock) = (shelf.clone(), clock.clone());
+                tokio::spawn(async move { shelf.ring(Es256, &clock).await.unwrap() })
+            })
+            .collect();
+        let mut documents = Vec::new();
+        for ring in rings {
+            documents.push(ring.await.unwrap().jwks());
+        }
+        assert_eq!(keys(&documents[0]).len(), 1);
+        assert!(documents.iter().all(|document| document == &documents[0]));
+    }
+
+    #[tokio::test]
+    async fn the_key_set_shows_the_public_half_and_what_it_is_for() {
+        for (algorithm, name, shown) in [
+            (Es256, "ES256", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
+            (Rs256, "RS256", vec!["alg", "e", "kid", "kty", "n", "use"]),
+            (EdDsa, "EdDSA", vec!["alg", "crv", "kid", "kty", "use", "x"]),
+        ] {
+            let shelf = TestShelf::default();
+            let ring = shelf.ring(algorithm, &clock()).await.unwrap();
+            let keys = keys(&ring.jwks());
+            assert_eq!(keys.len(), 1);
+            let mut members: Vec<_> = keys[0].as_object().unwrap().keys().map(String::as_str).collect();
+            members.sort_unstable();
+            assert_eq!(members, shown, "{name}");
+            assert_eq!((&keys[0]["alg"], &keys[0]["use"]), (&json!(name), &json!("sig")));
+            assert!(keys[0]["kid"].as_str().unwrap().starts_with("k_"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_names_its_type_its_key_and_nothing_that_the_database_could_forge() {
+        let shelf = TestShelf::default();
+        let ring = shelf.ring(Es256, &clock()).await.unwrap();
+        let token = ring.sign(&claims()).unwrap();
+        let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next().unwrap().as_bytes()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header, json!({"typ": "at+jwt", "alg": "ES256", "kid": keys(&ring.jwks())[0]["kid"]}));
+        shelf.edit(|stored| {
+            let pkcs8 = sealer(1).open("signing key", stored[0].id.as_str().as_bytes(), &stored[0].sealed_private_key);
+            assert!(pkcs8.is_ok(), "the private half lies sealed, bound to its own id");
+            assert!(sealer(1).open("signing key", b"k_other", &stored[0].sealed_private_key).is_err());
+        });
+    }
+
+    #[tokio::test]
+    async fn another_algorithm_adds_a_key_and_keeps_the_old_one_published() {
+        let (shelf, clock) = (TestShelf::default(), clock());
+        let old = shelf.ring(Es256, &clock).await.unwrap();
+        let new = shelf.ring(EdDsa, &clock).await.unwrap();
+        assert_eq!(keys(&new.jwks()).len(), 2);
+        assert_eq!(keys(&new.jwks())[0], keys(&old.jwks())[0]);
+        let again = shelf.ring(EdDsa, &clock).await.unwrap();
+        assert_eq!(again.jwks(), new.jwks());
+    }
+
+    #[tokio::test]
+    async fn a_key_under_a_root_key_that_left_names_the_mend() {
+        let (shelf, clock) = (TestShelf::default(), clock());
+        shelf.ring(Es256, &clock).await.unwrap();
+        let error = shelf.ring_with(&sealer(2), Es256, &clock).await.err().unwrap();
+        assert!(matches!(error, KeyError::Unsealable(_)));
+        assert!(error.to_string().contains("secrets.keys"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_at_start_is_an_error() {
+        let shelf = TestShelf::default();
+        shelf.set_down(true);
+        assert!(matches!(shelf.ring(Es256, &clock()).await.err().unwrap(), KeyError::Store(_)));
+    }
+
+    #[tokio::test]
+    async fn a_key_of_a_newer_version_does_not_keep_this_one_from_starting() {
+        let (shelf, clock) = (TestShelf::default(), clock());
+        shelf.rotate(Es256, &sealer(1));
+        shelf.edit(|keys| keys[0].algorithm = "ML-DSA-65".to_owned());
+        let ring = shelf.ring(Es256, &clock).await.unwrap();
+        assert_eq!(keys(&ring.jwks()).len(), 1);
+        assert!(ring.sign(&claims()).is_ok());
+    }
+}

@@ -1,0 +1,231 @@
+//! One signing key: made, sealed, opened, and used.
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    RsaPublicKeyComponents,
+};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk,
+    OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::Serialize;
+
+use super::{KeyError, Sealer};
+use crate::clock::Timestamp;
+use crate::config::SigningAlgorithm;
+use crate::model::ids::KeyId;
+use crate::model::signing_key::StoredSigningKey;
+use crate::oauth::claims::ACCESS_TOKEN_TYPE;
+use crate::secret::base64url;
+
+/// What the private half is sealed for; the key's id is the context.
+const SEALED_FOR: &str = "signing key";
+
+/// A key, ready for use.
+pub(super) struct SigningKey {
+    id: KeyId,
+    algorithm: SigningAlgorithm,
+    private: PrivateKey,
+    public: DecodingKey,
+    jwk: Jwk,
+    validation: Validation,
+}
+
+enum PrivateKey {
+    Ecdsa(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+/// The JWS name of an algorithm (RFC 7518 3.1, RFC 8037 3.1).
+pub(super) const fn name(algorithm: SigningAlgorithm) -> &'static str {
+    match algorithm {
+        SigningAlgorithm::Es256 => "ES256",
+        SigningAlgorithm::Rs256 => "RS256",
+        SigningAlgorithm::EdDsa => "EdDSA",
+    }
+}
+
+/// The algorithm of a stored key; `None` when a newer version of this program made it.
+pub(super) fn algorithm_of(stored: &StoredSigningKey) -> Option<SigningAlgorithm> {
+    [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::EdDsa]
+        .into_iter()
+        .find(|algorithm| name(*algorithm) == stored.algorithm)
+}
+
+const fn jws(algorithm: SigningAlgorithm) -> Algorithm {
+    match algorithm {
+        SigningAlgorithm::Es256 => Algorithm::ES256,
+        SigningAlgorithm::Rs256 => Algorithm::RS256,
+        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
+    }
+}
+
+/// Makes a key and seals it. Takes a moment for RSA: not for the threads that serve.
+pub(super) fn generate(
+    algorithm: SigningAlgorithm,
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<StoredSigningKey, KeyError> {
+    let id = KeyId::random();
+    let pkcs8 = pkcs8(algorithm).map_err(|cause| KeyError::Unusable(id.to_string(), cause.to_string()))?;
+    Ok(StoredSigningKey {
+        sealed_private_key: sealer.seal(SEALED_FOR, id.as_str().as_bytes(), &pkcs8),
+        algorithm: name(algorithm).to_owned(),
+        created_at: now,
+        id,
+    })
+}
+
+fn pkcs8(algorithm: SigningAlgorithm) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
+    let random = SystemRandom::new();
+    Ok(match algorithm {
+        SigningAlgorithm::Es256 => {
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?.as_ref().to_vec()
+        }
+        SigningAlgorithm::Rs256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
+            AsDer::<Pkcs8V1Der<'_>>::as_der(&pair)?.as_ref().to_vec()
+        }
+        SigningAlgorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)?.as_ref().to_vec(),
+    })
+}
+
+impl SigningKey {
+    /// Opens a stored key of a known algorithm.
+    pub(super) fn open(
+        stored: &StoredSigningKey,
+        algorithm: SigningAlgorithm,
+        sealer: &Sealer,
+    ) -> Result<Self, KeyError> {
+        let id = stored.id.clone();
+        let pkcs8 = sealer
+            .open(SEALED_FOR, id.as_str().as_bytes(), &stored.sealed_private_key)
+            .map_err(|_unsealable| KeyError::Unsealable(id.to_string()))?;
+        let unusable = |cause: String| KeyError::Unusable(id.to_string(), cause);
+        let private = PrivateKey::parse(algorithm, &pkcs8).map_err(|cause| unusable(cause.to_string()))?;
+        let common = CommonParameters {
+            public_key_use: Some(PublicKeyUse::Signature),
+            key_algorithm: Some(jws(algorithm).into()),
+            key_id: Some(id.to_string()),
+            ..CommonParameters::default()
+        };
+        let jwk = Jwk { common, algorithm: private.public_half() };
+        let public = DecodingKey::from_jwk(&jwk).map_err(|cause| unusable(cause.to_string()))?;
+        Ok(Self { id, algorithm, private, public, jwk, validation: signature_only(jws(algorithm)) })
+    }
+
+    pub(super) const fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    pub(super) const fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
+    }
+
+    /// The public half, as RFC 7517 writes it.
+    pub(super) const fn jwk(&self) -> &Jwk {
+        &self.jwk
+    }
+
+    pub(super) const fn public(&self) -> &DecodingKey {
+        &self.public
+    }
+
+    /// How `jsonwebtoken` is to check a signature of this key: that, and nothing else.
+    pub(super) const fn validation(&self) -> &Validation {
+        &self.validation
+    }
+
+    /// Whether the header of a token names the one algorithm of this key (RFC 8725 3.1).
+    pub(super) fn is_algorithm(&self, algorithm: Algorithm) -> bool {
+        algorithm == jws(self.algorithm)
+    }
+
+    /// A bare signature, for the forgeries of tests.
+    #[cfg(test)]
+    pub(super) fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
+        self.private.sign(message).unwrap()
+    }
+
+    /// A signed access token (RFC 9068) in compact form (RFC 7515 7.1).
+    pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<String, KeyError> {
+        let unusable = |cause: String| KeyError::Unusable(self.id.to_string(), cause);
+        let mut header = Header::new(jws(self.algorithm));
+        header.typ = Some(ACCESS_TOKEN_TYPE.to_owned());
+        header.kid = Some(self.id.to_string());
+        let header = serde_json::to_vec(&header).map_err(|cause| unusable(cause.to_string()))?;
+        let claims = serde_json::to_vec(claims).map_err(|cause| unusable(cause.to_string()))?;
+        let mut token = format!("{}.{}", base64url(&header), base64url(&claims));
+        let signature = self.private.sign(token.as_bytes()).map_err(|cause| unusable(cause.to_string()))?;
+        token.push('.');
+        token.push_str(&base64url(&signature));
+        Ok(token)
+    }
+}
+
+/// `jsonwebtoken` reads the machine's clock and allows a minute: times, issuer and audience are judged by us.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation
+}
+
+impl PrivateKey {
+    fn parse(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, aws_lc_rs::error::KeyRejected> {
+        Ok(match algorithm {
+            SigningAlgorithm::Es256 => Self::Ecdsa(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)?),
+            SigningAlgorithm::Rs256 => Self::Rsa(RsaKeyPair::from_pkcs8(pkcs8)?),
+            SigningAlgorithm::EdDsa => Self::Ed25519(Ed25519KeyPair::from_pkcs8(pkcs8)?),
+        })
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Ecdsa(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+            Self::Ed25519(pair) => Ok(pair.try_sign(message)?.as_ref().to_vec()),
+        }
+    }
+
+    fn public_half(&self) -> AlgorithmParameters {
+        match self {
+            Self::Ecdsa(pair) => {
+                // An uncompressed point: 0x04, then both coordinates.
+                let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
+                let (x, y) = point.split_at(point.len() / 2);
+                AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+                    key_type: EllipticCurveKeyType::EC,
+                    curve: EllipticCurve::P256,
+                    x: base64url(x),
+                    y: base64url(y),
+                })
+            }
+            Self::Rsa(pair) => {
+                let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                AlgorithmParameters::RSA(RSAKeyParameters {
+                    key_type: RSAKeyType::RSA,
+                    n: base64url(&n),
+                    e: base64url(&e),
+                })
+            }
+            Self::Ed25519(pair) => AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                key_type: OctetKeyPairType::OctetKeyPair,
+                curve: EllipticCurve::Ed25519,
+                x: base64url(pair.public_key().as_ref()),
+            }),
+        }
+    }
+}

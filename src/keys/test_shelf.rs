@@ -1,0 +1,86 @@
+//! A store of keys in memory, for the tests of this folder.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+
+use super::signer::Shelf;
+use super::signing_key;
+use super::{KeyError, KeyRing, Sealer};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{RootKey, Secrets, SigningAlgorithm};
+use crate::model::signing_key::StoredSigningKey;
+use crate::storage::StoreError;
+
+/// Cheap to clone; clones share everything, like two processes with one database.
+#[derive(Clone, Default)]
+pub(super) struct TestShelf(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    keys: Mutex<Vec<StoredSigningKey>>,
+    reads: AtomicUsize,
+    down: AtomicBool,
+}
+
+impl TestShelf {
+    pub(super) async fn ring(&self, algorithm: SigningAlgorithm, clock: &Clock) -> Result<KeyRing, KeyError> {
+        self.ring_with(&sealer(1), algorithm, clock).await
+    }
+
+    pub(super) async fn ring_with(
+        &self,
+        sealer: &Sealer,
+        algorithm: SigningAlgorithm,
+        clock: &Clock,
+    ) -> Result<KeyRing, KeyError> {
+        KeyRing::from_shelf(Box::new(self.clone()), sealer.clone(), algorithm, clock.clone()).await
+    }
+
+    pub(super) fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_down(&self, down: bool) {
+        self.0.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(super) fn edit(&self, edit: impl FnOnce(&mut Vec<StoredSigningKey>)) {
+        edit(&mut self.0.keys.lock().unwrap());
+    }
+
+    /// Puts a new key in front, so that whoever loads now signs with it.
+    pub(super) fn rotate(&self, algorithm: SigningAlgorithm, sealer: &Sealer) {
+        let key = signing_key::generate(algorithm, sealer, Timestamp(0)).unwrap();
+        self.edit(|keys| keys.insert(0, key));
+    }
+}
+
+impl Shelf for TestShelf {
+    fn insert_first<'a>(&'a self, key: &'a StoredSigningKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.edit(|keys| {
+                if !keys.iter().any(|there| there.algorithm == key.algorithm) {
+                    keys.push(key.clone());
+                }
+            });
+            Ok(())
+        })
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<StoredSigningKey>, StoreError>> {
+        Box::pin(async move {
+            self.0.reads.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            if self.0.down.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("down".to_owned()));
+            }
+            Ok(self.0.keys.lock().unwrap().clone())
+        })
+    }
+}
+
+pub(super) fn sealer(root: u8) -> Sealer {
+    Sealer::new(&Secrets { keys: vec![RootKey::from_bytes([root; 32])] })
+}

@@ -1,0 +1,330 @@
+//! Whatever is not an access token of ours, and the little that it may cost.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{KeyRing, VerifyError, verify_access_token};
+use crate::clock::{Clock, Timestamp};
+use crate::config::SigningAlgorithm::{self, EdDsa, Es256, Rs256};
+use crate::keys::test_shelf::{TestShelf, sealer};
+use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::scope::ScopeSet;
+use crate::secret::base64url;
+
+const ISSUER: &str = "https://mcp.example.com";
+const NOW: i64 = 1_800_000_000;
+
+struct Bench {
+    shelf: TestShelf,
+    clock: Clock,
+    ring: KeyRing,
+}
+
+impl Bench {
+    async fn new(algorithm: SigningAlgorithm) -> Self {
+        let (shelf, clock) = (TestShelf::default(), Clock::manual(Timestamp(NOW)));
+        let ring = shelf.ring(algorithm, &clock).await.unwrap();
+        Self { shelf, clock, ring }
+    }
+
+    fn claims(&self) -> AccessTokenClaims {
+        let now = self.clock.now().0;
+        AccessTokenClaims {
+            iss: ISSUER.to_owned(),
+            sub: "keycloak|1".to_owned(),
+            aud: "https://mcp.example.com/mcp".to_owned(),
+            client_id: "c_1".to_owned(),
+            scope: ScopeSet::parse("mcp:access").unwrap(),
+            iat: now,
+            exp: now + 3600,
+            jti: "j".to_owned(),
+            sid: "g_1".to_owned(),
+        }
+    }
+
+    async fn verify(&self, token: &str) -> Result<AccessTokenClaims, VerifyError> {
+        verify_access_token(&self.ring, ISSUER, token, self.clock.now()).await
+    }
+
+    fn kid(&self) -> String {
+        let jwks: Value = serde_json::from_slice(&self.ring.jwks()).unwrap();
+        jwks["keys"][0]["kid"].as_str().unwrap().to_owned()
+    }
+
+    /// A token that is ours in all but what the edits change, signed with our own key.
+    fn forged(&self, header: impl FnOnce(&mut Value), claims: impl FnOnce(&mut Value)) -> String {
+        let key = self.ring.find(&self.kid()).unwrap();
+        let mut body = serde_json::to_value(self.claims()).unwrap();
+        claims(&mut body);
+        let mut head = json!({"typ": "at+jwt", "alg": "ES256", "kid": self.kid()});
+        header(&mut head);
+        let message = format!("{}.{}", base64url(head.to_string().as_bytes()), base64url(body.to_string().as_bytes()));
+        let signature = key.sign_bytes(message.as_bytes());
+        format!("{message}.{}", base64url(&signature))
+    }
+}
+
+fn invalid(result: Result<AccessTokenClaims, VerifyError>) -> &'static str {
+    match result {
+        Err(VerifyError::Invalid(words)) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_the_ring_signs_verifies_with_every_algorithm() {
+    for algorithm in [Es256, Rs256, EdDsa] {
+        let bench = Bench::new(algorithm).await;
+        let token = bench.ring.sign(&bench.claims()).unwrap();
+        assert_eq!(bench.verify(&token).await, Ok(bench.claims()));
+    }
+}
+
+#[tokio::test]
+async fn our_own_forgery_tool_makes_good_tokens() {
+    let bench = Bench::new(Es256).await;
+    assert_eq!(bench.verify(&bench.forged(|_| {}, |_| {})).await, Ok(bench.claims()));
+    let full = bench.forged(|head| head["typ"] = json!("application/AT+JWT"), |_| {});
+    assert_eq!(bench.verify(&full).await, Ok(bench.claims()));
+}
+
+#[tokio::test]
+async fn a_token_is_dead_in_the_second_that_exp_names() {
+    let bench = Bench::new(Es256).await;
+    let token = bench.ring.sign(&bench.claims()).unwrap();
+    bench.clock.advance(Duration::from_secs(3599));
+    assert!(bench.verify(&token).await.is_ok());
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(invalid(bench.verify(&token).await), "it has expired");
+}
+
+#[tokio::test]
+async fn an_unsigned_token_is_refused() {
+    let bench = Bench::new(Es256).await;
+    for alg in ["none", "None", "NONE", ""] {
+        let token = bench.forged(|head| head["alg"] = json!(alg), |_| {});
+        let (unsigned, _) = token.rsplit_once('.').unwrap();
+        assert_eq!(invalid(bench.verify(&token).await), "it is not a signed JWT");
+        assert_eq!(invalid(bench.verify(&format!("{unsigned}.")).await), "it is not a signed JWT");
+    }
+    let stripped = bench.ring.sign(&bench.claims()).unwrap();
+    let (unsigned, _) = stripped.rsplit_once('.').unwrap();
+    assert!(matches!(bench.verify(&format!("{unsigned}.")).await, Err(VerifyError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn the_public_key_is_no_shared_secret() {
+    for algorithm in [Es256, Rs256] {
+        let bench = Bench::new(algorithm).await;
+        let jwks = bench.ring.jwks();
+        let jwk: Value = serde_json::from_slice::<Value>(&jwks).unwrap()["keys"][0].clone();
+        let secrets = [jwks.to_vec(), jwk.to_string().into_bytes(), jwk["x"].to_string().into_bytes(), Vec::new()];
+        for (secret, alg) in secrets.iter().zip([Algorithm::HS256, Algorithm::HS384, Algorithm::HS512].iter().cycle()) {
+            let mut header = Header::new(*alg);
+            (header.typ, header.kid) = (Some("at+jwt".to_owned()), Some(bench.kid()));
+            let key = EncodingKey::from_secret(secret);
+            let token = jsonwebtoken::encode(&header, &bench.claims(), &key).unwrap();
+            assert_eq!(invalid(bench.verify(&token).await), "its algorithm is not that of its key");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_signs_with_its_own_algorithm_alone() {
+    let bench = Bench::new(Rs256).await;
+    for alg in ["RS384", "PS256", "ES256", "EdDSA"] {
+        let token = bench.forged(|head| head["alg"] = json!(alg), |_| {});
+        assert_eq!(invalid(bench.verify(&token).await), "its algorithm is not that of its key");
+    }
+}
+
+#[tokio::test]
+async fn an_id_token_is_no_access_token() {
+    let bench = Bench::new(Es256).await;
+    for typ in [json!("JWT"), json!("id_token+jwt"), json!("at+jwt "), json!("logout+jwt"), json!(""), json!(null)] {
+        let token = bench.forged(|head| head["typ"] = typ, |_| {});
+        assert!(invalid(bench.verify(&token).await).contains("typ"));
+    }
+    let without = bench.forged(|head| drop(head.as_object_mut().unwrap().remove("typ")), |_| {});
+    assert_eq!(invalid(bench.verify(&without).await), "it has no typ");
+}
+
+#[tokio::test]
+async fn another_issuer_or_a_token_without_one_of_our_claims_is_refused() {
+    let bench = Bench::new(Es256).await;
+    for issuer in ["https://mcp.example.com/", "https://MCP.example.com", "http://mcp.example.com", ""] {
+        let token = bench.forged(|_| {}, |claims| claims["iss"] = json!(issuer));
+        assert_eq!(invalid(bench.verify(&token).await), "its issuer is not ours");
+    }
+    for claim in ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "sid"] {
+        let token = bench.forged(|_| {}, |claims| drop(claims.as_object_mut().unwrap().remove(claim)));
+        assert_eq!(invalid(bench.verify(&token).await), "its signature or its claims are wrong", "{claim}");
+    }
+    let token = bench.forged(|_| {}, |claims| claims["aud"] = json!(["https://mcp.example.com/mcp", "other"]));
+    assert!(matches!(bench.verify(&token).await, Err(VerifyError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_token_without_kid_never_reaches_the_store() {
+    let bench = Bench::new(Es256).await;
+    let token = bench.forged(|head| drop(head.as_object_mut().unwrap().remove("kid")), |_| {});
+    let reads = bench.shelf.reads();
+    assert_eq!(invalid(bench.verify(&token).await), "it has no kid");
+    assert_eq!(bench.shelf.reads(), reads);
+}
+
+#[tokio::test]
+async fn every_changed_or_missing_character_is_noticed() {
+    let bench = Bench::new(Es256).await;
+    let token = bench.ring.sign(&bench.claims()).unwrap();
+    let signature = token.rfind('.').unwrap();
+    for length in 0..token.len() {
+        assert!(matches!(bench.verify(&token[..length]).await, Err(VerifyError::Invalid(_))), "{length}");
+    }
+    for at in signature + 1..token.len() - 1 {
+        let mut changed = token.clone();
+        let other = if &token[at..=at] == "A" { "B" } else { "A" };
+        changed.replace_range(at..=at, other);
+        assert!(matches!(bench.verify(&changed).await, Err(VerifyError::Invalid(_))), "{at}");
+    }
+    for longer in [format!("{token}A"), format!("{token}."), format!(".{token}"), format!("{token}.{token}")] {
+        assert!(matches!(bench.verify(&longer).await, Err(VerifyError::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn ten_kilobytes_of_garbage_are_refused_unread() {
+    let bench = Bench::new(Es256).await;
+    let token = bench.ring.sign(&bench.claims()).unwrap();
+    for garbage in ["a".repeat(10_240), format!("{token}{}", "A".repeat(10_240)), ".".repeat(10_240)] {
+        assert_eq!(invalid(bench.verify(&garbage).await), "it is longer than any of ours");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_another_process_made_is_found_in_the_store() {
+    let bench = Bench::new(Es256).await;
+    bench.clock.advance(Duration::from_mins(1));
+    bench.shelf.rotate(Es256, &sealer(1));
+    let other = bench.shelf.ring(Es256, &bench.clock).await.unwrap();
+    let token = other.sign(&bench.claims()).unwrap();
+    assert_eq!(bench.verify(&token).await, Ok(bench.claims()));
+    assert_eq!(bench.ring.jwks(), other.jwks());
+}
+
+#[tokio::test]
+async fn a_storm_of_unknown_kids_costs_one_look_into_the_store() {
+    let bench = Bench::new(Es256).await;
+    let reads = bench.shelf.reads();
+    let ahead = NOW + 30;
+    let storm: Vec<_> = (0..200)
+        .map(|n| {
+            let iat = [NOW - 30, NOW, ahead][n % 3];
+            let token = bench.forged(|head| head["kid"] = json!(format!("k_{n}")), |claims| claims["iat"] = json!(iat));
+            let (ring, now) = (bench.ring.clone(), bench.clock.now());
+            tokio::spawn(async move { verify_access_token(&ring, ISSUER, &token, now).await })
+        })
+        .collect();
+    for one in storm {
+        assert!(one.await.unwrap().is_err());
+    }
+    assert_eq!(bench.shelf.reads(), reads + 1);
+    for second in 0..10 {
+        let reads = bench.shelf.reads();
+        let token =
+            bench.forged(|head| head["kid"] = json!(format!("k_late{second}")), |claims| claims["iat"] = json!(ahead));
+        assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+        assert_eq!(bench.shelf.reads(), reads, "an iat ahead of the clock buys no look");
+        bench.clock.advance(Duration::from_millis(999));
+    }
+    bench.clock.advance(Duration::from_secs(1));
+    let reads = bench.shelf.reads();
+    assert_eq!(
+        invalid(bench.verify(&bench.forged(|head| head["kid"] = json!("k_x"), |_| {})).await),
+        "no key of ours has its kid"
+    );
+    assert_eq!(bench.shelf.reads(), reads + 1);
+}
+
+#[tokio::test]
+async fn within_the_floor_a_token_older_than_the_last_look_is_invalid_and_a_newer_one_unknown() {
+    let bench = Bench::new(Es256).await;
+    bench.clock.advance(Duration::from_secs(100));
+    let with_iat = |iat: i64| bench.forged(|head| head["kid"] = json!("k_x"), |claims| claims["iat"] = json!(iat));
+    assert!(matches!(bench.verify(&with_iat(NOW)).await, Err(VerifyError::Invalid(_))));
+    bench.clock.advance(Duration::from_secs(5));
+    assert!(matches!(bench.verify(&with_iat(NOW + 99)).await, Err(VerifyError::Invalid(_))));
+    assert_eq!(bench.verify(&with_iat(NOW + 100)).await, Err(VerifyError::Unknown));
+    assert_eq!(bench.verify(&with_iat(NOW + 105)).await, Err(VerifyError::Unknown));
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_costs_nobody_a_sign_in() {
+    let bench = Bench::new(Es256).await;
+    bench.shelf.rotate(Es256, &sealer(1));
+    let other = bench.shelf.ring(Es256, &bench.clock).await.unwrap();
+    let token = other.sign(&bench.claims()).unwrap();
+    bench.shelf.set_down(true);
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok(), "keys in memory go on");
+    bench.shelf.set_down(false);
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown), "a second's rest");
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(bench.verify(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_foreign_or_dead_token_with_an_unknown_kid_never_reaches_the_store() {
+    let bench = Bench::new(Es256).await;
+    let reads = bench.shelf.reads();
+    let edits: [fn(&mut Value); 5] = [
+        |claims| claims["iss"] = json!("https://sso.example.com/realms/mcp"),
+        |claims| claims["exp"] = json!(NOW),
+        |claims| claims["iat"] = json!(NOW + 61),
+        |claims| claims["iat"] = json!(i64::MAX),
+        |claims| claims["iat"] = json!("soon"),
+    ];
+    for edit in edits {
+        let token = bench.forged(|head| head["kid"] = json!("k_x"), edit);
+        assert!(matches!(bench.verify(&token).await, Err(VerifyError::Invalid(_))));
+    }
+    assert_eq!(bench.shelf.reads(), reads);
+}
+
+#[tokio::test]
+async fn a_key_that_exists_but_cannot_be_opened_here_is_unknown_and_harms_no_other() {
+    let bench = Bench::new(Es256).await;
+    bench.shelf.rotate(EdDsa, &sealer(2));
+    let mut kid = String::new();
+    bench.shelf.edit(|keys| kid = keys[0].id.to_string());
+    let token = bench.forged(|head| head["kid"] = json!(kid), |_| {});
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok());
+    bench.clock.advance(Duration::from_secs(10));
+    let token = bench.forged(|head| head["kid"] = json!("k_x"), |_| {});
+    assert!(matches!(bench.verify(&token).await, Err(VerifyError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn an_emptied_store_does_not_take_the_keys_from_memory() {
+    let bench = Bench::new(Es256).await;
+    bench.shelf.edit(Vec::clear);
+    let token = bench.forged(|head| head["kid"] = json!("k_x"), |_| {});
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok());
+}
+
+proptest! {
+    #[test]
+    fn hostile_text_is_invalid_and_never_more(text in "[a-zA-Z0-9_=.{}\"-]{0,200}|.{0,60}") {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new(EdDsa).await;
+            prop_assert!(matches!(bench.verify(&text).await, Err(VerifyError::Invalid(_))));
+            Ok(())
+        })?;
+    }
+}

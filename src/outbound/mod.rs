@@ -1,0 +1,131 @@
+//! Guarded HTTP for the control plane: every call is bounded in size and time, follows no redirect, and trusts the roots
+//! that the operator named. The proxy path does not come through here.
+
+mod failure;
+mod roots;
+
+pub use roots::{CaFileError, tls_config};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, RequestBuilder};
+
+use crate::secret::SecretText;
+
+/// The largest answer that is read.
+const MAX_BODY: usize = 1024 * 1024;
+/// How long a connection, TLS included, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Servers close idle connections after five seconds or later; a call on one that is just closing would fail.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why a call has no usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, no TLS, no answer in time; the words say which.
+    #[error("{0}")]
+    Unreachable(String),
+    /// More bytes than allowed.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Makes control-plane calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Fetcher(Client);
+
+impl Fetcher {
+    /// A fetcher that trusts these roots besides the machine's own.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds no certificate.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn new(ca_files: &[PathBuf]) -> Result<Self, CaFileError> {
+        #[expect(clippy::disallowed_methods, reason = "this is the guarded client")]
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls_config(ca_files)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build();
+        #[expect(clippy::expect_used, reason = "every setting is a constant of ours")]
+        Ok(Self(client.expect("the client can be built")))
+    }
+
+    /// GET of a JSON document.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        fetch(self.0.get(url), url, timeout).await
+    }
+
+    /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn post_form(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        basic: Option<(&str, &SecretText)>,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = self.0.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        if let Some((id, secret)) = basic {
+            request = request.header(AUTHORIZATION, basic_header(id, secret)?);
+        }
+        fetch(request, url, timeout).await
+    }
+}
+
+fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError> {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret.expose()));
+    let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_base64_is_ascii| FetchError::Unreachable("the client secret does not fit a header".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn fetch(request: RequestBuilder, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+    let failed = |cause: reqwest::Error| {
+        let url = url::Url::parse(url).ok();
+        let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
+        FetchError::Unreachable(failure::words(&cause, place, timeout))
+    };
+    let mut response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
+    let status = response.status();
+    let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
+    if declared.is_some_and(|length| length > MAX_BODY) {
+        return Err(FetchError::TooLarge(MAX_BODY));
+    }
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(FetchError::TooLarge(MAX_BODY));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Fetched { status, body: body.freeze() })
+}
