@@ -1,0 +1,58 @@
+//! How a provider fared: what `/ready` tells of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The last real call, and our credentials there. Nobody is asked for the sake of this.
+#[derive(Default)]
+pub(super) struct Health {
+    last_call: Mutex<Option<String>>,
+    credentials: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// A call was answered as it should.
+    pub(super) fn answered(&self) {
+        *lock(&self.last_call) = None;
+    }
+
+    /// A call was not answered, or by something that cannot be used.
+    pub(super) fn failed(&self, words: &str) {
+        *lock(&self.last_call) = Some(words.to_owned());
+    }
+
+    /// The token endpoint accepted who we are.
+    pub(super) fn credentials_accepted(&self) {
+        *lock(&self.credentials) = None;
+    }
+
+    /// The token endpoint did not: that stays so, however well other calls go, until it does.
+    pub(super) fn credentials_refused(&self, words: &str) {
+        *lock(&self.credentials) = Some(words.to_owned());
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.last_call).clone().or_else(|| lock(&self.credentials).clone())
+    }
+}
+
+fn lock(slot: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Health;
+
+    #[test]
+    fn trouble_is_the_last_call_and_refused_credentials_outlast_other_calls() {
+        let health = Health::default();
+        assert_eq!(health.trouble(), None);
+        health.failed("down");
+        assert_eq!(health.trouble().as_deref(), Some("down"));
+        health.credentials_refused("secret");
+        health.answered();
+        assert_eq!(health.trouble().as_deref(), Some("secret"));
+        health.credentials_accepted();
+        assert_eq!(health.trouble(), None);
+    }
+}

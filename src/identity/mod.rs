@@ -1,0 +1,312 @@
+//! The second door: the identity providers that sign people in.
+//!
+//! | file | what |
+//! |---|---|
+//! | `oidc` | one OpenID Connect provider, from the authorization URL to the renewal |
+//! | `discovery` | its metadata: fetched, checked, kept fresh |
+//! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
+//! | `id_token` | proving an ID token and reading the user from it |
+//! | `health` | how it fared, for `/ready` |
+//! | `keycloak` | where Keycloak departs from the standard |
+//! | `local` | people whom we know by ourselves |
+
+mod discovery;
+mod health;
+mod id_token;
+mod keycloak;
+mod local;
+mod oidc;
+mod token_endpoint;
+
+pub use local::{Local, PasswordCheck, hash_password, random_password};
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, IdentityKind};
+use crate::model::ids::IdentityId;
+use crate::model::user::User;
+use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
+use crate::oauth::scope::ScopeSet;
+use crate::outbound::CaFileError;
+use crate::secret::SecretText;
+
+/// All providers. Cheap to clone.
+#[derive(Clone)]
+pub struct Identities(Arc<Vec<Provider>>);
+
+/// One provider.
+pub struct Provider {
+    id: IdentityId,
+    name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Oidc(Box<oidc::Oidc>),
+    Local(Box<Local>),
+}
+
+/// What the browser takes to the provider. Nothing of it is the client's: the provider never learns of the client.
+#[derive(Debug)]
+pub struct Begin<'a> {
+    /// Ours.
+    pub state: &'a str,
+    /// Ours.
+    pub nonce: &'a str,
+    /// Ours.
+    pub code_challenge: &'a CodeChallenge,
+    /// Where the provider sends the browser back.
+    pub redirect_uri: &'a str,
+    /// Whether to ask for `offline_access`.
+    pub offline: bool,
+}
+
+/// What the provider's code is exchanged with.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The provider's code.
+    pub code: &'a str,
+    /// Ours.
+    pub code_verifier: &'a CodeVerifier,
+    /// What the ID token must carry.
+    pub nonce: &'a str,
+    /// As at the beginning.
+    pub redirect_uri: &'a str,
+    /// Whether this round asked for `offline_access`.
+    pub offline: bool,
+}
+
+/// Who came back.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The provider's own unchanging id of the user.
+    pub key: String,
+    /// The user, today.
+    pub user: User,
+    /// What we may ask again with.
+    pub token: Option<ProviderToken>,
+    /// Whether the provider gave what the configured standing needs; without it no refresh token may be given.
+    pub renewable: bool,
+}
+
+/// A refresh token of the provider's.
+#[derive(Debug, Clone)]
+pub struct ProviderToken {
+    /// The token.
+    pub token: SecretText,
+    /// Whether it outlives the user's session.
+    pub offline: bool,
+    /// The end that the provider stated.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What a refresh brought.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// The token to use from now on; `None` keeps the old one.
+    pub token: Option<ProviderToken>,
+    /// The user, today, when the provider told.
+    pub user: Option<User>,
+}
+
+/// Why a sign-in could not be finished. The words are for the operator: they name the setting.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExchangeError {
+    /// The provider will not give offline access to this user: ask again without.
+    #[error("the provider refused offline_access: {0}")]
+    OfflineRefused(String),
+    /// It will pass: unreachable, 5xx, 429.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It will not pass by itself: a setting, or an answer that must not be believed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Why a refresh brought nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RenewError {
+    /// The provider said `invalid_grant`: the user's session or account is over.
+    #[error("the provider ended the user's session: {0}")]
+    Ended(String),
+    /// Everything else: nothing is lost, ask again later. The words name the setting.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Identities {
+    /// Builds all providers of the configuration; asks nobody yet.
+    ///
+    /// # Errors
+    /// When a `ca_file` cannot be used.
+    pub fn new(config: &Config, clock: &Clock) -> Result<Self, CaFileError> {
+        let providers = config.identities.iter().map(|identity| {
+            let kind = match &identity.kind {
+                IdentityKind::Oidc(settings) => {
+                    let global = config.outbound.ca_file.as_ref();
+                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, global, clock)?))
+                }
+                IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
+            };
+            Ok(Provider { id: IdentityId::from(identity.id.as_str()), name: identity.name.clone(), kind })
+        });
+        Ok(Self(Arc::new(providers.collect::<Result<_, _>>()?)))
+    }
+
+    /// Finds a provider.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Provider> {
+        self.0.iter().find(|provider| provider.id.as_str() == id)
+    }
+
+    /// All, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.0.iter()
+    }
+
+    /// Keeps the providers' metadata and keys fresh, for ever: every 60 s, every 5 s with jitter while it fails.
+    pub async fn run(self) {
+        let remote = self.0.iter().filter_map(|provider| match &provider.kind {
+            Kind::Oidc(oidc) => Some(oidc.run()),
+            Kind::Local(_) => None,
+        });
+        join_all(remote).await;
+        // With local users alone there is nothing to keep fresh, and still no end: a background task that ends is a fault.
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Provider {
+    /// Its id in the configuration.
+    #[must_use]
+    pub const fn id(&self) -> &IdentityId {
+        &self.id
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The users whom we know by ourselves, if that is what this provider is.
+    #[must_use]
+    pub const fn local(&self) -> Option<&Local> {
+        match &self.kind {
+            Kind::Local(local) => Some(local),
+            Kind::Oidc(_) => None,
+        }
+    }
+
+    /// What is wrong with it now, in words for `/ready`; `None` when its last real call succeeded.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.trouble(),
+            Kind::Local(_) => None,
+        }
+    }
+
+    /// Reads the provider's metadata when they were never read, so that what follows has an answer: to be called before
+    /// [`Self::asks_offline`], [`Self::authorization_url`] and [`Self::check_iss`]. From then on it costs nothing.
+    ///
+    /// # Errors
+    /// When they cannot be read: a 503 page.
+    pub async fn prepare(&self) -> Result<(), ExchangeError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.prepare().await.map_err(ExchangeError::Unavailable),
+            Kind::Local(_) => Ok(()),
+        }
+    }
+
+    /// Whether people can be sent to it now; [`Self::prepare`] included.
+    ///
+    /// # Errors
+    /// When its metadata were never read, or could not be read the last time: a 503 page.
+    pub async fn is_reachable(&self) -> Result<(), ExchangeError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(ExchangeError::Unavailable),
+            Kind::Local(_) => Ok(()),
+        }
+    }
+
+    /// Whether the first round asks for `offline_access`: the standing wants it, and discovery or the configured scopes
+    /// list it.
+    #[must_use]
+    pub fn asks_offline(&self) -> bool {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.asks_offline(),
+            Kind::Local(_) => false,
+        }
+    }
+
+    /// What is asked of it, for the consent page.
+    #[must_use]
+    pub fn requested_scopes(&self, offline: bool) -> ScopeSet {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.requested_scopes(offline),
+            Kind::Local(_) => ScopeSet::empty(),
+        }
+    }
+
+    /// Where the browser goes. For a local provider the caller uses its own sign-in page instead.
+    ///
+    /// # Errors
+    /// When the provider's metadata were never read: a 503 page.
+    pub fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.authorization_url(begin),
+            Kind::Local(_) => Err(self.is_local()),
+        }
+    }
+
+    /// Checks `iss` of the provider's answer (RFC 9207 2.4): demanded where announced, compared wherever sent. While it is
+    /// not known whether the provider announces it, an answer without is refused.
+    ///
+    /// # Errors
+    /// Words for the operator.
+    pub fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.check_iss(iss),
+            Kind::Local(_) => Err(self.is_local().to_string()),
+        }
+    }
+
+    /// Exchanges the provider's code and verifies the ID token.
+    ///
+    /// # Errors
+    /// See [`ExchangeError`].
+    pub async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.exchange(exchange).await,
+            Kind::Local(_) => Err(self.is_local()),
+        }
+    }
+
+    /// Asks whether the user is still good, at every refresh. `key` is the subject's key; `token` what we hold, if any.
+    /// At most 8 seconds.
+    ///
+    /// # Errors
+    /// See [`RenewError`].
+    pub async fn renew(&self, key: &str, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.renew(key, token).await,
+            Kind::Local(local) => local.renew(key),
+        }
+    }
+
+    /// Revokes a token at the provider (RFC 7009), as well as it goes: a failure is logged.
+    pub async fn revoke(&self, token: &SecretText) {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.revoke(token).await,
+            Kind::Local(_) => {}
+        }
+    }
+
+    fn is_local(&self) -> ExchangeError {
+        ExchangeError::Refused(format!("identity {} has a sign-in page of ours, not of a provider", self.id))
+    }
+}

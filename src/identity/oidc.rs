@@ -1,0 +1,339 @@
+//! One OpenID Connect provider: where the browser goes, what comes back, and whether the user is still good.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, timeout_at};
+
+use super::discovery::{Discovery, ProviderMetadata};
+use super::health::Health;
+use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
+use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
+use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{OidcSettings, Standing};
+use crate::keys::{RemoteKeys, Unfound};
+use crate::model::user::User;
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+use crate::outbound::{CaFileError, Fetcher};
+use crate::secret::SecretText;
+
+/// How long the token endpoint may take at a sign-in, where the user watches.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a renewal may take in all: clients give up on our own token endpoint after ten seconds.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a revocation may take; nobody waits for it.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A provider.
+pub(super) struct Oidc {
+    identity: String,
+    settings: OidcSettings,
+    fetcher: Fetcher,
+    clock: Clock,
+    health: Arc<Health>,
+    discovery: Discovery,
+    keys: RemoteKeys<KeySet>,
+    renew_timeout: Duration,
+}
+
+/// Why an ID token brought nobody.
+enum Unidentified {
+    /// The keys cannot be had now.
+    NoKeys(String),
+    /// It must not be believed.
+    Untrue(String),
+}
+
+impl Oidc {
+    pub(super) fn new(
+        identity: &str,
+        settings: &OidcSettings,
+        global_ca_file: Option<&PathBuf>,
+        clock: &Clock,
+    ) -> Result<Self, CaFileError> {
+        let ca_files: Vec<_> = global_ca_file.into_iter().chain(&settings.ca_file).cloned().collect();
+        let fetcher = Fetcher::new(&ca_files)?;
+        let health = Arc::new(Health::default());
+        let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
+        let keys = RemoteKeys::new(fetcher.clone(), clock.clone(), id_token::parse_keys);
+        let (identity, settings, clock) = (identity.to_owned(), settings.clone(), clock.clone());
+        Ok(Self { identity, settings, fetcher, clock, health, discovery, keys, renew_timeout: RENEW_TIMEOUT })
+    }
+
+    /// Keeps metadata and keys fresh, for ever.
+    pub(super) async fn run(&self) {
+        let mut failing = false;
+        loop {
+            failing = self.discovery.keep(failing).await;
+            if let Some(metadata) = self.discovery.known()
+                && let Err(cause) = self.keys.get(&metadata.jwks_uri).await
+            {
+                tracing::warn!(identity = self.identity, "{cause}");
+            }
+            self.discovery.pause(failing).await;
+        }
+    }
+
+    pub(super) async fn prepare(&self) -> Result<(), String> {
+        self.discovery.get().await.map(drop)
+    }
+
+    /// As [`Self::prepare`], and the last reading did not fail.
+    pub(super) async fn is_reachable(&self) -> Result<(), String> {
+        self.prepare().await?;
+        self.discovery.last_failure().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.health.trouble()
+    }
+
+    pub(super) fn asks_offline(&self) -> bool {
+        let listed = || self.discovery.known().is_some_and(|metadata| metadata.lists_offline_access());
+        self.settings.standing == Standing::Offline && (self.settings.scopes.contains(OFFLINE_ACCESS) || listed())
+    }
+
+    pub(super) fn requested_scopes(&self, offline: bool) -> ScopeSet {
+        let asked = self.settings.scopes.without(&ScopeSet::empty().with(OFFLINE_ACCESS)).with("openid");
+        if offline { asked.with(OFFLINE_ACCESS) } else { asked }
+    }
+
+    pub(super) fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
+        let metadata = self.discovery.known_or_hurry().ok_or_else(|| {
+            let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
+            ExchangeError::Unavailable(words)
+        })?;
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("redirect_uri", begin.redirect_uri)
+            .append_pair("scope", &self.requested_scopes(begin.offline).to_string())
+            .append_pair("state", begin.state)
+            .append_pair("nonce", begin.nonce)
+            .append_pair("code_challenge", begin.code_challenge.as_str())
+            .append_pair("code_challenge_method", "S256")
+            .finish();
+        let endpoint = &metadata.authorization_endpoint;
+        let separator = match endpoint.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        Ok(format!("{endpoint}{separator}{query}"))
+    }
+
+    pub(super) fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
+        let id = &self.identity;
+        match (iss, self.discovery.known()) {
+            (Some(iss), _) if iss == self.settings.issuer => Ok(()),
+            (Some(iss), _) => Err(format!(
+                "the answer says that it comes from {iss:?}, identity {id} is {:?}: check `issuer`",
+                self.settings.issuer
+            )),
+            (None, Some(metadata)) if !metadata.sends_iss => Ok(()),
+            (None, Some(_)) => Err(format!(
+                "the answer of identity {id} carries no iss although its metadata promise it: {}",
+                keycloak::ISS_MEND
+            )),
+            (None, None) => {
+                Err(format!("the answer carries no iss, and whether identity {id} sends it is not known yet"))
+            }
+        }
+    }
+
+    pub(super) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
+        let metadata = self.discovery.get().await.map_err(ExchangeError::Unavailable)?;
+        let verifier = exchange.code_verifier.expose();
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", exchange.code),
+            ("redirect_uri", exchange.redirect_uri),
+            ("code_verifier", verifier),
+        ];
+        let asked_at = self.clock.now();
+        let answer = self.ask(&metadata, &form, &[exchange.code, verifier], EXCHANGE_TIMEOUT).await;
+        let answer = answer.map_err(|refusal| refusal.at_exchange(exchange.offline))?;
+        let id_token = answer.id_token.as_ref().ok_or_else(|| {
+            ExchangeError::Refused(format!(
+                "identity {} sent no ID token: is it an OpenID Connect client?",
+                self.identity
+            ))
+        })?;
+        let identified = self.identify(&metadata, id_token, Some(exchange.nonce)).await;
+        let Identified { sub, user } = identified.map_err(|why| match why {
+            Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
+            Unidentified::Untrue(words) => ExchangeError::Refused(words),
+        })?;
+        let token = match self.settings.standing {
+            Standing::None => None,
+            Standing::Offline | Standing::Session => {
+                let granted = answer.names_offline_access.unwrap_or(true);
+                let marked = keycloak::marks_offline(answer.refresh_expires_in);
+                let offline = exchange.offline && (granted || marked);
+                answer.refresh_token.as_ref().map(|token| provider_token(token, offline, &answer, asked_at))
+            }
+        };
+        let renewable = self.settings.standing == Standing::None || token.is_some();
+        Ok(SignedIn { key: sub, user, token, renewable })
+    }
+
+    pub(super) async fn renew(&self, key: &str, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
+        if self.settings.standing == Standing::None {
+            return Ok(Renewed { token: None, user: None });
+        }
+        let Some(token) = token else {
+            let id = &self.identity;
+            return Err(RenewError::Ended(format!(
+                "no refresh token of identity {id} is held, and its `standing` asks for one: signing in again brings it"
+            )));
+        };
+        let deadline = Instant::now() + self.renew_timeout;
+        let metadata = timeout_at(deadline, self.discovery.get()).await;
+        let metadata = metadata.map_err(|_elapsed| self.late())?.map_err(RenewError::Unavailable)?;
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
+        let asked_at = self.clock.now();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(Refusal::at_renewal)?;
+        let user = match &answer.id_token {
+            Some(id_token) => self.user_of(&metadata, id_token, key, deadline).await?,
+            None => None,
+        };
+        let offline = answer.names_offline_access == Some(true) || keycloak::marks_offline(answer.refresh_expires_in);
+        let kept = answer.refresh_expires_in.is_some().then_some(token);
+        let token = answer.refresh_token.as_ref().or(kept);
+        Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user })
+    }
+
+    /// The user of a renewal's ID token. The provider has spent our old refresh token by now, so that keys which cannot be
+    /// had must not cost us the new one: the user then stays as it was. A token that is wrong is another matter.
+    async fn user_of(
+        &self,
+        metadata: &ProviderMetadata,
+        id_token: &SecretText,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Option<User>, RenewError> {
+        match timeout_at(deadline, self.identify(metadata, id_token, None)).await {
+            Ok(Ok(identified)) if identified.sub == key => Ok(Some(identified.user)),
+            Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
+                tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
+                Ok(None)
+            }
+            Ok(Err(Unidentified::Untrue(words))) => Err(RenewError::Unavailable(words)),
+            Ok(Ok(_)) => Err(RenewError::Unavailable(format!(
+                "identity {} answered the refresh token of one user with the ID token of another: nothing of it is used",
+                self.identity
+            ))),
+        }
+    }
+
+    fn late(&self) -> RenewError {
+        let seconds = self.renew_timeout.as_secs_f32();
+        RenewError::Unavailable(format!("no answer from identity {} within {seconds} s", self.identity))
+    }
+
+    pub(super) async fn revoke(&self, token: &SecretText) {
+        let Some(metadata) = self.discovery.known() else {
+            tracing::warn!(
+                identity = self.identity,
+                "a refresh token could not be revoked: the metadata were never read"
+            );
+            return;
+        };
+        let Some(endpoint) = &metadata.revocation_endpoint else { return };
+        let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];
+        match self.endpoint(&metadata).post(endpoint, &form, REVOKE_TIMEOUT).await {
+            // Keycloak answers an unknown token with 200 and an error document: it is gone, which is all we want.
+            Ok(fetched) if fetched.status == StatusCode::OK => {}
+            Ok(fetched) => {
+                tracing::warn!(
+                    identity = self.identity,
+                    status = fetched.status.as_u16(),
+                    "a refresh token could not be revoked"
+                );
+            }
+            Err(cause) => tracing::warn!(identity = self.identity, cause, "a refresh token could not be revoked"),
+        }
+    }
+
+    fn endpoint<'a>(&'a self, metadata: &'a ProviderMetadata) -> TokenEndpoint<'a> {
+        TokenEndpoint { identity: &self.identity, settings: &self.settings, fetcher: &self.fetcher, metadata }
+    }
+
+    /// Asks the token endpoint and remembers how it fared.
+    async fn ask(
+        &self,
+        metadata: &ProviderMetadata,
+        form: &[(&str, &str)],
+        secrets: &[&str],
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let result = self.endpoint(metadata).ask(form, secrets, timeout).await;
+        match &result {
+            Err(refusal @ (Refusal::Away(_) | Refusal::Strange(_))) => self.health.failed(refusal.words()),
+            Err(refusal) if refusal.concerns_our_credentials() => {
+                self.health.answered();
+                self.health.credentials_refused(refusal.words());
+            }
+            Ok(_) | Err(Refusal::Error { .. }) => {
+                self.health.answered();
+                self.health.credentials_accepted();
+            }
+        }
+        result
+    }
+
+    async fn identify(
+        &self,
+        metadata: &ProviderMetadata,
+        id_token: &SecretText,
+        nonce: Option<&str>,
+    ) -> Result<Identified, Unidentified> {
+        let no_keys = |cause: String| Unidentified::NoKeys(format!("identity {}: {cause}", self.identity));
+        let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
+            self.health.failed(&cause.to_string());
+            no_keys(cause.to_string())
+        })?;
+        let expected = Expected {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            nonce,
+            groups_claim: &self.settings.groups_claim,
+            now: self.clock.now(),
+        };
+        let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
+        let mut verified = verify(&read.keys);
+        let mut certain = true;
+        if verified == Err(IdTokenError::UnknownKey) {
+            match self.keys.get_again(&metadata.jwks_uri).await {
+                Unfound::Reread(read) => verified = verify(&read.keys),
+                Unfound::TooSoon(read) => (verified, certain) = (verify(&read.keys), false),
+                Unfound::Failed(cause) => return Err(no_keys(cause.to_string())),
+            }
+        }
+        match verified {
+            Ok(identified) => Ok(identified),
+            Err(IdTokenError::UnknownKey) if !certain => {
+                Err(no_keys(format!("its ID token names a key that {} did not hold a moment ago", metadata.jwks_uri)))
+            }
+            Err(IdTokenError::UnknownKey) => Err(self.untrue(&format!("no key of {} signed it", metadata.jwks_uri))),
+            Err(IdTokenError::Untrue(cause)) => Err(self.untrue(&cause)),
+        }
+    }
+
+    fn untrue(&self, cause: &str) -> Unidentified {
+        Unidentified::Untrue(format!("the ID token of identity {} is not believed: {cause}", self.identity))
+    }
+}
+
+fn provider_token(token: &SecretText, offline: bool, answer: &Answer, asked_at: Timestamp) -> ProviderToken {
+    let ends_at = keycloak::seconds_left(answer.refresh_expires_in);
+    let ends_at = ends_at.map(|seconds| asked_at + Duration::from_secs(seconds));
+    ProviderToken { token: token.clone(), offline, ends_at }
+}
+
+#[cfg(test)]
+mod tests;

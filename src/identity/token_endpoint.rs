@@ -1,0 +1,209 @@
+//! Asking a provider's token endpoint (RFC 6749 4.1.3, 5, 6), and what its refusals mean.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::discovery::{ProviderMetadata, SecretIn};
+use super::{ExchangeError, RenewError, keycloak};
+use crate::config::{OidcFlavour, OidcSettings};
+use crate::oauth::scope::OFFLINE_ACCESS;
+use crate::outbound::{Fetched, Fetcher};
+use crate::secret::SecretText;
+
+/// How much of a foreign error description is repeated.
+const MAX_DESCRIPTION: usize = 200;
+
+/// The token endpoint of one provider, and who we are there.
+pub(super) struct TokenEndpoint<'a> {
+    pub(super) identity: &'a str,
+    pub(super) settings: &'a OidcSettings,
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) metadata: &'a ProviderMetadata,
+}
+
+/// What a good answer carries. The access token is not even read: we have no use for it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) id_token: Option<SecretText>,
+    pub(super) refresh_token: Option<SecretText>,
+    /// Whether the answer names `offline_access`; `None` when it names no scope at all.
+    pub(super) names_offline_access: Option<bool>,
+    /// Seconds, as Keycloak states them.
+    pub(super) refresh_expires_in: Option<u64>,
+}
+
+/// Why there is no good answer. Without secrets.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Nobody answered, or somebody who will answer later: it passes.
+    Away(String),
+    /// An error document (RFC 6749 5.2).
+    Error { status: StatusCode, error: String, words: String },
+    /// Something that no token endpoint says.
+    Strange(String),
+}
+
+#[derive(Deserialize)]
+struct AnswerDocument {
+    /// RFC 6749 5.1 demands it: a 200 without comes from something else.
+    access_token: Option<IgnoredAny>,
+    id_token: Option<String>,
+    refresh_token: Option<String>,
+    scope: Option<Value>,
+    refresh_expires_in: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct ErrorDocument {
+    error: String,
+    error_description: Option<String>,
+}
+
+impl TokenEndpoint<'_> {
+    /// Sends a form with our credentials added. `secrets` are the values in it that no message may repeat.
+    pub(super) async fn ask(
+        &self,
+        form: &[(&str, &str)],
+        secrets: &[&str],
+        timeout: Duration,
+    ) -> Result<Answer, Refusal> {
+        let fetched = self.post(&self.metadata.token_endpoint, form, timeout).await.map_err(Refusal::Away)?;
+        let status = fetched.status;
+        if status == StatusCode::OK {
+            return read_answer(&fetched).ok_or_else(|| {
+                Refusal::Strange(format!("{} answers 200 with something that is no token response", self.name()))
+            });
+        }
+        if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
+            return Err(Refusal::Away(format!("{} answers {}", self.name(), status.as_u16())));
+        }
+        let Ok(document) = serde_json::from_slice::<ErrorDocument>(&fetched.body) else {
+            let mend = "check `discovery` and `issuer`; redirects are not followed";
+            let (name, status) = (self.name(), status.as_u16());
+            return Err(Refusal::Strange(format!("{name} answers {status} without an error code: {mend}")));
+        };
+        Err(self.error(status, &document, secrets))
+    }
+
+    /// Posts a form to an endpoint of the provider that wants to know who we are.
+    pub(super) async fn post(
+        &self,
+        endpoint: &str,
+        form: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Fetched, String> {
+        let id = self.settings.client_id.as_str();
+        let mut form = form.to_vec();
+        let basic = match (&self.settings.client_secret, self.metadata.secret_in()) {
+            (Some(secret), SecretIn::Header) => Some((id, secret)),
+            (Some(secret), SecretIn::Body) => {
+                form.extend([("client_id", id), ("client_secret", secret.expose())]);
+                None
+            }
+            (None, _) => {
+                form.push(("client_id", id));
+                None
+            }
+        };
+        let fetched = self.fetcher.post_form(endpoint, &form, basic, timeout).await;
+        fetched.map_err(|cause| format!("{}: {cause}", self.name()))
+    }
+
+    fn name(&self) -> String {
+        format!("the token endpoint of identity {}", self.identity)
+    }
+
+    fn error(&self, status: StatusCode, document: &ErrorDocument, secrets: &[&str]) -> Refusal {
+        let ours = self.settings.client_secret.as_ref().map(SecretText::expose);
+        let mut hidden = secrets.iter().copied().chain(ours);
+        let description = document.error_description.as_deref().unwrap_or_default();
+        let repeat =
+            |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect() };
+        let (error, description) =
+            if hidden.any(|secret| description.contains(secret) || document.error.contains(secret)) {
+                ("an error".to_owned(), String::new())
+            } else {
+                (repeat(&document.error), repeat(description))
+            };
+        let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
+        let mend = self.mend(&document.error);
+        let words = format!("{} answers {} {error}{said}{mend}", self.name(), status.as_u16());
+        Refusal::Error { status, error, words }
+    }
+
+    /// The setting that an error is about.
+    fn mend(&self, error: &str) -> String {
+        let id = self.identity;
+        match error {
+            "invalid_client" | "unauthorized_client" => {
+                let more = match self.settings.flavour {
+                    OidcFlavour::Keycloak => format!(" {}", keycloak::CLIENT_MEND),
+                    OidcFlavour::Generic => String::new(),
+                };
+                format!(": check `client_id` and `client_secret` of identity {id}{more}")
+            }
+            "invalid_scope" => format!(": check `scopes` and `standing` of identity {id} against the client there"),
+            keycloak::OFFLINE_NOT_ALLOWED => format!(": {}", keycloak::OFFLINE_MEND),
+            "unsupported_grant_type" => ": the provider must allow authorization_code and refresh_token".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn read_answer(fetched: &Fetched) -> Option<Answer> {
+    let document: AnswerDocument = serde_json::from_slice(&fetched.body).ok()?;
+    document.access_token?;
+    let scope = document.scope.as_ref().and_then(Value::as_str);
+    Some(Answer {
+        id_token: document.id_token.map(SecretText::from),
+        refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
+        names_offline_access: scope.map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
+        refresh_expires_in: document.refresh_expires_in.as_ref().and_then(whole_seconds),
+    })
+}
+
+/// A number, or a text that is one.
+fn whole_seconds(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+impl Refusal {
+    /// Whether it is about who we are, not about the user.
+    pub(super) fn concerns_our_credentials(&self) -> bool {
+        matches!(self, Self::Error { error, .. } if error == "invalid_client" || error == "unauthorized_client")
+    }
+
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::Away(words) | Self::Strange(words) | Self::Error { words, .. } => words,
+        }
+    }
+
+    /// What it means for a sign-in. `offline`: whether this round asked for `offline_access`.
+    pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
+        match self {
+            Self::Away(words) => ExchangeError::Unavailable(words),
+            Self::Error { status: StatusCode::BAD_REQUEST, error, words }
+                if offline && (error == keycloak::OFFLINE_NOT_ALLOWED || error == "invalid_scope") =>
+            {
+                ExchangeError::OfflineRefused(words)
+            }
+            Self::Error { words, .. } | Self::Strange(words) => ExchangeError::Refused(words),
+        }
+    }
+
+    /// What it means for a grant: only the provider's plain word that the user's session is over ends it. A rotated client
+    /// secret or an outage must not cost every user a sign-in.
+    pub(super) fn at_renewal(self) -> RenewError {
+        match self {
+            Self::Error { status: StatusCode::BAD_REQUEST, error, words } if error == "invalid_grant" => {
+                RenewError::Ended(words)
+            }
+            Self::Away(words) | Self::Error { words, .. } | Self::Strange(words) => RenewError::Unavailable(words),
+        }
+    }
+}
