@@ -6,9 +6,11 @@
 //! ```
 //! What may import what is a table in `tests/it/layering.rs`, which also holds it.
 
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod identity;
+pub mod issuer;
 pub mod keys;
 pub mod limits;
 pub mod model;

@@ -1,0 +1,40 @@
+//! The background deletion of what has expired, in small batches.
+
+use std::time::Duration;
+
+use super::Issuer;
+use crate::storage::Retention;
+
+const BATCH: i64 = 500;
+const PAUSE: Duration = Duration::from_secs(30);
+
+impl Issuer {
+    /// Deletes what nobody can need any more, for ever.
+    pub async fn run_expiry(self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            self.expire().await;
+        }
+    }
+
+    /// Deletes what nobody can need any more, now.
+    pub async fn expire(&self) {
+        let lifetimes = &self.config().lifetimes;
+        let retention = Retention {
+            replay_window: lifetimes.replay_window,
+            unused_client: lifetimes.unused_client,
+            used_client: lifetimes.used_client,
+            access_token: lifetimes.access_token,
+        };
+        loop {
+            match self.store().delete_expired(&retention, self.now(), BATCH).await {
+                Ok(0) => return,
+                Ok(deleted) => tracing::debug!(deleted, "deleted what had expired"),
+                Err(error) => {
+                    tracing::warn!(%error, "what has expired could not be deleted; it is tried again");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Our authorization server: rules without HTTP.
+//!
+//! The way of a sign-in: [`authorize`](self) judges the request, [`consent`](self) asks the user, the identity provider
+//! signs them in, [`callback`](self) or [`sign_in`](self) takes the answer and makes a code, `token/` redeems it.
+
+mod authorize;
+mod callback;
+mod client_auth;
+mod clients;
+mod consent;
+mod expiry;
+mod fault;
+mod grants;
+mod metadata;
+mod registration;
+mod sign_in;
+mod token;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::{Config, Upstream};
+use crate::identity::Identities;
+use crate::keys::{KeyRing, Sealer};
+use crate::limits::Limiter;
+use crate::oauth::resource::ResourceUri;
+use crate::revocation::Revocation;
+use crate::storage::Store;
+
+pub use authorize::{AuthorizeRejection, Validated};
+pub use callback::{Answered, ProviderAnswer};
+pub use consent::{Approval, ConsentView, OpenedForm, ProviderChoice, RenderCookie};
+pub use fault::{ClientRedirect, Fault, Outcome, Trouble};
+pub use registration::RegistrationRefusal;
+pub use sign_in::{SignInAttempt, SignInProblem, SignInView};
+pub use token::{TokenRefusal, TokenRequest};
+
+/// What the issuer is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// What is remembered.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
+    /// What seals at rest.
+    pub sealer: Sealer,
+    /// Who signs people in.
+    pub identities: Identities,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// How many sign-ins one address may begin in an hour: each costs a row, and a script can press the button, too.
+const APPROVALS_PER_HOUR: std::num::NonZeroU32 = std::num::NonZeroU32::new(600).unwrap();
+
+/// The authorization server. Cheap to clone.
+#[derive(Clone)]
+pub struct Issuer(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    registrations: Limiter,
+    approvals: Limiter,
+    refreshes: token::SingleFlight,
+    metadata: Bytes,
+    tasks: TaskTracker,
+}
+
+impl Issuer {
+    /// Builds the issuer.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let per_hour = std::num::NonZeroU32::new(parts.config.registration.per_address_per_hour);
+        let registrations = Limiter::per_hour(per_hour.unwrap_or(std::num::NonZeroU32::MIN), &parts.clock);
+        let approvals = Limiter::per_hour(APPROVALS_PER_HOUR, &parts.clock);
+        let metadata = metadata::document(&parts.config);
+        Self(Arc::new(Inner {
+            parts,
+            registrations,
+            approvals,
+            refreshes: token::SingleFlight::default(),
+            metadata,
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// The issuer string, byte for byte.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.config().public_url.as_str()
+    }
+
+    /// Authorization server metadata (RFC 8414), ready to send.
+    #[must_use]
+    pub fn metadata(&self) -> Bytes {
+        self.0.metadata.clone()
+    }
+
+    /// Our public keys (RFC 7517), ready to send, and for how many seconds they may be cached.
+    #[must_use]
+    pub fn jwks(&self) -> (Bytes, u64) {
+        (self.0.parts.ring.jwks(), self.config().lifetimes.jwks_max_age.as_secs())
+    }
+
+    /// Runs what claims something single-use or asks the provider as a task of its own: a client that goes away does not
+    /// stop it half-way, and drain waits for it.
+    ///
+    /// # Errors
+    /// When the task panicked.
+    pub async fn complete<F>(&self, work: F) -> Result<F::Output, tokio::task::JoinError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.tasks.spawn(work).await
+    }
+
+    /// Waits until every task that runs by itself has ended: calls of [`Self::complete`], revocations at a provider.
+    pub async fn settle(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.tasks.reopen();
+    }
+
+    fn config(&self) -> &Config {
+        &self.0.parts.config
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.parts.store
+    }
+
+    /// The current second.
+    #[must_use]
+    pub fn now(&self) -> crate::clock::Timestamp {
+        self.0.parts.clock.now()
+    }
+
+    /// The upstream that a resource names, in either spelling.
+    fn upstream(&self, resource: &ResourceUri) -> Option<&Upstream> {
+        self.config().upstreams.iter().find(|upstream| upstream.resource.is_same(resource))
+    }
+
+    /// The upstream of an audience that we stored.
+    fn upstream_of(&self, audience: &str) -> Option<&Upstream> {
+        self.config().upstreams.iter().find(|upstream| upstream.audience() == audience)
+    }
+}

@@ -1,0 +1,87 @@
+//! Dynamic client registration (RFC 7591).
+
+use super::Issuer;
+use super::metadata::entry_scopes;
+use crate::audit::{self, Event};
+use crate::limits::{ClientAddress, address_key};
+use crate::model::client::Client;
+use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+use crate::secret::{ClientSecret, Token};
+use crate::storage::StoreError;
+
+/// Why a client was not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationRefusal {
+    /// The request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] OAuthError),
+    /// Too many from this address.
+    #[error("too many registrations from one address")]
+    TooMany {
+        /// Seconds until the next may come.
+        retry_after: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Issuer {
+    /// Registers a client from the JSON body of its request.
+    ///
+    /// # Errors
+    /// See [`RegistrationRefusal`].
+    pub async fn register(
+        &self,
+        body: &[u8],
+        address: ClientAddress,
+    ) -> Result<RegistrationResponse, RegistrationRefusal> {
+        let address = address_key(address.0);
+        let request: RegistrationRequest = serde_json::from_slice(body).map_err(|error| {
+            OAuthError::new(
+                ErrorCode::InvalidClientMetadata,
+                format!("the body is no client metadata in JSON: {error}"),
+            )
+        })?;
+        let registration = &self.config().registration;
+        let mut metadata = request.validate(&registration.redirect_policy)?;
+        metadata.scope = self.known_scopes(&metadata.scope);
+        let secret = (metadata.token_endpoint_auth_method != AuthMethod::None).then(Token::<ClientSecret>::generate);
+        let client = Client::registered(&metadata, secret.as_ref().map(Token::sha256), self.now());
+        // a client that is known costs nothing, however often it comes: several register at every start
+        let known = secret.is_none() && self.store().client(&client.id).await?.is_some();
+        if !known {
+            self.0.registrations.check(&address).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })?;
+        }
+        self.store().insert_client(&client, &address, registration.max_unused).await?;
+        audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
+        Ok(answer(&client, metadata, secret.as_ref()))
+    }
+
+    /// What some upstream here knows; all of it when nothing is left.
+    fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
+        let entry = entry_scopes(self.config());
+        let known = asked.intersection(&entry.clone().with(OFFLINE_ACCESS));
+        if known.is_empty() { entry } else { known }
+    }
+}
+
+fn answer(client: &Client, metadata: ClientMetadata, secret: Option<&Token<ClientSecret>>) -> RegistrationResponse {
+    let mut grant_types = vec!["authorization_code"];
+    grant_types.extend(client.refresh_token.then_some("refresh_token"));
+    RegistrationResponse {
+        client_id: client.id.to_string(),
+        client_id_issued_at: client.created_at.0,
+        client_secret: secret.map(|secret| secret.expose().to_owned()),
+        client_secret_expires_at: secret.map(|_| 0),
+        redirect_uris: metadata.redirect_uris.iter().map(ToString::to_string).collect(),
+        token_endpoint_auth_method: client.auth_method.as_str(),
+        grant_types,
+        response_types: ["code"],
+        client_name: metadata.client_name,
+        scope: metadata.scope,
+        application_type: metadata.application_type,
+    }
+}

@@ -1,0 +1,123 @@
+//! `grant_type=authorization_code` (RFC 6749 4.1.3, RFC 7636 4.5, RFC 8707 2.2).
+
+use std::time::Duration;
+
+use super::{TokenRefusal, is_of};
+use crate::audit::{self, Event};
+use crate::clock::Timestamp;
+use crate::issuer::Issuer;
+use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES};
+use crate::model::client::Client;
+use crate::model::grant::{EndReason, Grant};
+use crate::model::ids::GrantId;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::pkce::CodeVerifier;
+use crate::secret::{Code, Sha256, Token};
+
+/// A second redemption this soon after the first is a client's own retry, not a thief.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Issuer {
+    /// Redeems a code: everything is checked before it is consumed, and consumed by one conditional statement.
+    pub(super) async fn redeem_code(&self, client: &Client, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let code = parameters.one("code")?.ok_or_else(|| TokenRefusal::invalid_request("code is missing"))?;
+        let unknown = || TokenRefusal::invalid_grant("the code is not known here, or has expired");
+        let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
+        let issued = self.store().issued_code(&hash).await?.ok_or_else(unknown)?;
+        if let Err(refusal) = self.check_code(client, parameters, &issued) {
+            let failures = self.store().count_code_failure(&hash).await?;
+            if failures >= MAX_CODE_FAILURES {
+                audit::record(&Event::CodeAttacked { client: &client.id, failures });
+            }
+            return Err(refusal);
+        }
+        match &issued.redeemed {
+            Some((at, grant)) => self.redeemed_again(*at, grant).await,
+            None => self.redeem(client, &hash, issued).await,
+        }
+    }
+
+    /// Client, `redirect_uri`, PKCE and `resource`: what proves that this is the client that the code was made for.
+    fn check_code(&self, client: &Client, parameters: &Parameters, issued: &IssuedCode) -> Result<(), TokenRefusal> {
+        let request = &issued.authorization.request;
+        if !is_of(client, &request.client_id) {
+            return Err(TokenRefusal::invalid_grant("the code was given to another client"));
+        }
+        if parameters.one("redirect_uri")?.is_some_and(|uri| uri != request.redirect_uri) {
+            return Err(TokenRefusal::invalid_grant("redirect_uri is not the one that the code was sent to"));
+        }
+        let verifier = parameters
+            .one("code_verifier")?
+            .ok_or_else(|| TokenRefusal::invalid_request("code_verifier is missing: PKCE is required"))?;
+        let verifier = CodeVerifier::parse(verifier).ok_or_else(|| {
+            TokenRefusal::invalid_request(
+                "code_verifier must be 43 to 128 letters, digits, dots, hyphens, underscores or tildes",
+            )
+        })?;
+        let proven = issued.authorization.code_challenge().is_some_and(|challenge| verifier.proves(&challenge));
+        if !proven {
+            return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));
+        }
+        Ok(self.check_resource(parameters, &request.resource)?)
+    }
+
+    /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3).
+    async fn redeemed_again(&self, at: Timestamp, grant: &GrantId) -> Result<Vec<u8>, TokenRefusal> {
+        if self.now() >= at + RETRY {
+            self.end_grant(grant, EndReason::CodeReplayed).await?;
+        }
+        Err(TokenRefusal::invalid_grant("the code was redeemed before"))
+    }
+
+    async fn redeem(&self, client: &Client, hash: &Sha256, issued: IssuedCode) -> Result<Vec<u8>, TokenRefusal> {
+        let now = self.now();
+        if now >= issued.code_expires_at {
+            return Err(TokenRefusal::invalid_grant("the code has expired"));
+        }
+        let wants_refresh = issued.authorization.request.refresh;
+        if wants_refresh && !issued.sign_in.standing.renewable {
+            tracing::warn!(
+                identity = %issued.authorization.identity, client = %client.id,
+                "the identity provider gave no refresh token, so this client gets none and signs in again when its token \
+                 ends: let the provider's client have refresh tokens, or set standing = \"none\""
+            );
+        }
+        let gives_refresh = wants_refresh && issued.sign_in.standing.renewable;
+        let grant = self.new_grant(issued, gives_refresh, now);
+        let fresh = gives_refresh.then(|| self.fresh_refresh_token(&grant, now));
+        let response = self.token_response(&grant, &grant.scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
+        let stored = fresh.as_ref().map(|fresh| &fresh.stored);
+        let Some(made_room) = self.store().redeem_code(hash, &grant, stored, now).await? else {
+            return Err(TokenRefusal::invalid_grant("the code was redeemed before, or has expired"));
+        };
+        for ended in made_room {
+            audit::record(&Event::MadeRoom { grant: &ended });
+            self.0.parts.revocation.add(ended, now);
+        }
+        audit::record(&Event::Granted { grant: &grant, refresh: gives_refresh });
+        Ok(response)
+    }
+
+    fn new_grant(&self, issued: IssuedCode, gives_refresh: bool, now: Timestamp) -> Grant {
+        let lifetimes = &self.config().lifetimes;
+        let age = if gives_refresh { lifetimes.max_grant_age } else { lifetimes.access_token };
+        let IssuedCode { authorization, mut sign_in, code_expires_at: _, failures: _, redeemed: _ } = issued;
+        if !gives_refresh {
+            // nothing would ever ask the provider again, so there is no reason to hold its token
+            sign_in.standing.sealed_token = None;
+        }
+        Grant {
+            id: GrantId::random(),
+            subject: sign_in.subject,
+            identity: authorization.identity,
+            client_id: authorization.request.client_id,
+            resource: authorization.request.resource,
+            scope: authorization.request.scope,
+            user: sign_in.user,
+            standing: sign_in.standing,
+            created_at: now,
+            expires_at: now + age,
+            ended_at: None,
+        }
+    }
+}
