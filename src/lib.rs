@@ -9,6 +9,8 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod delegation;
+pub mod gateway;
 pub mod identity;
 pub mod issuer;
 pub mod keys;
@@ -16,7 +18,9 @@ pub mod limits;
 pub mod model;
 pub mod oauth;
 pub mod outbound;
+pub mod policy;
 pub mod revocation;
 pub mod secret;
 pub mod storage;
 pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,98 @@
+//! Which browsers may call an upstream (MCP: validate `Origin`), and what they may see.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use url::Url;
+
+use super::body::{Body, full};
+use super::refusal::Refusal;
+use crate::config::Config;
+use crate::oauth::redirect_uri::is_loopback;
+
+const ALLOWED_HEADERS: [&str; 8] = [
+    "authorization",
+    "content-type",
+    "accept",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+];
+/// Headers of a tool's own parameters (MCP 2026-07-28, custom headers).
+const PARAMETER_HEADERS: &str = "mcp-param-";
+
+/// The rule for upstream paths.
+pub(super) struct Cors {
+    own: String,
+    allowed: Vec<String>,
+    any: bool,
+    loopback: bool,
+}
+
+impl Cors {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            own: config.public_url.as_str().to_owned(),
+            any: config.server.allowed_origins.iter().any(|origin| origin == "*"),
+            allowed: config.server.allowed_origins.clone(),
+            loopback: config.server.loopback_origins,
+        }
+    }
+
+    /// Judges the request's origin: `None` when it has none, and so comes from no browser's page.
+    ///
+    /// # Errors
+    /// When a page of that origin may not call.
+    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else { return Ok(None) };
+        let allowed = origins.next().is_none() && origin.to_str().is_ok_and(|text| self.allows(text));
+        if allowed { Ok(Some(origin.clone())) } else { Err(Refusal::Origin) }
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        origin == self.own
+            || self.any
+            || self.allowed.iter().any(|allowed| allowed == origin)
+            || (self.loopback
+                && Url::parse(origin).is_ok_and(|url| {
+                    matches!(url.scheme(), "http" | "https") && is_loopback(&url) && url.path() == "/"
+                }))
+    }
+
+    /// Whether this is a preflight, which never carries a token.
+    pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+        method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// Answers a preflight.
+    pub(super) fn preflight(request: &HeaderMap) -> Response<Body> {
+        let mut response = Response::new(full(""));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let asked = request.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let parameters = asked.split(',').map(str::trim).filter(|name| {
+            name.get(..PARAMETER_HEADERS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PARAMETER_HEADERS))
+        });
+        let names: Vec<&str> = ALLOWED_HEADERS.into_iter().chain(parameters).collect();
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
+        if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
+        }
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        response
+    }
+
+    /// Lets a page of this origin read the answer.
+    pub(super) fn expose(headers: &mut HeaderMap, origin: HeaderValue) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static("www-authenticate, mcp-session-id, x-request-id");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        headers.append(VARY, HeaderValue::from_static("origin"));
+    }
+}

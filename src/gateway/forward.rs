@@ -1,0 +1,165 @@
+//! Bytes in, bytes out: what is allowed goes to the upstream, and its answer comes back.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::authenticate::VerifiedToken;
+use super::body::{Body, BoxError, full};
+use super::headers;
+use super::refusal::Refusal;
+use super::session::Owner;
+use super::stream::Stream;
+use super::{Gateway, Served};
+use crate::limits::ClientAddress;
+use crate::policy::Permit;
+use crate::telemetry::RequestId;
+use crate::upstream::{RequestBodyError, UpstreamError};
+
+/// How long a body that we collect may take to arrive.
+const COLLECT: Duration = Duration::from_secs(15);
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Collects a JSON body once, so that our own errors can carry its id and a request whose connection died before a byte
+/// left can be sent again; anything else streams.
+///
+/// # Errors
+/// When it comes too slowly or ends early.
+pub(super) async fn collect<B>(parts: &Parts, body: B, limit: usize) -> Result<(Option<Bytes>, Body), Refusal>
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    if !is_small_json(parts, limit) {
+        let body = body.map_err(|error| BoxError::from(RequestBodyError(error.into())));
+        return Ok((None, Untrailed(body).boxed_unsync()));
+    }
+    match tokio::time::timeout(COLLECT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => {
+            let bytes = collected.to_bytes();
+            Ok((Some(bytes.clone()), full(bytes)))
+        }
+        Ok(Err(_)) => Err(Refusal::BrokenBody),
+        Err(_elapsed) => Err(Refusal::SlowBody),
+    }
+}
+
+/// A request body without trailers: MCP has none, and what stands in them could be taken for what we say in headers.
+struct Untrailed<B>(B);
+
+impl<B: HttpBody + Unpin> HttpBody for Untrailed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+            Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
+}
+
+fn is_small_json(parts: &Parts, limit: usize) -> bool {
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    parts.method == Method::POST && json && length.is_some_and(|length| length <= limit)
+}
+
+impl Gateway {
+    /// Sends a permitted request on and answers with the upstream's own words.
+    ///
+    /// # Errors
+    /// When the session is not the caller's, or the upstream gives no answer that may pass.
+    pub(super) async fn forward(
+        &self,
+        permit: &Permit<'_>,
+        token: &VerifiedToken,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Response<Body>, Refusal> {
+        let upstream = permit.upstream();
+        let served = self.served(upstream).ok_or_else(|| Refusal::BadGateway("is not served here".to_owned()))?;
+        let owner = Owner { subject: &token.subject, resource: upstream.audience() };
+        let request = self.outgoing(served, token, parts, body)?;
+        let response = served.client.send(request).await.map_err(|error| match error {
+            UpstreamError::TimedOut(_) => Refusal::GatewayTimeout(error.to_string()),
+            UpstreamError::RequestBody(_) => Refusal::BrokenBody,
+            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Refusal::BadGateway(error.to_string()),
+        })?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(Refusal::UpstreamWantsCredentials);
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
+        }
+        Ok(self.incoming(response, token, owner))
+    }
+
+    fn outgoing(
+        &self,
+        served: &Served,
+        token: &VerifiedToken,
+        mut parts: Parts,
+        body: Body,
+    ) -> Result<Request<Body>, Refusal> {
+        let unfit = |error: http::Error| {
+            tracing::debug!(%error, "a query that does not fit the upstream's URL");
+            Refusal::Malformed("the query cannot be forwarded")
+        };
+        parts.uri = served.client.uri(parts.uri.query()).map_err(unfit)?;
+        parts.version = http::Version::HTTP_11;
+        headers::clean_request(&mut parts.headers);
+        if let Some(ClientAddress(address)) = parts.extensions.get::<ClientAddress>().copied() {
+            headers::write_forwarding(&mut parts.headers, address, self.proto(), self.authority());
+        }
+        if let Some(id) = parts.extensions.get::<RequestId>()
+            && let Ok(id) = HeaderValue::from_str(id.as_str())
+        {
+            parts.headers.insert(super::REQUEST_ID, id);
+        }
+        token.identity.write(&mut parts.headers);
+        parts.extensions.clear();
+        Ok(Request::from_parts(parts, body))
+    }
+
+    fn incoming(&self, response: Response<Incoming>, token: &VerifiedToken, owner: Owner<'_>) -> Response<Body> {
+        let (mut parts, body) = response.into_parts();
+        headers::clean_response(&mut parts.headers);
+        self.sessions().bind(&mut parts.headers, owner);
+        if is_event_stream(&parts.headers) && !parts.headers.contains_key(&ACCEL_BUFFERING) {
+            parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        }
+        let bounded = parts.headers.contains_key(CONTENT_LENGTH);
+        let body = if bounded {
+            body.map_err(Into::into).boxed_unsync()
+        } else {
+            let left = token.grant_ends_at.since(self.now());
+            Stream::new(body, self.stream_ends(), token.grant.clone(), left).boxed_unsync()
+        };
+        parts.extensions.clear();
+        parts.version = http::Version::HTTP_11;
+        Response::from_parts(parts, body)
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}

@@ -1,0 +1,249 @@
+//! Our resource server and proxy: authenticate → authorize → forward.
+//!
+//! The order on an upstream's path: `Origin`, preflight, framing, bearer, audience, session owner, scopes, body, upstream.
+
+mod authenticate;
+mod body;
+mod cors;
+mod forward;
+mod headers;
+mod refusal;
+mod resource_metadata;
+mod session;
+mod stream;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use body::full;
+pub use body::{Body, BoxError};
+
+use crate::clock::Clock;
+use crate::config::{Config, ResourceNames, Upstream};
+use crate::keys::{KeyRing, Sealer};
+use crate::outbound::CaFileError;
+use crate::policy;
+use crate::revocation::Revocation;
+use crate::storage::Store;
+use crate::telemetry::RequestId;
+use crate::upstream::HttpUpstream;
+use authenticate::{Authenticator, Verified};
+use cors::Cors;
+use refusal::{Asked, Refusal};
+use session::{Owner, Sessions};
+use stream::StreamEnds;
+
+/// The header that names a request, in the answer and towards the upstream.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the gateway is made of.
+#[derive(Clone)]
+pub struct GatewayParts {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// Read once for each token.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
+    /// What binds sessions.
+    pub sealer: Sealer,
+    /// Time.
+    pub clock: Clock,
+    /// Cancelled when open streams must end.
+    pub drained: CancellationToken,
+}
+
+/// The gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    served: Vec<Served>,
+    authenticator: Authenticator,
+    sessions: Sessions,
+    cors: Cors,
+    metadata: HashMap<String, Bytes>,
+    stream_ends: StreamEnds,
+}
+
+/// An upstream and its connections.
+struct Served {
+    upstream: Upstream,
+    client: HttpUpstream<Body>,
+}
+
+/// The upstream that a path names, in the spelling that was used.
+pub struct Route<'a> {
+    upstream: &'a Upstream,
+    names: &'a ResourceNames,
+}
+
+impl Gateway {
+    /// Builds the gateway; connects to nobody.
+    ///
+    /// # Errors
+    /// When a `ca_file` cannot be used.
+    pub fn new(parts: GatewayParts) -> Result<Self, CaFileError> {
+        let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
+        let served = |upstream: &Upstream| {
+            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref())?;
+            Ok(Served { upstream: upstream.clone(), client })
+        };
+        let served = config.upstreams.iter().map(served).collect::<Result<_, _>>()?;
+        let stream_ends = StreamEnds { revocation: revocation.clone(), max_age: config.server.max_stream_age, drained };
+        let authenticator = Authenticator {
+            issuer: config.public_url.as_str().to_owned(),
+            ring,
+            store,
+            revocation,
+            clock,
+            max_staleness: config.server.revocation_staleness,
+            verified: Verified::default(),
+        };
+        Ok(Self(Arc::new(Inner {
+            served,
+            authenticator,
+            sessions: Sessions::new(&sealer),
+            cors: Cors::new(&config),
+            metadata: resource_metadata::documents(&config),
+            stream_ends,
+            config,
+        })))
+    }
+
+    /// Protected resource metadata (RFC 9728) at one of our paths.
+    #[must_use]
+    pub fn resource_metadata(&self, path: &str) -> Option<Bytes> {
+        self.0.metadata.get(path).cloned()
+    }
+
+    /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
+    #[must_use]
+    pub fn route(&self, path: &str) -> Option<Route<'_>> {
+        self.0
+            .served
+            .iter()
+            .find_map(|Served { upstream, .. }| upstream.names(path).map(|names| Route { upstream, names }))
+    }
+
+    /// The upstreams whose last call failed, by id.
+    #[must_use]
+    pub fn failing(&self) -> Vec<String> {
+        let failing = self.0.served.iter().filter(|served| served.client.has_failed());
+        failing.map(|served| served.upstream.settings.id.clone()).collect()
+    }
+
+    /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
+    /// `limits::ClientAddress`.
+    pub async fn handle<B>(&self, route: Route<'_>, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
+        let Route { upstream, names } = route;
+        let origin = match self.0.cors.judge(&parts.headers) {
+            Ok(origin) => origin,
+            Err(refusal) => return refusal.response(&Asked { upstream, names, request_id: &request_id, body: None }),
+        };
+        let mut collected = None;
+        let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
+            Ok(Cors::preflight(&parts.headers))
+        } else {
+            self.serve(upstream, parts, body, &mut collected).await
+        };
+        let mut response = answer.unwrap_or_else(|refusal| {
+            refusal.response(&Asked { upstream, names, request_id: &request_id, body: collected.as_ref() })
+        });
+        if let Some(origin) = origin {
+            Cors::expose(response.headers_mut(), origin);
+        }
+        response
+    }
+
+    async fn serve<B>(
+        &self,
+        upstream: &Upstream,
+        mut parts: Parts,
+        body: B,
+        collected: &mut Option<Bytes>,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        judge_shape(&parts)?;
+        if parts.method != Method::POST && !body.is_end_stream() {
+            // a server that does not read such a body takes it for the next request (RFC 9110 9.3.1)
+            return Err(Refusal::Malformed("a body on anything but POST"));
+        }
+        let token = self.0.authenticator.authenticate(&parts.headers).await?;
+        // the request's own copy of the token is not needed any more, and must not travel on by accident
+        parts.headers.remove(AUTHORIZATION);
+        if token.audience != upstream.audience() {
+            return Err(Refusal::InvalidToken("the token is for another resource"));
+        }
+        let owner = Owner { subject: &token.subject, resource: upstream.audience() };
+        self.0.sessions.unbind(&mut parts.headers, owner)?;
+        let permit = policy::decide(&token.scope, upstream)
+            .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
+        let (bytes, body) = forward::collect(&parts, body, self.0.config.server.inspect_limit).await?;
+        *collected = bytes;
+        self.forward(&permit, &token, parts, body).await
+    }
+
+    fn served(&self, upstream: &Upstream) -> Option<&Served> {
+        self.0.served.iter().find(|served| served.upstream.audience() == upstream.audience())
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    fn stream_ends(&self) -> StreamEnds {
+        self.0.stream_ends.clone()
+    }
+
+    fn now(&self) -> crate::clock::Timestamp {
+        self.0.authenticator.clock.now()
+    }
+
+    fn proto(&self) -> &'static str {
+        if self.0.config.public_url.is_https() { "https" } else { "http" }
+    }
+
+    fn authority(&self) -> &str {
+        self.0.config.public_url.authority()
+    }
+}
+
+/// What no MCP client sends, and what could be read in two ways.
+fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
+    if headers::has_two_framings(&parts.headers) {
+        return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let names = |separator| query.split(separator).filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next());
+    if names('&').chain(names(';')).any(|(name, _)| name == "access_token") {
+        return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));
+    }
+    let known = [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS, Method::HEAD];
+    if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
+}
+
+/// Puts the request's id on an answer.
+pub fn name_answer(response: &mut Response<Body>, id: &RequestId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+}

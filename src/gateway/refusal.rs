@@ -1,0 +1,218 @@
+//! Our own answers on an upstream's path: JSON-RPC errors that say who refused and under which id the log has it.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::body::{Body, full};
+use crate::config::{ResourceNames, Upstream};
+use crate::oauth::challenge::{BearerError, Challenge};
+use crate::telemetry::{Cause, RequestId};
+
+/// Seconds after which something that passes is tried again.
+const SOON: u64 = 5;
+
+/// JSON-RPC 2.0 5.1: the request was wrong.
+const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC 2.0 5.1: something failed; also for what lies behind us.
+const INTERNAL_ERROR: i32 = -32603;
+
+/// Why a request is not forwarded, or its answer not passed on.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Two framings, two tokens, a token in the query: nobody can say what was meant.
+    Malformed(&'static str),
+    /// No token came.
+    NoToken,
+    /// The token is malformed, expired, ended, or for another resource. The words are for the log.
+    InvalidToken(&'static str),
+    /// The token allows too little.
+    InsufficientScope(String),
+    /// The session is nobody's, or somebody else's: the client begins anew (MCP 2025-11-25, session management).
+    UnknownSession,
+    /// A browser of an origin that may not call.
+    Origin,
+    /// A method that no MCP server has.
+    Method,
+    /// The body came too slowly.
+    SlowBody,
+    /// The body ended early.
+    BrokenBody,
+    /// We cannot know whether the token is good.
+    Unavailable(String),
+    /// The upstream cannot be reached, or broke off.
+    BadGateway(String),
+    /// The upstream refused *our* call: its own authentication is on.
+    UpstreamWantsCredentials,
+    /// The upstream took too long.
+    GatewayTimeout(String),
+}
+
+/// What an answer needs to know of its request.
+pub(crate) struct Asked<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) names: &'a ResourceNames,
+    pub(crate) request_id: &'a RequestId,
+    /// The request's body, when it was collected.
+    pub(crate) body: Option<&'a Bytes>,
+}
+
+#[derive(Serialize)]
+struct ErrorResponse<'a> {
+    jsonrpc: &'static str,
+    id: Option<&'a RawValue>,
+    error: ErrorObject<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    code: i32,
+    message: &'a str,
+    data: ErrorData<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorData<'a> {
+    request_id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// The `id` of a collected request, exactly as it was written; only a number or a text is one.
+fn id(body: Option<&Bytes>) -> Option<&RawValue> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body?).ok()?;
+    envelope.id.filter(|id| id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()))
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
+            Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Words for whoever reads the client's log.
+    fn message(&self, upstream: &Upstream) -> String {
+        let name = &upstream.settings.name;
+        match self {
+            Self::Malformed(what) => (*what).to_owned(),
+            Self::NoToken => "authorization is required".to_owned(),
+            Self::InvalidToken(_) => "the access token is not valid (any more)".to_owned(),
+            Self::InsufficientScope(missing) => format!("the access token lacks: {missing}"),
+            Self::UnknownSession => "session not found".to_owned(),
+            Self::Origin => {
+                "this origin may not call this server: its operator can add it to allowed_origins".to_owned()
+            }
+            Self::Method => "this method is not used by MCP".to_owned(),
+            Self::SlowBody => "the request's body came too slowly".to_owned(),
+            Self::BrokenBody => "the request's body ended early".to_owned(),
+            Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
+            Self::BadGateway(_) => format!("the MCP server {name} behind the gateway cannot be reached"),
+            Self::UpstreamWantsCredentials => format!(
+                "the MCP server {name} refused the gateway's own call (401): its own authentication must be switched off"
+            ),
+            Self::GatewayTimeout(_) => format!("the MCP server {name} behind the gateway took too long"),
+        }
+    }
+
+    /// Words for the operator's log.
+    fn cause(&self, upstream: &Upstream) -> Option<String> {
+        let id = &upstream.settings.id;
+        match self {
+            Self::InvalidToken(why) | Self::Malformed(why) => Some((*why).to_owned()),
+            Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
+            Self::Unavailable(why) => Some(why.clone()),
+            Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
+            Self::UpstreamWantsCredentials => Some(format!(
+                "upstream {id} answered 401: switch its own authentication off, or let it believe the gateway"
+            )),
+            Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
+            Self::Origin => Some("an origin that is not allowed".to_owned()),
+            Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
+        }
+    }
+
+    fn challenge(&self, asked: &Asked<'_>) -> Option<HeaderValue> {
+        let (error, description) = match self {
+            Self::NoToken => (None, ""),
+            Self::InvalidToken(_) => (Some(BearerError::InvalidToken), "the access token is not valid"),
+            Self::InsufficientScope(_) => (Some(BearerError::InsufficientScope), "the access token allows too little"),
+            _ => return None,
+        };
+        let scope = &asked.upstream.settings.scopes;
+        Some(Challenge { resource_metadata: &asked.names.metadata_url, scope, error, description }.header())
+    }
+
+    /// The answer.
+    pub(crate) fn response(&self, asked: &Asked<'_>) -> Response<Body> {
+        let status = self.status();
+        let code = if status.is_server_error() { INTERNAL_ERROR } else { INVALID_REQUEST };
+        let document = ErrorResponse {
+            jsonrpc: "2.0",
+            id: id(asked.body),
+            error: ErrorObject {
+                code,
+                message: &self.message(asked.upstream),
+                data: ErrorData { request_id: asked.request_id.as_str() },
+            },
+        };
+        let mut response = Response::new(full(serde_json::to_vec(&document).unwrap_or_default()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge(asked) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        match self {
+            Self::Unavailable(_) => drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON))),
+            Self::Method => {
+                drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
+            }
+            Self::Malformed(_) | Self::SlowBody | Self::BrokenBody => {
+                // what follows on this connection cannot be told from the body
+                drop(headers.insert(CONNECTION, HeaderValue::from_static("close")));
+            }
+            _ => {}
+        }
+        if let Some(cause) = self.cause(asked.upstream) {
+            response.extensions_mut().insert(Cause(cause));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::id;
+
+    #[test]
+    fn an_id_is_copied_exactly_as_it_was_written_and_only_when_it_is_one() {
+        let body = Bytes::from_static(br#"{"id": 1.50 ,"method":"x"}"#);
+        assert_eq!(id(Some(&body)).unwrap().get(), "1.50");
+        assert_eq!(read(r#"{"id":"a\u0041"}"#).as_deref(), Some(r#""a\u0041""#));
+        for none in [r#"{"id":null}"#, r#"{"id":{}}"#, r#"{"id":[1]}"#, r"[1,2]", "junk", "{}", r#"{"id":true}"#] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+
+    fn read(text: &str) -> Option<String> {
+        id(Some(&Bytes::copy_from_slice(text.as_bytes()))).map(|id| id.get().to_owned())
+    }
+}

@@ -1,0 +1,140 @@
+//! Sessions of the 2025 wire, bound to whoever they were opened for.
+//!
+//! The client sees the upstream's id with a MAC behind it. Nothing is stored, and every replica comes to the same answer.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::refusal::Refusal;
+use crate::keys::Sealer;
+use crate::secret::{base64url, hmac_sha256};
+
+/// The session header, whatever its case on the wire.
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Binds and unbinds session ids; any key of the ring may have made a MAC, the first makes new ones.
+pub(super) struct Sessions {
+    keys: Vec<[u8; 32]>,
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) subject: &'a str,
+    pub(super) resource: &'a str,
+}
+
+impl Sessions {
+    pub(super) fn new(sealer: &Sealer) -> Self {
+        Self { keys: sealer.derived_keys("mcp-session") }
+    }
+
+    /// Replaces the client's id by the upstream's.
+    ///
+    /// # Errors
+    /// When the id is not one that we gave to this caller for this resource.
+    pub(super) fn unbind(&self, headers: &mut HeaderMap, owner: Owner<'_>) -> Result<(), Refusal> {
+        let mut values = headers.get_all(SESSION_ID).iter();
+        let Some(value) = values.next() else { return Ok(()) };
+        if values.next().is_some() {
+            return Err(Refusal::UnknownSession);
+        }
+        let text = value.to_str().map_err(|_not_text| Refusal::UnknownSession)?;
+        let (id, mac) = text.rsplit_once('.').ok_or(Refusal::UnknownSession)?;
+        let mac =
+            data_encoding::BASE64URL_NOPAD.decode(mac.as_bytes()).map_err(|_malformed| Refusal::UnknownSession)?;
+        let known = self.keys.iter().any(|key| verify_slices_are_equal(&code(key, id, owner), &mac).is_ok());
+        if !known {
+            return Err(Refusal::UnknownSession);
+        }
+        let id = HeaderValue::from_str(id).map_err(|_invalid| Refusal::UnknownSession)?;
+        headers.insert(SESSION_ID, id);
+        Ok(())
+    }
+
+    /// Replaces the upstream's id in an answer by one that only this caller can use.
+    pub(super) fn bind(&self, headers: &mut HeaderMap, owner: Owner<'_>) {
+        let Some(id) = headers.get(SESSION_ID).and_then(|id| id.to_str().ok()) else { return };
+        let Some(key) = self.keys.first() else { return };
+        let bound = format!("{id}.{}", base64url(&code(key, id, owner)));
+        match HeaderValue::try_from(bound) {
+            Ok(value) => drop(headers.insert(SESSION_ID, value)),
+            Err(_invalid) => drop(headers.remove(SESSION_ID)),
+        }
+    }
+}
+
+/// Lengths come first, so that no two triples are the same bytes.
+fn code(key: &[u8; 32], id: &str, owner: Owner<'_>) -> [u8; 32] {
+    let length = |text: &str| (text.len() as u64).to_be_bytes();
+    let Owner { subject, resource } = owner;
+    hmac_sha256(
+        key,
+        &[&length(id), id.as_bytes(), &length(subject), subject.as_bytes(), &length(resource), resource.as_bytes()],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::{Owner, SESSION_ID, Sessions};
+
+    const ALICE: Owner<'_> = Owner { subject: "k|alice", resource: "https://a/mcp" };
+
+    fn with(id: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(SESSION_ID, HeaderValue::from_str(id).unwrap());
+        headers
+    }
+
+    fn id(headers: &HeaderMap) -> &str {
+        headers.get(SESSION_ID).unwrap().to_str().unwrap()
+    }
+
+    #[test]
+    fn only_its_owner_at_its_resource_can_use_a_session() {
+        let sessions = Sessions { keys: vec![[1; 32]] };
+        let mut answer = with("up.stream-id");
+        sessions.bind(&mut answer, ALICE);
+        let bound = id(&answer).to_owned();
+        let mut request = with(&bound);
+        assert!(sessions.unbind(&mut request, ALICE).is_ok());
+        assert_eq!(id(&request), "up.stream-id");
+        for other in [Owner { subject: "k|bob", ..ALICE }, Owner { resource: "https://a/other", ..ALICE }] {
+            assert!(sessions.unbind(&mut with(&bound), other).is_err());
+        }
+        for forged in ["up.stream-id", "other.x", "", ".", &format!("x{bound}"), &bound[..bound.len() - 1]] {
+            assert!(sessions.unbind(&mut with(forged), ALICE).is_err(), "{forged}");
+        }
+        assert!(sessions.unbind(&mut HeaderMap::new(), ALICE).is_ok());
+    }
+
+    #[test]
+    fn an_older_key_of_the_ring_is_still_good_and_two_headers_are_not() {
+        let (old, new) = (Sessions { keys: vec![[1; 32]] }, Sessions { keys: vec![[2; 32], [1; 32]] });
+        let mut answer = with("s");
+        old.bind(&mut answer, ALICE);
+        assert!(new.unbind(&mut answer.clone(), ALICE).is_ok());
+        answer.append(SESSION_ID, HeaderValue::from_static("second"));
+        assert!(new.unbind(&mut answer, ALICE).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_id_is_accepted_that_was_not_bound(text in "[!-~]{0,80}") {
+            let sessions = Sessions { keys: vec![[1; 32]] };
+            prop_assert!(sessions.unbind(&mut with(&text), ALICE).is_err());
+        }
+
+        #[test]
+        fn every_id_comes_back_as_the_upstream_wrote_it(text in "[!-~]{1,80}") {
+            let sessions = Sessions { keys: vec![[1; 32]] };
+            let mut headers = with(&text);
+            sessions.bind(&mut headers, ALICE);
+            prop_assert!(sessions.unbind(&mut headers, ALICE).is_ok());
+            prop_assert_eq!(id(&headers), text);
+        }
+    }
+}

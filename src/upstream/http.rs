@@ -1,0 +1,145 @@
+//! An MCP server behind HTTP: a pool of connections that are never kept for as long as servers keep them.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::http::{Request, Response, Uri};
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::config::Upstream;
+use crate::outbound::{CaFileError, tls_config};
+
+/// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
+const IDLE: Duration = Duration::from_secs(4);
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take to begin. Tools that answer in plain JSON may think for minutes.
+const FIRST_BYTE: Duration = Duration::from_mins(5);
+
+/// Why an upstream gave no answer. The words are for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// Nobody listens, or TLS failed: nothing was sent.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("did not answer within {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+    /// The client's own body failed on its way: no fault of the upstream's.
+    #[error("was not sent the whole request: {0}")]
+    RequestBody(String),
+    /// The connection broke after the request had begun to leave; it is not sent again.
+    #[error("broke off: {0}")]
+    BrokeOff(String),
+}
+
+/// One upstream.
+pub struct HttpUpstream<B> {
+    client: Client<HttpsConnector<HttpConnector>, B>,
+    url: Uri,
+    failed: AtomicBool,
+}
+
+impl<B> HttpUpstream<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Prepares the pool; connects to nobody.
+    ///
+    /// # Errors
+    /// When a `ca_file` cannot be used.
+    pub fn new(upstream: &Upstream, global_ca_file: Option<&std::path::PathBuf>) -> Result<Self, CaFileError> {
+        let ca_files: Vec<_> = global_ca_file.into_iter().chain(&upstream.settings.ca_file).cloned().collect();
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(&ca_files)?)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp);
+        // a request whose bytes never left is sent again on a new connection; any other is not
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .retry_canceled_requests(true)
+            .build(connector);
+        Ok(Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) })
+    }
+
+    /// Where a request goes: the configured URL, with the client's query.
+    ///
+    /// # Errors
+    /// When the query does not fit.
+    pub fn uri(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
+        let Some(query) = query else { return Ok(self.url.clone()) };
+        let path = self.url.path();
+        let joined = match self.url.query() {
+            Some(own) => format!("{path}?{own}&{query}"),
+            None => format!("{path}?{query}"),
+        };
+        let mut parts = self.url.clone().into_parts();
+        parts.path_and_query = Some(joined.try_into()?);
+        Ok(Uri::from_parts(parts)?)
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropping the future takes the request with it.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
+        let answer = match tokio::time::timeout(FIRST_BYTE, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() && timed_out(&error) => Err(UpstreamError::TimedOut(CONNECT)),
+            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable(chain(&error))),
+            Ok(Err(error)) if caused_by::<RequestBodyError>(&error).is_some() => {
+                return Err(UpstreamError::RequestBody(chain(&error)));
+            }
+            Ok(Err(error)) => Err(UpstreamError::BrokeOff(chain(&error))),
+            Err(_elapsed) => Err(UpstreamError::TimedOut(FIRST_BYTE)),
+        };
+        self.failed.store(answer.is_err(), Ordering::Relaxed);
+        answer
+    }
+
+    /// Whether the last real call failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// What a request body fails with when it is the client that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body failed: {0}")]
+pub struct RequestBodyError(pub Box<dyn Error + Send + Sync>);
+
+fn timed_out(error: &(dyn Error + 'static)) -> bool {
+    caused_by::<std::io::Error>(error).is_some_and(|io| io.kind() == ErrorKind::TimedOut)
+}
+
+/// The first cause of this type.
+fn caused_by<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// The whole chain of causes: the last is what helps.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
