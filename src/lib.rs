@@ -24,3 +24,4 @@ pub mod secret;
 pub mod storage;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;

@@ -1,0 +1,71 @@
+//! `GET /authorize` (RFC 6749 3.1): the consent page, or why not. Stores nothing.
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::IntoResponse;
+use http::{HeaderMap, Response, Uri};
+
+use super::cookies::{Cookies, Kind};
+use super::fault::page;
+use super::pages::{self, ConsentNotice, ConsentPage, IdentityChoice};
+use super::{Endpoints, browser};
+use crate::issuer::{AuthorizeRejection, ConsentView, Fault, ProviderChoice, Validated};
+use crate::oauth::parameters::Parameters;
+use crate::telemetry::RequestId;
+
+/// How long a whole request may be, in bytes.
+const MAX_REQUEST: usize = 8 * 1024;
+
+pub(super) async fn get(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response<Body> {
+    let query = uri.query().unwrap_or_default();
+    if query.len() > MAX_REQUEST {
+        return page(Fault::too_long(), &request_id);
+    }
+    match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes())).await {
+        Ok(validated) => consent_page(&endpoints, &headers, validated, None, &request_id).await,
+        Err(AuthorizeRejection::Page(fault)) => page(fault, &request_id),
+        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&redirect),
+    }
+}
+
+/// Renders the consent page with its cookie.
+pub(super) async fn consent_page(
+    endpoints: &Endpoints,
+    headers: &HeaderMap,
+    validated: Validated,
+    notice: Option<ConsentNotice>,
+    request_id: &RequestId,
+) -> Response<Body> {
+    let view = match endpoints.issuer.consent(validated).await {
+        Ok(view) => view,
+        Err(fault) => return page(fault, request_id),
+    };
+    let mut response = render(&view, notice).into_response();
+    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
+    let cookies = Cookies::new(&endpoints.config.public_url);
+    cookies.set((headers, response.headers_mut()), Kind::Consent, &view.cookie, lifetime);
+    response
+}
+
+fn render(view: &ConsentView, notice: Option<ConsentNotice>) -> pages::Page {
+    pages::consent(&ConsentPage {
+        client: (&view.client).into(),
+        redirect_uri: &view.redirect_uri,
+        resource_name: &view.resource_name,
+        resource: &view.resource,
+        scope: &view.scope,
+        refresh: view.refresh,
+        identities: &view.providers.iter().map(button).collect::<Vec<_>>(),
+        form: &view.form,
+        notice,
+    })
+}
+
+fn button(provider: &ProviderChoice) -> IdentityChoice<'_> {
+    IdentityChoice { id: &provider.id, name: &provider.name, asked: &provider.scope }
+}

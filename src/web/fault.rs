@@ -1,0 +1,110 @@
+//! Refusals: JSON for programs, pages for people. The one map from trouble to status.
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
+
+use super::pages::{self, ErrorPage, Page, UnavailablePage, UnknownClientPage};
+use super::token::json_no_store;
+use crate::issuer::{Fault, Trouble};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::telemetry::{Cause, RequestId};
+
+/// Seconds after which something that passes is tried again.
+const SOON: u64 = 5;
+
+/// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
+pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
+    json_no_store(status, serde_json::to_vec(error).unwrap_or_default())
+}
+
+/// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.
+pub(super) fn unavailable(cause: String) -> Response<Body> {
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
+    let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), SOON);
+    with_cause(response, cause)
+}
+
+/// With the number of seconds to wait.
+pub(super) fn retry_after(mut response: Response<Body>, seconds: u64) -> Response<Body> {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
+/// With the reason for the log.
+pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Response<Body> {
+    response.extensions_mut().insert(Cause(cause));
+    response
+}
+
+/// A page that ends a sign-in.
+pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
+    let status = match fault.trouble {
+        Trouble::UnknownClient { .. }
+        | Trouble::RedirectUri
+        | Trouble::Request(_)
+        | Trouble::Forged
+        | Trouble::Expired => StatusCode::BAD_REQUEST,
+        Trouble::OtherBrowser => StatusCode::FORBIDDEN,
+        Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = (status, document(&fault.trouble, request_id)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response = retry_after(response, SOON);
+    }
+    with_cause(response, fault.detail)
+}
+
+/// The words for people. The operator's words are in the log, under the request id that the page shows.
+fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
+    let developer = match trouble {
+        Trouble::Request(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let (title, happened, mend) = match trouble {
+        Trouble::UnknownClient { client_id, redirect_uri } => {
+            let redirect_uri = redirect_uri.as_deref();
+            return pages::unknown_client(&UnknownClientPage { client_id, redirect_uri, request_id });
+        }
+        Trouble::ProviderUnavailable { provider } => {
+            return pages::unavailable(&UnavailablePage { identity_name: provider, retry: None, request_id });
+        }
+        Trouble::RedirectUri => (
+            "This application cannot be answered here",
+            "It asked for its answer to be sent to an address that it did not register.",
+            "Remove the server from the application and add it again, so that it registers anew.",
+        ),
+        Trouble::Request(_) => (
+            "The application asked for something impossible",
+            "Its request to sign you in does not follow the rules.",
+            "Try again from the application. If it stays like this, tell its developer what stands below.",
+        ),
+        Trouble::OtherBrowser => (
+            "This sign-in belongs to another browser window",
+            "It was begun in another browser, or this browser did not keep our cookies.",
+            "Connect from the application again, stay in one browser, and allow cookies for this site.",
+        ),
+        Trouble::Forged => (
+            "This answer is not one of ours",
+            "What arrived here was not made by this server for this sign-in.",
+            "If you came here by a link that somebody sent you, close this window. Otherwise connect from the application again.",
+        ),
+        Trouble::Expired => {
+            ("This sign-in is over", "It took too long, or was finished before.", "Connect from the application again.")
+        }
+        Trouble::TooMany => (
+            "Too many sign-ins from your network",
+            "More sign-ins were begun from your address than people begin.",
+            "Wait a few minutes, then connect from the application again.",
+        ),
+        Trouble::Unavailable => (
+            "Something that we need does not answer",
+            "Signing in is not possible at the moment. Nothing is lost.",
+            "Connect from the application again in a minute. If it stays like this, tell your operator.",
+        ),
+    };
+    let for_developer = developer.as_deref();
+    pages::error(&ErrorPage { title, happened, mend, for_developer, link: None, request_id })
+}

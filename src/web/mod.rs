@@ -1,0 +1,120 @@
+//! Axum only: pages and RFC endpoints, extract → call → respond. This file is THE table of our routes.
+
+mod authorize;
+mod body;
+mod browser;
+mod callback;
+mod consent;
+mod cookies;
+mod discovery;
+mod fault;
+pub mod pages;
+mod register;
+mod sign_in;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+
+use crate::config::{Config, RESOURCE_METADATA};
+use crate::gateway::{Body, BoxError, Gateway};
+use crate::issuer::Issuer;
+
+/// What the endpoints call.
+#[derive(Clone)]
+struct Endpoints {
+    issuer: Issuer,
+    gateway: Gateway,
+    config: Arc<Config>,
+}
+
+/// Our own routes. Cheap to clone.
+#[derive(Clone)]
+pub struct Web(Router);
+
+impl Web {
+    /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
+    #[must_use]
+    pub fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
+        let mut discovery = Router::new()
+            .route(RESOURCE_METADATA, get(discovery::resource))
+            .route("/.well-known/oauth-protected-resource/{*path}", get(discovery::resource))
+            .route("/.well-known/oauth-authorization-server", get(discovery::server))
+            .route("/.well-known/openid-configuration", get(discovery::server))
+            .route("/.well-known/jwks.json", get(discovery::jwks))
+            .route("/.well-known/{*rest}", get(discovery::nothing));
+        for upstream in &config.upstreams {
+            let appended = format!("{}{RESOURCE_METADATA}", upstream.settings.path);
+            let nothing = format!("{}/.well-known/{{*rest}}", upstream.settings.path);
+            discovery = discovery.route(&appended, get(discovery::resource)).route(&nothing, get(discovery::nothing));
+        }
+        let mut oauth = Router::new().route("/token", post(token::post));
+        if config.registration.enabled {
+            oauth = oauth.route("/register", post(register::post));
+        }
+        let browser = Router::new()
+            .route("/authorize", get(authorize::get))
+            .route("/consent", post(consent::post))
+            .route("/callback/{identity}", get(callback::get))
+            .route("/sign-in/{identity}", get(sign_in::get).post(sign_in::post));
+        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
+        Self(router.with_state(Endpoints { issuer, gateway, config }))
+    }
+
+    /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
+    /// `limits::ClientAddress`.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let answered = self.0.clone().oneshot(request.map(axum::body::Body::new)).await;
+        match answered {
+            Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Discovery, keys, registration and tokens: any origin, never with credentials (a browser's own cookies).
+fn any_origin() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .max_age(std::time::Duration::from_hours(1))
+}
+
+/// `GET /`, and everything else that is not in the table.
+async fn nothing_here() -> Response<axum::body::Body> {
+    plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n")
+}
+
+/// A line of text.
+fn plain(status: StatusCode, text: &'static str) -> Response<axum::body::Body> {
+    let mut response = Response::new(axum::body::Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The `Authorization` header as text, when there is exactly one.
+fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
+}

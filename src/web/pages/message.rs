@@ -1,0 +1,126 @@
+//! Pages that end an attempt: what happened, and what to do now.
+
+use askama::Template;
+
+use super::{Gate, Page};
+use crate::telemetry::RequestId;
+
+/// An error that may not, or cannot, be told to the client by a redirect.
+#[derive(Debug)]
+pub struct ErrorPage<'a> {
+    /// A heading.
+    pub title: &'a str,
+    /// What went wrong, for the user.
+    pub happened: &'a str,
+    /// What the user can do.
+    pub mend: &'a str,
+    /// What the client's developer needs to know, such as an OAuth error code with its description.
+    pub for_developer: Option<&'a str>,
+    /// A way on.
+    pub link: Option<Link<'a>>,
+    /// The id under which the log has it.
+    pub request_id: &'a RequestId,
+}
+
+/// A way on from a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// Where it leads.
+    pub href: &'a str,
+    /// What it is called.
+    pub label: &'a str,
+}
+
+/// The form, or the provider's answer, was used before.
+#[derive(Debug)]
+pub struct AlreadyAnsweredPage<'a> {
+    /// Where the code waits, for the browser that holds the binding while the code is good. Never followed by itself:
+    /// a client would redeem the code twice.
+    pub finish: Option<&'a str>,
+    /// The id under which the log has it.
+    pub request_id: &'a RequestId,
+}
+
+/// An identity provider cannot be reached.
+#[derive(Debug)]
+pub struct UnavailablePage<'a> {
+    /// What people call it.
+    pub identity_name: &'a str,
+    /// Where to try again; a GET that may be repeated.
+    pub retry: Option<&'a str>,
+    /// The id under which the log has it.
+    pub request_id: &'a RequestId,
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'a> {
+    gate: Gate,
+    title: &'a str,
+    happened: &'a str,
+    mend: &'a str,
+    for_developer: Option<&'a str>,
+    link: Option<Link<'a>>,
+    request_id: Option<&'a RequestId>,
+}
+
+/// Says what went wrong and what to do.
+#[must_use]
+pub fn error(page: &ErrorPage<'_>) -> Page {
+    Page::render(&Message {
+        gate: Gate::Down,
+        title: page.title,
+        happened: page.happened,
+        mend: page.mend,
+        for_developer: page.for_developer,
+        link: page.link,
+        request_id: Some(page.request_id),
+    })
+}
+
+/// Says that the question was answered before, and leads on while that is possible.
+#[must_use]
+pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
+    let happened = "This sign-in was answered before, perhaps by a double click or by going back.";
+    Page::render(&match page.finish {
+        Some(href) => Message {
+            gate: Gate::Raised,
+            title: "You are nearly there",
+            happened,
+            mend: "If the application still waits for you, finish here. If it already works, close this window.",
+            for_developer: None,
+            link: Some(Link { href, label: "Finish signing in" }),
+            request_id: None,
+        },
+        None => Message {
+            gate: Gate::Down,
+            title: "This was already answered",
+            happened,
+            mend: "If the application works, close this window. If it still waits for you, connect from there again.",
+            for_developer: None,
+            link: None,
+            request_id: Some(page.request_id),
+        },
+    })
+}
+
+/// Says that a provider is away and that nothing is lost; goes with 503 and `Retry-After`.
+#[must_use]
+pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
+    let title = format!("{} does not answer", page.identity_name);
+    let happened =
+        format!("Signing in needs {}, which cannot be reached at the moment. Nothing is lost.", page.identity_name);
+    Page::render(&Message {
+        gate: Gate::Down,
+        title: &title,
+        happened: &happened,
+        mend: if page.retry.is_some() {
+            "Try again in a minute. If it stays like this, tell your operator."
+        } else {
+            "Connect from the application again in a minute. If it stays like this, tell your operator."
+        },
+        for_developer: None,
+        link: page.retry.map(|href| Link { href, label: "Try again" }),
+        request_id: Some(page.request_id),
+    })
+}

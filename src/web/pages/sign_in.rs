@@ -1,0 +1,55 @@
+//! The sign-in page for people whom we know by ourselves.
+
+use askama::Template;
+
+use super::{ClientLabel, Page};
+use crate::model::ids::RenderId;
+
+/// Where user name and password are typed. The form goes to `/sign-in/{identity}` with `authorization`, `form_token`,
+/// `username` and `password`.
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+pub struct SignInPage<'a> {
+    /// The provider's id.
+    pub identity: &'a str,
+    /// What people call it.
+    pub identity_name: &'a str,
+    /// For whom the user signs in.
+    pub client: ClientLabel<'a>,
+    /// What people call the upstream.
+    pub resource_name: &'a str,
+    /// The authorization that the sign-in belongs to.
+    pub authorization: &'a RenderId,
+    /// What ties the form to the browser's binding cookie.
+    pub form_token: &'a str,
+    /// What was typed before; empty at first.
+    pub username: &'a str,
+    /// Why the page is shown again.
+    pub problem: Option<SignInProblem>,
+    /// A line that says where users and passwords are to be had.
+    pub hint: Option<&'a str>,
+}
+
+/// Why a sign-in page is shown again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInProblem {
+    /// User or password is wrong; the page does not tell which.
+    Wrong,
+    /// Too many were wrong, or too many are being checked.
+    Busy,
+}
+
+impl SignInProblem {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Wrong => "User name or password is not right.",
+            Self::Busy => "Too many tries. Wait a minute, then try again.",
+        }
+    }
+}
+
+/// Asks for user name and password.
+#[must_use]
+pub fn sign_in(page: &SignInPage<'_>) -> Page {
+    Page::render(page)
+}

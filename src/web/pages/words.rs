@@ -1,0 +1,58 @@
+//! Scopes in words.
+
+use askama::Template;
+
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+
+/// One scope on the page: in words where we have them, else as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Template)]
+#[template(
+    ext = "html",
+    source = "{% match self %}{% when Self::Known(words) %}{{ words }}{% when Self::Foreign(value) %}<code>{{ value }}</code>{% endmatch %}"
+)]
+pub(super) enum Meaning<'a> {
+    Known(&'static str),
+    Foreign(&'a str),
+}
+
+const STAY: &str = "stay connected while you are away, until that is ended";
+
+/// What a client may do, in the order in which people read it.
+const GRANTED: [(&str, &str); 2] =
+    [("mcp:access", "call its tools and read what it offers, in your name"), (OFFLINE_ACCESS, STAY)];
+
+/// What an identity provider tells (OpenID Connect Core 5.4 and 11).
+const ASKED: [(&str, &str); 8] = [
+    ("openid", "who you are"),
+    ("profile", "your name"),
+    ("email", "your email address"),
+    ("phone", "your telephone number"),
+    ("address", "your postal address"),
+    ("groups", "your groups"),
+    ("roles", "your roles"),
+    (OFFLINE_ACCESS, "whether your account is still active while you are away"),
+];
+
+/// What a grant allows: never empty, because entering is allowed at least.
+pub(super) fn granted(scope: &ScopeSet, refresh: bool) -> Vec<Meaning<'_>> {
+    let mut meanings = in_words(&GRANTED, scope);
+    let stay = Meaning::Known(STAY);
+    if refresh && !meanings.contains(&stay) {
+        meanings.push(stay);
+    }
+    if scope.without(&ScopeSet::empty().with(OFFLINE_ACCESS)).is_empty() {
+        meanings.insert(0, Meaning::Known("use it in your name"));
+    }
+    meanings
+}
+
+/// What the provider is asked for; empty for people whom we know by ourselves.
+pub(super) fn asked(scope: &ScopeSet) -> Vec<Meaning<'_>> {
+    in_words(&ASKED, scope)
+}
+
+fn in_words<'a>(dictionary: &[(&str, &'static str)], scope: &'a ScopeSet) -> Vec<Meaning<'a>> {
+    let known = dictionary.iter().filter(|(value, _)| scope.contains(value)).map(|(_, words)| Meaning::Known(words));
+    let is_foreign = |value: &&str| !dictionary.iter().any(|(known, _)| known == value);
+    known.chain(scope.iter().filter(is_foreign).map(Meaning::Foreign)).collect()
+}

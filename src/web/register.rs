@@ -1,0 +1,52 @@
+//! `POST /register` (RFC 7591 3).
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response, StatusCode};
+
+use super::fault::{oauth_error, retry_after, unavailable, with_cause};
+use super::token::json_no_store;
+use super::{Endpoints, body};
+use crate::issuer::RegistrationRefusal;
+use crate::limits::ClientAddress;
+use crate::oauth::error::{ErrorCode, OAuthError};
+
+pub(super) async fn post(
+    State(endpoints): State<Endpoints>,
+    Extension(address): Extension<ClientAddress>,
+    request: Request<Body>,
+) -> Response<Body> {
+    if !is_json(request.headers()) {
+        let words = OAuthError::new(ErrorCode::InvalidClientMetadata, "the body must be application/json");
+        return oauth_error(StatusCode::BAD_REQUEST, &words);
+    }
+    let bytes = match body::read(request.into_body()).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let words = OAuthError::new(ErrorCode::InvalidClientMetadata, error.words());
+            return oauth_error(error.status(), &words);
+        }
+    };
+    match endpoints.issuer.register(&bytes, address).await {
+        Ok(registered) => match serde_json::to_vec(&registered) {
+            Ok(json) => json_no_store(StatusCode::CREATED, json),
+            Err(error) => unavailable(error.to_string()),
+        },
+        Err(RegistrationRefusal::Invalid(error)) => {
+            with_cause(oauth_error(StatusCode::BAD_REQUEST, &error), error.to_string())
+        }
+        Err(RegistrationRefusal::TooMany { retry_after: seconds }) => {
+            let words = "too many registrations from this address: wait, or use the client id that you have";
+            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, words);
+            retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), seconds)
+        }
+        Err(RegistrationRefusal::Store(error)) => unavailable(error.to_string()),
+    }
+}
+
+/// Without this any page could make its visitors' browsers register, and use up what their address may.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}

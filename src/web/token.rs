@@ -1,0 +1,71 @@
+//! `POST /token` (RFC 6749 3.2).
+
+use axum::body::Body;
+use axum::extract::State;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+
+use super::fault::{oauth_error, unavailable, with_cause};
+use super::{Endpoints, authorization, body};
+use crate::issuer::{TokenRefusal, TokenRequest};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Parameters;
+use crate::secret::SecretText;
+
+pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Body>) -> Response<Body> {
+    let (head, incoming) = request.into_parts();
+    let Ok(authorization) = authorization(&head.headers) else {
+        return oauth_error(
+            StatusCode::BAD_REQUEST,
+            &OAuthError::new(ErrorCode::InvalidRequest, "more than one Authorization header, or one that is not text"),
+        );
+    };
+    if !is_form(&head.headers) {
+        let words = "the body must be application/x-www-form-urlencoded";
+        return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
+    }
+    let form = match body::read(incoming).await {
+        Ok(form) => form,
+        Err(error) => return oauth_error(error.status(), &OAuthError::new(ErrorCode::InvalidRequest, error.words())),
+    };
+    let asked_with_header = authorization.is_some();
+    let request = TokenRequest {
+        authorization: authorization.map(|value| SecretText::from(value.to_owned())),
+        parameters: Parameters::parse(&form),
+    };
+    let issuer = endpoints.issuer.clone();
+    match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
+        Ok(Ok(json)) => json_no_store(StatusCode::OK, json),
+        Ok(Err(TokenRefusal::OAuth(error))) => refused(&error, asked_with_header),
+        Ok(Err(TokenRefusal::Unavailable(why))) => unavailable(why),
+        Err(panicked) => unavailable(panicked.to_string()),
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn refused(error: &OAuthError, asked_with_header: bool) -> Response<Body> {
+    let status =
+        if error.error == ErrorCode::InvalidClient { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+    let mut response = oauth_error(status, error);
+    if status == StatusCode::UNAUTHORIZED && asked_with_header {
+        // RFC 6749 5.2: with the scheme that the client used
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
+    }
+    with_cause(response, error.to_string())
+}
+
+/// JSON that nobody may keep (RFC 6749 5.1).
+pub(super) fn json_no_store(status: StatusCode, json: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
