@@ -12,6 +12,7 @@ pub mod config;
 pub mod delegation;
 pub mod gateway;
 pub mod identity;
+pub mod inbound;
 pub mod issuer;
 pub mod keys;
 pub mod limits;

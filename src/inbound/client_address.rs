@@ -1,0 +1,88 @@
+//! Whose request it is, when proxies stand in front of us.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies whose word counts.
+pub(super) struct Proxies(Vec<IpNet>);
+
+impl Proxies {
+    pub(super) const fn new(trusted: Vec<IpNet>) -> Self {
+        Self(trusted)
+    }
+
+    /// The client's address: the peer, or the rightmost untrusted of `X-Forwarded-For` when the peer is trusted. What
+    /// stands further left was written by whoever wanted to.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for hop in hops.into_iter().rev() {
+            if !self.trusts(client) {
+                break;
+            }
+            match parse(hop) {
+                Some(address) => client = address.to_canonical(),
+                None => break,
+            }
+        }
+        client
+    }
+
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address as proxies write it: plain, in brackets, or with a port.
+fn parse(hop: &str) -> Option<IpAddr> {
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::{Proxies, X_FORWARDED_FOR};
+
+    fn client(peer: &str, forwarded: &[&str]) -> String {
+        let proxies = Proxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+        let headers: HeaderMap =
+            forwarded.iter().map(|value| (X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap())).collect();
+        proxies.client(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_untrusted_peer_claims_it_stays_itself(claim in "[ -~]{0,60}") {
+            prop_assert_eq!(client("203.0.113.9", &[&claim]), "203.0.113.9");
+        }
+
+        #[test]
+        fn behind_a_trusted_proxy_what_is_left_of_the_truth_counts_for_nothing(claim in "[ -~]{0,60}") {
+            let forwarded = format!("{claim}, 203.0.113.9");
+            prop_assert_eq!(client("10.0.0.1", &[&forwarded]), "203.0.113.9");
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_choose_its_address() {
+        assert_eq!(client("203.0.113.9", &["1.2.3.4"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["1.2.3.4", "203.0.113.9, 10.0.0.7"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["203.0.113.9:4711"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["10.0.0.2, 10.0.0.3"]), "10.0.0.2");
+    }
+}

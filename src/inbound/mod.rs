@@ -1,0 +1,135 @@
+//! The one door in: accept → connection → for every request: id, client address, `Host`, log → gateway or web.
+
+mod client_address;
+mod connection;
+mod drain;
+mod head_deadline;
+mod held;
+mod host;
+mod leftover;
+mod listen;
+mod operations;
+mod places;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+
+use crate::config::Config;
+use crate::gateway::{Body, BoxError, Gateway, full, name_answer};
+use crate::limits::ClientAddress;
+use crate::telemetry::{Cause, RequestId};
+use crate::web::Web;
+use client_address::Proxies;
+use host::Hosts;
+
+pub use drain::Drain;
+pub use listen::serve;
+pub use operations::{Health, serve_operations};
+
+/// The most fields in one head, whatever the protocol.
+const MAX_FIELDS: usize = 200;
+
+/// Everything behind the door. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    hosts: Hosts,
+    proxies: Proxies,
+    gateway: Gateway,
+    web: Web,
+}
+
+impl App {
+    /// Puts the door in front.
+    #[must_use]
+    pub fn new(config: &Config, gateway: Gateway, web: Web) -> Self {
+        let proxies = Proxies::new(config.server.trusted_proxies.clone());
+        Self(Arc::new(Inner { hosts: Hosts::new(config), proxies, gateway, web }))
+    }
+
+    /// Whether connections of this peer are counted: not those of our own proxies, nor of this machine.
+    fn counts(&self, peer: std::net::IpAddr) -> bool {
+        !peer.is_loopback() && !self.0.proxies.trusts(peer.to_canonical())
+    }
+
+    /// Answers one request of a peer.
+    pub async fn handle<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let began = tokio::time::Instant::now();
+        let id = RequestId::random();
+        let address = ClientAddress(self.0.proxies.client(peer.ip(), request.headers()));
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        request.extensions_mut().insert(id.clone());
+        request.extensions_mut().insert(address);
+        let mut gone = Gone { id: &id, method: &method, path: &path, answered: false };
+        let (request, leftover) = leftover::lend(request);
+        let mut response = if request.headers().len() > MAX_FIELDS {
+            plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n")
+        } else {
+            match self.0.hosts.judge(&request) {
+                Ok(()) => self.dispatch(request).await,
+                Err(refused) => {
+                    drop(request);
+                    refused.response()
+                }
+            }
+        };
+        if let Some(leftover) = leftover {
+            leftover.settle(&mut response).await;
+        }
+        gone.answered = true;
+        name_answer(&mut response, &id);
+        let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
+        let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
+        let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX);
+        tracing::info!(
+            target: "access",
+            request_id = %id, %method, path, status, milliseconds, address = %address.0, cause, "request"
+        );
+        response
+    }
+
+    async fn dispatch<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.0.gateway.route(request.uri().path()) {
+            Some(route) => self.0.gateway.handle(route, request).await,
+            None => self.0.web.handle(request).await,
+        }
+    }
+}
+
+/// Logs a request whose client went away before its answer: nobody can act unseen by hanging up.
+struct Gone<'a> {
+    id: &'a RequestId,
+    method: &'a http::Method,
+    path: &'a str,
+    answered: bool,
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        let Self { id, method, path, answered } = *self;
+        if !answered {
+            tracing::info!(target: "access", request_id = %id, %method, path, "the client went away");
+        }
+    }
+}
+
+/// A line of text of our own.
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
