@@ -6,10 +6,13 @@
 //! ```
 //! What may import what is a table in `tests/it/layering.rs`, which also holds it.
 
+pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delegation;
+pub mod dev;
 pub mod gateway;
 pub mod identity;
 pub mod inbound;

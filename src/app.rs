@@ -1,0 +1,228 @@
+//! The composition root: everything is built once, here, and handed down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::{Body, BoxError, Gateway, GatewayParts};
+use crate::identity::Identities;
+use crate::inbound::{self, Drain, Health};
+use crate::issuer::{Issuer, Parts};
+use crate::keys::{KeyError, KeyRing, Sealer};
+use crate::outbound::CaFileError;
+use crate::revocation::Revocation;
+use crate::storage::{Store, StoreError};
+use crate::web::Web;
+
+/// Why the program does not start; each names the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("storage: {0}")]
+    Store(#[from] StoreError),
+    /// Our keys cannot be used.
+    #[error("keys: {0}")]
+    Keys(#[from] KeyError),
+    /// A `ca_file` cannot be used.
+    #[error("ca_file: {0}")]
+    CaFile(#[from] CaFileError),
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}: {cause}\n  mend: {mend}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+        /// What to do.
+        mend: &'static str,
+    },
+}
+
+/// A whole Portcullis, without sockets. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inbound: inbound::App,
+    gateway: Gateway,
+    issuer: Issuer,
+    identities: Identities,
+    revocation: Revocation,
+    store: Store,
+    config: Arc<Config>,
+    drain: Drain,
+}
+
+impl App {
+    /// Builds everything: opens the store, loads or makes the keys. Asks no identity provider and no upstream.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
+        let drain = Drain::default();
+        let store = Store::open(&config.storage, &clock).await?;
+        let sealer = Sealer::new(&config.secrets);
+        let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
+        let identities = Identities::new(&config, &clock)?;
+        let revocation = Revocation::new(clock.clone(), config.lifetimes.access_token);
+        let gateway = Gateway::new(GatewayParts {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            revocation: revocation.clone(),
+            ring: ring.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            drained: drain.streams_end().clone(),
+        })?;
+        let issuer = Issuer::new(Parts {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            revocation: revocation.clone(),
+            ring,
+            sealer,
+            identities: identities.clone(),
+            clock,
+        });
+        let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
+        let inbound = inbound::App::new(&config, gateway.clone(), web);
+        Ok(Self { inbound, gateway, issuer, identities, revocation, store, config, drain })
+    }
+
+    /// Answers one request, as a connection of `peer` would have it answered.
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.inbound.handle(request, peer).await
+    }
+
+    /// The authorization server.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Which grants have ended.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The way down.
+    #[must_use]
+    pub const fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Waits for what is being finished, and closes the store.
+    pub async fn close(&self) {
+        self.issuer.settle().await;
+        self.store.close().await;
+    }
+
+    /// Opens the listeners of the configuration.
+    ///
+    /// # Errors
+    /// When one cannot be opened; the words name the mend.
+    pub async fn listen(&self) -> Result<Listeners, StartError> {
+        let public = open(self.config.server.listen).await?;
+        let operations = match self.config.server.operations {
+            Some(address) => Some(open(address).await?),
+            None => None,
+        };
+        Ok(Listeners { public, operations })
+    }
+
+    /// Serves one listener until drained, without the background tasks.
+    pub async fn serve(self, listener: TcpListener) {
+        inbound::serve(self.inbound, listener, self.drain).await;
+    }
+
+    /// Serves until drained. A background task that ends is a fault.
+    ///
+    /// # Errors
+    /// Names the task that ended.
+    pub async fn run(&self, listeners: Listeners) -> Result<(), String> {
+        let mut background = JoinSet::new();
+        let (identities, revocation, store) = (self.identities.clone(), self.revocation.clone(), self.store.clone());
+        let issuer = self.issuer.clone();
+        background.spawn(async move { (identities.run().await, "the refresh of the identity providers' metadata").1 });
+        background.spawn(async move { (revocation.run(store).await, "the feed of ended grants").1 });
+        background.spawn(async move { (issuer.run_expiry().await, "the deletion of what has expired").1 });
+        if let Some(listener) = listeners.operations {
+            let (drain, health) = (self.drain.clone(), self.health());
+            background.spawn(async move {
+                (inbound::serve_operations(listener, drain, health).await, "the listener of operations").1
+            });
+        }
+        let served = self.clone().serve(listeners.public);
+        tokio::select! {
+            () = served => {
+                self.close().await;
+                Ok(())
+            }
+            Some(ended) = background.join_next() => Err(match ended {
+                Ok(name) => format!("{name} ended"),
+                Err(panicked) => format!("a background task failed: {panicked}"),
+            }),
+        }
+    }
+
+    /// What is wrong with what this process depends on, for `/ready`.
+    fn health(&self) -> Health {
+        let app = self.clone();
+        Arc::new(move || {
+            let mut trouble = Vec::new();
+            for provider in app.identities.iter() {
+                trouble.extend(provider.trouble().map(|words| format!("identity {}: {words}", provider.id())));
+            }
+            trouble.extend(app.gateway.failing().into_iter().map(|id| format!("upstream {id}: the last call failed")));
+            if app.store.is_degraded() {
+                trouble.push("storage: the last call failed".to_owned());
+            }
+            let stale = app.revocation.staleness();
+            if !stale.is_zero() {
+                trouble.push(format!("revocation: the feed was last read {} s ago", stale.as_secs()));
+            }
+            trouble
+        })
+    }
+}
+
+/// The open listeners.
+pub struct Listeners {
+    public: TcpListener,
+    operations: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Where clients connect; a port of 0 has become a real one.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+}
+
+async fn open(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| {
+        let mend = match cause.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
+            std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address: use 127.0.0.1 or 0.0.0.0",
+            _ => "check the address",
+        };
+        StartError::Listen { address, cause, mend }
+    })
+}

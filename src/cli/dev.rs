@@ -1,0 +1,81 @@
+//! `portcullis dev`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Outcome, Terminal, process};
+use crate::app::StartError;
+use crate::dev;
+use crate::telemetry::log;
+
+/// Try everything on this machine: a gateway with demo users in front of your MCP server, or of one that is built in
+///
+/// Listens on loopback only and needs no configuration. Users, keys and registered clients are kept for each port in
+/// your state directory and are there again after a restart.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:\n  portcullis dev\n  portcullis dev --upstream http://127.0.0.1:8420/mcp"
+)]
+pub(super) struct Dev {
+    /// The port on 127.0.0.1: clients keep their credentials by it, so it is never chosen for you
+    #[arg(long, short, value_name = "N", default_value_t = dev::DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The MCP server to protect (Streamable HTTP); without it a small one is built in
+    #[arg(long, short, value_name = "URL")]
+    upstream: Option<String>,
+}
+
+impl Dev {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        log::start();
+        let Some(state_home) = state_home(&terminal.environment) else {
+            writeln!(
+                terminal.err,
+                "error: neither XDG_STATE_HOME nor HOME says where to keep state\n  mend: set one of them"
+            )?;
+            return Ok(Outcome::Failed);
+        };
+        let options = dev::DevOptions { port: self.port, upstream: self.upstream, state_home };
+        let ended = process::block_on(async {
+            let mut dev = dev::Dev::prepare(&options).await.map_err(|error| error.to_string())?;
+            let started = process::start(Arc::clone(&dev.config)).await;
+            let (app, listeners) = started.map_err(|error| with_port(&error, self.port))?;
+            let shown = write!(terminal.out, "{}", dev.screen).and_then(|()| terminal.out.flush());
+            shown.map_err(|error| format!("the screen cannot be written: {error}"))?;
+            let config = Arc::clone(&dev.config);
+            tokio::select! {
+                ended = process::run(app, listeners, &config) => ended,
+                () = dev.demo_server_ended() => Err("the built-in MCP server ended".to_owned()),
+            }
+        })?;
+        match ended {
+            Ok(()) => Ok(Outcome::Done),
+            Err(words) => {
+                writeln!(terminal.err, "error: {words}")?;
+                Ok(Outcome::Failed)
+            }
+        }
+    }
+}
+
+/// Where the user's programs keep what must survive a restart (XDG base directories).
+fn state_home(environment: &[(String, String)]) -> Option<PathBuf> {
+    let get = |name: &str| environment.iter().find(|(key, text)| key == name && !text.is_empty()).map(|(_, text)| text);
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    get("XDG_STATE_HOME")
+        .and_then(|home| absolute(home.into()))
+        .or_else(|| get("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+}
+
+fn with_port(error: &StartError, port: u16) -> String {
+    match error {
+        StartError::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => format!(
+            "port {port} is in use by another program\n  mend: stop it, or choose another with --port; clients must then be given the new URL"
+        ),
+        other => other.to_string(),
+    }
+}

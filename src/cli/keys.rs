@@ -1,0 +1,81 @@
+//! `portcullis keys`: the root key that everything sealed hangs on.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use data_encoding::BASE64;
+
+use super::{Outcome, Terminal};
+use crate::config::io_words;
+use crate::secret::random;
+
+/// Make root keys
+///
+/// A root key seals what the database keeps: the signing keys and the identity providers' tokens. Without it they are
+/// lost, so keep it where backups of the database are not.
+#[derive(Debug, Subcommand)]
+#[command(verbatim_doc_comment, after_help = "Example:\n  portcullis keys generate --out portcullis.key")]
+pub(super) enum Keys {
+    Generate(Generate),
+}
+
+/// Make a new root key: 32 random bytes in base64
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  portcullis keys generate --out portcullis.key\n  portcullis keys generate | docker secret create portcullis.key -\n\n\
+    In the configuration:\n  [secrets]\n  keys = [{ file = \"portcullis.key\" }]\n\n\
+    To replace a key, put the new one before the old one: the first seals, all open."
+)]
+pub(super) struct Generate {
+    /// Write it into a new file that only you can read, instead of printing it
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Keys {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        let Self::Generate(generate) = self;
+        let key = BASE64.encode(&random::<32>());
+        let Some(path) = generate.out else {
+            writeln!(terminal.out, "{key}")?;
+            return Ok(Outcome::Done);
+        };
+        match write_new(&path, &key) {
+            Ok(()) => {
+                writeln!(terminal.err, "{}: a new root key", path.display())?;
+                Ok(Outcome::Done)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                writeln!(
+                    terminal.err,
+                    "error: {} exists already, and what a root key sealed is lost with it",
+                    path.display()
+                )?;
+                writeln!(terminal.err, "    mend: choose another name")?;
+                Ok(Outcome::Failed)
+            }
+            Err(error) => {
+                writeln!(terminal.err, "error: {} cannot be written: {}", path.display(), io_words(&error))?;
+                Ok(Outcome::Failed)
+            }
+        }
+    }
+}
+
+/// Half a key is worse than none.
+fn write_new(path: &Path, key: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = writeln!(file, "{key}").and_then(|()| file.sync_all());
+    if written.is_err() {
+        drop(file);
+        // The first failure is the one to tell.
+        fs::remove_file(path).ok();
+    }
+    written
+}

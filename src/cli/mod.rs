@@ -1,0 +1,107 @@
+//! The commands, one file each. What a command prints goes to the [`Terminal`] that it is handed, so that tests read it.
+
+mod check;
+mod dev;
+mod keys;
+mod process;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::io_words;
+
+/// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 it worked, 1 it went wrong, 2 it was called wrongly."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Serve(serve::Serve),
+    Check(check::Check),
+    #[command(subcommand)]
+    Keys(keys::Keys),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: it worked.
+    Done,
+    /// 1: it went wrong, and said why.
+    Failed,
+    /// 2: it was called wrongly.
+    Misused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::Misused => Self::from(2),
+        }
+    }
+}
+
+/// What a command sees of the world besides its arguments.
+pub struct Terminal<'a> {
+    /// For what was asked for.
+    pub out: &'a mut dyn Write,
+    /// For what went wrong.
+    pub err: &'a mut dyn Write,
+    /// The environment, as far as it is UTF-8.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let environment =
+        std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let mut terminal = Terminal { environment: environment.collect(), out: &mut io::stdout(), err: &mut io::stderr() };
+    run(std::env::args_os(), &mut terminal).into()
+}
+
+/// Runs a command; the first argument is the program's own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Outcome {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, terminal),
+    };
+    let ended = match cli.command {
+        Command::Dev(dev) => dev.run(terminal),
+        Command::Serve(serve) => serve.run(terminal),
+        Command::Check(check) => check.run(terminal),
+        Command::Keys(keys) => keys.run(terminal),
+    };
+    ended.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            // There is nobody else to tell.
+            writeln!(terminal.err, "error: the answer cannot be written: {}", io_words(&error)).ok();
+        }
+        Outcome::Failed
+    })
+}
+
+/// Help and version are what was asked for; all else that clap has to say is about a wrong call.
+fn explain(error: &clap::Error, terminal: &mut Terminal<'_>) -> Outcome {
+    let (stream, outcome) =
+        if error.use_stderr() { (&mut terminal.err, Outcome::Misused) } else { (&mut terminal.out, Outcome::Done) };
+    match write!(stream, "{}", error.render()) {
+        Ok(()) => outcome,
+        Err(_) => Outcome::Failed,
+    }
+}

@@ -1,0 +1,65 @@
+//! `portcullis serve`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Outcome, Terminal, process};
+use crate::config::Config;
+use crate::telemetry::log;
+
+/// Run the gateway that a configuration file describes
+///
+/// Every value of the file can be overridden by a variable: `PORTCULLIS_SERVER__LISTEN`, in lists by id
+/// `PORTCULLIS_UPSTREAM__EXPENSES__URL`. A change of the file takes a restart; SIGTERM lets running requests end.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Example:\n  portcullis keys generate --out portcullis.key\n  portcullis check --config portcullis.toml\n  portcullis serve --config portcullis.toml"
+)]
+pub(super) struct Serve {
+    /// The configuration file (config.example.toml shows every key)
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Serve {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        let loaded = match Config::load(&self.config, terminal.environment.iter().cloned()) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                writeln!(terminal.err, "{problems}")?;
+                return Ok(Outcome::Failed);
+            }
+        };
+        if !loaded.warnings.is_empty() {
+            writeln!(terminal.err, "{}", loaded.warnings)?;
+        }
+        log::start();
+        let config = Arc::new(loaded.config);
+        let ended = process::block_on(async {
+            let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
+            announce(&config);
+            process::run(app, listeners, &config).await
+        })?;
+        match ended {
+            Ok(()) => Ok(Outcome::Done),
+            Err(words) => {
+                writeln!(terminal.err, "error: {words}")?;
+                Ok(Outcome::Failed)
+            }
+        }
+    }
+}
+
+/// What an operator looks for first in the log of a start.
+fn announce(config: &Config) {
+    tracing::info!(issuer = %config.public_url, listen = %config.server.listen, "serving");
+    tracing::info!(lifetimes = ?config.lifetimes, "lifetimes");
+    for upstream in &config.upstreams {
+        let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
+        tracing::info!(upstream = id, resource, url = %upstream.settings.url, "upstream");
+    }
+}

@@ -1,0 +1,202 @@
+//! `portcullis dev`: everything embedded, loopback only, nothing to configure.
+
+pub mod demo_server;
+mod probe;
+mod screen;
+mod state;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use demo_server::DemoServer;
+
+use crate::config::{
+    Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
+    Upstream, UpstreamSettings,
+};
+use crate::oauth::scope::ScopeSet;
+use crate::outbound::CaFileError;
+use screen::Screen;
+use state::{DemoUser, State};
+
+/// The port that `dev` listens on unless told: the number of OAuth's RFC.
+pub const DEFAULT_PORT: u16 = 6749;
+
+/// Why `dev` does not start; each names the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The state directory cannot be used.
+    #[error("{}: {cause}\n  mend: make it writable for you, or point XDG_STATE_HOME elsewhere", path.display())]
+    State {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A file of ours holds something else.
+    #[error("{} is damaged\n  mend: delete its directory; clients register and people sign in anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A second start.
+    #[error("portcullis dev runs already: {holder}\n  mend: use that one, stop it, or choose another port with --port")]
+    Running {
+        /// Who has the lock.
+        holder: String,
+    },
+    /// `--upstream` is no URL that we can call.
+    #[error("--upstream {url} {why}")]
+    BadUpstream {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Nobody answers there.
+    #[error(
+        "--upstream {url} cannot be reached: {cause}\n  mend: start your MCP server first, and check host and port"
+    )]
+    Unreachable {
+        /// What was given.
+        url: String,
+        /// What happened.
+        cause: String,
+    },
+    /// Somebody answers there, but not at that path.
+    #[error("--upstream {url} answers 404\n  mend: check the path; MCP servers usually listen at /mcp")]
+    NotThere {
+        /// What was given.
+        url: String,
+    },
+    /// The upstream guards itself.
+    #[error(
+        "--upstream {url} asks for credentials itself\n  mend: switch its own authentication off; Portcullis stands in front of it"
+    )]
+    WantsCredentials {
+        /// What was given.
+        url: String,
+    },
+    /// A port that cannot be part of a URL.
+    #[error("--port {0} cannot be used\n  mend: choose one from 1024 to 65535")]
+    Port(u16),
+    /// The built-in server cannot listen.
+    #[error("the built-in MCP server cannot listen on loopback: {0}")]
+    DemoServer(#[from] std::io::Error),
+    /// The TLS settings cannot be made.
+    #[error(transparent)]
+    Outbound(#[from] CaFileError),
+}
+
+/// What the command line said.
+#[derive(Debug, Clone)]
+pub struct DevOptions {
+    /// Where to listen on loopback.
+    pub port: u16,
+    /// An MCP server that runs already.
+    pub upstream: Option<String>,
+    /// The user's state directory.
+    pub state_home: PathBuf,
+}
+
+/// Everything that must live while `dev` runs.
+pub struct Dev {
+    /// The configuration to run.
+    pub config: Arc<Config>,
+    /// The text to print once it listens.
+    pub screen: String,
+    _state: State,
+    demo_server: Option<DemoServer>,
+}
+
+impl Dev {
+    /// Prepares state, users and upstream.
+    ///
+    /// # Errors
+    /// See [`DevError`].
+    pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
+        let upstream = options.upstream.as_deref().map(probe::parse).transpose()?;
+        let origin = format!("http://127.0.0.1:{}", options.port);
+        let state = State::open(&options.state_home, options.port, &origin)?;
+        let (users, root_key) = (state.users()?, state.root_key()?);
+        let demo_server = if upstream.is_none() { Some(demo_server::start().await?) } else { None };
+        let uri = match (upstream, &demo_server) {
+            (Some(uri), _) => uri,
+            (None, server) => probe::parse(&server.as_ref().map(DemoServer::url).unwrap_or_default())?,
+        };
+        let screen = Screen {
+            server_url: &format!("{origin}/mcp"),
+            upstream: options.upstream.as_deref(),
+            users: &users,
+            directory: state.directory(),
+        }
+        .text();
+        let name = if demo_server.is_some() { "the demo server" } else { "your MCP server" };
+        let settings = UpstreamSettings {
+            id: "dev".to_owned(),
+            path: "/mcp".to_owned(),
+            name: name.to_owned(),
+            url: uri,
+            scopes: ScopeSet::empty().with("mcp:access"),
+            default: true,
+            ca_file: None,
+        };
+        let storage = Storage::Sqlite(state.database());
+        let config = Config {
+            server: server(options.port),
+            storage,
+            secrets: Secrets { keys: vec![root_key] },
+            identities: vec![identity(users)],
+            ..loopback(&origin, settings).ok_or(DevError::Port(options.port))?
+        };
+        for upstream in &config.upstreams {
+            probe::probe(upstream).await?;
+        }
+        Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
+    }
+}
+
+impl Dev {
+    /// Waits until the built-in MCP server ends by itself, which is a fault; for ever when there is none.
+    pub async fn demo_server_ended(&mut self) {
+        match &mut self.demo_server {
+            Some(server) => server.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Everything on loopback, and everything else at its default.
+fn loopback(origin: &str, upstream: UpstreamSettings) -> Option<Config> {
+    let public_url = PublicUrl::parse(origin).ok()?;
+    let upstreams = vec![Upstream::new(&public_url, upstream)?];
+    Some(Config {
+        public_url,
+        server: Server::default(),
+        storage: Storage::Sqlite(PathBuf::new()),
+        secrets: Secrets { keys: Vec::new() },
+        lifetimes: Lifetimes::default(),
+        tokens: Tokens::default(),
+        registration: Registration::default(),
+        outbound: Outbound::default(),
+        identities: Vec::new(),
+        upstreams,
+        clients: Vec::new(),
+    })
+}
+
+fn server(port: u16) -> Server {
+    Server {
+        listen: SocketAddr::from(([127, 0, 0, 1], port)),
+        operations: None,
+        loopback_origins: true,
+        allowed_hosts: vec![format!("localhost:{port}")],
+        ..Server::default()
+    }
+}
+
+fn identity(users: Vec<DemoUser>) -> Identity {
+    let users = users.into_iter().map(|demo| demo.user).collect();
+    Identity { id: "local".to_owned(), name: "a demo account".to_owned(), kind: IdentityKind::Local(users) }
+}

@@ -1,0 +1,7 @@
+//! The process: everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::cli::main()
+}
