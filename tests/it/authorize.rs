@@ -1,0 +1,182 @@
+//! The authorization request: what reaches consent, what becomes a page, and what goes back to the client.
+
+use http::header::CONTENT_SECURITY_POLICY;
+use portcullis::config::ConfiguredClient;
+use portcullis::oauth::client_metadata::AuthMethod;
+use serde_json::json;
+
+use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::gate::{TestClient, TestGate, upstream};
+
+async fn remote_client(gate: &TestGate, redirect_uri: &str) -> TestClient {
+    let answer = gate.post_json("/register", &json!({"client_name": "Remote", "redirect_uris": [redirect_uri]})).await;
+    TestClient { id: answer.json()["client_id"].as_str().unwrap().to_owned(), redirect_uri: redirect_uri.to_owned() }
+}
+
+#[tokio::test]
+async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let answer = gate.get(&gate.authorize_path(&client, &[])).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("Test client") && answer.body.contains("http://127.0.0.1:33418/callback"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("referrer-policy"), "same-origin");
+    let policy = answer.header(CONTENT_SECURITY_POLICY.as_str());
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("form-action"), "{policy}");
+    let cookie = answer.header("set-cookie");
+    assert!(cookie.starts_with("portcullis-6749-consent-r_") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
+    assert!(!cookie.contains("Secure"));
+}
+
+#[tokio::test]
+async fn an_unknown_client_or_a_foreign_redirect_uri_is_a_page_and_never_a_redirect() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let with = |extra: &[(&'static str, &'static str)]| gate.authorize_path(&client, extra);
+    for path in [
+        with(&[("client_id", "c_unknown")]),
+        with(&[("client_id", "")]),
+        with(&[("redirect_uri", "http://127.0.0.1:33418/other")]),
+        with(&[("redirect_uri", "http://localhost:33418/callback")]),
+        with(&[("redirect_uri", "https://evil.example/callback")]),
+        with(&[("redirect_uri", "http://127.0.0.1:33418/callback?x=1")]),
+        with(&[("redirect_uri", "http://127.0.0.1:33418/callback#f")]),
+        with(&[("redirect_uri", "http://user@127.0.0.1:33418/callback")]),
+        with(&[("redirect_uri", "http://127.0.0.1:33418/callback/../callback")]),
+        with(&[("redirect_uri", "HTTP://127.0.0.1:33418/callback")]),
+        with(&[("redirect_uri", "javascript:alert(1)")]),
+        format!("{}&client_id=x", with(&[])),
+        format!("{}&redirect_uri=https://evil.example/", with(&[])),
+        format!("{}&state=again", with(&[])),
+    ] {
+        let answer = gate.get(&path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.header("location").is_empty(), "{path}");
+        assert!(answer.header("content-type").starts_with("text/html"), "{path}");
+        assert!(answer.body.contains(answer.header("x-request-id")), "{path}: the page shows the request id");
+    }
+    let any_port = gate.get(&with(&[("redirect_uri", "http://127.0.0.1:1/callback")])).await;
+    assert_eq!(any_port.status, 200);
+}
+
+#[tokio::test]
+async fn other_mistakes_go_back_to_a_loopback_client_with_error_state_and_iss() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for (extra, error) in [
+        (("response_type", "token"), "unsupported_response_type"),
+        (("response_type", ""), "invalid_request"),
+        (("response_mode", "fragment"), "invalid_request"),
+        (("code_challenge", ""), "invalid_request"),
+        (("code_challenge", "short"), "invalid_request"),
+        (("code_challenge_method", "plain"), "invalid_request"),
+        (("code_challenge_method", ""), "invalid_request"),
+        (("resource", "http://127.0.0.1:6749/other"), "invalid_target"),
+        (("resource", "not a uri"), "invalid_target"),
+    ] {
+        let answer = gate.get(&gate.authorize_path(&client, &[extra])).await;
+        let url = location(&answer);
+        assert!(url.starts_with("http://127.0.0.1:33418/callback?error="), "{url}");
+        assert_eq!(parameter(&url, "error").as_deref(), Some(error), "{extra:?}");
+        assert_eq!(parameter(&url, "state").as_deref(), Some("client-state"));
+        assert_eq!(parameter(&url, "iss").as_deref(), Some(gate.origin()));
+    }
+}
+
+#[tokio::test]
+async fn before_consent_no_error_sends_a_browser_to_a_remote_host_that_nobody_vouches_for() {
+    let gate = TestGate::with(|config| {
+        config.clients.push(ConfiguredClient {
+            client_id: "known".to_owned(),
+            name: None,
+            redirect_uris: vec!["https://known.example/cb".to_owned()],
+            client_secret: None,
+            auth_method: AuthMethod::None,
+        });
+    })
+    .await;
+    for uri in ["https://a.example/cb", "cursor://anysphere.cursor-mcp/oauth/callback"] {
+        let client = remote_client(&gate, uri).await;
+        let answer = gate.get(&gate.authorize_path(&client, &[("code_challenge", "")])).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.header("location").is_empty());
+        assert!(answer.body.contains("code_challenge is missing"), "{answer:?}");
+    }
+    let known = TestClient { id: "known".to_owned(), redirect_uri: "https://known.example/cb".to_owned() };
+    let answer = gate.get(&gate.authorize_path(&known, &[("code_challenge", "")])).await;
+    assert!(location(&answer).starts_with("https://known.example/cb?error=invalid_request"));
+}
+
+#[tokio::test]
+async fn state_has_two_kilobytes_and_a_request_eight() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let state = "s".repeat(2048);
+    let url = gate.sign_in(&mut Browser::default(), &client, &[("state", &state)]).await;
+    assert_eq!(parameter(&url, "state"), Some(state));
+    assert_eq!(gate.get(&gate.authorize_path(&client, &[("state", &"s".repeat(2049))])).await.status, 400);
+    assert_eq!(gate.get(&gate.authorize_path(&client, &[("pad", &"s".repeat(8192))])).await.status, 400);
+    assert_eq!(gate.get(&gate.authorize_path(&client, &[("pad", &"s".repeat(7000))])).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_resource_may_be_spelt_as_clients_spell_it_and_repeated() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for resource in ["http://127.0.0.1:6749/mcp", "http://127.0.0.1:6749/mcp/", "HTTP://127.0.0.1:6749/mcp", ""] {
+        assert_eq!(gate.get(&gate.authorize_path(&client, &[("resource", resource)])).await.status, 200, "{resource}");
+    }
+    let twice = format!("{}&resource=http://127.0.0.1:6749/mcp/", gate.authorize_path(&client, &[]));
+    assert_eq!(gate.get(&twice).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_resource_several_upstreams_need_a_default() {
+    let several = |default: bool| async move {
+        let gate = TestGate::with(|config| {
+            let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
+            other.settings.default = default;
+            config.upstreams.push(other);
+        })
+        .await;
+        let client = gate.register().await;
+        gate.get(&gate.authorize_path(&client, &[("resource", "")])).await
+    };
+    let answer = several(false).await;
+    assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("invalid_target"));
+    let answer = several(true).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("Server other"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn two_resources_in_one_request_are_refused() {
+    let gate =
+        TestGate::with(|config| config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/")))
+            .await;
+    let client = gate.register().await;
+    let path = format!("{}&resource=http://127.0.0.1:6749/other", gate.authorize_path(&client, &[]));
+    assert_eq!(parameter(&location(&gate.get(&path).await), "error").as_deref(), Some("invalid_target"));
+}
+
+#[tokio::test]
+async fn unknown_scopes_are_dropped_and_never_an_error() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for scope in ["openid profile email", "nonsense", "mcp:access nonsense", "a\"b", "", "offline_access"] {
+        let answer = gate.get(&gate.authorize_path(&client, &[("scope", scope)])).await;
+        assert_eq!(answer.status, 200, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_texts_are_shown_and_never_become_markup() {
+    let gate = TestGate::new().await;
+    let name = r#"<script>alert(1)</script>"><img src=x>"#;
+    let client = gate.register_named(name).await;
+    let answer = gate.get(&gate.authorize_path(&client, &[("state", "\"><script>")])).await;
+    assert!(!answer.body.contains("<script>") && !answer.body.contains("<img"), "{answer:?}");
+    assert!(!Form::on(&answer.body).fields.is_empty());
+}

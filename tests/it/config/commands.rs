@@ -1,0 +1,89 @@
+//! `portcullis keys generate`, the help texts and the exit status.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+use portcullis::cli::{self, Outcome, Terminal};
+
+use super::{Operator, REST};
+
+#[test]
+fn a_root_key_is_printed_once_and_never_the_same() {
+    let operator = Operator::new();
+    let first = operator.run(&["keys", "generate"]);
+    assert_eq!((first.outcome, first.out.len(), first.err.as_str()), (Outcome::Done, 45, ""));
+    assert_ne!(first.out, operator.run(&["keys", "generate"]).out);
+    operator.write_secret("portcullis.key", &first.out);
+    assert_eq!(operator.check(format!("public_url = \"https://mcp.example.com\"{REST}")).outcome, Outcome::Done);
+}
+
+#[test]
+fn a_root_key_file_is_ones_own_and_never_written_over() {
+    let operator = Operator::new();
+    let path = operator.path("new.key");
+    let arguments = ["keys", "generate", "--out", path.to_str().unwrap()];
+    let printed = operator.run(&arguments);
+    assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Done, ""));
+    assert_snapshot!(printed.err, @r#"/etc/portcullis/new.key: a new root key"#);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let key = std::fs::read_to_string(&path).unwrap();
+    let printed = operator.run(&arguments);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert_snapshot!(printed.err, @r#"
+    error: /etc/portcullis/new.key exists already, and what a root key sealed is lost with it
+        mend: choose another name
+    "#);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
+    assert!(!printed.err.contains(key.trim()));
+    let rest = REST.replace("portcullis.key", "new.key");
+    let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    let nowhere = operator.path("nowhere/x.key");
+    assert_snapshot!(operator.run(&["keys", "generate", "-o", nowhere.to_str().unwrap()]).err, @r#"error: /etc/portcullis/nowhere/x.key cannot be written: there is no such file or directory"#);
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let operator = Operator::new();
+    for command in [&["dev"][..], &["serve"], &["check"], &["keys"], &["keys", "generate"]] {
+        let printed = operator.run(&[command, &["--help"]].concat());
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+        let call = format!("\n  portcullis {}", command.join(" "));
+        assert!(printed.out.contains("Example") && printed.out.contains(&call), "{}", printed.out);
+    }
+    assert_eq!(operator.run(&["--version"]).out, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A disk without room.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let mut err = Vec::new();
+    let mut terminal = Terminal { out: &mut Full, err: &mut err, environment: Vec::new() };
+    let outcome = cli::run(["portcullis", "keys", "generate"].map(OsString::from), &mut terminal);
+    assert_eq!(outcome, Outcome::Failed);
+    assert_snapshot!(String::from_utf8(err).unwrap(), @"error: the answer cannot be written: no storage space");
+}
+
+#[test]
+fn a_wrong_call_is_told_apart_from_a_failure() {
+    let operator = Operator::new();
+    for call in [&[][..], &["frobnicate"], &["check"], &["check", "--conf", "x"], &["keys"], &["dev", "--port", "0"]] {
+        let printed = operator.run(call);
+        assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""), "{call:?}");
+        assert!(!printed.err.is_empty());
+    }
+}

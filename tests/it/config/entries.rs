@@ -1,0 +1,253 @@
+//! Mistakes of `[[identity]]`, `[[upstream]]` and `[[client]]`.
+
+use insta::assert_snapshot;
+
+use super::{Operator, REST};
+
+const IDENTITIES: &str = r#"public_url = "https://mcp.example.com"
+[[identity]]
+id = "Keycloak"
+kind = "keyclok"
+[[identity]]
+id = "keycloak"
+name = ""
+kind = "keycloak"
+issuer = "http://sso.example.com/realms/mcp"
+discovery = "keycloak:8080"
+client_id = ""
+client_secret = { env = "NOT_SET" }
+scopes = ["openid", "offline_access", "a b"]
+standing = "for ever"
+[[identity]]
+id = "keycloak"
+kind = "oidc"
+issuer = "http://sso.example.com"
+discovery = "keycloak:8080"
+client_id = " "
+client_secret = { env = "NOT_SET" }
+scopes = ["openid", "offline_access", "a b"]
+groups_claim = ""
+ca_file = "nowhere.pem"
+[[identity]]
+id = "key"
+kind = "oidc"
+issuer = "https://mcp.example.com"
+client_id = "x"
+[[identity]]
+id = "entra"
+kind = "entra"
+tenant = "x"
+[[identity]]
+id = "us"
+kind = "local"
+[[identity]]
+id = "more"
+kind = "keycloak"
+issuer = "https://sso.example.com/realms/mcp/.well-known/openid-configuration"
+client_id = "x"
+[[identity]]
+kind = "keycloak"
+issuer = "https://sso.example.com/realms/mcp"
+client_id = "x"
+"#;
+
+#[test]
+fn every_mistake_of_an_identity_provider_is_named() {
+    assert_snapshot!(Operator::new().problems(IDENTITIES), @r#"
+    portcullis.toml: error: secrets: keys: there is no root key
+        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+    portcullis.toml: error: storage: url: is missing
+        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+    portcullis.toml: error: upstream: there is no MCP server to protect
+        mend: add [[upstream]] with id, path and url
+    portcullis.toml:4:8: error: identity #1: kind: must be "keycloak" or "oidc"
+        mend: did you mean "keycloak"?
+    portcullis.toml:14:12: error: identity "keycloak": standing: must be one of "offline", "session", "none"
+    portcullis.toml:18:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
+        mend: when only containers reach it by http, write its public https name here and the inner address into discovery
+    portcullis.toml:19:13: error: identity "keycloak": discovery: must be a whole http or https URL
+        mend: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
+    portcullis.toml:20:13: error: identity "keycloak": client_id: is empty
+    portcullis.toml:21:17: error: identity "keycloak": client_secret: the environment variable is not set, or is not UTF-8 text
+        mend: set it for this process; the name is written without $
+    portcullis.toml:22:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
+        mend: standing = "offline" is the default
+    portcullis.toml:22:39: error: identity "keycloak": scopes[2]: is not one scope
+        mend: printable ASCII without spaces, quotes and backslashes
+    portcullis.toml:23:16: error: identity "keycloak": groups_claim: is empty
+    portcullis.toml:24:11: error: identity "keycloak": ca_file: the file cannot be read: there is no such file or directory
+        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+    portcullis.toml:26:6: error: identity "key": id: is reserved: subjects of machines begin with it
+        mend: choose another id
+    portcullis.toml:28:10: error: identity "key": issuer: is public_url: we would ask ourselves who the user is
+        mend: write the identity provider's issuer
+    portcullis.toml:32:8: error: identity "entra": kind: "entra" is not in this version
+        mend: "keycloak" and "oidc" are
+    portcullis.toml:36:8: error: identity "us": kind: "local" is not in this version
+        mend: `portcullis dev` has users of its own; here "keycloak" and "oidc" sign people in
+    portcullis.toml:40:10: error: identity "more": issuer: is the address of the metadata
+        mend: leave /.well-known/openid-configuration out
+    portcullis.toml:42:1: error: identity #8: "id" is missing
+        mend: add a short name such as id = "main"
+    portcullis.toml: 19 errors
+    "#);
+}
+
+const UPSTREAMS: &str = r#"
+[[upstream]]
+id = "expenses"
+path = "/MCP"
+url = "http://u:p@127.0.0.1:8420/mcp"
+scopes = []
+default = true
+[[upstream]]
+id = "a__b"
+path = "/token"
+url = "127.0.0.1:8420/mcp"
+scopes = ["openid", "a b"]
+default = true
+authorization_server = { external = { issuer = "x" } }
+[[upstream]]
+id = "wiki"
+path = "/wiki"
+sse = "http://127.0.0.1:8421/sse"
+[[upstream]]
+id = "files"
+path = "/files"
+command = ["uv", "run", "server.py"]
+[[upstream]]
+id = "notes"
+url = "http://127.0.0.1:8422/mcp"
+[[upstream]]
+id = "loop"
+path = "/loop/"
+url = "http://localhost:8080/mcp"
+[[upstream]]
+id = "round"
+path = "/round"
+url = "https://mcp.example.com/mcp?x=1"
+[[upstream]]
+id = "round2"
+path = "/round2"
+url = "https://mcp.example.com/mcp/"
+name = "two\nlines"
+[[upstream]]
+id = "last"
+path = "/last"
+url = "http://127.0.0.1:8423/mcp"
+default = "yes"
+"#;
+
+#[test]
+fn every_mistake_of_an_upstream_is_named() {
+    assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{UPSTREAMS}")), @r#"
+    portcullis.toml:17:6: error: upstream "expenses": id: is taken: line 12 has the same
+        mend: every one needs its own
+    portcullis.toml:18:8: error: upstream "expenses": path: is taken: line 13 has the same
+        mend: two paths must differ in more than their case
+    portcullis.toml:19:7: error: upstream "expenses": url: must be a whole http or https URL, without user information and fragment
+        mend: such as "http://127.0.0.1:8420/mcp"
+    portcullis.toml:20:10: error: upstream "expenses": scopes: is empty: tokens without a scope say nothing
+        mend: leave it out for ["mcp:access"]
+    portcullis.toml:23:6: error: upstream #3: id: is no id
+        mend: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
+    portcullis.toml:24:8: error: upstream #3: path: is one of our own paths, or below one
+        mend: write a path such as "/mcp" or "/team/expenses"
+    portcullis.toml:25:7: error: upstream #3: url: must be a whole http or https URL, without user information and fragment
+        mend: such as "http://127.0.0.1:8420/mcp"
+    portcullis.toml:26:11: error: upstream #3: scopes[0]: has a meaning of its own, which is not entering an upstream
+        mend: openid, profile, email and offline_access cannot be asked for here
+    portcullis.toml:26:21: error: upstream #3: scopes[1]: is not one scope
+        mend: printable ASCII without spaces, quotes and backslashes
+    portcullis.toml:27:11: error: upstream #3: default: is taken: line 21 says so too
+        mend: a client that names no resource can mean one upstream only
+    portcullis.toml:28:24: error: upstream #3: authorization_server: a foreign authorization server is not in this version
+        mend: write "own", or leave it out
+    portcullis.toml:32:7: error: upstream "wiki": sse: is not in this version
+        mend: give the server's Streamable HTTP endpoint as url
+    portcullis.toml:36:11: error: upstream "files": command: is not in this version
+        mend: give the server's Streamable HTTP endpoint as url
+    portcullis.toml:37:1: error: upstream "notes": "path" is missing
+        mend: add path = "/mcp": public_url and this path are the server's URL in clients
+    portcullis.toml:42:8: error: upstream "loop": path: must not end with /
+        mend: leave it out: clients reach the path with and without it
+    portcullis.toml:43:7: error: upstream "loop": url: leads back to this program
+        mend: write where the MCP server itself listens
+    portcullis.toml:47:7: error: upstream "round": url: has a query, which is the client's to send
+        mend: such as "http://127.0.0.1:8420/mcp"
+    portcullis.toml:51:7: error: upstream "round2": url: leads back to this program
+        mend: write where the MCP server itself listens
+    portcullis.toml:52:8: error: upstream "round2": name: must be 1 to 100 characters on one line
+    portcullis.toml:57:11: error: upstream "last": default: must be true or false
+    portcullis.toml: 20 errors
+    "#);
+}
+
+const CLIENTS: &str = r#"
+[[client]]
+client_id = "c_1"
+redirect_uris = []
+client_secret = "inline"
+[[client]]
+client_id = "c_1"
+redirect_uris = []
+client_secret = { env = "NOT_SET" }
+[[client]]
+client_id = "https://app.example.com/client.json"
+redirect_uris = ["https://a.example/cb"]
+token_endpoint_auth_method = "client_secret_post"
+[[client]]
+client_id = "chat"
+redirect_uris = ["https://*.example.com/cb", "http://evil.example/", "https://a.example/", "https://a.example/", "x:y"]
+client_secret = { file = "portcullis.key" }
+token_endpoint_auth_method = "none"
+[[client]]
+client_id = "chat"
+name = ""
+redirect_uris = ["https://a.example/"]
+[[client]]
+client_id = "two words"
+redirect_uris = "https://a.example/"
+[[client]]
+client_id = "two words"
+redirect_uris = ["https://a.example/"]
+token_endpoint_auth_method = "private_key_jwt"
+[[client]]
+client_id = "two words"
+redirect_uris = ["https://a.example/"]
+"#;
+
+#[test]
+fn every_mistake_of_a_client_is_named() {
+    assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{CLIENTS}")), @r#"
+    portcullis.toml:19:17: error: client "c_1": client_secret: a secret does not stand in this file
+        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+    portcullis.toml:21:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
+        mend: choose another client id
+    portcullis.toml:22:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
+        mend: the client's documentation names them
+    portcullis.toml:23:17: error: client "c_1": client_secret: the environment variable is not set, or is not UTF-8 text
+        mend: set it for this process; the name is written without $
+    portcullis.toml:25:13: error: client #3: client_id: a URL is the id of a client that is known by its document
+        mend: choose another client id
+    portcullis.toml:27:30: error: client #3: token_endpoint_auth_method: wants a secret, and there is none
+        mend: add client_secret = { env = "NAME" }
+    portcullis.toml:30:18: error: client "chat": redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
+        mend: write every one out
+    portcullis.toml:30:46: error: client "chat": redirect_uris[1]: is neither https, nor http on a loopback address, nor an allowed private-use URI
+        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+    portcullis.toml:30:92: error: client "chat": redirect_uris[3]: is written twice, in line 30 before
+        mend: leave one out
+    portcullis.toml:30:114: error: client "chat": redirect_uris[4]: is neither https, nor http on a loopback address, nor an allowed private-use URI
+        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+    portcullis.toml:32:30: error: client "chat": token_endpoint_auth_method: is "none", and there is a client_secret
+        mend: leave one of the two out
+    portcullis.toml:34:13: error: client "chat": client_id: is taken: line 29 has the same
+        mend: every one needs its own
+    portcullis.toml:35:8: error: client "chat": name: must be 1 to 100 characters on one line
+    portcullis.toml:39:17: error: client #6: redirect_uris: must be a list in [ ]
+    portcullis.toml:43:30: error: client #7: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
+    portcullis.toml:45:13: error: client #8: client_id: must be 1 to 255 printable ASCII characters without spaces
+    portcullis.toml: 16 errors
+    "#);
+}

@@ -1,0 +1,265 @@
+//! Mistakes of the file as a whole and of its single sections, and what is no mistake.
+
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+use portcullis::cli::Outcome;
+
+use super::{EXAMPLE, Operator, REST, ROOT_KEY, whole_example, whole_operator};
+
+#[test]
+fn a_good_file_is_summed_up_by_what_has_to_be_carried_elsewhere() {
+    let more = "[[upstream]]\nid = \"wiki\"\npath = \"/team/wiki\"\nurl = \"https://wiki.internal/mcp\"\n";
+    let printed = Operator::new().check(format!("public_url = \"https://mcp.example.com\"\n{REST}{more}"));
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    assert_snapshot!(printed.out, @r#"
+    portcullis.toml: ok
+
+      public URL, and issuer of all tokens
+        https://mcp.example.com
+
+      server URLs for clients
+        expenses  https://mcp.example.com/mcp
+        wiki      https://mcp.example.com/team/wiki
+
+      redirect URIs to register at the identity providers
+        keycloak  https://mcp.example.com/callback/keycloak
+    "#);
+}
+
+#[test]
+fn the_example_is_good_as_it_stands_and_with_every_key() {
+    let operator = whole_operator();
+    for text in [EXAMPLE, &whole_example()] {
+        let printed = operator.check(text);
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    }
+}
+
+const SECTIONS: &str = r#"public_url = "http://mcp.example.com"
+
+[server]
+listen = "localhost:8080"
+operations = "127.0.0.1:8080"
+trusted_proxies = ["10.0.0.0/8", "proxy", "0.0.0.0/0"]
+allowed_origins = ["https://a.example/", "https://a.example", "null"]
+allowed_hosts = ["MCP.internal:8443", "*.example.com", "https://x"]
+inspect_limit = "1MB"
+max_stream_age = 3600
+revocation_staleness = "0s"
+drain = "1h30m"
+
+[storage]
+url = "postgres://h/db"
+
+[lifetimes]
+code = "1h"
+consent = 15
+access_token = "0s"
+
+[registration]
+private_use_redirect_uris = ["cursor:", "https://a/cb", "x://*/cb"]
+max_unused = 0
+"#;
+
+#[test]
+fn every_mistake_of_meaning_is_named_in_one_run() {
+    assert_snapshot!(Operator::new().problems(SECTIONS), @r#"
+    portcullis.toml: error: identity: there is no identity provider
+        mend: add [[identity]]: it signs people in
+    portcullis.toml: error: secrets: keys: there is no root key
+        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+    portcullis.toml: error: upstream: there is no MCP server to protect
+        mend: add [[upstream]] with id, path and url
+    portcullis.toml:1:14: error: public_url: must be https unless its host is this machine (127.0.0.1, [::1] or localhost)
+    portcullis.toml:4:10: error: server: listen: must be an IP address and a port
+        mend: "127.0.0.1:8080" for this machine only, "0.0.0.0:8080" or "[::]:8080" for everyone
+    portcullis.toml:5:14: error: server: operations: is the address of listen too
+        mend: give it another port, or write "off"
+    portcullis.toml:6:34: error: server: trusted_proxies[1]: must be a network or an address
+        mend: for example "10.0.0.0/8" or "192.0.2.7"
+    portcullis.toml:6:43: warning: server: trusted_proxies[2]: trusts everyone to say where they come from
+        mend: name the network of your proxies only
+    portcullis.toml:7:20: error: server: allowed_origins[0]: is no origin as browsers send it
+        mend: scheme, host and port only: "https://app.example.com"; "*" means every origin
+    portcullis.toml:7:63: error: server: allowed_origins[2]: is no origin as browsers send it
+        mend: scheme, host and port only: "https://app.example.com"; "*" means every origin
+    portcullis.toml:8:39: error: server: allowed_hosts[1]: is no host
+        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+    portcullis.toml:8:56: error: server: allowed_hosts[2]: is no host
+        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+    portcullis.toml:9:17: error: server: inspect_limit: must be a size
+        mend: a number of bytes, or a text such as "64KiB" or "1MiB"
+    portcullis.toml:10:18: error: server: max_stream_age: must be a duration
+        mend: a duration such as "1h", or "off"
+    portcullis.toml:11:24: error: server: revocation_staleness: must be longer than nothing
+        mend: "off" switches it off
+    portcullis.toml:12:9: error: server: drain: must be a duration
+        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+    portcullis.toml:15:7: error: storage: url: PostgreSQL is not in this version
+        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+    portcullis.toml:18:8: error: lifetimes: code: is too long: at most 10m
+    portcullis.toml:19:11: error: lifetimes: consent: must be a duration
+        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+    portcullis.toml:20:16: error: lifetimes: access_token: must be longer than nothing
+    portcullis.toml:23:30: error: registration: private_use_redirect_uris[0]: must be scheme, authority and path in normal form, without query and fragment
+        mend: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
+    portcullis.toml:23:41: error: registration: private_use_redirect_uris[1]: is no private-use URI
+        mend: https, and http on loopback, are allowed without a list
+    portcullis.toml:23:57: error: registration: private_use_redirect_uris[2]: a pattern: redirect URIs are compared whole, never matched
+        mend: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
+    portcullis.toml:24:14: error: registration: max_unused: must be at least 1
+        mend: enabled = false switches registration off
+    portcullis.toml: 23 errors, 1 warning
+    "#);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_one_that_was_meant_and_hides_nothing() {
+    let text = r#"public_url = "https://mcp.example.com/"
+ca_flie = "ca.pem"
+[sever]
+listen = "127.0.0.1:1"
+[server]
+lisetn = "127.0.0.1:1"
+frobnicate = true
+drain = "25 seconds"
+[tokens]
+algorithm = 256
+refersh = "asked"
+[registration]
+enabled = "true"
+[[upstream]]
+id = "wiki"
+path = "/wiki/"
+urll = "http://127.0.0.1:1/mcp"
+"#;
+    assert_snapshot!(Operator::new().problems(format!("{text}{REST}")), @r#"
+    portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
+    portcullis.toml:2:1: error: unknown key "ca_flie"
+        mend: did you mean "ca_file"?
+    portcullis.toml:3:2: error: unknown key "sever"
+        mend: did you mean "server"?
+    portcullis.toml:6:1: error: server: unknown key "lisetn"
+        mend: did you mean "listen"?
+    portcullis.toml:7:1: error: server: unknown key "frobnicate"
+        mend: the keys here are listen, operations, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
+    portcullis.toml:8:9: error: server: drain: must be a duration
+        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+    portcullis.toml:10:13: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
+    portcullis.toml:11:1: error: tokens: unknown key "refersh"
+        mend: did you mean "refresh"?
+    portcullis.toml:13:11: error: registration: enabled: must be true or false
+    portcullis.toml:17:1: error: upstream "wiki": unknown key "urll"
+        mend: did you mean "url"?
+    portcullis.toml: 10 errors
+    "#);
+}
+
+#[test]
+fn an_empty_file_is_told_what_it_needs() {
+    assert_snapshot!(Operator::new().problems(""), @r#"
+    portcullis.toml: error: identity: there is no identity provider
+        mend: add [[identity]]: it signs people in
+    portcullis.toml: error: public_url: is missing
+        mend: write public_url = "https://mcp.example.com": it is permanent, clients keep it with their credentials
+    portcullis.toml: error: secrets: keys: there is no root key
+        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+    portcullis.toml: error: storage: url: is missing
+        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+    portcullis.toml: error: upstream: there is no MCP server to protect
+        mend: add [[upstream]] with id, path and url
+    portcullis.toml: 5 errors
+    "#);
+}
+
+#[test]
+fn a_section_in_the_wrong_form_is_told_its_form_and_not_missed_besides() {
+    let text = "public_url = \"https://mcp.example.com\"\nstorage = \"sqlite:x.db\"\nupstream = 3\nclient = [1]\n\
+                [[server]]\n[[secrets]]\n[identity]\nid = \"x\"\n";
+    assert_snapshot!(Operator::new().problems(text), @r#"
+    portcullis.toml:2:1: error: storage: must be one table, [storage]
+    portcullis.toml:3:1: error: upstream: must be a list of tables
+        mend: write [[upstream]]
+    portcullis.toml:4:11: error: client #1: must be a table
+    portcullis.toml:5:3: error: server: must be one table, [server]
+    portcullis.toml:6:3: error: secrets: must be one table, [secrets]
+    portcullis.toml:7:2: error: identity: must be a list of tables
+        mend: write [[identity]]
+    portcullis.toml: 6 errors
+    "#);
+}
+
+#[test]
+fn a_mistake_of_syntax_is_named_with_its_place() {
+    let operator = Operator::new();
+    assert_snapshot!(operator.problems("public_url = \"https://mcp.example.com\"\n[server]\nlisten = 127.0.0.1:8080\n"), @r#"
+    portcullis.toml:3:15: error: invalid float, expected nothing
+        mend: a text stands in quotes: "127.0.0.1:8080"
+    portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(operator.problems("[server]\ndrain = \"1s\"\ndrain = \"2s\"\n"), @r#"
+    portcullis.toml:3:1: error: duplicate key
+    portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(operator.problems("[server\n"), @r#"
+    portcullis.toml:1:8: error: unclosed table, expected `]`
+    portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(operator.problems(b"x = \"\xff\""), @r#"
+    portcullis.toml: error: the configuration is not UTF-8 text
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_why() {
+    let operator = Operator::new();
+    assert_snapshot!(operator.run(&["check", "--config", "/nowhere/portcullis.toml"]).err, @r#"
+    /nowhere/portcullis.toml: error: the configuration cannot be read: there is no such file or directory
+        mend: name it with --config FILE
+    /nowhere/portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(operator.run(&["check", "-c", "/"]).err, @r#"
+    /: error: the configuration cannot be read: it is a directory
+        mend: name it with --config FILE
+    /: 1 error
+    "#);
+}
+
+#[test]
+fn what_may_be_meant_is_a_warning_and_no_obstacle() {
+    let operator = Operator::new();
+    operator.write_secret("open.key", ROOT_KEY.replace('A', "B").replace("BBB=", "BBA="));
+    std::fs::set_permissions(operator.path("open.key"), PermissionsExt::from_mode(0o644)).unwrap();
+    let text = r#"public_url = "http://127.0.0.1:6749"
+[server]
+listen = "0.0.0.0:6749"
+trusted_proxies = ["::/0"]
+[registration]
+enabled = false
+"#;
+    let rest = REST.replace("portcullis.key", "open.key").replace("/realms/mcp", "/auth");
+    let printed = operator.check(format!("{text}{rest}"));
+    assert_eq!(printed.outcome, Outcome::Done);
+    assert!(printed.out.starts_with("portcullis.toml: ok\n"), "{}", printed.out);
+    assert_snapshot!(printed.err, @r#"
+    portcullis.toml:1:14: warning: public_url: leads to this machine only, while server.listen takes connections from elsewhere
+        mend: right in a container whose port is published on 127.0.0.1; else write the https URL that clients use
+    portcullis.toml:4:20: warning: server: trusted_proxies[0]: trusts everyone to say where they come from
+        mend: name the network of your proxies only
+    portcullis.toml:6:11: warning: registration: enabled: no client can ever connect: none is configured, and none may register
+        mend: add [[client]], or leave registration on
+    portcullis.toml:11:9: warning: secrets: keys[0]: other users of this machine can read the secret's file
+        mend: chmod 600 it
+    portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME
+        mend: kind = "oidc" is for other providers
+    portcullis.toml: 5 warnings
+    "#);
+    let printed = operator.check(format!("public_url = \"http://localhost:6749\"\n{REST}"));
+    assert_snapshot!(printed.err, @r#"
+    portcullis.toml:1:14: warning: public_url: leads to another port than server.listen, which is 127.0.0.1:8080
+        mend: write the same port into both
+    portcullis.toml: 1 warning
+    "#);
+}

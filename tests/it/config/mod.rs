@@ -1,0 +1,115 @@
+//! What an operator sees of a configuration file: `portcullis check` and `portcullis keys generate`.
+
+mod commands;
+mod entries;
+mod file;
+mod hostile;
+mod secrets;
+mod variables;
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use portcullis::cli::{self, Outcome, Terminal};
+
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+/// 32 bytes of nothing.
+const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+
+/// What is right with every file below that does not say otherwise.
+const REST: &str = r#"
+[storage]
+url = "sqlite:portcullis.db"
+[secrets]
+keys = [{ file = "portcullis.key" }]
+[[identity]]
+id = "keycloak"
+kind = "keycloak"
+issuer = "https://sso.example.com/realms/mcp"
+client_id = "portcullis"
+[[upstream]]
+id = "expenses"
+path = "/mcp"
+url = "http://127.0.0.1:8420/mcp"
+"#;
+
+/// A directory, and whoever works in it.
+struct Operator {
+    directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What a command printed.
+struct Printed {
+    outcome: Outcome,
+    out: String,
+    err: String,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let operator = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        operator.write_secret("portcullis.key", ROOT_KEY);
+        operator
+    }
+
+    fn with(mut self, name: &str, text: &str) -> Self {
+        self.environment.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_secret(&self, name: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Printed {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal { out: &mut out, err: &mut err, environment: self.environment.clone() };
+        let arguments = ["portcullis"].iter().chain(arguments).map(OsString::from);
+        let outcome = cli::run(arguments, &mut terminal);
+        let text = |bytes| {
+            let text = String::from_utf8(bytes).unwrap();
+            text.replace(&format!("{}/portcullis.toml", self.directory.path().display()), "portcullis.toml")
+                .replace(&self.directory.path().display().to_string(), "/etc/portcullis")
+        };
+        Printed { outcome, out: text(out), err: text(err) }
+    }
+
+    /// `portcullis check` of this text.
+    fn check(&self, configuration: impl AsRef<[u8]>) -> Printed {
+        let file = self.path("portcullis.toml");
+        std::fs::write(&file, configuration).unwrap();
+        self.run(&["check", "--config", &file.display().to_string()])
+    }
+
+    /// What is wrong with this text.
+    fn problems(&self, configuration: impl AsRef<[u8]>) -> String {
+        let Printed { outcome, out, err } = self.check(configuration);
+        assert_eq!((outcome, out.as_str()), (Outcome::Failed, ""), "{err}");
+        err
+    }
+}
+
+/// The example with every key in it.
+fn whole_example() -> String {
+    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,
+        _ => line,
+    });
+    lines.map(|line| line.trim_end_matches("   # no default")).collect::<Vec<_>>().join("\n")
+}
+
+fn whole_operator() -> Operator {
+    let operator = Operator::new().with("KEYCLOAK_CLIENT_SECRET", "s").with("CHAT_CLIENT_SECRET", "s");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();
+    operator
+}

@@ -1,0 +1,95 @@
+//! Environment variables over the file.
+
+use insta::assert_snapshot;
+use portcullis::cli::Outcome;
+
+use super::{Operator, REST, ROOT_KEY};
+
+#[test]
+fn a_variable_that_names_nothing_is_a_slip_and_is_told_what_it_may_have_meant() {
+    let operator = Operator::new()
+        .with("PORTCULLIS_PUBLIC_ULR", "https://mcp.example.com")
+        .with("PORTCULLIS_SEVER__LISTEN", "127.0.0.1:1")
+        .with("PORTCULLIS_SERVER__LISTN", "127.0.0.1:1")
+        .with("PORTCULLIS_SERVER", "127.0.0.1:1")
+        .with("PORTCULLIS_Server__Listen", "127.0.0.1:1")
+        .with("PORTCULLIS_SERVER__LISTEN__MORE", "127.0.0.1:1")
+        .with("PORTCULLIS_UPSTREAM__URL", "http://127.0.0.1:1/mcp")
+        .with("PORTCULLIS_UPSTREAM__WIKI__URL", "http://127.0.0.1:1/mcp")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__ULR", "http://127.0.0.1:1/mcp")
+        .with("PORTCULLIS_CLIENT__CHAT__NAME", "Chat")
+        .with("PORTCULLIS_", "")
+        .with("PORTCULLIS_FROBNICATE", "")
+        .with("PORTCULLIS_PORT", "tcp://10.0.0.1:80")
+        .with("PORTCULLIS_SERVICE_HOST", "10.0.0.1")
+        .with("OTHERS_SERVER__LISTN", "");
+    assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}")), @r#"
+    PORTCULLIS_: error: names nothing in the configuration
+        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+    PORTCULLIS_CLIENT__CHAT__NAME: error: names no client: the file has none with an id
+    PORTCULLIS_FROBNICATE: error: names nothing in the configuration
+        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+    PORTCULLIS_PUBLIC_ULR: error: names nothing in the configuration
+        mend: did you mean PORTCULLIS_PUBLIC_URL?
+    PORTCULLIS_SERVER: error: names nothing in the configuration
+        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+    PORTCULLIS_SERVER__LISTEN__MORE: error: names nothing in the configuration
+        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+    PORTCULLIS_SERVER__LISTN: error: server: unknown key "listn"
+        mend: did you mean "listen"?
+    PORTCULLIS_SEVER__LISTEN: error: names nothing in the configuration
+        mend: did you mean PORTCULLIS_SERVER__LISTEN?
+    PORTCULLIS_Server__Listen: error: is not written in capitals
+        mend: all variables of this program are
+    PORTCULLIS_UPSTREAM__EXPENSES__ULR: error: upstream "expenses": unknown key "ulr"
+        mend: did you mean "url"?
+    PORTCULLIS_UPSTREAM__URL: error: does not say which one is meant
+        mend: the id stands in the middle: PORTCULLIS_UPSTREAM__ID__KEY
+    PORTCULLIS_UPSTREAM__WIKI__URL: error: names no upstream of the file
+        mend: there are EXPENSES
+    portcullis.toml: 12 errors
+    "#);
+}
+
+#[test]
+fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable() {
+    let operator = Operator::new()
+        .with("PORTCULLIS_PUBLIC_URL", "https://mcp.example.com/")
+        .with("PORTCULLIS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, proxy")
+        .with("PORTCULLIS_SERVER__ALLOWED_HOSTS", "[\"a.example\", \"*\"]")
+        .with("PORTCULLIS_SERVER__INSPECT_LIMIT", "5")
+        .with("PORTCULLIS_REGISTRATION__ENABLED", "yes")
+        .with("PORTCULLIS_SECRETS__KEYS", "short")
+        .with("PORTCULLIS_TOKENS__ALGORITHM", "HS256")
+        .with("PORTCULLIS_IDENTITY__KEYCLOAK__CLIENT_SECRET", "")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__DEFAULT", "1")
+        .with("PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS", "http://a.example/")
+        .with("PORTCULLIS_CLIENT__MY_CHAT_1__CLIENT_SECRET", "s");
+    let client = "[[client]]\nclient_id = \"my.chat-1\"\n";
+    assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{client}")), @r#"
+    PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS: error: client "my.chat-1": redirect_uris[0]: is neither https, nor http on a loopback address, nor an allowed private-use URI
+        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+    PORTCULLIS_IDENTITY__KEYCLOAK__CLIENT_SECRET: error: identity "keycloak": client_secret: the secret is empty
+    PORTCULLIS_PUBLIC_URL: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
+    PORTCULLIS_REGISTRATION__ENABLED: error: registration: enabled: must be true or false
+    PORTCULLIS_SECRETS__KEYS: error: secrets: keys[0]: the secret is no root key: base64 of 32 bytes
+        mend: `portcullis keys generate` makes one
+    PORTCULLIS_SERVER__ALLOWED_HOSTS: error: server: allowed_hosts[1]: is no host
+        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+    PORTCULLIS_SERVER__INSPECT_LIMIT: error: server: inspect_limit: must lie between 1KiB and 64MiB
+    PORTCULLIS_SERVER__TRUSTED_PROXIES: error: server: trusted_proxies[1]: must be a network or an address
+        mend: for example "10.0.0.0/8" or "192.0.2.7"
+    PORTCULLIS_TOKENS__ALGORITHM: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
+        mend: did you mean "ES256"?
+    PORTCULLIS_UPSTREAM__EXPENSES__DEFAULT: error: upstream "expenses": default: must be true or false
+    portcullis.toml: 10 errors
+    "#);
+}
+
+#[test]
+fn a_variable_that_the_file_names_as_a_secret_is_no_slip() {
+    let operator = Operator::new().with("PORTCULLIS_ROOT_KEY", ROOT_KEY.trim());
+    let rest = REST.replace("file = \"portcullis.key\"", "env = \"PORTCULLIS_ROOT_KEY\"");
+    let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+}

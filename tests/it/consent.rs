@@ -1,0 +1,255 @@
+//! Consent, and whose browser it was.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+
+use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::gate::TestGate;
+
+fn approve(form: &Form) -> Form {
+    form.clone().with("decision", "approve").with("identity", "local")
+}
+
+#[tokio::test]
+async fn two_tabs_of_one_browser_both_come_to_their_end() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let first = gate.consent_form(&mut browser, &client, &[("state", "one")]).await;
+    let second = gate.consent_form(&mut browser, &client, &[("state", "two")]).await;
+    for (form, state) in [(first, "one"), (second, "two")] {
+        let approved = browser.submit(&gate, &approve(&form)).await;
+        let page = browser.get(&gate, &location(&approved)).await;
+        let form = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+        let url = location(&browser.submit(&gate, &form).await);
+        assert_eq!(parameter(&url, "state").as_deref(), Some(state));
+        assert!(parameter(&url, "code").is_some());
+        assert_eq!(parameter(&url, "iss").as_deref(), Some(gate.origin()));
+    }
+}
+
+#[tokio::test]
+async fn a_double_click_on_approve_leads_to_the_same_place_twice() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let first = browser.submit(&gate, &form).await;
+    let second = browser.submit(&gate, &form).await;
+    assert_eq!(location(&first), location(&second));
+    assert_eq!(first.header("set-cookie"), second.header("set-cookie"));
+}
+
+#[tokio::test]
+async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let approved = browser.submit(&gate, &form).await;
+    let page = browser.get(&gate, &location(&approved)).await;
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let url = location(&browser.submit(&gate, &sign_in).await);
+
+    let again = browser.submit(&gate, &form).await;
+    assert_eq!(again.status, 200);
+    assert!(again.header("location").is_empty(), "never an automatic hop: a client would redeem twice");
+    let link = url.replace('&', "&#38;");
+    assert!(again.body.contains(&link), "{again:?} does not link to {link}");
+
+    assert_eq!(gate.redeem(&client, &parameter(&url, "code").unwrap()).await.status, 200);
+    let after = browser.submit(&gate, &form).await;
+    assert!(!after.body.contains("code="), "a redeemed code is not shown again");
+}
+
+#[tokio::test]
+async fn deny_tells_the_client_and_stores_nothing() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let denied = browser.submit(&gate, &form.clone().with("decision", "deny").with("identity", "local")).await;
+    let url = location(&denied);
+    assert_eq!(parameter(&url, "error").as_deref(), Some("access_denied"));
+    assert_eq!(parameter(&url, "state").as_deref(), Some("client-state"));
+    assert_eq!(parameter(&url, "iss").as_deref(), Some(gate.origin()));
+    let after = browser.submit(&gate, &approve(&form)).await;
+    assert_eq!(after.status, 403, "no is final: {after:?}");
+}
+
+#[tokio::test]
+async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut last = 0;
+    for _ in 0..=600 {
+        let mut browser = Browser::default();
+        let form = gate.consent_form(&mut browser, &client, &[]).await;
+        last = browser.submit(&gate, &approve(&form)).await.status;
+        if last != 303 {
+            break;
+        }
+    }
+    assert_eq!(last, 429);
+    gate.clock.advance(Duration::from_mins(10));
+    let mut browser = Browser::default();
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "and only for a while");
+}
+
+#[tokio::test]
+async fn of_yes_and_no_to_one_form_only_one_is_told() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let place = location(&browser.submit(&gate, &approve(&form)).await);
+    let no = form.clone().with("decision", "deny").with("identity", "local");
+    let cookies = browser.clone();
+    assert_eq!(parameter(&location(&browser.submit(&gate, &no).await), "error").as_deref(), Some("access_denied"));
+    let late = browser.get(&gate, &place).await;
+    assert!(late.body.contains("already answered"), "the sign-in that yes began is over: {late:?}");
+
+    let mut browser = cookies;
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let place = location(&browser.submit(&gate, &approve(&form)).await);
+    let page = browser.get(&gate, &place).await;
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let url = location(&browser.submit(&gate, &sign_in).await);
+    let no = browser.submit(&gate, &form.with("decision", "deny").with("identity", "local")).await;
+    assert_eq!(no.status, 200, "the client has its code, and is told nothing else: {no:?}");
+    assert_eq!(gate.redeem(&client, &parameter(&url, "code").unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_expired_form_asks_again() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    gate.clock.advance(Duration::from_mins(15));
+    let again = browser.submit(&gate, &form).await;
+    assert_eq!(again.status, 200);
+    let fresh = Form::on(&again.body);
+    assert_eq!(fresh.action, "/consent");
+    assert_eq!(browser.submit(&gate, &approve(&fresh)).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut attacker = Browser::default();
+    let form = approve(&gate.consent_form(&mut attacker, &client, &[]).await);
+
+    let mut victim = Browser::default();
+    gate.consent_form(&mut victim, &client, &[]).await;
+    for mut browser in [Browser::default(), victim] {
+        let answer = browser.submit(&gate, &form).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(answer.header("set-cookie").is_empty());
+    }
+
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
+    let cookies: Vec<_> = attacker.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for (name, value) in [
+        ("origin", "null"),
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "none"),
+    ] {
+        let request = gate
+            .request("POST", "/consent")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("cookie", cookies.join("; "))
+            .header(name, value);
+        let answer = gate.send(request, body.clone()).await;
+        assert_eq!(answer.status, 400, "{name}: {value}: {answer:?}");
+    }
+    assert_eq!(attacker.submit(&gate, &form).await.status, 303, "the form itself was good");
+}
+
+#[tokio::test]
+async fn a_changed_form_is_refused() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let sealed = form.fields.iter().find(|(name, _)| name == "form").unwrap().1.clone();
+    let mut flipped = sealed.clone();
+    let middle = sealed.len() / 2;
+    let other = if sealed.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    flipped.replace_range(middle..=middle, other);
+    for bad in [flipped, sealed[..sealed.len() - 4].to_owned(), String::new(), "x".repeat(100)] {
+        let answer = browser.submit(&gate, &form.clone().with("form", &bad)).await;
+        assert_eq!(answer.status, 400);
+    }
+    let unknown = browser.submit(&gate, &form.clone().with("identity", "nobody")).await;
+    assert_eq!(unknown.status, 400);
+}
+
+#[tokio::test]
+async fn an_approved_sign_in_cannot_be_finished_in_another_browser() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut attacker = Browser::default();
+    let form = approve(&gate.consent_form(&mut attacker, &client, &[]).await);
+    let place = location(&attacker.submit(&gate, &form).await);
+
+    let mut victim = Browser::default();
+    let page = victim.get(&gate, &place).await;
+    assert_eq!(page.status, 403, "{page:?}");
+
+    let page = attacker.get(&gate, &place).await;
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let posted = victim.submit(&gate, &sign_in).await;
+    assert_eq!(posted.status, 403);
+    assert!(posted.header("location").is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_password_shows_the_page_again_and_guessing_ends() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let place = location(&browser.submit(&gate, &form).await);
+    let page = browser.get(&gate, &place).await;
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wrong");
+    let answer = browser.submit(&gate, &sign_in).await;
+    assert_eq!(answer.status, 422);
+    assert!(Form::on(&answer.body).action.starts_with("/sign-in/local"));
+    let mut last = 0;
+    for _ in 0..100 {
+        last = browser.submit(&gate, &sign_in).await.status;
+        if last == 429 {
+            break;
+        }
+    }
+    assert_eq!(last, 429, "guessing is never stopped");
+}
+
+#[tokio::test]
+async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
+    let gate = TestGate::new().await;
+    let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
+    let body = serde_json::json!({"client_name": "Cursor", "redirect_uris": [uri]});
+    let id = gate.post_json("/register", &body).await.json()["client_id"].as_str().unwrap().to_owned();
+    let client = crate::support::gate::TestClient { id, redirect_uri: uri.to_owned() };
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let page = browser.get(&gate, &location(&browser.clone().submit(&gate, &form).await)).await;
+    assert_eq!(page.status, 403, "the binding cookie of a clone is not ours");
+    let place = location(&browser.submit(&gate, &form).await);
+    let page = browser.get(&gate, &place).await;
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let answer = browser.submit(&gate, &sign_in).await;
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.body.contains("http-equiv=\"refresh\"")
+            && answer.body.contains("cursor://anysphere.cursor-mcp/oauth/callback?code="),
+        "{answer:?}"
+    );
+}

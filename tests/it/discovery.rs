@@ -1,0 +1,188 @@
+//! Metadata: where it lies, where it does not, and that nothing in a request can make it fail.
+
+use crate::support::gate::{TestGate, upstream};
+
+#[tokio::test]
+async fn the_authorization_server_announces_what_works() {
+    let gate = TestGate::new().await;
+    let answer = gate.get("/.well-known/oauth-authorization-server").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "authorization_endpoint": "http://127.0.0.1:6749/authorize",
+      "authorization_response_iss_parameter_supported": true,
+      "code_challenge_methods_supported": [
+        "S256"
+      ],
+      "grant_types_supported": [
+        "authorization_code",
+        "refresh_token"
+      ],
+      "id_token_signing_alg_values_supported": [
+        "ES256"
+      ],
+      "issuer": "http://127.0.0.1:6749",
+      "jwks_uri": "http://127.0.0.1:6749/.well-known/jwks.json",
+      "registration_endpoint": "http://127.0.0.1:6749/register",
+      "response_modes_supported": [
+        "query"
+      ],
+      "response_types_supported": [
+        "code"
+      ],
+      "scopes_supported": [
+        "mcp:access",
+        "offline_access"
+      ],
+      "subject_types_supported": [
+        "public"
+      ],
+      "token_endpoint": "http://127.0.0.1:6749/token",
+      "token_endpoint_auth_methods_supported": [
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
+      ]
+    }
+    "#);
+    assert_eq!(gate.get("/.well-known/openid-configuration").await.body, answer.body);
+}
+
+#[tokio::test]
+async fn a_resource_is_described_under_the_name_that_was_typed() {
+    let gate = TestGate::new().await;
+    let answer = gate.get("/.well-known/oauth-protected-resource/mcp").await;
+    assert_eq!(answer.status, 200);
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "authorization_servers": [
+        "http://127.0.0.1:6749"
+      ],
+      "bearer_methods_supported": [
+        "header"
+      ],
+      "resource": "http://127.0.0.1:6749/mcp",
+      "resource_name": "Server mcp",
+      "scopes_supported": [
+        "mcp:access"
+      ]
+    }
+    "#);
+    for same in ["/.well-known/oauth-protected-resource", "/mcp/.well-known/oauth-protected-resource"] {
+        assert_eq!(gate.get(same).await.body, answer.body, "{same}");
+    }
+    let slashed = gate.get("/.well-known/oauth-protected-resource/mcp/").await;
+    assert_eq!(slashed.json()["resource"], "http://127.0.0.1:6749/mcp/");
+}
+
+#[tokio::test]
+async fn two_upstreams_have_no_metadata_at_the_root() {
+    let gate = TestGate::with(|config| {
+        config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
+    })
+    .await;
+    assert_eq!(gate.get("/.well-known/oauth-protected-resource").await.status, 404);
+    let other = gate.get("/.well-known/oauth-protected-resource/other").await;
+    assert_eq!(other.json()["resource"], "http://127.0.0.1:6749/other");
+}
+
+#[tokio::test]
+async fn nothing_lies_where_a_document_would_have_to_name_another_issuer() {
+    let gate = TestGate::new().await;
+    for path in [
+        "/.well-known/oauth-authorization-server/mcp",
+        "/.well-known/openid-configuration/mcp",
+        "/mcp/.well-known/openid-configuration",
+        "/mcp/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource/other",
+        "/.well-known/oauth-protected-resource/mcp/deeper",
+        "/.well-known/anything",
+        "/",
+        "/revoke",
+        "/introspect",
+    ] {
+        let answer = gate.get(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.header("www-authenticate").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn discovery_answers_any_origin_with_any_headers() {
+    let gate = TestGate::new().await;
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/mcp/.well-known/openid-configuration",
+        "/.well-known/jwks.json",
+    ] {
+        let request = gate
+            .request("GET", path)
+            .header("origin", "https://inspector.example")
+            .header("mcp-protocol-version", "1999-01-01")
+            .header("authorization", "Bearer nonsense");
+        let answer = gate.send(request, "").await;
+        let there = !path.ends_with("server/mcp") && !path.starts_with("/mcp");
+        assert_eq!(answer.status, if there { 200 } else { 404 }, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+        assert!(answer.header("access-control-allow-credentials").is_empty());
+        let preflight = gate
+            .request("OPTIONS", path)
+            .header("origin", "https://inspector.example")
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "mcp-protocol-version");
+        let answer = gate.send(preflight, "").await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.header("access-control-allow-headers").contains("mcp-protocol-version"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn discovery_answers_while_everything_else_is_down() {
+    let (gate, provider) = TestGate::with_provider(|_| {}).await;
+    provider.stop().await;
+    gate.app.store().close().await;
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/.well-known/jwks.json",
+    ] {
+        assert_eq!(gate.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_have_no_cors() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let request = gate.request("GET", &gate.authorize_path(&client, &[])).header("origin", "https://evil.example");
+    let answer = gate.send(request, "").await;
+    assert!(answer.header("access-control-allow-origin").is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn our_keys_verify_our_tokens_and_hold_no_private_half() {
+    let gate = TestGate::new().await;
+    let answer = gate.get("/.well-known/jwks.json").await;
+    assert_eq!(answer.header("cache-control"), "public, max-age=300");
+    let key = &answer.json()["keys"][0];
+    assert_eq!(
+        (key["kty"].as_str(), key["crv"].as_str(), key["use"].as_str()),
+        (Some("EC"), Some("P-256"), Some("sig"))
+    );
+    assert!(key.get("d").is_none());
+    let client = gate.register().await;
+    let given = gate.tokens(&client).await;
+    let head = jsonwebtoken::decode_header(&given.access).unwrap();
+    assert_eq!(head.kid.as_deref(), key["kid"].as_str());
+}
+
+#[tokio::test]
+async fn registration_that_is_switched_off_is_neither_there_nor_announced() {
+    let gate = TestGate::with(|config| config.registration.enabled = false).await;
+    assert!(gate.get("/.well-known/oauth-authorization-server").await.json().get("registration_endpoint").is_none());
+    assert_eq!(gate.post_json("/register", &serde_json::json!({})).await.status, 404);
+}

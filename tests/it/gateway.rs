@@ -1,0 +1,567 @@
+//! The way of a call through the gate, in process: who may pass, what passes, and what is said otherwise.
+
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::{BodyExt, StreamBody};
+use portcullis::oauth::scope::ScopeSet;
+use serde_json::json;
+
+use crate::support::browser::{Browser, parameter};
+use crate::support::gate::{Answer, TestGate, local_user, tokens, upstream};
+use crate::support::upstream::{Upstream, answer};
+
+/// A gate in front of an upstream, and a second path to the same place.
+async fn gate_at(behind: &Upstream) -> TestGate {
+    let url = behind.url();
+    TestGate::with(|config| {
+        config.upstreams =
+            vec![upstream(&config.public_url, "mcp", &url), upstream(&config.public_url, "sibling", &url)];
+        if let portcullis::config::IdentityKind::Local(users) = &mut config.identities[0].kind {
+            users.push(local_user("bob", "builder"));
+        }
+    })
+    .await
+}
+
+async fn token(gate: &TestGate) -> String {
+    let client = gate.register().await;
+    gate.tokens(&client).await.access
+}
+
+async fn with(gate: &TestGate, token: &str, method: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = gate.request(method, "/mcp").header("authorization", format!("Bearer {token}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    gate.send(request, "").await
+}
+
+#[tokio::test]
+async fn the_upstream_sees_who_calls_and_no_credentials() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let token = token(&gate).await;
+    let body = r#"{ "jsonrpc":"2.0","id":1 , "method":"tools/call","params":{"é":1.50} }"#;
+    let request = gate
+        .request("POST", "/mcp?a=1&b=%20x")
+        .header("authorization", format!("bearer {token}"))
+        .header("content-type", "application/json")
+        .header("content-length", body.len())
+        .header("accept", "application/json, text/event-stream")
+        .header("cookie", "session=secret")
+        .header("origin", gate.origin())
+        .header("x-forwarded-user", "root")
+        .header("X_Forwarded_User", "root")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-portcullis-client", "forged")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-param-region", "=?base64?w6k=?=")
+        .header("x-custom", "stays");
+    let answer = gate.send(request, body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = behind.last();
+    assert_eq!((seen.method.as_str(), seen.uri.as_str()), ("POST", "/backend?a=1&b=%20x"));
+    assert_eq!(seen.body, body.as_bytes());
+    let mut headers: Vec<_> = seen
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let value = match name.as_str() {
+                "x-request-id" | "x-portcullis-client" | "host" => "[…]",
+                _ => value.to_str().unwrap(),
+            };
+            format!("{name}: {value}")
+        })
+        .collect();
+    headers.sort();
+    insta::assert_snapshot!(headers.join("\n"), @r"
+    accept: application/json, text/event-stream
+    content-length: 71
+    content-type: application/json
+    host: […]
+    mcp-method: tools/call
+    mcp-param-region: =?base64?w6k=?=
+    mcp-protocol-version: 2026-07-28
+    x-custom: stays
+    x-forwarded-email: alice@example.com
+    x-forwarded-for: 127.0.0.1
+    x-forwarded-groups: engineering
+    x-forwarded-host: 127.0.0.1:6749
+    x-forwarded-preferred-username: alice
+    x-forwarded-proto: http
+    x-forwarded-user: local|alice
+    x-portcullis-client: […]
+    x-portcullis-identity: local
+    x-portcullis-scopes: mcp:access
+    x-request-id: […]
+    ");
+    assert_eq!(seen.header("host"), Some(behind.address.to_string().as_str()));
+    assert_eq!(seen.header("x-request-id"), Some(answer.header("x-request-id")));
+}
+
+#[tokio::test]
+async fn answers_pass_as_they_are_whatever_the_wire() {
+    for (status, kind, body) in [
+        (
+            400,
+            "application/json",
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"x","data":{"supported":[]}}}"#,
+        ),
+        (404, "application/json", r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#),
+        (405, "text/plain", "Method Not Allowed"),
+        (202, "application/json", ""),
+        (200, "text/event-stream", ": hello\r\nid: 1\r\n\r\ndata: a\r\ndata: b\n\nretry: 5\n\ndata:\n\n"),
+    ] {
+        let behind = Upstream::start(move |_| {
+            answer(
+                status,
+                &[
+                    ("content-type", kind),
+                    ("x-own", "stays"),
+                    ("set-cookie", "a=b"),
+                    ("access-control-allow-origin", "*"),
+                ],
+                body,
+            )
+        })
+        .await;
+        let gate = gate_at(&behind).await;
+        let token = token(&gate).await;
+        let came = gate.call(&token).await;
+        assert_eq!((came.status, came.body.as_str()), (status, body));
+        assert_eq!((came.header("content-type"), came.header("x-own")), (kind, "stays"));
+        assert!(came.header("set-cookie").is_empty() && came.header("access-control-allow-origin").is_empty());
+        assert_eq!(came.header("x-accel-buffering"), if kind == "text/event-stream" { "no" } else { "" });
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_the_challenge_says_where_to_go_and_names_no_error() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    for method in ["GET", "POST", "DELETE"] {
+        let answer = gate.send(gate.request(method, "/mcp"), "").await;
+        assert_eq!(answer.status, 401);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", scope="mcp:access""#);
+        }
+    }
+    let slashed = gate.send(gate.request("POST", "/mcp/"), "").await;
+    assert!(slashed.header("www-authenticate").contains("oauth-protected-resource/mcp/\""), "{slashed:?}");
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_invalid_token_and_reaches_nobody() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let (head, rest) = good.split_once('.').unwrap();
+    let none = data_encoding::BASE64URL_NOPAD.encode(br#"{"alg":"none","typ":"at+jwt"}"#);
+    let other_alg = data_encoding::BASE64URL_NOPAD.encode(br#"{"alg":"HS256","typ":"at+jwt","kid":"k"}"#);
+    let unsigned = rest.split('.').next().unwrap();
+    for bad in [
+        "nonsense".to_owned(),
+        format!("{none}.{unsigned}."),
+        format!("{other_alg}.{rest}"),
+        format!("{head}.{rest}x"),
+        good.to_uppercase(),
+        "pcr_notanaccesstoken".to_owned(),
+        "a.b.c".to_owned(),
+        "x".repeat(20_000),
+    ] {
+        let answer = gate.call(&bad).await;
+        assert_eq!(answer.status, 401, "{bad}");
+        assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+    }
+    assert_eq!(gate.call_at("/sibling", &good).await.status, 401, "a token is for one resource");
+    assert_eq!(gate.call(&good).await.status, 200);
+    gate.clock.advance(Duration::from_hours(1));
+    assert_eq!(gate.call(&good).await.status, 401, "expired at its last second");
+    assert_eq!(behind.count(), 1);
+}
+
+#[tokio::test]
+async fn too_little_scope_is_403_with_everything_that_is_needed() {
+    let behind = Upstream::polite().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        let mut only = upstream(&config.public_url, "mcp", &url);
+        only.settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
+        config.upstreams = vec![only];
+    })
+    .await;
+    let client = gate.register().await;
+    let place = gate.sign_in(&mut Browser::default(), &client, &[("scope", "mcp:access")]).await;
+    let narrow = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await);
+    let answer = gate.call(&narrow.access).await;
+    assert_eq!(answer.status, 403);
+    insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", scope="mcp:access mcp:write", error_description="the access token allows too little""#);
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_or_two_of_them_is_refused() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let token = token(&gate).await;
+    let request = gate.request("POST", "/mcp?access_token=x").header("authorization", format!("Bearer {token}"));
+    assert_eq!(gate.send(request, "").await.status, 400);
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {token}"))
+        .header("authorization", "Bearer other");
+    assert_eq!(gate.send(request, "").await.status, 400);
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
+    let behind = Upstream::start(|seen| {
+        let known = seen.header("mcp-session-id").unwrap_or("").to_owned();
+        answer(200, &[("content-type", "application/json"), ("Mcp-Session-Id", "up.stream"), ("x-seen", &known)], "{}")
+    })
+    .await;
+    let gate = gate_at(&behind).await;
+    let client = gate.register().await;
+    let alice = gate.tokens(&client).await.access;
+    let bob = {
+        let mut browser = Browser::default();
+        let form = gate.consent_form(&mut browser, &client, &[]).await;
+        let approved = browser.submit(&gate, &form.with("decision", "approve").with("identity", "local")).await;
+        let page = browser.get(&gate, &crate::support::browser::location(&approved)).await;
+        let form = crate::support::browser::Form::on(&page.body).with("username", "bob").with("password", "builder");
+        let place = crate::support::browser::location(&browser.submit(&gate, &form).await);
+        tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access
+    };
+    let opened = gate.call(&alice).await;
+    let session = opened.header("mcp-session-id").to_owned();
+    assert!(session.starts_with("up.stream.") && session.len() > 40, "{session}");
+    for method in ["POST", "GET", "DELETE"] {
+        let hers = with(&gate, &alice, method, &[("mcp-session-id", &session)]).await;
+        assert_eq!((hers.status, hers.header("x-seen")), (200, "up.stream"), "{method}");
+        let before = behind.count();
+        for (token, id) in [(&bob, session.as_str()), (&alice, "up.stream"), (&alice, "up.stream.forged")] {
+            let stolen = with(&gate, token, method, &[("mcp-session-id", id)]).await;
+            assert_eq!(stolen.status, 404, "{method} {id}");
+            assert!(stolen.header("www-authenticate").is_empty());
+        }
+        assert_eq!(behind.count(), before);
+    }
+    let again = gate.tokens(&client).await.access;
+    assert_eq!(
+        with(&gate, &again, "POST", &[("mcp-session-id", &session)]).await.status,
+        200,
+        "the same user, another token"
+    );
+}
+
+#[tokio::test]
+async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
+    let behind = Upstream::start(|_| answer(401, &[("www-authenticate", "Bearer realm=\"theirs\"")], "no")).await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let answered = gate.call(&good).await;
+    assert_eq!(answered.status, 502);
+    assert!(answered.header("www-authenticate").is_empty());
+    let mut error = answered.json();
+    error["error"]["data"]["request_id"] = json!("[id]");
+    insta::assert_json_snapshot!(error, @r#"
+    {
+      "error": {
+        "code": -32603,
+        "data": {
+          "request_id": "[id]"
+        },
+        "message": "the MCP server Server mcp refused the gateway's own call (401): its own authentication must be switched off"
+      },
+      "id": 7,
+      "jsonrpc": "2.0"
+    }
+    "#);
+
+    let behind =
+        Upstream::start(|_| answer(403, &[("www-authenticate", "Bearer realm=\"theirs\"")], "forbidden")).await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let answered = gate.call(&good).await;
+    assert_eq!((answered.status, answered.body.as_str()), (403, "forbidden"));
+    assert!(answered.header("www-authenticate").is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {good}"))
+        .header("content-type", "application/json");
+    let body = r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#;
+    let answer = gate.send(request.header("content-length", body.len()), body).await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains(r#""id":"a\u0041""#), "{answer:?}");
+    assert!(answer.body.contains(answer.header("x-request-id")));
+    assert!(!answer.body.contains("127.0.0.1:9"), "where the upstream is, is nobody's business");
+}
+
+#[tokio::test]
+async fn a_hostile_body_cannot_make_our_own_error_hostile() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
+        let request = gate
+            .request("POST", "/mcp")
+            .header("authorization", format!("Bearer {good}"))
+            .header("content-type", "application/json")
+            .header("content-length", body.len());
+        let answer = gate.send(request, body).await;
+        assert_eq!(answer.status, 502);
+        assert!(answer.json()["id"].is_null() || answer.json()["id"].is_string(), "{answer:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+    }
+}
+
+#[tokio::test]
+async fn trailers_do_not_pass_whatever_they_say() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let mut trailers = http::HeaderMap::new();
+    for name in
+        ["x-forwarded-user", "x_forwarded_user", "x-portcullis-scopes", "authorization", "content-length", "x-checksum"]
+    {
+        trailers.insert(http::HeaderName::try_from(name).unwrap(), http::HeaderValue::from_static("root"));
+    }
+    let frames = [
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes::Bytes::from_static(b"{}"))),
+        Ok(http_body::Frame::trailers(trailers)),
+    ];
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {good}"))
+        .header("transfer-encoding", "chunked")
+        .header("te", "trailers")
+        .header("trailer", "x-checksum")
+        .body(StreamBody::new(futures_util::stream::iter(frames)))
+        .unwrap();
+    let response = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+    assert_eq!(response.status(), 200);
+    response.into_body().collect().await.unwrap();
+    let seen = behind.last();
+    assert_eq!(seen.body, "{}");
+    assert!(seen.trailers.is_none() && seen.header("trailer").is_none(), "{seen:?}");
+    assert_eq!(seen.header("x-forwarded-user"), Some("local|alice"));
+}
+
+#[tokio::test]
+async fn two_framings_are_refused_and_one_that_is_chunked_carries_no_length() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let answer = with(&gate, &good, "POST", &[("content-length", "5"), ("transfer-encoding", "chunked")]).await;
+    assert_eq!((answer.status, answer.header("connection")), (400, "close"));
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn only_mcps_methods_pass() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    for method in ["PUT", "PATCH", "TRACE", "CONNECT", "PROPFIND"] {
+        let answer = with(&gate, &good, method, &[]).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST, DELETE, OPTIONS"), "{method}");
+    }
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn a_body_on_anything_but_post_is_refused() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let smuggled = "POST /backend HTTP/1.1\r\nHost: x\r\nX-Forwarded-User: local|bob\r\n\r\n";
+    for method in ["GET", "DELETE", "HEAD", "OPTIONS"] {
+        let request = gate
+            .request(method, "/mcp")
+            .header("authorization", format!("Bearer {good}"))
+            .header("content-length", smuggled.len());
+        let answer = gate.send(request, smuggled).await;
+        assert_eq!((answer.status, answer.header("connection")), (400, "close"), "{method}");
+    }
+    let after_semicolon =
+        gate.request("POST", "/mcp?a=1;access_token=x").header("authorization", format!("Bearer {good}"));
+    assert_eq!(gate.send(after_semicolon, "").await.status, 400);
+    assert_eq!(behind.count(), 0);
+}
+
+#[tokio::test]
+async fn nothing_below_an_upstreams_path_is_forwarded() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    for path in ["/mcp/x", "/mcp//", "/MCP", "/mcp%2f", "/mcp/..", "//mcp"] {
+        assert_eq!(gate.call_at(path, &good).await.status, 404, "{path}");
+    }
+    assert_eq!(gate.call_at("/mcp/", &good).await.status, 200);
+    assert_eq!(behind.last().uri, "/backend");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_not_call_and_ours_may() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let evil = with(&gate, &good, "POST", &[("origin", "https://evil.example")]).await;
+    assert_eq!(evil.status, 403);
+    assert!(evil.header("www-authenticate").is_empty() && evil.header("access-control-allow-origin").is_empty());
+    for origin in ["null", "http://127.0.0.1:6749.evil.example", "http://127.0.0.1"] {
+        assert_eq!(with(&gate, &good, "POST", &[("origin", origin)]).await.status, 403, "{origin}");
+    }
+    assert_eq!(behind.count(), 0);
+    let ours = with(&gate, &good, "POST", &[("origin", "http://127.0.0.1:6749")]).await;
+    assert_eq!((ours.status, ours.header("access-control-allow-origin")), (200, "http://127.0.0.1:6749"));
+    assert!(behind.last().header("origin").is_none());
+}
+
+#[tokio::test]
+async fn preflights_are_answered_without_a_token() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let preflight = |origin: &str| {
+        gate.request("OPTIONS", "/mcp")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization, Mcp-Param-Region, x-evil")
+    };
+    let answer = gate.send(preflight("http://127.0.0.1:6749"), "").await;
+    assert_eq!(answer.status, 204);
+    let allowed = answer.header("access-control-allow-headers");
+    assert!(allowed.contains("authorization") && allowed.contains("Mcp-Param-Region") && !allowed.contains("x-evil"));
+    assert_eq!(gate.send(preflight("https://evil.example"), "").await.status, 403);
+    assert_eq!(behind.count(), 0);
+    let denied = gate.send(gate.request("POST", "/mcp").header("origin", "http://127.0.0.1:6749"), "").await;
+    assert_eq!(denied.status, 401);
+    assert!(denied.header("access-control-expose-headers").contains("www-authenticate"));
+}
+
+#[tokio::test]
+async fn origins_that_the_operator_lists_may_call() {
+    let behind = Upstream::polite().await;
+    for (origins, loopback, origin, allowed) in [
+        (vec!["https://app.example.com"], false, "https://app.example.com", true),
+        (vec!["https://app.example.com"], false, "https://app.example.com:8443", false),
+        (vec!["*"], false, "https://anything.example", true),
+        (vec![], true, "http://localhost:6274", true),
+        (vec![], true, "http://localhost.evil.example:6274", false),
+        (vec![], false, "http://localhost:6274", false),
+    ] {
+        let url = behind.url();
+        let gate = TestGate::with(|config| {
+            config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+            config.server.allowed_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            config.server.loopback_origins = loopback;
+        })
+        .await;
+        let answer = gate.send(gate.request("POST", "/mcp").header("origin", origin), "").await;
+        assert_eq!(answer.status, if allowed { 401 } else { 403 }, "{origin} with {origins:?}");
+        let read = answer.header("access-control-allow-origin");
+        assert_eq!(read, if allowed { origin } else { "" });
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_is_too_old_is_503_for_the_strict_alone() {
+    let behind = Upstream::polite().await;
+    for (limit, status) in [(None, 200), (Some(Duration::from_secs(30)), 503)] {
+        let url = behind.url();
+        let gate = TestGate::with(|config| {
+            config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+            config.server.revocation_staleness = limit;
+        })
+        .await;
+        let good = token(&gate).await;
+        assert_eq!(gate.call(&good).await.status, 200);
+        gate.app.revocation().read_feed(gate.app.store()).await.unwrap();
+        gate.app.store().close().await;
+        gate.clock.advance(Duration::from_secs(31));
+        assert!(gate.app.revocation().read_feed(gate.app.store()).await.is_err());
+        assert_eq!(gate.call(&good).await.status, status, "{limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_host_name_is_misdirected_with_the_mend() {
+    let gate = TestGate::new().await;
+    let request = Request::builder().method("GET").uri("/.well-known/jwks.json").header("host", "evil.example");
+    let answer = gate.send(request, "").await;
+    assert_eq!(answer.status, 421);
+    assert!(answer.body.contains("allowed_hosts"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn when_it_cannot_be_known_whether_a_token_is_good_it_is_503_and_not_401() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let client = gate.register().await;
+    let (known, unknown) = (gate.tokens(&client).await.access, gate.tokens(&client).await.access);
+    assert_eq!(gate.call(&known).await.status, 200);
+    gate.app.store().close().await;
+    assert_eq!(gate.call(&known).await.status, 200, "a known token needs no database");
+    let answer = gate.call(&unknown).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(!answer.header("retry-after").is_empty() && answer.header("www-authenticate").is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_504() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let gate = TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", &url)]).await;
+    let good = token(&gate).await;
+    tokio::spawn(async move {
+        let held = listener.accept().await;
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let waiting = gate.call(&good);
+    let moved = async {
+        // the call has to have left before time is moved
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_mins(5)).await;
+        tokio::time::resume();
+        std::future::pending::<()>().await;
+    };
+    let answer = tokio::select! {
+        answer = waiting => answer,
+        () = moved => unreachable!(),
+    };
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(answer.json()["id"], 7);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {good}"))
+        .header("content-type", "application/json")
+        .header("content-length", "10")
+        .body(StreamBody::new(futures_util::stream::pending::<
+            Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>,
+        >()))
+        .unwrap();
+    tokio::time::pause();
+    let response = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+    assert_eq!(response.status(), 408);
+    assert_eq!(response.headers()["connection"], "close");
+    assert_eq!(behind.count(), 1);
+}

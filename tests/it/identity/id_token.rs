@@ -1,0 +1,213 @@
+//! Which ID tokens are believed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Bench, NOW, refused, unavailable};
+use crate::support::provider::{Reply, TestAlgorithm, TestKey};
+
+type Attack = (&'static str, fn(&mut Value, &mut Value));
+
+const ATTACKS: [Attack; 21] = [
+    ("no nonce", |_, claims| drop(claims.as_object_mut().unwrap().remove("nonce"))),
+    ("another nonce", |_, claims| claims["nonce"] = json!("theirs")),
+    ("an empty nonce", |_, claims| claims["nonce"] = json!("")),
+    ("another audience", |_, claims| claims["aud"] = json!("account")),
+    ("no audience", |_, claims| drop(claims.as_object_mut().unwrap().remove("aud"))),
+    ("several audiences without azp", |_, claims| {
+        claims["aud"] = json!(["portcullis", "other"]);
+        claims.as_object_mut().unwrap().remove("azp");
+    }),
+    ("several audiences, given to another", |_, claims| {
+        claims["aud"] = json!(["portcullis", "other"]);
+        claims["azp"] = json!("other");
+    }),
+    ("one audience, given to another", |_, claims| claims["azp"] = json!("other")),
+    ("another issuer", |_, claims| claims["iss"] = json!("https://evil.example/realms/mcp")),
+    ("the issuer with a slash", |_, claims| claims["iss"] = json!(format!("{}/", claims["iss"].as_str().unwrap()))),
+    ("no issuer", |_, claims| drop(claims.as_object_mut().unwrap().remove("iss"))),
+    ("no expiry", |_, claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
+    ("no subject", |_, claims| drop(claims.as_object_mut().unwrap().remove("sub"))),
+    ("an empty subject", |_, claims| claims["sub"] = json!("")),
+    ("a subject with a line break", |_, claims| claims["sub"] = json!("alice\r\nX: y")),
+    ("a subject of 256 characters", |_, claims| claims["sub"] = json!("a".repeat(256))),
+    ("no signature", |header, _| header["alg"] = json!("none")),
+    ("the public key as a shared secret", |header, _| header["alg"] = json!("HS256")),
+    ("an algorithm that the key has not", |header, _| header["alg"] = json!("ES384")),
+    ("an access token", |header, _| header["typ"] = json!("at+jwt")),
+    ("a critical header", |header, _| header["crit"] = json!(["exp"])),
+];
+
+#[tokio::test]
+async fn an_id_token_that_is_not_exactly_for_this_sign_in_is_refused() {
+    for (what, attack) in ATTACKS {
+        let bench = Bench::new().await;
+        bench.sign_in().await.unwrap();
+        bench.clock.advance(Duration::from_secs(11));
+        bench.provider.edit_id_token(attack);
+        let words = refused(bench.sign_in().await);
+        assert!(words.starts_with("the ID token of identity keycloak is not believed"), "{what}: {words}");
+    }
+}
+
+#[tokio::test]
+async fn what_providers_really_send_is_believed() {
+    let kindly: [Attack; 7] = [
+        ("several audiences, given to us", |_, claims| claims["aud"] = json!(["other", "portcullis"])),
+        ("one audience in a list, no azp", |_, claims| {
+            claims["aud"] = json!(["portcullis"]);
+            claims.as_object_mut().unwrap().remove("azp");
+        }),
+        ("no typ", |header, _| drop(header.as_object_mut().unwrap().remove("typ"))),
+        ("no kid, when one key signs", |header, _| drop(header.as_object_mut().unwrap().remove("kid"))),
+        ("a truth in quotes", |_, claims| claims["email_verified"] = json!("true")),
+        ("a date in words", |_, claims| claims["updated_at"] = json!("2026-11-21T10:00:00.000Z")),
+        ("unknown claims", |_, claims| claims["realm_access"] = json!({"roles": ["a"]})),
+    ];
+    for (what, edit) in kindly {
+        let bench = Bench::new().await;
+        bench.provider.edit_id_token(edit);
+        let signed_in = bench.sign_in().await;
+        assert!(signed_in.is_ok_and(|signed_in| signed_in.key == "alice-id"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_refused_without_repeating_it() {
+    for garbage in ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", &"A".repeat(100_000)] {
+        let bench = Bench::new().await;
+        let code = bench.code(false).await;
+        bench.provider.answer_token(Reply::json(200, &json!({"access_token": "x", "id_token": garbage})));
+        let words = refused(bench.exchange(&code, false).await);
+        assert!(words.contains("is not believed") && words.len() < 300, "{words}");
+    }
+    let bench = Bench::new().await;
+    bench.provider.edit_id_token(|_, claims| claims["email"] = json!(["private@example.com"]));
+    let words = refused(bench.sign_in().await);
+    assert!(!words.contains("private"), "{words}");
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_a_minute_and_no_more() {
+    for (exp, iat, good) in [
+        (NOW - 59, NOW - 300, true),
+        (NOW - 60, NOW - 300, false),
+        (NOW + 300, NOW + 60, true),
+        (NOW + 300, NOW + 61, false),
+    ] {
+        let bench = Bench::new().await;
+        bench.provider.edit_id_token(move |_, claims| (claims["exp"], claims["iat"]) = (json!(exp), json!(iat)));
+        let result = bench.sign_in().await;
+        assert_eq!(result.is_ok(), good, "{exp} {iat}: {result:?}");
+        assert!(good || refused(result).contains("clock"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_holds_keys_that_are_not_for_us() {
+    let bench = Bench::new().await;
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "rsa"), true);
+    bench.provider.edit_jwks(|document| {
+        let keys = document["keys"].as_array_mut().unwrap();
+        keys.insert(0, json!({"kty": "AKP", "alg": "ML-DSA-65", "kid": "future", "pub": "AA"}));
+        keys.insert(0, json!({"kty": "EC", "crv": "P-521", "kid": "p521", "x": "!", "y": 5}));
+        keys.insert(0, json!("no key at all"));
+        keys.push(json!({"kid": "half"}));
+    });
+    assert_eq!(bench.sign_in().await.unwrap().key, "alice-id");
+}
+
+#[tokio::test]
+async fn the_key_for_encryption_signs_nothing() {
+    let bench = Bench::new().await;
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "rsa"), true);
+    bench.sign_in().await.unwrap();
+    bench.clock.advance(Duration::from_secs(11));
+    bench.provider.sign_with(Some(TestKey::new(TestAlgorithm::Rs256, "encryption")));
+    assert!(refused(bench.sign_in().await).contains("no key of"));
+    bench.provider.edit_jwks(|document| {
+        document["keys"].as_array_mut().unwrap().retain(|key| key["use"] == "enc");
+    });
+    bench.clock.advance(Duration::from_secs(301));
+    assert!(unavailable(bench.sign_in().await).contains("holds no key that signs"));
+    bench.provider.sign_with(None);
+    bench.sign_in().await.expect("the old keys serve while no better ones come");
+}
+
+#[tokio::test]
+async fn an_impostors_key_under_a_known_id_is_refused_without_a_fetch() {
+    let bench = Bench::new().await;
+    bench.sign_in().await.unwrap();
+    let fetches = bench.provider.calls("/certs");
+    bench.provider.sign_with(Some(TestKey::new(TestAlgorithm::Es256, "first")));
+    assert!(refused(bench.sign_in().await).contains("is not believed"));
+    assert_eq!(bench.provider.calls("/certs"), fetches);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found_by_one_more_fetch() {
+    let bench = Bench::new().await;
+    bench.sign_in().await.unwrap();
+    bench.sign_in().await.unwrap();
+    assert_eq!(bench.provider.calls("/certs"), 1, "keys are kept");
+    bench.clock.advance(Duration::from_secs(11));
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), false);
+    bench.sign_in().await.unwrap();
+    bench.sign_in().await.unwrap();
+    assert_eq!(bench.provider.calls("/certs"), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_in_the_set_costs_one_fetch_in_ten_seconds() {
+    let bench = Bench::new().await;
+    bench.sign_in().await.unwrap();
+    bench.clock.advance(Duration::from_secs(11));
+    bench.provider.sign_with(Some(TestKey::new(TestAlgorithm::Es256, "unpublished")));
+    assert!(refused(bench.sign_in().await).contains("no key of"));
+    assert_eq!(bench.provider.calls("/certs"), 2);
+    for _ in 0..10 {
+        unavailable(bench.sign_in().await);
+    }
+    assert_eq!(bench.provider.calls("/certs"), 2);
+    bench.clock.advance(Duration::from_secs(10));
+    assert!(refused(bench.sign_in().await).contains("no key of"));
+    assert_eq!(bench.provider.calls("/certs"), 3);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_are_no_reason_to_refuse_a_user_for_good() {
+    let bench = Bench::new().await;
+    bench.provider.edit_jwks(|document| *document = json!("no key set"));
+    assert!(unavailable(bench.sign_in().await).contains("/certs cannot be read"));
+    assert!(bench.us().trouble().unwrap().contains("/certs"));
+    bench.provider.edit_jwks(|_| {});
+    bench.clock.advance(Duration::from_secs(1));
+    bench.sign_in().await.unwrap();
+    assert_eq!(bench.us().trouble(), None);
+    // From here on the old keys serve, however old, while no new ones can be had.
+    bench.provider.edit_jwks(|document| *document = json!("no key set"));
+    bench.clock.advance(Duration::from_hours(1));
+    bench.sign_in().await.unwrap();
+}
+
+#[tokio::test]
+async fn groups_come_from_the_configured_claim_as_a_list_or_one_name() {
+    for (claim, value, groups) in [
+        ("groups", json!(["/eng/core", "/ops"]), vec!["/eng/core", "/ops"]),
+        ("groups", json!("staff"), vec!["staff"]),
+        ("groups", json!(["a", 5, null, "b"]), vec!["a", "b"]),
+        ("groups", json!({"a": true}), vec![]),
+        ("groups", json!(null), vec![]),
+        ("https://example.com/groups", json!(["dotted.name"]), vec!["dotted.name"]),
+    ] {
+        let bench = Bench::with(|settings| claim.clone_into(&mut settings.groups_claim)).await;
+        let mut user = json!({"sub": "u"});
+        user[claim] = value.clone();
+        bench.provider.sign_in_as(user);
+        assert_eq!(bench.sign_in().await.unwrap().user.groups, groups, "{claim} {value}");
+    }
+    let bench = Bench::new().await;
+    bench.provider.sign_in_as(json!({"sub": "u"}));
+    assert_eq!(bench.sign_in().await.unwrap().user, portcullis::model::user::User::default());
+}

@@ -1,0 +1,225 @@
+//! Whether the user is still good: asked at every refresh.
+
+use std::time::Duration;
+
+use portcullis::config::Standing;
+use portcullis::identity::{RenewError, Renewed};
+use portcullis::secret::SecretText;
+use serde_json::json;
+
+use super::{Bench, NOW};
+use crate::support::provider::{Reply, TestAlgorithm, TestKey};
+
+struct SignedInBench {
+    bench: Bench,
+    token: SecretText,
+}
+
+impl SignedInBench {
+    async fn new(standing: Standing) -> Self {
+        let bench = Bench::with(|settings| settings.standing = standing).await;
+        let token = bench.sign_in().await.unwrap().token.unwrap().token;
+        Self { bench, token }
+    }
+
+    async fn renew(&self) -> Result<Renewed, RenewError> {
+        self.bench.us().renew("alice-id", Some(&self.token)).await
+    }
+}
+
+fn unavailable(result: Result<Renewed, RenewError>) -> String {
+    match result {
+        Err(RenewError::Unavailable(words)) => words,
+        other => panic!("not unavailable: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_brings_the_next_token_and_the_user_of_today() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let today = json!({"sub": "alice-id", "name": "Alice B", "groups": ["/ops"]});
+    signed_in.bench.provider.sign_in_as(today);
+    let renewed = signed_in.renew().await.unwrap();
+    let user = renewed.user.unwrap();
+    assert_eq!((user.name.as_deref(), user.groups), (Some("Alice B"), vec!["/ops".to_owned()]));
+    let token = renewed.token.unwrap();
+    assert_ne!(token.token.expose(), signed_in.token.expose());
+    assert!(token.offline && token.ends_at.is_none());
+    let form = signed_in.bench.provider.last_call("/token").form;
+    assert_eq!(form["grant_type"], "refresh_token");
+    assert!(!form.contains_key("scope"), "nothing narrower, nothing wider");
+}
+
+#[tokio::test]
+async fn each_renewal_of_a_session_moves_its_end() {
+    let signed_in = SignedInBench::new(Standing::Session).await;
+    signed_in.bench.clock.advance(Duration::from_mins(10));
+    let token = signed_in.renew().await.unwrap().token.unwrap();
+    assert!(!token.offline);
+    assert_eq!(token.ends_at.unwrap().0, NOW + 600 + 1800);
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_its_refresh_token_keeps_ours() {
+    let signed_in = SignedInBench::new(Standing::Session).await;
+    let provider = &signed_in.bench.provider;
+    provider.answer_token(Reply::json(200, &json!({"access_token": "x"})));
+    let renewed = signed_in.renew().await.unwrap();
+    assert!(renewed.token.is_none() && renewed.user.is_none());
+    provider.answer_token(Reply::json(200, &json!({"access_token": "x", "refresh_expires_in": "60"})));
+    let token = signed_in.renew().await.unwrap().token.unwrap();
+    assert_eq!(token.token.expose(), signed_in.token.expose());
+    assert_eq!(token.ends_at.unwrap().0, NOW + 60);
+}
+
+#[tokio::test]
+async fn only_invalid_grant_ends_a_grant() {
+    let refusals = [
+        (
+            Reply::error(400, "unauthorized_client", "Invalid client"),
+            "`client_id` and `client_secret` of identity keycloak",
+        ),
+        (
+            Reply::error(401, "unauthorized_client", "Invalid client"),
+            "`client_id` and `client_secret` of identity keycloak",
+        ),
+        (Reply::error(401, "invalid_client", "Invalid client"), "`client_id` and `client_secret` of identity keycloak"),
+        (Reply::error(401, "invalid_grant", "odd"), "401"),
+        (Reply::error(403, "invalid_grant", "odd"), "403"),
+        (Reply::error(400, "invalid_scope", "x"), "`scopes`"),
+        (Reply::error(400, "not_allowed", "x"), "realm role offline_access"),
+        (Reply::error(400, "invalid_request", "x"), "invalid_request"),
+        (Reply::error(500, "invalid_grant", "x"), "500"),
+        (Reply::error(503, "unknown_error", "Bootstrap in progress"), "503"),
+        (Reply::error(429, "x", "x"), "429"),
+        (Reply::html(400), "without an error code"),
+        (Reply::html(502), "502"),
+        (Reply::html(200), "no token response"),
+        (Reply::html(307), "redirects are not followed"),
+        (Reply::json(400, &json!({"error": ["invalid_grant"]})), "without an error code"),
+    ];
+    for (reply, words) in refusals {
+        let signed_in = SignedInBench::new(Standing::Offline).await;
+        let shown = format!("{reply:?}");
+        signed_in.bench.provider.answer_token(reply);
+        let said = unavailable(signed_in.renew().await);
+        assert!(said.contains(words), "{shown}: {said}");
+        assert!(signed_in.renew().await.is_ok(), "{shown}: nothing was lost");
+    }
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    signed_in.bench.provider.end_sessions();
+    let error = signed_in.renew().await.unwrap_err();
+    assert!(matches!(&error, RenewError::Ended(words) if words.contains("Session not active")), "{error}");
+    assert_eq!(signed_in.bench.us().trouble(), None, "a plain answer is no trouble");
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_the_provider_repeats_is_not_repeated_by_us() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let token = signed_in.token.expose().to_owned();
+    for error in ["invalid_grant", "invalid_request"] {
+        signed_in.bench.provider.answer_token(Reply::error(400, error, &format!("no session for {token}")));
+        let words = signed_in.renew().await.unwrap_err().to_string();
+        assert!(!words.contains(&token) && words.contains("400"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_client_secret_is_trouble_until_it_is_mended() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let bench = &signed_in.bench;
+    bench.provider.set_client_secret(Some("rotated"));
+    assert!(unavailable(signed_in.renew().await).contains("client_secret"));
+    assert!(bench.us().trouble().unwrap().contains("client_secret"));
+    bench.provider.set_client_secret(Some(crate::support::provider::CLIENT_SECRET));
+    signed_in.renew().await.unwrap();
+    assert_eq!(bench.us().trouble(), None);
+}
+
+#[tokio::test]
+async fn another_user_is_never_believed() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    signed_in.bench.provider.edit_id_token(|_, claims| claims["sub"] = json!("bob-id"));
+    let words = unavailable(signed_in.renew().await);
+    assert!(words.contains("another") && !words.contains("bob-id"), "{words}");
+}
+
+#[tokio::test]
+async fn an_id_token_that_is_wrong_is_never_believed() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    signed_in.bench.provider.edit_id_token(|header, _| header["alg"] = json!("none"));
+    assert!(unavailable(signed_in.renew().await).contains("is not believed"));
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    signed_in.bench.provider.edit_id_token(|_, claims| claims["aud"] = json!("other"));
+    assert!(unavailable(signed_in.renew().await).contains("is not believed"));
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_do_not_cost_the_next_token() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let bench = &signed_in.bench;
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), true);
+    bench.provider.edit_jwks(|document| *document = json!("no key set"));
+    bench.clock.advance(Duration::from_secs(11));
+    let renewed = signed_in.renew().await.unwrap();
+    assert!(renewed.user.is_none(), "the user stays as it was");
+    let next = renewed.token.unwrap().token;
+    bench.provider.edit_jwks(|_| {});
+    bench.clock.advance(Duration::from_secs(11));
+    assert!(bench.us().renew("alice-id", Some(&next)).await.unwrap().user.is_some());
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_ends_nothing() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    signed_in.bench.provider.stop().await;
+    let words = unavailable(signed_in.renew().await);
+    assert!(words.contains("refuses the connection"), "{words}");
+    assert_eq!(signed_in.bench.us().trouble(), Some(words));
+    signed_in.bench.provider.restart().await;
+    assert!(signed_in.renew().await.is_ok());
+    assert_eq!(signed_in.bench.us().trouble(), None);
+}
+
+#[tokio::test]
+async fn after_a_restart_the_first_renewal_reads_what_it_needs() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let SignedInBench { bench, token } = signed_in;
+    let restarted = Bench::around(bench.provider, bench.clock, |_| {});
+    assert!(restarted.us().renew("alice-id", Some(&token)).await.unwrap().user.is_some());
+}
+
+#[tokio::test]
+async fn standing_none_asks_nobody_and_a_missing_token_needs_a_sign_in() {
+    let bench = Bench::with(|settings| settings.standing = Standing::None).await;
+    bench.sign_in().await.unwrap();
+    let calls = bench.provider.calls("/token");
+    let old = SecretText::from("of an older configuration".to_owned());
+    for token in [None, Some(&old)] {
+        let renewed = bench.us().renew("alice-id", token).await.unwrap();
+        assert!(renewed.token.is_none() && renewed.user.is_none());
+    }
+    assert_eq!(bench.provider.calls("/token"), calls);
+    let bench = Bench::with(|settings| settings.standing = Standing::Session).await;
+    assert!(matches!(bench.us().renew("alice-id", None).await, Err(RenewError::Ended(_))));
+}
+
+#[tokio::test]
+async fn a_token_is_revoked_where_discovery_says_and_a_failure_harms_nobody() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let bench = &signed_in.bench;
+    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.provider.revoked(), [signed_in.token.expose()]);
+    assert_eq!(bench.provider.last_call("/revoke").form["token_type_hint"], "refresh_token");
+    bench.us().revoke(&signed_in.token).await;
+    bench.provider.stop().await;
+    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.provider.calls("/revoke"), 2);
+
+    let bench = Bench::new().await;
+    bench.us().revoke(&signed_in.token).await;
+    bench.provider.edit_discovery(|document| drop(document.as_object_mut().unwrap().remove("revocation_endpoint")));
+    bench.us().prepare().await.unwrap();
+    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.provider.calls("/revoke"), 0);
+}

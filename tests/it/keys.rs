@@ -1,0 +1,123 @@
+//! Other people's keys: read once, kept, read again when they must be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::keys::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
+use portcullis::outbound::Fetcher;
+use serde_json::{Value, json};
+
+use crate::support::provider::{FakeProvider, TestAlgorithm, TestKey};
+
+const NOW: i64 = 1_800_000_000;
+
+struct Bench {
+    provider: FakeProvider,
+    clock: Clock,
+    keys: Arc<RemoteKeys<Vec<String>>>,
+}
+
+/// A reader that keeps the ids of the signing keys.
+fn kids(document: &[u8]) -> Result<Vec<String>, String> {
+    let document: Value = serde_json::from_slice(document).map_err(|_cause| "no JSON".to_owned())?;
+    let keys = document["keys"].as_array().ok_or("no keys")?.iter().filter(|key| key["use"] == "sig");
+    Ok(keys.map(|key| key["kid"].as_str().unwrap().to_owned()).collect())
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let clock = Clock::manual(Timestamp(NOW));
+        let provider = FakeProvider::start(&clock).await;
+        let keys = Arc::new(RemoteKeys::new(Fetcher::new(&[]).unwrap(), clock.clone(), kids));
+        Self { provider, clock, keys }
+    }
+
+    fn url(&self) -> String {
+        format!("{}/certs", self.provider.issuer())
+    }
+
+    async fn get(&self) -> Result<ReadKeys<Vec<String>>, RemoteKeysError> {
+        self.keys.get(&self.url()).await
+    }
+
+    async fn get_again(&self) -> Unfound<Vec<String>> {
+        self.keys.get_again(&self.url()).await
+    }
+
+    fn fetches(&self) -> usize {
+        self.provider.calls("/certs")
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_is_read_once_for_all_and_kept_for_five_minutes() {
+    let bench = Bench::new().await;
+    let all = futures_util::future::join_all((0..50).map(|_| bench.get())).await;
+    assert!(all.iter().all(|read| *read.as_ref().unwrap().keys == ["first"]));
+    bench.clock.advance(Duration::from_secs(299));
+    assert_eq!(bench.get().await.unwrap().read_at, Timestamp(NOW));
+    assert_eq!(bench.fetches(), 1);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.get().await.unwrap().read_at, Timestamp(NOW + 300));
+    assert_eq!(bench.fetches(), 2);
+}
+
+#[tokio::test]
+async fn stale_keys_serve_while_the_provider_is_down() {
+    let bench = Bench::new().await;
+    bench.get().await.unwrap();
+    bench.provider.stop().await;
+    bench.clock.advance(Duration::from_hours(24));
+    assert_eq!(*bench.get().await.unwrap().keys, ["first"]);
+    assert!(matches!(bench.get_again().await, Unfound::Failed(_)));
+    bench.provider.restart().await;
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Es256, "second"), true);
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(*bench.get().await.unwrap().keys, ["second"]);
+}
+
+#[tokio::test]
+async fn keys_that_were_never_read_are_an_error_that_names_the_place() {
+    let bench = Bench::new().await;
+    bench.provider.edit_jwks(|document| *document = json!({"keys": 5}));
+    let error = bench.get().await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the key set at {} cannot be read: no keys", bench.url()));
+    assert_eq!(bench.get().await.unwrap_err(), error);
+    assert_eq!(bench.fetches(), 1, "a second's rest");
+    bench.provider.edit_jwks(|_| {});
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(bench.get().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_storm_of_unknown_keys_costs_one_fetch_in_ten_seconds() {
+    let bench = Bench::new().await;
+    bench.get().await.unwrap();
+    assert!(matches!(bench.get_again().await, Unfound::TooSoon(read) if read.read_at == Timestamp(NOW)));
+    bench.clock.advance(Duration::from_secs(10));
+    let storm: Vec<_> = (0..100)
+        .map(|_| {
+            let (keys, url) = (Arc::clone(&bench.keys), bench.url());
+            tokio::spawn(async move { keys.get_again(&url).await })
+        })
+        .collect();
+    for one in storm {
+        let read = match one.await.unwrap() {
+            Unfound::Reread(read) | Unfound::TooSoon(read) => read,
+            Unfound::Failed(error) => panic!("{error}"),
+        };
+        assert_eq!(read.read_at, Timestamp(NOW + 10));
+    }
+    assert_eq!(bench.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_there_after_asking_again() {
+    let bench = Bench::new().await;
+    bench.get().await.unwrap();
+    bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), false);
+    bench.clock.advance(Duration::from_secs(10));
+    let Unfound::Reread(read) = bench.get_again().await else { panic!("not read again") };
+    assert_eq!(*read.keys, ["second", "first"]);
+}

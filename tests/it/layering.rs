@@ -1,0 +1,147 @@
+//! The direction of the house: which module may name which. Every `crate::name` counts, not only those in `use`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Module, and what it may name. What is not in the table may name everything.
+const MAY_IMPORT: &[(&str, &str)] = &[
+    ("oauth", "secret"),
+    ("secret", ""),
+    ("clock", ""),
+    ("config", "oauth secret"),
+    ("telemetry", "config clock oauth secret"),
+    ("outbound", "config clock secret"),
+    ("limits", "config clock secret"),
+    ("model", "oauth secret clock"),
+    ("storage", "model oauth secret config clock"),
+    ("revocation", "storage model clock"),
+    ("keys", "storage model oauth secret clock outbound config"),
+    ("policy", "model oauth config"),
+    ("identity", "keys oauth secret outbound clock config model limits"),
+    ("audit", "storage model oauth clock config"),
+    ("delegation", "identity keys storage model oauth outbound config clock secret"),
+    (
+        "issuer",
+        "identity keys policy storage revocation model oauth audit outbound clock config secret limits telemetry",
+    ),
+    ("upstream", "model config oauth secret telemetry clock outbound"),
+    (
+        "gateway",
+        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret limits telemetry",
+    ),
+    ("web", "issuer gateway keys oauth model limits telemetry config clock secret"),
+    ("inbound", "gateway web limits telemetry config clock oauth"),
+];
+
+/// Folders that must not name these crates: the data path is hyper from socket to socket.
+const MAY_NOT_NAME: &[(&str, &[&str])] = &[
+    ("gateway", &["axum", "tower", "reqwest"]),
+    ("inbound", &["axum", "tower", "reqwest"]),
+    ("upstream", &["axum", "tower", "reqwest"]),
+];
+
+fn sources(path: &Path, into: &mut Vec<(String, String)>) {
+    if path.is_dir() {
+        let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for entry in &entries {
+            sources(entry, into);
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        let code: String = fs::read_to_string(path)
+            .unwrap()
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n");
+        into.push((path.display().to_string(), code));
+    }
+}
+
+/// Every `crate::name` and every name in `crate::{a, b::c}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !name.is_empty() {
+                found.insert(name);
+            }
+        }
+    }
+    found
+}
+
+fn modules() -> BTreeMap<String, Vec<(String, String)>> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut modules = BTreeMap::new();
+    for entry in fs::read_dir(&src).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        sources(&path, modules.entry(name).or_default());
+    }
+    modules
+}
+
+#[test]
+fn every_module_names_only_what_stands_below_it() {
+    let modules = modules();
+    let mut wrong = Vec::new();
+    for (module, allowed) in MAY_IMPORT {
+        let allowed: BTreeSet<&str> = allowed.split_whitespace().chain([*module]).collect();
+        let files = modules.get(*module).unwrap_or_else(|| panic!("the table names {module}, which is not there"));
+        for (file, code) in files {
+            for import in imports(code).iter().filter(|import| modules.contains_key(*import)) {
+                if !allowed.contains(import.as_str()) {
+                    wrong.push(format!("{file} names crate::{import}, which {module} may not"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_is_in_the_table_or_may_name_everything() {
+    let free = ["dev", "app", "cli", "main", "lib"];
+    let known: BTreeSet<&str> = MAY_IMPORT.iter().map(|(module, _)| *module).chain(free).collect();
+    for module in modules().keys() {
+        assert!(known.contains(module.as_str()), "src/{module} is not in the table of imports");
+    }
+}
+
+#[test]
+fn the_data_path_names_neither_axum_nor_tower_nor_reqwest() {
+    let modules = modules();
+    for (module, banned) in MAY_NOT_NAME {
+        for (file, code) in &modules[*module] {
+            for name in *banned {
+                let named = code.contains(&format!("{name}::")) || code.contains(&format!("use {name};"));
+                assert!(!named, "{file} names {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn axum_lives_in_web_alone() {
+    for (module, files) in modules().iter().filter(|(module, _)| *module != "web") {
+        for (file, code) in files {
+            assert!(!code.contains("axum::"), "{file} of {module} names axum");
+        }
+    }
+}
+
+#[test]
+fn a_test_of_the_test_finds_imports_however_they_are_written() {
+    let code = "use crate::{keys, oauth::scope}; fn f() -> crate::storage::X { crate::model::y() } // crate::web";
+    let code = code.split("//").next().unwrap();
+    let found: Vec<_> = imports(code).into_iter().collect();
+    assert_eq!(found, ["keys", "model", "oauth", "storage"]);
+}

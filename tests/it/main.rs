@@ -1,0 +1,25 @@
+//! Everything that is tested through the library's public face, in one binary (it links once).
+
+#![cfg(test)]
+#![expect(unreachable_pub, reason = "a test binary exports nothing")]
+
+mod authorize;
+mod callback;
+mod config;
+mod consent;
+mod demo_server;
+mod discovery;
+mod gateway;
+mod identity;
+mod keys;
+mod layering;
+mod outbound;
+mod pages;
+mod readme;
+mod register;
+mod revocation;
+mod sockets;
+mod storage;
+mod support;
+mod token_authorization_code;
+mod token_refresh;

@@ -1,0 +1,130 @@
+//! Control-plane calls: what they bear and what they say when they fail.
+
+use std::time::Duration;
+
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::outbound::{FetchError, Fetcher};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::provider::{FakeProvider, Reply};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn fetcher() -> Fetcher {
+    Fetcher::new(&[]).unwrap()
+}
+
+/// Says these bytes to whoever comes, then waits or closes.
+async fn says(bytes: Vec<u8>, close: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let bytes = bytes.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _read = stream.read(&mut request).await;
+                let _sent = stream.write_all(&bytes).await;
+                if !close {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    format!("http://{address}/")
+}
+
+fn words<T: std::fmt::Debug>(result: Result<T, FetchError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn an_answer_is_read_whatever_its_status() {
+    let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
+    let good = fetcher().get(&format!("{}/certs", provider.issuer()), SOON).await.unwrap();
+    assert_eq!(good.status, 200);
+    assert!(good.body.starts_with(b"{\"keys\""));
+    let bad = fetcher().get(&format!("{}/nothing", provider.issuer()), SOON).await.unwrap();
+    assert_eq!(bad.status, 404);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_never_followed() {
+    let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
+    let target = format!("{}/certs", provider.issuer());
+    let url = says(format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n").into(), true).await;
+    assert_eq!(fetcher().get(&url, SOON).await.unwrap().status, 302);
+    assert_eq!(provider.calls("/certs"), 0);
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_a_mebibyte_is_cut_off_whether_it_says_so_or_not() {
+    let declared = b"HTTP/1.1 200 OK\r\ncontent-length: 1048577\r\n\r\n".to_vec();
+    let result = fetcher().get(&says(declared, false).await, SOON).await;
+    assert!(matches!(result, Err(FetchError::TooLarge(1_048_576))), "{result:?}");
+    let mut chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n100001\r\n".to_vec();
+    chunked.extend(vec![b'a'; 0x10_0001]);
+    let result = fetcher().get(&says(chunked, false).await, SOON).await;
+    assert!(matches!(result, Err(FetchError::TooLarge(_))), "{result:?}");
+    let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
+    provider.answer_token(Reply::json(200, &json!("a".repeat(1_048_574))));
+    let token = format!("{}/token", provider.issuer());
+    let exact = fetcher().post_form(&token, &[], None, SOON).await.unwrap();
+    assert_eq!(exact.body.len(), 1_048_576);
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let short = Duration::from_millis(100);
+    let silent = says(Vec::new(), false).await;
+    let said = words(fetcher().get(&silent, short).await);
+    assert!(said.contains("no answer from 127.0.0.1 within 0.1 s"), "{said}");
+    let stuck = says(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec(), false).await;
+    let said = words(fetcher().get(&stuck, short).await);
+    assert!(said.contains("no answer from 127.0.0.1 within 0.1 s"), "{said}");
+    let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
+    provider.answer_token(Reply::Hang);
+    let token = format!("{}/token", provider.issuer());
+    assert!(words(fetcher().post_form(&token, &[], None, short).await).contains("within 0.1 s"));
+}
+
+#[tokio::test]
+async fn the_step_that_failed_is_named_with_its_mend() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let said = words(fetcher().get(&format!("http://{closed}/?secret=s3cret"), SOON).await);
+    assert_eq!(said, "127.0.0.1 refuses the connection: nothing listens there");
+
+    let plain = says(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), true).await.replace("http:", "https:");
+    let said = words(fetcher().get(&plain, SOON).await);
+    assert!(said.contains("does not speak TLS") && said.contains("http?"), "{said}");
+
+    let cut = says(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec(), true).await;
+    let said = words(fetcher().get(&cut, SOON).await);
+    assert!(said.contains("broke off"), "{said}");
+
+    let nonsense = says(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), true).await;
+    assert!(words(fetcher().get(&nonsense, SOON).await).contains("broke off"));
+    assert!(words(fetcher().get("no url?secret=s3cret", SOON).await).starts_with("the address cannot be used"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_names_the_setting() {
+    let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
+    let url = format!("{}/certs", provider.issuer());
+    let said = words(fetcher().get(&url, SOON).await);
+    assert!(said.contains("signed by nobody we know") && said.contains("`ca_file`"), "{said}");
+    let trusting = Fetcher::new(&[provider.ca_file().unwrap().to_owned()]).unwrap();
+    assert_eq!(trusting.get(&url, SOON).await.unwrap().status, 200);
+    let other_name = url.replace("127.0.0.1", "127.0.0.2");
+    let listener = TcpListener::bind(("127.0.0.2", provider.address().port())).await.unwrap();
+    let upstream = provider.address();
+    tokio::spawn(async move {
+        let (mut from, _) = listener.accept().await.unwrap();
+        let mut to = tokio::net::TcpStream::connect(upstream).await.unwrap();
+        tokio::io::copy_bidirectional(&mut from, &mut to).await.ok();
+    });
+    let said = words(trusting.get(&other_name, SOON).await);
+    assert!(said.contains("is for another name"), "{said}");
+}

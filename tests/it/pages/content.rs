@@ -1,0 +1,186 @@
+//! What each page says, and what its forms send.
+
+use portcullis::model::client::ClientOrigin;
+use portcullis::web::pages::{
+    AlreadyAnsweredPage, ClientLabel, ConsentNotice, Outcome, SignInProblem, UnavailablePage, already_answered,
+    unavailable,
+};
+
+use super::gallery::{
+    Consent, KEYCLOAK, attribute, between, error_page, gallery, registered, request_id, return_page, sign_in_page,
+    text_of, unavailable_page, unknown,
+};
+
+#[test]
+fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_asked() {
+    insta::assert_snapshot!(text_of(&Consent::default().html()), @r"
+    Allow access to Expenses?
+    An application that calls itself Claude wants to use Expenses as you. Nobody has checked that name.
+    If you continue, access goes to
+    claude.ai
+    https://claude.ai/api/mcp/auth_callback
+    Continue only if you came from there yourself, a moment ago.
+    It will use
+    Expenses
+    https://mcp.example.com/mcp
+    It may
+    call its tools and read what it offers, in your name
+    stay connected while you are away, until that is ended
+    Asked of Keycloak
+    who you are, your name, your email address, whether your account is still active while you are away
+    Continue with Keycloak
+    Deny
+    Not what you expected? Deny, or close this window: nothing has been allowed yet.
+    ");
+}
+
+#[test]
+fn a_client_that_comes_back_to_this_computer_is_shown_with_a_warning() {
+    let page = |redirect_uri| text_of(&Consent { redirect_uri, ..Consent::default() }.html());
+    let loopback = page("http://127.0.0.1:33418/");
+    assert!(loopback.contains("a program on this computer\nhttp://127.0.0.1:33418/\n"), "{loopback}");
+    assert!(loopback.contains("Any program on this computer can claim to be Claude."), "{loopback}");
+    assert!(page("com.example.app:/cb").contains("Any application on this device can take an address like this one."));
+    assert!(!page("https://claude.ai/api/mcp/auth_callback").contains("Any "));
+    assert!(!page("cursor://anysphere.cursor-mcp/oauth/callback").contains("Any "));
+}
+
+#[test]
+fn only_a_name_that_the_operator_gave_is_not_called_a_claim() {
+    let configured = ClientLabel { id: "inspector", name: Some("Inspector"), origin: ClientOrigin::Configured };
+    let text = text_of(&Consent { client: configured, ..Consent::default() }.html());
+    assert!(text.contains("Inspector, an application known to your operator, wants to use Expenses as you."), "{text}");
+    assert!(!text.contains("checked that name"), "{text}");
+
+    let nameless = ClientLabel { name: None, ..registered("") };
+    let text = text_of(&Consent { client: nameless, ..Consent::default() }.html());
+    assert!(text.contains("An application that gave no name (c_4ndcxgkbnsbnhkxk5gu6hyjcwi) wants"), "{text}");
+}
+
+#[test]
+fn a_scope_that_only_the_upstream_understands_is_shown_as_it_is() {
+    let html = Consent { scope: "mcp:access expenses:approve", ..Consent::default() }.html();
+    assert!(html.contains("<code>expenses:approve</code>"), "{html}");
+    assert!(!html.contains("mcp:access"), "{html}");
+}
+
+#[test]
+fn staying_connected_is_said_once_and_only_when_a_refresh_token_is_given() {
+    let count = |scope, refresh| {
+        let html = Consent { scope, refresh, ..Consent::default() }.html();
+        html.matches("stay connected while you are away").count()
+    };
+    assert_eq!(count("mcp:access", false), 0);
+    assert_eq!(count("mcp:access", true), 1);
+    assert_eq!(count("mcp:access offline_access", true), 1);
+}
+
+#[test]
+fn every_choice_of_the_consent_page_sends_form_identity_and_decision() {
+    let html =
+        Consent { identities: &[KEYCLOAK, ("partners", "Partner directory", "openid")], ..Consent::default() }.html();
+    let forms: Vec<_> = html.split("<form ").skip(1).collect();
+    assert_eq!(forms.len(), 2);
+    for (form, (identity, name)) in forms.iter().zip([("keycloak", "Keycloak"), ("partners", "Partner directory")]) {
+        let (form, _) = form.split_once("</form>").unwrap();
+        assert!(form.starts_with(r#"method="post" action="/consent" id="approve-"#), "{form}");
+        assert!(form.contains(r#"<input type="hidden" name="form" value="c2VhbGVk">"#), "{form}");
+        assert!(form.contains(&format!(r#"<input type="hidden" name="identity" value="{identity}">"#)), "{form}");
+        assert!(
+            form.contains(&format!(
+                r#"<button name="decision" value="approve">Continue with <bdi>{name}</bdi></button>"#
+            ))
+        );
+    }
+    assert!(html.contains(r#"<button class="deny" form="approve-1" name="decision" value="deny">Deny</button>"#));
+    assert_eq!(html.matches("<button").count(), 3);
+}
+
+#[test]
+fn a_form_that_was_too_old_says_so_on_the_page_that_follows() {
+    let notice = Some(ConsentNotice::Expired);
+    assert!(text_of(&Consent { notice, ..Consent::default() }.html()).contains("open for too long"));
+    assert!(!text_of(&Consent::default().html()).contains("open for too long"));
+}
+
+#[test]
+fn the_sign_in_form_works_with_password_managers_and_tells_what_was_wrong_without_saying_which() {
+    let first = sign_in_page(registered("Claude"), "", None).html;
+    assert_eq!(attribute(&first, "<form", "action"), "/sign-in/demo");
+    assert_eq!(attribute(&first, r#"<input id="username""#, "autocomplete"), "username");
+    assert_eq!(attribute(&first, r#"<input id="password""#, "autocomplete"), "current-password");
+    assert_eq!(
+        attribute(&first, r#"<input type="hidden" name="authorization""#, "value"),
+        "r_4ndcxgkbnsbnhkxk5gu6hyjcwi"
+    );
+    assert_eq!(attribute(&first, r#"<input type="hidden" name="form_token""#, "value"), "dG9rZW4");
+    assert!(between(&first, r#"id="username""#, ">").contains("autofocus"));
+    assert!(!first.contains(r#"role="alert""#));
+
+    let again = sign_in_page(registered("Claude"), "alice", Some(SignInProblem::Wrong)).html;
+    assert_eq!(attribute(&again, r#"<input id="username""#, "value"), "alice");
+    assert!(between(&again, r#"id="password""#, ">").contains("autofocus"));
+    assert!(again.contains(r#"<p class="problem" id="problem" role="alert">User name or password is not right.</p>"#));
+    let busy = sign_in_page(registered("Claude"), "alice", Some(SignInProblem::Busy)).html;
+    assert!(busy.contains("Too many tries. Wait a minute, then try again."));
+}
+
+#[test]
+fn only_an_address_on_the_operators_list_is_opened_without_a_click() {
+    let listed =
+        return_page(registered("Cursor"), "cursor://anysphere.cursor-mcp/oauth/callback", Outcome::SignedIn).html;
+    let location = "cursor://anysphere.cursor-mcp/oauth/callback?code=pcc_x&#38;state=a%3Bb%27c";
+    assert_eq!(attribute(&listed, r#"<meta http-equiv="refresh""#, "content"), format!("0;url={location}"));
+    assert_eq!(attribute(&listed, r#"<a class="button""#, "href"), location);
+
+    let unlisted = return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::SignedIn).html;
+    assert_eq!(
+        attribute(&unlisted, r#"<a class="button""#, "href"),
+        "com.example.assistant:/oauth?code=pcc_x&#38;state=a%3Bb%27c"
+    );
+    for (name, page) in gallery() {
+        assert_eq!(page.html.contains("http-equiv"), name == "return-listed", "{name}");
+    }
+}
+
+#[test]
+fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
+    let id = request_id();
+    let page = |finish| already_answered(&AlreadyAnsweredPage { finish, request_id: &id }).html;
+    let open = page(Some("http://127.0.0.1:33418/?code=x&state=y"));
+    assert_eq!(attribute(&open, r#"<a class="button""#, "href"), "http://127.0.0.1:33418/?code=x&#38;state=y");
+    assert!(!page(None).contains("<a "));
+}
+
+#[test]
+fn an_error_page_carries_its_request_id_and_the_developers_line() {
+    let id = request_id();
+    let text = text_of(&error_page("Something failed", &id).html);
+    assert!(text.contains(&format!("give this number: {id}")), "{text}");
+    assert!(text.contains("invalid_request: redirect_uri is not one of those that were registered"), "{text}");
+}
+
+#[test]
+fn a_provider_that_is_away_is_named_and_can_be_tried_again() {
+    let html = unavailable_page("Keycloak").html;
+    assert!(html.contains("<h1>Keycloak does not answer</h1>"), "{html}");
+    assert_eq!(attribute(&html, r#"<a class="button""#, "href"), "/authorize?client_id=c_x&#38;state=y");
+    let id = request_id();
+    let page = unavailable(&UnavailablePage { identity_name: "Keycloak", retry: None, request_id: &id });
+    assert!(!page.html.contains("<a "));
+}
+
+#[test]
+fn an_unknown_client_is_shown_the_remedy_of_its_own_application() {
+    let html = unknown("c_gone", "http://127.0.0.1:33418/").html;
+    assert_eq!(html.matches("<details open>").count(), 1);
+    assert!(
+        between(&html, "<details open>", "</details>")
+            .contains("Authentication: Remove Dynamic Authentication Providers")
+    );
+    assert!(html.contains("<code><bdi>c_gone</bdi></code>"));
+    for remedy in ["Clear authentication", "rm -rf ~/.mcp-auth", "Clear OAuth State", "codex mcp logout"] {
+        assert!(html.contains(remedy), "{remedy}");
+    }
+    assert_eq!(unknown("c_gone", "nonsense").html.matches("<details open>").count(), 0);
+}

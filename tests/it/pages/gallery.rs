@@ -1,0 +1,231 @@
+//! Every page in every state, and what the tests read in them.
+
+use portcullis::model::client::ClientOrigin;
+use portcullis::model::ids::RenderId;
+use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
+use portcullis::oauth::scope::ScopeSet;
+use portcullis::telemetry::RequestId;
+use portcullis::web::pages::{
+    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, ErrorPage, IdentityChoice, Link, Outcome, Page,
+    ReturnPage, SignInPage, SignInProblem, UnavailablePage, UnknownClientPage, already_answered, consent, error,
+    headers, return_to_application, sign_in, unavailable, unknown_client,
+};
+
+pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
+
+pub(super) fn redirect(text: &str) -> RedirectUri {
+    RedirectPolicy::new(vec!["cursor://anysphere.cursor-mcp/oauth/callback".to_owned()]).parse(text).unwrap()
+}
+
+pub(super) fn scope(text: &str) -> ScopeSet {
+    ScopeSet::parse(text).unwrap()
+}
+
+pub(super) fn registered(name: &str) -> ClientLabel<'_> {
+    ClientLabel { id: "c_4ndcxgkbnsbnhkxk5gu6hyjcwi", name: Some(name), origin: ClientOrigin::Registered }
+}
+
+/// What a consent page is made of, so that a test says only what it is about.
+pub(super) struct Consent<'a> {
+    pub(super) client: ClientLabel<'a>,
+    pub(super) redirect_uri: &'a str,
+    pub(super) resource_name: &'a str,
+    pub(super) scope: &'a str,
+    pub(super) refresh: bool,
+    pub(super) identities: &'a [(&'a str, &'a str, &'a str)],
+    pub(super) notice: Option<ConsentNotice>,
+}
+
+pub(super) const KEYCLOAK: (&str, &str, &str) = ("keycloak", "Keycloak", "openid profile email offline_access");
+
+impl Default for Consent<'_> {
+    fn default() -> Self {
+        Self {
+            client: registered("Claude"),
+            redirect_uri: "https://claude.ai/api/mcp/auth_callback",
+            resource_name: "Expenses",
+            scope: "mcp:access",
+            refresh: true,
+            identities: &[KEYCLOAK],
+            notice: None,
+        }
+    }
+}
+
+impl Consent<'_> {
+    pub(super) fn page(&self) -> Page {
+        let asked: Vec<_> = self.identities.iter().map(|(_, _, asked)| scope(asked)).collect();
+        let identities: Vec<_> = self
+            .identities
+            .iter()
+            .zip(&asked)
+            .map(|((id, name, _), asked)| IdentityChoice { id, name, asked })
+            .collect();
+        consent(&ConsentPage {
+            client: self.client,
+            redirect_uri: &redirect(self.redirect_uri),
+            resource_name: self.resource_name,
+            resource: "https://mcp.example.com/mcp",
+            scope: &scope(self.scope),
+            refresh: self.refresh,
+            identities: &identities,
+            form: "c2VhbGVk",
+            notice: self.notice,
+        })
+    }
+
+    pub(super) fn html(&self) -> String {
+        self.page().html
+    }
+}
+
+pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Option<SignInProblem>) -> Page {
+    sign_in(&SignInPage {
+        identity: "demo",
+        identity_name: "Demo accounts",
+        client,
+        resource_name: "Expenses",
+        authorization: &RenderId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
+        form_token: "dG9rZW4",
+        username,
+        problem,
+        hint: Some("The demo users and their passwords are in the terminal where Portcullis was first started."),
+    })
+}
+
+pub(super) fn return_page(client: ClientLabel<'_>, uri: &str, outcome: Outcome) -> Page {
+    let redirect_uri = redirect(uri);
+    let location = redirect_uri.with_parameters(&[("code", "pcc_x"), ("state", "a;b'c")]);
+    return_to_application(&ReturnPage { client, redirect_uri: &redirect_uri, location: &location, outcome })
+}
+
+pub(super) fn request_id() -> RequestId {
+    RequestId::random()
+}
+
+pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
+    unknown_client(&UnknownClientPage { client_id, redirect_uri: Some(redirect_uri), request_id: &request_id() })
+}
+
+/// Every page in every state, by name.
+pub(super) fn gallery() -> Vec<(&'static str, Page)> {
+    consents().into_iter().chain(answers()).collect()
+}
+
+fn consents() -> Vec<(&'static str, Page)> {
+    let vs_code = Consent {
+        client: registered("Visual Studio Code"),
+        redirect_uri: "http://127.0.0.1:33418/",
+        scope: "mcp:access expenses:approve",
+        ..Consent::default()
+    };
+    let two = Consent {
+        client: ClientLabel { id: "inspector", name: Some("Inspector"), origin: ClientOrigin::Configured },
+        redirect_uri: "http://localhost:6274/oauth/callback",
+        refresh: false,
+        identities: &[KEYCLOAK, ("partners", "Partner directory", "openid email urn:partner:tier")],
+        notice: Some(ConsentNotice::Expired),
+        ..Consent::default()
+    };
+    let long_name =
+        "A helper whose name is as long as a registration allows, and then wraps over several lines of text !";
+    let long_uri = format!("https://{}.example.com/{}", "very-long-label-".repeat(3) + "x", "callback/".repeat(45));
+    let long = Consent {
+        client: registered(long_name),
+        redirect_uri: &long_uri,
+        identities: &[("local", "Demo accounts", "")],
+        ..Consent::default()
+    };
+    let rtl = Consent {
+        client: registered("مساعد المصروفات (שלום)"),
+        redirect_uri: "com.example.assistant:/oauth",
+        resource_name: "המערכת",
+        ..Consent::default()
+    };
+    let nameless = Consent {
+        client: ClientLabel { name: None, ..registered("") },
+        redirect_uri: "cursor://anysphere.cursor-mcp/oauth/callback",
+        scope: "",
+        ..Consent::default()
+    };
+    vec![
+        ("consent", Consent::default().page()),
+        ("consent-loopback", vs_code.page()),
+        ("consent-two-providers", two.page()),
+        ("consent-long", long.page()),
+        ("consent-rtl", rtl.page()),
+        ("consent-nameless", nameless.page()),
+        ("consent-hostile", Consent { client: registered(HOSTILE), ..Consent::default() }.page()),
+    ]
+}
+
+fn answers() -> Vec<(&'static str, Page)> {
+    let id = request_id();
+    vec![
+        ("sign-in", sign_in_page(registered("Visual Studio Code"), "", None)),
+        ("sign-in-wrong", sign_in_page(registered("Visual Studio Code"), "alice", Some(SignInProblem::Wrong))),
+        ("error", error_page("The sign-in could not be finished", &id)),
+        ("already-answered", already_answered(&AlreadyAnsweredPage { finish: None, request_id: &id })),
+        (
+            "already-answered-finish",
+            already_answered(&AlreadyAnsweredPage { finish: Some("http://127.0.0.1:33418/?code=x"), request_id: &id }),
+        ),
+        ("unavailable", unavailable_page("Keycloak")),
+        (
+            "return-listed",
+            return_page(registered("Cursor"), "cursor://anysphere.cursor-mcp/oauth/callback", Outcome::SignedIn),
+        ),
+        ("return-unlisted", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::SignedIn)),
+        ("return-denied", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Denied)),
+        ("return-failed", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Failed)),
+        ("unknown-client", unknown("c_4ndcxgkbnsbnhkxk5gu6hyjcwi", "http://127.0.0.1:33418/")),
+    ]
+}
+
+pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
+    error(&ErrorPage {
+        title,
+        happened: "Keycloak answered in a way that must not be believed.",
+        mend: "Connect from the application again. If it happens again, tell your operator.",
+        for_developer: Some("invalid_request: redirect_uri is not one of those that were registered"),
+        link: Some(Link { href: "/authorize?client_id=c_x&state=y", label: "Try again" }),
+        request_id,
+    })
+}
+
+pub(super) fn unavailable_page(name: &str) -> Page {
+    unavailable(&UnavailablePage {
+        identity_name: name,
+        retry: Some("/authorize?client_id=c_x&state=y"),
+        request_id: &request_id(),
+    })
+}
+
+pub(super) fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}"));
+    rest.split_once(end).unwrap().0
+}
+
+pub(super) fn attribute<'a>(html: &'a str, element: &str, name: &str) -> &'a str {
+    between(between(html, element, ">"), &format!("{name}=\""), "\"")
+}
+
+/// What a reader sees: the words between the tags, one line per block.
+pub(super) fn text_of(html: &str) -> String {
+    let mut text = String::new();
+    for piece in between(html, "</header>", "</main>").split('<') {
+        let (tag, words) = piece.split_once('>').unwrap_or(("", piece));
+        let inline = ["bdi", "span", "code"].iter().any(|name| tag.trim_start_matches('/').starts_with(name));
+        if !inline && !tag.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&words.replace('\n', " "));
+    }
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn policy() -> String {
+    let (_, value) = headers().into_iter().find(|(name, _)| name == "content-security-policy").unwrap();
+    value.to_str().unwrap().to_owned()
+}

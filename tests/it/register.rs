@@ -1,0 +1,217 @@
+//! Dynamic client registration, as real clients use it and as attackers would.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use crate::support::gate::{TestGate, upstream};
+
+fn without_id(mut answer: Value) -> Value {
+    let id = answer["client_id"].take();
+    assert!(id.as_str().unwrap().starts_with("c_"), "{id}");
+    answer["client_id"] = json!("[client_id]");
+    if answer.get("client_secret").is_some() {
+        answer["client_secret"] = json!("[client_secret]");
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_registration_states_everything_that_was_assigned() {
+    let gate = TestGate::new().await;
+    let answer = gate
+        .post_json(
+            "/register",
+            &json!({
+                "client_name": "Cursor",
+                "redirect_uris": [
+                    "cursor://anysphere.cursor-mcp/oauth/callback",
+                    "https://www.cursor.com/agents/mcp/oauth/callback",
+                    "http://localhost:8787/callback",
+                    "http://evil.example/callback",
+                ],
+                "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+                "response_types": ["code"],
+                "token_endpoint_auth_method": "none",
+                "application_type": "native",
+                "scope": "",
+                "software_id": "whatever", "jwks": null, "contacts": [],
+            }),
+        )
+        .await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    insta::assert_json_snapshot!(without_id(answer.json()), @r#"
+    {
+      "application_type": "native",
+      "client_id": "[client_id]",
+      "client_id_issued_at": 1800000000,
+      "client_name": "Cursor",
+      "grant_types": [
+        "authorization_code",
+        "refresh_token"
+      ],
+      "redirect_uris": [
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "https://www.cursor.com/agents/mcp/oauth/callback",
+        "http://localhost:8787/callback"
+      ],
+      "response_types": [
+        "code"
+      ],
+      "scope": "mcp:access",
+      "token_endpoint_auth_method": "none"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn the_least_that_a_client_can_send_is_enough() {
+    let gate = TestGate::new().await;
+    let answer = gate.post_json("/register", &json!({"redirect_uris": ["http://127.0.0.1/cb"]})).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.json()["token_endpoint_auth_method"], "none");
+    assert_eq!(answer.json()["grant_types"], json!(["authorization_code", "refresh_token"]));
+    assert!(answer.json().get("client_name").is_none() && answer.json().get("application_type").is_none());
+}
+
+#[tokio::test]
+async fn public_clients_with_the_same_metadata_are_one_whatever_their_ports() {
+    let gate = TestGate::new().await;
+    let register = |port: u16, name: &str| {
+        let body = json!({"client_name": name, "redirect_uris": [format!("http://127.0.0.1:{port}/cb")]});
+        let gate = &gate;
+        async move { gate.post_json("/register", &body).await.json() }
+    };
+    let (first, second) = (register(1111, "A").await, register(2222, "A").await);
+    assert_eq!(first["client_id"], second["client_id"]);
+    assert_eq!(second["redirect_uris"], json!(["http://127.0.0.1:2222/cb"]));
+    assert_ne!(first["client_id"], register(1111, "B").await["client_id"]);
+}
+
+#[tokio::test]
+async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
+    let gate = TestGate::new().await;
+    let body = json!({"redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": "client_secret_post"});
+    let (first, second) =
+        (gate.post_json("/register", &body).await.json(), gate.post_json("/register", &body).await.json());
+    assert_ne!(first["client_id"], second["client_id"]);
+    assert_eq!(first["client_secret_expires_at"], 0);
+    let secret = first["client_secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("pcs_"));
+    let portcullis::config::Storage::Sqlite(path) = &gate.config.storage;
+    let path = path.clone();
+    gate.app.close().await;
+    for file in [path.clone(), path.with_extension("db-wal")] {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_words() {
+    let gate = TestGate::new().await;
+    let long_name = "x".repeat(101);
+    let many: Vec<_> = (0..11).map(|n| format!("https://a.example/{n}")).collect();
+    let long_uri = format!("https://a.example/{}", "x".repeat(512));
+    for (body, code) in [
+        (json!({"redirect_uris": ["http://evil.example/"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["https://a.example/#f"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["javascript:alert(1)"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": many}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": [long_uri]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": "https://a.example/"}), "invalid_client_metadata"),
+        (json!({"redirect_uris": ["https://a.example/"], "client_name": long_name}), "invalid_client_metadata"),
+        (
+            json!({"redirect_uris": ["https://a.example/"], "token_endpoint_auth_method": "private_key_jwt"}),
+            "invalid_client_metadata",
+        ),
+        (json!({"redirect_uris": ["https://a.example/"], "response_types": ["token"]}), "invalid_client_metadata"),
+        (json!([]), "invalid_client_metadata"),
+    ] {
+        let answer = gate.post_json("/register", &body).await;
+        assert_eq!((answer.status, answer.error().as_str()), (400, code), "{body} {answer:?}");
+        assert!(!answer.json()["error_description"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_page_cannot_make_its_visitors_register() {
+    let gate = TestGate::new().await;
+    let body = json!({"redirect_uris": ["https://a.example/"]}).to_string();
+    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
+        let request = gate.request("POST", "/register").header("content-type", kind);
+        assert_eq!(gate.send(request, body.clone()).await.status, 400, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_twelve_megabytes_is_not_read_and_nothing_is_written() {
+    let gate = TestGate::new().await;
+    let request = gate.request("POST", "/register").header("content-type", "application/json");
+    let answer = gate.send(request, vec![b' '; 12 * 1024 * 1024]).await;
+    assert_eq!(answer.status, 413);
+    let fits = json!({"redirect_uris": ["https://a.example/"], "pad": "x".repeat(60_000)});
+    assert_eq!(gate.post_json("/register", &fits).await.status, 201);
+}
+
+#[tokio::test]
+async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
+    let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
+    let attacker: IpAddr = "2001:db8:1:1::1".parse().unwrap();
+    let neighbour: IpAddr = "2001:db8:1:1:ffff::2".parse().unwrap();
+    let other: IpAddr = "2001:db8:1:2::1".parse().unwrap();
+    let register = |from: IpAddr, n: usize| {
+        let gate = &gate;
+        let body = json!({"client_name": format!("{n}"), "redirect_uris": ["https://a.example/"]}).to_string();
+        let request = gate.request("POST", "/register").header("content-type", "application/json");
+        async move { gate.send_from(from, request, body).await }
+    };
+    for n in 0..5 {
+        assert_eq!(register(attacker, n).await.status, 201);
+    }
+    let refused = register(neighbour, 6).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    assert_eq!(register(other, 7).await.status, 201);
+    assert_eq!(register(attacker, 0).await.status, 201, "what is known costs nothing");
+    assert_eq!(
+        gate.send_from(attacker, gate.request("GET", "/.well-known/oauth-authorization-server"), "").await.status,
+        200
+    );
+    gate.clock.advance(std::time::Duration::from_hours(1));
+    assert_eq!(register(attacker, 8).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
+    let gate = TestGate::new().await;
+    let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
+    gate.tokens(&used).await;
+    gate.clock.advance(std::time::Duration::from_hours(25));
+    gate.app.issuer().expire().await;
+    assert_eq!(gate.get(&gate.authorize_path(&used, &[])).await.status, 200);
+    let gone = gate.get(&gate.authorize_path(&unused, &[])).await;
+    assert_eq!(gone.status, 400);
+    assert!(gone.header("location").is_empty());
+}
+
+#[tokio::test]
+async fn scopes_are_judged_against_all_upstreams_together() {
+    let gate = TestGate::with(|config| {
+        let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
+        other.settings.scopes = other.settings.scopes.clone().with("other:write");
+        config.upstreams.push(other);
+    })
+    .await;
+    let scope = |asked: &'static str| {
+        let gate = &gate;
+        async move {
+            let body = json!({"redirect_uris": ["https://a.example/"], "scope": asked});
+            gate.post_json("/register", &body).await.json()["scope"].as_str().unwrap_or("").to_owned()
+        }
+    };
+    assert_eq!(scope("openid other:write nonsense offline_access").await, "offline_access other:write");
+    assert_eq!(scope("openid").await, "mcp:access other:write");
+}

@@ -1,0 +1,428 @@
+//! What only shows on real connections: framing, streams, disconnects, and upstreams that break off.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::support::gate::{Given, TestClient, TestGate, upstream};
+
+const SOON: Duration = Duration::from_secs(10);
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
+
+/// A gate that listens, and somebody who may call through it.
+struct Bench {
+    gate: TestGate,
+    address: SocketAddr,
+    client: TestClient,
+    given: Given,
+}
+
+impl Bench {
+    async fn at(url: &str) -> Self {
+        let gate = TestGate::with(|config| {
+            config.upstreams = vec![upstream(&config.public_url, "mcp", url)];
+        })
+        .await;
+        let address = gate.listen().await;
+        let client = gate.register().await;
+        let given = gate.tokens(&client).await;
+        Self { gate, address, client, given }
+    }
+
+    fn head(&self, method: &str, extra: &str) -> String {
+        format!(
+            "{method} /mcp HTTP/1.1\r\nHost: 127.0.0.1:6749\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n{extra}\r\n",
+            self.given.access
+        )
+    }
+
+    fn call(&self) -> String {
+        format!("{}{CALL}", self.head("POST", &format!("Content-Length: {}\r\n", CALL.len())))
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// One call on a connection of its own; the status line of its answer.
+    async fn status(&self) -> String {
+        let mut connection = self.connect().await;
+        connection.write_all(self.call().as_bytes()).await.unwrap();
+        read_head(&mut connection).await.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Reads an answer's head.
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match timeout(SOON, stream.read(&mut byte)).await.expect("an answer in time") {
+            Ok(1) => head.push(byte[0]),
+            _ => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Reads until the peer closes.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut all)).await.expect("the connection ends").ok();
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// What a raw upstream does with each connection.
+async fn raw_upstream<F, Fut>(serve: F) -> (String, Arc<AtomicUsize>)
+where
+    F: Fn(TcpStream, usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, count.fetch_add(1, Ordering::SeqCst)));
+        }
+    });
+    (url, connections)
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => seen.extend_from_slice(&buffer[..count]),
+        }
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        let chunked = text.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        if text.ends_with(CALL)
+            || (chunked && text.ends_with("0\r\n\r\n"))
+            || (text.starts_with("GET") && text.ends_with("\r\n\r\n"))
+        {
+            return Some(text);
+        }
+    }
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+const SSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+async fn polite(mut stream: TcpStream, _number: usize) {
+    while read_request(&mut stream).await.is_some() {
+        stream.write_all(OK).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_framings_in_either_order_are_never_two_requests() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let requests = Arc::clone(&seen);
+    let (url, _) = raw_upstream(move |mut stream, _| {
+        let requests = Arc::clone(&requests);
+        async move {
+            while read_request(&mut stream).await.is_some() {
+                requests.fetch_add(1, Ordering::SeqCst);
+                stream.write_all(OK).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    let smuggled = format!("0\r\n\r\n{}", bench.call());
+    for framing in [
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", smuggled.len()),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", smuggled.len()),
+    ] {
+        seen.store(0, Ordering::SeqCst);
+        let mut connection = bench.connect().await;
+        let head = bench.head("POST", &format!("{framing}Connection: close\r\n"));
+        connection.write_all(format!("{head}{smuggled}").as_bytes()).await.unwrap();
+        let answers = read_all(&mut connection).await;
+        assert!(answers.matches("HTTP/1.1 ").count() <= 1, "{answers}");
+        assert!(seen.load(Ordering::SeqCst) <= 1, "two requests reached the upstream");
+    }
+}
+
+#[tokio::test]
+async fn events_pass_at_once_byte_for_byte_and_a_client_that_leaves_takes_its_request_along() {
+    let (tell, mut told) = mpsc::unbounded_channel::<&str>();
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let (url, _) = raw_upstream(move |mut stream, _| {
+        let (tell, mut go) = (tell.clone(), gone.clone());
+        async move {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(SSE).await.unwrap();
+            stream.write_all(b"1a\r\n: hello\r\nid: 1\r\n\r\ndata: a\n\r\n").await.unwrap();
+            go.changed().await.unwrap();
+            stream.write_all(b"6\r\ndata:\n\r\n").await.unwrap();
+            let mut end = [0];
+            assert!(matches!(stream.read(&mut end).await, Ok(0) | Err(_)));
+            tell.send("gone").unwrap();
+        }
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    let mut connection = bench.connect().await;
+    connection.write_all(bench.call().as_bytes()).await.unwrap();
+    let head = read_head(&mut connection).await;
+    assert!(head.contains("text/event-stream") && head.contains("x-accel-buffering: no"), "{head}");
+    let mut first = [0; 4 + 26 + 2];
+    timeout(SOON, connection.read_exact(&mut first)).await.expect("the first event comes at once").unwrap();
+    assert_eq!(&first, b"1A\r\n: hello\r\nid: 1\r\n\r\ndata: a\n\r\n");
+    go.send(true).unwrap();
+    let mut second = [0; 3 + 6 + 2];
+    timeout(SOON, connection.read_exact(&mut second)).await.expect("and the second").unwrap();
+    drop(connection);
+    assert_eq!(timeout(SOON, told.recv()).await.expect("the upstream notices"), Some("gone"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_grant_reaches_an_open_stream_and_the_same_keep_alive_connection() {
+    let (url, _) = raw_upstream(|mut stream, _| async move {
+        while let Some(request) = read_request(&mut stream).await {
+            if request.starts_with("GET") {
+                stream.write_all(SSE).await.unwrap();
+                stream.write_all(b"6\r\ndata:\n\r\n").await.unwrap();
+            } else {
+                stream.write_all(OK).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(bench.head("GET", "").as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let mut keep_alive = bench.connect().await;
+    keep_alive.write_all(bench.call().as_bytes()).await.unwrap();
+    assert!(read_head(&mut keep_alive).await.starts_with("HTTP/1.1 200"));
+    let mut body = [0; 2];
+    keep_alive.read_exact(&mut body).await.unwrap();
+
+    let next = bench.gate.refresh(&bench.client, &bench.given.refresh).await;
+    assert_eq!(next.status, 200);
+    bench.gate.clock.advance(Duration::from_secs(31));
+    assert_eq!(bench.gate.refresh(&bench.client, &bench.given.refresh).await.error(), "invalid_grant");
+
+    let mut rest = Vec::new();
+    let ended = async {
+        while !rest.ends_with(b"0\r\n\r\n") {
+            let mut byte = [0];
+            assert_eq!(stream.read(&mut byte).await.unwrap(), 1, "the stream ends cleanly");
+            rest.push(byte[0]);
+        }
+    };
+    timeout(Duration::from_secs(1), ended).await.expect("the stream ends within a second");
+    keep_alive.write_all(bench.call().as_bytes()).await.unwrap();
+    assert!(read_head(&mut keep_alive).await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_the_age_that_the_operator_set_and_with_its_grant() {
+    let (url, _) = raw_upstream(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(SSE).await.unwrap();
+        let mut end = [0];
+        let _ = stream.read(&mut end).await;
+    })
+    .await;
+    for (max_stream_age, access_token) in [(Some(1), 3600), (None, 1)] {
+        let gate = TestGate::with(|config| {
+            config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+            config.server.max_stream_age = max_stream_age.map(Duration::from_secs);
+            config.lifetimes.access_token = Duration::from_secs(access_token);
+            config.tokens.refresh = portcullis::config::RefreshTokens::Asked;
+        })
+        .await;
+        let address = gate.listen().await;
+        let client = gate.register().await;
+        let given = gate.tokens(&client).await;
+        let bench = Bench { gate, address, client, given };
+        let mut stream = bench.connect().await;
+        let head = bench.head("GET", "Connection: close\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(timeout(Duration::from_secs(3), read_all(&mut stream)).await.expect("it ends").ends_with("0\r\n\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_switches_protocols_is_502() {
+    let (url, _) = raw_upstream(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(switch).await.unwrap();
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    assert!(bench.status().await.contains(" 502 "));
+}
+
+#[tokio::test]
+async fn a_client_whose_body_breaks_is_told_so_and_the_upstream_is_not_blamed() {
+    let (url, _) = raw_upstream(polite).await;
+    let bench = Bench::at(&url).await;
+    let mut connection = bench.connect().await;
+    let head = bench.head("POST", "Transfer-Encoding: chunked\r\n");
+    connection.write_all(format!("{head}5\r\nhello\r\nnonsense\r\n").as_bytes()).await.unwrap();
+    let answer = read_head(&mut connection).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(bench.status().await.contains(" 200 "));
+}
+
+#[tokio::test]
+async fn an_upstream_that_dies_while_the_request_is_written_is_one_502_and_nothing_is_sent_twice() {
+    let (url, connections) = raw_upstream(|mut stream, _| async move {
+        let mut some = [0; 16];
+        let _ = stream.read(&mut some).await;
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    assert!(bench.status().await.contains(" 502 "));
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_idle_connections_just_after_our_limit_costs_no_call() {
+    let (url, connections) = raw_upstream(|mut stream, _| async move {
+        while let Ok(Some(_)) = timeout(Duration::from_millis(4200), read_request(&mut stream)).await {
+            stream.write_all(OK).await.unwrap();
+        }
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    for round in 0..3 {
+        let statuses = join_all((0..100).map(|_| bench.status())).await;
+        assert!(statuses.iter().all(|status| status.contains(" 200 ")), "round {round}: {statuses:?}");
+        // real time: both limits are of real sockets
+        tokio::time::sleep(Duration::from_millis([3900, 4150, 0][round])).await;
+    }
+    assert!(connections.load(Ordering::SeqCst) < 300, "connections are reused");
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_died_unnoticed_costs_one_new_connection_and_no_error() {
+    let (url, connections) = raw_upstream(|mut stream, number| async move {
+        if read_request(&mut stream).await.is_some() {
+            stream.write_all(OK).await.unwrap();
+        }
+        if number > 0 {
+            polite(stream, number).await;
+        }
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    for _ in 0..20 {
+        assert!(bench.status().await.contains(" 200 "));
+    }
+    assert!(connections.load(Ordering::SeqCst) <= 3);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_has_too_many_fields_is_431() {
+    let (url, _) = raw_upstream(polite).await;
+    let bench = Bench::at(&url).await;
+    let large = format!("X-Large: {}\r\n", "x".repeat(70_000));
+    let fields =
+        |count: usize, value: &str| (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect::<Vec<_>>().concat();
+    let many = fields(201, "1");
+    for extra in [large, many] {
+        let mut connection = bench.connect().await;
+        let head = bench.head("GET", &extra);
+        connection.write_all(head.as_bytes()).await.ok();
+        let answer = read_head(&mut connection).await;
+        // while more than fits is still being written, the answer may be lost to the reset
+        assert!(answer.starts_with("HTTP/1.1 431") || (answer.is_empty() && extra.len() > 65_536), "{answer}");
+    }
+    let fits = fields(150, &"y".repeat(300));
+    let mut connection = bench.connect().await;
+    connection.write_all(bench.head("GET", &fits).as_bytes()).await.unwrap();
+    assert!(read_head(&mut connection).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
+    let (url, _) = raw_upstream(polite).await;
+    let bench = Bench::at(&url).await;
+    let io = hyper_util::rt::TokioIo::new(bench.connect().await);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let calls = (0..20).map(|_| {
+        let mut sender = sender.clone();
+        let request = http::Request::post("http://127.0.0.1:6749/mcp")
+            .header("authorization", format!("Bearer {}", bench.given.access))
+            .header("content-type", "application/json")
+            .body(http_body_util::Full::new(bytes::Bytes::from_static(CALL.as_bytes())))
+            .unwrap();
+        async move { sender.send_request(request).await.unwrap().status().as_u16() }
+    });
+    assert!(join_all(calls).await.iter().all(|status| *status == 200));
+    let mut many = http::Request::get("http://127.0.0.1:6749/mcp");
+    for number in 0..201 {
+        many = many.header(format!("x-{number}"), "1");
+    }
+    let many = many.body(http_body_util::Full::new(bytes::Bytes::new())).unwrap();
+    assert_eq!(sender.clone().send_request(many).await.unwrap().status(), 431);
+}
+
+#[tokio::test]
+async fn an_upload_that_goes_on_after_the_answer_began_is_not_taken_for_a_slow_head() {
+    let (url, _) = raw_upstream(|mut stream, _| async move {
+        let mut some = [0; 1024];
+        let _ = stream.read(&mut some).await;
+        stream.write_all(SSE).await.unwrap();
+        while let Ok(1..) = stream.read(&mut some).await {}
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    let mut connection = bench.connect().await;
+    let head =
+        bench.head("POST", "Transfer-Encoding: chunked\r\n").replace("application/json", "application/octet-stream");
+    connection.write_all(format!("{head}1\r\nx\r\n").as_bytes()).await.unwrap();
+    assert!(read_head(&mut connection).await.starts_with("HTTP/1.1 200"));
+    for _ in 0..23 {
+        // real time: the limit that must not strike is ten seconds of it
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        connection.write_all(b"1\r\nx\r\n").await.expect("the upload goes on");
+    }
+    connection.write_all(b"0\r\n\r\n").await.unwrap();
+}
+
+#[tokio::test]
+async fn going_down_finishes_what_is_open_and_ends_streams_at_the_deadline() {
+    let (url, _) = raw_upstream(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(SSE).await.unwrap();
+        let mut end = [0];
+        let _ = stream.read(&mut end).await;
+    })
+    .await;
+    let bench = Bench::at(&url).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(bench.head("GET", "").as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let drain = bench.gate.app.drain().clone();
+    assert!(drain.is_ready());
+    drain.run(Duration::from_millis(100)).await;
+    assert!(!drain.is_ready());
+    assert!(read_all(&mut stream).await.ends_with("0\r\n\r\n"), "the stream ended cleanly");
+    assert!(
+        TcpStream::connect(bench.address).await.is_err() || {
+            let mut late = TcpStream::connect(bench.address).await.unwrap();
+            read_all(&mut late).await.is_empty()
+        }
+    );
+}

@@ -1,0 +1,272 @@
+//! The contract of the store: promises that every engine keeps. Each is a function over a fresh, empty store; what only
+//! concerns one engine is in the file named after it.
+
+mod authorizations;
+mod cancellation;
+mod clients;
+mod expiry;
+mod grants;
+mod refresh_tokens;
+mod signing_keys;
+mod sqlite;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::config;
+use portcullis::model::authorization::{Authorization, AuthorizationRequest, ProviderStanding, SignIn, Stage};
+use portcullis::model::client::{Client, ClientOrigin};
+use portcullis::model::grant::Grant;
+use portcullis::model::ids::{ClientId, GrantId, IdentityId, RenderId, Subject};
+use portcullis::model::user::User;
+use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::oauth::scope::ScopeSet;
+use portcullis::secret::{Sha256, random};
+use portcullis::storage::{NewRefreshToken, Rotation, Store};
+use tempfile::TempDir;
+
+/// Makes a test of every promise for every engine.
+macro_rules! contract {
+    ($($promise:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    let place = $crate::storage::SqlitePlace::new();
+                    super::$promise($crate::storage::Fresh::new(place.open().await)).await;
+                }
+            )+
+        }
+    };
+}
+use contract;
+
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+
+/// A directory with a database, gone at the end.
+pub(crate) struct SqlitePlace {
+    directory: TempDir,
+    pub(crate) clock: Clock,
+}
+
+impl SqlitePlace {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), clock: Clock::manual(START) }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("portcullis.db")
+    }
+
+    pub(crate) async fn open(&self) -> (Store, Clock) {
+        let store = Store::open(&config::Storage::Sqlite(self.file()), &self.clock).await.unwrap();
+        (store, self.clock.clone())
+    }
+}
+
+/// An empty store and the clock that it goes by.
+pub(crate) struct Fresh {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+}
+
+/// A user who signed in: the grant and its refresh token.
+pub(crate) struct SignedIn {
+    pub(crate) grant: Grant,
+    pub(crate) token: NewRefreshToken,
+    pub(crate) code: Sha256,
+    pub(crate) authorization: RenderId,
+    /// Who had to go.
+    pub(crate) ended: Vec<GrantId>,
+}
+
+impl Fresh {
+    pub(crate) fn new((store, clock): (Store, Clock)) -> Self {
+        Self { store, clock }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// An authorization that waits for the provider's answer.
+    pub(crate) async fn pending(&self, client: &str) -> Authorization {
+        let authorization = authorization(client, self.now());
+        assert!(self.store.insert_authorization(&authorization).await.unwrap());
+        authorization
+    }
+
+    pub(crate) async fn claimed(&self, client: &str) -> Authorization {
+        let authorization = self.pending(client).await;
+        assert!(self.store.claim_authorization(&authorization.id, 0, self.now()).await.unwrap());
+        authorization
+    }
+
+    /// A code that can be redeemed for a minute.
+    pub(crate) async fn code(&self, client: &str) -> (Authorization, Sha256) {
+        let (authorization, code) = (self.claimed(client).await, some_hash());
+        assert!(self.store.issue_code(&authorization.id, &code, self.now() + MINUTE, &ada()).await.unwrap());
+        (authorization, code)
+    }
+
+    pub(crate) async fn signed_in(&self, client: &str) -> SignedIn {
+        self.signed_in_as(|grant| grant.client_id = ClientId::from(client)).await
+    }
+
+    /// Signs in and lets the caller say how the grant differs from Ada's.
+    pub(crate) async fn signed_in_as(&self, differs: impl FnOnce(&mut Grant)) -> SignedIn {
+        let mut grant = grant("c_inspector", self.now());
+        differs(&mut grant);
+        let (authorization, code) = self.code(grant.client_id.as_str()).await;
+        let token = refresh_token(self.now());
+        let ended = self.store.redeem_code(&code, &grant, Some(&token), self.now()).await.unwrap().unwrap();
+        SignedIn { grant, token, code, authorization: authorization.id, ended }
+    }
+
+    pub(crate) async fn register(&self, id: &str, address: &str) -> Client {
+        let client = client(id, self.now());
+        self.store.insert_client(&client, address, 1000).await.unwrap();
+        client
+    }
+
+    /// Exchanges a refresh token for another, as somebody who has the lease.
+    pub(crate) async fn rotate(&self, grant: &GrantId, used: &Sha256) -> NewRefreshToken {
+        let successor = refresh_token(self.now());
+        assert!(self.store.take_refresh_lease(grant, "us", self.now() + MINUTE, self.now()).await.unwrap());
+        assert!(self.store.rotate_refresh_token(&rotation(grant, used, &successor, self.now())).await.unwrap());
+        successor
+    }
+}
+
+pub(crate) fn some_hash() -> Sha256 {
+    Sha256::of(&random::<32>())
+}
+
+pub(crate) fn parameters() -> &'static Sha256 {
+    static PARAMETERS: std::sync::LazyLock<Sha256> = std::sync::LazyLock::new(|| Sha256::of(b"parameters"));
+    &PARAMETERS
+}
+
+pub(crate) fn new_standing() -> &'static ProviderStanding {
+    static STANDING: std::sync::LazyLock<ProviderStanding> = std::sync::LazyLock::new(|| ProviderStanding {
+        sealed_token: Some(b"the provider's new token".to_vec()),
+        offline: false,
+        ends_at: None,
+        renewable: false,
+    });
+    &STANDING
+}
+
+pub(crate) fn rotation<'a>(
+    grant: &'a GrantId,
+    used: &'a Sha256,
+    successor: &'a NewRefreshToken,
+    now: Timestamp,
+) -> Rotation<'a> {
+    Rotation {
+        grant,
+        lease: "us",
+        used,
+        parameters: parameters(),
+        sealed_response: b"sealed",
+        successor,
+        standing: new_standing(),
+        user: None,
+        now,
+    }
+}
+
+pub(crate) fn refresh_token(now: Timestamp) -> NewRefreshToken {
+    NewRefreshToken { hash: some_hash(), expires_at: now + 30 * DAY }
+}
+
+pub(crate) fn client(id: &str, now: Timestamp) -> Client {
+    Client {
+        id: ClientId::from(id),
+        origin: ClientOrigin::Registered,
+        name: Some("Ada’s “client”".to_owned()),
+        redirect_uris: vec!["http://127.0.0.1/callback".to_owned(), "https://a.example/\"cb\"".to_owned()],
+        auth_method: AuthMethod::ClientSecretPost,
+        secret_hash: Some(Sha256::of(b"secret")),
+        refresh_token: true,
+        scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
+        application_type: Some("native".to_owned()),
+        created_at: now,
+    }
+}
+
+pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
+    Authorization {
+        id: RenderId::random(),
+        request: AuthorizationRequest {
+            client_id: ClientId::from(client),
+            redirect_uri: "http://127.0.0.1:4711/callback".to_owned(),
+            state: Some("ä\"state\"".to_owned()),
+            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
+            resource: "https://mcp.example.com/mcp".to_owned(),
+            scope: ScopeSet::parse("mcp:access").unwrap(),
+            refresh: true,
+        },
+        identity: IdentityId::from("keycloak"),
+        binding_hash: some_hash(),
+        round: 0,
+        offline: true,
+        retried: false,
+        stage: Stage::Pending,
+        created_at: now,
+        expires_at: now + 20 * MINUTE,
+    }
+}
+
+pub(crate) fn ada() -> SignIn {
+    SignIn {
+        subject: Subject::new(&IdentityId::from("keycloak"), "ada"),
+        user: User {
+            name: Some("Ada Lovelace".to_owned()),
+            preferred_username: Some("ada".to_owned()),
+            email: Some("ada@example.com".to_owned()),
+            groups: vec!["engines, analytical".to_owned()],
+        },
+        standing: ProviderStanding {
+            sealed_token: Some(vec![0, 1, 255]),
+            offline: true,
+            ends_at: Some(START + 60 * DAY),
+            renewable: true,
+        },
+    }
+}
+
+pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {
+    let ada = ada();
+    Grant {
+        id: GrantId::random(),
+        subject: ada.subject,
+        identity: IdentityId::from("keycloak"),
+        client_id: ClientId::from(client),
+        resource: "https://mcp.example.com/mcp".to_owned(),
+        scope: ScopeSet::parse("mcp:access").unwrap(),
+        user: ada.user,
+        standing: ada.standing,
+        created_at: now,
+        expires_at: now + 90 * DAY,
+        ended_at: None,
+    }
+}
+
+/// Runs the same call many times at once and answers what each said.
+pub(crate) async fn at_once<T, F>(times: usize, call: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let calls: Vec<_> = (0..times).map(|n| tokio::spawn(call(n))).collect();
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.unwrap());
+    }
+    answers
+}

@@ -1,0 +1,175 @@
+//! From consent to the redemption: every arrow of the state machine, and that it is gone for whoever comes second.
+
+use portcullis::model::authorization::{Authorization, MAX_CODE_FAILURES, Stage};
+use portcullis::model::ids::GrantId;
+use portcullis::model::user::User;
+
+use super::{Fresh, MINUTE, ada, at_once, authorization, contract, grant, refresh_token, some_hash};
+
+contract! {
+    an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once,
+    an_answer_is_claimed_once_in_its_round_and_in_time,
+    of_many_answers_at_once_one_is_claimed,
+    a_new_round_begins_from_pending_and_from_claimed_but_once,
+    a_silent_retry_happens_once,
+    a_code_is_issued_for_a_claimed_authorization_alone,
+    what_was_refused_stays_refused,
+    a_redeemed_code_tells_of_the_user_only_the_subject,
+    code_cannot_be_redeemed_twice,
+    of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant,
+    an_expired_code_is_not_redeemed,
+    five_failures_end_a_code,
+    an_unknown_code_is_neither_found_nor_counted_nor_redeemed,
+}
+
+async fn stage(fresh: &Fresh, authorization: &Authorization) -> Stage {
+    fresh.store.authorization(&authorization.id).await.unwrap().unwrap().stage
+}
+
+async fn an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once(fresh: Fresh) {
+    let first = fresh.pending("c_1").await;
+    assert_eq!(fresh.store.authorization(&first.id).await.unwrap(), Some(first.clone()));
+    let second = Authorization { id: first.id.clone(), ..authorization("c_2", fresh.now()) };
+    assert!(!fresh.store.insert_authorization(&second).await.unwrap());
+    assert_eq!(fresh.store.authorization(&first.id).await.unwrap(), Some(first));
+    assert_eq!(fresh.store.authorization(&"r_unknown".into()).await.unwrap(), None);
+}
+
+async fn an_answer_is_claimed_once_in_its_round_and_in_time(fresh: Fresh) {
+    let pending = fresh.pending("c_1").await;
+    let claim = async |round, now| fresh.store.claim_authorization(&pending.id, round, now).await.unwrap();
+    assert!(!claim(1, fresh.now()).await, "another round");
+    assert!(!claim(0, pending.expires_at).await, "too late");
+    assert!(claim(0, fresh.now()).await);
+    assert_eq!(stage(&fresh, &pending).await, Stage::Claimed);
+    assert!(!claim(0, fresh.now()).await, "again");
+}
+
+async fn of_many_answers_at_once_one_is_claimed(fresh: Fresh) {
+    let (pending, now) = (fresh.pending("c_1").await, fresh.now());
+    let answers = at_once(32, |_| {
+        let (store, id) = (fresh.store.clone(), pending.id.clone());
+        async move { store.claim_authorization(&id, 0, now).await.unwrap() }
+    })
+    .await;
+    assert_eq!(answers.iter().filter(|claimed| **claimed).count(), 1);
+}
+
+async fn a_new_round_begins_from_pending_and_from_claimed_but_once(fresh: Fresh) {
+    let first = fresh.pending("c_1").await;
+    assert!(!fresh.store.next_round(&first.id, 1, false, false).await.unwrap(), "from a round that is not");
+    assert!(fresh.store.next_round(&first.id, 0, true, false).await.unwrap());
+    assert!(!fresh.store.next_round(&first.id, 0, true, false).await.unwrap(), "again");
+    assert!(!fresh.store.claim_authorization(&first.id, 0, fresh.now()).await.unwrap(), "an answer to the old round");
+    assert!(fresh.store.claim_authorization(&first.id, 1, fresh.now()).await.unwrap());
+    assert!(fresh.store.next_round(&first.id, 1, false, false).await.unwrap());
+    let now = fresh.store.authorization(&first.id).await.unwrap().unwrap();
+    assert_eq!(now, Authorization { round: 2, offline: false, ..first });
+    let (issued, _) = fresh.code("c_1").await;
+    assert!(!fresh.store.next_round(&issued.id, 0, false, false).await.unwrap(), "after the code");
+}
+
+async fn a_silent_retry_happens_once(fresh: Fresh) {
+    let id = fresh.pending("c_1").await.id;
+    assert!(fresh.store.next_round(&id, 0, true, true).await.unwrap());
+    assert!(fresh.store.authorization(&id).await.unwrap().unwrap().retried);
+    assert!(!fresh.store.next_round(&id, 1, true, true).await.unwrap());
+    assert!(fresh.store.next_round(&id, 1, false, false).await.unwrap(), "another reason for a round is not a retry");
+    assert!(fresh.store.authorization(&id).await.unwrap().unwrap().retried);
+}
+
+async fn a_code_is_issued_for_a_claimed_authorization_alone(fresh: Fresh) {
+    let (pending, code) = (fresh.pending("c_1").await, some_hash());
+    let expires_at = fresh.now() + MINUTE;
+    assert!(!fresh.store.issue_code(&pending.id, &code, expires_at, &ada()).await.unwrap());
+    assert!(fresh.store.claim_authorization(&pending.id, 0, fresh.now()).await.unwrap());
+    assert!(fresh.store.issue_code(&pending.id, &code, expires_at, &ada()).await.unwrap());
+    assert!(!fresh.store.issue_code(&pending.id, &some_hash(), expires_at, &ada()).await.unwrap(), "another code");
+    let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
+    assert_eq!(issued.authorization, Authorization { stage: Stage::CodeIssued, ..pending });
+    assert_eq!(issued.sign_in, ada());
+    assert_eq!((issued.code_expires_at, issued.failures, issued.redeemed), (expires_at, 0, None));
+}
+
+async fn what_was_refused_stays_refused(fresh: Fresh) {
+    for authorization in [fresh.pending("c_1").await, fresh.claimed("c_1").await] {
+        let id = &authorization.id;
+        assert!(!fresh.store.refuse_authorization(id, 1).await.unwrap(), "another round");
+        assert!(fresh.store.refuse_authorization(id, 0).await.unwrap());
+        assert!(!fresh.store.refuse_authorization(id, 0).await.unwrap());
+        assert!(!fresh.store.claim_authorization(id, 0, fresh.now()).await.unwrap());
+        assert!(!fresh.store.next_round(id, 0, false, false).await.unwrap());
+        assert!(!fresh.store.issue_code(id, &some_hash(), fresh.now() + MINUTE, &ada()).await.unwrap());
+        assert_eq!(stage(&fresh, &authorization).await, Stage::Refused);
+    }
+}
+
+async fn a_redeemed_code_tells_of_the_user_only_the_subject(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let issued = fresh.store.issued_code(&signed_in.code).await.unwrap().unwrap();
+    assert_eq!(issued.authorization.stage, Stage::Redeemed);
+    assert_eq!(issued.redeemed, Some((fresh.now(), signed_in.grant.id)));
+    assert_eq!(issued.sign_in.subject, ada().subject);
+    assert_eq!((issued.sign_in.user, issued.sign_in.standing.sealed_token), (User::default(), None));
+}
+
+async fn code_cannot_be_redeemed_twice(fresh: Fresh) {
+    let first = fresh.signed_in("c_1").await;
+    let (again, token) = (grant("c_1", fresh.now()), refresh_token(fresh.now()));
+    let second = fresh.store.redeem_code(&first.code, &again, Some(&token), fresh.now()).await.unwrap();
+    assert_eq!(second, None);
+    assert_eq!(fresh.store.grant(&again.id).await.unwrap(), None);
+    assert_eq!(fresh.store.refresh_token(&token.hash).await.unwrap(), None);
+    let issued = fresh.store.issued_code(&first.code).await.unwrap().unwrap();
+    assert_eq!(issued.redeemed.unwrap().1, first.grant.id);
+}
+
+async fn of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant(fresh: Fresh) {
+    let ((_, code), now) = (fresh.code("c_1").await, fresh.now());
+    let answers: Vec<Option<GrantId>> = at_once(64, |_| {
+        let store = fresh.store.clone();
+        async move {
+            let (grant, token) = (grant("c_1", now), refresh_token(now));
+            let redeemed = store.redeem_code(&code, &grant, Some(&token), now).await.unwrap();
+            assert_eq!(store.grant(&grant.id).await.unwrap().is_some(), redeemed.is_some());
+            assert_eq!(store.refresh_token(&token.hash).await.unwrap().is_some(), redeemed.is_some());
+            redeemed.map(|_| grant.id)
+        }
+    })
+    .await;
+    let winners: Vec<_> = answers.into_iter().flatten().collect();
+    let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
+    assert_eq!(winners, [issued.redeemed.unwrap().1]);
+}
+
+async fn an_expired_code_is_not_redeemed(fresh: Fresh) {
+    let (_, code) = fresh.code("c_1").await;
+    fresh.clock.advance(MINUTE);
+    let grant = grant("c_1", fresh.now());
+    assert_eq!(fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap(), None);
+    assert_eq!(fresh.store.grant(&grant.id).await.unwrap(), None);
+}
+
+async fn five_failures_end_a_code(fresh: Fresh) {
+    let (_, survives) = fresh.code("c_1").await;
+    let (_, ends) = fresh.code("c_1").await;
+    for count in 1..=MAX_CODE_FAILURES {
+        assert_eq!(fresh.store.count_code_failure(&ends).await.unwrap(), count);
+        if count < MAX_CODE_FAILURES {
+            assert_eq!(fresh.store.count_code_failure(&survives).await.unwrap(), count);
+        }
+    }
+    let redeem =
+        async |code| fresh.store.redeem_code(code, &grant("c_1", fresh.now()), None, fresh.now()).await.unwrap();
+    assert_eq!(redeem(&ends).await, None);
+    assert_eq!(redeem(&survives).await, Some(vec![]));
+    assert_eq!(fresh.store.issued_code(&ends).await.unwrap().unwrap().failures, MAX_CODE_FAILURES);
+}
+
+async fn an_unknown_code_is_neither_found_nor_counted_nor_redeemed(fresh: Fresh) {
+    let code = some_hash();
+    assert_eq!(fresh.store.issued_code(&code).await.unwrap(), None);
+    assert_eq!(fresh.store.count_code_failure(&code).await.unwrap(), 0);
+    let grant = grant("c_1", fresh.now());
+    assert_eq!(fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap(), None);
+}

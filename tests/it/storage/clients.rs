@@ -1,0 +1,103 @@
+//! Registered clients, and which of them has to go when there are too many.
+
+use portcullis::clock::Timestamp;
+use portcullis::model::client::Client;
+use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::oauth::scope::ScopeSet;
+
+use super::{Fresh, MINUTE, client, contract};
+
+contract! {
+    a_client_comes_back_as_it_was_stored,
+    a_client_that_registers_again_stays_as_it_was,
+    the_oldest_of_the_address_that_holds_most_goes,
+    a_used_client_is_neither_counted_nor_evicted,
+    a_client_whose_authorization_is_pending_stays_and_so_does_everybody_elses,
+    the_table_comes_back_to_its_limit,
+    the_new_client_never_goes,
+}
+
+async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
+    let full = fresh.register("c_full", "192.0.2.1").await;
+    assert_eq!(fresh.store.client(&full.id).await.unwrap(), Some(full));
+    let bare = Client {
+        name: None,
+        auth_method: AuthMethod::None,
+        secret_hash: None,
+        refresh_token: false,
+        scope: ScopeSet::empty(),
+        application_type: None,
+        ..client("c_bare", fresh.now())
+    };
+    fresh.store.insert_client(&bare, "192.0.2.1", 1000).await.unwrap();
+    assert_eq!(fresh.store.client(&bare.id).await.unwrap(), Some(bare));
+    assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
+}
+
+async fn a_client_that_registers_again_stays_as_it_was(fresh: Fresh) {
+    let first = fresh.register("c_1", "192.0.2.1").await;
+    let again = Client { name: Some("Mallory".to_owned()), created_at: Timestamp(1), ..first.clone() };
+    fresh.store.insert_client(&again, "192.0.2.2", 1000).await.unwrap();
+    assert_eq!(fresh.store.client(&first.id).await.unwrap(), Some(first));
+}
+
+/// Registers in order, a minute apart, `(id, address)`.
+async fn registered(fresh: &Fresh, clients: &[(&str, &str)]) {
+    for (id, address) in clients {
+        fresh.register(id, address).await;
+        fresh.clock.advance(MINUTE);
+    }
+}
+
+/// Registers one more where only `limit` may be unused, and answers which of `ids` are left.
+async fn left<'a>(fresh: &Fresh, limit: i64, ids: &[&'a str]) -> Vec<&'a str> {
+    fresh.store.insert_client(&client("c_new", fresh.now()), "198.51.100.7", limit).await.unwrap();
+    assert!(fresh.store.client(&"c_new".into()).await.unwrap().is_some(), "the new one is there");
+    let mut left = Vec::new();
+    for id in ids {
+        if fresh.store.client(&(*id).into()).await.unwrap().is_some() {
+            left.push(*id);
+        }
+    }
+    left
+}
+
+async fn the_oldest_of_the_address_that_holds_most_goes(fresh: Fresh) {
+    registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B"), ("a2", "A")]).await;
+    fresh.register("b1", "B").await; // again: it is the youngest of B now
+    assert_eq!(left(&fresh, 5, &["a1", "a2", "b1", "b2", "b3"]).await, ["a1", "a2", "b1", "b3"]);
+}
+
+async fn a_used_client_is_neither_counted_nor_evicted(fresh: Fresh) {
+    registered(&fresh, &[("b1", "B"), ("b2", "B"), ("a1", "A")]).await;
+    fresh.signed_in("b1").await;
+    assert_eq!(left(&fresh, 3, &["a1", "b1", "b2"]).await, ["a1", "b1", "b2"]);
+    assert_eq!(left(&fresh, 2, &["a1", "b1", "b2"]).await, ["a1", "b1"]);
+}
+
+async fn a_client_whose_authorization_is_pending_stays_and_so_does_everybody_elses(fresh: Fresh) {
+    registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B")]).await;
+    fresh.pending("b1").await;
+    fresh.claimed("b2").await;
+    fresh.code("b3").await;
+    let all = ["a1", "b1", "b2", "b3"];
+    assert_eq!(left(&fresh, 3, &all).await, all, "B holds most, and nothing of B may go");
+    fresh.clock.advance(MINUTE);
+    assert_eq!(left(&fresh, 4, &all).await, ["a1", "b1", "b2"], "its code ran out");
+    fresh.clock.advance(20 * MINUTE);
+    assert_eq!(left(&fresh, 3, &all).await, ["a1", "b2"], "the provider's answer came too late");
+}
+
+async fn the_table_comes_back_to_its_limit(fresh: Fresh) {
+    let ids: Vec<_> = (0..10).map(|n| format!("b{n}")).collect();
+    for id in &ids {
+        fresh.register(id, "B").await;
+        fresh.clock.advance(MINUTE);
+    }
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    assert_eq!(left(&fresh, 4, &ids).await, ids[7..]);
+}
+
+async fn the_new_client_never_goes(fresh: Fresh) {
+    assert_eq!(left(&fresh, 0, &[]).await, [""; 0]);
+}

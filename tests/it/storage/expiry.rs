@@ -1,0 +1,214 @@
+//! What goes, and above all what stays.
+
+use std::time::Duration;
+
+use portcullis::model::authorization::Stage;
+use portcullis::model::grant::EndReason;
+use portcullis::model::ids::RenderId;
+use portcullis::secret::Sha256;
+use portcullis::storage::Retention;
+
+use super::{DAY, Fresh, HOUR, MINUTE, SignedIn, client, contract, some_hash};
+
+const SECOND: Duration = Duration::from_secs(1);
+const NEARLY_A_DAY: Duration = Duration::from_mins(24 * 60 - 1);
+
+contract! {
+    an_authorization_without_code_goes_an_hour_after_its_end,
+    a_code_that_nobody_redeemed_goes_but_not_while_it_is_good,
+    a_redeemed_authorization_is_recognised_for_a_day,
+    a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays,
+    a_used_refresh_token_stays_as_long_as_its_grant_lives,
+    an_ended_grant_stays_while_an_access_token_of_it_could_live,
+    an_expired_grant_goes_with_its_refresh_tokens,
+    a_client_that_was_never_used_goes_after_a_day,
+    a_client_that_registers_again_starts_its_day_anew,
+    a_client_goes_ninety_days_after_its_last_grant_unless_one_lives,
+    a_batch_is_the_most_that_goes_of_each_kind_at_once,
+}
+
+fn retention() -> Retention {
+    Retention { replay_window: 30 * SECOND, unused_client: DAY, used_client: 90 * DAY, access_token: HOUR }
+}
+
+async fn sweep(fresh: &Fresh) -> u64 {
+    fresh.store.delete_expired(&retention(), fresh.now(), 100).await.unwrap()
+}
+
+async fn is_there(fresh: &Fresh, authorization: &RenderId) -> bool {
+    fresh.store.authorization(authorization).await.unwrap().is_some()
+}
+
+async fn an_authorization_without_code_goes_an_hour_after_its_end(fresh: Fresh) {
+    let (pending, claimed, refused) =
+        (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.pending("c_1").await);
+    assert!(fresh.store.refuse_authorization(&refused.id, 0).await.unwrap());
+    fresh.clock.advance(19 * MINUTE + HOUR);
+    assert_eq!(sweep(&fresh).await, 0);
+    assert!(is_there(&fresh, &pending.id).await, "a late answer gets its page");
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 3);
+    for gone in [pending, claimed, refused] {
+        assert!(!is_there(&fresh, &gone.id).await);
+    }
+}
+
+async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh) {
+    let (short, _) = fresh.code("c_1").await;
+    let long = fresh.claimed("c_1").await;
+    let late = fresh.now() + 2 * HOUR;
+    assert!(fresh.store.issue_code(&long.id, &some_hash(), late, &super::ada()).await.unwrap());
+    fresh.clock.advance(20 * MINUTE + HOUR);
+    assert_eq!(sweep(&fresh).await, 1);
+    assert!(!is_there(&fresh, &short.id).await);
+    assert!(is_there(&fresh, &long.id).await);
+    fresh.clock.advance(HOUR);
+    assert_eq!(sweep(&fresh).await, 1);
+}
+
+async fn a_redeemed_authorization_is_recognised_for_a_day(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    fresh.clock.advance(NEARLY_A_DAY);
+    assert_eq!(sweep(&fresh).await, 0);
+    let issued = fresh.store.issued_code(&signed_in.code).await.unwrap().unwrap();
+    assert_eq!(issued.authorization.stage, Stage::Redeemed);
+    assert_eq!(issued.redeemed.unwrap().1, signed_in.grant.id);
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 1);
+    assert!(fresh.store.issued_code(&signed_in.code).await.unwrap().is_none());
+    assert!(!is_there(&fresh, &signed_in.authorization).await);
+    assert!(fresh.store.grant(&signed_in.grant.id).await.unwrap().is_some());
+}
+
+async fn sealed(fresh: &Fresh, token: &Sha256) -> Option<Vec<u8>> {
+    fresh.store.refresh_token(token).await.unwrap().unwrap().used.unwrap().sealed_response
+}
+
+async fn a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let used = &signed_in.token.hash;
+    fresh.rotate(&signed_in.grant.id, used).await;
+    fresh.clock.advance(29 * SECOND);
+    assert_eq!(sweep(&fresh).await, 0);
+    assert_eq!(sealed(&fresh, used).await, Some(b"sealed".to_vec()));
+    fresh.clock.advance(SECOND);
+    assert_eq!(sweep(&fresh).await, 1);
+    assert_eq!(sealed(&fresh, used).await, None);
+    assert_eq!(sweep(&fresh).await, 0, "once is enough");
+}
+
+async fn a_used_refresh_token_stays_as_long_as_its_grant_lives(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
+    fresh.clock.advance(89 * DAY + NEARLY_A_DAY);
+    sweep(&fresh).await;
+    let late = fresh.store.refresh_token(&signed_in.token.hash).await.unwrap().unwrap();
+    assert_eq!(late.grant_id, signed_in.grant.id);
+    assert!(late.used.is_some());
+}
+
+async fn ended(fresh: &Fresh) -> SignedIn {
+    let signed_in = fresh.signed_in("c_1").await;
+    fresh.store.end_grant(&signed_in.grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    signed_in
+}
+
+async fn an_ended_grant_stays_while_an_access_token_of_it_could_live(fresh: Fresh) {
+    let signed_in = ended(&fresh).await;
+    fresh.clock.advance(HOUR + 14 * MINUTE);
+    assert_eq!(sweep(&fresh).await, 0);
+    assert!(fresh.store.grant(&signed_in.grant.id).await.unwrap().unwrap().ended_at.is_some());
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 2, "the grant and its refresh token");
+    assert!(fresh.store.grant(&signed_in.grant.id).await.unwrap().is_none());
+    assert!(fresh.store.refresh_token(&signed_in.token.hash).await.unwrap().is_none());
+    assert!(is_there(&fresh, &signed_in.authorization).await, "its code is still recognised");
+}
+
+async fn an_expired_grant_goes_with_its_refresh_tokens(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
+    fresh.clock.advance(DAY);
+    assert_eq!(sweep(&fresh).await, 2, "the authorization and the sealed answer");
+    fresh.clock.advance(89 * DAY + HOUR + 14 * MINUTE);
+    assert_eq!(sweep(&fresh).await, 0);
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 3);
+    assert!(fresh.store.grant(&signed_in.grant.id).await.unwrap().is_none());
+    assert!(fresh.store.refresh_token(&successor.hash).await.unwrap().is_none());
+}
+
+async fn knows(fresh: &Fresh, client: &str) -> bool {
+    fresh.store.client(&client.into()).await.unwrap().is_some()
+}
+
+async fn a_client_that_was_never_used_goes_after_a_day(fresh: Fresh) {
+    fresh.register("c_idle", "A").await;
+    fresh.register("c_pending", "A").await;
+    fresh.clock.advance(NEARLY_A_DAY);
+    assert_eq!(sweep(&fresh).await, 0);
+    fresh.pending("c_pending").await;
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 1);
+    assert!(!knows(&fresh, "c_idle").await);
+    assert!(knows(&fresh, "c_pending").await, "its user is at the provider");
+    fresh.clock.advance(20 * MINUTE);
+    assert_eq!(sweep(&fresh).await, 1);
+    assert!(!knows(&fresh, "c_pending").await);
+}
+
+async fn a_client_that_registers_again_starts_its_day_anew(fresh: Fresh) {
+    let first = fresh.register("c_1", "A").await;
+    fresh.clock.advance(NEARLY_A_DAY);
+    fresh.register("c_1", "A").await;
+    fresh.clock.advance(NEARLY_A_DAY);
+    assert_eq!(sweep(&fresh).await, 0);
+    assert_eq!(fresh.store.client(&first.id).await.unwrap().unwrap().created_at, first.created_at);
+    fresh.clock.advance(MINUTE);
+    assert_eq!(sweep(&fresh).await, 1);
+}
+
+async fn a_client_goes_ninety_days_after_its_last_grant_unless_one_lives(fresh: Fresh) {
+    for id in ["c_used", "c_lives", "c_again"] {
+        fresh.register(id, "A").await;
+    }
+    fresh
+        .signed_in_as(|grant| {
+            grant.client_id = "c_lives".into();
+            grant.expires_at = grant.created_at + 400 * DAY;
+        })
+        .await;
+    for id in ["c_used", "c_again"] {
+        let signed_in = fresh.signed_in(id).await;
+        fresh.store.end_grant(&signed_in.grant.id, EndReason::TooMany, fresh.now()).await.unwrap().unwrap();
+    }
+    fresh.clock.advance(89 * DAY);
+    sweep(&fresh).await;
+    for id in ["c_used", "c_lives", "c_again"] {
+        assert!(knows(&fresh, id).await, "{id}");
+    }
+    fresh.clock.advance(NEARLY_A_DAY);
+    assert_eq!(sweep(&fresh).await, 0);
+    fresh.register("c_again", "A").await;
+    fresh.clock.advance(MINUTE);
+    sweep(&fresh).await;
+    assert!(!knows(&fresh, "c_used").await);
+    assert!(knows(&fresh, "c_lives").await);
+    assert!(knows(&fresh, "c_again").await, "it registered a minute ago");
+    fresh.clock.advance(310 * DAY);
+    sweep(&fresh).await;
+    assert!(!knows(&fresh, "c_lives").await, "its grant is over");
+    assert!(!knows(&fresh, "c_again").await);
+}
+
+async fn a_batch_is_the_most_that_goes_of_each_kind_at_once(fresh: Fresh) {
+    for n in 0..5 {
+        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100).await.unwrap();
+        fresh.pending("c_other").await;
+        ended(&fresh).await;
+    }
+    fresh.clock.advance(2 * DAY);
+    let sweep = async || fresh.store.delete_expired(&retention(), fresh.now(), 2).await.unwrap();
+    // pending and redeemed authorizations, refresh tokens, then their grants, clients
+    assert_eq!([sweep().await, sweep().await, sweep().await, sweep().await], [10, 10, 5, 0]);
+}

@@ -1,0 +1,171 @@
+//! Grants: what ends them, how many may live, and who may refresh them.
+
+use portcullis::clock::Timestamp;
+use portcullis::model::authorization::ProviderStanding;
+use portcullis::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
+use portcullis::model::ids::{ClientId, IdentityId, Subject};
+use portcullis::model::user::User;
+
+use super::{DAY, Fresh, MINUTE, ada, at_once, contract};
+
+contract! {
+    a_grant_comes_back_as_it_was_stored,
+    ending_a_grant_hands_out_the_providers_token_and_forgets_the_user,
+    a_grant_ends_once_however_many_end_it,
+    the_last_live_grant_at_an_identity_is_told,
+    the_feed_tells_every_end_since_a_moment,
+    the_twenty_first_grant_ends_the_least_recently_used,
+    grants_of_others_and_elsewhere_do_not_count,
+    one_of_many_takes_the_lease,
+    a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out,
+    a_grant_that_is_not_live_has_no_lease,
+}
+
+async fn stored(fresh: &Fresh, grant: &Grant) -> Grant {
+    fresh.store.grant(&grant.id).await.unwrap().unwrap()
+}
+
+async fn a_grant_comes_back_as_it_was_stored(fresh: Fresh) {
+    let full = fresh.signed_in("c_1").await.grant;
+    assert_eq!(stored(&fresh, &full).await, full);
+    let bare = fresh.signed_in_as(|grant| {
+        grant.user = User::default();
+        grant.standing = ProviderStanding::default();
+    });
+    let bare = bare.await.grant;
+    assert_eq!(stored(&fresh, &bare).await, bare);
+    assert_eq!(fresh.store.grant(&"g_unknown".into()).await.unwrap(), None);
+}
+
+async fn ending_a_grant_hands_out_the_providers_token_and_forgets_the_user(fresh: Fresh) {
+    let grant = fresh.signed_in("c_1").await.grant;
+    fresh.clock.advance(MINUTE);
+    let end = async || fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap();
+    let ended = end().await.unwrap();
+    assert_eq!(ended.grant, grant);
+    assert!(end().await.is_none());
+    let left = stored(&fresh, &grant).await;
+    assert_eq!(left.ended_at, Some(fresh.now()));
+    assert_eq!(left.user, User::default());
+    assert_eq!(left.standing, ProviderStanding { sealed_token: None, ..grant.standing });
+}
+
+async fn a_grant_ends_once_however_many_end_it(fresh: Fresh) {
+    let (grant, now) = (fresh.signed_in("c_1").await.grant, fresh.now());
+    let tokens = at_once(32, |_| {
+        let (store, id) = (fresh.store.clone(), grant.id.clone());
+        async move {
+            let ended = store.end_grant(&id, EndReason::RefreshTokenReplayed, now).await.unwrap();
+            ended.map(|ended| ended.grant.standing.sealed_token)
+        }
+    })
+    .await;
+    let told: Vec<_> = tokens.into_iter().flatten().collect();
+    assert_eq!(told, [ada().standing.sealed_token]);
+}
+
+async fn the_last_live_grant_at_an_identity_is_told(fresh: Fresh) {
+    let end = async |grant: &Grant, now| {
+        fresh.store.end_grant(&grant.id, EndReason::IdentityProvider, now).await.unwrap().unwrap().was_last
+    };
+    let first = fresh.signed_in("c_1").await.grant;
+    let other_client = fresh.signed_in("c_2").await.grant;
+    fresh.signed_in_as(|grant| grant.subject = Subject::new(&IdentityId::from("keycloak"), "bob")).await;
+    fresh.signed_in_as(|grant| grant.identity = IdentityId::from("entra")).await;
+    assert!(!end(&first, fresh.now()).await, "another client's grant is alive");
+    let expired = fresh.signed_in_as(|grant| grant.expires_at = grant.created_at + MINUTE).await.grant;
+    fresh.clock.advance(MINUTE);
+    assert!(end(&other_client, fresh.now()).await, "the rest is somebody else's, elsewhere, or over");
+    assert!(end(&expired, fresh.now()).await);
+}
+
+async fn the_feed_tells_every_end_since_a_moment(fresh: Fresh) {
+    let mut told: Vec<(_, Timestamp)> = Vec::new();
+    for _ in 0..3 {
+        let grant = fresh.signed_in("c_1").await.grant;
+        fresh.clock.advance(MINUTE);
+        fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+        told.push((grant.id, fresh.now()));
+    }
+    fresh.signed_in("c_1").await;
+    let since = async |at| fresh.store.grants_ended_since(at).await.unwrap();
+    assert_eq!(since(Timestamp(0)).await, told);
+    assert_eq!(since(told[1].1).await, told[1..], "the moment itself counts");
+    assert_eq!(since(told[2].1 + MINUTE).await, []);
+}
+
+async fn the_twenty_first_grant_ends_the_least_recently_used(fresh: Fresh) {
+    let limit = usize::try_from(MAX_LIVE_GRANTS).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..limit {
+        held.push(fresh.signed_in("c_1").await);
+        assert_eq!(held.last().unwrap().ended, []);
+        fresh.clock.advance(MINUTE);
+    }
+    fresh.rotate(&held[0].grant.id, &held[0].token.hash).await;
+    fresh.clock.advance(MINUTE);
+    assert_eq!(fresh.signed_in("c_1").await.ended, [held[1].grant.id.clone()], "the first was used since");
+    let ended = stored(&fresh, &held[1].grant).await;
+    assert_eq!(ended.ended_at, Some(fresh.now()));
+    assert_eq!((ended.user, ended.standing.sealed_token), (User::default(), None));
+    assert_eq!(fresh.store.grants_ended_since(fresh.now()).await.unwrap().len(), 1);
+    // one that ended makes room
+    fresh.store.end_grant(&held[5].grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    assert_eq!(fresh.signed_in("c_1").await.ended, []);
+    assert_eq!(fresh.signed_in("c_1").await.ended, [held[2].grant.id.clone()]);
+}
+
+async fn grants_of_others_and_elsewhere_do_not_count(fresh: Fresh) {
+    for _ in 0..MAX_LIVE_GRANTS {
+        fresh.signed_in("c_1").await;
+    }
+    let differences: [fn(&mut Grant); 3] = [
+        |grant| grant.client_id = ClientId::from("c_2"),
+        |grant| grant.resource.push_str("/other"),
+        |grant| grant.subject = Subject::new(&IdentityId::from("keycloak"), "bob"),
+    ];
+    for differs in differences {
+        assert_eq!(fresh.signed_in_as(differs).await.ended, []);
+    }
+    // none of the twenty is alive any more
+    fresh.clock.advance(90 * DAY);
+    assert_eq!(fresh.signed_in("c_1").await.ended, []);
+}
+
+async fn one_of_many_takes_the_lease(fresh: Fresh) {
+    let (id, now) = (fresh.signed_in("c_1").await.grant.id, fresh.now());
+    let taken = at_once(32, |n| {
+        let (store, id) = (fresh.store.clone(), id.clone());
+        async move { store.take_refresh_lease(&id, &format!("holder {n}"), now + MINUTE, now).await.unwrap() }
+    })
+    .await;
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+}
+
+async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fresh) {
+    let id = fresh.signed_in("c_1").await.grant.id;
+    let take = async |holder: &str| {
+        fresh.store.take_refresh_lease(&id, holder, fresh.now() + MINUTE, fresh.now()).await.unwrap()
+    };
+    assert!(take("us").await);
+    assert!(!take("them").await);
+    assert!(take("us").await, "again");
+    fresh.store.release_refresh_lease(&id, "them").await.unwrap();
+    assert!(!take("them").await, "what is not theirs they cannot give back");
+    fresh.store.release_refresh_lease(&id, "us").await.unwrap();
+    assert!(take("them").await);
+    fresh.clock.advance(MINUTE);
+    assert!(take("us").await, "it ran out");
+}
+
+async fn a_grant_that_is_not_live_has_no_lease(fresh: Fresh) {
+    let take = async |grant: &Grant| {
+        fresh.store.take_refresh_lease(&grant.id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+    };
+    let ended = fresh.signed_in("c_1").await.grant;
+    fresh.store.end_grant(&ended.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    assert!(!take(&ended).await);
+    let expired = fresh.signed_in("c_1").await.grant;
+    fresh.clock.advance(90 * DAY);
+    assert!(!take(&expired).await);
+}

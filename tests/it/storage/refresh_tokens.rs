@@ -1,0 +1,125 @@
+//! Rotation: everything at once, or nothing.
+
+use portcullis::model::grant::{EndReason, Grant, RefreshUse, StoredRefreshToken};
+use portcullis::model::user::User;
+use portcullis::storage::Rotation;
+
+use super::{Fresh, MINUTE, at_once, contract, new_standing, parameters, refresh_token, rotation, some_hash};
+
+contract! {
+    a_rotation_makes_everything_true_at_once,
+    a_rotation_without_the_lease_changes_nothing,
+    a_used_token_is_not_exchanged_again,
+    a_token_is_not_exchanged_under_another_grant,
+    an_ended_grant_rotates_nothing,
+    an_expired_grant_rotates_nothing,
+    of_many_rotations_at_once_one_succeeds,
+    it_shows_that_the_successor_was_used,
+}
+
+async fn a_rotation_makes_everything_true_at_once(fresh: Fresh) {
+    let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now() + MINUTE));
+    let (id, used) = (&signed_in.grant.id, signed_in.token.hash);
+    fresh.clock.advance(MINUTE);
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    let renamed = User { name: Some("Ada King".to_owned()), ..User::default() };
+    let rotation = Rotation { user: Some(&renamed), ..rotation(id, &used, &successor, fresh.now()) };
+    assert!(fresh.store.rotate_refresh_token(&rotation).await.unwrap());
+
+    let old = fresh.store.refresh_token(&used).await.unwrap().unwrap();
+    let expected = RefreshUse {
+        at: fresh.now(),
+        parameters: *parameters(),
+        sealed_response: Some(b"sealed".to_vec()),
+        successor_used: false,
+    };
+    assert_eq!(old.used, Some(expected));
+    let new = fresh.store.refresh_token(&successor.hash).await.unwrap().unwrap();
+    let expected =
+        StoredRefreshToken { hash: successor.hash, grant_id: id.clone(), expires_at: successor.expires_at, used: None };
+    assert_eq!(new, expected);
+    let grant = fresh.store.grant(id).await.unwrap().unwrap();
+    assert_eq!(grant, Grant { user: renamed, standing: new_standing().clone(), ..signed_in.grant.clone() });
+    let free = fresh.store.take_refresh_lease(id, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
+    assert!(free, "the lease was given back");
+}
+
+/// Asserts that a rotation fails and leaves the grant, the token and the place of its successor as they were.
+async fn changes_nothing(fresh: &Fresh, rotation: Rotation<'_>) {
+    let before =
+        (fresh.store.grant(rotation.grant).await.unwrap(), fresh.store.refresh_token(rotation.used).await.unwrap());
+    assert!(!fresh.store.rotate_refresh_token(&rotation).await.unwrap());
+    let after =
+        (fresh.store.grant(rotation.grant).await.unwrap(), fresh.store.refresh_token(rotation.used).await.unwrap());
+    assert_eq!(before, after);
+    assert_eq!(fresh.store.refresh_token(&rotation.successor.hash).await.unwrap(), None);
+}
+
+async fn a_rotation_without_the_lease_changes_nothing(fresh: Fresh) {
+    let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
+    let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
+    changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    fresh.clock.advance(MINUTE);
+    assert!(fresh.store.take_refresh_lease(id, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
+}
+
+async fn a_used_token_is_not_exchanged_again(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
+    fresh.rotate(id, used).await;
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    changes_nothing(&fresh, rotation(id, used, &refresh_token(fresh.now()), fresh.now())).await;
+    let unknown = some_hash();
+    changes_nothing(&fresh, rotation(id, &unknown, &refresh_token(fresh.now()), fresh.now())).await;
+}
+
+async fn a_token_is_not_exchanged_under_another_grant(fresh: Fresh) {
+    let (ours, theirs) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await);
+    let id = &ours.grant.id;
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    changes_nothing(&fresh, rotation(id, &theirs.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
+}
+
+async fn an_ended_grant_rotates_nothing(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let id = &signed_in.grant.id;
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    fresh.store.end_grant(id, EndReason::RefreshTokenReplayed, fresh.now()).await.unwrap().unwrap();
+    changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
+}
+
+async fn an_expired_grant_rotates_nothing(fresh: Fresh) {
+    let signed_in = fresh.signed_in_as(|grant| grant.expires_at = grant.created_at + MINUTE).await;
+    let id = &signed_in.grant.id;
+    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + 2 * MINUTE, fresh.now()).await.unwrap());
+    fresh.clock.advance(MINUTE);
+    changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
+}
+
+async fn of_many_rotations_at_once_one_succeeds(fresh: Fresh) {
+    let (signed_in, now) = (fresh.signed_in("c_1").await, fresh.now());
+    assert!(fresh.store.take_refresh_lease(&signed_in.grant.id, "us", now + MINUTE, now).await.unwrap());
+    let rotated = at_once(32, |_| {
+        let (store, id, used) = (fresh.store.clone(), signed_in.grant.id.clone(), signed_in.token.hash);
+        async move {
+            let successor = refresh_token(now);
+            let rotated = store.rotate_refresh_token(&rotation(&id, &used, &successor, now)).await.unwrap();
+            assert_eq!(store.refresh_token(&successor.hash).await.unwrap().is_some(), rotated);
+            rotated
+        }
+    })
+    .await;
+    assert_eq!(rotated.iter().filter(|rotated| **rotated).count(), 1);
+}
+
+async fn it_shows_that_the_successor_was_used(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let (id, first) = (&signed_in.grant.id, &signed_in.token.hash);
+    let successor_used = async || fresh.store.refresh_token(first).await.unwrap().unwrap().used.unwrap().successor_used;
+    let second = fresh.rotate(id, first).await;
+    assert!(!successor_used().await);
+    fresh.rotate(id, &second.hash).await;
+    assert!(successor_used().await);
+}

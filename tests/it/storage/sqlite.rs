@@ -1,0 +1,189 @@
+//! What only SQLite has: a file.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use portcullis::config;
+use portcullis::model::grant::EndReason;
+use portcullis::storage::Store;
+use sqlx::{Connection, Executor, SqliteConnection};
+
+use super::signing_keys::key;
+use super::{Fresh, SqlitePlace, at_once, client};
+
+async fn refused(place: &SqlitePlace, file: &Path) -> String {
+    match Store::open(&config::Storage::Sqlite(file.to_owned()), &place.clock).await {
+        Ok(_) => panic!("{} was opened", file.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Does something to the file that this program never does.
+async fn by_hand(place: &SqlitePlace, sql: &'static str) {
+    let mut connection = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
+    connection.execute(sql).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_stored_survives_a_reopen() {
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open().await);
+    let registered = fresh.register("c_1", "A").await;
+    let signed_in = fresh.signed_in("c_1").await;
+    fresh.store.close().await;
+    let (again, _) = place.open().await;
+    assert_eq!(again.client(&registered.id).await.unwrap(), Some(registered));
+    assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
+    assert!(again.refresh_token(&signed_in.token.hash).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_was_committed_survives_a_process_that_never_closes() {
+    let place = SqlitePlace::new();
+    let killed = Fresh::new(place.open().await);
+    let signed_in = killed.signed_in("c_1").await;
+    // as after kill -9: the write-ahead log was never folded in
+    let copy = SqlitePlace::new();
+    for suffix in ["", "-wal"] {
+        let beside = |place: &SqlitePlace| format!("{}{suffix}", place.file().display());
+        std::fs::copy(beside(&place), beside(&copy)).unwrap();
+    }
+    let (again, _) = copy.open().await;
+    assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
+}
+
+#[tokio::test]
+async fn two_processes_share_one_file() {
+    let place = SqlitePlace::new();
+    let (ours, theirs) = (Fresh::new(place.open().await), Fresh::new(place.open().await));
+    let grant = ours.signed_in("c_1").await.grant;
+    assert_eq!(theirs.store.grant(&grant.id).await.unwrap(), Some(grant.clone()));
+    theirs.store.end_grant(&grant.id, EndReason::IdentityProvider, theirs.now()).await.unwrap().unwrap();
+    assert_eq!(ours.store.grants_ended_since(ours.now()).await.unwrap(), [(grant.id, ours.now())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_open_a_new_file_at_once() {
+    let place = SqlitePlace::new();
+    let stores = at_once(8, |_| {
+        let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
+        async move { Store::open(&settings, &clock).await.unwrap() }
+    })
+    .await;
+    for (n, store) in stores.iter().enumerate() {
+        let client = client(&format!("c_{n}"), place.clock.now());
+        store.insert_client(&client, "A", 100).await.unwrap();
+        assert_eq!(stores[0].client(&client.id).await.unwrap(), Some(client));
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open().await);
+    fresh.register("c_1", "A").await;
+    let directory = place.file().parent().unwrap().to_owned();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["portcullis.db", "portcullis.db-shm", "portcullis.db-wal", "portcullis.db.lock"]);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named_with_the_mend() {
+    let place = SqlitePlace::new();
+    let file = place.file().parent().unwrap().join("missing/portcullis.db");
+    let error = refused(&place, &file).await;
+    let directory = file.parent().unwrap().display();
+    assert!(error.ends_with(&format!("cannot be made: {directory} is not a directory; make it first")), "{error}");
+    assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let place = SqlitePlace::new();
+    let letter = "Dear Ada, ".repeat(1000);
+    std::fs::write(place.file(), &letter).unwrap();
+    let error = refused(&place, &place.file()).await;
+    assert!(error.contains("is damaged or no SQLite database"), "{error}");
+    assert_eq!(std::fs::read_to_string(place.file()).unwrap(), letter);
+}
+
+#[tokio::test]
+async fn a_schema_that_only_added_is_opened_by_the_release_before() {
+    let place = SqlitePlace::new();
+    place.open().await.0.close().await;
+    by_hand(&place, "ALTER TABLE grants ADD COLUMN nickname TEXT; CREATE TABLE devices (id TEXT PRIMARY KEY)").await;
+    by_hand(&place, "INSERT INTO _sqlx_migrations VALUES (9999, 'later', CURRENT_TIMESTAMP, TRUE, x'00', 1)").await;
+    let fresh = Fresh::new(place.open().await);
+    let grant = fresh.signed_in("c_1").await.grant;
+    assert_eq!(fresh.store.grant(&grant.id).await.unwrap(), Some(grant));
+}
+
+#[tokio::test]
+async fn a_schema_that_needs_a_newer_program_is_refused() {
+    let place = SqlitePlace::new();
+    place.open().await.0.close().await;
+    by_hand(&place, "UPDATE compatibility SET oldest_program = 9999").await;
+    let error = refused(&place, &place.file()).await;
+    assert!(error.contains("has a newer schema than this program: it needs one that knows migration 9999"), "{error}");
+    assert!(error.contains("start the newer program"), "{error}");
+}
+
+#[tokio::test]
+async fn a_schema_of_another_build_is_refused() {
+    let place = SqlitePlace::new();
+    place.open().await.0.close().await;
+    by_hand(&place, "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1").await;
+    let error = refused(&place, &place.file()).await;
+    assert!(error.contains("was made by another build: its migration 1 is not this program's"), "{error}");
+}
+
+#[tokio::test]
+async fn a_column_that_comes_while_the_program_runs_disturbs_nobody() {
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open().await);
+    let before = fresh.signed_in("c_1").await.grant;
+    assert!(fresh.store.grant(&before.id).await.unwrap().is_some());
+    by_hand(&place, "ALTER TABLE grants ADD COLUMN nickname TEXT").await;
+    assert_eq!(fresh.store.grant(&before.id).await.unwrap(), Some(before));
+    fresh.signed_in("c_1").await;
+}
+
+#[tokio::test]
+async fn no_first_key_is_made_after_the_first_was_retired() {
+    let place = SqlitePlace::new();
+    let (store, _) = place.open().await;
+    store.insert_first_signing_key(&key("ES256", 1)).await.unwrap();
+    by_hand(&place, "UPDATE signing_keys SET id = 'k_second', generation = 2").await;
+    store.insert_first_signing_key(&key("ES256", 2)).await.unwrap();
+    let kept = store.signing_keys().await.unwrap();
+    assert_eq!(kept.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["k_second"]);
+}
+
+#[tokio::test]
+async fn the_last_call_tells_whether_the_store_is_degraded() {
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open().await);
+    assert!(!fresh.store.is_degraded());
+    by_hand(&place, "ALTER TABLE clients RENAME TO elsewhere").await;
+    assert!(fresh.store.client(&"c_1".into()).await.is_err());
+    assert!(fresh.store.is_degraded());
+    by_hand(&place, "ALTER TABLE elsewhere RENAME TO clients").await;
+    assert!(fresh.store.client(&"c_1".into()).await.is_ok());
+    assert!(!fresh.store.is_degraded());
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let place = SqlitePlace::new();
+    let (store, _) = place.open().await;
+    store.close().await;
+    let error = store.client(&"c_1".into()).await.unwrap_err().to_string();
+    assert!(error.ends_with("portcullis.db is closed: this process is ending"), "{error}");
+}

@@ -1,0 +1,121 @@
+//! A browser as far as our pages need one: cookies, forms, `Sec-Fetch-Site`.
+
+use std::collections::BTreeMap;
+
+use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+
+use super::gate::{Answer, TestGate};
+
+/// Keeps cookies between requests, as one person's browser does.
+#[derive(Default, Clone)]
+pub struct Browser {
+    pub cookies: BTreeMap<String, String>,
+}
+
+/// A form found on a page.
+#[derive(Debug, Clone)]
+pub struct Form {
+    pub action: String,
+    pub fields: Vec<(String, String)>,
+}
+
+impl Form {
+    /// The only form of a page.
+    pub fn on(html: &str) -> Self {
+        let start = html.find("<form").unwrap_or_else(|| panic!("no form on the page:\n{html}"));
+        let form = &html[start..html[start..].find("</form>").map_or(html.len(), |end| start + end)];
+        let tags = |name: &str| form.match_indices(&format!("<{name}")).map(|(at, _)| at).collect::<Vec<_>>();
+        let mut fields = Vec::new();
+        for at in tags("input") {
+            let tag = &form[at..at + form[at..].find('>').unwrap()];
+            if let Some(name) = attribute(tag, "name") {
+                fields.push((name, attribute(tag, "value").unwrap_or_default()));
+            }
+        }
+        let tag = &form[..form.find('>').unwrap()];
+        Self { action: attribute(tag, "action").expect("a form has an action"), fields }
+    }
+
+    /// With a field set, as typing or pressing a button does.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The value of an attribute, unescaped.
+pub fn attribute(tag: &str, name: &str) -> Option<String> {
+    let start = tag.find(&format!(" {name}="))? + name.len() + 2;
+    let rest = &tag[start..];
+    let value = match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => rest.split([' ', '>', '/']).next()?,
+    };
+    Some(unescape(value))
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("&#38;", "&")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'")
+        .replace("&#60;", "<")
+        .replace("&#62;", ">")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
+}
+
+impl Browser {
+    fn cookie_header(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn remember(&mut self, answer: &Answer) {
+        for cookie in answer.headers.get_all(SET_COOKIE) {
+            let cookie = cookie.to_str().unwrap();
+            let (pair, attributes) = cookie.split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// Opens a path of ours.
+    pub async fn get(&mut self, gate: &TestGate, path: &str) -> Answer {
+        let request = gate.request("GET", path).header(COOKIE, self.cookie_header());
+        let answer = gate.send(request, "").await;
+        self.remember(&answer);
+        answer
+    }
+
+    /// Submits a form of one of our pages.
+    pub async fn submit(&mut self, gate: &TestGate, form: &Form) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
+        let request = gate
+            .request("POST", &form.action)
+            .header(COOKIE, self.cookie_header())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin")
+            .header("origin", gate.origin());
+        let answer = gate.send(request, body).await;
+        self.remember(&answer);
+        answer
+    }
+}
+
+/// The `Location` of a redirect.
+pub fn location(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{answer:?}");
+    answer.headers.get(LOCATION).expect("a redirect has a Location").to_str().unwrap().to_owned()
+}
+
+/// A parameter of a URL's query.
+pub fn parameter(url: &str, name: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,342 @@
+//! A whole Portcullis in process: a real store in a temporary directory, a clock that tests move, no sockets.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use portcullis::app::App;
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::config::{
+    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RootKey, Secrets, Server,
+    Storage, Tokens, Upstream, UpstreamSettings,
+};
+use portcullis::identity::hash_password;
+use portcullis::oauth::scope::ScopeSet;
+use portcullis::secret::{Sha256, base64url};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use super::browser::{Browser, Form, location, parameter};
+use super::provider::FakeProvider;
+
+/// Where every test begins.
+pub const START: Timestamp = Timestamp(1_800_000_000);
+/// What the client of the tests listens on.
+pub const REDIRECT_URI: &str = "http://127.0.0.1:33418/callback";
+/// RFC 7636 appendix B.
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// The challenge of a verifier.
+pub fn challenge(verifier: &str) -> String {
+    base64url(Sha256::of(verifier.as_bytes()).as_bytes())
+}
+
+/// A gate.
+pub struct TestGate {
+    pub app: App,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    directory: TempDir,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The `error` of an OAuth error document.
+    pub fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}\n{}", self.status, self.headers, self.body)
+    }
+}
+
+/// A registered client that asks for tokens.
+#[derive(Debug, Clone)]
+pub struct TestClient {
+    pub id: String,
+    pub redirect_uri: String,
+}
+
+/// What `/token` gave.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl TestGate {
+    /// A gate with one upstream (`/mcp`), a local identity provider with the user `alice` / `wonderland`.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path().join("portcullis.db"));
+        change(&mut config);
+        Self::start(directory, Arc::new(config), Clock::manual(START)).await
+    }
+
+    /// The same, with a provider that can be made to misbehave instead of local users.
+    pub async fn with_provider(change: impl FnOnce(&mut Config)) -> (Self, FakeProvider) {
+        let clock = Clock::manual(START);
+        let provider = FakeProvider::start(&clock).await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path().join("portcullis.db"));
+        config.identities = vec![provider.identity()];
+        change(&mut config);
+        (Self::start(directory, Arc::new(config), clock).await, provider)
+    }
+
+    /// Another process that shares the database.
+    pub async fn twin(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start(directory, Arc::clone(&self.config), self.clock.clone()).await
+    }
+
+    /// Waits until what goes on in the background has ended.
+    pub async fn settle(&self) {
+        self.app.issuer().settle().await;
+    }
+
+    async fn start(directory: TempDir, config: Arc<Config>, clock: Clock) -> Self {
+        let app = App::build(Arc::clone(&config), clock.clone()).await.expect("the gate is built");
+        Self { app, clock, config, directory }
+    }
+
+    /// The same database in a new process, as far as memory goes.
+    pub async fn restart(self) -> Self {
+        let Self { app, clock, config, directory } = self;
+        app.close().await;
+        drop(app);
+        Self::start(directory, config, clock).await
+    }
+
+    pub fn origin(&self) -> &str {
+        self.config.public_url.as_str()
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).header(HOST, self.config.public_url.authority())
+    }
+
+    pub async fn send(&self, request: http::request::Builder, body: impl Into<Bytes>) -> Answer {
+        self.send_from(IpAddr::V4(Ipv4Addr::LOCALHOST), request, body).await
+    }
+
+    pub async fn send_from(&self, peer: IpAddr, request: http::request::Builder, body: impl Into<Bytes>) -> Answer {
+        let request = request.body(Full::new(body.into())).unwrap();
+        let response = self.app.handle(request, SocketAddr::from((peer, 50000))).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a body of ours arrives whole").to_bytes();
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path), "").await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request("POST", path).header(CONTENT_TYPE, "application/json");
+        self.send(request, body.to_string()).await
+    }
+
+    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.request("POST", path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(request, body).await
+    }
+
+    /// Registers a public client that may refresh.
+    pub async fn register(&self) -> TestClient {
+        self.register_named("Test client").await
+    }
+
+    pub async fn register_named(&self, name: &str) -> TestClient {
+        let answer = self
+            .post_json("/register", &serde_json::json!({"client_name": name, "redirect_uris": [REDIRECT_URI]}))
+            .await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let id = answer.json()["client_id"].as_str().unwrap().to_owned();
+        TestClient { id, redirect_uri: REDIRECT_URI.to_owned() }
+    }
+
+    /// The path and query of an authorization request; `extra` adds to it or, with an empty value, takes away.
+    pub fn authorize_path(&self, client: &TestClient, extra: &[(&str, &str)]) -> String {
+        let challenge = challenge(VERIFIER);
+        let resource = self.config.upstreams[0].audience();
+        let mut fields: Vec<(&str, &str)> = vec![
+            ("response_type", "code"),
+            ("client_id", &client.id),
+            ("redirect_uri", &client.redirect_uri),
+            ("state", "client-state"),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("resource", resource),
+        ];
+        fields.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));
+        fields.extend(extra.iter().filter(|(_, value)| !value.is_empty()));
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        format!("/authorize?{query}")
+    }
+
+    /// Opens the consent page.
+    pub async fn consent_form(&self, browser: &mut Browser, client: &TestClient, extra: &[(&str, &str)]) -> Form {
+        let answer = browser.get(self, &self.authorize_path(client, extra)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Form::on(&answer.body)
+    }
+
+    /// Approves, signs in as alice and answers where the browser was sent then.
+    pub async fn sign_in(&self, browser: &mut Browser, client: &TestClient, extra: &[(&str, &str)]) -> String {
+        let form = self.consent_form(browser, client, extra).await;
+        let approved = browser.submit(self, &form.with("decision", "approve").with("identity", "local")).await;
+        let page = browser.get(self, &location(&approved)).await;
+        let form = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+        location(&browser.submit(self, &form).await)
+    }
+
+    /// A fresh code.
+    pub async fn code(&self, client: &TestClient) -> String {
+        let url = self.sign_in(&mut Browser::default(), client, &[]).await;
+        parameter(&url, "code").unwrap_or_else(|| panic!("no code in {url}"))
+    }
+
+    /// Redeems a code.
+    pub async fn redeem(&self, client: &TestClient, code: &str) -> Answer {
+        self.post_form(
+            "/token",
+            &[
+                ("grant_type", "authorization_code"),
+                ("client_id", &client.id),
+                ("code", code),
+                ("redirect_uri", &client.redirect_uri),
+                ("code_verifier", VERIFIER),
+            ],
+        )
+        .await
+    }
+
+    /// Uses a refresh token.
+    pub async fn refresh(&self, client: &TestClient, token: &str) -> Answer {
+        self.post_form(
+            "/token",
+            &[("grant_type", "refresh_token"), ("client_id", &client.id), ("refresh_token", token)],
+        )
+        .await
+    }
+
+    /// The whole way to tokens.
+    pub async fn tokens(&self, client: &TestClient) -> Given {
+        tokens(&self.redeem(client, &self.code(client).await).await)
+    }
+
+    /// Opens a listener of its own on a free port; the gate is known there by its configured name.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(self.app.clone().serve(listener));
+        address
+    }
+
+    /// Calls the first upstream.
+    pub async fn call(&self, token: &str) -> Answer {
+        self.call_at("/mcp", token).await
+    }
+
+    pub async fn call_at(&self, path: &str, token: &str) -> Answer {
+        let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        let request = self
+            .request("POST", path)
+            .header("authorization", format!("Bearer {token}"))
+            .header(CONTENT_TYPE, "application/json")
+            .header("content-length", body.len())
+            .header("accept", "application/json, text/event-stream");
+        self.send(request, body).await
+    }
+}
+
+/// The tokens of an answer.
+pub fn tokens(answer: &Answer) -> Given {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    Given { access: text("access_token"), refresh: text("refresh_token") }
+}
+
+/// An upstream at a path; nobody listens there unless `url` says where.
+pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
+    let settings = UpstreamSettings {
+        id: id.to_owned(),
+        path: format!("/{id}"),
+        name: format!("Server {id}"),
+        url: url.parse().unwrap(),
+        scopes: ScopeSet::empty().with("mcp:access"),
+        default: false,
+        ca_file: None,
+    };
+    Upstream::new(public_url, settings).unwrap()
+}
+
+/// A user of the local identity provider.
+pub fn local_user(name: &str, password: &str) -> LocalUser {
+    LocalUser {
+        id: name.to_owned(),
+        username: name.to_owned(),
+        password_hash: hash_password(&password.to_owned().into()),
+        name: None,
+        email: Some(format!("{name}@example.com")),
+        groups: vec!["engineering".to_owned()],
+    }
+}
+
+fn config(database: PathBuf) -> Config {
+    let public_url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
+    let upstreams = vec![upstream(&public_url, "mcp", "http://127.0.0.1:9/mcp")];
+    let users = vec![local_user("alice", "wonderland")];
+    Config {
+        server: Server::default(),
+        storage: Storage::Sqlite(database),
+        secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
+        lifetimes: Lifetimes::default(),
+        tokens: Tokens::default(),
+        registration: Registration::default(),
+        outbound: Outbound::default(),
+        identities: vec![Identity {
+            id: "local".to_owned(),
+            name: "Local".to_owned(),
+            kind: IdentityKind::Local(users),
+        }],
+        upstreams,
+        clients: Vec::new(),
+        public_url,
+    }
+}

@@ -1,0 +1,29 @@
+//! What tests of several parts need.
+
+pub mod browser;
+pub mod gate;
+pub(crate) mod provider;
+pub mod upstream;
+
+use std::path::PathBuf;
+
+use portcullis::config::{
+    Config, Identity, Lifetimes, Outbound, PublicUrl, Registration, RootKey, Secrets, Server, Storage, Tokens,
+};
+
+/// A configuration with these identities and nothing else worth mentioning.
+pub(crate) fn config(identities: Vec<Identity>) -> Config {
+    Config {
+        public_url: PublicUrl::parse("https://mcp.example.com").unwrap(),
+        server: Server::default(),
+        storage: Storage::Sqlite(PathBuf::from("never-opened.db")),
+        secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
+        lifetimes: Lifetimes::default(),
+        tokens: Tokens::default(),
+        registration: Registration::default(),
+        outbound: Outbound::default(),
+        identities,
+        upstreams: Vec::new(),
+        clients: Vec::new(),
+    }
+}

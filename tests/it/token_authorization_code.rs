@@ -1,0 +1,286 @@
+//! Codes: what a redemption must prove, and that it happens once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::support::gate::{TestGate, VERIFIER, tokens, upstream};
+
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+}
+
+fn header(token: &str) -> Value {
+    let header = token.split('.').next().unwrap();
+    serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(header.as_bytes()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_code_becomes_tokens_for_exactly_one_resource() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let answer = gate.redeem(&client, &gate.code(&client).await).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("content-type"), "application/json");
+    insta::assert_json_snapshot!(answer.json(), { ".access_token" => "[jwt]", ".refresh_token" => "[pcr]" }, @r#"
+    {
+      "access_token": "[jwt]",
+      "expires_in": 3600,
+      "refresh_token": "[pcr]",
+      "scope": "mcp:access offline_access",
+      "token_type": "Bearer"
+    }
+    "#);
+    let given = tokens(&answer);
+    let head = header(&given.access);
+    assert_eq!((head["typ"].as_str(), head["alg"].as_str()), (Some("at+jwt"), Some("ES256")));
+    let mut claims = claims(&given.access);
+    for (name, prefix) in [("jti", "t_"), ("sid", "g_")] {
+        assert!(claims[name].take().as_str().unwrap().starts_with(prefix));
+    }
+    claims["client_id"] = "[client_id]".into();
+    insta::assert_json_snapshot!(claims, @r#"
+    {
+      "aud": "http://127.0.0.1:6749/mcp",
+      "client_id": "[client_id]",
+      "exp": 1800003600,
+      "iat": 1800000000,
+      "iss": "http://127.0.0.1:6749",
+      "jti": null,
+      "scope": "mcp:access",
+      "sid": null,
+      "sub": "local|alice"
+    }
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_parallel_redemptions_give_one_answer_whose_tokens_work() {
+    let gate = Arc::new(TestGate::new().await);
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let attempts = (0..64).map(|_| {
+        let (gate, client, code) = (Arc::clone(&gate), client.clone(), code.clone());
+        tokio::spawn(async move { gate.redeem(&client, &code).await })
+    });
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    let good: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(good.len(), 1);
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.error() == "invalid_grant"));
+    let given = tokens(good[0]);
+    assert_eq!(gate.call(&given.access).await.status, 502, "the token is good; nobody listens behind us");
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_code_that_comes_again_after_eleven_seconds_ends_the_grant() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let given = tokens(&gate.redeem(&client, &code).await);
+    gate.clock.advance(Duration::from_secs(9));
+    assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&given.access).await.status, 502, "a retry within ten seconds changes nothing");
+    gate.clock.advance(Duration::from_secs(2));
+    assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&given.access).await.status, 401);
+    assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_stranger_who_replays_a_code_without_the_verifier_ends_nothing() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let given = tokens(&gate.redeem(&client, &code).await);
+    gate.clock.advance(Duration::from_mins(1));
+    for _ in 0..6 {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.id.as_str()),
+            ("code", code.as_str()),
+            ("code_verifier", &"a".repeat(43)),
+        ];
+        assert_eq!(gate.post_form("/token", &fields).await.error(), "invalid_grant");
+    }
+    assert_eq!(gate.call(&given.access).await.status, 502);
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn everything_is_checked_before_a_code_is_consumed() {
+    let gate = TestGate::with(|config| {
+        config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
+    })
+    .await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let long = "a".repeat(129);
+    for (name, value, error) in [
+        ("client_id", other.id.as_str(), "invalid_grant"),
+        ("client_id", "c_unknown", "invalid_client"),
+        ("redirect_uri", "http://127.0.0.1:33419/callback", "invalid_grant"),
+        ("code_verifier", "", "invalid_request"),
+        ("code_verifier", "short", "invalid_request"),
+        ("code_verifier", long.as_str(), "invalid_request"),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXX", "invalid_grant"),
+        ("resource", "http://127.0.0.1:6749/other", "invalid_target"),
+        ("resource", "https://elsewhere.example/", "invalid_target"),
+        ("grant_type", "password", "unsupported_grant_type"),
+        ("grant_type", "", "invalid_request"),
+        ("client_secret", "something", "invalid_client"),
+    ] {
+        let code = gate.code(&client).await;
+        let mut fields = vec![
+            ("grant_type", "authorization_code"),
+            ("client_id", client.id.as_str()),
+            ("code", code.as_str()),
+            ("redirect_uri", client.redirect_uri.as_str()),
+            ("code_verifier", VERIFIER),
+            ("resource", "http://127.0.0.1:6749/mcp"),
+        ];
+        fields.retain(|(key, _)| *key != name);
+        fields.push((name, value));
+        let answer = gate.post_form("/token", &fields).await;
+        assert_eq!(answer.error(), error, "{name}={value}: {answer:?}");
+        assert_eq!(answer.status, if error == "invalid_client" { 401 } else { 400 });
+        assert_eq!(gate.redeem(&client, &code).await.status, 200, "{name}={value}: the code is still good");
+    }
+}
+
+#[tokio::test]
+async fn redirect_uri_and_resource_may_be_left_out_at_the_token_endpoint() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let fields =
+        [("grant_type", "authorization_code"), ("client_id", &client.id), ("code", &code), ("code_verifier", VERIFIER)];
+    assert_eq!(gate.post_form("/token", &fields).await.status, 200);
+}
+
+#[tokio::test]
+async fn five_failed_redemptions_end_a_code() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let wrong = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client.id.as_str()),
+        ("code", code.as_str()),
+        ("code_verifier", &"a".repeat(43)),
+    ];
+    for _ in 0..5 {
+        assert_eq!(gate.post_form("/token", &wrong).await.error(), "invalid_grant");
+    }
+    assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_code_lives_for_a_minute() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let (early, late) = (gate.code(&client).await, gate.code(&client).await);
+    gate.clock.advance(Duration::from_secs(59));
+    assert_eq!(gate.redeem(&client, &early).await.status, 200);
+    gate.clock.advance(Duration::from_secs(1));
+    assert_eq!(gate.redeem(&client, &late).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_code_survives_a_restart_and_is_still_good_only_once() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let gate = gate.restart().await;
+    let given = tokens(&gate.redeem(&client, &code).await);
+    let gate = gate.restart().await;
+    assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&given.access).await.status, 502);
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_with_a_secret_must_show_it_in_header_or_body() {
+    let gate = TestGate::new().await;
+    let body = serde_json::json!({
+        "redirect_uris": [crate::support::gate::REDIRECT_URI], "token_endpoint_auth_method": "client_secret_basic",
+    });
+    let registered = gate.post_json("/register", &body).await.json();
+    let (id, secret) = (registered["client_id"].as_str().unwrap(), registered["client_secret"].as_str().unwrap());
+    let client = crate::support::gate::TestClient {
+        id: id.to_owned(),
+        redirect_uri: crate::support::gate::REDIRECT_URI.to_owned(),
+    };
+    let code = gate.code(&client).await;
+    let form = |extra: &str| format!("grant_type=authorization_code&code={code}&code_verifier={VERIFIER}{extra}");
+    let basic = |secret: &str| format!("Basic {}", data_encoding::BASE64.encode(format!("{id}:{secret}").as_bytes()));
+    let post = |authorization: Option<String>, body: String| {
+        let mut request = gate.request("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        gate.send(request, body)
+    };
+    let without = post(None, form(&format!("&client_id={id}"))).await;
+    assert_eq!((without.status, without.error().as_str()), (401, "invalid_client"));
+    let wrong = post(Some(basic("pcs_wrong")), form("")).await;
+    assert_eq!((wrong.status, wrong.header("www-authenticate")), (401, "Basic realm=\"token\""));
+    let both = post(Some(basic(secret)), form(&format!("&client_id={id}&client_secret={secret}"))).await;
+    assert_eq!(both.error(), "invalid_request");
+    assert_eq!(post(Some(basic(secret)), form("")).await.status, 200);
+    let code = gate.code(&client).await;
+    let in_body = format!(
+        "grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&client_id={id}&client_secret={secret}"
+    );
+    assert_eq!(post(None, in_body).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_token_endpoint_takes_forms_only_with_each_parameter_once() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let json = gate.post_json("/token", &serde_json::json!({"grant_type": "authorization_code"})).await;
+    assert_eq!((json.status, json.error().as_str()), (400, "invalid_request"));
+    let code = gate.code(&client).await;
+    let twice = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client.id.as_str()),
+        ("code", code.as_str()),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+    ];
+    assert_eq!(gate.post_form("/token", &twice).await.error(), "invalid_request");
+    assert_eq!(gate.get("/token").await.status, 405);
+    let large = gate.post_form("/token", &[("pad", &"x".repeat(70_000))]).await;
+    assert_eq!(large.status, 413);
+}
+
+#[tokio::test]
+async fn who_gets_a_refresh_token() {
+    use portcullis::config::RefreshTokens::{Asked, Registered};
+    for (policy, grant_types, scope, expected) in [
+        (Registered, None, "", true),
+        (Registered, Some(vec!["authorization_code", "refresh_token"]), "", true),
+        (Registered, Some(vec!["authorization_code"]), "", false),
+        (Registered, Some(vec!["authorization_code"]), "offline_access", true),
+        (Asked, None, "", false),
+        (Asked, None, "mcp:access offline_access", true),
+    ] {
+        let gate = TestGate::with(|config| config.tokens.refresh = policy).await;
+        let mut body = serde_json::json!({"redirect_uris": [crate::support::gate::REDIRECT_URI]});
+        if let Some(types) = &grant_types {
+            body["grant_types"] = serde_json::json!(types);
+        }
+        let id = gate.post_json("/register", &body).await.json()["client_id"].as_str().unwrap().to_owned();
+        let client =
+            crate::support::gate::TestClient { id, redirect_uri: crate::support::gate::REDIRECT_URI.to_owned() };
+        let url = gate.sign_in(&mut crate::support::browser::Browser::default(), &client, &[("scope", scope)]).await;
+        let code = crate::support::browser::parameter(&url, "code").unwrap();
+        let answer = gate.redeem(&client, &code).await.json();
+        assert_eq!(answer.get("refresh_token").is_some(), expected, "{policy:?} {grant_types:?} {scope}");
+        assert_eq!(answer["scope"].as_str().unwrap().contains("offline_access"), expected);
+    }
+}

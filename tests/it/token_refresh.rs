@@ -1,0 +1,244 @@
+//! Refresh tokens: rotation, lost answers, replays, and the end of a family.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::support::gate::{TestGate, tokens, upstream};
+
+const WORKS: u16 = 502; // the token is good; nobody listens behind us
+
+#[tokio::test]
+async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let answer = gate.refresh(&client, &first.refresh).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let second = tokens(&answer);
+    assert_ne!(first.refresh, second.refresh);
+    assert_ne!(first.access, second.access);
+    assert_eq!(gate.call(&first.access).await.status, WORKS);
+    assert_eq!(gate.call(&second.access).await.status, WORKS);
+}
+
+#[tokio::test]
+async fn a_client_whose_answer_got_lost_gets_the_same_answer_again() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let answer = gate.refresh(&client, &first.refresh).await;
+    gate.clock.advance(Duration::from_secs(29));
+    assert_eq!(gate.refresh(&client, &first.refresh).await.body, answer.body);
+    assert_eq!(gate.refresh(&client, &tokens(&answer).refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_replay_after_the_window_ends_the_grant_for_everybody_who_holds_it() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    gate.clock.advance(Duration::from_secs(30));
+    assert_eq!(gate.refresh(&client, &first.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.refresh(&client, &second.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&first.access).await.status, 401);
+    assert_eq!(gate.call(&second.access).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_replay_after_the_successor_was_used_ends_the_grant_at_once() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    let third = tokens(&gate.refresh(&client, &second.refresh).await);
+    assert_eq!(gate.refresh(&client, &first.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&third.access).await.status, 401);
+    assert_eq!(gate.refresh(&client, &third.refresh).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_words_is_only_refused() {
+    let gate = TestGate::new().await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let first = gate.tokens(&client).await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    let words = [
+        ("grant_type", "refresh_token"),
+        ("client_id", client.id.as_str()),
+        ("refresh_token", first.refresh.as_str()),
+        ("scope", "mcp:access"),
+    ];
+    assert_eq!(gate.post_form("/token", &words).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&second.access).await.status, WORKS);
+    assert_eq!(gate.refresh(&other, &first.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.call(&second.access).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_replay_long_after_is_still_recognised() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    gate.clock.advance(Duration::from_hours(20 * 24));
+    gate.app.issuer().expire().await;
+    assert_eq!(gate.refresh(&client, &first.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.refresh(&client, &second.refresh).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn of_two_devices_with_one_client_id_only_the_replayed_one_ends() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let (phone, laptop) = (gate.tokens(&client).await, gate.tokens(&client).await);
+    let rotated = tokens(&gate.refresh(&client, &phone.refresh).await);
+    gate.clock.advance(Duration::from_secs(31));
+    gate.refresh(&client, &phone.refresh).await;
+    assert_eq!(gate.call(&rotated.access).await.status, 401);
+    assert_eq!(gate.call(&laptop.access).await.status, WORKS);
+    assert_eq!(gate.refresh(&client, &laptop.refresh).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_of_one_token_get_one_and_the_same_answer() {
+    let gate = Arc::new(TestGate::new().await);
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let attempts = (0..16).map(|_| {
+        let (gate, client, token) = (Arc::clone(&gate), client.clone(), first.refresh.clone());
+        tokio::spawn(async move { gate.refresh(&client, &token).await })
+    });
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
+    assert_eq!(gate.refresh(&client, &tokens(&answers[0]).refresh).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
+    let one = Arc::new(TestGate::new().await);
+    let other = Arc::new(one.twin().await);
+    let client = one.register().await;
+    let first = one.tokens(&client).await;
+    let attempts = (0..16).map(|number| {
+        let gate = Arc::clone(if number % 2 == 0 { &one } else { &other });
+        let (client, token) = (client.clone(), first.refresh.clone());
+        tokio::spawn(async move { gate.refresh(&client, &token).await })
+    });
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
+    assert_eq!(other.refresh(&client, &tokens(&answers[0]).refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_stop_its_refresh() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    for polls in 1..12 {
+        let mut leaving = Box::pin(gate.refresh(&client, &first.refresh));
+        for _ in 0..polls {
+            let _ = futures_util::poll!(leaving.as_mut());
+        }
+        drop(leaving);
+        gate.settle().await;
+    }
+    let answer = gate.refresh(&client, &first.refresh).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(gate.refresh(&client, &tokens(&answer).refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_must_be_by_its_client_for_its_resource() {
+    let gate = TestGate::with(|config| {
+        config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
+    })
+    .await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let first = gate.tokens(&client).await;
+    assert_eq!(gate.refresh(&other, &first.refresh).await.error(), "invalid_grant");
+    let elsewhere = [
+        ("grant_type", "refresh_token"),
+        ("client_id", client.id.as_str()),
+        ("refresh_token", first.refresh.as_str()),
+        ("resource", "http://127.0.0.1:6749/other"),
+    ];
+    assert_eq!(gate.post_form("/token", &elsewhere).await.error(), "invalid_target");
+    for junk in ["", "pcr_", "nonsense", first.access.as_str(), &first.refresh.to_uppercase()] {
+        let error = gate.refresh(&client, junk).await.error();
+        assert!(error == "invalid_grant" || (junk.is_empty() && error == "invalid_request"), "{junk} {error}");
+    }
+    let here = [
+        ("grant_type", "refresh_token"),
+        ("client_id", client.id.as_str()),
+        ("refresh_token", first.refresh.as_str()),
+        ("resource", "http://127.0.0.1:6749/mcp/"),
+        ("scope", "mcp:access unknown"),
+    ];
+    assert_eq!(gate.post_form("/token", &here).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_unused_refresh_token_ends_after_thirty_days_and_a_grant_after_ninety() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let idle = gate.tokens(&client).await;
+    let mut used = gate.tokens(&client).await;
+    for _ in 0..3 {
+        gate.clock.advance(Duration::from_hours(29 * 24));
+        used = tokens(&gate.refresh(&client, &used.refresh).await);
+    }
+    assert_eq!(gate.refresh(&client, &idle.refresh).await.error(), "invalid_grant");
+    gate.clock.advance(Duration::from_hours(3 * 24));
+    assert_eq!(gate.refresh(&client, &used.refresh).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_refresh_survives_a_restart_and_so_does_its_end() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let gate = gate.restart().await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    let gate = gate.restart().await;
+    assert_eq!(tokens(&gate.refresh(&client, &first.refresh).await).refresh, second.refresh, "the same answer again");
+    gate.clock.advance(Duration::from_mins(1));
+    gate.refresh(&client, &first.refresh).await;
+    let gate = gate.restart().await;
+    assert_eq!(gate.call(&second.access).await.status, 401, "the end was remembered");
+}
+
+#[tokio::test]
+async fn the_database_and_the_root_key_together_cannot_open_a_kept_answer() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let second = tokens(&gate.refresh(&client, &first.refresh).await);
+    let portcullis::config::Storage::Sqlite(path) = gate.config.storage.clone();
+    gate.app.close().await;
+    for file in [path.clone(), path.with_extension("db-wal")] {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        for secret in [&first.refresh, &first.access, &second.refresh, &second.access] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_used() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut grants = Vec::new();
+    for _ in 0..20 {
+        grants.push(gate.tokens(&client).await);
+        gate.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(gate.call(&grants[0].access).await.status, WORKS);
+    let kept = tokens(&gate.refresh(&client, &grants[0].refresh).await);
+    gate.clock.advance(Duration::from_secs(1));
+    gate.tokens(&client).await;
+    assert_eq!(gate.call(&grants[1].access).await.status, 401);
+    assert_eq!(gate.call(&kept.access).await.status, WORKS);
+}
