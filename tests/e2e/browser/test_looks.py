@@ -1,0 +1,83 @@
+"""Narrow screens, dark mode, no mouse."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from harness.chromium import RedirectListener, approve_button, photograph, sign_in
+from harness.dev import Dev
+from harness.oauth import Client, Tokens
+
+LONG_NAME = "A client whose name is as long as a registration allows, to see what becomes of the page around it"
+
+
+@pytest.fixture(params=[(390, "light"), (390, "dark"), (320, "light"), (320, "dark"), (1280, "light"), (1280, "dark")])
+def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, BrowserContext]]:
+    """A profile of one width and colour scheme, and its name."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    context.set_default_timeout(15_000)
+    yield f"{width}-{scheme}", context
+    context.close()
+
+
+def test_every_page_fits_its_screen(screen: tuple[str, BrowserContext], dev: Dev, listener: RedirectListener) -> None:
+    name, profile = screen
+    page = profile.new_page()
+    client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri], client_name=LONG_NAME)
+    page.goto(client.attempt().url)
+    assert_fits(page, f"consent-{name}")
+    approve_button(page).click()
+    page.locator("input[name=password]").wait_for()
+    assert_fits(page, f"sign-in-{name}")
+    sign_in(page, "alice", "not the password")
+    page.get_by_role("alert").wait_for()
+    assert_fits(page, f"sign-in-again-{name}")
+    page.goto(client.attempt(client_id="c_nobodyhaseverseenthis0000").url)
+    assert_fits(page, f"error-{name}")
+    assert is_dark(page) == name.endswith("dark")
+
+
+def test_the_keyboard_is_enough(dev: Dev, listener: RedirectListener, page: Page) -> None:
+    client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
+    attempt = client.attempt()
+    page.goto(attempt.url)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "approve":
+            break
+    assert page.evaluate("document.activeElement.value") == "approve"
+    assert has_visible_focus(page)
+    page.keyboard.press("Enter")
+    page.locator("input[name=password]").wait_for()
+    assert page.evaluate("document.activeElement.name") == "username", "the first field waits for typing"
+    page.keyboard.type("alice")
+    page.keyboard.press("Tab")
+    page.keyboard.type(dev.password())
+    page.keyboard.press("Enter")
+    answer = listener.wait_for_answer(page, attempt.state)
+    assert Tokens.read(client.redeem(attempt, answer)).access_token
+
+
+def assert_fits(page: Page, name: str) -> None:
+    """Nothing sticks out sideways, and the title says something."""
+    photograph(page, name)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"{name}: {overflow} px too wide"
+    assert page.title()
+
+
+def is_dark(page: Page) -> bool:
+    """Whether the page is darker than grey."""
+    colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    root: str = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    painted = root if colour == "rgba(0, 0, 0, 0)" else colour
+    return sum(int(part) for part in painted.strip("rgba()").split(",")[:3]) < 3 * 128
+
+
+def has_visible_focus(page: Page) -> bool:
+    """Whether the focused element looks different from one that is not."""
+    outline: str = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    shadow: str = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
+    return outline != "none" or shadow != "none"

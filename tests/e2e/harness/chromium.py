@@ -1,0 +1,114 @@
+"""A real browser, and what a person does on our pages and on Keycloak's."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from harness.person import Answer, read_answer
+from harness.places import SCREENSHOTS
+from harness.waiting import wait_until
+
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def executable() -> str | None:
+    """`CHROMIUM`, or the distribution's; else Playwright's own, which `tests/run` has fetched where there is none."""
+    given = os.environ.get("CHROMIUM")
+    return given or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser for the whole run."""
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox refuses to run as root.
+        arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
+        browser = playwright.chromium.launch(executable_path=executable(), args=arguments)
+        yield browser
+        browser.close()
+
+
+class RedirectListener:
+    """The loopback address that a client listens on."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                listener.paths.append(self.path)
+                body = b"<!doctype html><title>Client</title><h1>You can close this window</h1>"
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_request(self, *_: object) -> None:
+                """Says nothing: the request line holds the code."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.redirect_uri = f"http://127.0.0.1:{self._server.server_port}/callback"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answers(self) -> list[Answer]:
+        """All answers up to now."""
+        return [read_answer(path) for path in self.paths if urlsplit(path).path == "/callback"]
+
+    def wait_for_answer(self, page: Page, state: str) -> Answer:
+        """Waits for the answer to one authorization request, while the page goes on loading."""
+
+        def probe() -> Answer | None:
+            page.wait_for_timeout(50)
+            return next((answer for answer in self.answers() if answer.parameters["state"] == state), None)
+
+        found = wait_until("the client is called", probe, 20, 0)
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        """Stops listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def approve_button(page: Page) -> Locator:
+    """The button of the consent page that goes on."""
+    return page.locator("form[action='/consent'] button[name=decision][value=approve]").first
+
+
+def deny_button(page: Page) -> Locator:
+    """The button of the consent page that does not."""
+    return page.locator("button[name=decision][value=deny]")
+
+
+def fill_sign_in(page: Page, username: str, password: str) -> None:
+    """Types into a sign-in form, ours or Keycloak's."""
+    page.locator("input[name=username]").fill(username)
+    page.locator("input[name=password]").fill(password)
+
+
+def sign_in(page: Page, username: str, password: str) -> None:
+    """Signs in."""
+    fill_sign_in(page, username, password)
+    page.locator("#kc-login, form[action^='/sign-in/'] button").first.click()
+
+
+def photograph(page: Page, name: str) -> None:
+    """Keeps a picture for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -1,0 +1,14 @@
+"""Where things lie."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+STATE = REPOSITORY / "tests" / ".state"
+LOGS = STATE / "logs"
+SCREENSHOTS = STATE / "screenshots"
+SECRETS_SEEN = STATE / "secrets-seen"
+TYPESCRIPT = REPOSITORY / "tests" / "clients" / "typescript"
+REALM_FILE = REPOSITORY / "deploy" / "keycloak" / "realm.json"
+BINARY = Path(os.environ.get("BINARY_UNDER_TEST", REPOSITORY / "target" / "debug" / "portcullis"))
+KEYCLOAK_HOME = Path(os.environ.get("KEYCLOAK_HOME") or STATE / "keycloak")

@@ -1,0 +1,118 @@
+"""`portcullis serve` as a process: configuration file, start, health, crash."""
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import tomli_w
+
+from harness.oauth import http_client
+from harness.places import BINARY
+from harness.process import Child
+from harness.realm import CLIENT_ID, Realm
+from harness.secrets_seen import remember
+from harness.upstreams import Upstream
+from harness.waiting import free_port, wait_until
+
+Json = dict[str, Any]
+
+
+def keycloak_identity(realm: Realm, **settings: object) -> Json:
+    """The `[[identity]]` entry of a realm. `base` among the settings: under which address Keycloak is reached."""
+    base = settings.pop("base", realm.base)
+    return {
+        "id": "keycloak",
+        "kind": "keycloak",
+        "name": "Keycloak",
+        "issuer": f"{base}/realms/{realm.name}",
+        "client_id": CLIENT_ID,
+        "client_secret": {"env": "KEYCLOAK_CLIENT_SECRET"},
+        **settings,
+    }
+
+
+def upstream_entry(upstream: Upstream, path: str) -> Json:
+    """The `[[upstream]]` entry of a running MCP server."""
+    return {"id": path.strip("/"), "path": path, "name": upstream.name, "url": upstream.url, "scopes": ["mcp:access"]}
+
+
+class Portcullis:
+    """One configuration with its database. It can be started, killed and started again."""
+
+    def __init__(
+        self,
+        directory: Path,
+        upstreams: Sequence[Json],
+        identity: Json,
+        client_secret: str,
+        sections: Mapping[str, object] | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port, self.operations_port = free_port(), free_port()
+        self.public_url = f"http://127.0.0.1:{self.port}"
+        self._environment = {"KEYCLOAK_CLIENT_SECRET": client_secret, "RUST_LOG": "debug"}
+        self._config = directory / "portcullis.toml"
+        self._child: Child | None = None
+        key_file = directory / "root.key"
+        key_file.touch(mode=0o600)
+        key_file.write_text(_root_key() + "\n", encoding="ascii")
+        document = {
+            "public_url": self.public_url,
+            "server": {"listen": f"127.0.0.1:{self.port}", "operations": f"127.0.0.1:{self.operations_port}"},
+            "storage": {"url": f"sqlite:{directory / 'portcullis.db'}"},
+            "secrets": {"keys": [{"file": str(key_file)}]},
+            "identity": [identity],
+            "upstream": list(upstreams),
+            **(sections or {}),
+        }
+        self._config.write_text(tomli_w.dumps(document), encoding="utf-8")
+
+    def url(self, path: str = "/mcp") -> str:
+        """The URL that goes into a client."""
+        return self.public_url + path
+
+    @property
+    def child(self) -> Child:
+        """Its process."""
+        assert self._child is not None, "not started"
+        return self._child
+
+    def start(self) -> "Portcullis":
+        """Starts it and waits until it is ready."""
+        self._child = Child("serve", [BINARY, "serve", "--config", self._config], self._environment)
+        wait_until("portcullis is ready", self._is_ready, 20)
+        return self
+
+    def _is_ready(self) -> bool:
+        assert self.child.exit_status is None, f"portcullis ended: {self.child.log[-3000:]}"
+        try:
+            return self.ready().status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def ready(self) -> httpx2.Response:
+        """What `/ready` says."""
+        with http_client(5) as http:
+            return http.get(f"http://127.0.0.1:{self.operations_port}/ready")
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self.child.kill()
+
+    def close(self) -> None:
+        """Ends it; that it had ended or panicked before is a failure."""
+        if self._child is None:
+            return
+        status, log = self._child.exit_status, self._child.log
+        self._child.kill()
+        assert status in (None, -9), f"portcullis ended by itself with {status}: {log[-3000:]}"
+        assert "panicked" not in log, log[log.index("panicked") - 500 :][:3000]
+
+
+def _root_key() -> str:
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    remember(key)
+    return key

@@ -1,0 +1,24 @@
+"""An MCP server on the official Python SDK that tells what reached it. Run as: whoami_server.py PORT."""
+
+import json
+import sys
+
+from mcp.server.mcpserver import Context, MCPServer
+
+server = MCPServer("whoami")
+
+
+@server.tool()
+def headers(ctx: Context) -> str:
+    """The request's headers, as JSON."""
+    return json.dumps(dict(ctx.headers or {}))
+
+
+@server.tool()
+def echo(message: str) -> str:
+    """The message again."""
+    return f"Echo: {message}"
+
+
+if __name__ == "__main__":
+    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

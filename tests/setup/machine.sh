@@ -1,0 +1,89 @@
+# What the machine itself must have: Debian packages, only those that are missing.
+# shellcheck shell=bash
+
+# Where rustup puts cargo, whether or not this shell was told.
+PATH=$PATH:$HOME/.cargo/bin
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+java_is_new() {
+    have java && [ "$(java -version 2>&1 | grep -m1 ' version ' | sed 's/[^"]*"\([0-9]*\).*/\1/')" -ge 17 ] 2>/dev/null
+}
+
+# The first interpreter that is new enough and can make virtual environments.
+find_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# The first of these package names that the distribution has.
+first_available() {
+    local package
+    for package in "$@"; do
+        if [[ $(apt-cache policy "$package" 2>/dev/null) == *"Candidate: "[0-9]* ]]; then
+            echo "$package"
+            return
+        fi
+    done
+    return 1
+}
+
+# Ubuntu's package named chromium-browser is a stub for a snap, so there Playwright fetches a browser.
+browser_is_there() {
+    [ -n "${CHROMIUM:-}" ] || have chromium || have google-chrome
+}
+
+# The packages that the wanted suites lack, one a line.
+missing_packages() {
+    local for_rust=$1 for_python=$2 for_keycloak=$3 for_browser=$4
+    if [ "$for_rust" = yes ]; then
+        have cc || printf '%s\n' gcc libc6-dev
+        have cargo || printf '%s\n' curl ca-certificates
+    fi
+    if [ "$for_python" = yes ]; then
+        have pkill || echo procps
+        if ! find_python >/dev/null; then
+            if [ "$(apt-cache policy python3 | sed -n 's/.*Candidate: 3\.\([0-9]*\).*/\1/p')" -ge 11 ] 2>/dev/null; then
+                printf '%s\n' python3 python3-venv
+            else
+                printf '%s\n' python3.11 python3.11-venv
+            fi
+        fi
+    fi
+    if [ "$for_keycloak" = yes ] && [ -z "${KEYCLOAK_HOME:-}" ]; then
+        have mvn || echo maven
+    fi
+    if [ "$for_keycloak" = yes ] && ! java_is_new; then
+        first_available openjdk-21-jre-headless openjdk-17-jre-headless default-jre-headless
+    fi
+    if [ "$for_browser" = yes ] && ! browser_is_there && first_available chromium >/dev/null; then
+        printf '%s\n' chromium fonts-dejavu-core
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Installs what is missing. Without the right to, says exactly what to install.
+install_packages() {
+    local packages
+    packages=$(missing_packages "$@" | sort -u | xargs)
+    [ -n "$packages" ] || return 0
+    if ! have apt-get || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
+        echo "this machine lacks packages, and this user may not install them: as root, run: apt-get install $packages" >&2
+        return 1
+    fi
+    echo "installing $packages"
+    as_root apt-get update -qq || true
+    # The lists may have been empty until now.
+    packages=$(missing_packages "$@" | sort -u | xargs)
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+}
