@@ -68,7 +68,7 @@ impl App {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         request.extensions_mut().insert(id.clone());
         request.extensions_mut().insert(address);
-        let mut gone = Gone { id: &id, method: &method, path: &path, answered: false };
+        let mut gone = Gone { id: &id, method: &method, path: &path, address, answered: false };
         let (request, leftover) = leftover::lend(request);
         let mut response = if request.headers().len() > MAX_FIELDS {
             plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n")
@@ -108,19 +108,24 @@ impl App {
     }
 }
 
-/// Logs a request whose client went away before its answer: nobody can act unseen by hanging up.
+/// Logs a request that ends without an answer: nobody can act unseen by hanging up.
 struct Gone<'a> {
     id: &'a RequestId,
     method: &'a http::Method,
     path: &'a str,
+    address: ClientAddress,
     answered: bool,
 }
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        let Self { id, method, path, answered } = *self;
+        let Self { id, method, path, address, answered } = *self;
         if !answered {
-            tracing::info!(target: "access", request_id = %id, %method, path, "the client went away");
+            let cause = if std::thread::panicking() { "a panic of ours" } else { "the client went away" };
+            tracing::info!(
+                target: "access",
+                request_id = %id, %method, path, address = %address.0, cause, "request without an answer"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{Answer, TestGate, local_user, tokens, upstream};
+use crate::support::log::Lines;
 use crate::support::upstream::{Upstream, answer};
 
 /// A gate in front of an upstream, and a second path to the same place.
@@ -542,6 +543,25 @@ async fn an_upstream_that_never_answers_is_504() {
     };
     assert_eq!(answer.status, 504, "{answer:?}");
     assert_eq!(answer.json()["id"], 7);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_its_answer_is_in_the_log_with_its_address() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let gate = TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", &url)]).await;
+    let good = token(&gate).await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    assert!(tokio::time::timeout(Duration::from_millis(300), gate.call(&good)).await.is_err());
+    let text = lines.text();
+    let line = text.lines().find(|line| line.contains("request without an answer")).unwrap_or_else(|| panic!("{text}"));
+    for part in ["method=POST", "path=\"/mcp\"", "address=127.0.0.1", "the client went away", "request_id=q_"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!text.contains(&good));
 }
 
 #[tokio::test]

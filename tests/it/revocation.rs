@@ -1,7 +1,5 @@
 //! The revocation feed: what another process ends is known here.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::clock::Clock;
@@ -9,6 +7,7 @@ use portcullis::model::grant::{EndReason, Grant};
 use portcullis::revocation::Revocation;
 
 use crate::storage::{Fresh, HOUR, MINUTE, START, SqlitePlace};
+use crate::support::log::Lines;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,21 +111,6 @@ async fn the_running_feed_wakes_who_waits_for_the_epoch() {
     assert!(feed.await.unwrap_err().is_cancelled(), "it never ends by itself");
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     let place = SqlitePlace::new();
@@ -152,7 +136,7 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
         place.clock.advance(SECOND);
         revocation.read_feed(&theirs.store).await.unwrap();
     }
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let text = text.replace(&place.file().display().to_string(), "FILE");
     insta::assert_snapshot!(text, @r"
     ERROR grants that other processes end are not known now; their tokens stay good until they expire error=the database is unavailable: FILE is closed: this process is ending

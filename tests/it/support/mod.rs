@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod gate;
+pub mod log;
 pub(crate) mod provider;
 pub mod upstream;
 
