@@ -51,17 +51,20 @@ def _at_the_form(portcullis: Portcullis, listener: RedirectListener, page: Page)
 def _ends(client: Client, attempt: Attempt, listener: RedirectListener, page: Page, realm: Realm) -> None:
     """Whatever page the double click has left behind, what a person does there leads to the end."""
     finish = page.locator(f"a[href^='{listener.redirect_uri}']")
-    for _ in range(6):
+    for _ in range(12):
         page.wait_for_timeout(1500)
         if listener.answers():
             break
         photograph(page, "after-double-click")
         if finish.count():
             finish.click()
+        elif page.locator("#loginContinueLink").count():
+            # "Page has expired": of its two links people take the one that goes on.
+            page.locator("#loginContinueLink").click()
         elif page.locator("#kc-error-message").count():
             # A page of Keycloak's without a way on ("restart login cookie not found"): people press Back.
             page.go_back()
-        else:
+        elif page.locator("input[name=username]").count():
             # Keycloak has lost the thread ("action expired", "login attempt timed out") and begins again by itself.
             sign_in(page, "alice", realm.passwords["alice"])
     answer = listener.wait_for_answer(page, attempt.state)
