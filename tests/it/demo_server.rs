@@ -242,6 +242,7 @@ async fn every_tool_says_what_it_does_and_what_it_takes() {
             assert!(tool["description"].as_str().unwrap().len() > 40, "{tool}");
             assert!(tool["annotations"]["title"].is_string(), "{tool}");
             assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+            assert!(!tool.to_string().contains(r#""format""#), "no format that JSON Schema does not know: {tool}");
             for property in tool["inputSchema"]["properties"].as_object().into_iter().flat_map(|map| map.values()) {
                 assert!(property["description"].is_string(), "{tool}");
             }

@@ -9,6 +9,8 @@ use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{Implementation, ProgressNotificationParam, RequestMetaObject, ServerCapabilities, ServerConfig};
 use rmcp::{Json, Peer, RoleServer, ServerHandler, tool, tool_handler, tool_router};
 use schemars::JsonSchema;
+use schemars::Schema;
+use schemars::transform::{RestrictFormats, Transform};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,7 @@ pub(super) struct DemoTools {
 
 /// What `count_slowly` is called with.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = standard_formats)]
 struct Count {
     /// How far to count.
     #[serde(default = "default_steps")]
@@ -55,6 +58,7 @@ struct NewNote {
 
 /// What `delete_note` is called with.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = standard_formats)]
 struct NoteId {
     /// The note's number, from `list_notes`.
     id: u64,
@@ -167,6 +171,13 @@ impl ServerHandler for DemoTools {
              progress arrive, and add_note, list_notes and delete_note to keep notes that only the signed-in user sees.",
         )
     }
+}
+
+/// Drops the names of Rust's number types: strict clients complain of a format that JSON Schema does not know.
+pub(super) fn standard_formats(schema: &mut Schema) {
+    let mut formats = RestrictFormats::default();
+    formats.infer_from_meta_schema = false;
+    formats.transform(schema);
 }
 
 /// Whose notes they are.
