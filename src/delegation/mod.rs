@@ -8,7 +8,7 @@ use crate::model::grant::Grant;
 use crate::oauth::scope::ScopeSet;
 
 /// The headers that say who calls, made once for each token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl IdentityHeaders {

@@ -26,16 +26,50 @@ const MAX_TOKEN: usize = 8 * 1024;
 
 /// A token that was verified, and what follows from it.
 pub(super) struct VerifiedToken {
-    pub(super) grant: GrantId,
     pub(super) subject: String,
     pub(super) audience: String,
     pub(super) scope: ScopeSet,
     pub(super) identity: IdentityHeaders,
-    /// When the grant ends by itself, and open streams with it.
+    /// When the grant ends by itself, and what is open under it.
     pub(super) grant_ends_at: Timestamp,
+    grant: GrantId,
     expires_at: Timestamp,
     /// The revocation epoch at which the grant was last known to live.
     epoch: AtomicU64,
+}
+
+/// The words for a grant that has ended.
+pub(super) const ENDED: &str = "the token's grant has ended";
+
+impl VerifiedToken {
+    /// Whether its grant has not ended: one atomic, and a look into the set of ended grants when that has grown.
+    pub(super) fn stands(&self, revocation: &Revocation) -> bool {
+        // read before the set: what ends in between is noticed at the next look
+        let epoch = revocation.epoch();
+        if self.epoch.load(Ordering::Acquire) == epoch {
+            return true;
+        }
+        let stands = !revocation.has_ended(&self.grant);
+        if stands {
+            self.epoch.fetch_max(epoch, Ordering::AcqRel);
+        }
+        stands
+    }
+
+    /// A token of this grant, for tests of what lives under it.
+    #[cfg(test)]
+    pub(super) fn of_grant(id: &str) -> Self {
+        Self {
+            grant: id.into(),
+            subject: String::new(),
+            audience: String::new(),
+            scope: ScopeSet::empty(),
+            identity: IdentityHeaders::default(),
+            grant_ends_at: Timestamp(i64::MAX),
+            expires_at: Timestamp(i64::MAX),
+            epoch: AtomicU64::new(0),
+        }
+    }
 }
 
 /// Verifies bearers.
@@ -88,14 +122,7 @@ impl Authenticator {
         if self.clock.now() >= known.expires_at {
             return Err(Refusal::InvalidToken("the token has expired"));
         }
-        let epoch = self.revocation.epoch();
-        if known.epoch.load(Ordering::Acquire) != epoch {
-            if self.revocation.has_ended(&known.grant) {
-                return Err(Refusal::InvalidToken("the token's grant has ended"));
-            }
-            known.epoch.store(epoch, Ordering::Release);
-        }
-        Ok(known)
+        if known.stands(&self.revocation) { Ok(known) } else { Err(Refusal::InvalidToken(ENDED)) }
     }
 
     async fn first_use(&self, token: &str) -> Result<Arc<VerifiedToken>, FirstUse> {
@@ -110,7 +137,7 @@ impl Authenticator {
         let grant = self.store.grant(&id).await.map_err(|error| FirstUse::Unavailable(error.to_string()))?;
         let grant = grant.ok_or(FirstUse::Invalid("the token's grant is gone"))?;
         if !grant.is_live(now) || self.revocation.has_ended(&id) {
-            return Err(FirstUse::Invalid("the token's grant has ended"));
+            return Err(FirstUse::Invalid(ENDED));
         }
         Ok(Arc::new(VerifiedToken {
             identity: IdentityHeaders::new(&grant, &claims.scope),

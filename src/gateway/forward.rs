@@ -1,6 +1,7 @@
 //! Bytes in, bytes out: what is allowed goes to the upstream, and its answer comes back.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,14 +16,15 @@ use hyper::body::Incoming;
 use super::authenticate::VerifiedToken;
 use super::body::{Body, BoxError, full};
 use super::headers;
+use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
-use super::stream::Stream;
+use super::stream::{EarlyEnd, Stream};
 use super::{Gateway, Served};
 use crate::limits::ClientAddress;
 use crate::policy::Permit;
 use crate::telemetry::RequestId;
-use crate::upstream::{RequestBodyError, UpstreamError};
+use crate::upstream::RequestBodyError;
 
 /// How long a body that we collect may take to arrive.
 const COLLECT: Duration = Duration::from_secs(15);
@@ -86,11 +88,11 @@ impl Gateway {
     /// Sends a permitted request on and answers with the upstream's own words.
     ///
     /// # Errors
-    /// When the session is not the caller's, or the upstream gives no answer that may pass.
+    /// When the upstream gives no answer that may pass, or none before the call is over.
     pub(super) async fn forward(
         &self,
         permit: &Permit<'_>,
-        token: &VerifiedToken,
+        token: &Arc<VerifiedToken>,
         parts: Parts,
         body: Body,
     ) -> Result<Response<Body>, Refusal> {
@@ -98,18 +100,15 @@ impl Gateway {
         let served = self.served(upstream).ok_or_else(|| Refusal::BadGateway("is not served here".to_owned()))?;
         let owner = Owner { subject: &token.subject, resource: upstream.audience() };
         let request = self.outgoing(served, token, parts, body)?;
-        let response = served.client.send(request).await.map_err(|error| match error {
-            UpstreamError::TimedOut(_) => Refusal::GatewayTimeout(error.to_string()),
-            UpstreamError::RequestBody(_) => Refusal::BrokenBody,
-            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Refusal::BadGateway(error.to_string()),
-        })?;
+        let mut lease = self.lease(token);
+        let response = lease.hold(served.client.send(request)).await??;
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(Refusal::UpstreamWantsCredentials);
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
         }
-        Ok(self.incoming(response, token, owner))
+        Ok(self.incoming(response, lease, owner))
     }
 
     fn outgoing(
@@ -139,20 +138,17 @@ impl Gateway {
         Ok(Request::from_parts(parts, body))
     }
 
-    fn incoming(&self, response: Response<Incoming>, token: &VerifiedToken, owner: Owner<'_>) -> Response<Body> {
+    fn incoming(&self, response: Response<Incoming>, lease: Lease, owner: Owner<'_>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers);
         self.sessions().bind(&mut parts.headers, owner);
-        if is_event_stream(&parts.headers) && !parts.headers.contains_key(&ACCEL_BUFFERING) {
+        let events = is_event_stream(&parts.headers);
+        if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        let bounded = parts.headers.contains_key(CONTENT_LENGTH);
-        let body = if bounded {
-            body.map_err(Into::into).boxed_unsync()
-        } else {
-            let left = token.grant_ends_at.since(self.now());
-            Stream::new(body, self.stream_ends(), token.grant.clone(), left).boxed_unsync()
-        };
+        let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
+        let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
+        let body = Stream::new(body, lease, early_end).boxed_unsync();
         parts.extensions.clear();
         parts.version = http::Version::HTTP_11;
         Response::from_parts(parts, body)

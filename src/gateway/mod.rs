@@ -7,6 +7,7 @@ mod body;
 mod cors;
 mod forward;
 mod headers;
+mod lease;
 mod refusal;
 mod resource_metadata;
 mod session;
@@ -33,11 +34,11 @@ use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
-use authenticate::{Authenticator, Verified};
+use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
+use lease::{Ends, Lease};
 use refusal::{Asked, Refusal};
 use session::{Owner, Sessions};
-use stream::StreamEnds;
 
 /// The header that names a request, in the answer and towards the upstream.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,7 +73,7 @@ struct Inner {
     sessions: Sessions,
     cors: Cors,
     metadata: HashMap<String, Bytes>,
-    stream_ends: StreamEnds,
+    ends: Ends,
 }
 
 /// An upstream and its connections.
@@ -99,7 +100,7 @@ impl Gateway {
             Ok(Served { upstream: upstream.clone(), client })
         };
         let served = config.upstreams.iter().map(served).collect::<Result<_, _>>()?;
-        let stream_ends = StreamEnds { revocation: revocation.clone(), max_age: config.server.max_stream_age, drained };
+        let ends = Ends { revocation: revocation.clone(), max_age: config.server.max_stream_age, drained };
         let authenticator = Authenticator {
             issuer: config.public_url.as_str().to_owned(),
             ring,
@@ -115,7 +116,7 @@ impl Gateway {
             sessions: Sessions::new(&sealer),
             cors: Cors::new(&config),
             metadata: resource_metadata::documents(&config),
-            stream_ends,
+            ends,
             config,
         })))
     }
@@ -210,12 +211,9 @@ impl Gateway {
         &self.0.sessions
     }
 
-    fn stream_ends(&self) -> StreamEnds {
-        self.0.stream_ends.clone()
-    }
-
-    fn now(&self) -> crate::clock::Timestamp {
-        self.0.authenticator.clock.now()
+    fn lease(&self, token: &Arc<VerifiedToken>) -> Lease {
+        let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
+        self.0.ends.lease(Arc::clone(token), left)
     }
 
     fn proto(&self) -> &'static str {

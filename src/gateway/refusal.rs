@@ -6,10 +6,13 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::authenticate::ENDED;
 use super::body::{Body, full};
+use super::lease::Over;
 use crate::config::{ResourceNames, Upstream};
 use crate::oauth::challenge::{BearerError, Challenge};
 use crate::telemetry::{Cause, RequestId};
+use crate::upstream::UpstreamError;
 
 /// Seconds after which something that passes is tried again.
 const SOON: u64 = 5;
@@ -48,6 +51,28 @@ pub(crate) enum Refusal {
     UpstreamWantsCredentials,
     /// The upstream took too long.
     GatewayTimeout(String),
+    /// We go down, and cannot wait for the upstream any longer.
+    Draining,
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::TimedOut(_) => Self::GatewayTimeout(error.to_string()),
+            UpstreamError::RequestBody(_) => Self::BrokenBody,
+            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Self::BadGateway(error.to_string()),
+        }
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Ended => Self::InvalidToken(ENDED),
+            Over::Aged => Self::GatewayTimeout("did not begin to answer within max_stream_age".to_owned()),
+            Over::Draining => Self::Draining,
+        }
+    }
 }
 
 /// What an answer needs to know of its request.
@@ -99,7 +124,7 @@ impl Refusal {
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -126,6 +151,9 @@ impl Refusal {
                 "the MCP server {name} refused the gateway's own call (401): its own authentication must be switched off"
             ),
             Self::GatewayTimeout(_) => format!("the MCP server {name} behind the gateway took too long"),
+            Self::Draining => format!(
+                "the gateway goes down before the MCP server {name} answered: whether the call was carried out is not known"
+            ),
         }
     }
 
@@ -142,6 +170,7 @@ impl Refusal {
             )),
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
+            Self::Draining => Some(format!("going down before upstream {id} answered")),
             Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }
@@ -179,7 +208,7 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self {
-            Self::Unavailable(_) => drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON))),
+            Self::Unavailable(_) | Self::Draining => drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON))),
             Self::Method => {
                 drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
             }

@@ -1,79 +1,134 @@
-//! An answer on its way to the client, which ends when its grant does.
-//!
-//! A stream may outlive its token: on the 2026 wire closing one means cancelling. It does not outlive its grant.
+//! An answer on its way to the client, which ends when its call is over.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 
 use super::body::BoxError;
-use crate::model::ids::GrantId;
-use crate::revocation::Revocation;
+use super::lease::Lease;
 
-/// What ends a stream from outside.
-#[derive(Clone)]
-pub(super) struct StreamEnds {
-    pub(super) revocation: Revocation,
-    pub(super) max_age: Option<Duration>,
-    pub(super) drained: CancellationToken,
-}
-
-impl StreamEnds {
-    /// Completes when a stream of this grant, which ends by itself in `left`, must end.
-    async fn wait(self, grant: GrantId, left: Duration) {
-        let left = self.max_age.map_or(left, |age| age.min(left));
-        tokio::select! {
-            () = ended(&self.revocation, &grant) => {}
-            () = tokio::time::sleep(left) => {}
-            () = self.drained.cancelled() => {}
-        }
-    }
-}
-
-async fn ended(revocation: &Revocation, grant: &GrantId) {
-    let mut epochs = revocation.subscribe();
-    while !revocation.has_ended(grant) {
-        if epochs.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+/// What the client sees of an answer that ends before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlyEnd {
+    /// An end like any other: an event stream is never whole, and its client comes back.
+    Clean,
+    /// A broken connection: half an answer must not be taken for a whole one.
+    Broken,
 }
 
 /// The body of an upstream's answer.
-pub(super) struct Stream {
-    upstream: Incoming,
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ended: bool,
+pub(super) struct Stream<B> {
+    upstream: B,
+    lease: Lease,
+    early_end: EarlyEnd,
+    over: bool,
 }
 
-impl Stream {
-    pub(super) fn new(upstream: Incoming, ends: StreamEnds, grant: GrantId, left: Duration) -> Self {
-        Self { upstream, end: Box::pin(ends.wait(grant, left)), ended: false }
+impl<B> Stream<B> {
+    pub(super) const fn new(upstream: B, lease: Lease, early_end: EarlyEnd) -> Self {
+        Self { upstream, lease, early_end, over: false }
     }
 }
 
-impl HttpBody for Stream {
+impl<B> HttpBody for Stream<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.ended || self.end.as_mut().poll(cx).is_ready() {
-            self.ended = true;
+        let this = &mut *self;
+        if this.over {
             return Poll::Ready(None);
         }
-        Pin::new(&mut self.upstream).poll_frame(cx).map_err(Into::into)
+        let over = match Pin::new(&mut this.upstream).poll_frame(cx) {
+            Poll::Pending => ready!(this.lease.poll_over(cx)),
+            // one that never pauses ends too
+            Poll::Ready(Some(Ok(frame))) => match this.lease.check() {
+                Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                Err(over) => over,
+            },
+            Poll::Ready(end) => return Poll::Ready(end.map(|end| end.map_err(Into::into))),
+        };
+        this.over = true;
+        Poll::Ready(match this.early_end {
+            EarlyEnd::Clean => None,
+            EarlyEnd::Broken => Some(Err(over.into())),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.upstream.is_end_stream()
+        self.over || self.upstream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.upstream.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio_util::sync::CancellationToken;
+
+    use super::{EarlyEnd, Stream};
+    use crate::clock::{Clock, Timestamp};
+    use crate::gateway::authenticate::VerifiedToken;
+    use crate::gateway::lease::{Ends, Over};
+    use crate::revocation::Revocation;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn ends(max_age: Option<Duration>) -> Ends {
+        let revocation = Revocation::new(Clock::manual(NOW), HOUR);
+        Ends { revocation, max_age, drained: CancellationToken::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_never_pauses_ends_whatever_ends_it() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        for (why, max_age, passes, end) in [
+            (Over::Ended, None, Duration::ZERO, (|ends| ends.revocation.add("g_1".into(), NOW)) as fn(&Ends)),
+            (Over::Draining, None, Duration::ZERO, |ends| ends.drained.cancel()),
+            (Over::Aged, Some(MINUTE), MINUTE, |_| {}),
+            (Over::Ended, None, HOUR, |_| {}),
+        ] {
+            let ends = ends(max_age);
+            let flood = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));
+            let lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+            let mut stream = Stream::new(StreamBody::new(flood), lease, EarlyEnd::Broken);
+            for _ in 0..100 {
+                assert!(stream.frame().await.unwrap().is_ok());
+            }
+            ends.revocation.add("g_2".into(), NOW);
+            assert!(stream.frame().await.unwrap().is_ok(), "another's end is nothing to it");
+            end(&ends);
+            tokio::time::advance(passes).await;
+            let error = stream.frame().await.unwrap().unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&why));
+            assert!(stream.frame().await.is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrived_whole_stays_whole() {
+        let ends = ends(None);
+        let lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+        let empty = StreamBody::new(stream::empty::<Result<Frame<Bytes>, Infallible>>());
+        let mut stream = Stream::new(empty, lease, EarlyEnd::Broken);
+        ends.drained.cancel();
+        assert!(stream.frame().await.is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! The way of a call through the gate, in process: who may pass, what passes, and what is said otherwise.
 
+mod ends;
+
 use std::time::Duration;
 
 use http::Request;
@@ -23,6 +25,11 @@ async fn gate_at(behind: &Upstream) -> TestGate {
         }
     })
     .await
+}
+
+/// A gate in front of a place, and nothing else.
+async fn gate_before(url: &str) -> TestGate {
+    TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", url)]).await
 }
 
 async fn token(gate: &TestGate) -> String {

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
+pub mod raw;
 pub mod upstream;
 
 use std::path::PathBuf;

@@ -1,0 +1,122 @@
+//! What a call to an upstream lives under.
+//!
+//! A call may outlive its token: on the 2026 wire closing a stream means cancelling. It does not outlive its grant, the
+//! age that the operator set, or this process; neither while it waits for its answer nor while the answer comes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::authenticate::VerifiedToken;
+use crate::revocation::Revocation;
+
+/// No call lasts that long, and not every moment after it can be told.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// Why a call is over before its answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Over {
+    /// Its grant ended.
+    #[error("the token's grant has ended")]
+    Ended,
+    /// It is too old.
+    #[error("the call is older than max_stream_age")]
+    Aged,
+    /// We go down.
+    #[error("the gateway goes down")]
+    Draining,
+}
+
+/// What ends calls from outside.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) revocation: Revocation,
+    pub(super) max_age: Option<Duration>,
+    pub(super) drained: CancellationToken,
+}
+
+impl Ends {
+    /// What a call with this token lives under, whose grant ends by itself in `left`.
+    pub(super) fn lease(&self, token: Arc<VerifiedToken>, left: Duration) -> Lease {
+        let (lasts, then) = match self.max_age {
+            Some(age) if age < left => (age, Over::Aged),
+            _ => (left, Over::Ended),
+        };
+        let until = Instant::now() + lasts.min(LONGEST);
+        let terms = Terms { token, revocation: self.revocation.clone(), drained: self.drained.clone(), until, then };
+        Lease { over: Box::pin(terms.clone().over()), terms }
+    }
+}
+
+#[derive(Clone)]
+struct Terms {
+    token: Arc<VerifiedToken>,
+    revocation: Revocation,
+    drained: CancellationToken,
+    until: Instant,
+    /// Why it is over after `until`.
+    then: Over,
+}
+
+impl Terms {
+    async fn over(self) -> Over {
+        tokio::select! {
+            biased;
+            () = self.ended() => Over::Ended,
+            () = tokio::time::sleep_until(self.until) => self.then,
+            () = self.drained.cancelled() => Over::Draining,
+        }
+    }
+
+    async fn ended(&self) {
+        let mut epochs = self.revocation.subscribe();
+        while self.token.stands(&self.revocation) {
+            if epochs.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// The life of one call.
+pub(super) struct Lease {
+    terms: Terms,
+    over: Pin<Box<dyn Future<Output = Over> + Send>>,
+}
+
+impl Lease {
+    /// Works on something until it is done or the call is over.
+    ///
+    /// # Errors
+    /// When the call is over first; it must not be polled again then.
+    pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            over = &mut self.over => Err(over),
+        }
+    }
+
+    /// Completes when the call is over; must not be polled again then.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        self.over.as_mut().poll(cx)
+    }
+
+    /// Whether the call is over now, for whoever never has to wait: wakes nobody, and costs little.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(super) fn check(&self) -> Result<(), Over> {
+        let Terms { token, revocation, drained, until, then } = &self.terms;
+        match () {
+            () if !token.stands(revocation) => Err(Over::Ended),
+            () if Instant::now() >= *until => Err(*then),
+            () if drained.is_cancelled() => Err(Over::Draining),
+            () => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What ends a call from outside: its grant, its age, and the way down.
+
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::{BodyExt, Empty, Full};
+use portcullis::config::RefreshTokens;
+use portcullis::gateway::Body;
+use portcullis::model::grant::EndReason;
+use portcullis::model::ids::GrantId;
+use serde_json::{Value, json};
+
+use super::{gate_before, token};
+use crate::support::gate::{TestGate, upstream};
+use crate::support::raw::{OK, RawUpstream, SSE};
+
+/// The grant of an access token, which anybody can read.
+fn grant_of(token: &str) -> GrantId {
+    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    claims["sid"].as_str().unwrap().into()
+}
+
+/// Ends the grant of a token as the issuer does: in the store first.
+async fn end_grant(gate: &TestGate, token: &str) {
+    let (grant, now) = (grant_of(token), gate.clock.now());
+    gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
+    gate.app.revocation().add(grant, now);
+}
+
+/// A GET, whose answer is a stream.
+async fn open(gate: &TestGate, token: &str) -> Response<Body> {
+    let request = gate.request("GET", "/mcp").header("authorization", format!("Bearer {token}"));
+    gate.app.handle(request.body(Empty::<bytes::Bytes>::new()).unwrap(), "127.0.0.1:5000".parse().unwrap()).await
+}
+
+/// A call whose body has no declared length, and so is not read here.
+async fn upload(gate: &TestGate, token: &str) -> Response<Body> {
+    let request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {token}"));
+    let body = Full::new(bytes::Bytes::from_static(br#"{"jsonrpc":"2.0","id":7,"method":"x"}"#));
+    gate.app.handle(request.body(body).unwrap(), "127.0.0.1:5000".parse().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_call_that_still_waits_ends_with_its_grant() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, ()) = tokio::join!(gate.call(&good), async {
+        let wire = behind.asked().await;
+        end_grant(&gate, &good).await;
+        wire.closed().await;
+    });
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+    assert_eq!(answer.json()["id"], 7);
+}
+
+#[tokio::test]
+async fn the_end_of_another_grant_is_nothing_to_a_call_that_waits() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let (good, other) = (token(&gate).await, token(&gate).await);
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        end_grant(&gate, &other).await;
+        tokio::task::yield_now().await;
+        wire.send(OK).await;
+        wire
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_read_here_ends_with_its_grant_too_and_has_no_id() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, ()) = tokio::join!(upload(&gate, &good), async {
+        let wire = behind.asked().await;
+        end_grant(&gate, &good).await;
+        wire.closed().await;
+    });
+    assert_eq!(answer.status(), 401);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["id"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_call_that_still_waits_when_the_gate_is_down_is_503_with_its_id() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, ()) = tokio::join!(gate.call(&good), async {
+        let wire = behind.asked().await;
+        gate.app.drain().run(Duration::ZERO).await;
+        wire.closed().await;
+    });
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"), "{answer:?}");
+    assert!(answer.header("www-authenticate").is_empty());
+    let mut error = answer.json();
+    error["error"]["data"]["request_id"] = json!("[id]");
+    insta::assert_json_snapshot!(error, @r#"
+    {
+      "error": {
+        "code": -32603,
+        "data": {
+          "request_id": "[id]"
+        },
+        "message": "the gateway goes down before the MCP server Server mcp answered: whether the call was carried out is not known"
+      },
+      "id": 7,
+      "jsonrpc": "2.0"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_call_that_still_waits_ends_when_its_grant_ends_by_itself() {
+    let behind = RawUpstream::start().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+        config.lifetimes.access_token = Duration::from_mins(1);
+        config.tokens.refresh = RefreshTokens::Asked;
+    })
+    .await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let wire = behind.asked().await;
+        // from here on time passes as soon as nobody has anything else to do
+        tokio::time::pause();
+        wire
+    });
+    assert_eq!(answer.status, 401, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_too_old_before_its_answer_begins_is_504() {
+    let behind = RawUpstream::start().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+        config.server.max_stream_age = Some(Duration::from_mins(1));
+    })
+    .await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(open(&gate, &good), async {
+        let wire = behind.asked().await;
+        tokio::time::pause();
+        wire
+    });
+    assert_eq!(answer.status(), 504);
+}
+
+#[tokio::test]
+async fn half_an_answer_is_never_taken_for_a_whole_one() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
+    ] {
+        let behind = RawUpstream::start().await;
+        let gate = gate_before(&behind.url()).await;
+        let good = token(&gate).await;
+        let (answer, mut wire) = tokio::join!(open(&gate, &good), async {
+            let mut wire = behind.asked().await;
+            wire.send(head).await;
+            wire
+        });
+        let mut body = answer.into_body();
+        wire.send("[1,").await;
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "[1,");
+        end_grant(&gate, &good).await;
+        let broken = body.frame().await.expect("it does not end as if it were whole").unwrap_err();
+        assert_eq!(broken.to_string(), "the token's grant has ended");
+        drop(body);
+        wire.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_cleanly_with_its_grant_and_with_the_gate() {
+    for down in [false, true] {
+        let behind = RawUpstream::start().await;
+        let gate = gate_before(&behind.url()).await;
+        let good = token(&gate).await;
+        let (answer, mut wire) = tokio::join!(open(&gate, &good), async {
+            let mut wire = behind.asked().await;
+            wire.send(SSE).await;
+            wire
+        });
+        let mut body = answer.into_body();
+        wire.send("6\r\ndata:\n\r\n").await;
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data:\n");
+        if down {
+            gate.app.drain().at_once();
+        } else {
+            end_grant(&gate, &good).await;
+        }
+        assert!(body.frame().await.is_none());
+        drop(body);
+        wire.closed().await;
+    }
+}
