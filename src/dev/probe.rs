@@ -1,5 +1,7 @@
 //! A look at the upstream before the first client meets it: most first starts fail by a wrong port or path.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
 use http::{Request, StatusCode, Uri};
@@ -8,6 +10,9 @@ use http_body_util::Empty;
 use super::DevError;
 use crate::config::Upstream;
 use crate::upstream::{HttpUpstream, UpstreamError};
+
+/// How long its answer is waited for; longer than a connection may take. Some servers answer a GET with the first event only.
+const ANSWER: Duration = Duration::from_secs(6);
 
 /// Reads `--upstream`.
 pub(super) fn parse(text: &str) -> Result<Uri, DevError> {
@@ -36,10 +41,11 @@ pub(super) async fn probe(upstream: &Upstream) -> Result<(), DevError> {
     let client = HttpUpstream::<Empty<Bytes>>::new(upstream, None)?;
     let request = Request::get(uri).header(HOST, authority).header(ACCEPT, "text/event-stream").body(Empty::new());
     let request = request.map_err(|_invalid| bad("cannot be called"))?;
-    let status = match client.send(request).await {
-        Ok(response) => response.status(),
-        Err(UpstreamError::Unreachable(cause)) => return Err(DevError::Unreachable { url, cause }),
-        Err(error) => return Err(DevError::Unreachable { url, cause: error.to_string() }),
+    let status = match tokio::time::timeout(ANSWER, client.send(request)).await {
+        Ok(Ok(response)) => response.status(),
+        Ok(Err(UpstreamError::Unreachable(cause))) => return Err(DevError::Unreachable { url, cause }),
+        Ok(Err(error)) => return Err(DevError::Unreachable { url, cause: error.to_string() }),
+        Err(_elapsed) => return Ok(()),
     };
     match status {
         StatusCode::NOT_FOUND => Err(DevError::NotThere { url }),

@@ -5,22 +5,25 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::http::{Request, Response, Uri};
+use ::http::{Method, Request, Response, Uri};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connect::InTime;
 use crate::config::Upstream;
 use crate::outbound::{CaFileError, tls_config};
 
 /// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
 const IDLE: Duration = Duration::from_secs(4);
+/// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take to begin. Tools that answer in plain JSON may think for minutes.
+/// How long the answer to anything but a GET may take to begin. Tools that answer in plain JSON may think for minutes. A
+/// GET opens a stream, whose head some servers send with the first event only.
 const FIRST_BYTE: Duration = Duration::from_mins(5);
 
 /// Why an upstream gave no answer. The words are for the operator.
@@ -40,9 +43,20 @@ pub enum UpstreamError {
     BrokeOff(String),
 }
 
+impl UpstreamError {
+    fn of(error: &legacy::Error) -> Self {
+        match () {
+            () if error.is_connect() && timed_out(error) => Self::TimedOut(CONNECT),
+            () if error.is_connect() => Self::Unreachable(chain(error)),
+            () if caused_by::<RequestBodyError>(error).is_some() => Self::RequestBody(chain(error)),
+            () => Self::BrokeOff(chain(error)),
+        }
+    }
+}
+
 /// One upstream.
 pub struct HttpUpstream<B> {
-    client: Client<HttpsConnector<HttpConnector>, B>,
+    client: Client<InTime<HttpsConnector<HttpConnector>>, B>,
     url: Uri,
     failed: AtomicBool,
 }
@@ -61,6 +75,7 @@ where
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
+        // shared out among the addresses of a name: the first may be dead
         tcp.set_connect_timeout(Some(CONNECT));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(&ca_files)?)
@@ -73,7 +88,7 @@ where
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .retry_canceled_requests(true)
-            .build(connector);
+            .build(InTime::new(connector, CONNECT));
         Ok(Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) })
     }
 
@@ -93,22 +108,29 @@ where
         Ok(Uri::from_parts(parts)?)
     }
 
-    /// Sends a request and waits for the head of its answer. Dropping the future takes the request with it.
+    /// Sends a request and waits for the head of its answer: for that of a GET as long as the caller likes. Dropping the
+    /// future takes the request with it.
     ///
     /// # Errors
     /// See [`UpstreamError`].
     pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
-        let answer = match tokio::time::timeout(FIRST_BYTE, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_connect() && timed_out(&error) => Err(UpstreamError::TimedOut(CONNECT)),
-            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable(chain(&error))),
-            Ok(Err(error)) if caused_by::<RequestBodyError>(&error).is_some() => {
-                return Err(UpstreamError::RequestBody(chain(&error)));
+        let opens_a_stream = request.method() == Method::GET;
+        let answer = self.client.request(request);
+        let answer = if opens_a_stream {
+            answer.await
+        } else {
+            match tokio::time::timeout(FIRST_BYTE, answer).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => return self.note(Err(UpstreamError::TimedOut(FIRST_BYTE))),
             }
-            Ok(Err(error)) => Err(UpstreamError::BrokeOff(chain(&error))),
-            Err(_elapsed) => Err(UpstreamError::TimedOut(FIRST_BYTE)),
         };
-        self.failed.store(answer.is_err(), Ordering::Relaxed);
+        self.note(answer.map_err(|error| UpstreamError::of(&error)))
+    }
+
+    fn note<T>(&self, answer: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        if !matches!(answer, Err(UpstreamError::RequestBody(_))) {
+            self.failed.store(answer.is_err(), Ordering::Relaxed);
+        }
         answer
     }
 

@@ -1,5 +1,6 @@
 //! Ways to reach an MCP server.
 
+mod connect;
 mod http;
 
 pub use self::http::{HttpUpstream, RequestBodyError, UpstreamError};

@@ -26,6 +26,11 @@ impl RawUpstream {
         format!("http://{}/backend", self.0.local_addr().unwrap())
     }
 
+    /// The same place, as if it spoke TLS.
+    pub fn tls_url(&self) -> String {
+        self.url().replace("http://", "https://")
+    }
+
     /// The next connection.
     pub async fn accept(&self) -> Wire {
         Wire(timeout(PATIENCE, self.0.accept()).await.expect("somebody connects").unwrap().0)
@@ -36,6 +41,11 @@ impl RawUpstream {
         let mut wire = self.accept().await;
         wire.request().await;
         wire
+    }
+
+    /// Whether nobody is waiting to be accepted.
+    pub async fn is_left_alone(&self) -> bool {
+        timeout(Duration::from_millis(20), self.0.accept()).await.is_err()
     }
 }
 
@@ -57,6 +67,13 @@ impl Wire {
             let read = timeout(PATIENCE, self.0.read_buf(&mut seen)).await.expect("a request in time").unwrap();
             assert!(read > 0, "a request broke off: {}", String::from_utf8_lossy(&seen));
         }
+    }
+
+    /// Reads at least one byte, and no more than so many.
+    pub async fn some(&mut self, most: usize) {
+        let mut bytes = vec![0; most];
+        let read = timeout(PATIENCE, self.0.read(&mut bytes)).await.expect("some bytes in time").unwrap();
+        assert!(read > 0, "nothing came");
     }
 
     pub async fn send(&mut self, text: &str) {

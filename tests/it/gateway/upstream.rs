@@ -1,0 +1,233 @@
+//! What an upstream may do to us, and what we do to it.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use super::{gate_at, gate_before, token};
+use crate::support::gate::{Answer, TestGate};
+use crate::support::raw::{OK, RawUpstream};
+use crate::support::upstream::{Upstream, answer};
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {good}"))
+        .header("content-type", "application/json");
+    let body = r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#;
+    let answer = gate.send(request.header("content-length", body.len()), body).await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains(r#""id":"a\u0041""#), "{answer:?}");
+    assert!(answer.body.contains(answer.header("x-request-id")));
+    assert!(!answer.body.contains("127.0.0.1:9"), "where the upstream is, is nobody's business");
+}
+
+#[tokio::test]
+async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
+    let behind = Upstream::start(|_| answer(401, &[("www-authenticate", "Bearer realm=\"theirs\"")], "no")).await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let answered = gate.call(&good).await;
+    assert_eq!(answered.status, 502);
+    assert!(answered.header("www-authenticate").is_empty());
+    let mut error = answered.json();
+    error["error"]["data"]["request_id"] = json!("[id]");
+    insta::assert_json_snapshot!(error, @r#"
+    {
+      "error": {
+        "code": -32603,
+        "data": {
+          "request_id": "[id]"
+        },
+        "message": "the MCP server Server mcp refused the gateway's own call (401): its own authentication must be switched off"
+      },
+      "id": 7,
+      "jsonrpc": "2.0"
+    }
+    "#);
+
+    let behind =
+        Upstream::start(|_| answer(403, &[("www-authenticate", "Bearer realm=\"theirs\"")], "forbidden")).await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let answered = gate.call(&good).await;
+    assert_eq!((answered.status, answered.body.as_str()), (403, "forbidden"));
+    assert!(answered.header("www-authenticate").is_empty());
+}
+
+async fn get(gate: &TestGate, token: &str) -> Answer {
+    gate.send(gate.request("GET", "/mcp").header("authorization", format!("Bearer {token}")), "").await
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_a_call_is_504_after_five_minutes() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, (began, _wire)) = tokio::join!(gate.call(&good), async {
+        let wire = behind.asked().await;
+        // from here on time passes as soon as nobody has anything else to do
+        tokio::time::pause();
+        (tokio::time::Instant::now(), wire)
+    });
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(began.elapsed().as_secs().div_ceil(60), 5);
+    assert_eq!(answer.json()["id"], 7);
+}
+
+#[tokio::test]
+async fn a_stream_may_open_as_late_as_its_upstream_likes() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(get(&gate, &good), async {
+        let mut wire = behind.asked().await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_hours(1)).await;
+        tokio::time::resume();
+        wire.send(OK).await;
+        wire
+    });
+    assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_accepts_and_never_shakes_hands_is_504_within_five_seconds() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.tls_url()).await;
+    let good = token(&gate).await;
+    let (answer, (began, _wire)) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.accept().await;
+        wire.some(1).await;
+        tokio::time::pause();
+        (tokio::time::Instant::now(), wire)
+    });
+    assert!(began.elapsed() <= Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(answer.json()["id"], 7);
+}
+
+#[tokio::test]
+async fn an_upstream_that_switches_protocols_is_502() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+        wire
+    });
+    assert_eq!(answer.status, 502);
+}
+
+/// The upstream closes an idle connection in the very moment in which a request is handed to it. The runtime has one
+/// thread, which the test holds until the kernel has both events: a signal to the test, and the end of the connection. The
+/// test, being polled before any task, hands the request over; then the connection finds its end, and the request unsent.
+#[tokio::test]
+async fn a_request_whose_bytes_never_left_is_sent_again() {
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listener, signals) = (listen(), listen());
+    let address = listener.local_addr().unwrap();
+    let mut signalled = tokio::net::TcpStream::connect(signals.local_addr().unwrap()).await.unwrap();
+    let (go, told) = std::sync::mpsc::channel();
+    let (done, closed) = std::sync::mpsc::channel();
+    let upstream = std::thread::spawn(move || {
+        let mut signal = signals.accept().unwrap().0;
+        let mut first = listener.accept().unwrap().0;
+        answer_one(&mut first);
+        told.recv().unwrap();
+        signal.write_all(b"!").unwrap();
+        drop(first);
+        done.send(()).unwrap();
+        answer_one(&mut listener.accept().unwrap().0);
+    });
+    let gate = gate_before(&format!("http://{address}/backend")).await;
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    // the connection goes back to the pool in a task of its own
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    closed.recv().unwrap();
+    signalled.read_u8().await.unwrap();
+    let answer = gate.call(&good).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    upstream.join().unwrap();
+}
+
+/// Reads a call to its end and answers it.
+fn answer_one(stream: &mut std::net::TcpStream) {
+    let mut seen = Vec::new();
+    while !seen.ends_with(br#""method":"tools/list"}"#) {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "a whole request comes");
+        seen.extend(&piece[..count]);
+    }
+    stream.write_all(OK.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_died_half_written_is_502_and_not_sent_again() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (first, mut wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send(OK).await;
+        wire
+    });
+    assert_eq!(first.status, 200);
+    let long = json!({"jsonrpc": "2.0", "id": 8, "method": "x", "params": "x".repeat(1_000_000)}).to_string();
+    let request = gate
+        .request("POST", "/mcp")
+        .header("authorization", format!("Bearer {good}"))
+        .header("content-type", "application/json")
+        .header("content-length", long.len());
+    let (answer, ()) = tokio::join!(gate.send(request, long), async {
+        // the same connection: one that was reused is the one that could be given another try
+        wire.some(16).await;
+        drop(wire);
+    });
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.json()["id"], 8);
+    assert!(behind.is_left_alone().await, "nobody came again");
+}
+
+#[tokio::test]
+async fn a_request_that_was_read_and_not_answered_is_502_and_not_sent_again() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (first, mut wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send(OK).await;
+        wire
+    });
+    assert_eq!(first.status, 200);
+    let (answer, ()) = tokio::join!(gate.call(&good), async {
+        wire.request().await;
+        drop(wire);
+    });
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(behind.is_left_alone().await, "nobody came again");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_502() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send("SSH-2.0-OpenSSH_9.9\r\n").await;
+        wire
+    });
+    assert_eq!(answer.status, 502);
+}
