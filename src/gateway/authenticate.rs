@@ -84,7 +84,15 @@ pub(super) struct Authenticator {
 }
 
 /// The tokens that were verified.
-pub(super) struct Verified(Cache<Sha256, Arc<VerifiedToken>>);
+pub(super) struct Verified(Cache<Sha256, Known>);
+
+/// What is remembered of one.
+#[derive(Clone)]
+enum Known {
+    Good(Arc<VerifiedToken>),
+    /// Its grant had ended before it came here first: it is refused for ever, without asking the store again.
+    Ended,
+}
 
 impl Default for Verified {
     fn default() -> Self {
@@ -119,13 +127,14 @@ impl Authenticator {
                 FirstUse::Unavailable(why) => Refusal::Unavailable(why.clone()),
             })?,
         };
-        if self.clock.now() >= known.expires_at {
+        let Known::Good(token) = known else { return Err(Refusal::InvalidToken(ENDED)) };
+        if self.clock.now() >= token.expires_at {
             return Err(Refusal::InvalidToken("the token has expired"));
         }
-        if known.stands(&self.revocation) { Ok(known) } else { Err(Refusal::InvalidToken(ENDED)) }
+        if token.stands(&self.revocation) { Ok(token) } else { Err(Refusal::InvalidToken(ENDED)) }
     }
 
-    async fn first_use(&self, token: &str) -> Result<Arc<VerifiedToken>, FirstUse> {
+    async fn first_use(&self, token: &str) -> Result<Known, FirstUse> {
         // read before the grant: an end that happens between the two is noticed at the next look
         let epoch = self.revocation.epoch();
         let now = self.clock.now();
@@ -134,12 +143,19 @@ impl Authenticator {
             VerifyError::Unknown => FirstUse::Unavailable(error.to_string()),
         })?;
         let id = GrantId::from(claims.sid);
+        if self.revocation.has_ended(&id) {
+            return Ok(Known::Ended);
+        }
         let grant = self.store.grant(&id).await.map_err(|error| FirstUse::Unavailable(error.to_string()))?;
         let grant = grant.ok_or(FirstUse::Invalid("the token's grant is gone"))?;
-        if !grant.is_live(now) || self.revocation.has_ended(&id) {
+        if grant.ended_at.is_some() {
+            return Ok(Known::Ended);
+        }
+        if !grant.is_live(now) {
+            // not remembered: a refresh that is under way may move this end
             return Err(FirstUse::Invalid(ENDED));
         }
-        Ok(Arc::new(VerifiedToken {
+        Ok(Known::Good(Arc::new(VerifiedToken {
             identity: IdentityHeaders::new(&grant, &claims.scope),
             grant: id,
             subject: claims.sub,
@@ -148,7 +164,7 @@ impl Authenticator {
             grant_ends_at: grant.expires_at,
             expires_at: Timestamp(claims.exp),
             epoch: AtomicU64::new(epoch),
-        }))
+        })))
     }
 }
 

@@ -6,27 +6,11 @@ use http::Response;
 use http_body_util::{BodyExt, Empty, Full};
 use portcullis::config::RefreshTokens;
 use portcullis::gateway::Body;
-use portcullis::model::grant::EndReason;
-use portcullis::model::ids::GrantId;
 use serde_json::{Value, json};
 
-use super::{gate_before, token};
+use super::{end_grant, gate_before, token};
 use crate::support::gate::{TestGate, upstream};
 use crate::support::raw::{OK, RawUpstream, SSE};
-
-/// The grant of an access token, which anybody can read.
-fn grant_of(token: &str) -> GrantId {
-    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    claims["sid"].as_str().unwrap().into()
-}
-
-/// Ends the grant of a token as the issuer does: in the store first.
-async fn end_grant(gate: &TestGate, token: &str) {
-    let (grant, now) = (grant_of(token), gate.clock.now());
-    gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
-    gate.app.revocation().add(grant, now);
-}
 
 /// A GET, whose answer is a stream.
 async fn open(gate: &TestGate, token: &str) -> Response<Body> {
