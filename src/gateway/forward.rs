@@ -20,10 +20,8 @@ use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
 use super::stream::{EarlyEnd, Stream};
-use super::{Gateway, Served};
-use crate::limits::ClientAddress;
+use super::{Call, Gateway};
 use crate::policy::Permit;
-use crate::telemetry::RequestId;
 use crate::upstream::RequestBodyError;
 
 /// How long a body that we collect may take to arrive.
@@ -91,29 +89,29 @@ impl Gateway {
     /// When the upstream gives no answer that may pass, or none before the call is over.
     pub(super) async fn forward(
         &self,
-        permit: &Permit<'_>,
+        permit: &Permit<'_, Call<'_>>,
         token: &Arc<VerifiedToken>,
         parts: Parts,
         body: Body,
     ) -> Result<Response<Body>, Refusal> {
-        let upstream = permit.upstream();
-        let served = self.served(upstream).ok_or_else(|| Refusal::BadGateway("is not served here".to_owned()))?;
-        let owner = Owner { subject: &token.subject, resource: upstream.audience() };
-        let request = self.outgoing(served, token, parts, body)?;
+        let call = permit.call();
+        let client = &call.route.served.client;
+        let request = self.outgoing(call, token, parts, body)?;
         let mut lease = self.lease(token);
-        let response = lease.hold(served.client.send(request)).await??;
+        let response = lease.hold(client.send(request)).await??;
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(Refusal::UpstreamWantsCredentials);
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
         }
+        let owner = Owner { subject: &token.subject, resource: call.upstream().audience() };
         Ok(self.incoming(response, lease, owner))
     }
 
     fn outgoing(
         &self,
-        served: &Served,
+        call: &Call<'_>,
         token: &VerifiedToken,
         mut parts: Parts,
         body: Body,
@@ -122,15 +120,13 @@ impl Gateway {
             tracing::debug!(%error, "a query that does not fit the upstream's URL");
             Refusal::Malformed("the query cannot be forwarded")
         };
-        parts.uri = served.client.uri(parts.uri.query()).map_err(unfit)?;
+        parts.uri = call.route.served.client.uri(parts.uri.query()).map_err(unfit)?;
         parts.version = http::Version::HTTP_11;
         headers::clean_request(&mut parts.headers);
-        if let Some(ClientAddress(address)) = parts.extensions.get::<ClientAddress>().copied() {
-            headers::write_forwarding(&mut parts.headers, address, self.proto(), self.authority());
+        if let Some(client) = call.client {
+            self.0.forwarding.write(&mut parts.headers, client);
         }
-        if let Some(id) = parts.extensions.get::<RequestId>()
-            && let Ok(id) = HeaderValue::from_str(id.as_str())
-        {
+        if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
             parts.headers.insert(super::REQUEST_ID, id);
         }
         token.identity.write(&mut parts.headers);
@@ -141,7 +137,7 @@ impl Gateway {
     fn incoming(&self, response: Response<Incoming>, lease: Lease, owner: Owner<'_>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers);
-        self.sessions().bind(&mut parts.headers, owner);
+        self.0.sessions.bind(&mut parts.headers, owner);
         let events = is_event_stream(&parts.headers);
         if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));

@@ -4,6 +4,7 @@
 //! `_` to `-`, because servers behind us (CGI, WSGI, many frameworks) fold them too.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
@@ -11,12 +12,18 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::config::PublicUrl;
+
 /// Fields that end at the next hop, beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Names and beginnings of names that only we may write.
 const OURS: [&str; 3] = ["forwarded", "x-real-ip", "remote-user"];
@@ -115,16 +122,27 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     headers.remove(WWW_AUTHENTICATE);
 }
 
-/// Writes who is in front (`X-Forwarded-*`).
-pub(super) fn write_forwarding(headers: &mut HeaderMap, address: std::net::IpAddr, proto: &'static str, host: &str) {
-    let values = [
-        ("x-forwarded-for", HeaderValue::try_from(address.to_string())),
-        ("x-forwarded-proto", Ok(HeaderValue::from_static(proto))),
-        ("x-forwarded-host", HeaderValue::try_from(host)),
-    ];
-    for (name, value) in values {
-        if let Ok(value) = value {
-            headers.insert(HeaderName::from_static(name), value);
+/// Who is in front (`X-Forwarded-*`), made once.
+pub(super) struct Forwarding {
+    proto: HeaderValue,
+    host: HeaderValue,
+}
+
+impl Forwarding {
+    /// What clients know this gateway as.
+    pub(super) fn new(public_url: &PublicUrl) -> Self {
+        let proto = HeaderValue::from_static(if public_url.is_https() { "https" } else { "http" });
+        // an origin's authority is ASCII without spaces
+        let host = HeaderValue::from_str(public_url.authority()).unwrap_or(HeaderValue::from_static(""));
+        Self { proto, host }
+    }
+
+    /// Adds it to a request from which everything of that kind was removed.
+    pub(super) fn write(&self, headers: &mut HeaderMap, client: IpAddr) {
+        headers.insert(FORWARDED_PROTO, self.proto.clone());
+        headers.insert(FORWARDED_HOST, self.host.clone());
+        if let Ok(client) = HeaderValue::try_from(client.to_string()) {
+            headers.insert(FORWARDED_FOR, client);
         }
     }
 }

@@ -14,6 +14,7 @@ mod session;
 mod stream;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ pub use body::{Body, BoxError};
 use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Upstream};
 use crate::keys::{KeyRing, Sealer};
+use crate::limits::ClientAddress;
 use crate::outbound::CaFileError;
 use crate::policy;
 use crate::revocation::Revocation;
@@ -36,6 +38,7 @@ use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
 use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
+use headers::Forwarding;
 use lease::{Ends, Lease};
 use refusal::{Asked, Refusal};
 use session::{Owner, Sessions};
@@ -71,6 +74,7 @@ struct Inner {
     served: Vec<Served>,
     authenticator: Authenticator,
     sessions: Sessions,
+    forwarding: Forwarding,
     cors: Cors,
     metadata: HashMap<String, Bytes>,
     ends: Ends,
@@ -84,8 +88,39 @@ struct Served {
 
 /// The upstream that a path names, in the spelling that was used.
 pub struct Route<'a> {
-    upstream: &'a Upstream,
+    served: &'a Served,
     names: &'a ResourceNames,
+}
+
+/// One request to an upstream: where it goes, who sent it, and under which id the log has it.
+struct Call<'a> {
+    route: Route<'a>,
+    id: RequestId,
+    client: Option<IpAddr>,
+}
+
+impl<'a> Call<'a> {
+    /// Takes what is known of a request out of its extensions.
+    fn of(route: Route<'a>, parts: &mut Parts) -> Self {
+        let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
+        let client = parts.extensions.remove().map(|ClientAddress(address)| address);
+        Self { route, id, client }
+    }
+
+    fn upstream(&self) -> &'a Upstream {
+        &self.route.served.upstream
+    }
+
+    /// Refuses it; `body` is what was collected of it.
+    fn refuse(&self, refusal: &Refusal, body: Option<&Bytes>) -> Response<Body> {
+        refusal.response(&Asked { upstream: self.upstream(), names: self.route.names, request_id: &self.id, body })
+    }
+}
+
+impl AsRef<Upstream> for Call<'_> {
+    fn as_ref(&self) -> &Upstream {
+        self.upstream()
+    }
 }
 
 impl Gateway {
@@ -114,6 +149,7 @@ impl Gateway {
             served,
             authenticator,
             sessions: Sessions::new(&sealer),
+            forwarding: Forwarding::new(&config.public_url),
             cors: Cors::new(&config),
             metadata: resource_metadata::documents(&config),
             ends,
@@ -130,10 +166,7 @@ impl Gateway {
     /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
     #[must_use]
     pub fn route(&self, path: &str) -> Option<Route<'_>> {
-        self.0
-            .served
-            .iter()
-            .find_map(|Served { upstream, .. }| upstream.names(path).map(|names| Route { upstream, names }))
+        self.0.served.iter().find_map(|served| served.upstream.names(path).map(|names| Route { served, names }))
     }
 
     /// The upstreams whose last call failed, by id.
@@ -150,22 +183,19 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (parts, body) = request.into_parts();
-        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
-        let Route { upstream, names } = route;
+        let (mut parts, body) = request.into_parts();
+        let call = Call::of(route, &mut parts);
         let origin = match self.0.cors.judge(&parts.headers) {
             Ok(origin) => origin,
-            Err(refusal) => return refusal.response(&Asked { upstream, names, request_id: &request_id, body: None }),
+            Err(refusal) => return call.refuse(&refusal, None),
         };
         let mut collected = None;
         let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
             Ok(Cors::preflight(&parts.headers))
         } else {
-            self.serve(upstream, parts, body, &mut collected).await
+            self.serve(&call, parts, body, &mut collected).await
         };
-        let mut response = answer.unwrap_or_else(|refusal| {
-            refusal.response(&Asked { upstream, names, request_id: &request_id, body: collected.as_ref() })
-        });
+        let mut response = answer.unwrap_or_else(|refusal| call.refuse(&refusal, collected.as_ref()));
         if let Some(origin) = origin {
             Cors::expose(response.headers_mut(), origin);
         }
@@ -174,7 +204,7 @@ impl Gateway {
 
     async fn serve<B>(
         &self,
-        upstream: &Upstream,
+        call: &Call<'_>,
         mut parts: Parts,
         body: B,
         collected: &mut Option<Bytes>,
@@ -191,37 +221,21 @@ impl Gateway {
         let token = self.0.authenticator.authenticate(&parts.headers).await?;
         // the request's own copy of the token is not needed any more, and must not travel on by accident
         parts.headers.remove(AUTHORIZATION);
-        if token.audience != upstream.audience() {
+        let resource = call.upstream().audience();
+        if token.audience != resource {
             return Err(Refusal::InvalidToken("the token is for another resource"));
         }
-        let owner = Owner { subject: &token.subject, resource: upstream.audience() };
-        self.0.sessions.unbind(&mut parts.headers, owner)?;
-        let permit = policy::decide(&token.scope, upstream)
+        self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
+        let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         let (bytes, body) = forward::collect(&parts, body, self.0.config.server.inspect_limit).await?;
         *collected = bytes;
         self.forward(&permit, &token, parts, body).await
     }
 
-    fn served(&self, upstream: &Upstream) -> Option<&Served> {
-        self.0.served.iter().find(|served| served.upstream.audience() == upstream.audience())
-    }
-
-    fn sessions(&self) -> &Sessions {
-        &self.0.sessions
-    }
-
     fn lease(&self, token: &Arc<VerifiedToken>) -> Lease {
         let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
         self.0.ends.lease(Arc::clone(token), left)
-    }
-
-    fn proto(&self) -> &'static str {
-        if self.0.config.public_url.is_https() { "https" } else { "http" }
-    }
-
-    fn authority(&self) -> &str {
-        self.0.config.public_url.authority()
     }
 }
 

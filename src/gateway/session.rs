@@ -3,18 +3,19 @@
 //! The client sees the upstream's id with a MAC behind it. Nothing is stored, and every replica comes to the same answer.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::Refusal;
 use crate::keys::Sealer;
-use crate::secret::{base64url, hmac_sha256};
+use crate::secret::base64url;
 
 /// The session header, whatever its case on the wire.
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Binds and unbinds session ids; any key of the ring may have made a MAC, the first makes new ones.
 pub(super) struct Sessions {
-    keys: Vec<[u8; 32]>,
+    keys: Vec<hmac::Key>,
 }
 
 /// Whose session it is.
@@ -26,7 +27,11 @@ pub(super) struct Owner<'a> {
 
 impl Sessions {
     pub(super) fn new(sealer: &Sealer) -> Self {
-        Self { keys: sealer.derived_keys("mcp-session") }
+        Self::with(&sealer.derived_keys("mcp-session"))
+    }
+
+    fn with(keys: &[[u8; 32]]) -> Self {
+        Self { keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect() }
     }
 
     /// Replaces the client's id by the upstream's.
@@ -43,7 +48,7 @@ impl Sessions {
         let (id, mac) = text.rsplit_once('.').ok_or(Refusal::UnknownSession)?;
         let mac =
             data_encoding::BASE64URL_NOPAD.decode(mac.as_bytes()).map_err(|_malformed| Refusal::UnknownSession)?;
-        let known = self.keys.iter().any(|key| verify_slices_are_equal(&code(key, id, owner), &mac).is_ok());
+        let known = self.keys.iter().any(|key| verify_slices_are_equal(code(key, id, owner).as_ref(), &mac).is_ok());
         if !known {
             return Err(Refusal::UnknownSession);
         }
@@ -56,7 +61,7 @@ impl Sessions {
     pub(super) fn bind(&self, headers: &mut HeaderMap, owner: Owner<'_>) {
         let Some(id) = headers.get(SESSION_ID).and_then(|id| id.to_str().ok()) else { return };
         let Some(key) = self.keys.first() else { return };
-        let bound = format!("{id}.{}", base64url(&code(key, id, owner)));
+        let bound = format!("{id}.{}", base64url(code(key, id, owner).as_ref()));
         match HeaderValue::try_from(bound) {
             Ok(value) => drop(headers.insert(SESSION_ID, value)),
             Err(_invalid) => drop(headers.remove(SESSION_ID)),
@@ -65,13 +70,13 @@ impl Sessions {
 }
 
 /// Lengths come first, so that no two triples are the same bytes.
-fn code(key: &[u8; 32], id: &str, owner: Owner<'_>) -> [u8; 32] {
-    let length = |text: &str| (text.len() as u64).to_be_bytes();
-    let Owner { subject, resource } = owner;
-    hmac_sha256(
-        key,
-        &[&length(id), id.as_bytes(), &length(subject), subject.as_bytes(), &length(resource), resource.as_bytes()],
-    )
+fn code(key: &hmac::Key, id: &str, owner: Owner<'_>) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    for part in [id, owner.subject, owner.resource] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    context.sign()
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn only_its_owner_at_its_resource_can_use_a_session() {
-        let sessions = Sessions { keys: vec![[1; 32]] };
+        let sessions = Sessions::with(&[[1; 32]]);
         let mut answer = with("up.stream-id");
         sessions.bind(&mut answer, ALICE);
         let bound = id(&answer).to_owned();
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_older_key_of_the_ring_is_still_good_and_two_headers_are_not() {
-        let (old, new) = (Sessions { keys: vec![[1; 32]] }, Sessions { keys: vec![[2; 32], [1; 32]] });
+        let (old, new) = (Sessions::with(&[[1; 32]]), Sessions::with(&[[2; 32], [1; 32]]));
         let mut answer = with("s");
         old.bind(&mut answer, ALICE);
         assert!(new.unbind(&mut answer.clone(), ALICE).is_ok());
@@ -124,13 +129,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_id_is_accepted_that_was_not_bound(text in "[!-~]{0,80}") {
-            let sessions = Sessions { keys: vec![[1; 32]] };
+            let sessions = Sessions::with(&[[1; 32]]);
             prop_assert!(sessions.unbind(&mut with(&text), ALICE).is_err());
         }
 
         #[test]
         fn every_id_comes_back_as_the_upstream_wrote_it(text in "[!-~]{1,80}") {
-            let sessions = Sessions { keys: vec![[1; 32]] };
+            let sessions = Sessions::with(&[[1; 32]]);
             let mut headers = with(&text);
             sessions.bind(&mut headers, ALICE);
             prop_assert!(sessions.unbind(&mut headers, ALICE).is_ok());

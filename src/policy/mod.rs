@@ -5,17 +5,17 @@
 use crate::config::Upstream;
 use crate::oauth::scope::ScopeSet;
 
-/// The right to call one upstream once.
+/// The right to make one call.
 #[derive(Debug)]
-pub struct Permit<'a> {
-    upstream: &'a Upstream,
+pub struct Permit<'a, C> {
+    call: &'a C,
 }
 
-impl<'a> Permit<'a> {
-    /// The upstream that may be called.
+impl<'a, C> Permit<'a, C> {
+    /// The call that may be made.
     #[must_use]
-    pub const fn upstream(&self) -> &'a Upstream {
-        self.upstream
+    pub const fn call(&self) -> &'a C {
+        self.call
     }
 }
 
@@ -26,13 +26,13 @@ pub struct Denial {
     pub missing: ScopeSet,
 }
 
-/// Whether a token with these scopes may call the upstream.
+/// Whether a token with these scopes may make a call to an upstream.
 ///
 /// # Errors
 /// Names the scopes that are missing.
-pub fn decide<'a>(granted: &ScopeSet, upstream: &'a Upstream) -> Result<Permit<'a>, Denial> {
-    let missing = upstream.settings.scopes.without(granted);
-    if missing.is_empty() { Ok(Permit { upstream }) } else { Err(Denial { missing }) }
+pub fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) -> Result<Permit<'a, C>, Denial> {
+    let missing = call.as_ref().settings.scopes.without(granted);
+    if missing.is_empty() { Ok(Permit { call }) } else { Err(Denial { missing }) }
 }
 
 #[cfg(test)]
@@ -40,6 +40,15 @@ mod tests {
     use super::decide;
     use crate::config::{PublicUrl, Upstream, UpstreamSettings};
     use crate::oauth::scope::ScopeSet;
+
+    #[derive(Debug)]
+    struct Call(Upstream);
+
+    impl AsRef<Upstream> for Call {
+        fn as_ref(&self) -> &Upstream {
+            &self.0
+        }
+    }
 
     #[test]
     fn every_scope_of_the_door_is_needed_and_the_denial_names_what_is_missing() {
@@ -52,10 +61,10 @@ mod tests {
             default: false,
             ca_file: None,
         };
-        let upstream = Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap();
+        let call = Call(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap());
         let scopes = |text| ScopeSet::parse(text).unwrap();
-        assert!(decide(&scopes("mcp:write other mcp:access"), &upstream).is_ok());
-        assert_eq!(decide(&scopes("mcp:access"), &upstream).unwrap_err().missing, scopes("mcp:write"));
-        assert_eq!(decide(&scopes(""), &upstream).unwrap_err().missing, upstream.settings.scopes);
+        assert!(decide(&scopes("mcp:write other mcp:access"), &call).is_ok());
+        assert_eq!(decide(&scopes("mcp:access"), &call).unwrap_err().missing, scopes("mcp:write"));
+        assert_eq!(decide(&scopes(""), &call).unwrap_err().missing, call.0.settings.scopes);
     }
 }
