@@ -9,12 +9,12 @@ use crate::oauth::scope::ScopeSet;
 
 /// The headers that say who calls, made once for each token.
 #[derive(Debug, Clone, Default)]
-pub struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
+pub(crate) struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl IdentityHeaders {
     /// The headers for a grant, of which a token may hold fewer scopes.
     #[must_use]
-    pub fn new(grant: &Grant, scope: &ScopeSet) -> Self {
+    pub(crate) fn new(grant: &Grant, scope: &ScopeSet) -> Self {
         let groups: Vec<String> = grant.user.groups.iter().map(|group| encode(group, ",")).collect();
         let optional = |value: Option<&String>| value.map(|value| encode(value, "")).unwrap_or_default();
         let values = [
@@ -33,7 +33,7 @@ impl IdentityHeaders {
     }
 
     /// Adds them to a request from which everything of that kind was removed.
-    pub fn write(&self, headers: &mut http::HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut http::HeaderMap) {
         headers.extend(self.0.iter().cloned());
     }
 }

@@ -58,7 +58,7 @@ pub(crate) enum Refusal {
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         match error {
-            UpstreamError::TimedOut(_) => Self::GatewayTimeout(error.to_string()),
+            UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
             UpstreamError::RequestBody(_) => Self::BrokenBody,
             UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Self::BadGateway(error.to_string()),
         }

@@ -6,32 +6,39 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
-/// The step that failed, and the mend where there is one.
+/// The step of a control-plane call that failed, and the mend where there is one.
 pub(super) fn words(error: &reqwest::Error, place: &str, timeout: Duration) -> String {
-    if error.is_builder() {
-        return format!("the address cannot be used: {}", innermost(error));
+    match () {
+        () if error.is_builder() => format!("the address cannot be used: {}", innermost(error)),
+        () if error.is_dns() => format!("the name {place} cannot be resolved"),
+        () if error.is_timeout() && error.is_connect() => {
+            format!("no connection to {place} within {} s", super::CONNECT_TIMEOUT.min(timeout).as_secs())
+        }
+        () if error.is_timeout() => format!("no answer from {place} within {} s", timeout.as_secs_f32()),
+        () if error.is_connect() || cause::<rustls::Error>(error).is_some() => no_connection(error, place),
+        () => format!("the answer of {place} broke off: {}", innermost(error)),
     }
-    if let Some(tls) = causes(error).find_map(tls_error) {
+}
+
+/// Why no connection to a place came about, TLS included.
+pub(crate) fn no_connection(error: &(dyn Error + 'static), place: &str) -> String {
+    if let Some(tls) = cause(error) {
         return tls_words(place, tls);
     }
-    if error.is_dns() {
-        return format!("the name {place} cannot be resolved");
+    match cause(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => format!("{place} refuses the connection: nothing listens there"),
+        _ => format!("no connection to {place}: {}", innermost(error)),
     }
-    if error.is_timeout() {
-        return if error.is_connect() {
-            format!("no connection to {place} within {} s", super::CONNECT_TIMEOUT.min(timeout).as_secs())
-        } else {
-            format!("no answer from {place} within {} s", timeout.as_secs_f32())
-        };
-    }
-    let io = causes(error).find_map(io_error);
-    match (error.is_connect(), io) {
-        (true, Some(io::ErrorKind::ConnectionRefused)) => {
-            format!("{place} refuses the connection: nothing listens there")
-        }
-        (true, _) => format!("no connection to {place}: {}", innermost(error)),
-        (false, _) => format!("the answer of {place} broke off: {}", innermost(error)),
-    }
+}
+
+/// The last cause tells what happened; those before it only that something did.
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// The first cause of a type.
+pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 fn tls_words(place: &str, error: &rustls::Error) -> String {
@@ -64,16 +71,4 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
         Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
         None => error.source(),
     })
-}
-
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    error.downcast_ref()
-}
-
-fn io_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
-    error.downcast_ref::<io::Error>().map(io::Error::kind)
-}
-
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().map_or_else(String::new, ToString::to_string)
 }

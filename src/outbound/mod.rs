@@ -1,7 +1,7 @@
 //! Guarded HTTP for the control plane: every call is bounded in size and time, follows no redirect, and trusts the roots
 //! that the operator named. The proxy path does not come through here.
 
-mod failure;
+pub(crate) mod failure;
 mod roots;
 
 pub use roots::{CaFileError, tls_config};

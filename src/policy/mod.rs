@@ -7,30 +7,30 @@ use crate::oauth::scope::ScopeSet;
 
 /// The right to make one call.
 #[derive(Debug)]
-pub struct Permit<'a, C> {
+pub(crate) struct Permit<'a, C> {
     call: &'a C,
 }
 
 impl<'a, C> Permit<'a, C> {
     /// The call that may be made.
     #[must_use]
-    pub const fn call(&self) -> &'a C {
+    pub(crate) const fn call(&self) -> &'a C {
         self.call
     }
 }
 
 /// A call that is not allowed, and what was missing.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Denial {
+pub(crate) struct Denial {
     /// What the token does not allow.
-    pub missing: ScopeSet,
+    pub(crate) missing: ScopeSet,
 }
 
 /// Whether a token with these scopes may make a call to an upstream.
 ///
 /// # Errors
 /// Names the scopes that are missing.
-pub fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) -> Result<Permit<'a, C>, Denial> {
+pub(crate) fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) -> Result<Permit<'a, C>, Denial> {
     let missing = call.as_ref().settings.scopes.without(granted);
     if missing.is_empty() { Ok(Permit { call }) } else { Err(Denial { missing }) }
 }

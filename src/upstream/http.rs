@@ -1,10 +1,11 @@
 //! An MCP server behind HTTP: a pool of connections that are never kept for as long as servers keep them.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::http::uri::Authority;
 use ::http::{Method, Request, Response, Uri};
 use bytes::Bytes;
 use http_body::Body;
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::InTime;
 use crate::config::Upstream;
+use crate::outbound::failure::{cause, innermost, no_connection};
 use crate::outbound::{CaFileError, tls_config};
 
 /// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
@@ -28,12 +30,15 @@ const FIRST_BYTE: Duration = Duration::from_mins(5);
 
 /// Why an upstream gave no answer. The words are for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamError {
+pub(crate) enum UpstreamError {
     /// Nobody listens, or TLS failed: nothing was sent.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    /// There was no connection in time: nothing was sent.
+    #[error("cannot be reached: no connection within {} s", .0.as_secs())]
+    NotConnected(Duration),
     /// It took too long.
-    #[error("did not answer within {} seconds", .0.as_secs())]
+    #[error("did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// The client's own body failed on its way: no fault of the upstream's.
     #[error("was not sent the whole request: {0}")]
@@ -44,18 +49,19 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    fn of(error: &legacy::Error) -> Self {
+    fn of(error: &legacy::Error, place: &str) -> Self {
+        let timed_out = || cause::<io::Error>(error).is_some_and(|io| io.kind() == ErrorKind::TimedOut);
         match () {
-            () if error.is_connect() && timed_out(error) => Self::TimedOut(CONNECT),
-            () if error.is_connect() => Self::Unreachable(chain(error)),
-            () if caused_by::<RequestBodyError>(error).is_some() => Self::RequestBody(chain(error)),
-            () => Self::BrokeOff(chain(error)),
+            () if error.is_connect() && timed_out() => Self::NotConnected(CONNECT),
+            () if error.is_connect() => Self::Unreachable(no_connection(error, place)),
+            () if cause::<RequestBodyError>(error).is_some() => Self::RequestBody(innermost(error)),
+            () => Self::BrokeOff(innermost(error)),
         }
     }
 }
 
 /// One upstream.
-pub struct HttpUpstream<B> {
+pub(crate) struct HttpUpstream<B> {
     client: Client<InTime<HttpsConnector<HttpConnector>>, B>,
     url: Uri,
     failed: AtomicBool,
@@ -70,7 +76,7 @@ where
     ///
     /// # Errors
     /// When a `ca_file` cannot be used.
-    pub fn new(upstream: &Upstream, global_ca_file: Option<&std::path::PathBuf>) -> Result<Self, CaFileError> {
+    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&std::path::PathBuf>) -> Result<Self, CaFileError> {
         let ca_files: Vec<_> = global_ca_file.into_iter().chain(&upstream.settings.ca_file).cloned().collect();
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -96,7 +102,7 @@ where
     ///
     /// # Errors
     /// When the query does not fit.
-    pub fn uri(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
+    pub(crate) fn uri(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
         let Some(query) = query else { return Ok(self.url.clone()) };
         let path = self.url.path();
         let joined = match self.url.query() {
@@ -113,7 +119,7 @@ where
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
+    pub(crate) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
         let opens_a_stream = request.method() == Method::GET;
         let answer = self.client.request(request);
         let answer = if opens_a_stream {
@@ -124,7 +130,12 @@ where
                 Err(_elapsed) => return self.note(Err(UpstreamError::TimedOut(FIRST_BYTE))),
             }
         };
-        self.note(answer.map_err(|error| UpstreamError::of(&error)))
+        self.note(answer.map_err(|error| UpstreamError::of(&error, self.place())))
+    }
+
+    /// Host and port, as the operator wrote them.
+    fn place(&self) -> &str {
+        self.url.authority().map_or("", Authority::as_str)
     }
 
     fn note<T>(&self, answer: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
@@ -135,7 +146,7 @@ where
     }
 
     /// Whether the last real call failed.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 }
@@ -143,25 +154,4 @@ where
 /// What a request body fails with when it is the client that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the client's body failed: {0}")]
-pub struct RequestBodyError(pub Box<dyn Error + Send + Sync>);
-
-fn timed_out(error: &(dyn Error + 'static)) -> bool {
-    caused_by::<std::io::Error>(error).is_some_and(|io| io.kind() == ErrorKind::TimedOut)
-}
-
-/// The first cause of this type.
-fn caused_by<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
-}
-
-/// The whole chain of causes: the last is what helps.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
+pub(crate) struct RequestBodyError(pub(crate) Box<dyn Error + Send + Sync>);

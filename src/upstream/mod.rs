@@ -3,4 +3,4 @@
 mod connect;
 mod http;
 
-pub use self::http::{HttpUpstream, RequestBodyError, UpstreamError};
+pub(crate) use self::http::{HttpUpstream, RequestBodyError, UpstreamError};

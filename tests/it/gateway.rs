@@ -2,6 +2,7 @@
 
 mod bearer;
 mod ends;
+mod tls;
 mod upstream;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{Answer, TestGate, local_user, tokens, upstream};
-use crate::support::log::Lines;
+use crate::support::log::watch;
 use crate::support::upstream::{Upstream, answer};
 
 /// A gate in front of an upstream, and a second path to the same place.
@@ -384,10 +385,7 @@ async fn a_client_that_hangs_up_before_its_answer_is_in_the_log_with_its_address
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let gate = TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", &url)]).await;
     let good = token(&gate).await;
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = watch();
     assert!(tokio::time::timeout(Duration::from_millis(300), gate.call(&good)).await.is_err());
     let text = lines.text();
     let line = text.lines().find(|line| line.contains("request without an answer")).unwrap_or_else(|| panic!("{text}"));

@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{gate_at, gate_before, token};
 use crate::support::gate::{Answer, TestGate};
+use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream};
 use crate::support::upstream::{Upstream, answer};
 
@@ -218,6 +219,37 @@ async fn a_request_that_was_read_and_not_answered_is_502_and_not_sent_again() {
     });
     assert_eq!(answer.status, 502, "{answer:?}");
     assert!(behind.is_left_alone().await, "nobody came again");
+}
+
+#[tokio::test]
+async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_learn_where_it_is() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plain = RawUpstream::start().await;
+    let silent = RawUpstream::start().await;
+    let speaks = async |behind: &RawUpstream, text: &str| {
+        let mut wire = behind.accept().await;
+        wire.some(16).await;
+        wire.send(text).await;
+    };
+    for (url, words) in [
+        (format!("http://{closed}/"), format!("cannot be reached: {closed} refuses the connection: nothing listens")),
+        (plain.tls_url(), "does not speak TLS on this port: is the address http?".to_owned()),
+        (silent.url(), "upstream mcp broke off: ".to_owned()),
+    ] {
+        let gate = gate_before(&url).await;
+        let good = token(&gate).await;
+        let (lines, _guard) = watch();
+        let answer = tokio::select! {
+            answer = gate.call(&good) => answer,
+            () = async {
+                tokio::join!(speaks(&plain, "HTTP/1.1 400 Bad Request\r\n\r\n"), speaks(&silent, ""));
+            } => unreachable!("each is asked once"),
+        };
+        assert_eq!(answer.status, 502, "{answer:?}");
+        let text = lines.text();
+        assert!(text.contains(&words), "{words} is not in {text}");
+        assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

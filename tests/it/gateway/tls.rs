@@ -1,0 +1,86 @@
+//! Upstreams over TLS.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::{gate_before, token};
+use crate::support::gate::{TestGate, upstream};
+use crate::support::log::watch;
+
+/// A server with a certificate for `localhost` of its own making, which says in what it was spoken to. Its URL, and the
+/// file to trust.
+async fn server(protocols: &[&[u8]]) -> (String, tempfile::NamedTempFile) {
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/backend", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let (io, service) = (TokioIo::new(stream), service_fn(echo));
+                let served = if h2 {
+                    http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                } else {
+                    http1::Builder::new().serve_connection(io, service).await
+                };
+                drop(served);
+            });
+        }
+    });
+    let ca_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca_file.path(), certified.cert.pem()).unwrap();
+    (url, ca_file)
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let size = body.collect().await.unwrap().to_bytes().len();
+    let user = parts.headers["x-forwarded-user"].to_str().unwrap().to_owned();
+    Ok(Response::new(Full::from(format!("{:?} {} {user} {size}", parts.version, parts.uri.path()))))
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_is_reached_by_http_1_and_by_http_2() {
+    for (protocols, version) in [(&[b"h2".as_slice(), b"http/1.1"][..], "HTTP/2.0"), (&[b"http/1.1"], "HTTP/1.1")] {
+        let (url, ca_file) = server(protocols).await;
+        let gate = TestGate::with(|config| {
+            let mut behind = upstream(&config.public_url, "mcp", &url);
+            behind.settings.ca_file = Some(ca_file.path().to_owned());
+            config.upstreams = vec![behind];
+        })
+        .await;
+        let answer = gate.call(&token(&gate).await).await;
+        assert_eq!(answer.body, format!("{version} /backend local|alice 46"));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_whose_certificate_nobody_vouches_for_is_not_spoken_to_and_the_log_names_the_setting() {
+    let (url, _ca_file) = server(&[]).await;
+    let gate = gate_before(&url).await;
+    let good = token(&gate).await;
+    let (lines, _guard) = watch();
+    assert_eq!(gate.call(&good).await.status, 502);
+    let text = lines.text();
+    assert!(text.contains("upstream mcp cannot be reached: the certificate of localhost:"), "{text}");
+    assert!(text.contains("`ca_file`"), "{text}");
+}
