@@ -21,6 +21,7 @@ impl Issuer {
     pub async fn expire(&self) {
         let lifetimes = &self.config().lifetimes;
         let retention = Retention {
+            consent: lifetimes.consent,
             replay_window: lifetimes.replay_window,
             unused_client: lifetimes.unused_client,
             used_client: lifetimes.used_client,

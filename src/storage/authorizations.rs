@@ -54,11 +54,13 @@ sql! {
             user_claims = NULL, provider_token = NULL
         WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4";
 
+    /// `$3` is the moment of the latest consent whose form nobody can post any more.
     pub(super) DELETE_UNREDEEMED = "
         DELETE FROM authorizations WHERE id IN (
             SELECT id FROM authorizations
             WHERE redeemed_at IS NULL AND expires_at <= $1 AND (code_expires_at IS NULL OR code_expires_at <= $2)
-            ORDER BY expires_at LIMIT $3)";
+              AND created_at <= $3
+            ORDER BY expires_at LIMIT $4)";
 
     pub(super) DELETE_REDEEMED = "
         DELETE FROM authorizations WHERE id IN (

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Store, StoreError, authorizations, clients, grants, refresh_tokens};
 use crate::clock::Timestamp;
 
-/// An answer of the provider that comes too late, a form that is posted again: they get a page that says so.
-const AUTHORIZATION_MARGIN: Duration = Duration::from_hours(1);
+/// An answer that came at the last moment is still being worked on. Whoever comes later is told the same page whether the
+/// row is there or not.
+const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a code that is presented again is recognised, and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
 /// How much longer than its last access token a dead grant stays: clocks differ, feeds are behind.
@@ -15,6 +16,8 @@ const GRANT_MARGIN: Duration = Duration::from_mins(15);
 /// How long things are kept after their use is over.
 #[derive(Debug, Clone)]
 pub struct Retention {
+    /// Authorizations at least as long as their consent form can be posted: the row is what makes it good for one answer.
+    pub consent: Duration,
     /// Sealed answers of used refresh tokens.
     pub replay_window: Duration,
     /// Registered clients that never led to a grant.
@@ -34,10 +37,11 @@ impl Store {
     pub async fn delete_expired(&self, retention: &Retention, now: Timestamp, batch: i64) -> Result<u64, StoreError> {
         let before = |age: Duration| now.before(age).0;
         let dead = before(retention.access_token.saturating_add(GRANT_MARGIN));
+        let asked = before(retention.consent);
         let (unused, used) = (before(retention.unused_client), before(retention.used_client));
         let steps: [(&'static str, &[i64]); 7] = [
             (refresh_tokens::ERASE_RESPONSES, &[before(retention.replay_window), batch]),
-            (authorizations::DELETE_UNREDEEMED, &[before(AUTHORIZATION_MARGIN), now.0, batch]),
+            (authorizations::DELETE_UNREDEEMED, &[before(AUTHORIZATION_MARGIN), now.0, asked, batch]),
             (authorizations::DELETE_REDEEMED, &[before(REDEEMED_AUTHORIZATION), batch]),
             (refresh_tokens::DELETE_OF_DEAD_GRANTS, &[dead, batch]),
             (grants::DELETE_DEAD, &[dead, batch]),

@@ -14,7 +14,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const NEARLY_A_DAY: Duration = Duration::from_mins(24 * 60 - 1);
 
 contract! {
-    an_authorization_without_code_goes_an_hour_after_its_end,
+    an_authorization_without_code_goes_a_minute_after_its_end,
+    an_authorization_stays_as_long_as_its_form_can_be_posted,
     a_code_that_nobody_redeemed_goes_but_not_while_it_is_good,
     a_redeemed_authorization_is_recognised_for_a_day,
     a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays,
@@ -28,7 +29,13 @@ contract! {
 }
 
 fn retention() -> Retention {
-    Retention { replay_window: 30 * SECOND, unused_client: DAY, used_client: 90 * DAY, access_token: HOUR }
+    Retention {
+        consent: 15 * MINUTE,
+        replay_window: 30 * SECOND,
+        unused_client: DAY,
+        used_client: 90 * DAY,
+        access_token: HOUR,
+    }
 }
 
 async fn sweep(fresh: &Fresh) -> u64 {
@@ -39,18 +46,29 @@ async fn is_there(fresh: &Fresh, authorization: &RenderId) -> bool {
     fresh.store.authorization(authorization).await.unwrap().is_some()
 }
 
-async fn an_authorization_without_code_goes_an_hour_after_its_end(fresh: Fresh) {
+async fn an_authorization_without_code_goes_a_minute_after_its_end(fresh: Fresh) {
     let (pending, claimed, refused) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.pending("c_1").await);
     assert!(fresh.store.refuse_authorization(&refused.id, 0).await.unwrap());
-    fresh.clock.advance(19 * MINUTE + HOUR);
+    fresh.clock.advance(20 * MINUTE + 59 * SECOND);
     assert_eq!(sweep(&fresh).await, 0);
-    assert!(is_there(&fresh, &pending.id).await, "a late answer gets its page");
-    fresh.clock.advance(MINUTE);
+    assert!(is_there(&fresh, &claimed.id).await, "an answer may still be worked on");
+    fresh.clock.advance(SECOND);
     assert_eq!(sweep(&fresh).await, 3);
     for gone in [pending, claimed, refused] {
         assert!(!is_there(&fresh, &gone.id).await);
     }
+}
+
+async fn an_authorization_stays_as_long_as_its_form_can_be_posted(fresh: Fresh) {
+    let refused = fresh.pending("c_1").await;
+    assert!(fresh.store.refuse_authorization(&refused.id, 0).await.unwrap());
+    let retention = Retention { consent: HOUR, ..retention() };
+    let sweep = async || fresh.store.delete_expired(&retention, fresh.now(), 100).await.unwrap();
+    fresh.clock.advance(59 * MINUTE + 59 * SECOND);
+    assert_eq!(sweep().await, 0);
+    fresh.clock.advance(SECOND);
+    assert_eq!(sweep().await, 1);
 }
 
 async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh) {
@@ -58,11 +76,11 @@ async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh)
     let long = fresh.claimed("c_1").await;
     let late = fresh.now() + 2 * HOUR;
     assert!(fresh.store.issue_code(&long.id, &some_hash(), late, &super::ada()).await.unwrap());
-    fresh.clock.advance(20 * MINUTE + HOUR);
+    fresh.clock.advance(21 * MINUTE);
     assert_eq!(sweep(&fresh).await, 1);
     assert!(!is_there(&fresh, &short.id).await);
     assert!(is_there(&fresh, &long.id).await);
-    fresh.clock.advance(HOUR);
+    fresh.clock.advance(2 * HOUR);
     assert_eq!(sweep(&fresh).await, 1);
 }
 
@@ -153,7 +171,7 @@ async fn a_client_that_was_never_used_goes_after_a_day(fresh: Fresh) {
     assert!(!knows(&fresh, "c_idle").await);
     assert!(knows(&fresh, "c_pending").await, "its user is at the provider");
     fresh.clock.advance(20 * MINUTE);
-    assert_eq!(sweep(&fresh).await, 1);
+    assert_eq!(sweep(&fresh).await, 2, "and what it waited for");
     assert!(!knows(&fresh, "c_pending").await);
 }
 
