@@ -19,7 +19,7 @@ CREATE TABLE clients (
     scope            TEXT NOT NULL,
     application_type TEXT,
     created_at       BIGINT NOT NULL,  -- when it was first known: what clients are told
-    address          TEXT NOT NULL,    -- who registered it first (IPv6: the /64)
+    address          TEXT NOT NULL,    -- whose it counts as when some must go: of those who registered it (IPv6: the /64)
     registered_at    BIGINT NOT NULL,  -- when it registered last: what its expiry counts from
     last_grant_at    BIGINT            -- NULL: it never led to a grant
 );

@@ -25,11 +25,22 @@ macro_rules! not_needed {
 }
 
 sql! {
+    /// Anybody can register a public client that others use. Did it count as its first address's for ever, or as its last
+    /// one's, then whoever fills the table could take it to their own full address and have it evicted there. So it moves,
+    /// but only to an address that holds fewer others: never towards the one whose clients go, and away from it as soon as
+    /// anybody else registers it.
     INSERT = "
         INSERT INTO clients (id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type,
             created_at, address, registered_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        ON CONFLICT (id) DO UPDATE SET registered_at = excluded.registered_at";
+        ON CONFLICT (id) DO UPDATE SET registered_at = excluded.registered_at,
+            address = CASE WHEN excluded.address <> clients.address AND (
+                    SELECT count(*) FROM clients o
+                    WHERE o.address = excluded.address AND o.last_grant_at IS NULL
+                ) < (
+                    SELECT count(*) FROM clients o
+                    WHERE o.address = clients.address AND o.last_grant_at IS NULL AND o.id <> clients.id
+                ) THEN excluded.address ELSE clients.address END";
 
     FIND = "
         SELECT id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type, created_at
@@ -101,7 +112,8 @@ impl TryFrom<ClientRow> for Client {
 impl Store {
     /// Remembers a registered client; one that is known already (same id) stays as it was, but its expiry counts anew.
     ///
-    /// `address` is the caller's (IPv6: its /64). When more than `max_unused` clients never led to a grant, the oldest of
+    /// `address` is the caller's (IPv6: its /64); a known client counts as that address's from now on if fewer others do.
+    /// When more than `max_unused` clients never led to a grant, the oldest of
     /// the address that holds most of them goes, but never one whose authorization is pending, and never the new one.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ contract! {
     a_client_comes_back_as_it_was_stored,
     a_client_that_registers_again_stays_as_it_was,
     the_oldest_of_the_address_that_holds_most_goes,
+    a_shared_client_moves_to_the_address_that_holds_fewer,
+    a_shared_client_cannot_be_taken_to_a_full_address_and_evicted_there,
     a_used_client_is_neither_counted_nor_evicted,
     a_client_whose_authorization_is_pending_stays_and_so_does_everybody_elses,
     the_table_comes_back_to_its_limit,
@@ -66,6 +68,19 @@ async fn the_oldest_of_the_address_that_holds_most_goes(fresh: Fresh) {
     registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B"), ("a2", "A")]).await;
     fresh.register("b1", "B").await; // again: it is the youngest of B now
     assert_eq!(left(&fresh, 5, &["a1", "a2", "b1", "b2", "b3"]).await, ["a1", "a2", "b1", "b3"]);
+}
+
+async fn a_shared_client_moves_to_the_address_that_holds_fewer(fresh: Fresh) {
+    registered(&fresh, &[("shared", "X"), ("x1", "X"), ("x2", "X"), ("x3", "X"), ("shared", "V")]).await;
+    // X makes all of its own younger than the client that it registered first
+    registered(&fresh, &[("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
+    assert_eq!(left(&fresh, 4, &["shared", "x1", "x2", "x3"]).await, ["shared", "x2", "x3"]);
+}
+
+async fn a_shared_client_cannot_be_taken_to_a_full_address_and_evicted_there(fresh: Fresh) {
+    registered(&fresh, &[("v1", "V"), ("shared", "V"), ("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
+    registered(&fresh, &[("shared", "X"), ("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
+    assert_eq!(left(&fresh, 5, &["shared", "v1", "x1", "x2", "x3"]).await, ["shared", "v1", "x2", "x3"]);
 }
 
 async fn a_used_client_is_neither_counted_nor_evicted(fresh: Fresh) {
