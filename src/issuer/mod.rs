@@ -16,7 +16,9 @@ mod registration;
 mod sign_in;
 mod token;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
@@ -58,7 +60,10 @@ pub struct Parts {
 }
 
 /// How many sign-ins one address may begin in an hour: each costs a row, and a script can press the button, too.
-const APPROVALS_PER_HOUR: std::num::NonZeroU32 = std::num::NonZeroU32::new(600).unwrap();
+const APPROVALS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
+/// How often the provider is asked about one grant in an hour, at the least: a client asks once per access token, but one in
+/// a loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
+const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// The authorization server. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +73,8 @@ struct Inner {
     parts: Parts,
     registrations: Limiter,
     approvals: Limiter,
-    refreshes: token::SingleFlight,
+    refreshes: Limiter,
+    refreshing: token::SingleFlight,
     metadata: Bytes,
     tasks: TaskTracker,
 }
@@ -77,15 +83,17 @@ impl Issuer {
     /// Builds the issuer.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let per_hour = std::num::NonZeroU32::new(parts.config.registration.per_address_per_hour);
-        let registrations = Limiter::per_hour(per_hour.unwrap_or(std::num::NonZeroU32::MIN), &parts.clock);
+        let per_hour = NonZeroU32::new(parts.config.registration.per_address_per_hour);
+        let registrations = Limiter::per_hour(per_hour.unwrap_or(NonZeroU32::MIN), &parts.clock);
+        let refreshes = Limiter::per_hour(refreshes_per_hour(parts.config.lifetimes.access_token), &parts.clock);
         let approvals = Limiter::per_hour(APPROVALS_PER_HOUR, &parts.clock);
         let metadata = metadata::document(&parts.config);
         Self(Arc::new(Inner {
             parts,
             registrations,
             approvals,
-            refreshes: token::SingleFlight::default(),
+            refreshes,
+            refreshing: token::SingleFlight::default(),
             metadata,
             tasks: TaskTracker::new(),
         }))
@@ -151,5 +159,26 @@ impl Issuer {
     /// The upstream of an audience that we stored.
     fn upstream_of(&self, audience: &str) -> Option<&Upstream> {
         self.config().upstreams.iter().find(|upstream| upstream.audience() == audience)
+    }
+}
+
+/// Short access tokens are refreshed more often: four times as often as needed is still no loop.
+fn refreshes_per_hour(access_token: Duration) -> NonZeroU32 {
+    let needed = 3600 / access_token.as_secs().max(1);
+    let allowed = u32::try_from(needed.saturating_mul(4)).unwrap_or(u32::MAX);
+    NonZeroU32::new(allowed).map_or(REFRESHES_PER_HOUR, |allowed| allowed.max(REFRESHES_PER_HOUR))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::refreshes_per_hour;
+
+    #[test]
+    fn a_client_may_refresh_four_times_as_often_as_its_access_tokens_end() {
+        for (access_token, allowed) in [(3600, 60), (240, 60), (60, 240), (1, 14400), (2_592_000, 60)] {
+            assert_eq!(refreshes_per_hour(Duration::from_secs(access_token)).get(), allowed, "{access_token} s");
+        }
     }
 }

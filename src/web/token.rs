@@ -5,7 +5,7 @@ use axum::extract::State;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
-use super::fault::{oauth_error, unavailable, with_cause};
+use super::fault::{oauth_error, retry_after, unavailable, with_cause};
 use super::{Endpoints, authorization, body};
 use crate::issuer::{TokenRefusal, TokenRequest};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -38,6 +38,7 @@ pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Bo
         Ok(Ok(json)) => json_no_store(StatusCode::OK, json),
         Ok(Err(TokenRefusal::OAuth(error))) => refused(&error, asked_with_header),
         Ok(Err(TokenRefusal::Unavailable(why))) => unavailable(why),
+        Ok(Err(TokenRefusal::TooMany { retry_after: seconds })) => too_many(seconds),
         Err(panicked) => unavailable(panicked.to_string()),
     }
 }
@@ -46,6 +47,14 @@ fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Not an error on which a client would throw its tokens away: the one that it sent stays good.
+fn too_many(seconds: u64) -> Response<Body> {
+    let words = "this grant is refreshed too often: wait, and use the access token until it ends";
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, words);
+    let response = retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), seconds);
+    with_cause(response, error.to_string())
 }
 
 fn refused(error: &OAuthError, asked_with_header: bool) -> Response<Body> {

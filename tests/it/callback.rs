@@ -1,68 +1,13 @@
 //! The way to an identity provider and back: whose answer it is, what comes twice, and what goes wrong there.
 
-use std::sync::Arc;
-
-use futures_util::future::join_all;
-use portcullis::config::{Config, Standing};
 use serde_json::json;
 
-use crate::support::browser::{Browser, Form, location, parameter};
-use crate::support::gate::{Answer, TestClient, TestGate, tokens};
-use crate::support::provider::{FakeProvider, OfflineRefusal, Reply};
+use crate::support::bench::Bench;
+use crate::support::browser::{Form, location, parameter};
+use crate::support::gate::tokens;
+use crate::support::provider::{OfflineRefusal, Reply};
 
 const WORKS: u16 = 502; // the token is good; nobody listens behind us
-
-/// A gate in front of a provider that can be made to misbehave, and a browser that begins to sign in there.
-struct Bench {
-    gate: TestGate,
-    provider: FakeProvider,
-    client: TestClient,
-    browser: Browser,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let (gate, provider) = TestGate::with_provider(change).await;
-        let client = gate.register().await;
-        Self { gate, provider, client, browser: Browser::default() }
-    }
-
-    /// Approves, and answers the URL at the provider.
-    async fn approve(&mut self) -> String {
-        let form = self.gate.consent_form(&mut self.browser, &self.client, &[]).await;
-        let form = form.with("decision", "approve").with("identity", "keycloak");
-        location(&self.browser.submit(&self.gate, &form).await)
-    }
-
-    /// Brings an answer of the provider's back.
-    async fn back(&mut self, url: &str) -> Answer {
-        let path = url.strip_prefix(self.gate.origin()).unwrap_or_else(|| panic!("{url} is not ours")).to_owned();
-        self.browser.get(&self.gate, &path).await
-    }
-
-    /// The whole way to the client's redirect URI.
-    async fn sign_in(&mut self) -> String {
-        let url = self.approve().await;
-        let answer = self.back(&self.provider.visit(&url)).await;
-        location(&answer)
-    }
-
-    async fn tokens(&mut self) -> crate::support::gate::Given {
-        let url = self.sign_in().await;
-        let code = parameter(&url, "code").unwrap_or_else(|| panic!("no code in {url}"));
-        tokens(&self.gate.redeem(&self.client, &code).await)
-    }
-
-    /// An answer that the provider did not send.
-    fn error(&self, url: &str, error: &str) -> String {
-        let state = parameter(url, "state").unwrap();
-        format!("{}/callback/keycloak?error={error}&state={state}&iss={}", self.gate.origin(), self.provider.issuer())
-    }
-}
 
 #[tokio::test]
 async fn the_provider_sees_nothing_of_the_client() {
@@ -292,21 +237,6 @@ async fn an_answer_that_comes_after_twenty_minutes_is_too_late() {
 }
 
 #[tokio::test]
-async fn while_the_provider_is_down_authorize_is_a_page_that_passes_and_refresh_loses_nothing() {
-    let mut bench = Bench::new().await;
-    let given = bench.tokens().await;
-    bench.provider.stop().await;
-    assert_eq!(bench.gate.call(&given.access).await.status, WORKS, "tokens work");
-
-    let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
-    assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"));
-    assert!(!refused.header("retry-after").is_empty());
-
-    bench.provider.restart().await;
-    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200, "nothing was lost");
-}
-
-#[tokio::test]
 async fn start_up_does_not_need_the_provider() {
     let mut bench = Bench::new().await;
     bench.provider.stop().await;
@@ -320,80 +250,4 @@ async fn start_up_does_not_need_the_provider() {
     let up = bench.browser.get(&bench.gate, &path).await;
     assert_eq!(up.status, 200, "{up:?}");
     assert!(!Form::on(&up.body).fields.is_empty());
-}
-
-#[tokio::test]
-async fn only_invalid_grant_of_the_provider_ends_a_grant() {
-    for reply in [
-        Reply::html(500),
-        Reply::html(429),
-        Reply::error(401, "unauthorized_client", "rotated"),
-        Reply::error(401, "invalid_client", "disabled"),
-        Reply::error(400, "invalid_request", "?"),
-        Reply::json(200, &json!({"nonsense": true})),
-    ] {
-        let mut bench = Bench::new().await;
-        let given = bench.tokens().await;
-        bench.provider.answer_token(reply);
-        let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
-        assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"), "{refused:?}");
-        assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
-        assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
-    }
-    let mut bench = Bench::new().await;
-    let given = bench.tokens().await;
-    bench.provider.end_sessions();
-    let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
-    assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"));
-    assert_eq!(bench.gate.call(&given.access).await.status, 401);
-    assert!(bench.provider.revoked().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
-    let mut bench = Bench::new().await;
-    let given = bench.tokens().await;
-    let Bench { gate, provider, client, browser: _ } = bench;
-    let asked = provider.calls("/token");
-    let gates = [Arc::new(gate.twin().await), Arc::new(gate)];
-    let attempts = (0..8).map(|number| {
-        let (gate, client, token) = (Arc::clone(&gates[number % 2]), client.clone(), given.refresh.clone());
-        tokio::spawn(async move { gate.refresh(&client, &token).await })
-    });
-    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
-    assert_eq!(provider.calls("/token"), asked + 1, "a provider that forbids reuse would have ended the session");
-}
-
-#[tokio::test]
-async fn standing_session_ends_tokens_with_the_providers_session() {
-    let mut bench = Bench::with(|config| {
-        if let portcullis::config::IdentityKind::Oidc(settings) = &mut config.identities[0].kind {
-            settings.standing = Standing::Session;
-        }
-    })
-    .await;
-    let url = bench.sign_in().await;
-    let answer = bench.gate.redeem(&bench.client, &parameter(&url, "code").unwrap()).await;
-    let session = crate::support::provider::SESSION_IDLE;
-    assert_eq!(answer.json()["expires_in"], session, "an hour is more than the session has");
-    let given = tokens(&answer);
-    bench.gate.clock.advance(std::time::Duration::from_secs(session / 2));
-    let renewed = bench.gate.refresh(&bench.client, &given.refresh).await;
-    assert_eq!(renewed.json()["expires_in"], session, "each refresh moves the end");
-    bench.gate.clock.advance(std::time::Duration::from_secs(session));
-    assert_eq!(bench.gate.refresh(&bench.client, &tokens(&renewed).refresh).await.error(), "invalid_grant");
-}
-
-#[tokio::test]
-async fn a_replayed_grant_revokes_its_offline_token_at_the_provider_only_when_it_was_the_users_last() {
-    let mut bench = Bench::new().await;
-    let (first, other) = (bench.tokens().await, bench.tokens().await);
-    for (given, revoked) in [(first, 0), (other, 1)] {
-        let next = tokens(&bench.gate.refresh(&bench.client, &given.refresh).await);
-        tokens(&bench.gate.refresh(&bench.client, &next.refresh).await);
-        assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
-        bench.gate.settle().await;
-        assert_eq!(bench.provider.revoked().len(), revoked);
-    }
 }

@@ -19,6 +19,7 @@ mod readme;
 mod register;
 mod revocation;
 mod sockets;
+mod standing;
 mod storage;
 mod support;
 mod token_authorization_code;

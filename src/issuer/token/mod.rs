@@ -32,6 +32,12 @@ pub enum TokenRefusal {
     /// It will pass: 503 with `temporarily_unavailable`, and nothing was lost. The words are for the log.
     #[error("{0}")]
     Unavailable(String),
+    /// This grant is refreshed in a loop: 429 with `temporarily_unavailable`, and nothing was lost.
+    #[error("the grant is refreshed too often")]
+    TooMany {
+        /// Seconds until it may be refreshed again.
+        retry_after: u64,
+    },
 }
 
 impl From<StoreError> for TokenRefusal {

@@ -125,7 +125,7 @@ impl Issuer {
                 Found::Unused(grant) => grant,
             };
             // only the waiting is bounded: a lease that was taken must find its way back
-            let turnstile = timeout_at(deadline, self.0.refreshes.enter(&grant.id)).await;
+            let turnstile = timeout_at(deadline, self.0.refreshing.enter(&grant.id)).await;
             let turnstile = turnstile.map_err(|_elapsed| too_long())?;
             let (lease, now) = (random_id("l_"), self.now());
             if self.store().take_refresh_lease(&grant.id, &lease, now + LEASE, now).await? {
@@ -169,6 +169,9 @@ impl Issuer {
         grant: &Grant,
         lease: &str,
     ) -> Result<Vec<u8>, TokenRefusal> {
+        // an answer that is given again asks nobody, and does not count
+        let within = self.0.refreshes.check(grant.id.as_str());
+        within.map_err(|retry_after| TokenRefusal::TooMany { retry_after })?;
         let renewed = self.ask_provider(grant).await?;
         let now = self.now();
         let grant = self.renewed_grant(grant, &renewed);

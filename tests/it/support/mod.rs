@@ -1,5 +1,6 @@
 //! What tests of several parts need.
 
+pub(crate) mod bench;
 pub mod browser;
 pub mod gate;
 pub mod log;

@@ -1,0 +1,130 @@
+//! How a grant stands with the identity provider: who is asked at a refresh, how often, and what is given back at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use portcullis::config::Standing;
+use serde_json::json;
+
+use crate::support::bench::Bench;
+use crate::support::browser::parameter;
+use crate::support::gate::tokens;
+use crate::support::provider::Reply;
+
+const WORKS: u16 = 502; // the token is good; nobody listens behind us
+
+#[tokio::test]
+async fn while_the_provider_is_down_authorize_is_a_page_that_passes_and_refresh_loses_nothing() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    bench.provider.stop().await;
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS, "tokens work");
+
+    let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
+    assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"));
+    assert!(!refused.header("retry-after").is_empty());
+
+    bench.provider.restart().await;
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200, "nothing was lost");
+}
+
+#[tokio::test]
+async fn only_invalid_grant_of_the_provider_ends_a_grant() {
+    for reply in [
+        Reply::html(500),
+        Reply::html(429),
+        Reply::error(401, "unauthorized_client", "rotated"),
+        Reply::error(401, "invalid_client", "disabled"),
+        Reply::error(400, "invalid_request", "?"),
+        Reply::json(200, &json!({"nonsense": true})),
+    ] {
+        let mut bench = Bench::new().await;
+        let given = bench.tokens().await;
+        bench.provider.answer_token(reply);
+        let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
+        assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"), "{refused:?}");
+        assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+        assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
+    }
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    bench.provider.end_sessions();
+    let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
+    assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"));
+    assert_eq!(bench.gate.call(&given.access).await.status, 401);
+    assert!(bench.provider.revoked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let Bench { gate, provider, client, browser: _ } = bench;
+    let asked = provider.calls("/token");
+    let gates = [Arc::new(gate.twin().await), Arc::new(gate)];
+    let attempts = (0..8).map(|number| {
+        let (gate, client, token) = (Arc::clone(&gates[number % 2]), client.clone(), given.refresh.clone());
+        tokio::spawn(async move { gate.refresh(&client, &token).await })
+    });
+    let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
+    assert_eq!(provider.calls("/token"), asked + 1, "a provider that forbids reuse would have ended the session");
+}
+
+#[tokio::test]
+async fn standing_session_ends_tokens_with_the_providers_session() {
+    let mut bench = Bench::with(|config| {
+        if let portcullis::config::IdentityKind::Oidc(settings) = &mut config.identities[0].kind {
+            settings.standing = Standing::Session;
+        }
+    })
+    .await;
+    let url = bench.sign_in().await;
+    let answer = bench.gate.redeem(&bench.client, &parameter(&url, "code").unwrap()).await;
+    let session = crate::support::provider::SESSION_IDLE;
+    assert_eq!(answer.json()["expires_in"], session, "an hour is more than the session has");
+    let given = tokens(&answer);
+    bench.gate.clock.advance(Duration::from_secs(session / 2));
+    let renewed = bench.gate.refresh(&bench.client, &given.refresh).await;
+    assert_eq!(renewed.json()["expires_in"], session, "each refresh moves the end");
+    bench.gate.clock.advance(Duration::from_secs(session));
+    assert_eq!(bench.gate.refresh(&bench.client, &tokens(&renewed).refresh).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_replayed_grant_revokes_its_offline_token_at_the_provider_only_when_it_was_the_users_last() {
+    let mut bench = Bench::new().await;
+    let (first, other) = (bench.tokens().await, bench.tokens().await);
+    for (given, revoked) in [(first, 0), (other, 1)] {
+        let next = tokens(&bench.gate.refresh(&bench.client, &given.refresh).await);
+        tokens(&bench.gate.refresh(&bench.client, &next.refresh).await);
+        assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+        bench.gate.settle().await;
+        assert_eq!(bench.provider.revoked().len(), revoked);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_refreshes_in_a_loop_waits_and_loses_nothing() {
+    let mut bench = Bench::new().await;
+    let mut given = bench.tokens().await;
+    let asked = bench.provider.calls("/token");
+    for _ in 0..59 {
+        given = tokens(&bench.gate.refresh(&bench.client, &given.refresh).await);
+    }
+    let answer = bench.gate.refresh(&bench.client, &given.refresh).await;
+    let last = tokens(&answer);
+    for _ in 0..3 {
+        let refused = bench.gate.refresh(&bench.client, &last.refresh).await;
+        assert_eq!((refused.status, refused.error().as_str()), (429, "temporarily_unavailable"));
+        assert_eq!(refused.header("retry-after"), "60");
+        let again = bench.gate.refresh(&bench.client, &given.refresh).await;
+        assert_eq!(again.body, answer.body, "an answer that is given again does not count");
+    }
+    assert_eq!(bench.provider.calls("/token"), asked + 60);
+    let other = bench.tokens().await;
+    assert_eq!(bench.gate.refresh(&bench.client, &other.refresh).await.status, 200, "another grant is not held back");
+    bench.gate.clock.advance(Duration::from_mins(1));
+    assert_eq!(bench.gate.refresh(&bench.client, &last.refresh).await.status, 200);
+}
