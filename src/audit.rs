@@ -40,7 +40,7 @@ pub enum Event<'a> {
         /// Whether the client got a refresh token.
         refresh: bool,
     },
-    /// A grant ended before its time.
+    /// A grant ended.
     Ended {
         /// The grant, as it was.
         grant: &'a Grant,
@@ -81,8 +81,15 @@ pub fn record(event: &Event<'_>) {
         }
         Event::Ended { grant, reason } => {
             let Grant { id, subject, client_id, .. } = grant;
-            let reason = reason.as_str();
-            tracing::warn!(target: "audit", grant = %id, %subject, client = %client_id, reason, "grant ended");
+            let (word, client) = (reason.as_str(), client_id);
+            match reason {
+                EndReason::Expired | EndReason::Unused | EndReason::TooMany => {
+                    tracing::info!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
+                }
+                EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
+                    tracing::warn!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
+                }
+            }
         }
         Event::MadeRoom { grant } => {
             let reason = EndReason::TooMany.as_str();

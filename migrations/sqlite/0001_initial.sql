@@ -79,7 +79,7 @@ CREATE TABLE grants (
 CREATE INDEX grants_live_by_subject ON grants (subject, client_id, resource) WHERE ended_at IS NULL;
 CREATE INDEX grants_live_by_client ON grants (client_id, expires_at) WHERE ended_at IS NULL;
 CREATE INDEX grants_by_end ON grants (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX grants_by_expiry ON grants (expires_at);
+CREATE INDEX grants_live_by_expiry ON grants (expires_at) WHERE ended_at IS NULL;
 
 CREATE TABLE refresh_tokens (
     hash            BLOB PRIMARY KEY NOT NULL,
@@ -91,6 +91,7 @@ CREATE TABLE refresh_tokens (
     successor_hash  BLOB
 );
 CREATE INDEX refresh_tokens_by_grant ON refresh_tokens (grant_id);
+CREATE INDEX refresh_tokens_unused_by_expiry ON refresh_tokens (expires_at) WHERE used_at IS NULL;
 CREATE INDEX refresh_tokens_with_response ON refresh_tokens (used_at) WHERE sealed_response IS NOT NULL;
 
 CREATE TABLE signing_keys (

@@ -1,4 +1,4 @@
-//! The background deletion of what has expired, in small batches.
+//! What goes on in the background: grants that nobody can use any more end, and what has expired is deleted.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_secs(30);
 
 impl Issuer {
-    /// Deletes what nobody can need any more, for ever.
+    /// Ends and deletes what nobody can need any more, for ever.
     pub async fn run_expiry(self) {
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -17,8 +17,15 @@ impl Issuer {
         }
     }
 
-    /// Deletes what nobody can need any more, now.
+    /// Ends and deletes what nobody can need any more, now.
     pub async fn expire(&self) {
+        self.delete_expired().await;
+        if let Err(error) = self.end_unusable_grants().await {
+            tracing::warn!(%error, "grants that came to their end could not be ended; it is tried again");
+        }
+    }
+
+    async fn delete_expired(&self) {
         let lifetimes = &self.config().lifetimes;
         let retention = Retention {
             consent: lifetimes.consent,

@@ -1,37 +1,80 @@
 //! The end of a grant, and what hangs on it.
 
+use std::time::Duration;
+
 use super::Issuer;
 use crate::audit::{self, Event};
+use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
-use crate::model::ids::{GrantId, Subject};
+use crate::model::ids::{GrantId, IdentityId, Subject};
 use crate::secret::SecretText;
-use crate::storage::StoreError;
+use crate::storage::{EndedGrant, StoreError};
 
 const SEAL_LABEL: &str = "provider token";
+
+/// How many grants of each kind one transaction ends.
+const BATCH: i64 = 100;
+/// How long the provider may keep us with what is revoked after one sweep.
+const REVOCATIONS: Duration = Duration::from_mins(1);
 
 impl Issuer {
     /// Ends a grant and everything under it. Nothing happens when it had ended.
     pub(super) async fn end_grant(&self, id: &GrantId, reason: EndReason) -> Result<(), StoreError> {
         let now = self.now();
         let Some(ended) = self.store().end_grant(id, reason, now).await? else { return Ok(()) };
-        self.0.parts.revocation.add(id.clone(), now);
-        let grant = &ended.grant;
-        audit::record(&Event::Ended { grant, reason });
-        // a session-bound token stays: revoking it would sign the user out of everything at the provider
-        if grant.standing.offline && ended.was_last && reason != EndReason::IdentityProvider {
-            self.revoke_at_provider(grant);
+        self.note_end(&ended, now);
+        if let Some(token) = self.to_revoke(&ended) {
+            let issuer = self.clone();
+            self.0.tasks.spawn(async move { issuer.revoke_at_provider(&ended.grant.identity, &token).await });
         }
         Ok(())
     }
 
-    fn revoke_at_provider(&self, grant: &Grant) {
-        let Some(token) = self.open_provider_token(grant) else { return };
-        let (identities, identity) = (self.0.parts.identities.clone(), grant.identity.clone());
-        self.0.tasks.spawn(async move {
-            if let Some(provider) = identities.get(identity.as_str()) {
-                provider.revoke(&token).await;
+    /// Ends the grants that nobody can use any more. For the background: it waits while tokens are revoked, so that a
+    /// provider is asked for one at a time, however many grants came to their end at once.
+    pub(super) async fn end_unusable_grants(&self) -> Result<(), StoreError> {
+        let mut tokens = Vec::new();
+        loop {
+            let now = self.now();
+            let ended = self.store().end_unusable_grants(self.config().lifetimes.access_token, now, BATCH).await?;
+            if ended.is_empty() {
+                break;
             }
-        });
+            for ended in ended {
+                self.note_end(&ended, now);
+                tokens.extend(self.to_revoke(&ended).map(|token| (ended.grant.identity, token)));
+            }
+        }
+        let revocations = async {
+            for (identity, token) in &tokens {
+                self.revoke_at_provider(identity, token).await;
+            }
+        };
+        if tokio::time::timeout(REVOCATIONS, revocations).await.is_err() {
+            tracing::warn!(
+                "not every token of the grants that came to their end could be revoked: the provider is slow"
+            );
+        }
+        Ok(())
+    }
+
+    fn note_end(&self, ended: &EndedGrant, now: Timestamp) {
+        self.0.parts.revocation.add(ended.grant.id.clone(), now);
+        audit::record(&Event::Ended { grant: &ended.grant, reason: ended.reason });
+    }
+
+    /// The provider's token, when it ends with the grant. A session-bound one stays: revoking it would sign the user out of
+    /// everything at the provider. While the user has another grant there the token stays, too, because some providers
+    /// end all of a user's tokens with one.
+    fn to_revoke(&self, ended: &EndedGrant) -> Option<SecretText> {
+        let ends = ended.grant.standing.offline && ended.was_last && ended.reason != EndReason::IdentityProvider;
+        if ends { self.open_provider_token(&ended.grant) } else { None }
+    }
+
+    async fn revoke_at_provider(&self, identity: &IdentityId, token: &SecretText) {
+        if let Some(provider) = self.0.parts.identities.get(identity.as_str()) {
+            provider.revoke(token).await;
+        }
     }
 
     pub(super) fn seal_provider_token(&self, subject: &Subject, token: &SecretText) -> Vec<u8> {

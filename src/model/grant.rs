@@ -33,7 +33,7 @@ pub struct Grant {
     pub created_at: Timestamp,
     /// Its absolute end.
     pub expires_at: Timestamp,
-    /// When it ended before that.
+    /// When it ended; a while after its time is over at the latest.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -56,6 +56,10 @@ pub enum EndReason {
     IdentityProvider,
     /// The user holds too many.
     TooMany,
+    /// Its time is over.
+    Expired,
+    /// Nobody used its last refresh token in time.
+    Unused,
 }
 
 impl EndReason {
@@ -67,6 +71,8 @@ impl EndReason {
             Self::RefreshTokenReplayed => "refresh_token_replayed",
             Self::IdentityProvider => "identity_provider",
             Self::TooMany => "too_many",
+            Self::Expired => "expired",
+            Self::Unused => "unused",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Authorizations: each step of `model::authorization::Stage` is one conditional statement.
 
 use super::rows::{Column, StandingRow, json};
-use super::{NewRefreshToken, Store, StoreError, clients, grants, refresh_tokens};
+use super::{NewRefreshToken, Store, StoreError, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, SignIn, Stage};
 use crate::model::grant::Grant;
@@ -299,7 +299,7 @@ impl Store {
                 refresh_tokens::insert(&mut tx, &grant.id, token).await?;
             }
             clients::note_grant(&mut tx, &grant.client_id, now).await?;
-            let ended = grants::end_surplus(&mut tx, grant, now).await?;
+            let ended = grant_ends::end_surplus(&mut tx, grant, now).await?;
             tx.commit().await?;
             Ok(Some(ended))
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, authorizations, clients, grants, refresh_tokens};
+use super::{Store, StoreError, authorizations, clients, grant_ends, refresh_tokens};
 use crate::clock::Timestamp;
 
 /// An answer that came at the last moment is still being worked on. Whoever comes later is told the same page whether the
@@ -10,8 +10,9 @@ use crate::clock::Timestamp;
 const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a code that is presented again is recognised, and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
-/// How much longer than its last access token a dead grant stays: clocks differ, feeds are behind.
-const GRANT_MARGIN: Duration = Duration::from_mins(15);
+/// How much longer than its last access token a dead grant stays, and how much later than its refresh token an unused one
+/// ends: clocks differ, feeds are behind, a refresh takes its time.
+pub(super) const GRANT_MARGIN: Duration = Duration::from_mins(15);
 
 /// How long things are kept after their use is over.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Store {
             (authorizations::DELETE_UNREDEEMED, &[before(AUTHORIZATION_MARGIN), now.0, asked, batch]),
             (authorizations::DELETE_REDEEMED, &[before(REDEEMED_AUTHORIZATION), batch]),
             (refresh_tokens::DELETE_OF_DEAD_GRANTS, &[dead, batch]),
-            (grants::DELETE_DEAD, &[dead, batch]),
+            (grant_ends::DELETE_DEAD, &[dead, batch]),
             (clients::DELETE_UNUSED, &[unused, now.0, batch]),
             (clients::DELETE_USED, &[used, now.0, batch, unused]),
         ];

@@ -13,6 +13,7 @@ mod authorizations;
 mod clients;
 mod error;
 mod expiry;
+mod grant_ends;
 mod grants;
 mod refresh_tokens;
 mod rows;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use error::StoreError;
 pub use expiry::Retention;
-pub use grants::EndedGrant;
+pub use grant_ends::EndedGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 
 use std::path::PathBuf;

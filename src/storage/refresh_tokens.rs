@@ -31,7 +31,7 @@ sql! {
     pub(super) DELETE_OF_DEAD_GRANTS = "
         DELETE FROM refresh_tokens WHERE hash IN (
             SELECT t.hash FROM refresh_tokens t
-            WHERE t.grant_id IN (SELECT id FROM grants WHERE ended_at <= $1 OR expires_at <= $1)
+            WHERE t.grant_id IN (SELECT id FROM grants WHERE ended_at <= $1)
             LIMIT $2)";
 }
 

@@ -128,3 +128,34 @@ async fn a_client_that_refreshes_in_a_loop_waits_and_loses_nothing() {
     bench.gate.clock.advance(Duration::from_mins(1));
     assert_eq!(bench.gate.refresh(&bench.client, &last.refresh).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_grant_that_nobody_used_in_time_ends_and_gives_the_providers_token_back() {
+    let mut bench = Bench::new().await;
+    let (first, second) = (bench.tokens().await, bench.tokens().await);
+    bench.gate.clock.advance(Duration::from_hours(29 * 24));
+    let kept = tokens(&bench.gate.refresh(&bench.client, &second.refresh).await);
+    bench.gate.clock.advance(Duration::from_hours(2 * 24));
+    bench.gate.app.issuer().expire().await;
+    assert_eq!(bench.gate.refresh(&bench.client, &first.refresh).await.error(), "invalid_grant");
+    assert!(bench.provider.revoked().is_empty(), "the user has another grant there");
+    assert_eq!(bench.gate.refresh(&bench.client, &kept.refresh).await.status, 200);
+    bench.gate.clock.advance(Duration::from_hours(31 * 24));
+    bench.gate.app.issuer().expire().await;
+    assert_eq!(bench.provider.revoked().len(), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_bound_grant_does_not_sign_the_user_out_of_everything() {
+    let mut bench = Bench::with(|config| {
+        if let portcullis::config::IdentityKind::Oidc(settings) = &mut config.identities[0].kind {
+            settings.standing = Standing::Session;
+        }
+    })
+    .await;
+    bench.tokens().await;
+    bench.gate.clock.advance(Duration::from_hours(3));
+    bench.gate.app.issuer().expire().await;
+    assert_eq!(bench.gate.app.store().grants_ended_since(bench.gate.clock.now()).await.unwrap().len(), 1);
+    assert!(bench.provider.revoked().is_empty());
+}

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use portcullis::model::authorization::Stage;
-use portcullis::model::grant::EndReason;
-use portcullis::model::ids::RenderId;
+use portcullis::model::grant::{EndReason, Grant};
+use portcullis::model::ids::{GrantId, RenderId};
+use portcullis::model::user::User;
 use portcullis::secret::Sha256;
-use portcullis::storage::Retention;
+use portcullis::storage::{NewRefreshToken, Retention};
 
-use super::{DAY, Fresh, HOUR, MINUTE, SignedIn, client, contract, some_hash};
+use super::{DAY, Fresh, HOUR, MINUTE, SignedIn, client, contract, refresh_token, some_hash};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEARLY_A_DAY: Duration = Duration::from_mins(24 * 60 - 1);
@@ -22,6 +23,11 @@ contract! {
     a_used_refresh_token_stays_as_long_as_its_grant_lives,
     an_ended_grant_stays_while_an_access_token_of_it_could_live,
     an_expired_grant_goes_with_its_refresh_tokens,
+    a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user,
+    a_grant_without_refresh_token_ends_when_its_time_is_over,
+    a_grant_lives_as_long_as_its_last_access_token_could,
+    of_two_grants_that_end_together_both_are_the_last,
+    a_batch_is_the_most_that_ends_of_each_kind_at_once,
     a_client_that_was_never_used_goes_after_a_day,
     a_client_that_registers_again_starts_its_day_anew,
     a_client_goes_ninety_days_after_its_last_grant_unless_one_lives,
@@ -148,12 +154,87 @@ async fn an_expired_grant_goes_with_its_refresh_tokens(fresh: Fresh) {
     let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
     fresh.clock.advance(DAY);
     assert_eq!(sweep(&fresh).await, 2, "the authorization and the sealed answer");
-    fresh.clock.advance(89 * DAY + HOUR + 14 * MINUTE);
+    fresh.clock.advance(89 * DAY);
+    assert_eq!(end_unusable(&fresh).await, [(signed_in.grant.id.clone(), EndReason::Expired)]);
+    fresh.clock.advance(HOUR + 14 * MINUTE);
     assert_eq!(sweep(&fresh).await, 0);
     fresh.clock.advance(MINUTE);
     assert_eq!(sweep(&fresh).await, 3);
     assert!(fresh.store.grant(&signed_in.grant.id).await.unwrap().is_none());
     assert!(fresh.store.refresh_token(&successor.hash).await.unwrap().is_none());
+}
+
+/// What the background ends, and why.
+async fn end_unusable(fresh: &Fresh) -> Vec<(GrantId, EndReason)> {
+    let ended = fresh.store.end_unusable_grants(HOUR, fresh.now(), 100).await.unwrap();
+    for ended in &ended {
+        let left = fresh.store.grant(&ended.grant.id).await.unwrap().unwrap();
+        assert_eq!((left.user, left.standing.sealed_token, left.ended_at), (User::default(), None, Some(fresh.now())));
+        assert!(ended.grant.standing.sealed_token.is_some(), "it is told for the last time");
+    }
+    ended.into_iter().map(|ended| (ended.grant.id, ended.reason)).collect()
+}
+
+async fn a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user(fresh: Fresh) {
+    let idle = fresh.signed_in("c_1").await.grant.id;
+    let used = fresh.signed_in("c_1").await;
+    fresh.clock.advance(DAY);
+    fresh.rotate(&used.grant.id, &used.token.hash).await;
+    fresh.clock.advance(29 * DAY + 14 * MINUTE);
+    assert_eq!(end_unusable(&fresh).await, []);
+    fresh.clock.advance(MINUTE);
+    assert_eq!(end_unusable(&fresh).await, [(idle, EndReason::Unused)]);
+    assert_eq!(end_unusable(&fresh).await, []);
+}
+
+async fn a_grant_without_refresh_token_ends_when_its_time_is_over(fresh: Fresh) {
+    let (_, code) = fresh.code("c_1").await;
+    let grant = Grant { expires_at: fresh.now() + HOUR, ..super::grant("c_1", fresh.now()) };
+    fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap().unwrap();
+    fresh.clock.advance(59 * MINUTE + 59 * SECOND);
+    assert_eq!(end_unusable(&fresh).await, []);
+    fresh.clock.advance(SECOND);
+    assert_eq!(end_unusable(&fresh).await, [(grant.id, EndReason::Expired)]);
+}
+
+async fn a_grant_lives_as_long_as_its_last_access_token_could(fresh: Fresh) {
+    let soon = NewRefreshToken { expires_at: fresh.now() + MINUTE, ..refresh_token(fresh.now()) };
+    let ((_, code), grant) = (fresh.code("c_1").await, super::grant("c_1", fresh.now()));
+    fresh.store.redeem_code(&code, &grant, Some(&soon), fresh.now()).await.unwrap().unwrap();
+    fresh.clock.advance(HOUR + 14 * MINUTE);
+    assert_eq!(end_unusable(&fresh).await, []);
+    fresh.clock.advance(MINUTE);
+    assert_eq!(end_unusable(&fresh).await, [(grant.id, EndReason::Unused)]);
+}
+
+async fn of_two_grants_that_end_together_both_are_the_last(fresh: Fresh) {
+    fresh.signed_in("c_1").await;
+    fresh.signed_in("c_2").await;
+    fresh.clock.advance(DAY);
+    let later = fresh.signed_in("c_1").await;
+    let was_last = async || {
+        let ended = fresh.store.end_unusable_grants(HOUR, fresh.now(), 100).await.unwrap();
+        ended.into_iter().map(|ended| ended.was_last).collect::<Vec<_>>()
+    };
+    fresh.clock.advance(30 * DAY);
+    assert_eq!(was_last().await, [false, false], "the user has another");
+    fresh.clock.advance(DAY);
+    assert_eq!(was_last().await, [true]);
+    let both = [fresh.signed_in("c_1").await, fresh.signed_in("c_2").await];
+    fresh.clock.advance(31 * DAY);
+    assert_eq!(was_last().await, [true, true]);
+    for gone in both.iter().chain([&later]) {
+        assert!(!fresh.store.grant(&gone.grant.id).await.unwrap().unwrap().is_live(fresh.now()));
+    }
+}
+
+async fn a_batch_is_the_most_that_ends_of_each_kind_at_once(fresh: Fresh) {
+    for _ in 0..3 {
+        fresh.signed_in("c_1").await;
+    }
+    fresh.clock.advance(40 * DAY);
+    let end = async || fresh.store.end_unusable_grants(HOUR, fresh.now(), 2).await.unwrap().len();
+    assert_eq!([end().await, end().await, end().await], [2, 1, 0]);
 }
 
 async fn knows(fresh: &Fresh, client: &str) -> bool {
