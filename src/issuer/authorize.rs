@@ -3,7 +3,8 @@
 //! Nothing is stored here: whoever calls it a million times costs us no disk.
 
 use super::Issuer;
-use super::fault::{Answer, ClientRedirect, Fault, Trouble, respond};
+use super::authorization_response::{Answer, ClientRedirect, respond};
+use super::fault::{Fault, Trouble};
 use crate::config::{RefreshTokens, Upstream};
 use crate::model::authorization::AuthorizationRequest;
 use crate::model::client::{Client, ClientOrigin};
@@ -83,14 +84,6 @@ impl Issuer {
         };
         let redirect_uri = self.allowed_redirect(&client, requested)?;
         Ok((client, redirect_uri))
-    }
-
-    /// Whether codes of this client may be sent there: asked at `/authorize`, at consent and at the callback.
-    pub(super) fn allowed_redirect(&self, client: &Client, requested: &str) -> Result<RedirectUri, Fault> {
-        let refused = |why: String| Fault::new(Trouble::RedirectUri, format!("client {}: {why}", client.id));
-        let policy = &self.config().registration.redirect_policy;
-        let uri = policy.parse(requested).map_err(|why| refused(format!("the redirect URI {why}")))?;
-        if client.allows(&uri) { Ok(uri) } else { Err(refused("the redirect URI is not registered".to_owned())) }
     }
 
     fn request(

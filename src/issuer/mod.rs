@@ -1,12 +1,18 @@
 //! Our authorization server: rules without HTTP.
 //!
-//! The way of a sign-in: [`authorize`](self) judges the request, [`consent`](self) asks the user, the identity provider
-//! signs them in, [`callback`](self) or [`sign_in`](self) takes the answer and makes a code, `token/` redeems it.
+//! The way of a sign-in, a file each: `authorize` judges the request, `consent` asks the user, `approval` takes their answer
+//! and sends them to the identity provider; `callback`, or `sign_in` for users whom we know ourselves, takes what comes back,
+//! from the browser that `bound` has proven to be the same one; `code` makes the code, `authorization_response` carries it to
+//! the client, `token/` redeems it. Until then every failure is a `fault`, told on a page.
 
+mod approval;
+mod authorization_response;
 mod authorize;
+mod bound;
 mod callback;
 mod client_auth;
 mod clients;
+mod code;
 mod consent;
 mod expiry;
 mod fault;
@@ -32,12 +38,15 @@ use crate::oauth::resource::ResourceUri;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 
+pub use approval::Approval;
+pub use authorization_response::{ClientRedirect, Outcome};
 pub use authorize::{AuthorizeRejection, Validated};
-pub use callback::{Answered, ProviderAnswer};
-pub use consent::{Approval, ConsentView, OpenedForm, ProviderChoice, RenderCookie};
-pub use fault::{ClientRedirect, Fault, Outcome, Trouble};
+pub use bound::Answered;
+pub use callback::ProviderAnswer;
+pub use consent::{AuthorizationCookie, ConsentView, OpenedForm, ProviderChoice};
+pub use fault::{Fault, Trouble};
 pub use registration::RegistrationRefusal;
-pub use sign_in::{SignInAttempt, SignInProblem, SignInView};
+pub use sign_in::{SignInAttempt, SignInProblem, SignInStep, SignInView};
 pub use token::{TokenRefusal, TokenRequest};
 
 /// What the issuer is made of.

@@ -8,7 +8,7 @@
 //! ```
 //! Every arrow is one conditional statement in `storage`: whoever comes second finds the arrow gone.
 
-use super::ids::{ClientId, GrantId, IdentityId, RenderId, Subject};
+use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
 use crate::clock::Timestamp;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
@@ -76,13 +76,13 @@ impl Binding {
 
     /// The `state` for the provider in one round: the authorization's id, and a proof that it is this browser's.
     #[must_use]
-    pub fn state(&self, id: &RenderId, round: i64) -> String {
+    pub fn state(&self, id: &AuthorizationId, round: i64) -> String {
         format!("{id}.{}", base64url(&self.derive("state", round)))
     }
 
     /// Whether `state` is the one of this round; in constant time.
     #[must_use]
-    pub fn is_state(&self, state: &str, id: &RenderId, round: i64) -> bool {
+    pub fn is_state(&self, state: &str, id: &AuthorizationId, round: i64) -> bool {
         same_text(state, &self.state(id, round))
     }
 
@@ -164,7 +164,7 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// The id of the consent page that was approved.
-    pub id: RenderId,
+    pub id: AuthorizationId,
     /// What was approved.
     pub request: AuthorizationRequest,
     /// The provider that the user chose.

@@ -50,8 +50,8 @@ id! {
     GrantId
 }
 id! {
-    /// One render of the consent page, and the authorization that its approval starts (`r_…`).
-    RenderId
+    /// An authorization, from the consent page that asks for it on (`r_…`): each rendering of the page has its own.
+    AuthorizationId
 }
 id! {
     /// A signing key (`k_…`); the `kid` of JWTs.
@@ -70,11 +70,21 @@ impl GrantId {
     }
 }
 
-impl RenderId {
+impl AuthorizationId {
+    const PREFIX: &str = "r_";
+
     /// A new one.
     #[must_use]
     pub fn random() -> Self {
-        Self(random_id("r_"))
+        Self(random_id(Self::PREFIX))
+    }
+
+    /// Reads what a browser brings; `None` for what cannot be one of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bits = text.strip_prefix(Self::PREFIX)?;
+        let ours = bits.len() == 26 && bits.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
+        ours.then(|| Self(text.to_owned()))
     }
 }
 
@@ -118,6 +128,12 @@ impl Subject {
         Self(text)
     }
 
+    /// The user's key at the identity provider; ids of providers hold no `|`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('|').map_or("", |(_, key)| key)
+    }
+
     /// The `sub` of tokens.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -128,5 +144,28 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AuthorizationId, IdentityId, Subject};
+
+    #[test]
+    fn an_authorization_id_reads_back_and_nothing_else_is_taken_for_one() {
+        let id = AuthorizationId::random();
+        assert_eq!(AuthorizationId::parse(id.as_str()), Some(id.clone()));
+        for odd in
+            ["", "r_", "r_unknown", &id.as_str().to_uppercase(), &format!("{id}a"), &id.as_str().replace("r_", "g_")]
+        {
+            assert_eq!(AuthorizationId::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_subjects_key_is_all_that_follows_its_provider() {
+        for key in ["alice", "", "tenant|user", "a b"] {
+            assert_eq!(Subject::new(&IdentityId::from("keycloak"), key).key(), key);
+        }
     }
 }

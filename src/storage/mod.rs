@@ -11,6 +11,7 @@ mod sql;
 
 mod authorizations;
 mod clients;
+mod codes;
 mod error;
 mod expiry;
 mod grant_ends;

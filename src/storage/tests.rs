@@ -6,15 +6,18 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
-use super::{CALL_LIMIT, Store, authorizations, clients, grant_ends, grants, refresh_tokens, signing_keys, sqlite};
+use super::{
+    CALL_LIMIT, Store, authorizations, clients, codes, grant_ends, grants, refresh_tokens, signing_keys, sqlite,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 
-const STATEMENTS: [(&str, &[(&str, &str)]); 7] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 8] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
+    ("codes.rs", codes::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),

@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, Response, Uri};
 
-use super::cookies::{Cookies, Kind};
+use super::cookies::Kind;
 use super::fault::page;
 use super::pages::{self, ConsentNotice, ConsentPage, IdentityChoice};
 use super::{Endpoints, browser};
@@ -47,8 +47,7 @@ pub(super) async fn consent_page(
     };
     let mut response = render(&view, notice).into_response();
     let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    let cookies = Cookies::new(&endpoints.config.public_url);
-    cookies.set((headers, response.headers_mut()), Kind::Consent, &view.cookie, lifetime);
+    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &view.cookie, lifetime);
     response
 }
 

@@ -1,19 +1,67 @@
-//! What all endpoints for browsers share: whose form it is, and how a browser is sent on.
+//! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
 
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
-use super::pages;
+use super::body::{self, BodyError};
+use super::fault::page;
+use super::{pages, plain};
 use crate::config::PublicUrl;
-use crate::issuer::{ClientRedirect, Outcome};
+use crate::issuer::{ClientRedirect, Fault};
+use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
 
+/// The parameters of a request's query.
+pub(super) fn query(uri: &Uri) -> Parameters {
+    Parameters::parse(uri.query().unwrap_or_default().as_bytes())
+}
+
+/// A form of one of our pages, as a browser posted it.
+pub(super) struct PostedForm {
+    pub(super) headers: HeaderMap,
+    pub(super) fields: Parameters,
+}
+
+/// Why a form is not looked at.
+pub(super) enum Unread {
+    /// It was posted from another site.
+    Elsewhere,
+    /// Its body did not arrive.
+    Body(BodyError),
+}
+
+impl PostedForm {
+    /// Reads a form, unless the browser says that it is another site's.
+    pub(super) async fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, Unread> {
+        let (head, body) = request.into_parts();
+        if !is_same_origin(&head.headers, url) {
+            return Err(Unread::Elsewhere);
+        }
+        let bytes = body::read(body).await.map_err(Unread::Body)?;
+        Ok(Self { headers: head.headers, fields: Parameters::parse(&bytes) })
+    }
+
+    /// The one value of a field.
+    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Fault> {
+        self.fields.one(name).map_err(|repeated| Fault::forged(repeated.to_string()))
+    }
+}
+
+impl Unread {
+    pub(super) fn respond(&self, request_id: &RequestId) -> Response<Body> {
+        match self {
+            Self::Elsewhere => page(Fault::forged("a form that was posted from another site"), request_id),
+            Self::Body(error) => plain(error.status(), error.words()),
+        }
+    }
+}
+
 /// Whether a form was posted from one of our own pages, as far as the browser says. Browsers that say nothing are believed:
 /// the cookie and the sealed form must agree anyway.
-pub(super) fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
+fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
     let says =
         |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes());
     says("sec-fetch-site", "same-origin") && says("origin", url.as_str())
@@ -41,11 +89,7 @@ pub(super) fn to_client(redirect: &ClientRedirect) -> Response<Body> {
                 client: (&redirect.client).into(),
                 redirect_uri: &redirect.redirect_uri,
                 location: &redirect.location,
-                outcome: match redirect.outcome {
-                    Outcome::SignedIn => pages::Outcome::SignedIn,
-                    Outcome::Denied => pages::Outcome::Denied,
-                    Outcome::Failed => pages::Outcome::Failed,
-                },
+                outcome: redirect.outcome,
             };
             pages::return_to_application(&page).into_response()
         }

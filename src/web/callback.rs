@@ -4,11 +4,10 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use http::{HeaderMap, Response, Uri};
 
-use super::cookies::{Cookies, Kind};
+use super::cookies::Kind;
 use super::fault::page;
 use super::{Endpoints, browser};
-use crate::issuer::{Answered, Fault, ProviderAnswer};
-use crate::oauth::parameters::Parameters;
+use crate::issuer::{Answered, ProviderAnswer};
 use crate::telemetry::RequestId;
 
 pub(super) async fn get(
@@ -18,22 +17,16 @@ pub(super) async fn get(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes());
-    let render = ProviderAnswer { identity: &identity, parameters: &parameters }.render();
-    let cookies = Cookies::new(&endpoints.config.public_url);
-    let cookie = render.and_then(|render| cookies.get(&headers, Kind::Binding, &render));
+    let answer = ProviderAnswer { identity, parameters: browser::query(&uri) };
+    let cookie = answer.authorization().and_then(|id| endpoints.cookies().get(&headers, Kind::Binding, &id));
     let issuer = endpoints.issuer.clone();
-    let work = async move {
-        let answer = ProviderAnswer { identity: &identity, parameters: &parameters };
-        issuer.callback(&answer, cookie.as_deref()).await
-    };
-    match endpoints.issuer.complete(work).await.unwrap_or_else(|panicked| Err(Fault::internal(&panicked))) {
+    match endpoints.complete(async move { issuer.callback(&answer, cookie.as_deref()).await }).await {
         Ok(answered) => respond(&answered, &request_id),
         Err(fault) => page(fault, &request_id),
     }
 }
 
-/// Sends the browser where the answer leads.
+/// Sends the browser where an answer leads.
 pub(super) fn respond(answered: &Answered, request_id: &RequestId) -> Response<Body> {
     match answered {
         Answered::ToClient(redirect) => browser::to_client(redirect),

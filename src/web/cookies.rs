@@ -1,4 +1,4 @@
-//! The cookies of a sign-in: two kinds, each named by the render that it belongs to, so that tabs do not disturb each other.
+//! The cookies of a sign-in: two kinds, each named by the authorization that it belongs to, so that tabs do not disturb each other.
 //!
 //! Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2); over http on loopback, where cookies do not know ports, the
 //! port is part of the name.
@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Timestamp;
 use crate::config::PublicUrl;
-use crate::issuer::RenderCookie;
-use crate::model::ids::RenderId;
+use crate::issuer::AuthorizationCookie;
+use crate::model::ids::AuthorizationId;
 
 /// How many cookies of a kind a browser keeps; the oldest go.
 const LIVE: usize = 8;
@@ -45,9 +45,9 @@ impl<'a> Cookies<'a> {
         format!("portcullis-{port}-{kind}-")
     }
 
-    /// The secret that the browser holds for a render.
-    pub(super) fn get(&self, headers: &HeaderMap, kind: Kind, render: &RenderId) -> Option<String> {
-        let name = format!("{}{render}", self.prefix(kind));
+    /// The secret that the browser holds for an authorization.
+    pub(super) fn get(&self, headers: &HeaderMap, kind: Kind, id: &AuthorizationId) -> Option<String> {
+        let name = format!("{}{id}", self.prefix(kind));
         let (_, value) = pairs(headers).find(|(key, _)| *key == name)?;
         value.split_once('-').map(|(_, secret)| secret.to_owned())
     }
@@ -57,20 +57,20 @@ impl<'a> Cookies<'a> {
         &self,
         (request, response): (&HeaderMap, &mut HeaderMap),
         kind: Kind,
-        cookie: &RenderCookie,
+        cookie: &AuthorizationCookie,
         (now, max_age): (Timestamp, u64),
     ) {
         let prefix = self.prefix(kind);
-        let name = format!("{prefix}{}", cookie.render);
+        let name = format!("{prefix}{}", cookie.authorization);
         for old in oldest(request, &prefix, &name) {
             self.append(response, &old, "", 0);
         }
         self.append(response, &name, &format!("{}-{}", now.0, cookie.value.expose()), max_age);
     }
 
-    /// Removes the cookie of a render.
-    pub(super) fn remove(&self, response: &mut HeaderMap, kind: Kind, render: &RenderId) {
-        self.append(response, &format!("{}{render}", self.prefix(kind)), "", 0);
+    /// Removes the cookie of an authorization.
+    pub(super) fn remove(&self, response: &mut HeaderMap, kind: Kind, id: &AuthorizationId) {
+        self.append(response, &format!("{}{id}", self.prefix(kind)), "", 0);
     }
 
     fn append(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
@@ -111,10 +111,10 @@ mod tests {
     use super::{Cookies, Kind};
     use crate::clock::Timestamp;
     use crate::config::PublicUrl;
-    use crate::issuer::RenderCookie;
+    use crate::issuer::AuthorizationCookie;
 
-    fn cookie(render: &str) -> RenderCookie {
-        RenderCookie { render: render.into(), value: "secret".to_owned().into() }
+    fn cookie(id: &str) -> AuthorizationCookie {
+        AuthorizationCookie { authorization: id.into(), value: "secret".to_owned().into() }
     }
 
     fn set(url: &str, request: &HeaderMap) -> Vec<String> {
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_cookie_header_is_too_odd_and_none_is_another_renders(header in "[ -~]{0,120}") {
+        fn no_cookie_header_is_too_odd_and_none_is_another_authorizations(header in "[ -~]{0,120}") {
             let url = PublicUrl::parse("http://127.0.0.1:1").unwrap();
             let mut request = HeaderMap::new();
             request.insert(COOKIE, HeaderValue::try_from(header.as_str()).unwrap());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_by_its_render_and_nothing_else() {
+    fn a_cookie_is_found_by_its_authorization_and_nothing_else() {
         let url = PublicUrl::parse("http://127.0.0.1:1").unwrap();
         let mut request = HeaderMap::new();
         request.append(COOKIE, HeaderValue::from_static("a=b; portcullis-1-binding-r_1=5-s3cret"));

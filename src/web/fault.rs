@@ -69,7 +69,7 @@ fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
             return pages::unknown_client(&UnknownClientPage { client_id, redirect_uri, request_id });
         }
         Trouble::ProviderUnavailable { provider } => {
-            return pages::unavailable(&UnavailablePage { identity_name: provider, retry: None, request_id });
+            return pages::unavailable(&UnavailablePage { identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
             "This application cannot be answered here",
@@ -106,5 +106,5 @@ fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
     };
     let for_developer = developer.as_deref();
-    pages::error(&ErrorPage { title, happened, mend, for_developer, link: None, request_id })
+    pages::error(&ErrorPage { title, happened, mend, for_developer, request_id })
 }

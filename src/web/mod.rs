@@ -24,9 +24,10 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use self::cookies::Cookies;
 use crate::config::{Config, RESOURCE_METADATA};
 use crate::gateway::{Body, BoxError, Gateway};
-use crate::issuer::Issuer;
+use crate::issuer::{Fault, Issuer};
 
 /// What the endpoints call.
 #[derive(Clone)]
@@ -34,6 +35,20 @@ struct Endpoints {
     issuer: Issuer,
     gateway: Gateway,
     config: Arc<Config>,
+}
+
+impl Endpoints {
+    fn cookies(&self) -> Cookies<'_> {
+        Cookies::new(&self.config.public_url)
+    }
+
+    /// Runs what a browser has begun as a task of its own, which goes on when the browser goes away.
+    async fn complete<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.issuer.complete(work).await.unwrap_or_else(|panicked| Err(Fault::internal(&panicked)))
+    }
 }
 
 /// Our own routes. Cheap to clone.

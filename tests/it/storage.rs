@@ -18,7 +18,7 @@ use portcullis::config;
 use portcullis::model::authorization::{Authorization, AuthorizationRequest, ProviderStanding, SignIn, Stage};
 use portcullis::model::client::{Client, ClientOrigin};
 use portcullis::model::grant::Grant;
-use portcullis::model::ids::{ClientId, GrantId, IdentityId, RenderId, Subject};
+use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
@@ -79,7 +79,7 @@ pub(crate) struct SignedIn {
     pub(crate) grant: Grant,
     pub(crate) token: NewRefreshToken,
     pub(crate) code: Sha256,
-    pub(crate) authorization: RenderId,
+    pub(crate) authorization: AuthorizationId,
     /// Who had to go.
     pub(crate) ended: Vec<GrantId>,
 }
@@ -201,7 +201,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
 
 pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
     Authorization {
-        id: RenderId::random(),
+        id: AuthorizationId::random(),
         request: AuthorizationRequest {
             client_id: ClientId::from(client),
             redirect_uri: "http://127.0.0.1:4711/callback".to_owned(),

@@ -3,7 +3,9 @@
 mod access_token;
 mod authorization_code;
 mod refresh_token;
+mod renewal;
 mod single_flight;
+mod turn;
 
 pub(super) use single_flight::SingleFlight;
 

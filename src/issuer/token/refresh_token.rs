@@ -5,35 +5,24 @@
 
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout_at};
-
+use super::turn::Turn;
 use super::{TokenRefusal, is_of};
 use crate::clock::Timestamp;
-use crate::identity::{RenewError, Renewed};
 use crate::issuer::Issuer;
 use crate::keys::{open_with, seal_with};
-use crate::model::authorization::ProviderStanding;
 use crate::model::client::Client;
 use crate::model::grant::{EndReason, Grant, Replay, StoredRefreshToken};
-use crate::model::ids::GrantId;
-use crate::model::user::User;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{Refresh, Sha256, Token, random_id};
+use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Rotation;
-
-/// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long one refresh may keep others out.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// How often, and how far apart, a rotation is written that the provider has agreed to.
 const ROTATION_TRIES: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 
 /// A refresh whose client is authenticated.
-struct Presented<'a> {
+pub(super) struct Presented<'a> {
     client: &'a Client,
     token: Token<Refresh>,
     hash: Sha256,
@@ -43,7 +32,7 @@ struct Presented<'a> {
 }
 
 /// What a look at the stored token says.
-enum Found {
+pub(super) enum Found {
     /// It is unused: go on.
     Unused(Box<Grant>),
     /// It was used, and this is what it gets.
@@ -71,7 +60,11 @@ impl Issuer {
     }
 
     /// Finds the token and judges it.
-    async fn look_up(&self, presented: &Presented<'_>, parameters: &Parameters) -> Result<Found, TokenRefusal> {
+    pub(super) async fn look_up(
+        &self,
+        presented: &Presented<'_>,
+        parameters: &Parameters,
+    ) -> Result<Found, TokenRefusal> {
         let unknown = || TokenRefusal::invalid_grant("the refresh token is not known here, or has expired");
         let stored = self.store().refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
         let grant = self.store().grant(&stored.grant_id).await?.ok_or_else(unknown)?;
@@ -111,52 +104,6 @@ impl Issuer {
             Replay::End => {
                 self.end_grant(&grant.id, EndReason::RefreshTokenReplayed).await?;
                 Err(refused())
-            }
-        }
-    }
-
-    /// Waits until this refresh is the only one of its grant, here and in other processes.
-    async fn take_turn(&self, presented: &Presented<'_>, parameters: &Parameters) -> Result<Turn, TokenRefusal> {
-        let deadline = Instant::now() + PATIENCE;
-        let too_long = || TokenRefusal::Unavailable("another refresh of this grant takes too long".to_owned());
-        loop {
-            let grant = match self.look_up(presented, parameters).await? {
-                Found::Answer(response) => return Ok(Turn::Answer(response)),
-                Found::Unused(grant) => grant,
-            };
-            // only the waiting is bounded: a lease that was taken must find its way back
-            let turnstile = timeout_at(deadline, self.0.refreshing.enter(&grant.id)).await;
-            let turnstile = turnstile.map_err(|_elapsed| too_long())?;
-            let (lease, now) = (random_id("l_"), self.now());
-            if self.store().take_refresh_lease(&grant.id, &lease, now + LEASE, now).await? {
-                return self.under_lease(presented, parameters, (&grant.id, lease), turnstile).await;
-            }
-            // a wait for another process: meanwhile nobody here need wait for us
-            drop(turnstile);
-            if Instant::now() >= deadline {
-                return Err(too_long());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Looks once more: whoever had the lease before us may have used the token, and has left the provider's next one.
-    async fn under_lease(
-        &self,
-        presented: &Presented<'_>,
-        parameters: &Parameters,
-        (grant, lease): (&GrantId, String),
-        turnstile: OwnedMutexGuard<()>,
-    ) -> Result<Turn, TokenRefusal> {
-        match self.look_up(presented, parameters).await {
-            Ok(Found::Unused(grant)) => Ok(Turn::Ours { grant, lease, turnstile }),
-            Ok(Found::Answer(response)) => {
-                self.give_back(grant, &lease).await;
-                Ok(Turn::Answer(response))
-            }
-            Err(refusal) => {
-                self.give_back(grant, &lease).await;
-                Err(refusal)
             }
         }
     }
@@ -213,66 +160,6 @@ impl Issuer {
             tokio::time::sleep(ROTATION_PAUSE).await;
         }
     }
-
-    /// After a rotation the lease is gone already, and this changes nothing; a lease that stays ends by itself.
-    async fn give_back(&self, grant: &GrantId, lease: &str) {
-        if let Err(error) = self.store().release_refresh_lease(grant, lease).await {
-            tracing::warn!(%grant, %error, "a refresh lease could not be given back");
-        }
-    }
-
-    async fn ask_provider(&self, grant: &Grant) -> Result<Renewed, TokenRefusal> {
-        let Some(provider) = self.0.parts.identities.get(grant.identity.as_str()) else {
-            return Err(TokenRefusal::Unavailable(format!(
-                "grant {} is of identity {}, which is not configured: add it again, or the user signs in anew",
-                grant.id, grant.identity
-            )));
-        };
-        let token = self.open_provider_token(grant);
-        if token.is_none() && grant.standing.sealed_token.is_some() {
-            return Err(TokenRefusal::Unavailable(format!(
-                "the provider's token of grant {} cannot be opened",
-                grant.id
-            )));
-        }
-        let prefix = grant.identity.as_str().len() + 1;
-        let key = grant.subject.as_str().get(prefix..).unwrap_or_default();
-        match provider.renew(key, token.as_ref()).await {
-            Ok(renewed) => Ok(renewed),
-            Err(RenewError::Ended(why)) => {
-                tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
-                self.end_grant(&grant.id, EndReason::IdentityProvider).await?;
-                Err(TokenRefusal::invalid_grant("the identity provider ended the user's session: sign in again"))
-            }
-            Err(RenewError::Unavailable(why)) => Err(TokenRefusal::Unavailable(format!("{}: {why}", grant.identity))),
-        }
-    }
-
-    /// The grant with the provider's new token and news of the user.
-    fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
-        let mut grant = grant.clone();
-        if let Some(token) = &renewed.token {
-            grant.standing = ProviderStanding {
-                sealed_token: Some(self.seal_provider_token(&grant.subject, &token.token)),
-                // an answer may leave its scope unsaid (RFC 6749 5.1): what was offline stays so
-                offline: token.offline || grant.standing.offline,
-                ends_at: token.ends_at,
-                renewable: true,
-            };
-        }
-        if let Some(user) = &renewed.user {
-            grant.user = User::clone(user);
-        }
-        grant
-    }
-}
-
-/// Whose turn it is.
-enum Turn {
-    /// Somebody used the token meanwhile.
-    Answer(Vec<u8>),
-    /// Ours, until the turnstile is dropped and the lease given back.
-    Ours { grant: Box<Grant>, lease: String, turnstile: OwnedMutexGuard<()> },
 }
 
 fn presented<'a>(client: &'a Client, parameters: &Parameters) -> Result<Presented<'a>, TokenRefusal> {

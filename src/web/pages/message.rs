@@ -16,19 +16,8 @@ pub struct ErrorPage<'a> {
     pub mend: &'a str,
     /// What the client's developer needs to know, such as an OAuth error code with its description.
     pub for_developer: Option<&'a str>,
-    /// A way on.
-    pub link: Option<Link<'a>>,
     /// The id under which the log has it.
     pub request_id: &'a RequestId,
-}
-
-/// A way on from a page.
-#[derive(Debug, Clone, Copy)]
-pub struct Link<'a> {
-    /// Where it leads.
-    pub href: &'a str,
-    /// What it is called.
-    pub label: &'a str,
 }
 
 /// The form, or the provider's answer, was used before.
@@ -46,8 +35,6 @@ pub struct AlreadyAnsweredPage<'a> {
 pub struct UnavailablePage<'a> {
     /// What people call it.
     pub identity_name: &'a str,
-    /// Where to try again; a GET that may be repeated.
-    pub retry: Option<&'a str>,
     /// The id under which the log has it.
     pub request_id: &'a RequestId,
 }
@@ -60,7 +47,8 @@ struct Message<'a> {
     happened: &'a str,
     mend: &'a str,
     for_developer: Option<&'a str>,
-    link: Option<Link<'a>>,
+    /// Where the sign-in is finished.
+    finish: Option<&'a str>,
     request_id: Option<&'a RequestId>,
 }
 
@@ -73,7 +61,7 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
         happened: page.happened,
         mend: page.mend,
         for_developer: page.for_developer,
-        link: page.link,
+        finish: None,
         request_id: Some(page.request_id),
     })
 }
@@ -83,13 +71,13 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
 pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     let happened = "This sign-in was answered before, perhaps by a double click or by going back.";
     Page::render(&match page.finish {
-        Some(href) => Message {
+        Some(_) => Message {
             gate: Gate::Raised,
             title: "You are nearly there",
             happened,
             mend: "If the application still waits for you, finish here. If it already works, close this window.",
             for_developer: None,
-            link: Some(Link { href, label: "Finish signing in" }),
+            finish: page.finish,
             request_id: None,
         },
         None => Message {
@@ -98,7 +86,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
             happened,
             mend: "If the application works, close this window. If it still waits for you, connect from there again.",
             for_developer: None,
-            link: None,
+            finish: None,
             request_id: Some(page.request_id),
         },
     })
@@ -114,13 +102,9 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
         gate: Gate::Down,
         title: &title,
         happened: &happened,
-        mend: if page.retry.is_some() {
-            "Try again in a minute. If it stays like this, tell your operator."
-        } else {
-            "Connect from the application again in a minute. If it stays like this, tell your operator."
-        },
+        mend: "Connect from the application again in a minute. If it stays like this, tell your operator.",
         for_developer: None,
-        link: page.retry.map(|href| Link { href, label: "Try again" }),
+        finish: None,
         request_id: Some(page.request_id),
     })
 }

@@ -25,9 +25,9 @@ use crate::secret::Sha256;
 
 pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, ConsentPage, IdentityChoice, consent};
-pub use message::{AlreadyAnsweredPage, ErrorPage, Link, UnavailablePage, already_answered, error, unavailable};
-pub use return_to_application::{Outcome, ReturnPage, return_to_application};
-pub use sign_in::{SignInPage, SignInProblem, sign_in};
+pub use message::{AlreadyAnsweredPage, ErrorPage, UnavailablePage, already_answered, error, unavailable};
+pub use return_to_application::{ReturnPage, return_to_application};
+pub use sign_in::{SignInPage, sign_in};
 pub use unknown_client::{UnknownClientPage, unknown_client};
 
 /// The style sheet that every page carries.

@@ -4,6 +4,7 @@
 use askama::Template;
 
 use super::{ClientLabel, Gate, Page};
+use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
 /// Leads back. It hops by itself to an address that the operator lists; elsewhere the link is all there is.
@@ -20,42 +21,6 @@ pub struct ReturnPage<'a> {
     pub outcome: Outcome,
 }
 
-/// How the authorization went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// There is a code.
-    SignedIn,
-    /// The user said no.
-    Denied,
-    /// Something failed.
-    Failed,
-}
-
-impl Outcome {
-    const fn title(self) -> &'static str {
-        match self {
-            Self::SignedIn => "You are signed in",
-            Self::Denied => "Access denied",
-            Self::Failed => "The sign-in did not work",
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            Self::SignedIn => "",
-            Self::Denied => "Nothing was allowed.",
-            Self::Failed => "The application is told why.",
-        }
-    }
-
-    const fn gate(self) -> Gate {
-        match self {
-            Self::SignedIn => Gate::Raised,
-            Self::Denied | Self::Failed => Gate::Down,
-        }
-    }
-}
-
 /// Leads the browser back to an application.
 #[must_use]
 pub fn return_to_application(page: &ReturnPage<'_>) -> Page {
@@ -63,6 +28,29 @@ pub fn return_to_application(page: &ReturnPage<'_>) -> Page {
 }
 
 impl ReturnPage<'_> {
+    const fn title(&self) -> &'static str {
+        match self.outcome {
+            Outcome::SignedIn => "You are signed in",
+            Outcome::Denied => "Access denied",
+            Outcome::Failed => "The sign-in did not work",
+        }
+    }
+
+    const fn words(&self) -> &'static str {
+        match self.outcome {
+            Outcome::SignedIn => "",
+            Outcome::Denied => "Nothing was allowed.",
+            Outcome::Failed => "The application is told why.",
+        }
+    }
+
+    const fn gate(&self) -> Gate {
+        match self.outcome {
+            Outcome::SignedIn => Gate::Raised,
+            Outcome::Denied | Outcome::Failed => Gate::Down,
+        }
+    }
+
     fn hops(&self) -> bool {
         self.redirect_uri.class() == RedirectClass::ListedApplication
     }

@@ -3,7 +3,8 @@
 use askama::Template;
 
 use super::{ClientLabel, Page};
-use crate::model::ids::RenderId;
+use crate::issuer::SignInProblem;
+use crate::model::ids::AuthorizationId;
 
 /// Where user name and password are typed. The form goes to `/sign-in/{identity}` with `authorization`, `form_token`,
 /// `username` and `password`.
@@ -19,32 +20,22 @@ pub struct SignInPage<'a> {
     /// What people call the upstream.
     pub resource_name: &'a str,
     /// The authorization that the sign-in belongs to.
-    pub authorization: &'a RenderId,
+    pub authorization: &'a AuthorizationId,
     /// What ties the form to the browser's binding cookie.
     pub form_token: &'a str,
     /// What was typed before; empty at first.
     pub username: &'a str,
     /// Why the page is shown again.
     pub problem: Option<SignInProblem>,
-    /// A line that says where users and passwords are to be had.
-    pub hint: Option<&'a str>,
 }
 
-/// Why a sign-in page is shown again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignInProblem {
-    /// User or password is wrong; the page does not tell which.
-    Wrong,
-    /// Too many were wrong, or too many are being checked.
-    Busy,
-}
-
-impl SignInProblem {
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Wrong => "User name or password is not right.",
-            Self::Busy => "Too many tries. Wait a minute, then try again.",
-        }
+impl SignInPage<'_> {
+    /// The problem in words; which of the two is wrong they do not tell.
+    fn problem_in_words(&self) -> Option<&'static str> {
+        self.problem.map(|problem| match problem {
+            SignInProblem::Wrong => "User name or password is not right.",
+            SignInProblem::Busy => "Too many tries. Wait a minute, then try again.",
+        })
     }
 }
 

@@ -1,14 +1,15 @@
 //! Every page in every state, and what the tests read in them.
 
+use portcullis::issuer::{Outcome, SignInProblem};
 use portcullis::model::client::ClientOrigin;
-use portcullis::model::ids::RenderId;
+use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, ErrorPage, IdentityChoice, Link, Outcome, Page,
-    ReturnPage, SignInPage, SignInProblem, UnavailablePage, UnknownClientPage, already_answered, consent, error,
-    headers, return_to_application, sign_in, unavailable, unknown_client,
+    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, ErrorPage, IdentityChoice, Page, ReturnPage,
+    SignInPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, headers, return_to_application,
+    sign_in, unavailable, unknown_client,
 };
 
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
@@ -85,11 +86,10 @@ pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Opt
         identity_name: "Demo accounts",
         client,
         resource_name: "Expenses",
-        authorization: &RenderId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
+        authorization: &AuthorizationId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
         form_token: "dG9rZW4",
         username,
         problem,
-        hint: Some("The demo users and their passwords are in the terminal where Portcullis was first started."),
     })
 }
 
@@ -188,17 +188,12 @@ pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
         happened: "Keycloak answered in a way that must not be believed.",
         mend: "Connect from the application again. If it happens again, tell your operator.",
         for_developer: Some("invalid_request: redirect_uri is not one of those that were registered"),
-        link: Some(Link { href: "/authorize?client_id=c_x&state=y", label: "Try again" }),
         request_id,
     })
 }
 
 pub(super) fn unavailable_page(name: &str) -> Page {
-    unavailable(&UnavailablePage {
-        identity_name: name,
-        retry: Some("/authorize?client_id=c_x&state=y"),
-        request_id: &request_id(),
-    })
+    unavailable(&UnavailablePage { identity_name: name, request_id: &request_id() })
 }
 
 pub(super) fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {

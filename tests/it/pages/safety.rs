@@ -6,7 +6,8 @@ use std::path::Path;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::IntoResponse;
 use data_encoding::BASE64;
-use portcullis::web::pages::{ClientLabel, Outcome, Page, UnknownClientPage, unknown_client};
+use portcullis::issuer::Outcome;
+use portcullis::web::pages::{ClientLabel, Page, UnknownClientPage, unknown_client};
 use proptest::prelude::*;
 
 use super::gallery::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis::model::authorization::Stage;
 use portcullis::model::grant::{EndReason, Grant};
-use portcullis::model::ids::{GrantId, RenderId};
+use portcullis::model::ids::{AuthorizationId, GrantId};
 use portcullis::model::user::User;
 use portcullis::secret::Sha256;
 use portcullis::storage::{NewRefreshToken, Retention};
@@ -48,7 +48,7 @@ async fn sweep(fresh: &Fresh) -> u64 {
     fresh.store.delete_expired(&retention(), fresh.now(), 100).await.unwrap()
 }
 
-async fn is_there(fresh: &Fresh, authorization: &RenderId) -> bool {
+async fn is_there(fresh: &Fresh, authorization: &AuthorizationId) -> bool {
     fresh.store.authorization(authorization).await.unwrap().is_some()
 }
 

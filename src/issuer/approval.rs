@@ -1,0 +1,159 @@
+//! The user's answer to the consent form, and what it starts.
+
+use super::Issuer;
+use super::authorization_response::{Answer, ClientRedirect, respond};
+use super::authorize::Validated;
+use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
+use super::fault::{Fault, Trouble};
+use crate::identity::{Begin, Provider};
+use crate::limits::{ClientAddress, address_key};
+use crate::model::authorization::{Authorization, Binding, Stage};
+use crate::model::ids::AuthorizationId;
+use crate::oauth::error::ErrorCode;
+
+/// What an answered form leads to.
+#[derive(Debug)]
+pub enum Approval {
+    /// The browser goes to the identity provider, or to our own sign-in page, with a cookie that the way back demands.
+    SignIn {
+        /// Where.
+        location: String,
+        /// The binding.
+        binding: AuthorizationCookie,
+    },
+    /// The user said no: back to the client, and the form's cookie goes, so that no is final.
+    Denied {
+        /// The way back.
+        redirect: ClientRedirect,
+        /// Whose cookie goes.
+        authorization: AuthorizationId,
+    },
+    /// The form is too old: the same question again.
+    Expired(Box<Validated>),
+    /// This form was answered before and the sign-in is over.
+    Answered {
+        /// The way to finish, for the browser that may.
+        finish: Option<ClientRedirect>,
+    },
+}
+
+impl Issuer {
+    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None`
+    /// for no.
+    ///
+    /// # Errors
+    /// What the user is told on a page.
+    pub async fn answer_form(
+        &self,
+        form: OpenedForm,
+        cookie: Option<&str>,
+        identity: Option<&str>,
+        address: ClientAddress,
+    ) -> Result<Approval, Fault> {
+        let form = form.proven(cookie)?;
+        if self.0.approvals.check(&address_key(address.0)).is_err() {
+            return Err(Fault::new(Trouble::TooMany, "too many sign-ins were begun from one address"));
+        }
+        let validated = self.still_allowed(&form.request).await?;
+        if self.now() >= form.rendered_at + self.config().lifetimes.consent {
+            return match self.store().authorization(&form.authorization).await? {
+                Some(first) => self.posted_again(&first, &form.binding).await,
+                None => Ok(Approval::Expired(Box::new(validated))),
+            };
+        }
+        match identity {
+            Some(identity) => self.approve(form, identity).await,
+            None => self.deny(form, validated).await,
+        }
+    }
+
+    /// No, unless the same form said yes before and the sign-in came to its end.
+    async fn deny(&self, form: ProvenForm, validated: Validated) -> Result<Approval, Fault> {
+        let authorization = form.authorization;
+        if let Some(first) = self.store().authorization(&authorization).await? {
+            let undone = self.store().claim_authorization(&authorization, first.round, self.now()).await?
+                && self.store().refuse_authorization(&authorization, first.round).await?;
+            if !undone {
+                return self.posted_again(&first, &form.binding).await;
+            }
+        }
+        let Validated { request, client, redirect_uri } = validated;
+        let answer = Answer::Error(ErrorCode::AccessDenied, "the user denied access");
+        let redirect = respond(client, redirect_uri, &answer, request.state.as_deref(), self.issuer());
+        Ok(Approval::Denied { redirect, authorization })
+    }
+
+    async fn approve(&self, form: ProvenForm, identity: &str) -> Result<Approval, Fault> {
+        let provider = self.0.parts.identities.get(identity);
+        let provider =
+            provider.ok_or_else(|| Fault::forged("consent form: the chosen identity provider is not configured"))?;
+        let binding = form.binding;
+        let now = self.now();
+        let authorization = Authorization {
+            id: form.authorization,
+            request: form.request,
+            identity: provider.id().clone(),
+            binding_hash: binding.sha256(),
+            round: 0,
+            offline: provider.asks_offline(),
+            retried: false,
+            stage: Stage::Pending,
+            created_at: now,
+            expires_at: now + self.config().lifetimes.authorization,
+        };
+        let location = self.sign_in_location(provider, &authorization, &binding)?;
+        if self.store().insert_authorization(&authorization).await? {
+            return Ok(Approval::SignIn { location, binding: binding_cookie(&authorization.id, &binding) });
+        }
+        let first = self.store().authorization(&authorization.id).await?;
+        let first = first.ok_or_else(|| Fault::new(Trouble::Expired, "the authorization went"))?;
+        self.posted_again(&first, &binding).await
+    }
+
+    /// The second post of a form: the same way again while the sign-in is pending, later a page.
+    async fn posted_again(&self, first: &Authorization, binding: &Binding) -> Result<Approval, Fault> {
+        if !first.binding_hash.same(&binding.sha256()) {
+            return Err(Fault::new(Trouble::OtherBrowser, "a consent form of another browser"));
+        }
+        let pending = first.stage == Stage::Pending && self.now() < first.expires_at;
+        match self.0.parts.identities.get(first.identity.as_str()) {
+            Some(provider) if pending => Ok(Approval::SignIn {
+                location: self.sign_in_location(provider, first, binding)?,
+                binding: binding_cookie(&first.id, binding),
+            }),
+            _ => Ok(Approval::Answered { finish: self.finish(first, binding).await? }),
+        }
+    }
+
+    /// Where the browser goes to sign in, in the authorization's current round.
+    pub(super) fn sign_in_location(
+        &self,
+        provider: &Provider,
+        authorization: &Authorization,
+        binding: &Binding,
+    ) -> Result<String, Fault> {
+        if provider.local().is_some() {
+            return Ok(format!("/sign-in/{}?authorization={}", provider.id(), authorization.id));
+        }
+        let round = authorization.round;
+        let begin = Begin {
+            state: &binding.state(&authorization.id, round),
+            nonce: &binding.nonce(round),
+            code_challenge: &binding.code_verifier(round).challenge(),
+            redirect_uri: &self.callback_uri(provider),
+            offline: authorization.offline,
+        };
+        provider.authorization_url(&begin).map_err(|error| {
+            Fault::new(Trouble::ProviderUnavailable { provider: provider.name().to_owned() }, error.to_string())
+        })
+    }
+
+    /// Where a provider sends the browser back: one path each, so that one provider cannot answer for another.
+    pub(super) fn callback_uri(&self, provider: &Provider) -> String {
+        self.config().public_url.join(&format!("/callback/{}", provider.id()))
+    }
+}
+
+fn binding_cookie(id: &AuthorizationId, binding: &Binding) -> AuthorizationCookie {
+    AuthorizationCookie { authorization: id.clone(), value: binding.expose().into() }
+}
