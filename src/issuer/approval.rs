@@ -13,7 +13,7 @@ use crate::oauth::error::ErrorCode;
 
 /// What an answered form leads to.
 #[derive(Debug)]
-pub enum Approval {
+pub(crate) enum Approval {
     /// The browser goes to the identity provider, or to our own sign-in page, with a cookie that the way back demands.
     SignIn {
         /// Where.
@@ -43,7 +43,7 @@ impl Issuer {
     ///
     /// # Errors
     /// What the user is told on a page.
-    pub async fn answer_form(
+    pub(crate) async fn answer_form(
         &self,
         form: OpenedForm,
         cookie: Option<&str>,

@@ -10,7 +10,7 @@ use crate::oauth::redirect_uri::RedirectUri;
 
 /// An authorization response (RFC 6749 4.1.2, RFC 9207): where the browser goes, and what kind of place that is.
 #[derive(Clone)]
-pub struct ClientRedirect {
+pub(crate) struct ClientRedirect {
     /// The whole URI. It carries a code: never logged.
     pub location: String,
     /// The redirect URI without the answer.

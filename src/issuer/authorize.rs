@@ -20,7 +20,7 @@ const MAX_STATE: usize = 2048;
 
 /// A request that passed every rule.
 #[derive(Debug, Clone)]
-pub struct Validated {
+pub(crate) struct Validated {
     /// What consent will be about.
     pub request: AuthorizationRequest,
     /// Who asks.
@@ -31,7 +31,7 @@ pub struct Validated {
 
 /// What a request that did not pass leads to.
 #[derive(Debug)]
-pub enum AuthorizeRejection {
+pub(crate) enum AuthorizeRejection {
     /// A page: the redirect URI cannot be trusted, or belongs to a client that nobody vouches for, and sending the
     /// browser there before the user agreed to anything would make us an open redirector (RFC 9700 4.11.2).
     Page(Fault),
@@ -50,7 +50,7 @@ impl Issuer {
     ///
     /// # Errors
     /// See [`AuthorizeRejection`].
-    pub async fn authorize(&self, parameters: &Parameters) -> Result<Validated, AuthorizeRejection> {
+    pub(crate) async fn authorize(&self, parameters: &Parameters) -> Result<Validated, AuthorizeRejection> {
         let (client, redirect_uri) = self.requester(parameters).await?;
         let state = match parameters.one("state") {
             Ok(Some(state)) if state.len() > MAX_STATE => {

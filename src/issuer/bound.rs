@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the answer leads.
 #[derive(Debug)]
-pub enum Answered {
+pub(crate) enum Answered {
     /// To the client, with a code or an error.
     ToClient(ClientRedirect),
     /// To the provider once more, without asking anybody.

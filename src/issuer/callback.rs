@@ -11,7 +11,7 @@ use crate::oauth::parameters::Parameters;
 
 /// What the provider sent with the browser.
 #[derive(Debug)]
-pub struct ProviderAnswer {
+pub(crate) struct ProviderAnswer {
     /// The provider, from the path.
     pub identity: String,
     /// The query.
@@ -25,7 +25,7 @@ impl ProviderAnswer {
 
     /// The authorization that the answer names: the binding cookie of that name must come with it.
     #[must_use]
-    pub fn authorization(&self) -> Option<AuthorizationId> {
+    pub(crate) fn authorization(&self) -> Option<AuthorizationId> {
         let (id, _) = self.state().split_once('.')?;
         AuthorizationId::parse(id)
     }
@@ -36,7 +36,7 @@ impl Issuer {
     ///
     /// # Errors
     /// What the user is told on a page. Nothing reaches the client unless the browser is the one that consented.
-    pub async fn callback(&self, answer: &ProviderAnswer, cookie: Option<&str>) -> Result<Answered, Fault> {
+    pub(crate) async fn callback(&self, answer: &ProviderAnswer, cookie: Option<&str>) -> Result<Answered, Fault> {
         let id = answer.authorization().ok_or_else(|| Fault::forged("state is missing or not one of ours"))?;
         let bound = self.bind(&answer.identity, &id, cookie).await?;
         let (state, round) = (answer.state(), bound.authorization.round);

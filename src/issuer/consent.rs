@@ -22,7 +22,7 @@ const SEAL_LABEL: &str = "consent form";
 
 /// What the consent page shows.
 #[derive(Debug)]
-pub struct ConsentView {
+pub(crate) struct ConsentView {
     /// Who asks.
     pub client: Client,
     /// Where the code will go.
@@ -45,7 +45,7 @@ pub struct ConsentView {
 
 /// One button of the consent page.
 #[derive(Debug)]
-pub struct ProviderChoice {
+pub(crate) struct ProviderChoice {
     /// The value of the button.
     pub id: String,
     /// What people call it.
@@ -56,7 +56,7 @@ pub struct ProviderChoice {
 
 /// A cookie of the browser that saw the consent page: one kind proves the page's form, the other binds the sign-in after it.
 #[derive(Debug)]
-pub struct AuthorizationCookie {
+pub(crate) struct AuthorizationCookie {
     /// Part of its name.
     pub authorization: AuthorizationId,
     /// Its value: a secret.
@@ -73,12 +73,12 @@ struct Sealed {
 }
 
 /// A posted form that is one of ours; whose it is, the cookie must say.
-pub struct OpenedForm(Sealed);
+pub(crate) struct OpenedForm(Sealed);
 
 impl OpenedForm {
     /// The authorization that it is about: the consent cookie of that name must come with it.
     #[must_use]
-    pub const fn authorization(&self) -> &AuthorizationId {
+    pub(crate) const fn authorization(&self) -> &AuthorizationId {
         &self.0.authorization
     }
 
@@ -109,7 +109,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When no identity provider can be reached now.
-    pub async fn consent(&self, validated: Validated) -> Result<ConsentView, Fault> {
+    pub(crate) async fn consent(&self, validated: Validated) -> Result<ConsentView, Fault> {
         let providers = self.reachable_providers().await?;
         let Validated { request, client, redirect_uri } = validated;
         let upstream = self.upstream_of(&request.resource);
@@ -160,7 +160,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When it is not one of ours.
-    pub fn open_form(&self, form: &str) -> Result<OpenedForm, Fault> {
+    pub(crate) fn open_form(&self, form: &str) -> Result<OpenedForm, Fault> {
         let forged = |why: &str| Fault::forged(format!("consent form: {why}"));
         let sealed = BASE64URL_NOPAD.decode(form.as_bytes()).or(Err(forged("not base64url")))?;
         let plain = self.0.parts.sealer.open(SEAL_LABEL, self.issuer().as_bytes(), &sealed);

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 impl Issuer {
     /// Ends and deletes what nobody can need any more, for ever.
-    pub async fn run_expiry(self) {
+    pub(crate) async fn run_expiry(self) {
         loop {
             tokio::time::sleep(PAUSE).await;
             self.expire().await;

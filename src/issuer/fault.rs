@@ -5,7 +5,7 @@ use crate::storage::StoreError;
 
 /// Something that the user must be told on a page. `detail` is for the operator's log and never shown.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// What the user is told.
     pub trouble: Trouble,
     /// What the operator is told.
@@ -14,7 +14,7 @@ pub struct Fault {
 
 /// The kinds of pages that end a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// We do not know this client (any more); the page names the client's own remedy.
     UnknownClient {
         /// The id that came.
@@ -56,14 +56,14 @@ impl Fault {
 
     /// A request that is longer than we read.
     #[must_use]
-    pub fn too_long() -> Self {
+    pub(crate) fn too_long() -> Self {
         let error = OAuthError::new(ErrorCode::InvalidRequest, "the request is longer than 8 KiB");
         Self::new(Trouble::Request(error), "an authorization request of more than 8 KiB")
     }
 
     /// Something of ours broke.
     #[must_use]
-    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         Self::new(Trouble::Unavailable, cause.to_string())
     }
 }

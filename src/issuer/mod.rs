@@ -38,20 +38,22 @@ use crate::oauth::resource::ResourceUri;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 
-pub use approval::Approval;
-pub use authorization_response::{ClientRedirect, Outcome};
-pub use authorize::{AuthorizeRejection, Validated};
-pub use bound::Answered;
-pub use callback::ProviderAnswer;
-pub use consent::{AuthorizationCookie, ConsentView, OpenedForm, ProviderChoice};
-pub use fault::{Fault, Trouble};
-pub use registration::RegistrationRefusal;
-pub use sign_in::{SignInAttempt, SignInProblem, SignInStep, SignInView};
-pub use token::{TokenRefusal, TokenRequest};
+pub(crate) use approval::Approval;
+pub(crate) use authorization_response::ClientRedirect;
+pub use authorization_response::Outcome;
+pub(crate) use authorize::{AuthorizeRejection, Validated};
+pub(crate) use bound::Answered;
+pub(crate) use callback::ProviderAnswer;
+pub(crate) use consent::{AuthorizationCookie, ConsentView, ProviderChoice};
+pub(crate) use fault::{Fault, Trouble};
+pub(crate) use registration::RegistrationRefusal;
+pub use sign_in::SignInProblem;
+pub(crate) use sign_in::{SignInAttempt, SignInStep, SignInView};
+pub(crate) use token::{TokenRefusal, TokenRequest};
 
 /// What the issuer is made of.
 #[derive(Clone)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The whole configuration.
     pub config: Arc<Config>,
     /// What is remembered.
@@ -91,7 +93,7 @@ struct Inner {
 impl Issuer {
     /// Builds the issuer.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let per_hour = NonZeroU32::new(parts.config.registration.per_address_per_hour);
         let registrations = Limiter::per_hour(per_hour.unwrap_or(NonZeroU32::MIN), &parts.clock);
         let refreshes = Limiter::per_hour(refreshes_per_hour(parts.config.lifetimes.access_token), &parts.clock);
@@ -110,19 +112,19 @@ impl Issuer {
 
     /// The issuer string, byte for byte.
     #[must_use]
-    pub fn issuer(&self) -> &str {
+    pub(crate) fn issuer(&self) -> &str {
         self.config().public_url.as_str()
     }
 
     /// Authorization server metadata (RFC 8414), ready to send.
     #[must_use]
-    pub fn metadata(&self) -> Bytes {
+    pub(crate) fn metadata(&self) -> Bytes {
         self.0.metadata.clone()
     }
 
     /// Our public keys (RFC 7517), ready to send, and for how many seconds they may be cached.
     #[must_use]
-    pub fn jwks(&self) -> (Bytes, u64) {
+    pub(crate) fn jwks(&self) -> (Bytes, u64) {
         (self.0.parts.ring.jwks(), self.config().lifetimes.jwks_max_age.as_secs())
     }
 
@@ -131,7 +133,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When the task panicked.
-    pub async fn complete<F>(&self, work: F) -> Result<F::Output, tokio::task::JoinError>
+    pub(crate) async fn complete<F>(&self, work: F) -> Result<F::Output, tokio::task::JoinError>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -156,7 +158,7 @@ impl Issuer {
 
     /// The current second.
     #[must_use]
-    pub fn now(&self) -> crate::clock::Timestamp {
+    pub(crate) fn now(&self) -> crate::clock::Timestamp {
         self.0.parts.clock.now()
     }
 

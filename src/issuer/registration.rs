@@ -13,7 +13,7 @@ use crate::storage::StoreError;
 
 /// Why a client was not registered.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistrationRefusal {
+pub(crate) enum RegistrationRefusal {
     /// The request is wrong.
     #[error(transparent)]
     Invalid(#[from] OAuthError),
@@ -33,7 +33,7 @@ impl Issuer {
     ///
     /// # Errors
     /// See [`RegistrationRefusal`].
-    pub async fn register(
+    pub(crate) async fn register(
         &self,
         body: &[u8],
         address: ClientAddress,

@@ -13,7 +13,7 @@ use crate::secret::{SecretText, same_text};
 
 /// What the sign-in page shows.
 #[derive(Debug)]
-pub struct SignInView {
+pub(crate) struct SignInView {
     /// Which provider this is.
     pub identity: String,
     /// What people call it.
@@ -34,7 +34,7 @@ pub struct SignInView {
 
 /// A filled-in sign-in page.
 #[derive(Debug)]
-pub struct SignInAttempt {
+pub(crate) struct SignInAttempt {
     /// The provider, from the path.
     pub identity: String,
     /// The authorization.
@@ -60,7 +60,7 @@ pub enum SignInProblem {
 
 /// What the sign-in page, or what was typed there, leads to.
 #[derive(Debug)]
-pub enum SignInStep {
+pub(crate) enum SignInStep {
     /// The page, for the first time or once more.
     Ask(SignInView),
     /// Onwards: the sign-in is over.
@@ -72,7 +72,7 @@ impl Issuer {
     ///
     /// # Errors
     /// What the user is told on a page.
-    pub async fn sign_in_page(
+    pub(crate) async fn sign_in_page(
         &self,
         identity: &str,
         id: &AuthorizationId,
@@ -90,7 +90,7 @@ impl Issuer {
     ///
     /// # Errors
     /// What the user is told on a page.
-    pub async fn sign_in(&self, attempt: SignInAttempt, cookie: Option<&str>) -> Result<SignInStep, Fault> {
+    pub(crate) async fn sign_in(&self, attempt: SignInAttempt, cookie: Option<&str>) -> Result<SignInStep, Fault> {
         let bound = self.bind(&attempt.identity, &attempt.authorization, cookie).await?;
         let local = local(&bound)?;
         if !same_text(&attempt.form_token, &bound.binding.form_token()) {

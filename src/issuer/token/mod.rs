@@ -18,7 +18,7 @@ use crate::storage::StoreError;
 
 /// A request to the token endpoint.
 #[derive(Debug)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     /// The `Authorization` header's value, if there is one.
     pub authorization: Option<crate::secret::SecretText>,
     /// The form.
@@ -27,7 +27,7 @@ pub struct TokenRequest {
 
 /// Why no token is given.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenRefusal {
+pub(crate) enum TokenRefusal {
     /// The request is at fault.
     #[error(transparent)]
     OAuth(#[from] OAuthError),
@@ -69,7 +69,7 @@ impl Issuer {
     ///
     /// # Errors
     /// See [`TokenRefusal`].
-    pub async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+    pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         let TokenRequest { authorization, parameters } = request;
         let authorization = authorization.as_ref().map(crate::secret::SecretText::expose);
         let grant_type = parameters.one("grant_type")?.map(str::to_owned);
