@@ -1,8 +1,12 @@
 //! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
@@ -13,6 +17,19 @@ use crate::issuer::{ClientRedirect, Fault};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
+
+/// The identity provider that a path names. One that is not text names none, which is told on a page like any other that
+/// we do not have.
+pub(super) struct ProviderId(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProviderId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let named = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(named.map_or_else(|_not_text| String::new(), |Path(id)| id)))
+    }
+}
 
 /// The parameters of a request's query.
 pub(super) fn query(uri: &Uri) -> Parameters {

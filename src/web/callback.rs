@@ -1,9 +1,10 @@
 //! `GET /callback/{identity}`: the identity provider's answer.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use http::{HeaderMap, Response, Uri};
 
+use super::browser::ProviderId;
 use super::cookies::Kind;
 use super::fault::page;
 use super::{Endpoints, browser};
@@ -13,11 +14,11 @@ use crate::telemetry::RequestId;
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
     Extension(request_id): Extension<RequestId>,
-    Path(identity): Path<String>,
+    identity: ProviderId,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let answer = ProviderAnswer { identity, parameters: browser::query(&uri) };
+    let answer = ProviderAnswer { identity: identity.0, parameters: browser::query(&uri) };
     let cookie = answer.authorization().and_then(|id| endpoints.cookies().get(&headers, Kind::Binding, &id));
     let issuer = endpoints.issuer.clone();
     match endpoints.complete(async move { issuer.callback(&answer, cookie.as_deref()).await }).await {

@@ -48,9 +48,9 @@ async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress
     let opened = endpoints.issuer.open_form(form.one("form")?.unwrap_or_default())?;
     let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
     let identity = match (form.one("decision")?, form.one("identity")?) {
+        (Some("approve"), Some(identity)) => Some(identity.to_owned()),
         (Some("deny"), _) => None,
-        (_, Some(identity)) => Some(identity.to_owned()),
-        (_, None) => return Err(Fault::forged("consent form: no button")),
+        _ => return Err(Fault::forged("consent form: neither yes to a provider nor no")),
     };
     let issuer = endpoints.issuer.clone();
     endpoints

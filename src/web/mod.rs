@@ -58,7 +58,7 @@ pub struct Web(Router);
 impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
     #[must_use]
-    pub fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
+    pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let mut discovery = Router::new()
             .route(RESOURCE_METADATA, get(discovery::resource))
             .route("/.well-known/oauth-protected-resource/{*path}", get(discovery::resource))
@@ -79,14 +79,15 @@ impl Web {
             .route("/authorize", get(authorize::get))
             .route("/consent", post(consent::post))
             .route("/callback/{identity}", get(callback::get))
-            .route("/sign-in/{identity}", get(sign_in::get).post(sign_in::post));
+            .route("/sign-in/{identity}", get(sign_in::get).post(sign_in::post))
+            .method_not_allowed_fallback(not_so);
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
         Self(router.with_state(Endpoints { issuer, gateway, config }))
     }
 
     /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
     /// `limits::ClientAddress`.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -112,6 +113,11 @@ fn any_origin() -> CorsLayer {
 /// `GET /`, and everything else that is not in the table.
 async fn nothing_here() -> Response<axum::body::Body> {
     plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n")
+}
+
+/// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
+async fn not_so() -> Response<axum::body::Body> {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "This address is not opened like this. Connect from the application again.\n")
 }
 
 /// A line of text.

@@ -1,11 +1,11 @@
 //! `/sign-in/{identity}`: the page of users whom we know ourselves.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
-use super::browser::PostedForm;
+use super::browser::{PostedForm, ProviderId};
 use super::callback::respond;
 use super::cookies::Kind;
 use super::fault::page;
@@ -20,11 +20,11 @@ use crate::telemetry::RequestId;
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
     Extension(request_id): Extension<RequestId>,
-    Path(identity): Path<String>,
+    identity: ProviderId,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    step(view(&endpoints, &headers, &identity, &browser::query(&uri)).await, &request_id)
+    step(view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await, &request_id)
 }
 
 async fn view(
@@ -41,11 +41,11 @@ pub(super) async fn post(
     State(endpoints): State<Endpoints>,
     Extension(request_id): Extension<RequestId>,
     Extension(address): Extension<ClientAddress>,
-    Path(identity): Path<String>,
+    identity: ProviderId,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url).await {
-        Ok(form) => step(attempt(&endpoints, identity, &form, address).await, &request_id),
+        Ok(form) => step(attempt(&endpoints, identity.0, &form, address).await, &request_id),
         Err(unread) => unread.respond(&request_id),
     }
 }

@@ -79,6 +79,22 @@ async fn deny_tells_the_client_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn only_approve_is_yes() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let silent = form.clone().with("identity", "local");
+    let answers = ["", "maybe", "APPROVE", "approve "].map(|word| silent.clone().with("decision", word));
+    for odd in answers.iter().chain([&silent, &form.clone().with("decision", "approve").with("identity", "")]) {
+        let answer = browser.submit(&gate, odd).await;
+        assert_eq!(answer.status, 400, "{:?}", odd.fields);
+        assert!(answer.header("set-cookie").is_empty());
+    }
+    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "nothing was answered yet");
+}
+
+#[tokio::test]
 async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() {
     let gate = TestGate::new().await;
     let client = gate.register().await;

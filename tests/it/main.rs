@@ -18,6 +18,7 @@ mod pages;
 mod readme;
 mod register;
 mod revocation;
+mod routes;
 mod sockets;
 mod standing;
 mod storage;

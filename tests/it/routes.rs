@@ -1,0 +1,73 @@
+//! Every route of ours with every method, and paths that nobody types.
+
+use crate::support::gate::TestGate;
+
+const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
+
+/// What each route is for, and what it allows.
+const ROUTES: [(&str, &str); 13] = [
+    ("/.well-known/oauth-protected-resource", "GET,HEAD"),
+    ("/.well-known/oauth-protected-resource/mcp", "GET,HEAD"),
+    ("/mcp/.well-known/oauth-protected-resource", "GET,HEAD"),
+    ("/.well-known/oauth-authorization-server", "GET,HEAD"),
+    ("/.well-known/openid-configuration", "GET,HEAD"),
+    ("/.well-known/jwks.json", "GET,HEAD"),
+    ("/.well-known/anything", "GET,HEAD"),
+    ("/token", "POST"),
+    ("/register", "POST"),
+    ("/authorize", "GET,HEAD"),
+    ("/consent", "POST"),
+    ("/callback/local", "GET,HEAD"),
+    ("/sign-in/local", "GET,HEAD,POST"),
+];
+
+#[tokio::test]
+async fn every_route_says_what_it_allows_and_does_nothing_else() {
+    let gate = TestGate::new().await;
+    for (path, allowed) in ROUTES {
+        let program = ["/token", "/register"].contains(&path) || path.contains("/.well-known/");
+        for method in METHODS {
+            let answer = gate.send(gate.request(method, path), "").await;
+            let context = format!("{method} {path}: {answer:?}");
+            match method {
+                "OPTIONS" if program => assert_eq!(answer.status, 200, "{context}"),
+                _ if allowed.split(',').any(|name| name == method) => assert!(answer.status < 405, "{context}"),
+                _ => {
+                    assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{context}");
+                    let words = answer.body.contains("Connect from the application again");
+                    assert_eq!(words, !program && method != "HEAD", "{context}");
+                }
+            }
+            let page = answer.header("content-type").starts_with("text/html");
+            assert_eq!(page, !answer.header("content-security-policy").is_empty(), "{context}");
+            assert_eq!(answer.header("access-control-allow-origin"), if program { "*" } else { "" }, "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_nobody_types_is_nothing_or_a_page_of_ours() {
+    let gate = TestGate::new().await;
+    for path in ["/callback/%ff", "/callback/%00", "/callback/a%2fb", "/callback/nobody", "/sign-in/%ff", "/sign-in/x"]
+    {
+        let answer = gate.get(path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.body.contains("This answer is not one of ours"), "{path}: {answer:?}");
+    }
+    for path in [
+        "/callback/",
+        "/sign-in/",
+        "/authorize/",
+        "/token/",
+        "//authorize",
+        "/./authorize",
+        "/%61uthorize",
+        "/authorize%00",
+        "/.well-known/%ff",
+        "/.well-known/../authorize",
+        "/MCP",
+        "/mcp%2f",
+    ] {
+        assert_eq!(gate.get(path).await.status, 404, "{path}");
+    }
+}
