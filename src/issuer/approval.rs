@@ -50,12 +50,19 @@ impl Issuer {
         identity: Option<&str>,
         address: ClientAddress,
     ) -> Result<Approval, Fault> {
-        let form = form.proven(cookie)?;
+        let (request, rendered_at) = form.question();
+        let late = self.now() >= rendered_at + self.config().lifetimes.consent;
+        let validated = self.still_allowed(request).await?;
+        let form = match form.proven(cookie) {
+            Ok(form) => form,
+            // browsers forget the cookie when the form's time is over; to ask once more needs no proof
+            Err(_) if late => return Ok(Approval::Expired(Box::new(validated))),
+            Err(fault) => return Err(fault),
+        };
         if self.0.approvals.check(&address_key(address.0)).is_err() {
             return Err(Fault::new(Trouble::TooMany, "too many sign-ins were begun from one address"));
         }
-        let validated = self.still_allowed(&form.request).await?;
-        if self.now() >= form.rendered_at + self.config().lifetimes.consent {
+        if late {
             return match self.store().authorization(&form.authorization).await? {
                 Some(first) => self.posted_again(&first, &form.binding).await,
                 None => Ok(Approval::Expired(Box::new(validated))),

@@ -61,9 +61,17 @@ impl Issuer {
         let provider = self.0.parts.identities.get(identity);
         let provider = provider.ok_or_else(|| Fault::forged("no such identity provider"))?;
         let other = |why: &str| Fault::new(Trouble::OtherBrowser, why);
-        let binding = cookie.and_then(Binding::parse).ok_or_else(|| other("the binding cookie did not come"))?;
-        let authorization = self.store().authorization(id).await?;
-        let authorization = authorization.ok_or_else(|| Fault::new(Trouble::Expired, "no such authorization"))?;
+        let over = |why: &str| Fault::new(Trouble::Expired, why);
+        let authorization = self.store().authorization(id).await?.ok_or_else(|| over("no such authorization"))?;
+        let Some(binding) = cookie.and_then(Binding::parse) else {
+            // browsers forget the cookie when the authorization's time is over, not before
+            let late = self.now() >= authorization.expires_at;
+            return Err(if late {
+                over("the sign-in took too long")
+            } else {
+                other("the binding cookie did not come")
+            });
+        };
         if !authorization.binding_hash.same(&binding.sha256()) {
             return Err(other("the binding cookie is another's"));
         }

@@ -82,7 +82,7 @@ impl Issuer {
             );
             return self.another_round(bound, false, false).await;
         }
-        tracing::warn!(identity = %bound.provider.id(), %error, description, "the identity provider answered with an error");
+        tracing::warn!(identity = %bound.provider.id(), error, description, "the identity provider answered with an error");
         let (code, words) = match error {
             "access_denied" => (ErrorCode::AccessDenied, "the identity provider denied access"),
             "temporarily_unavailable" | "server_error" => {

@@ -82,23 +82,27 @@ impl OpenedForm {
         &self.0.authorization
     }
 
+    /// What it asks for, and when it was shown.
+    pub(super) const fn question(&self) -> (&AuthorizationRequest, Timestamp) {
+        (&self.0.request, self.0.rendered_at)
+    }
+
     /// Proves that `cookie` is the one that was set with the form.
     pub(super) fn proven(self, cookie: Option<&str>) -> Result<ProvenForm, Fault> {
-        let Self(Sealed { authorization, rendered_at, secret_hash, request }) = self;
+        let Self(Sealed { authorization, rendered_at: _, secret_hash, request }) = self;
         let other = |why: &str| Fault::new(Trouble::OtherBrowser, format!("consent form: {why}"));
         let cookie = cookie.ok_or_else(|| other("its cookie did not come"))?;
         let secret = BASE64URL_NOPAD.decode(cookie.as_bytes()).or(Err(other("its cookie is malformed")))?;
         if !same_text(&base64url(Sha256::of(&secret).as_bytes()), &secret_hash) {
             return Err(other("its cookie is another's"));
         }
-        Ok(ProvenForm { authorization, rendered_at, request, binding: Binding::of_render(&secret) })
+        Ok(ProvenForm { authorization, request, binding: Binding::of_render(&secret) })
     }
 }
 
 /// A posted form of ours that came from the browser that was shown it.
 pub(super) struct ProvenForm {
     pub(super) authorization: AuthorizationId,
-    pub(super) rendered_at: Timestamp,
     pub(super) request: AuthorizationRequest,
     /// What ties the rest of the sign-in to that browser.
     pub(super) binding: Binding,

@@ -153,6 +153,21 @@ async fn an_expired_form_asks_again() {
 }
 
 #[tokio::test]
+async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
+    let page = browser.submit(&gate, &form).await;
+    let page = browser.get(&gate, &location(&page)).await;
+    gate.clock.advance(Duration::from_mins(20));
+    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let answer = browser.submit(&gate, &sign_in).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("This sign-in is over"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;

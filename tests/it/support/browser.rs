@@ -1,15 +1,18 @@
 //! A browser as far as our pages need one: cookies, forms, `Sec-Fetch-Site`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use portcullis::clock::Timestamp;
 
 use super::gate::{Answer, TestGate};
 
-/// Keeps cookies between requests, as one person's browser does.
+/// Keeps cookies between requests, as one person's browser does, and no longer than it was told.
 #[derive(Default, Clone)]
 pub struct Browser {
     pub cookies: BTreeMap<String, String>,
+    until: BTreeMap<String, Timestamp>,
 }
 
 /// A form found on a page.
@@ -68,28 +71,28 @@ fn unescape(text: &str) -> String {
 }
 
 impl Browser {
-    fn cookie_header(&self) -> String {
+    fn cookie_header(&mut self, now: Timestamp) -> String {
+        self.cookies.retain(|name, _| self.until.get(name).is_none_or(|until| now < *until));
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
-    fn remember(&mut self, answer: &Answer) {
+    fn remember(&mut self, answer: &Answer, now: Timestamp) {
         for cookie in answer.headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str().unwrap();
             let (pair, attributes) = cookie.split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
-            if attributes.contains("Max-Age=0") {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
+            let (_, age) = attributes.split_once("Max-Age=").expect("every cookie of ours says how long it lives");
+            let age = age.split(';').next().unwrap().parse().unwrap();
+            self.until.insert(name.to_owned(), now + Duration::from_secs(age));
+            self.cookies.insert(name.to_owned(), value.to_owned());
         }
     }
 
     /// Opens a path of ours.
     pub async fn get(&mut self, gate: &TestGate, path: &str) -> Answer {
-        let request = gate.request("GET", path).header(COOKIE, self.cookie_header());
+        let request = gate.request("GET", path).header(COOKIE, self.cookie_header(gate.clock.now()));
         let answer = gate.send(request, "").await;
-        self.remember(&answer);
+        self.remember(&answer, gate.clock.now());
         answer
     }
 
@@ -98,12 +101,12 @@ impl Browser {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
         let request = gate
             .request("POST", &form.action)
-            .header(COOKIE, self.cookie_header())
+            .header(COOKIE, self.cookie_header(gate.clock.now()))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header("sec-fetch-site", "same-origin")
             .header("origin", gate.origin());
         let answer = gate.send(request, body).await;
-        self.remember(&answer);
+        self.remember(&answer, gate.clock.now());
         answer
     }
 }
