@@ -2,33 +2,32 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::head_deadline::{HeadDeadline, Waiting};
-use super::held::{Held, Streams};
-use super::{App, MAX_FIELDS};
+use super::MAX_FIELDS;
+use super::exchange::{Held, Waiting};
+use super::streams::{Pieces, Streams};
+use super::timed::{HEAD, IDLE, Timed};
+use crate::gateway::Body;
 
-/// How long a request's head may take, from its first byte; for the first one from the connection on.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may lie idle between requests.
-const IDLE: Duration = Duration::from_secs(75);
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// The most requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// How often an HTTP/2 peer is asked whether it still lives.
+const PING: Duration = Duration::from_secs(20);
 
 /// Why a connection ended other than by the peer's own wish. For the debug log.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +35,9 @@ pub(super) enum ConnectionError {
     /// No first bytes in time.
     #[error("silent for 10 seconds")]
     Silent,
+    /// Answers wait for the peer, and it takes none of them.
+    #[error("the peer takes no answer")]
+    Stalled,
     /// The socket broke.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -44,15 +46,15 @@ pub(super) enum ConnectionError {
     Http(#[from] hyper::Error),
 }
 
-/// Serves a connection until its end.
-pub(super) async fn serve(
-    app: App,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    no_more: CancellationToken,
-) -> Result<(), ConnectionError> {
+/// Serves a connection until its end, or until `no_more` is cancelled and what is open is finished. `answer` gets each of
+/// its requests.
+pub(super) async fn serve<T, A, F>(mut stream: T, no_more: CancellationToken, answer: A) -> Result<(), ConnectionError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let began = Instant::now();
-    stream.set_nodelay(true)?;
     // two bytes tell HTTP/2's preface from every method of HTTP/1
     let mut first = [0; 2];
     match tokio::time::timeout(HEAD, stream.read_exact(&mut first)).await {
@@ -61,30 +63,25 @@ pub(super) async fn serve(
         Ok(read) => drop(read?),
     }
     let waiting = Waiting::default();
-    let io = TokioIo::new(HeadDeadline::new(stream, first.to_vec(), waiting.clone(), HEAD, began));
-    if first == *b"PR" {
-        http2(app, io, peer, waiting, no_more).await
-    } else {
-        http1(app, io, peer, waiting, no_more).await
-    }
+    let io = TokioIo::new(Timed::new(stream, Bytes::copy_from_slice(&first), waiting.clone(), began));
+    if first == *b"PR" { http2(io, waiting, no_more, answer).await } else { http1(io, waiting, no_more, answer).await }
 }
 
-type Io = TokioIo<HeadDeadline<TcpStream>>;
-
-async fn http1(
-    app: App,
-    io: Io,
-    peer: SocketAddr,
+async fn http1<T, A, F>(
+    io: TokioIo<Timed<T>>,
     waiting: Waiting,
     no_more: CancellationToken,
-) -> Result<(), ConnectionError> {
+    answer: A,
+) -> Result<(), ConnectionError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let service = service_fn(|request: Request<Incoming>| {
-        let (app, busy) = (app.clone(), waiting.arrived());
-        async move {
-            let request = request.map(|body| Held::new(body, Arc::clone(&busy)));
-            let response = app.handle(request, peer).await;
-            Ok::<_, Infallible>(response.map(|body| Held::new(body, busy)))
-        }
+        let busy = waiting.arrived();
+        let answered = answer(request.map(|body| Held::new(body, Some(Arc::clone(&busy)))));
+        async move { Ok::<_, Infallible>(answered.await.map(|body| Held::new(body, Some(busy)))) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -101,29 +98,31 @@ async fn http1(
     Ok(connection.await?)
 }
 
-async fn http2(
-    app: App,
-    io: Io,
-    peer: SocketAddr,
+async fn http2<T, A, F>(
+    io: TokioIo<Timed<T>>,
     waiting: Waiting,
     no_more: CancellationToken,
-) -> Result<(), ConnectionError> {
+    answer: A,
+) -> Result<(), ConnectionError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let streams = Streams::default();
     let service = service_fn(|request: Request<Incoming>| {
         // from the first request on many share the connection: pings find dead peers, frames bound heads
         waiting.never_again();
-        let (app, busy) = (app.clone(), streams.one_more());
-        async move {
-            let response = app.handle(request, peer).await;
-            Ok::<_, Infallible>(response.map(|body| Held::new(body, busy)))
-        }
+        let turn = streams.arrived();
+        let answered = answer(request.map(|body| Held::new(body, None)));
+        async move { Ok::<_, Infallible>(answered.await.map(|body| Pieces::new(body, turn))) }
     });
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .max_concurrent_streams(MAX_STREAMS)
-            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_interval(PING)
             .keep_alive_timeout(HEAD)
             .serve_connection(io, service)
     );
@@ -132,5 +131,12 @@ async fn http2(
         () = no_more.cancelled() => connection.as_mut().graceful_shutdown(),
         () = streams.idle(IDLE) => connection.as_mut().graceful_shutdown(),
     }
-    Ok(connection.await?)
+    // what came before the peer knew is still answered; what it does not take now it never will
+    tokio::select! {
+        ended = connection => Ok(ended?),
+        () = streams.idle(HEAD) => Err(ConnectionError::Stalled),
+    }
 }
+
+#[cfg(test)]
+mod tests;

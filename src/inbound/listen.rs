@@ -28,7 +28,12 @@ pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
                 let Some(place) = places.give(one, peer.ip(), app.counts(peer.ip())) else { continue };
                 let (app, no_more) = (app.clone(), drain.no_more().clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection::serve(app, stream, peer, no_more).await {
+                    let answer = |request| {
+                        let app = app.clone();
+                        async move { app.handle(request, peer).await }
+                    };
+                    stream.set_nodelay(true).ok();
+                    if let Err(error) = connection::serve(stream, no_more, answer).await {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }
                     drop(place);

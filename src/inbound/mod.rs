@@ -3,13 +3,14 @@
 mod client_address;
 mod connection;
 mod drain;
-mod head_deadline;
-mod held;
+mod exchange;
 mod host;
 mod leftover;
 mod listen;
 mod operations;
 mod places;
+mod streams;
+mod timed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

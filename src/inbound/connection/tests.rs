@@ -1,0 +1,150 @@
+//! Peers that read slowly, or never, on connections in memory and in time that is moved.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{ConnectionError, IDLE, serve};
+use crate::gateway::{Body, full};
+
+const HOUR: Duration = Duration::from_hours(1);
+const LARGE: usize = 1024 * 1024;
+
+/// An upstream's stream: what is sent comes, and nothing in between.
+struct Events(mpsc::UnboundedReceiver<Bytes>);
+
+impl HttpBody for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
+}
+
+fn events() -> (mpsc::UnboundedSender<Bytes>, Body) {
+    let (send, receive) = mpsc::unbounded_channel();
+    (send, Events(receive).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Serves one connection, of which `/large` answers much and `/events` what is sent; `buffer` bytes are under way at most.
+fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
+    let (client, server) = duplex(buffer);
+    let (send, body) = events();
+    let body = std::sync::Mutex::new(Some(body));
+    let connection = tokio::spawn(async move {
+        let answer = |request: Request<_>| {
+            let body = match request.uri().path() {
+                "/events" => body.lock().unwrap().take().unwrap(),
+                _ => full(vec![b'x'; LARGE]),
+            };
+            async move { Response::new(body) }
+        };
+        serve(server, CancellationToken::new(), answer).await
+    });
+    (client, send, connection)
+}
+
+async fn over_http2(client: DuplexStream) -> http2::SendRequest<Empty<Bytes>> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2.initial_stream_window_size(64 * 1024);
+    let (sender, connection) = http2.handshake(TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("http://gate{path}")).header("host", "gate").body(Empty::new()).unwrap()
+}
+
+/// Whether the connection ends within an hour, and how.
+async fn ends(served: JoinHandle<Result<(), ConnectionError>>) -> Option<Result<(), ConnectionError>> {
+    timeout(HOUR, served).await.ok().map(Result::unwrap)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_no_answer_is_not_kept() {
+    let (mut client, _send, served) = connect(1024);
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: gate\r\n\r\n").await.unwrap();
+    let began = Instant::now();
+    assert!(matches!(ends(served).await, Some(Err(ConnectionError::Http(_)))));
+    assert!((IDLE..IDLE * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_opens_no_window_is_not_kept_although_it_answers_pings() {
+    let (client, _send, served) = connect(LARGE);
+    let mut sender = over_http2(client).await;
+    let began = Instant::now();
+    let unread = sender.send_request(get("/large")).await.unwrap();
+    assert!(matches!(ends(served).await, Some(Err(ConnectionError::Stalled))));
+    assert!((IDLE..IDLE * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    drop(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_gets_the_whole_answer() {
+    let (mut client, _send, _served) = connect(1024);
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n").await.unwrap();
+    let (mut seen, mut buffer) = (0, [0; 1024]);
+    loop {
+        sleep(IDLE * 9 / 10).await;
+        match client.read(&mut buffer).await.unwrap() {
+            0 => break,
+            count => seen += count,
+        }
+    }
+    assert!(seen > LARGE);
+
+    let (client, _send, _served) = connect(1024);
+    let mut sender = over_http2(client).await;
+    let mut answer = sender.send_request(get("/large")).await.unwrap().into_body();
+    let mut seen = 0;
+    while let Some(frame) = answer.frame().await {
+        seen += frame.unwrap().into_data().unwrap().len();
+        sleep(IDLE / 10).await;
+    }
+    assert_eq!(seen, LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_upstream_is_silent_for_hours_stays() {
+    let (client, send, _served) = connect(1024);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    let mut answer = sender.send_request(get("/events")).await.unwrap().into_body();
+    for event in ["one", "two", "three"] {
+        sleep(HOUR).await;
+        send.send(event.into()).unwrap();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), event);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_stays_beside_an_answer_that_is_not_read() {
+    let (client, send, served) = connect(LARGE);
+    let mut sender = over_http2(client).await;
+    let mut answer = sender.send_request(get("/events")).await.unwrap().into_body();
+    let unread = sender.send_request(get("/large")).await.unwrap();
+    for event in ["one", "two", "three"] {
+        sleep(HOUR).await;
+        send.send(event.into()).unwrap();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), event);
+    }
+    drop((answer, send));
+    assert!(matches!(ends(served).await, Some(Err(ConnectionError::Stalled))), "nothing keeps the rest");
+    drop(unread);
+}

@@ -1,0 +1,107 @@
+//! A connection whose peer must send and take in time: a request's head, once begun, and what we write.
+//!
+//! The server library's own limit of a head counts idle time too: either idle connections would die young, or a slow head
+//! would live long. Here the count begins with the first byte of a head and ends when the request is handed over. Of what
+//! the peer does not take the library knows no limit at all.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::exchange::Waiting;
+
+/// How long a request's head may take, from its first byte; for the first one from the connection on.
+pub(super) const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may lie idle: between requests, or because its peer takes nothing of what waits for it.
+pub(super) const IDLE: Duration = Duration::from_secs(75);
+
+/// A stream that fails when its peer takes too long. Bytes that were looked at before come first.
+pub(super) struct Timed<T> {
+    stream: T,
+    looked_at: Bytes,
+    waiting: Waiting,
+    /// Until when the head of this number must be whole.
+    head: Option<(u64, Pin<Box<Sleep>>)>,
+    /// Until when something of what is written now must be taken.
+    taking: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> Timed<T> {
+    /// Wraps a stream of which `looked_at` was read already, at `began`.
+    pub(super) fn new(stream: T, looked_at: Bytes, waiting: Waiting, began: Instant) -> Self {
+        let head = Some((0, Box::pin(tokio::time::sleep_until(began + HEAD))));
+        Self { stream, looked_at, waiting, head, taking: None }
+    }
+
+    /// Passes on what came of a write, or fails when nothing has for too long.
+    fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if polled.is_ready() {
+            self.taking = None;
+            return polled;
+        }
+        let until = self.taking.get_or_insert_with(|| Box::pin(tokio::time::sleep(IDLE)));
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what is sent")))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.looked_at.is_empty() {
+            let count = self.looked_at.len().min(buf.remaining());
+            buf.put_slice(&self.looked_at.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let awaited = self.waiting.head();
+        if self.head.as_ref().is_some_and(|(number, _)| Some(*number) != awaited) {
+            self.head = None;
+        }
+        if let Some((_, until)) = &mut self.head
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head came too slowly")));
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before
+            && self.head.is_none()
+            && let Some(number) = awaited
+        {
+            self.head = Some((number, Box::pin(tokio::time::sleep(HEAD))));
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
