@@ -1,11 +1,12 @@
 //! The composition root: everything is built once, here, and handed down.
 
+mod background;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::outbound::CaFileError;
 use crate::revocation::Revocation;
 use crate::storage::{Store, StoreError};
 use crate::web::Web;
+use background::Background;
 
 /// Why the program does not start; each names the mend.
 #[derive(Debug, thiserror::Error)]
@@ -153,29 +155,17 @@ impl App {
     /// # Errors
     /// Names the task that ended.
     pub async fn run(&self, listeners: Listeners) -> Result<(), String> {
-        let mut background = JoinSet::new();
-        let (identities, revocation, store) = (self.identities.clone(), self.revocation.clone(), self.store.clone());
-        let issuer = self.issuer.clone();
-        background.spawn(async move { (identities.run().await, "the refresh of the identity providers' metadata").1 });
-        background.spawn(async move { (revocation.run(store).await, "the feed of ended grants").1 });
-        background.spawn(async move { (issuer.run_expiry().await, "the deletion of what has expired").1 });
+        let mut background = Background::default();
+        background.spawn("the refresh of the identity providers' metadata", self.identities.clone().run());
+        background.spawn("the feed of ended grants", self.revocation.clone().run(self.store.clone()));
+        background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
         if let Some(listener) = listeners.operations {
-            let (drain, health) = (self.drain.clone(), self.health());
-            background.spawn(async move {
-                (inbound::serve_operations(listener, drain, health).await, "the listener of operations").1
-            });
+            let operations = inbound::serve_operations(listener, self.drain.clone(), self.health());
+            background.spawn("the listener of operations", operations);
         }
-        let served = self.clone().serve(listeners.public);
-        tokio::select! {
-            () = served => {
-                self.close().await;
-                Ok(())
-            }
-            Some(ended) = background.join_next() => Err(match ended {
-                Ok(name) => format!("{name} ended"),
-                Err(panicked) => format!("a background task failed: {panicked}"),
-            }),
-        }
+        background.beside(self.clone().serve(listeners.public)).await?;
+        self.close().await;
+        Ok(())
     }
 
     /// What is wrong with what this process depends on, for `/ready`.

@@ -52,13 +52,7 @@ impl Dev {
                 () = dev.demo_server_ended() => Err("the built-in MCP server ended".to_owned()),
             }
         })?;
-        match ended {
-            Ok(()) => Ok(Outcome::Done),
-            Err(words) => {
-                writeln!(terminal.err, "error: {words}")?;
-                Ok(Outcome::Failed)
-            }
-        }
+        process::end(ended, terminal)
     }
 }
 

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::io_words;
+use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
 #[derive(Debug, Parser)]
@@ -69,6 +70,7 @@ pub struct Terminal<'a> {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    log::panics();
     let environment =
         std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     let mut terminal = Terminal { environment: environment.collect(), out: &mut io::stdout(), err: &mut io::stderr() };

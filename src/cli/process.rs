@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::{Outcome, Terminal};
 use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -44,5 +45,34 @@ pub(super) async fn run(app: App, listeners: Listeners, config: &Config) -> Resu
     tokio::select! {
         ended = app.run(listeners) => ended,
         () = going_down => Ok(()),
+    }
+}
+
+/// Tells how the work ended, and with it the process: what went wrong are its last words.
+pub(super) fn end(ended: Result<(), String>, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+    match ended {
+        Ok(()) => Ok(Outcome::Done),
+        Err(words) => {
+            writeln!(terminal.err, "error: {words}")?;
+            Ok(Outcome::Failed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    use super::end;
+    use crate::cli::Terminal;
+
+    #[test]
+    fn a_fault_is_the_last_word_and_status_1() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal { out: &mut out, err: &mut err, environment: Vec::new() };
+        let failed = end(Err("the feed ended".to_owned()), &mut terminal).unwrap();
+        let done = end(Ok(()), &mut terminal).unwrap();
+        assert_eq!([failed, done].map(ExitCode::from), [ExitCode::from(1), ExitCode::from(0)]);
+        assert_eq!((String::from_utf8(err).unwrap().as_str(), out.len()), ("error: the feed ended\n", 0));
     }
 }

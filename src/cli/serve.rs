@@ -44,13 +44,7 @@ impl Serve {
             announce(&config);
             process::run(app, listeners, &config).await
         })?;
-        match ended {
-            Ok(()) => Ok(Outcome::Done),
-            Err(words) => {
-                writeln!(terminal.err, "error: {words}")?;
-                Ok(Outcome::Failed)
-            }
-        }
+        process::end(ended, terminal)
     }
 }
 

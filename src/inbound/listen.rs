@@ -1,12 +1,17 @@
 //! The accept loop.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use super::exchange::Held;
 use super::places::Places;
 use super::{App, Drain, connection};
+use crate::gateway::Body;
 
 /// How long we wait when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -15,6 +20,22 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// Accepts and serves until drained.
 pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
+    let door = app.clone();
+    let counts = move |peer| door.counts(peer);
+    let answer = move |request, peer| {
+        let app = app.clone();
+        async move { app.handle(request, peer).await }
+    };
+    accept(listener, &drain, counts, answer).await;
+}
+
+/// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited.
+async fn accept<C, A, F>(listener: TcpListener, drain: &Drain, counts: C, answer: A)
+where
+    C: Fn(IpAddr) -> bool + Send + Sync,
+    A: Fn(Request<Held<Incoming>>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let connections = TaskTracker::new();
     let places = Places::new();
     loop {
@@ -25,15 +46,13 @@ pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(place) = places.give(one, peer.ip(), app.counts(peer.ip())) else { continue };
-                let (app, no_more) = (app.clone(), drain.no_more().clone());
+                let Some(place) = places.give(one, peer.ip(), counts(peer.ip())) else { continue };
+                let (answer, no_more) = (answer.clone(), drain.no_more().clone());
+                // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
-                    let answer = |request| {
-                        let app = app.clone();
-                        async move { app.handle(request, peer).await }
-                    };
+                    // without it answers are only slower
                     stream.set_nodelay(true).ok();
-                    if let Err(error) = connection::serve(stream, no_more, answer).await {
+                    if let Err(error) = connection::serve(stream, no_more, |request| answer(request, peer)).await {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }
                     drop(place);
@@ -52,5 +71,66 @@ pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
         () = async { drain.streams_end().cancelled().await; tokio::time::sleep(LAST).await } => {
             tracing::warn!(open = connections.len(), "connections were still open at the end");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Empty;
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::accept;
+    use crate::gateway::full;
+    use crate::inbound::Drain;
+
+    async fn listening() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let answer = |request: Request<_>, _peer| async move {
+                assert_ne!(request.uri().path(), "/panic");
+                Response::new(full("well"))
+            };
+            accept(listener, &Drain::default(), |_| true, answer).await;
+        });
+        address
+    }
+
+    async fn over_http1(address: SocketAddr) -> http1::SendRequest<Empty<Bytes>> {
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    fn get(path: &str) -> Request<Empty<Bytes>> {
+        Request::get(format!("http://gate{path}")).header("host", "gate").body(Empty::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_request_costs_its_connection_and_no_other() {
+        let address = listening().await;
+        let mut bystander = over_http1(address).await;
+        assert_eq!(bystander.send_request(get("/")).await.unwrap().status(), 200);
+        let mut unlucky = over_http1(address).await;
+        assert!(unlucky.send_request(get("/panic")).await.is_err());
+        assert!(unlucky.send_request(get("/")).await.is_err(), "its connection is gone");
+        assert_eq!(bystander.send_request(get("/")).await.unwrap().status(), 200);
+        assert_eq!(over_http1(address).await.send_request(get("/")).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_stream_of_http_2_costs_the_stream() {
+        let io = TokioIo::new(TcpStream::connect(listening().await).await.unwrap());
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        assert!(sender.send_request(get("/panic")).await.is_err());
+        assert_eq!(sender.send_request(get("/")).await.unwrap().status(), 200);
     }
 }

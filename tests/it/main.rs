@@ -15,6 +15,7 @@ mod keys;
 mod layering;
 mod outbound;
 mod pages;
+mod process;
 mod readme;
 mod register;
 mod revocation;

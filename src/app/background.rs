@@ -1,0 +1,67 @@
+//! What runs beside the listeners for as long as the process does. That one of them ends is a fault.
+
+use std::collections::HashMap;
+
+use tokio::task::{Id, JoinSet};
+
+/// The tasks, and how an operator knows them.
+#[derive(Default)]
+pub(super) struct Background {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+impl Background {
+    /// Starts one.
+    pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits for `work`, and ends what runs beside it.
+    ///
+    /// # Errors
+    /// When one of the tasks ends first; names it. It is in the log then.
+    pub(super) async fn beside(mut self, work: impl Future<Output = ()>) -> Result<(), String> {
+        let fault = tokio::select! {
+            () = work => return Ok(()),
+            Some(ended) = self.tasks.join_next_with_id() => match ended {
+                Ok((id, ())) => format!("{} ended, which it never may", self.name(id)),
+                Err(error) => format!("{} panicked", self.name(error.id())),
+            },
+        };
+        tracing::error!(%fault, "a fault of ours: this process ends, start it again");
+        Err(fault)
+    }
+
+    fn name(&self, id: Id) -> &'static str {
+        self.names.get(&id).copied().unwrap_or("a task")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::Background;
+
+    async fn beside(work: impl Future<Output = ()>, task: impl Future<Output = ()> + Send + 'static) -> Option<String> {
+        let mut background = Background::default();
+        background.spawn("the feed", pending());
+        background.spawn("the deletion", task);
+        background.beside(work).await.err()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_is_named_and_ends_the_work() {
+        let ended = beside(pending(), ready(())).await;
+        assert_eq!(ended.as_deref(), Some("the deletion ended, which it never may"));
+        let panicked = beside(pending(), async { panic!("pcr_secret") }).await;
+        assert_eq!(panicked.as_deref(), Some("the deletion panicked"));
+    }
+
+    #[tokio::test]
+    async fn work_that_is_done_is_no_fault() {
+        assert_eq!(beside(ready(()), pending()).await, None);
+    }
+}
