@@ -1,23 +1,29 @@
 //! Named limiters, keyed by address, client or user.
+//!
+//! Whoever invents names, or has many addresses, must neither fill our memory nor make us forget who is limited. A table of
+//! keys can do only one of the two: when it is full, something goes. So there is none, but a sketch of fixed size, in which
+//! each key has a place in each of four rows, and counts by the one of them that is used least. Nothing in it is ever
+//! evicted, so a limited key stays limited whatever else comes. Keys that share all their places count together: with 10,000
+//! busy keys that is one new key in 2500. A flood of hundreds of names in a second, for an hour, limits everybody instead of
+//! nobody. `governor` does the arithmetic (GCRA); its own stores are tables.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::DashMapStateStore;
+use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
-use crate::secret::Sha256;
+use crate::secret::{hmac_sha256, random};
 
-/// How many keys a limiter remembers; a caller with more addresses than this is not limited by address anyway.
-const MAX_KEYS: usize = 100_000;
-/// Keys that are as good as new are forgotten every so many checks.
-const SWEEP_EVERY: u32 = 1024;
+/// How many places a key has.
+const ROWS: usize = 4;
+/// How many places there are in each row; each takes 8 bytes.
+const WIDTH: usize = 1 << u16::BITS;
 
 /// Whom a limit counts by: an address, IPv6 by its /64. An IPv4 address written as IPv6 is the IPv4 address.
 #[must_use]
@@ -34,20 +40,17 @@ pub fn address_key(address: IpAddr) -> String {
 /// So many in an hour for each key, all at once if need be; what was used grows back evenly.
 pub struct Limiter {
     clock: Clock,
-    quota: Quota,
-    keys: RwLock<Keys>,
-    checks: AtomicU32,
+    /// Decides where a key has its places: nobody else can tell which keys share them.
+    seed: [u8; 32],
+    sketch: RateLimiter<Places, Sketch, GovernorClock, NoOpMiddleware<Nanos>>,
 }
-
-/// The key is hashed: people type passwords where user names belong, and a hash has one size.
-type Keys = RateLimiter<Sha256, DashMapStateStore<Sha256>, GovernorClock, NoOpMiddleware<Nanos>>;
 
 impl Limiter {
     /// A limiter.
     #[must_use]
     pub fn per_hour(count: NonZeroU32, clock: &Clock) -> Self {
-        let quota = Quota::per_hour(count);
-        Self { clock: clock.clone(), quota, keys: RwLock::new(keys(quota, clock)), checks: AtomicU32::new(0) }
+        let sketch = RateLimiter::new(Quota::per_hour(count), Sketch::empty(), GovernorClock(clock.clone()));
+        Self { clock: clock.clone(), seed: random(), sketch }
     }
 
     /// Counts one; the error says how many seconds to wait.
@@ -55,30 +58,52 @@ impl Limiter {
     /// # Errors
     /// When the key has used up what it may.
     pub fn check(&self, key: &str) -> Result<(), u64> {
-        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            self.sweep();
-        }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.check_key(&Sha256::of(key.as_bytes())).map_err(|not_until| {
+        self.sketch.check_key(&self.places(key)).map_err(|not_until| {
             let wait = not_until.wait_time_from(GovernorClock(self.clock.clone()).now());
             wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
         })
     }
 
-    fn sweep(&self) {
-        let full = {
-            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-            keys.retain_recent();
-            keys.len() > MAX_KEYS
-        };
-        if full {
-            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys(self.quota, &self.clock);
+    fn places(&self, key: &str) -> Places {
+        let mac = hmac_sha256(&self.seed, &[key.as_bytes()]);
+        let mut places = [0; ROWS];
+        for (row, (place, bytes)) in places.iter_mut().zip(mac.as_chunks().0).enumerate() {
+            *place = row * WIDTH + usize::from(u16::from_le_bytes(*bytes));
         }
+        places
     }
 }
 
-fn keys(quota: Quota, clock: &Clock) -> Keys {
-    RateLimiter::new(quota, DashMapStateStore::default(), GovernorClock(clock.clone()))
+/// Where a key is counted, once in each row.
+type Places = [usize; ROWS];
+
+/// A count-min sketch with conservative update; what it keeps in a place is until when that is used up (GCRA's theoretical
+/// arrival time), 0 when it never was.
+struct Sketch(Mutex<Vec<u64>>);
+
+impl Sketch {
+    fn empty() -> Self {
+        Self(Mutex::new(vec![0; ROWS * WIDTH]))
+    }
+}
+
+impl StateStore for Sketch {
+    type Key = Places;
+
+    fn measure_and_replace<T, F, E>(&self, places: &Places, judge: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let least = places.iter().filter_map(|place| used.get(*place)).min().copied().filter(|until| *until > 0);
+        let (answer, until) = judge(least.map(Nanos::new))?;
+        for place in places {
+            if let Some(used) = used.get_mut(*place) {
+                *used = until.as_u64().max(*used);
+            }
+        }
+        Ok(answer)
+    }
 }
 
 /// Our clock in the limiter's words.
@@ -102,7 +127,10 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use super::{Limiter, MAX_KEYS, SWEEP_EVERY, address_key};
+    use governor::RateLimiter;
+    use proptest::prelude::*;
+
+    use super::{GovernorClock, Limiter, Quota, address_key};
     use crate::clock::{Clock, Timestamp};
 
     fn limiter(count: u32) -> (Limiter, Clock) {
@@ -134,28 +162,42 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_as_good_as_new_are_forgotten() {
-        let (limiter, clock) = limiter(1);
-        for key in 0..SWEEP_EVERY - 1 {
-            limiter.check(&key.to_string()).unwrap();
+    fn a_flood_of_invented_names_frees_nobody() {
+        let (limiter, _clock) = limiter(3);
+        for _ in 0..3 {
+            limiter.check("limited").unwrap();
         }
-        clock.advance(Duration::from_hours(2));
-        limiter.check("last").unwrap();
-        assert_eq!(limiter.keys.read().unwrap().len(), 1);
+        for _ in 0..2 {
+            limiter.check("almost").unwrap();
+        }
+        for name in 0..200_000 {
+            limiter.check(&name.to_string()).ok();
+        }
+        assert_eq!(limiter.check("limited"), Err(1200));
+        limiter.check("almost").ok();
+        assert!(limiter.check("almost").is_err());
     }
 
     #[test]
-    fn a_flood_of_keys_does_not_grow_without_end() {
+    fn ten_thousand_that_are_limited_leave_room_for_the_others() {
         let (limiter, _clock) = limiter(1);
-        let mut most = 0;
-        for key in 0..MAX_KEYS + 3 * SWEEP_EVERY as usize {
-            limiter.check(&key.to_string()).unwrap();
-            if key % 512 == 0 {
-                most = most.max(limiter.keys.read().unwrap().len());
+        let refused = |names: std::ops::Range<u32>| names.filter(|n| limiter.check(&n.to_string()).is_err()).count();
+        assert!(refused(0..10_000) < 50);
+        assert!(refused(10_000..11_000) < 20);
+    }
+
+    proptest! {
+        #[test]
+        fn each_key_is_limited_as_if_it_were_the_only_one(steps in prop::collection::vec((0..6_usize, 0..700_u64), 0..200)) {
+            let (limiter, clock) = limiter(5);
+            let quota = Quota::per_hour(NonZeroU32::new(5).unwrap());
+            let alone: Vec<_> =
+                (0..6).map(|_| RateLimiter::direct_with_clock(quota, GovernorClock(clock.clone()))).collect();
+            for (key, seconds) in steps {
+                clock.advance(Duration::from_secs(seconds));
+                prop_assert_eq!(limiter.check(&format!("key {key}")).is_ok(), alone[key].check().is_ok());
             }
         }
-        assert!(most <= MAX_KEYS + SWEEP_EVERY as usize, "{most}");
-        assert!(limiter.keys.read().unwrap().len() < MAX_KEYS);
     }
 
     #[test]
