@@ -19,13 +19,12 @@ impl Proxies {
     /// stands further left was written by whoever wanted to.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
-        let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for hop in hops.into_iter().rev() {
+        let values = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
+        for hop in values.flat_map(|value| value.rsplit(',')) {
             if !self.trusts(client) {
                 break;
             }
-            match parse(hop) {
+            match parse(hop.trim()) {
                 Some(address) => client = address.to_canonical(),
                 None => break,
             }

@@ -1,15 +1,14 @@
 //! Whether a request was meant for us: a `Host` that is not ours is a rebound name, or a proxy that does not pass it on.
 
 use http::header::HOST;
-use http::uri::Authority;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::plain;
 use crate::config::Config;
 use crate::gateway::Body;
 use crate::telemetry::Cause;
 
-/// The names that we answer to, in lower case without the default port.
+/// The names that we answer to, without the default port.
 pub(super) struct Hosts {
     allowed: Vec<String>,
     default_port: &'static str,
@@ -26,8 +25,9 @@ pub(super) enum WrongHost {
 impl Hosts {
     pub(super) fn new(config: &Config) -> Self {
         let default_port = if config.public_url.is_https() { ":443" } else { ":80" };
-        let own = [config.public_url.authority().to_owned()];
-        let allowed = own.iter().chain(&config.server.allowed_hosts).map(|host| normal(host, default_port)).collect();
+        let own =
+            std::iter::once(config.public_url.authority()).chain(config.server.allowed_hosts.iter().map(AsRef::as_ref));
+        let allowed = own.map(|host| bare(host, default_port).to_owned()).collect();
         Self { allowed, default_port }
     }
 
@@ -38,24 +38,27 @@ impl Hosts {
         if named.next().is_some() {
             return Err(WrongHost::Malformed);
         }
-        let header = match header.map(|value| value.to_str()) {
-            Some(Ok(text)) => Some(normal(text, self.default_port)),
+        let header = match header.map(HeaderValue::to_str) {
+            Some(Ok(text)) => Some(bare(text, self.default_port)),
             Some(Err(_)) => return Err(WrongHost::Malformed),
             None => None,
         };
-        let authority = request.uri().authority().map(Authority::as_str).map(|text| normal(text, self.default_port));
+        let authority = request.uri().authority().map(|authority| bare(authority.as_str(), self.default_port));
         let host = match (authority, header) {
-            (Some(authority), Some(header)) if authority != header => return Err(WrongHost::Malformed),
+            (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
+                return Err(WrongHost::Malformed);
+            }
             (Some(host), _) | (None, Some(host)) => host,
             (None, None) => return Err(WrongHost::Malformed),
         };
-        if self.allowed.contains(&host) { Ok(()) } else { Err(WrongHost::Misdirected(host)) }
+        let ours = self.allowed.iter().any(|own| own.eq_ignore_ascii_case(host));
+        if ours { Ok(()) } else { Err(WrongHost::Misdirected(host.to_owned())) }
     }
 }
 
-fn normal(host: &str, default_port: &str) -> String {
-    let host = host.trim().to_ascii_lowercase();
-    host.strip_suffix(default_port).map_or(host.clone(), str::to_owned)
+fn bare<'a>(host: &'a str, default_port: &str) -> &'a str {
+    let host = host.trim();
+    host.strip_suffix(default_port).unwrap_or(host)
 }
 
 impl WrongHost {

@@ -1,5 +1,6 @@
 //! The one door in: accept → connection → for every request: id, client address, `Host`, log → gateway or web.
 
+mod access;
 mod client_address;
 mod connection;
 mod drain;
@@ -21,8 +22,9 @@ use http::{Request, Response, StatusCode};
 use crate::config::Config;
 use crate::gateway::{Body, BoxError, Gateway, full, name_answer};
 use crate::limits::ClientAddress;
-use crate::telemetry::{Cause, RequestId};
+use crate::telemetry::RequestId;
 use crate::web::Web;
+use access::Access;
 use client_address::Proxies;
 use host::Hosts;
 
@@ -63,13 +65,11 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let began = tokio::time::Instant::now();
         let id = RequestId::random();
         let address = ClientAddress(self.0.proxies.client(peer.ip(), request.headers()));
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let access = Access::begin(&request, id.clone(), address);
         request.extensions_mut().insert(id.clone());
         request.extensions_mut().insert(address);
-        let mut gone = Gone { id: &id, method: &method, path: &path, address, answered: false };
         let (request, leftover) = leftover::lend(request);
         let mut response = if request.headers().len() > MAX_FIELDS {
             plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n")
@@ -85,15 +85,8 @@ impl App {
         if let Some(leftover) = leftover {
             leftover.settle(&mut response).await;
         }
-        gone.answered = true;
         name_answer(&mut response, &id);
-        let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
-        let (status, milliseconds) = (response.status().as_u16(), began.elapsed().as_millis());
-        let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX);
-        tracing::info!(
-            target: "access",
-            request_id = %id, %method, path, status, milliseconds, address = %address.0, cause, "request"
-        );
+        access.end(&mut response);
         response
     }
 
@@ -105,28 +98,6 @@ impl App {
         match self.0.gateway.route(request.uri().path()) {
             Some(route) => self.0.gateway.handle(route, request).await,
             None => self.0.web.handle(request).await,
-        }
-    }
-}
-
-/// Logs a request that ends without an answer: nobody can act unseen by hanging up.
-struct Gone<'a> {
-    id: &'a RequestId,
-    method: &'a http::Method,
-    path: &'a str,
-    address: ClientAddress,
-    answered: bool,
-}
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        let Self { id, method, path, address, answered } = *self;
-        if !answered {
-            let cause = if std::thread::panicking() { "a panic of ours" } else { "the client went away" };
-            tracing::info!(
-                target: "access",
-                request_id = %id, %method, path, address = %address.0, cause, "request without an answer"
-            );
         }
     }
 }
