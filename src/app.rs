@@ -1,6 +1,7 @@
 //! The composition root: everything is built once, here, and handed down.
 
 mod background;
+mod start_error;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,36 +15,13 @@ use crate::gateway::{Body, BoxError, Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Drain, Health};
 use crate::issuer::{Issuer, Parts};
-use crate::keys::{KeyError, KeyRing, Sealer};
-use crate::outbound::CaFileError;
+use crate::keys::{KeyRing, Sealer};
 use crate::revocation::Revocation;
-use crate::storage::{Store, StoreError};
+use crate::storage::Store;
 use crate::web::Web;
 use background::Background;
 
-/// Why the program does not start; each names the mend.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store cannot be opened.
-    #[error("storage: {0}")]
-    Store(#[from] StoreError),
-    /// Our keys cannot be used.
-    #[error("keys: {0}")]
-    Keys(#[from] KeyError),
-    /// A `ca_file` cannot be used.
-    #[error("ca_file: {0}")]
-    CaFile(#[from] CaFileError),
-    /// A listener cannot be opened.
-    #[error("cannot listen on {address}: {cause}\n  mend: {mend}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// What the system says.
-        cause: std::io::Error,
-        /// What to do.
-        mend: &'static str,
-    },
-}
+pub use start_error::StartError;
 
 /// A whole Portcullis, without sockets. Cheap to clone.
 #[derive(Clone)]
@@ -137,9 +115,9 @@ impl App {
     /// # Errors
     /// When one cannot be opened; the words name the mend.
     pub async fn listen(&self) -> Result<Listeners, StartError> {
-        let public = open(self.config.server.listen).await?;
+        let public = open("server.listen", self.config.server.listen).await?;
         let operations = match self.config.server.operations {
-            Some(address) => Some(open(address).await?),
+            Some(address) => Some(open("server.operations", address).await?),
             None => None,
         };
         Ok(Listeners { public, operations })
@@ -205,14 +183,6 @@ impl Listeners {
     }
 }
 
-async fn open(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| {
-        let mend = match cause.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
-            std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address: use 127.0.0.1 or 0.0.0.0",
-            _ => "check the address",
-        };
-        StartError::Listen { address, cause, mend }
-    })
+async fn open(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { setting, address, cause })
 }

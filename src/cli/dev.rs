@@ -51,7 +51,7 @@ impl Dev {
                 ended = process::run(app, listeners, &config) => ended,
                 () = dev.demo_server_ended() => Err("the built-in MCP server ended".to_owned()),
             }
-        })?;
+        });
         process::end(ended, terminal)
     }
 }

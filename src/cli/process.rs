@@ -12,9 +12,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 
 /// Runs asynchronous work on a runtime of its own.
-pub(super) fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(work))
+///
+/// # Errors
+/// Those of the work, or that there is no runtime.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| {
+        format!("no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)")
+    })?;
+    runtime.block_on(work)
 }
 
 /// Builds the application and opens its listeners: from here on it answers.
@@ -29,7 +35,9 @@ pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), Start
 /// # Errors
 /// Names the part that failed.
 pub(super) async fn run(app: App, listeners: Listeners, config: &Config) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|cause| {
+        format!("SIGTERM cannot be waited for: {cause}\n  mend: raise the limit of open files (ulimit -n)")
+    })?;
     let drain = app.drain().clone();
     let deadline = config.server.drain;
     let going_down = async move {

@@ -43,7 +43,7 @@ impl Serve {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);
             process::run(app, listeners, &config).await
-        })?;
+        });
         process::end(ended, terminal)
     }
 }

@@ -22,6 +22,7 @@ mod revocation;
 mod routes;
 mod sockets;
 mod standing;
+mod start;
 mod storage;
 mod support;
 mod token_authorization_code;

@@ -1,0 +1,142 @@
+//! Why the program does not start, and the mend.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::keys::KeyError;
+use crate::outbound::CaFileError;
+use crate::storage::StoreError;
+
+/// Why the program does not start; each names the mend.
+#[derive(Debug)]
+pub enum StartError {
+    /// The store cannot be opened.
+    Store(StoreError),
+    /// Our keys cannot be used.
+    Keys(KeyError),
+    /// A `ca_file` cannot be used.
+    CaFile(CaFileError),
+    /// A listener cannot be opened.
+    Listen {
+        /// The setting that says where.
+        setting: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "storage: {error}"),
+            Self::Keys(error) => write!(f, "keys: {error}"),
+            Self::CaFile(error) => write!(f, "ca_file: {error}"),
+            Self::Listen { setting, address, cause } => write!(f, "{setting}: cannot listen on {address}: {cause}"),
+        }?;
+        match self.mend() {
+            Some(mend) => write!(f, "\n  mend: {mend}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    /// What to do, where the words of the cause do not say it already.
+    fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(StoreError::Unavailable(_)) | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_)) => None,
+            Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable(..) | KeyError::Missing(_)) => {
+                Some("something else wrote to the database: restore a backup, or name a new file in storage.url")
+            }
+            Self::CaFile(_) => Some("name a PEM file of root certificates that the user that runs this can read"),
+            Self::Listen { cause, .. } => Some(match cause.kind() {
+                io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
+                io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone"
+                }
+                _ => "choose another address, or port",
+            }),
+        }
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => Self::Store(error),
+            other => Self::Keys(other),
+        }
+    }
+}
+
+impl From<CaFileError> for StartError {
+    fn from(error: CaFileError) -> Self {
+        Self::CaFile(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::StartError;
+    use crate::keys::KeyError;
+    use crate::outbound::CaFileError;
+    use crate::storage::StoreError;
+
+    fn listen(kind: ErrorKind) -> StartError {
+        StartError::Listen { setting: "server.listen", address: "192.0.2.1:80".parse().unwrap(), cause: kind.into() }
+    }
+
+    #[test]
+    fn each_failure_of_a_start_names_the_mend() {
+        let corrupt = || StoreError::Corrupt { table: "signing_keys", column: "algorithm" };
+        let errors = [
+            corrupt().into(),
+            KeyError::Store(corrupt()).into(),
+            KeyError::Unsealable("k_1".to_owned()).into(),
+            KeyError::Unusable("k_1".to_owned(), "the public key is another's".to_owned()).into(),
+            KeyError::Missing("ES256").into(),
+            CaFileError { path: "/etc/ca.pem".to_owned(), cause: "cannot be read: permission denied".to_owned() }
+                .into(),
+            listen(ErrorKind::AddrInUse),
+            listen(ErrorKind::PermissionDenied),
+            listen(ErrorKind::AddrNotAvailable),
+            listen(ErrorKind::Other),
+        ];
+        let texts = errors.map(|error: StartError| error.to_string());
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        storage: the database is corrupt: signing_keys.algorithm
+          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+        storage: the database is corrupt: signing_keys.algorithm
+          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+        keys: signing key k_1 was sealed by a root key that `secrets.keys` does not hold: add that key to the list again
+        keys: signing key k_1 cannot be used: the public key is another's
+          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+        keys: the store holds no ES256 signing key
+          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+        ca_file: /etc/ca.pem: cannot be read: permission denied
+          mend: name a PEM file of root certificates that the user that runs this can read
+        server.listen: cannot listen on 192.0.2.1:80: address in use
+          mend: another program listens there: stop it, or choose another port
+        server.listen: cannot listen on 192.0.2.1:80: permission denied
+          mend: ports below 1024 need a privilege: choose a higher one
+        server.listen: cannot listen on 192.0.2.1:80: address not available
+          mend: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
+        server.listen: cannot listen on 192.0.2.1:80: other error
+          mend: choose another address, or port
+        ");
+    }
+}

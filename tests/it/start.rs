@@ -1,0 +1,112 @@
+//! Starts that fail, as whoever started the program sees them: the last words, and status 1.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const CONFIGURATION: &str = r#"
+public_url = "http://127.0.0.1:6749"
+[server]
+listen = "LISTEN"
+operations = "OPERATIONS"
+[storage]
+url = "sqlite:DATABASE"
+[secrets]
+keys = [{ file = "portcullis.key" }]
+[[identity]]
+id = "keycloak"
+kind = "keycloak"
+issuer = "http://127.0.0.1:9/realms/mcp"
+client_id = "portcullis"
+client_secret = { env = "KEYCLOAK_CLIENT_SECRET" }
+[[upstream]]
+id = "expenses"
+path = "/mcp"
+url = "http://127.0.0.1:9/mcp"
+"#;
+
+/// What differs from a start that goes well.
+struct Setting<'a> {
+    listen: &'a str,
+    operations: &'a str,
+    database: &'a str,
+}
+
+/// Nothing: two free ports, and a file that is made.
+const FINE: Setting<'static> = Setting { listen: "127.0.0.1:0", operations: "off", database: "portcullis.db" };
+
+fn write_key(directory: &Path, letter: &str) {
+    let key = directory.join("portcullis.key");
+    std::fs::write(&key, format!("{}=\n", letter.repeat(43))).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// The last words of a start in this directory, which must fail.
+fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
+    let text = CONFIGURATION
+        .replace("LISTEN", setting.listen)
+        .replace("OPERATIONS", setting.operations)
+        .replace("DATABASE", &directory.join(setting.database).display().to_string());
+    std::fs::write(directory.join("portcullis.toml"), text).unwrap();
+    let mut portcullis = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    portcullis.args(["serve", "--config"]).arg(directory.join("portcullis.toml"));
+    portcullis.env_clear().env("KEYCLOAK_CLIENT_SECRET", "a-secret").stdin(Stdio::null());
+    let ended = portcullis.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let at = said.rfind("error: ").unwrap_or_else(|| panic!("no error: {said}"));
+    said[at..].replace(&directory.display().to_string(), "/srv")
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named_with_the_mend() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    write_key(directory, "A");
+    std::fs::write(directory.join("letter.txt"), "Dear Sir or Madam, ".repeat(100)).unwrap();
+    let words = last_words(directory, &Setting { database: "letter.txt", ..FINE });
+    insta::assert_snapshot!(
+        words,
+        @"error: storage: the database is unavailable: /srv/letter.txt is damaged or no SQLite database: restore a backup, or name another file"
+    );
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_mend() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    write_key(directory, "A");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let words = |setting: Setting<'_>| last_words(directory, &setting).replace(&taken, "127.0.0.1:TAKEN");
+    insta::assert_snapshot!(words(Setting { listen: &taken, ..FINE }), @r"
+    error: server.listen: cannot listen on 127.0.0.1:TAKEN: Address already in use (os error 98)
+      mend: another program listens there: stop it, or choose another port
+    ");
+    insta::assert_snapshot!(words(Setting { operations: &taken, ..FINE }), @r"
+    error: server.operations: cannot listen on 127.0.0.1:TAKEN: Address already in use (os error 98)
+      mend: another program listens there: stop it, or choose another port
+    ");
+    insta::assert_snapshot!(words(Setting { listen: "192.0.2.1:8080", ..FINE }), @r"
+    error: server.listen: cannot listen on 192.0.2.1:8080: Cannot assign requested address (os error 99)
+      mend: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
+    ");
+}
+
+#[test]
+fn another_root_key_than_the_one_that_sealed_the_database_is_named_with_the_mend() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    write_key(directory, "A");
+    let listen = other.local_addr().unwrap().to_string();
+    assert!(last_words(directory, &Setting { listen: &listen, ..FINE }).contains("listen"), "the key is made before");
+    write_key(directory, "E");
+    let words = last_words(directory, &FINE);
+    let id = words.split_whitespace().find(|word| word.starts_with("k_")).unwrap_or_default();
+    insta::assert_snapshot!(
+        words.replace(id, "k_1"),
+        @"error: keys: signing key k_1 was sealed by a root key that `secrets.keys` does not hold: add that key to the list again"
+    );
+}
