@@ -15,7 +15,7 @@ use crate::gateway::{Body, BoxError, Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Drain, Health};
 use crate::issuer::{Issuer, Parts};
-use crate::keys::{KeyRing, Sealer};
+use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::web::Web;
@@ -32,6 +32,7 @@ pub struct App {
     identities: Identities,
     revocation: Revocation,
     store: Store,
+    sealer: Sealer,
     config: Arc<Config>,
     drain: Drain,
 }
@@ -62,13 +63,13 @@ impl App {
             store: store.clone(),
             revocation: revocation.clone(),
             ring,
-            sealer,
+            sealer: sealer.clone(),
             identities: identities.clone(),
             clock,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let inbound = inbound::App::new(&config, gateway.clone(), web);
-        Ok(Self { inbound, gateway, issuer, identities, revocation, store, config, drain })
+        Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain })
     }
 
     /// Answers one request, as a connection of `peer` would have it answered.
@@ -137,6 +138,8 @@ impl App {
         background.spawn("the refresh of the identity providers' metadata", self.identities.clone().run());
         background.spawn("the feed of ended grants", self.revocation.clone().run(self.store.clone()));
         background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
+        let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
+        background.spawn("the resealing under the first root key", resealing.run());
         if let Some(listener) = listeners.operations {
             let operations = inbound::serve_operations(listener, self.drain.clone(), self.health());
             background.spawn("the listener of operations", operations);

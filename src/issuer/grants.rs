@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::Issuer;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
+use crate::keys::PROVIDER_TOKEN;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{GrantId, IdentityId, Subject};
 use crate::secret::SecretText;
 use crate::storage::{EndedGrant, StoreError};
-
-const SEAL_LABEL: &str = "provider token";
 
 /// How many grants of each kind one transaction ends.
 const BATCH: i64 = 100;
@@ -78,13 +77,13 @@ impl Issuer {
     }
 
     pub(super) fn seal_provider_token(&self, subject: &Subject, token: &SecretText) -> Vec<u8> {
-        self.0.parts.sealer.seal(SEAL_LABEL, subject.as_str().as_bytes(), token.expose().as_bytes())
+        self.0.parts.sealer.seal(PROVIDER_TOKEN, subject.as_str().as_bytes(), token.expose().as_bytes())
     }
 
     /// The provider's refresh token of a grant, when there is one that can be opened.
     pub(super) fn open_provider_token(&self, grant: &Grant) -> Option<SecretText> {
         let sealed = grant.standing.sealed_token.as_ref()?;
-        let plain = self.0.parts.sealer.open(SEAL_LABEL, grant.subject.as_str().as_bytes(), sealed);
+        let plain = self.0.parts.sealer.open(PROVIDER_TOKEN, grant.subject.as_str().as_bytes(), sealed);
         if let Ok(Ok(token)) = plain.map(String::from_utf8) {
             return Some(token.into());
         }

@@ -64,6 +64,16 @@ impl Sealer {
         Self(Arc::new(Ring { first, rest: keys.collect() }))
     }
 
+    /// How everything begins that the first root key seals.
+    pub(super) fn head(&self) -> Vec<u8> {
+        [[BY_RING].as_slice(), &self.0.first.id].concat()
+    }
+
+    /// Whether the ring has keys that only open.
+    pub(super) fn has_older_keys(&self) -> bool {
+        !self.0.rest.is_empty()
+    }
+
     fn keys(&self) -> impl Iterator<Item = &RingKey> {
         std::iter::once(&self.0.first).chain(&self.0.rest)
     }
@@ -71,11 +81,9 @@ impl Sealer {
     /// Seals `plain` for one use (`label`), bound to `context`, which must be given again to open it.
     #[must_use]
     pub fn seal(&self, label: &'static str, context: &[u8], plain: &[u8]) -> Vec<u8> {
-        let key = &self.0.first;
-        let mut head = vec![BY_RING];
-        head.extend_from_slice(&key.id);
+        let head = self.head();
         let aad = bound(&head, label, context);
-        seal(&key.derive(b"seal", label), head, &aad, plain)
+        seal(&self.0.first.derive(b"seal", label), head, &aad, plain)
     }
 
     /// Opens what [`Self::seal`] sealed.

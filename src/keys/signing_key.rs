@@ -23,7 +23,7 @@ use crate::oauth::claims::ACCESS_TOKEN_TYPE;
 use crate::secret::base64url;
 
 /// What the private half is sealed for; the key's id is the context.
-const SEALED_FOR: &str = "signing key";
+pub(super) const SEALED_FOR: &str = "signing key";
 
 /// A key, ready for use.
 pub(super) struct SigningKey {

@@ -18,6 +18,7 @@ mod grant_ends;
 mod grants;
 mod refresh_tokens;
 mod rows;
+mod sealed;
 mod signing_keys;
 mod sqlite;
 
@@ -28,6 +29,7 @@ pub use error::StoreError;
 pub use expiry::Retention;
 pub use grant_ends::EndedGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
+pub use sealed::{SealedColumn, SealedValue};
 
 use std::path::PathBuf;
 use std::sync::Arc;

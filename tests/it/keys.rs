@@ -1,5 +1,7 @@
 //! Other people's keys: read once, kept, read again when they must be.
 
+mod root_keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod clients;
 mod expiry;
 mod grants;
 mod refresh_tokens;
+mod sealed;
 mod signing_keys;
 mod sqlite;
 

@@ -136,6 +136,13 @@ impl TestGate {
         Self::start(directory, config, clock).await
     }
 
+    /// The same database in a new process with other settings.
+    pub async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Self { config: Arc::new(config), ..self }.restart().await
+    }
+
     pub fn origin(&self) -> &str {
         self.config.public_url.as_str()
     }

@@ -1,0 +1,108 @@
+//! What lies sealed under a root key, as bytes: for sealing it anew when the first root key changes.
+
+use super::{Store, StoreError};
+
+sql! {
+    /// A value tells its root key by its beginning.
+    SIGNING_KEYS = "
+        SELECT id, id AS context, sealed_private_key AS bytes FROM signing_keys
+        WHERE id > $1 AND SUBSTR(sealed_private_key, 1, $2) <> $3 ORDER BY id LIMIT $4";
+
+    AUTHORIZATIONS = "
+        SELECT id, subject AS context, provider_token AS bytes FROM authorizations
+        WHERE id > $1 AND subject IS NOT NULL AND SUBSTR(provider_token, 1, $2) <> $3 ORDER BY id LIMIT $4";
+
+    GRANTS = "
+        SELECT id, subject AS context, provider_token AS bytes FROM grants
+        WHERE id > $1 AND SUBSTR(provider_token, 1, $2) <> $3 ORDER BY id LIMIT $4";
+
+    RESEAL_SIGNING_KEY = "UPDATE signing_keys SET sealed_private_key = $3 WHERE id = $1 AND sealed_private_key = $2";
+
+    RESEAL_AUTHORIZATION = "UPDATE authorizations SET provider_token = $3 WHERE id = $1 AND provider_token = $2";
+
+    RESEAL_GRANT = "UPDATE grants SET provider_token = $3 WHERE id = $1 AND provider_token = $2";
+}
+
+/// Where something lies sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedColumn {
+    /// The private halves of our signing keys.
+    SigningKeys,
+    /// The providers' tokens of codes that are not redeemed yet.
+    Authorizations,
+    /// The providers' tokens of grants.
+    Grants,
+}
+
+impl SealedColumn {
+    /// All of them, in the order in which a token wanders: one that is redeemed meanwhile is met again.
+    pub const ALL: [Self; 3] = [Self::SigningKeys, Self::Authorizations, Self::Grants];
+
+    const fn select(self) -> &'static str {
+        match self {
+            Self::SigningKeys => SIGNING_KEYS,
+            Self::Authorizations => AUTHORIZATIONS,
+            Self::Grants => GRANTS,
+        }
+    }
+
+    const fn update(self) -> &'static str {
+        match self {
+            Self::SigningKeys => RESEAL_SIGNING_KEY,
+            Self::Authorizations => RESEAL_AUTHORIZATION,
+            Self::Grants => RESEAL_GRANT,
+        }
+    }
+}
+
+/// A sealed value and what it is bound to.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SealedValue {
+    /// Its row.
+    pub id: String,
+    /// What it was sealed with as context: the key's id, the user's subject.
+    pub context: String,
+    /// As it lies there.
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// At most `batch` values whose bytes do not begin with `head`, from the id after `after` on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sealed_otherwise(
+        &self,
+        column: SealedColumn,
+        head: &[u8],
+        after: &str,
+        batch: i64,
+    ) -> Result<Vec<SealedValue>, StoreError> {
+        let length = i64::try_from(head.len()).unwrap_or(i64::MAX);
+        let select = sqlx::query_as(column.select()).bind(after).bind(length).bind(head).bind(batch);
+        self.read(async { Ok(select.fetch_all(self.readers()).await?) }).await
+    }
+
+    /// Puts other bytes in the place of each value, in one transaction; a value that changed meanwhile stays as it is.
+    /// Answers how many were replaced.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing happened.
+    pub async fn replace_sealed(
+        &self,
+        column: SealedColumn,
+        values: &[(SealedValue, Vec<u8>)],
+    ) -> Result<u64, StoreError> {
+        self.write(async {
+            let mut tx = self.begin().await?;
+            let mut replaced = 0;
+            for (old, new) in values {
+                let update = sqlx::query(column.update()).bind(&old.id).bind(old.bytes.as_slice()).bind(new.as_slice());
+                replaced += update.execute(&mut *tx).await?.rows_affected();
+            }
+            tx.commit().await?;
+            Ok(replaced)
+        })
+        .await
+    }
+}

@@ -1,0 +1,51 @@
+//! What is sealed under a root key, found by its beginning and replaced as it lies.
+
+use portcullis::storage::SealedColumn;
+
+use super::signing_keys::key;
+use super::{Fresh, contract};
+
+contract! {
+    what_begins_otherwise_is_found_in_batches_and_never_twice,
+    a_value_that_changed_meanwhile_is_not_replaced,
+    grants_that_ended_and_codes_that_were_redeemed_hold_nothing_sealed,
+}
+
+async fn what_begins_otherwise_is_found_in_batches_and_never_twice(fresh: Fresh) {
+    for algorithm in ["a", "b", "c", "d", "e"] {
+        let mut key = key(algorithm, 1);
+        key.sealed_private_key = vec![if algorithm == "b" { 1 } else { 2 }, 9];
+        fresh.store.insert_first_signing_key(&key).await.unwrap();
+    }
+    let (mut after, mut found) = (String::new(), 0);
+    loop {
+        let batch = fresh.store.sealed_otherwise(SealedColumn::SigningKeys, &[1], &after, 3).await.unwrap();
+        assert!(batch.len() <= 3 && batch.iter().all(|value| value.bytes[0] == 2 && value.context == value.id));
+        let Some(last) = batch.last() else { break };
+        (after, found) = (last.id.clone(), found + batch.len());
+    }
+    assert_eq!(found, 4);
+}
+
+async fn a_value_that_changed_meanwhile_is_not_replaced(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_a").await;
+    let found = fresh.store.sealed_otherwise(SealedColumn::Grants, b"new", "", 10).await.unwrap();
+    assert_eq!(found[0].context, signed_in.grant.subject.as_str());
+    let anew: Vec<_> = found.into_iter().map(|value| (value, b"new".to_vec())).collect();
+    fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
+    let now = fresh.store.grant(&signed_in.grant.id).await.unwrap().unwrap();
+    assert_eq!(fresh.store.replace_sealed(SealedColumn::Grants, &anew).await.unwrap(), 0);
+    let kept = fresh.store.grant(&signed_in.grant.id).await.unwrap().unwrap();
+    assert_eq!(kept.standing.sealed_token, now.standing.sealed_token);
+}
+
+async fn grants_that_ended_and_codes_that_were_redeemed_hold_nothing_sealed(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_a").await;
+    let reason = portcullis::model::grant::EndReason::TooMany;
+    fresh.store.end_grant(&signed_in.grant.id, reason, fresh.now()).await.unwrap();
+    for column in SealedColumn::ALL {
+        assert!(fresh.store.sealed_otherwise(column, b"new", "", 10).await.unwrap().is_empty(), "{column:?}");
+    }
+    fresh.code("c_b").await;
+    assert_eq!(fresh.store.sealed_otherwise(SealedColumn::Authorizations, b"new", "", 10).await.unwrap().len(), 1);
+}
