@@ -149,6 +149,7 @@ fn clients(
 /// Whether clients that follow `public_url` arrive at `listen`.
 fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, reading: &mut Reading<'_>) {
     if public_url.is_https() {
+        check_proxies(server, sections, reading);
         return;
     }
     let at = Section::new(&sections.top, String::new()).at("public_url");
@@ -161,6 +162,19 @@ fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, re
     } else if port != Some(server.listen.port()) {
         let mistake = Mistake::new(format!("leads to another port than server.listen, which is {}", server.listen));
         reading.warn(&at, mistake.hint("write the same port into both"));
+    }
+}
+
+/// TLS ends at a proxy in front. One that is not trusted gives all clients its own address.
+fn check_proxies(server: &Server, sections: &Sections, reading: &mut Reading<'_>) {
+    let section = sections.table("server");
+    if server.trusted_proxies.is_empty() && !section.has("trusted_proxies") {
+        let mistake = Mistake::new(
+            "names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do",
+        );
+        let hint = "name that proxy's address or network: trusted_proxies = [\"127.0.0.1\"]; [] when it sends no \
+             X-Forwarded-For";
+        reading.warn(&section.at("trusted_proxies"), mistake.hint(hint));
     }
 }
 

@@ -64,7 +64,7 @@ max_unused = 0
 
 #[test]
 fn every_mistake_of_meaning_is_named_in_one_run() {
-    assert_snapshot!(Operator::new().problems(SECTIONS), @r#"
+    assert_snapshot!(Operator::without_proxy().problems(SECTIONS), @r#"
     portcullis.toml: error: identity: there is no identity provider
         mend: add [[identity]]: it signs people in
     portcullis.toml: error: secrets: keys: there is no root key
@@ -229,7 +229,7 @@ fn a_file_that_cannot_be_read_says_why() {
 
 #[test]
 fn what_may_be_meant_is_a_warning_and_no_obstacle() {
-    let operator = Operator::new();
+    let operator = Operator::without_proxy();
     operator.write_secret("open.key", ROOT_KEY.replace('A', "B").replace("BBB=", "BBA="));
     std::fs::set_permissions(operator.path("open.key"), PermissionsExt::from_mode(0o644)).unwrap();
     let text = r#"public_url = "http://127.0.0.1:6749"
@@ -262,4 +262,21 @@ enabled = false
         mend: write the same port into both
     portcullis.toml: 1 warning
     "#);
+}
+
+#[test]
+fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() {
+    let operator = Operator::without_proxy();
+    let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}"));
+    assert_eq!(printed.outcome, Outcome::Done);
+    assert_snapshot!(printed.err, @r#"
+    portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
+        mend: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
+    portcullis.toml: 1 warning
+    "#);
+    for said in ["[]", "[\"10.0.0.0/8\"]"] {
+        let server = format!("public_url = \"https://mcp.example.com\"\n[server]\ntrusted_proxies = {said}{REST}");
+        assert_eq!(operator.check(server).err, "", "{said}");
+    }
+    assert_eq!(operator.check(format!("public_url = \"http://127.0.0.1:8080\"{REST}")).err, "");
 }

@@ -49,7 +49,12 @@ struct Printed {
 }
 
 impl Operator {
+    /// One who says which proxy stands in front.
     fn new() -> Self {
+        Self::without_proxy().with("PORTCULLIS_SERVER__TRUSTED_PROXIES", "127.0.0.1")
+    }
+
+    fn without_proxy() -> Self {
         let operator = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() };
         operator.write_secret("portcullis.key", ROOT_KEY);
         operator
@@ -107,7 +112,7 @@ fn whole_example() -> String {
 }
 
 fn whole_operator() -> Operator {
-    let operator = Operator::new().with("KEYCLOAK_CLIENT_SECRET", "s").with("CHAT_CLIENT_SECRET", "s");
+    let operator = Operator::without_proxy().with("KEYCLOAK_CLIENT_SECRET", "s").with("CHAT_CLIENT_SECRET", "s");
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();
