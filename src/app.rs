@@ -47,7 +47,7 @@ impl App {
         let store = Store::open(&config.storage, &clock).await?;
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
-        let identities = Identities::new(&config, &clock)?;
+        let identities = Identities::new(&config, &clock);
         let revocation = Revocation::new(clock.clone(), config.lifetimes.access_token);
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
@@ -57,7 +57,7 @@ impl App {
             sealer: sealer.clone(),
             clock: clock.clone(),
             drained: drain.streams_end().clone(),
-        })?;
+        });
         let issuer = Issuer::new(Parts {
             config: Arc::clone(&config),
             store: store.clone(),

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::keys::KeyError;
-use crate::outbound::CaFileError;
 use crate::storage::StoreError;
 
 /// Why the program does not start; each names the mend.
@@ -15,8 +14,6 @@ pub enum StartError {
     Store(StoreError),
     /// Our keys cannot be used.
     Keys(KeyError),
-    /// A `ca_file` cannot be used.
-    CaFile(CaFileError),
     /// A listener cannot be opened.
     Listen {
         /// The setting that says where.
@@ -33,7 +30,6 @@ impl fmt::Display for StartError {
         match self {
             Self::Store(error) => write!(f, "storage: {error}"),
             Self::Keys(error) => write!(f, "keys: {error}"),
-            Self::CaFile(error) => write!(f, "ca_file: {error}"),
             Self::Listen { setting, address, cause } => write!(f, "{setting}: cannot listen on {address}: {cause}"),
         }?;
         match self.mend() {
@@ -53,7 +49,6 @@ impl StartError {
             Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable(..) | KeyError::Missing(_)) => {
                 Some("something else wrote to the database: restore a backup, or name a new file in storage.url")
             }
-            Self::CaFile(_) => Some("name a PEM file of root certificates that the user that runs this can read"),
             Self::Listen { cause, .. } => Some(match cause.kind() {
                 io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
                 io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
@@ -81,19 +76,12 @@ impl From<KeyError> for StartError {
     }
 }
 
-impl From<CaFileError> for StartError {
-    fn from(error: CaFileError) -> Self {
-        Self::CaFile(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
 
     use super::StartError;
     use crate::keys::KeyError;
-    use crate::outbound::CaFileError;
     use crate::storage::StoreError;
 
     fn listen(kind: ErrorKind) -> StartError {
@@ -109,8 +97,6 @@ mod tests {
             KeyError::Unsealable("k_1".to_owned()).into(),
             KeyError::Unusable("k_1".to_owned(), "the public key is another's".to_owned()).into(),
             KeyError::Missing("ES256").into(),
-            CaFileError { path: "/etc/ca.pem".to_owned(), cause: "cannot be read: permission denied".to_owned() }
-                .into(),
             listen(ErrorKind::AddrInUse),
             listen(ErrorKind::PermissionDenied),
             listen(ErrorKind::AddrNotAvailable),
@@ -127,8 +113,6 @@ mod tests {
           mend: something else wrote to the database: restore a backup, or name a new file in storage.url
         keys: the store holds no ES256 signing key
           mend: something else wrote to the database: restore a backup, or name a new file in storage.url
-        ca_file: /etc/ca.pem: cannot be read: permission denied
-          mend: name a PEM file of root certificates that the user that runs this can read
         server.listen: cannot listen on 192.0.2.1:80: address in use
           mend: another program listens there: stop it, or choose another port
         server.listen: cannot listen on 192.0.2.1:80: permission denied

@@ -1,10 +1,9 @@
 //! `[[identity]]`: who signs people in.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 use url::Url;
 
+use super::CaFile;
 use super::client::check_name;
 use super::id::{Seen, check_identity_id, taken};
 use super::problem::Mistake;
@@ -77,8 +76,8 @@ pub struct OidcSettings {
     pub standing: Standing,
     /// The ID token's claim that holds the groups.
     pub groups_claim: String,
-    /// PEM certificates that are trusted for this provider besides the global ones.
-    pub ca_file: Option<PathBuf>,
+    /// Certificates that are trusted for this provider besides the global ones.
+    pub ca_file: Option<CaFile>,
 }
 
 /// A user whom we know by ourselves.

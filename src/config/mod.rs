@@ -42,7 +42,7 @@ use std::path::Path;
 pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
-pub use outbound::Outbound;
+pub use outbound::{CaFile, Outbound};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use public_url::PublicUrl;
 pub use registration::Registration;
@@ -50,7 +50,7 @@ pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{RESOURCE_METADATA, ResourceNames, Upstream, UpstreamSettings};
+pub use upstream::{RESOURCE_METADATA, ResourceNames, Upstream, UpstreamSettings, upstream_url};
 
 use problem::Mistake;
 pub(crate) use problem::io_words;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::document::Node;
-use super::outbound::check_roots;
+use super::outbound::CaFile;
 use super::problem::{Mistake, Place, Problem, Severity};
 use super::shape;
 use super::shape_error::{Cause, unknown_key};
@@ -111,6 +111,12 @@ impl<'a> Reading<'a> {
         });
     }
 
+    /// Whether a value was found wrong before.
+    pub(super) fn is_refused(&self, at: &At) -> bool {
+        let is_it = |problem: &Problem| problem.place == at.place && problem.subject == at.subject;
+        self.problems.iter().any(|problem| problem.severity == Severity::Error && is_it(problem))
+    }
+
     /// The value, or a problem in its stead.
     pub(super) fn keep<T>(&mut self, at: &At, result: Result<T, Mistake>) -> Option<T> {
         match result {
@@ -144,13 +150,12 @@ impl<'a> Reading<'a> {
     }
 
     /// The `ca_file` of a section: it must be there and hold certificates that can be roots.
-    pub(super) fn ca_file(&mut self, section: &Section<'_>, written: Option<String>) -> Option<PathBuf> {
-        let path = self.resolve(&written?);
-        let usable = check_roots(&path).map_err(|why| {
+    pub(super) fn ca_file(&mut self, section: &Section<'_>, written: Option<String>) -> Option<CaFile> {
+        let read = CaFile::read(&self.resolve(&written?)).map_err(|why| {
             let hint = format!("certificates in PEM are wanted; relative paths begin at {}", self.directory.display());
             Mistake::new(why).hint(hint)
         });
-        self.keep(&section.at("ca_file"), usable).map(|()| path)
+        self.keep(&section.at("ca_file"), read)
     }
 
     /// All that was found.

@@ -1,6 +1,7 @@
 //! `[tokens]`: how tokens are made.
 
 use serde::Deserialize;
+use serde::de::{IntoDeserializer, value};
 
 use super::reading::{Reading, Section};
 
@@ -17,6 +18,24 @@ pub enum SigningAlgorithm {
     /// Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// Its name, as it is written in the configuration, in a token's header and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The algorithm of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::deserialize(name.into_deserializer()).map_err(|_unknown: value::Error| ()).ok()
+    }
 }
 
 /// Who gets a refresh token.
@@ -50,4 +69,17 @@ pub(super) struct Written {
 pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Tokens> {
     let written: Written = reading.shape(section)?;
     Some(Tokens { algorithm: written.algorithm.unwrap_or_default(), refresh: written.refresh.unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SigningAlgorithm;
+
+    #[test]
+    fn an_algorithm_is_read_by_the_name_that_it_is_written_by() {
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::EdDsa] {
+            assert_eq!(SigningAlgorithm::parse(algorithm.as_str()), Some(algorithm));
+        }
+        assert_eq!(SigningAlgorithm::parse("HS256"), None);
+    }
 }

@@ -1,18 +1,16 @@
 //! `[[upstream]]`: an MCP server behind us, and every name that the world has for it.
 
-use std::path::PathBuf;
-
 use http::Uri;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::PublicUrl;
 use super::client::check_name;
 use super::id::{Seen, check_id, taken};
 use super::identity::{check_scope, web_url};
 use super::path;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
+use super::{CaFile, PublicUrl};
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 
@@ -34,8 +32,8 @@ pub struct UpstreamSettings {
     pub scopes: ScopeSet,
     /// Whether it is meant when a client names no resource.
     pub default: bool,
-    /// PEM certificates that are trusted for it besides the global ones.
-    pub ca_file: Option<PathBuf>,
+    /// Certificates that are trusted for it besides the global ones.
+    pub ca_file: Option<CaFile>,
 }
 
 /// An upstream with whole URLs: nothing joins pieces later.
@@ -139,7 +137,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     }
     let scopes = scopes(written.scopes, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
-    let url = reading.keep(&section.at("url"), check_url(&written.url))?;
+    let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
+    let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
         name: written.name.unwrap_or_else(|| written.id.clone()),
         id: written.id,
@@ -197,13 +196,15 @@ fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Rea
     scopes.into_iter().collect()
 }
 
-fn check_url(text: &str) -> Result<Uri, Mistake> {
-    const EXAMPLE: &str = "such as \"http://127.0.0.1:8420/mcp\"";
-    let url = web_url(text).ok_or_else(|| {
-        Mistake::new("must be a whole http or https URL, without user information and fragment").hint(EXAMPLE)
-    })?;
+/// Reads where an MCP server listens.
+///
+/// # Errors
+/// Says what the URL must be, without the URL, which may hold a password.
+pub fn upstream_url(text: &str) -> Result<Uri, &'static str> {
+    const WANTED: &str = "must be a whole http or https URL, without user information and fragment";
+    let url = web_url(text).ok_or(WANTED)?;
     if url.query().is_some() {
-        return Err(Mistake::new("has a query, which is the client's to send").hint(EXAMPLE));
+        return Err("has a query, which is the client's to send");
     }
-    url.as_str().parse().ok().ok_or_else(|| Mistake::new("must be a whole http or https URL").hint(EXAMPLE))
+    url.as_str().parse().or(Err(WANTED))
 }

@@ -121,8 +121,11 @@ fn named(
     reading: &mut Reading<'_>,
 ) -> Vec<Upstream> {
     let named = settings.into_iter().filter_map(|(section, settings)| {
-        let upstream = Upstream::new(public_url, settings).ok_or_else(|| Mistake::new("makes no URL with public_url"));
-        reading.keep(&section.at("path"), upstream)
+        let (at, upstream) = (section.at("path"), Upstream::new(public_url, settings));
+        if upstream.is_none() && !reading.is_refused(&at) {
+            reading.error(&at, Mistake::new("makes no URL with public_url"));
+        }
+        upstream
     });
     named.collect()
 }

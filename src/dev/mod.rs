@@ -13,10 +13,9 @@ use demo_server::DemoServer;
 
 use crate::config::{
     Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamSettings,
+    Upstream, UpstreamSettings, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
-use crate::outbound::CaFileError;
 use screen::Screen;
 use state::{DemoUser, State};
 
@@ -46,14 +45,9 @@ pub enum DevError {
         /// Who has the lock.
         holder: String,
     },
-    /// `--upstream` is no URL that we can call.
-    #[error("--upstream {url} {why}")]
-    BadUpstream {
-        /// What was given.
-        url: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    /// `--upstream` is no URL that we can call. It is not repeated: it may hold a password.
+    #[error("--upstream {0}\n  mend: give the whole URL, such as http://127.0.0.1:8420/mcp")]
+    BadUpstream(&'static str),
     /// Nobody answers there.
     #[error(
         "--upstream {url} cannot be reached: {cause}\n  mend: start your MCP server first, and check host and port"
@@ -84,9 +78,6 @@ pub enum DevError {
     /// The built-in server cannot listen.
     #[error("the built-in MCP server cannot listen on loopback: {0}")]
     DemoServer(#[from] std::io::Error),
-    /// The TLS settings cannot be made.
-    #[error(transparent)]
-    Outbound(#[from] CaFileError),
 }
 
 /// What the command line said.
@@ -116,14 +107,15 @@ impl Dev {
     /// # Errors
     /// See [`DevError`].
     pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
-        let upstream = options.upstream.as_deref().map(probe::parse).transpose()?;
+        let read = |url: &str| upstream_url(url).map_err(DevError::BadUpstream);
+        let upstream = options.upstream.as_deref().map(read).transpose()?;
         let origin = format!("http://127.0.0.1:{}", options.port);
         let state = State::open(&options.state_home, options.port, &origin)?;
         let (users, root_key) = (state.users()?, state.root_key()?);
         let demo_server = if upstream.is_none() { Some(demo_server::start().await?) } else { None };
         let uri = match (upstream, &demo_server) {
             (Some(uri), _) => uri,
-            (None, server) => probe::parse(&server.as_ref().map(DemoServer::url).unwrap_or_default())?,
+            (None, server) => read(&server.as_ref().map(DemoServer::url).unwrap_or_default())?,
         };
         let screen = Screen {
             server_url: &format!("{origin}/mcp"),

@@ -30,7 +30,6 @@ use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Upstream};
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::ClientAddress;
-use crate::outbound::CaFileError;
 use crate::policy;
 use crate::revocation::Revocation;
 use crate::storage::Store;
@@ -125,16 +124,14 @@ impl AsRef<Upstream> for Call<'_> {
 
 impl Gateway {
     /// Builds the gateway; connects to nobody.
-    ///
-    /// # Errors
-    /// When a `ca_file` cannot be used.
-    pub fn new(parts: GatewayParts) -> Result<Self, CaFileError> {
+    #[must_use]
+    pub fn new(parts: GatewayParts) -> Self {
         let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
         let served = |upstream: &Upstream| {
-            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref())?;
-            Ok(Served { upstream: upstream.clone(), client })
+            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
+            Served { upstream: upstream.clone(), client }
         };
-        let served = config.upstreams.iter().map(served).collect::<Result<_, _>>()?;
+        let served = config.upstreams.iter().map(served).collect();
         let ends = Ends { revocation: revocation.clone(), max_age: config.server.max_stream_age, drained };
         let authenticator = Authenticator {
             issuer: config.public_url.as_str().to_owned(),
@@ -145,7 +142,7 @@ impl Gateway {
             max_staleness: config.server.revocation_staleness,
             verified: Verified::default(),
         };
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             served,
             authenticator,
             sessions: Sessions::new(&sealer),
@@ -154,7 +151,7 @@ impl Gateway {
             metadata: resource_metadata::documents(&config),
             ends,
             config,
-        })))
+        }))
     }
 
     /// Protected resource metadata (RFC 9728) at one of our paths.

@@ -30,7 +30,6 @@ use crate::model::ids::IdentityId;
 use crate::model::user::User;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
-use crate::outbound::CaFileError;
 use crate::secret::SecretText;
 
 /// All providers. Cheap to clone.
@@ -139,21 +138,19 @@ pub enum RenewError {
 
 impl Identities {
     /// Builds all providers of the configuration; asks nobody yet.
-    ///
-    /// # Errors
-    /// When a `ca_file` cannot be used.
-    pub fn new(config: &Config, clock: &Clock) -> Result<Self, CaFileError> {
+    #[must_use]
+    pub fn new(config: &Config, clock: &Clock) -> Self {
         let providers = config.identities.iter().map(|identity| {
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
                     let global = config.outbound.ca_file.as_ref();
-                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, global, clock)?))
+                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, global, clock)))
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
             };
-            Ok(Provider { id: IdentityId::from(identity.id.as_str()), name: identity.name.clone(), kind })
+            Provider { id: IdentityId::from(identity.id.as_str()), name: identity.name.clone(), kind }
         });
-        Ok(Self(Arc::new(providers.collect::<Result<_, _>>()?)))
+        Self(Arc::new(providers.collect()))
     }
 
     /// Finds a provider.

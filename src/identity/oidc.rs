@@ -1,6 +1,5 @@
 //! One OpenID Connect provider: where the browser goes, what comes back, and whether the user is still good.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
 use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{OidcSettings, Standing};
+use crate::config::{CaFile, OidcSettings, Standing};
 use crate::keys::{RemoteKeys, Unfound};
 use crate::model::user::User;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
-use crate::outbound::{CaFileError, Fetcher};
+use crate::outbound::Fetcher;
 use crate::secret::SecretText;
 
 /// How long the token endpoint may take at a sign-in, where the user watches.
@@ -48,19 +47,13 @@ enum Unidentified {
 }
 
 impl Oidc {
-    pub(super) fn new(
-        identity: &str,
-        settings: &OidcSettings,
-        global_ca_file: Option<&PathBuf>,
-        clock: &Clock,
-    ) -> Result<Self, CaFileError> {
-        let ca_files: Vec<_> = global_ca_file.into_iter().chain(&settings.ca_file).cloned().collect();
-        let fetcher = Fetcher::new(&ca_files)?;
+    pub(super) fn new(identity: &str, settings: &OidcSettings, global_ca_file: Option<&CaFile>, clock: &Clock) -> Self {
+        let fetcher = Fetcher::new(global_ca_file.into_iter().chain(&settings.ca_file));
         let health = Arc::new(Health::default());
         let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let keys = RemoteKeys::new(fetcher.clone(), clock.clone(), id_token::parse_keys);
         let (identity, settings, clock) = (identity.to_owned(), settings.clone(), clock.clone());
-        Ok(Self { identity, settings, fetcher, clock, health, discovery, keys, renew_timeout: RENEW_TIMEOUT })
+        Self { identity, settings, fetcher, clock, health, discovery, keys, renew_timeout: RENEW_TIMEOUT }
     }
 
     /// Keeps metadata and keys fresh, for ever.

@@ -204,7 +204,7 @@ impl KeySet {
 
     fn signing(&self, algorithm: SigningAlgorithm) -> Result<&SigningKey, KeyError> {
         let key = self.keys.iter().find(|key| key.algorithm() == algorithm);
-        key.map(AsRef::as_ref).ok_or_else(|| KeyError::Missing(signing_key::name(algorithm)))
+        key.map(AsRef::as_ref).ok_or_else(|| KeyError::Missing(algorithm.as_str()))
     }
 }
 

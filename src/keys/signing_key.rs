@@ -41,20 +41,9 @@ enum PrivateKey {
     Ed25519(Ed25519KeyPair),
 }
 
-/// The JWS name of an algorithm (RFC 7518 3.1, RFC 8037 3.1).
-pub(super) const fn name(algorithm: SigningAlgorithm) -> &'static str {
-    match algorithm {
-        SigningAlgorithm::Es256 => "ES256",
-        SigningAlgorithm::Rs256 => "RS256",
-        SigningAlgorithm::EdDsa => "EdDSA",
-    }
-}
-
 /// The algorithm of a stored key; `None` when a newer version of this program made it.
 pub(super) fn algorithm_of(stored: &StoredSigningKey) -> Option<SigningAlgorithm> {
-    [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::EdDsa]
-        .into_iter()
-        .find(|algorithm| name(*algorithm) == stored.algorithm)
+    SigningAlgorithm::parse(&stored.algorithm)
 }
 
 const fn jws(algorithm: SigningAlgorithm) -> Algorithm {
@@ -75,7 +64,7 @@ pub(super) fn generate(
     let pkcs8 = pkcs8(algorithm).map_err(|cause| KeyError::Unusable(id.to_string(), cause.to_string()))?;
     Ok(StoredSigningKey {
         sealed_private_key: sealer.seal(SEALED_FOR, id.as_str().as_bytes(), &pkcs8),
-        algorithm: name(algorithm).to_owned(),
+        algorithm: algorithm.as_str().to_owned(),
         created_at: now,
         id,
     })

@@ -4,9 +4,8 @@
 pub(crate) mod failure;
 mod roots;
 
-pub use roots::{CaFileError, tls_config};
+pub use roots::tls_config;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +13,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Client, RequestBuilder};
 
+use crate::config::CaFile;
 use crate::secret::SecretText;
 
 /// The largest answer that is read.
@@ -50,15 +50,12 @@ pub struct Fetcher(Client);
 impl Fetcher {
     /// A fetcher that trusts these roots besides the machine's own.
     ///
-    /// # Errors
-    /// When a file cannot be read or holds no certificate.
-    ///
     /// # Panics
     /// When the HTTP library refuses our constants.
-    pub fn new(ca_files: &[PathBuf]) -> Result<Self, CaFileError> {
+    pub fn new<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the guarded client")]
         let client = Client::builder()
-            .tls_backend_preconfigured(tls_config(ca_files)?)
+            .tls_backend_preconfigured(tls_config(ca_files))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
@@ -67,7 +64,7 @@ impl Fetcher {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build();
         #[expect(clippy::expect_used, reason = "every setting is a constant of ours")]
-        Ok(Self(client.expect("the client can be built")))
+        Self(client.expect("the client can be built"))
     }
 
     /// GET of a JSON document.

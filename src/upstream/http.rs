@@ -16,9 +16,9 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::InTime;
-use crate::config::Upstream;
+use crate::config::{CaFile, Upstream};
 use crate::outbound::failure::{cause, innermost, no_connection};
-use crate::outbound::{CaFileError, tls_config};
+use crate::outbound::tls_config;
 
 /// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
 const IDLE: Duration = Duration::from_secs(4);
@@ -73,18 +73,15 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// Prepares the pool; connects to nobody.
-    ///
-    /// # Errors
-    /// When a `ca_file` cannot be used.
-    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&std::path::PathBuf>) -> Result<Self, CaFileError> {
-        let ca_files: Vec<_> = global_ca_file.into_iter().chain(&upstream.settings.ca_file).cloned().collect();
+    #[must_use]
+    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         // shared out among the addresses of a name: the first may be dead
         tcp.set_connect_timeout(Some(CONNECT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(&ca_files)?)
+            .with_tls_config(tls_config(global_ca_file.into_iter().chain(&upstream.settings.ca_file)))
             .https_or_http()
             .enable_http1()
             .enable_http2()
@@ -95,7 +92,7 @@ where
             .pool_idle_timeout(IDLE)
             .retry_canceled_requests(true)
             .build(InTime::new(connector, CONNECT));
-        Ok(Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) })
+        Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) }
     }
 
     /// Where a request goes: the configured URL, with the client's query.

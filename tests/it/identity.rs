@@ -42,7 +42,7 @@ impl Bench {
         edit(&mut settings);
         let mut identity = provider.identity();
         identity.kind = portcullis::config::IdentityKind::Oidc(Box::new(settings));
-        let identities = Identities::new(&config(vec![identity]), &clock).unwrap();
+        let identities = Identities::new(&config(vec![identity]), &clock);
         Self { provider, identities, clock }
     }
 

@@ -31,7 +31,7 @@ impl Bench {
     async fn new() -> Self {
         let clock = Clock::manual(Timestamp(NOW));
         let provider = FakeProvider::start(&clock).await;
-        let keys = Arc::new(RemoteKeys::new(Fetcher::new(&[]).unwrap(), clock.clone(), kids));
+        let keys = Arc::new(RemoteKeys::new(Fetcher::new([]), clock.clone(), kids));
         Self { provider, clock, keys }
     }
 

@@ -13,7 +13,7 @@ use crate::support::provider::{FakeProvider, Reply};
 const SOON: Duration = Duration::from_secs(5);
 
 fn fetcher() -> Fetcher {
-    Fetcher::new(&[]).unwrap()
+    Fetcher::new([])
 }
 
 /// Says these bytes to whoever comes, then waits or closes.
@@ -115,7 +115,7 @@ async fn a_certificate_that_is_not_trusted_names_the_setting() {
     let url = format!("{}/certs", provider.issuer());
     let said = words(fetcher().get(&url, SOON).await);
     assert!(said.contains("signed by nobody we know") && said.contains("`ca_file`"), "{said}");
-    let trusting = Fetcher::new(&[provider.ca_file().unwrap().to_owned()]).unwrap();
+    let trusting = Fetcher::new(&provider.ca_file());
     assert_eq!(trusting.get(&url, SOON).await.unwrap().status, 200);
     let other_name = url.replace("127.0.0.1", "127.0.0.2");
     let listener = TcpListener::bind(("127.0.0.2", provider.address().port())).await.unwrap();

@@ -62,7 +62,7 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         groups_claim: "groups".to_owned(),
         ca_file: None,
     };
-    let mut oidc = Oidc::new("slow", &settings, None, &Clock::manual(Timestamp(1_800_000_000))).unwrap();
+    let mut oidc = Oidc::new("slow", &settings, None, &Clock::manual(Timestamp(1_800_000_000)));
     oidc.renew_timeout = Duration::from_millis(200);
     let held = "held".to_owned().into();
     let renewal = oidc.renew("alice", Some(&held));

@@ -251,3 +251,30 @@ fn every_mistake_of_a_client_is_named() {
     portcullis.toml: 16 errors
     "#);
 }
+
+#[test]
+fn a_path_that_makes_no_url_is_told_once() {
+    for path in ["mcp", "/mcp?x=1", "/a b", "/mcp#x", "//mcp", "", "/"] {
+        let rest = REST.replace("path = \"/mcp\"", &format!("path = \"{path}\""));
+        let problems = Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{rest}"));
+        assert!(problems.ends_with(": 1 error\n"), "{path}: {problems}");
+        assert!(problems.contains("upstream \"expenses\": path: "), "{problems}");
+    }
+}
+
+#[test]
+fn every_ca_file_is_read_by_check_and_named_by_its_place() {
+    let operator = Operator::new();
+    std::fs::write(operator.path("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let rest = REST.replace("\nid =", "\nca_file = \"ca.pem\"\nid =");
+    let text = format!("public_url = \"https://mcp.example.com\"\nca_file = \"ca.pem\"{rest}");
+    assert_snapshot!(operator.problems(text), @r#"
+    portcullis.toml:2:11: error: ca_file: the file holds a certificate that cannot be a root
+        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+    portcullis.toml:8:11: error: identity "keycloak": ca_file: the file holds a certificate that cannot be a root
+        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+    portcullis.toml:14:11: error: upstream "expenses": ca_file: the file holds a certificate that cannot be a root
+        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+    portcullis.toml: 3 errors
+    "#);
+}

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{gate_before, token};
+use portcullis::config::CaFile;
+
 use crate::support::gate::{TestGate, upstream};
 use crate::support::log::watch;
 
@@ -64,7 +66,7 @@ async fn an_upstream_over_tls_is_reached_by_http_1_and_by_http_2() {
         let (url, ca_file) = server(protocols).await;
         let gate = TestGate::with(|config| {
             let mut behind = upstream(&config.public_url, "mcp", &url);
-            behind.settings.ca_file = Some(ca_file.path().to_owned());
+            behind.settings.ca_file = Some(CaFile::read(ca_file.path()).unwrap());
             config.upstreams = vec![behind];
         })
         .await;

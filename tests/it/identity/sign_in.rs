@@ -303,7 +303,7 @@ async fn the_callback_of_the_fake_brings_back_what_a_real_one_does() {
     let callback = bench.provider.visit(&url);
     assert!(callback.starts_with(CALLBACK) && callback.contains(&format!("state={STATE}")), "{callback}");
     assert!(url.contains(NONCE));
-    let fetcher = portcullis::outbound::Fetcher::new(&[]).unwrap();
+    let fetcher = portcullis::outbound::Fetcher::new([]);
     let redirect = fetcher.get(&url, std::time::Duration::from_secs(5)).await.unwrap();
     assert_eq!(redirect.status, 302, "a browser that comes by HTTP is sent back too");
     bench.provider.refuse_offline(Some(OfflineRefusal::AtAuthorize));
@@ -323,7 +323,7 @@ async fn local_users_sign_in_on_our_own_page_and_nowhere_else() {
     };
     let local = Identity { id: "demo".to_owned(), name: "Demo".to_owned(), kind: IdentityKind::Local(vec![user]) };
     let mut bench = Bench::new().await;
-    bench.identities = Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock).unwrap();
+    bench.identities = Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock);
     let demo = bench.identities.get("demo").unwrap();
     let check = |password: &str| demo.local().unwrap().check("alice", password.to_owned().into(), "127.0.0.1");
     assert!(matches!(check("correct horse").await, PasswordCheck::Right(signed_in) if signed_in.key == "u_1"));

@@ -13,13 +13,13 @@ mod signing;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
 use portcullis::clock::Clock;
-use portcullis::config::{Identity, IdentityKind, OidcFlavour, OidcSettings, Standing};
+use portcullis::config::{CaFile, Identity, IdentityKind, OidcFlavour, OidcSettings, Standing};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use serde_json::{Value, json};
@@ -174,8 +174,8 @@ impl FakeProvider {
     }
 
     /// The certificate to trust, when it speaks TLS.
-    pub(crate) fn ca_file(&self) -> Option<&Path> {
-        self.tls.as_ref().map(|tls| tls.ca_file.as_path())
+    pub(crate) fn ca_file(&self) -> Option<CaFile> {
+        self.tls.as_ref().map(|tls| CaFile::read(&tls.ca_file).unwrap())
     }
 
     /// How an operator would write it down: `kind = "keycloak"`, trusting its authority.
@@ -190,7 +190,7 @@ impl FakeProvider {
             scopes: ScopeSet::parse("profile email").unwrap(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
-            ca_file: self.ca_file().map(Path::to_owned),
+            ca_file: self.ca_file(),
         }
     }
 
