@@ -45,9 +45,14 @@ pub enum DevError {
         /// Who has the lock.
         holder: String,
     },
-    /// `--upstream` is no URL that we can call. It is not repeated: it may hold a password.
-    #[error("--upstream {0}\n  mend: give the whole URL, such as http://127.0.0.1:8420/mcp")]
-    BadUpstream(&'static str),
+    /// `--upstream` is no URL that we can call.
+    #[error("--upstream {url:?} {why}\n  mend: give the whole URL, such as http://127.0.0.1:8420/mcp")]
+    BadUpstream {
+        /// What was given, unless it may hold a password.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Nobody answers there.
     #[error(
         "--upstream {url} cannot be reached: {cause}\n  mend: start your MCP server first, and check host and port"
@@ -107,7 +112,7 @@ impl Dev {
     /// # Errors
     /// See [`DevError`].
     pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
-        let read = |url: &str| upstream_url(url).map_err(DevError::BadUpstream);
+        let read = |url: &str| upstream_url(url).map_err(|why| DevError::BadUpstream { url: shown(url), why });
         let upstream = options.upstream.as_deref().map(read).transpose()?;
         let origin = format!("http://127.0.0.1:{}", options.port);
         let state = State::open(&options.state_home, options.port, &origin)?;
@@ -147,6 +152,11 @@ impl Dev {
         }
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
+}
+
+/// A URL as it may stand in a message: before an @ there may be a password.
+fn shown(url: &str) -> String {
+    if url.contains('@') { "…".to_owned() } else { url.to_owned() }
 }
 
 impl Dev {

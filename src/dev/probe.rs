@@ -22,7 +22,7 @@ pub(super) async fn probe(upstream: &Upstream) -> Result<(), DevError> {
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     let client = HttpUpstream::<Empty<Bytes>>::new(upstream, None);
     let request = Request::get(uri).header(HOST, authority).header(ACCEPT, "text/event-stream").body(Empty::new());
-    let request = request.or(Err(DevError::BadUpstream("cannot be called")))?;
+    let request = request.or(Err(DevError::BadUpstream { url: url.clone(), why: "cannot be called" }))?;
     let status = match tokio::time::timeout(ANSWER, client.send(request)).await {
         Ok(Ok(response)) => response.status(),
         Ok(Err(UpstreamError::Unreachable(cause))) => return Err(DevError::Unreachable { url, cause }),

@@ -6,14 +6,15 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
-use super::discovery::{Discovery, ProviderMetadata};
+use super::discovery::Discovery;
 use super::health::Health;
-use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
+use super::id_token::Identified;
+use super::id_tokens::{IdTokens, Unidentified};
+use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
 use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{CaFile, OidcSettings, Standing};
-use crate::keys::{RemoteKeys, Unfound};
 use crate::model::user::User;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::Fetcher;
@@ -34,16 +35,8 @@ pub(super) struct Oidc {
     clock: Clock,
     health: Arc<Health>,
     discovery: Discovery,
-    keys: RemoteKeys<KeySet>,
+    id_tokens: IdTokens,
     renew_timeout: Duration,
-}
-
-/// Why an ID token brought nobody.
-enum Unidentified {
-    /// The keys cannot be had now.
-    NoKeys(String),
-    /// It must not be believed.
-    Untrue(String),
 }
 
 impl Oidc {
@@ -51,9 +44,9 @@ impl Oidc {
         let fetcher = Fetcher::new(global_ca_file.into_iter().chain(&settings.ca_file));
         let health = Arc::new(Health::default());
         let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
-        let keys = RemoteKeys::new(fetcher.clone(), clock.clone(), id_token::parse_keys);
+        let id_tokens = IdTokens::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let (identity, settings, clock) = (identity.to_owned(), settings.clone(), clock.clone());
-        Self { identity, settings, fetcher, clock, health, discovery, keys, renew_timeout: RENEW_TIMEOUT }
+        Self { identity, settings, fetcher, clock, health, discovery, id_tokens, renew_timeout: RENEW_TIMEOUT }
     }
 
     /// Keeps metadata and keys fresh, for ever.
@@ -62,7 +55,7 @@ impl Oidc {
         loop {
             failing = self.discovery.keep(failing).await;
             if let Some(metadata) = self.discovery.known()
-                && let Err(cause) = self.keys.get(&metadata.jwks_uri).await
+                && let Err(cause) = self.id_tokens.prepare(&metadata).await
             {
                 tracing::warn!(identity = self.identity, "{cause}");
             }
@@ -155,7 +148,7 @@ impl Oidc {
                 self.identity
             ))
         })?;
-        let identified = self.identify(&metadata, id_token, Some(exchange.nonce)).await;
+        let identified = self.id_tokens.identify(&metadata, id_token, Some(exchange.nonce)).await;
         let Identified { sub, user } = identified.map_err(|why| match why {
             Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
             Unidentified::Untrue(words) => ExchangeError::Refused(words),
@@ -209,7 +202,7 @@ impl Oidc {
         key: &str,
         deadline: Instant,
     ) -> Result<Option<User>, RenewError> {
-        match timeout_at(deadline, self.identify(metadata, id_token, None)).await {
+        match timeout_at(deadline, self.id_tokens.identify(metadata, id_token, None)).await {
             Ok(Ok(identified)) if identified.sub == key => Ok(Some(identified.user)),
             Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
                 tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
@@ -277,48 +270,6 @@ impl Oidc {
             }
         }
         result
-    }
-
-    async fn identify(
-        &self,
-        metadata: &ProviderMetadata,
-        id_token: &SecretText,
-        nonce: Option<&str>,
-    ) -> Result<Identified, Unidentified> {
-        let no_keys = |cause: String| Unidentified::NoKeys(format!("identity {}: {cause}", self.identity));
-        let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
-            self.health.failed(&cause.to_string());
-            no_keys(cause.to_string())
-        })?;
-        let expected = Expected {
-            issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            nonce,
-            groups_claim: &self.settings.groups_claim,
-            now: self.clock.now(),
-        };
-        let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
-        let mut verified = verify(&read.keys);
-        let mut certain = true;
-        if verified == Err(IdTokenError::UnknownKey) {
-            match self.keys.get_again(&metadata.jwks_uri).await {
-                Unfound::Reread(read) => verified = verify(&read.keys),
-                Unfound::TooSoon(read) => (verified, certain) = (verify(&read.keys), false),
-                Unfound::Failed(cause) => return Err(no_keys(cause.to_string())),
-            }
-        }
-        match verified {
-            Ok(identified) => Ok(identified),
-            Err(IdTokenError::UnknownKey) if !certain => {
-                Err(no_keys(format!("its ID token names a key that {} did not hold a moment ago", metadata.jwks_uri)))
-            }
-            Err(IdTokenError::UnknownKey) => Err(self.untrue(&format!("no key of {} signed it", metadata.jwks_uri))),
-            Err(IdTokenError::Untrue(cause)) => Err(self.untrue(&cause)),
-        }
-    }
-
-    fn untrue(&self, cause: &str) -> Unidentified {
-        Unidentified::Untrue(format!("the ID token of identity {} is not believed: {cause}", self.identity))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::discovery::{ProviderMetadata, SecretIn};
+use super::metadata::{ProviderMetadata, SecretIn};
 use super::{ExchangeError, RenewError, keycloak};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::scope::OFFLINE_ACCESS;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
-use super::signer::Shelf;
+use super::key_ring::Shelf;
 use super::signing_key;
 use super::{KeyError, KeyRing, Sealer};
 use crate::clock::{Clock, Timestamp};

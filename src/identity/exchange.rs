@@ -1,0 +1,94 @@
+//! What goes to a provider and what comes back, whatever kind it is.
+
+use crate::clock::Timestamp;
+use crate::model::user::User;
+use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
+use crate::secret::SecretText;
+
+/// What the browser takes to the provider. Nothing of it is the client's: the provider never learns of the client.
+#[derive(Debug)]
+pub struct Begin<'a> {
+    /// Ours.
+    pub state: &'a str,
+    /// Ours.
+    pub nonce: &'a str,
+    /// Ours.
+    pub code_challenge: &'a CodeChallenge,
+    /// Where the provider sends the browser back.
+    pub redirect_uri: &'a str,
+    /// Whether to ask for `offline_access`.
+    pub offline: bool,
+}
+
+/// What the provider's code is exchanged with.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The provider's code.
+    pub code: &'a str,
+    /// Ours.
+    pub code_verifier: &'a CodeVerifier,
+    /// What the ID token must carry.
+    pub nonce: &'a str,
+    /// As at the beginning.
+    pub redirect_uri: &'a str,
+    /// Whether this round asked for `offline_access`.
+    pub offline: bool,
+}
+
+/// Who came back.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The provider's own unchanging id of the user.
+    pub key: String,
+    /// The user, today.
+    pub user: User,
+    /// What we may ask again with.
+    pub token: Option<ProviderToken>,
+    /// Whether the provider gave what the configured standing needs; without it no refresh token may be given.
+    pub renewable: bool,
+}
+
+/// A refresh token of the provider's.
+#[derive(Debug, Clone)]
+pub struct ProviderToken {
+    /// The token.
+    pub token: SecretText,
+    /// Whether it outlives the user's session.
+    pub offline: bool,
+    /// The end that the provider stated.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What a refresh brought.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// The token to use from now on; `None` keeps the old one.
+    pub token: Option<ProviderToken>,
+    /// The user, today, when the provider told.
+    pub user: Option<User>,
+}
+
+/// Why a sign-in could not be finished. The words are for the operator: they name the setting.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExchangeError {
+    /// The provider will not give offline access to this user: ask again without.
+    #[error("the provider refused offline_access: {0}")]
+    OfflineRefused(String),
+    /// It will pass: unreachable, 5xx, 429.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It will not pass by itself: a setting, or an answer that must not be believed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Why a refresh brought nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RenewError {
+    /// The provider said `invalid_grant`: the user's session or account is over.
+    #[error("the provider ended the user's session: {0}")]
+    Ended(String),
+    /// Everything else: nothing is lost, ask again later. The words name the setting.
+    #[error("{0}")]
+    Unavailable(String),
+}

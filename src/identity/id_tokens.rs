@@ -1,0 +1,102 @@
+//! Proving ID tokens with the provider's keys, which change, and which cannot always be had.
+
+use std::sync::Arc;
+
+use super::health::Health;
+use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
+use super::metadata::ProviderMetadata;
+use crate::clock::Clock;
+use crate::config::OidcSettings;
+use crate::keys::{RemoteKeys, RemoteKeysError, Unfound};
+use crate::outbound::Fetcher;
+use crate::secret::SecretText;
+
+/// The ID tokens of one provider.
+pub(super) struct IdTokens {
+    identity: String,
+    issuer: String,
+    client_id: String,
+    groups_claim: String,
+    keys: RemoteKeys<KeySet>,
+    health: Arc<Health>,
+    clock: Clock,
+}
+
+/// Why an ID token brought nobody.
+pub(super) enum Unidentified {
+    /// The keys cannot be had now.
+    NoKeys(String),
+    /// It must not be believed.
+    Untrue(String),
+}
+
+impl IdTokens {
+    pub(super) fn new(
+        identity: &str,
+        settings: &OidcSettings,
+        fetcher: Fetcher,
+        health: Arc<Health>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            issuer: settings.issuer.clone(),
+            client_id: settings.client_id.clone(),
+            groups_claim: settings.groups_claim.clone(),
+            keys: RemoteKeys::new(fetcher, clock.clone(), id_token::parse_keys),
+            health,
+            clock,
+        }
+    }
+
+    /// Reads the keys when they are old, before anybody needs them.
+    pub(super) async fn prepare(&self, metadata: &ProviderMetadata) -> Result<(), RemoteKeysError> {
+        self.keys.get(&metadata.jwks_uri).await.map(drop)
+    }
+
+    /// Proves a token; a key that is not known leads to one more reading of the keys.
+    pub(super) async fn identify(
+        &self,
+        metadata: &ProviderMetadata,
+        id_token: &SecretText,
+        nonce: Option<&str>,
+    ) -> Result<Identified, Unidentified> {
+        let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
+            self.health.failed(&cause.to_string());
+            self.no_keys(&cause.to_string())
+        })?;
+        let expected = Expected {
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            nonce,
+            groups_claim: &self.groups_claim,
+            now: self.clock.now(),
+        };
+        let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
+        let mut verified = verify(&read.keys);
+        let mut certain = true;
+        if verified == Err(IdTokenError::UnknownKey) {
+            match self.keys.get_again(&metadata.jwks_uri).await {
+                Unfound::Reread(read) => verified = verify(&read.keys),
+                Unfound::TooSoon(read) => (verified, certain) = (verify(&read.keys), false),
+                Unfound::Failed(cause) => return Err(self.no_keys(&cause.to_string())),
+            }
+        }
+        verified.map_err(|error| match error {
+            IdTokenError::UnknownKey if certain => self.untrue(&format!("no key of {} signed it", metadata.jwks_uri)),
+            IdTokenError::UnknownKey => {
+                let cause = format!("its ID token names a key that {} did not hold a moment ago", metadata.jwks_uri);
+                self.no_keys(&cause)
+            }
+            IdTokenError::Untrue(cause) => self.untrue(&cause),
+        })
+    }
+
+    fn no_keys(&self, cause: &str) -> Unidentified {
+        Unidentified::NoKeys(format!("identity {}: {cause}", self.identity))
+    }
+
+    fn untrue(&self, cause: &str) -> Unidentified {
+        Unidentified::Untrue(format!("the ID token of identity {} is not believed: {cause}", self.identity))
+    }
+}

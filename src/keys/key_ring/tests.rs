@@ -1,0 +1,120 @@
+//! The first key, other algorithms, and keys that cannot be used.
+
+use serde_json::{Value, json};
+
+use super::KeyError;
+use crate::clock::{Clock, Timestamp};
+use crate::config::SigningAlgorithm::{EdDsa, Es256, Rs256};
+use crate::keys::test_shelf::{TestShelf, sealer};
+use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::scope::ScopeSet;
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp(1_800_000_000))
+}
+
+fn claims() -> AccessTokenClaims {
+    AccessTokenClaims {
+        iss: "https://mcp.example.com".to_owned(),
+        sub: "keycloak|1".to_owned(),
+        aud: "https://mcp.example.com/mcp".to_owned(),
+        client_id: "c_1".to_owned(),
+        scope: ScopeSet::parse("mcp:access").unwrap(),
+        iat: 1_800_000_000,
+        exp: 1_800_003_600,
+        jti: "j".to_owned(),
+        sid: "g_1".to_owned(),
+    }
+}
+
+fn keys(jwks: &[u8]) -> Vec<Value> {
+    serde_json::from_slice::<Value>(jwks).unwrap()["keys"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn processes_that_start_at_once_agree_on_one_first_key() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let rings: Vec<_> = (0..8)
+        .map(|_| {
+            let (shelf, clock) = (shelf.clone(), clock.clone());
+            tokio::spawn(async move { shelf.ring(Es256, &clock).await.unwrap() })
+        })
+        .collect();
+    let mut documents = Vec::new();
+    for ring in rings {
+        documents.push(ring.await.unwrap().jwks());
+    }
+    assert_eq!(keys(&documents[0]).len(), 1);
+    assert!(documents.iter().all(|document| document == &documents[0]));
+}
+
+#[tokio::test]
+async fn the_key_set_shows_the_public_half_and_what_it_is_for() {
+    for (algorithm, name, shown) in [
+        (Es256, "ES256", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
+        (Rs256, "RS256", vec!["alg", "e", "kid", "kty", "n", "use"]),
+        (EdDsa, "EdDSA", vec!["alg", "crv", "kid", "kty", "use", "x"]),
+    ] {
+        let shelf = TestShelf::default();
+        let ring = shelf.ring(algorithm, &clock()).await.unwrap();
+        let keys = keys(&ring.jwks());
+        assert_eq!(keys.len(), 1);
+        let mut members: Vec<_> = keys[0].as_object().unwrap().keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!(members, shown, "{name}");
+        assert_eq!((&keys[0]["alg"], &keys[0]["use"]), (&json!(name), &json!("sig")));
+        assert!(keys[0]["kid"].as_str().unwrap().starts_with("k_"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_names_its_type_its_key_and_nothing_that_the_database_could_forge() {
+    let shelf = TestShelf::default();
+    let ring = shelf.ring(Es256, &clock()).await.unwrap();
+    let token = ring.sign(&claims()).unwrap();
+    let header = data_encoding::BASE64URL_NOPAD.decode(token.split('.').next().unwrap().as_bytes()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header, json!({"typ": "at+jwt", "alg": "ES256", "kid": keys(&ring.jwks())[0]["kid"]}));
+    shelf.edit(|stored| {
+        let pkcs8 = sealer(1).open("signing key", stored[0].id.as_str().as_bytes(), &stored[0].sealed_private_key);
+        assert!(pkcs8.is_ok(), "the private half lies sealed, bound to its own id");
+        assert!(sealer(1).open("signing key", b"k_other", &stored[0].sealed_private_key).is_err());
+    });
+}
+
+#[tokio::test]
+async fn another_algorithm_adds_a_key_and_keeps_the_old_one_published() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let old = shelf.ring(Es256, &clock).await.unwrap();
+    let new = shelf.ring(EdDsa, &clock).await.unwrap();
+    assert_eq!(keys(&new.jwks()).len(), 2);
+    assert_eq!(keys(&new.jwks())[0], keys(&old.jwks())[0]);
+    let again = shelf.ring(EdDsa, &clock).await.unwrap();
+    assert_eq!(again.jwks(), new.jwks());
+}
+
+#[tokio::test]
+async fn a_key_under_a_root_key_that_left_names_the_mend() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    shelf.ring(Es256, &clock).await.unwrap();
+    let error = shelf.ring_with(&sealer(2), Es256, &clock).await.err().unwrap();
+    assert!(matches!(error, KeyError::Unsealable(_)));
+    assert!(error.to_string().contains("secrets.keys"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_at_start_is_an_error() {
+    let shelf = TestShelf::default();
+    shelf.set_down(true);
+    assert!(matches!(shelf.ring(Es256, &clock()).await.err().unwrap(), KeyError::Store(_)));
+}
+
+#[tokio::test]
+async fn a_key_of_a_newer_version_does_not_keep_this_one_from_starting() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    shelf.rotate(Es256, &sealer(1));
+    shelf.edit(|keys| keys[0].algorithm = "ML-DSA-65".to_owned());
+    let ring = shelf.ring(Es256, &clock).await.unwrap();
+    assert_eq!(keys(&ring.jwks()).len(), 1);
+    assert!(ring.sign(&claims()).is_ok());
+}
