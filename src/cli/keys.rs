@@ -26,7 +26,8 @@ pub(super) enum Keys {
 #[command(
     after_help = "Examples:\n  portcullis keys generate --out portcullis.key\n  portcullis keys generate | docker secret create portcullis.key -\n\n\
     In the configuration:\n  [secrets]\n  keys = [{ file = \"portcullis.key\" }]\n\n\
-    To replace a key, put the new one before the old one and restart: the first seals, all open.\n  The log says when everything is sealed under the new key; then the old one may leave."
+    To replace a key, put the new one before the old one and restart: the first seals, all open.\n\
+    The log says when everything is sealed under the new key; then the old one may leave."
 )]
 pub(super) struct Generate {
     /// Write it into a new file that only you can read, instead of printing it

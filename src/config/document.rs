@@ -90,9 +90,28 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (Place, Mistake)> {
         Err(error) => {
             let place = error.span().map_or(Place::File, |span| lines.place(span.start));
             let mistake = Mistake::new(error.message().to_owned());
-            let value = error.message().starts_with("invalid ") || error.message().starts_with("string values");
-            Err((place, if value { mistake.hint("a text stands in quotes: \"127.0.0.1:8080\"") } else { mistake }))
+            Err((place, mend(error.message()).into_iter().fold(mistake, Mistake::hint)))
         }
+    }
+}
+
+/// The mend of a mistake of syntax, where the parser's words do not say it already.
+fn mend(message: &str) -> Option<&'static str> {
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| message.starts_with(beginning));
+    if begins(&["duplicate key"]) {
+        Some("a key or a table stands once: put what belongs together into one place")
+    } else if begins(&["invalid boolean"]) {
+        Some("true and false have small letters")
+    } else if begins(&["invalid basic", "invalid literal", "invalid multi-line"]) {
+        Some("a text ends, on its line, with the quote that it begins with")
+    } else if begins(&["missing escaped", "invalid escape"]) {
+        Some("write \\\\ for one \\, or put the text into 'single quotes'")
+    } else if begins(&["key with no value", "unexpected key", "invalid key-value", "unquoted keys"]) {
+        Some("the file is TOML: a line is KEY = VALUE, a [section], or a # comment")
+    } else if begins(&["invalid ", "string values"]) {
+        Some("a text stands in quotes: \"127.0.0.1:8080\"")
+    } else {
+        None
     }
 }
 

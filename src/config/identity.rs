@@ -6,7 +6,7 @@ use url::Url;
 use super::CaFile;
 use super::client::check_name;
 use super::id::{Seen, check_identity_id, taken};
-use super::problem::Mistake;
+use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
 use crate::oauth::redirect_uri::is_loopback;
@@ -118,7 +118,7 @@ pub(super) struct Written {
 
 /// Reads one entry. `seen` holds the ids of those before it.
 pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<Identity> {
-    if let Some(mistake) = section.node().text("kind").and_then(not_yet) {
+    if let Some(mistake) = section.node().text("kind").and_then(unknown_kind) {
         reading.error(&section.at("kind"), mistake);
         return None;
     }
@@ -135,24 +135,27 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
     Some(Identity { id, name, kind })
 }
 
-fn not_yet(kind: &str) -> Option<Mistake> {
+/// What can be said of a kind that this version has not.
+fn unknown_kind(kind: &str) -> Option<Mistake> {
     match kind {
         "entra" => Some(Mistake::new("\"entra\" is not in this version").hint("\"keycloak\" and \"oidc\" are")),
         "local" => Some(
             Mistake::new("\"local\" is not in this version")
                 .hint("`portcullis dev` has users of its own; here \"keycloak\" and \"oidc\" sign people in"),
         ),
-        _ => None,
+        "keycloak" | "oidc" => None,
+        other if nearest(other, &["keycloak", "oidc"]).is_some() => None,
+        _ => {
+            Some(Mistake::new("must be \"keycloak\" or \"oidc\"").hint("\"oidc\" is any other OpenID Connect provider"))
+        }
     }
 }
 
 fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<OidcSettings> {
     let issuer = reading.keep(&section.at("issuer"), check_issuer(&written.issuer));
-    if written.kind == OidcFlavour::Keycloak
-        && issuer.as_ref().is_some_and(|issuer| !issuer.path().contains("/realms/"))
-    {
-        let mistake =
-            Mistake::new("Keycloak's issuers end in /realms/NAME").hint("kind = \"oidc\" is for other providers");
+    if written.kind == OidcFlavour::Keycloak && issuer.as_ref().is_some_and(|issuer| !names_a_realm(issuer)) {
+        let mistake = Mistake::new("Keycloak's issuers end in /realms/NAME, without a slash behind it")
+            .hint("kind = \"oidc\" is for other providers");
         reading.warn(&section.at("issuer"), mistake);
     }
     let discovery = match &written.discovery {
@@ -179,6 +182,11 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         ca_file,
     })
+}
+
+fn names_a_realm(issuer: &Url) -> bool {
+    let mut segments = issuer.path().rsplit('/');
+    segments.next().is_some_and(|name| !name.is_empty()) && segments.next() == Some("realms")
 }
 
 fn default_discovery(issuer: &str) -> String {

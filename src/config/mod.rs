@@ -37,6 +37,7 @@ mod whole;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 pub use client::ConfiguredClient;
@@ -56,6 +57,7 @@ use problem::Mistake;
 pub(crate) use problem::io_words;
 use reading::Reading;
 use sections::Sections;
+pub(crate) use whole::reaches;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -118,11 +120,15 @@ impl Config {
 
 fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
     let bytes = std::fs::read(file).map_err(|error| {
-        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error)))
-            .hint("name it with --config FILE")
+        let mend = match error.kind() {
+            io::ErrorKind::PermissionDenied => "let the user who runs this read it",
+            _ => "--config FILE names it, from the directory where the command runs",
+        };
+        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error))).hint(mend)
     });
     let text = bytes.and_then(|bytes| {
-        String::from_utf8(bytes).ok().ok_or_else(|| Mistake::new("the configuration is not UTF-8 text"))
+        let not_utf8 = || Mistake::new("the configuration is not UTF-8 text").hint("save it as UTF-8");
+        String::from_utf8(bytes).ok().ok_or_else(not_utf8)
     });
     let text = match text {
         Ok(text) => text,

@@ -154,8 +154,13 @@ pub(crate) fn io_words(error: &io::Error) -> String {
 /// The known name that was probably meant.
 pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let written = written.to_ascii_lowercase().replace('-', "_");
-    let distance = |name: &str| strsim::damerau_levenshtein(&written, name);
-    known.iter().copied().min_by_key(|name| distance(name)).filter(|name| distance(name) <= 1 + name.len() / 4)
+    let singular = written.strip_suffix("ies").map(|stem| format!("{stem}y"));
+    let distance = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let distance = strsim::damerau_levenshtein(&written, &name);
+        singular.iter().map(|singular| strsim::damerau_levenshtein(singular, &name)).fold(distance, usize::min)
+    };
+    known.iter().copied().min_by_key(|name| distance(name)).filter(|name| distance(name) <= (name.len() / 3).max(1))
 }
 
 #[cfg(test)]
@@ -164,13 +169,15 @@ mod tests {
 
     #[test]
     fn a_slip_finds_what_was_meant_and_another_word_finds_nothing() {
-        let known = ["listen", "operations", "url", "scopes"];
+        let known = ["listen", "operations", "url", "path", "scopes", "identity"];
         for (written, meant) in [
             ("urll", Some("url")),
             ("URL", Some("url")),
             ("scope", Some("scopes")),
             ("lisetn", Some("listen")),
             ("operation", Some("operations")),
+            ("identities", Some("identity")),
+            ("auth", None),
             ("hunter2", None),
             ("", None),
         ] {

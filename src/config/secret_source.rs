@@ -42,6 +42,10 @@ pub(super) fn no_source() -> Mistake {
     Mistake::new("must say where the secret lies, once").hint(FORM)
 }
 
+fn empty() -> Mistake {
+    Mistake::new("the secret is empty").hint("write it into its file or variable")
+}
+
 impl Reading<'_> {
     /// Fetches a secret. The problem never names what was written: the secret itself may stand where its place should.
     pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
@@ -62,8 +66,7 @@ impl Reading<'_> {
                     .hint("set it for this process; the name is written without $")),
             },
         };
-        let text =
-            text.and_then(|text| if text.is_empty() { Err(Mistake::new("the secret is empty")) } else { Ok(text) });
+        let text = text.and_then(|text| if text.is_empty() { Err(empty()) } else { Ok(text) });
         self.keep(at, text).map(SecretText::from)
     }
 

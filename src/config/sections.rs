@@ -2,7 +2,7 @@
 
 use super::document::{Entry, Node, Value};
 use super::id::is_id;
-use super::problem::{Mistake, Place};
+use super::problem::{Mistake, Place, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 
@@ -37,7 +37,7 @@ pub(super) struct Sections {
     pub(super) top: Node,
     tables: Vec<(&'static str, Node)>,
     lists: Vec<(&'static str, Vec<Node>)>,
-    /// What was written, but not in the form that it has.
+    /// What was written, but not in the form or by the name that it has.
     misshapen: Vec<&'static str>,
 }
 
@@ -45,7 +45,8 @@ impl Sections {
     /// Sorts the top level; what does not belong there is a problem.
     pub(super) fn take(root: Vec<Entry>, reading: &mut Reading<'_>) -> Self {
         let mut top = Vec::new();
-        let (mut tables, mut lists, mut misshapen) = (empty_tables(), empty_lists(), Vec::new());
+        let (mut tables, mut lists) = (empty_tables(), empty_lists());
+        let mut misshapen = misspelt(&root);
         for entry in root {
             let known = KNOWN.iter().find(|(name, _)| *name == entry.key);
             match (known, entry.node.value) {
@@ -78,7 +79,7 @@ impl Sections {
         Self { top: Node { place: Place::File, value: Value::Table(top) }, tables, lists, misshapen }
     }
 
-    /// Whether a section is missing only because it was written in another form.
+    /// Whether a section or key is missing only because it was written in another form or by another name.
     pub(super) fn is_misshapen(&self, name: &str) -> bool {
         self.misshapen.contains(&name)
     }
@@ -115,6 +116,14 @@ impl Sections {
         let tables = self.tables.iter().map(|(_, node)| node);
         tables.chain(self.lists.iter().flat_map(|(_, entries)| entries))
     }
+}
+
+/// What unknown keys probably mean and nothing else says.
+fn misspelt(root: &[Entry]) -> Vec<&'static str> {
+    let names = names();
+    let unknown = root.iter().filter(|entry| !names.contains(&entry.key.as_str()));
+    let meant = unknown.filter_map(|entry| nearest(&entry.key, &names));
+    meant.filter(|meant| !root.iter().any(|entry| entry.key == *meant)).collect()
 }
 
 fn empty_tables() -> Vec<(&'static str, Node)> {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::Uri;
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -72,9 +73,12 @@ fn top(sections: &Sections, reading: &mut Reading<'_>) -> Option<(Option<PublicU
         "write public_url = \"https://mcp.example.com\": it is permanent, clients keep it with their credentials";
     let section = Section::new(&sections.top, String::new());
     let written: Written = reading.shape(&section)?;
-    let public_url = written.public_url.ok_or_else(|| Mistake::new("is missing").hint(EXAMPLE));
-    let public_url = public_url.and_then(|text| PublicUrl::parse(&text).map_err(|why| Mistake::new(why.to_string())));
-    let public_url = reading.keep(&section.at("public_url"), public_url);
+    let public_url = match written.public_url {
+        Some(text) => PublicUrl::parse(&text).map_err(|why| Mistake::new(why.to_string())).map(Some),
+        None if sections.is_misshapen("public_url") => Ok(None),
+        None => Err(Mistake::new("is missing").hint(EXAMPLE)),
+    };
+    let public_url = reading.keep(&section.at("public_url"), public_url).flatten();
     let ca_file = reading.ca_file(&section, written.ca_file);
     Some((public_url, Outbound { ca_file }))
 }
@@ -193,14 +197,16 @@ fn check_ways_out(
         let Ok(url) = Url::parse(&settings.url.to_string()) else { continue };
         let public = url.origin().ascii_serialization() == public_url.as_str()
             && upstreams.iter().any(|(_, other)| other.path == url.path().trim_end_matches('/'));
-        if public || listeners.into_iter().flatten().any(|listener| reaches(&url, listener)) {
+        if public || listeners.into_iter().flatten().any(|listener| reaches(&settings.url, listener)) {
             let mistake = Mistake::new("leads back to this program").hint("write where the MCP server itself listens");
             reading.error(&section.at("url"), mistake);
         }
     }
 }
 
-fn reaches(url: &Url, listener: SocketAddr) -> bool {
+/// Whether a URL leads to a listener of ours.
+pub(crate) fn reaches(url: &Uri, listener: SocketAddr) -> bool {
+    let Ok(url) = Url::parse(&url.to_string()) else { return false };
     let address = match url.host() {
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
@@ -214,13 +220,11 @@ fn reaches(url: &Url, listener: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::reaches;
 
     #[test]
     fn we_know_our_own_address_under_its_names() {
-        let is = |url: &str, listener: &str| reaches(&Url::parse(url).unwrap(), listener.parse().unwrap());
+        let is = |url: &str, listener: &str| reaches(&url.parse().unwrap(), listener.parse().unwrap());
         assert!(is("http://127.0.0.1:8080/mcp", "127.0.0.1:8080"));
         assert!(is("http://localhost:8080/mcp", "127.0.0.1:8080"));
         assert!(is("http://localhost:8080/mcp", "[::1]:8080"));

@@ -13,7 +13,7 @@ use demo_server::DemoServer;
 
 use crate::config::{
     Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamSettings, upstream_url,
+    Upstream, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -26,7 +26,10 @@ pub const DEFAULT_PORT: u16 = 6749;
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The state directory cannot be used.
-    #[error("{}: {cause}\n  mend: make it writable for you, or point XDG_STATE_HOME elsewhere", path.display())]
+    #[error(
+        "{} cannot be used: {}\n  mend: make it writable for you, or point XDG_STATE_HOME elsewhere",
+        path.display(), io_words(cause)
+    )]
     State {
         /// The file or directory.
         path: PathBuf,
@@ -34,7 +37,10 @@ pub enum DevError {
         cause: std::io::Error,
     },
     /// A file of ours holds something else.
-    #[error("{} is damaged\n  mend: delete its directory; clients register and people sign in anew", path.display())]
+    #[error(
+        "{} is damaged\n  mend: delete the directory that it lies in; clients register and people sign in anew",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -46,7 +52,9 @@ pub enum DevError {
         holder: String,
     },
     /// `--upstream` is no URL that we can call.
-    #[error("--upstream {url:?} {why}\n  mend: give the whole URL, such as http://127.0.0.1:8420/mcp")]
+    #[error(
+        "--upstream {url:?} {why}\n  mend: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
+    )]
     BadUpstream {
         /// What was given, unless it may hold a password.
         url: String,
@@ -66,6 +74,24 @@ pub enum DevError {
     /// Somebody answers there, but not at that path.
     #[error("--upstream {url} answers 404\n  mend: check the path; MCP servers usually listen at /mcp")]
     NotThere {
+        /// What was given.
+        url: String,
+    },
+    /// Somebody answers there, and sends callers elsewhere.
+    #[error(
+        "--upstream {url} redirects to {to:?}, and calls are not redirected\n  mend: give the URL that it redirects to"
+    )]
+    Redirects {
+        /// What was given.
+        url: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// A server of the transport before Streamable HTTP.
+    #[error(
+        "--upstream {url} speaks HTTP+SSE, which is not in this version\n  mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp"
+    )]
+    OldTransport {
         /// What was given.
         url: String,
     },
@@ -114,13 +140,19 @@ impl Dev {
     pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
         let read = |url: &str| upstream_url(url).map_err(|why| DevError::BadUpstream { url: shown(url), why });
         let upstream = options.upstream.as_deref().map(read).transpose()?;
+        let server = server(options.port);
+        if let (Some(uri), Some(url)) = (&upstream, &options.upstream)
+            && reaches(uri, server.listen)
+        {
+            return Err(DevError::BadUpstream { url: shown(url), why: "leads back to this program" });
+        }
         let origin = format!("http://127.0.0.1:{}", options.port);
         let state = State::open(&options.state_home, options.port, &origin)?;
         let (users, root_key) = (state.users()?, state.root_key()?);
         let demo_server = if upstream.is_none() { Some(demo_server::start().await?) } else { None };
         let uri = match (upstream, &demo_server) {
             (Some(uri), _) => uri,
-            (None, server) => read(&server.as_ref().map(DemoServer::url).unwrap_or_default())?,
+            (None, demo) => read(&demo.as_ref().map(DemoServer::url).unwrap_or_default())?,
         };
         let screen = Screen {
             server_url: &format!("{origin}/mcp"),
@@ -141,7 +173,7 @@ impl Dev {
         };
         let storage = Storage::Sqlite(state.database());
         let config = Config {
-            server: server(options.port),
+            server,
             storage,
             secrets: Secrets { keys: vec![root_key] },
             identities: vec![identity(users)],

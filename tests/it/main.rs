@@ -8,6 +8,7 @@ mod callback;
 mod config;
 mod consent;
 mod demo_server;
+mod dev;
 mod discovery;
 mod gateway;
 mod identity;

@@ -200,6 +200,7 @@ fn a_mistake_of_syntax_is_named_with_its_place() {
     "#);
     assert_snapshot!(operator.problems("[server]\ndrain = \"1s\"\ndrain = \"2s\"\n"), @r#"
     portcullis.toml:3:1: error: duplicate key
+        mend: a key or a table stands once: put what belongs together into one place
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.problems("[server\n"), @r#"
@@ -208,6 +209,7 @@ fn a_mistake_of_syntax_is_named_with_its_place() {
     "#);
     assert_snapshot!(operator.problems(b"x = \"\xff\""), @r#"
     portcullis.toml: error: the configuration is not UTF-8 text
+        mend: save it as UTF-8
     portcullis.toml: 1 error
     "#);
 }
@@ -217,12 +219,12 @@ fn a_file_that_cannot_be_read_says_why() {
     let operator = Operator::new();
     assert_snapshot!(operator.run(&["check", "--config", "/nowhere/portcullis.toml"]).err, @r#"
     /nowhere/portcullis.toml: error: the configuration cannot be read: there is no such file or directory
-        mend: name it with --config FILE
+        mend: --config FILE names it, from the directory where the command runs
     /nowhere/portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.run(&["check", "-c", "/"]).err, @r#"
     /: error: the configuration cannot be read: it is a directory
-        mend: name it with --config FILE
+        mend: --config FILE names it, from the directory where the command runs
     /: 1 error
     "#);
 }
@@ -252,7 +254,7 @@ enabled = false
         mend: add [[client]], or leave registration on
     portcullis.toml:11:9: warning: secrets: keys[0]: other users of this machine can read the secret's file
         mend: chmod 600 it
-    portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME
+    portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME, without a slash behind it
         mend: kind = "oidc" is for other providers
     portcullis.toml: 5 warnings
     "#);
@@ -279,4 +281,58 @@ fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() 
         assert_eq!(operator.check(server).err, "", "{said}");
     }
     assert_eq!(operator.check(format!("public_url = \"http://127.0.0.1:8080\"{REST}")).err, "");
+}
+
+#[test]
+fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
+    let text = format!("public_url = \"https://mcp.example.com\"{REST}")
+        .replace("public_url", "publik_url")
+        .replace("[storage]", "[storge]")
+        .replace("[secrets]", "[secretes]")
+        .replace("[[identity]]", "[[identities]]")
+        .replace("[[upstream]]", "[[upstreams]]");
+    assert_snapshot!(Operator::without_proxy().problems(text), @r#"
+    portcullis.toml:1:1: error: unknown key "publik_url"
+        mend: did you mean "public_url"?
+    portcullis.toml:2:2: error: unknown key "storge"
+        mend: did you mean "storage"?
+    portcullis.toml:4:2: error: unknown key "secretes"
+        mend: did you mean "secrets"?
+    portcullis.toml:6:3: error: unknown key "identities"
+        mend: did you mean "identity"?
+    portcullis.toml:11:3: error: unknown key "upstreams"
+        mend: did you mean "upstream"?
+    portcullis.toml: 5 errors
+    "#);
+}
+
+#[test]
+fn a_mistake_of_syntax_has_a_mend_that_fits() {
+    let operator = Operator::without_proxy();
+    for (line, mend) in [
+        ("drain = 25s", "a text stands in quotes"),
+        ("a = 10.0.0.0/8", "a text stands in quotes"),
+        ("a = True", "small letters"),
+        ("a = \"x", "with the quote that it begins with"),
+        ("a = \"c:\\dir\"", "single quotes"),
+        ("server:", "the file is TOML"),
+        ("{\"server\": 1}", "the file is TOML"),
+        ("// x", "the file is TOML"),
+        ("a = 1\na = 2", "stands once"),
+    ] {
+        let problems = operator.problems(format!("{line}\n"));
+        assert!(problems.contains("    mend: ") && problems.contains(mend), "{line}: {problems}");
+    }
+}
+
+#[test]
+fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
+    let operator = Operator::new();
+    let problems = |kind: &str| {
+        let rest = REST.replace("kind = \"keycloak\"", &format!("kind = {kind}"));
+        operator.problems(format!("public_url = \"https://mcp.example.com\"{rest}"))
+    };
+    assert!(problems("\"google\"").contains("mend: \"oidc\" is any other OpenID Connect provider"));
+    assert!(problems("\"keyclock\"").contains("mend: did you mean \"keycloak\"?"));
+    assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
 }

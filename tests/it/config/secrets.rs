@@ -56,9 +56,11 @@ fn a_secret_must_be_there_and_be_one() {
     portcullis.toml:8:5: error: secrets: keys[2]: the secret is no root key: base64 of 32 bytes
         mend: `portcullis keys generate` makes one
     portcullis.toml:9:5: error: secrets: keys[3]: the secret is empty
+        mend: write it into its file or variable
     portcullis.toml:10:5: error: secrets: keys[4]: the environment variable is not set, or is not UTF-8 text
         mend: set it for this process; the name is written without $
     portcullis.toml:11:5: error: secrets: keys[5]: the secret is empty
+        mend: write it into its file or variable
     portcullis.toml:12:5: error: secrets: keys[6]: the secret's file cannot be read: it is larger than 65536 bytes
         mend: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text

@@ -70,6 +70,7 @@ fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable(
     PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS: error: client "my.chat-1": redirect_uris[0]: is neither https, nor http on a loopback address, nor an allowed private-use URI
         mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
     PORTCULLIS_IDENTITY__KEYCLOAK__CLIENT_SECRET: error: identity "keycloak": client_secret: the secret is empty
+        mend: write it into its file or variable
     PORTCULLIS_PUBLIC_URL: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
     PORTCULLIS_REGISTRATION__ENABLED: error: registration: enabled: must be true or false
     PORTCULLIS_SECRETS__KEYS: error: secrets: keys[0]: the secret is no root key: base64 of 32 bytes

@@ -1,0 +1,85 @@
+//! What `portcullis dev` says of an upstream before it starts.
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+use portcullis::dev::{Dev, DevOptions};
+
+use crate::support::upstream::{Upstream, answer};
+
+/// Nobody listens here: nothing is started.
+const PORT: u16 = 16_749;
+
+async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
+    let options = DevOptions { port: PORT, upstream: Some(upstream.to_owned()), state_home: state_home.to_owned() };
+    Dev::prepare(&options).await.map_err(|error| error.to_string())
+}
+
+/// What is said of an upstream that answers a bare GET so.
+async fn said(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let headers = headers.to_vec();
+    let upstream = Upstream::start(move |_| answer(status, &headers, body)).await;
+    let prepared = prepare(directory.path(), &format!("http://{}/mcp", upstream.address)).await;
+    let words = prepared.err().unwrap_or_else(|| "fine".to_owned());
+    words.replace(&upstream.address.to_string(), "HOST")
+}
+
+#[tokio::test]
+async fn whatever_an_mcp_server_may_answer_to_a_bare_get_is_fine() {
+    for status in [200, 202, 400, 403, 405, 406, 415, 500] {
+        assert_eq!(said(status, &[("content-type", "application/json")], "{}").await, "fine", "{status}");
+    }
+    let stream = [("content-type", "text/event-stream")];
+    for begin in ["", ": hello\n\n", "event: message\ndata: {}\n\n"] {
+        assert_eq!(said(200, &stream, begin).await, "fine", "{begin}");
+    }
+    assert_eq!(said(200, &[("content-type", "text/html")], "<html>").await, "fine");
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_right_is_named_with_the_mend() {
+    assert_snapshot!(said(404, &[], "").await, @r#"
+    --upstream http://HOST/mcp answers 404
+      mend: check the path; MCP servers usually listen at /mcp
+    "#);
+    assert_snapshot!(said(401, &[], "").await, @r#"
+    --upstream http://HOST/mcp asks for credentials itself
+      mend: switch its own authentication off; Portcullis stands in front of it
+    "#);
+    assert_snapshot!(said(307, &[("location", "http://127.0.0.1:8420/mcp/")], "").await, @r#"
+    --upstream http://HOST/mcp redirects to "http://127.0.0.1:8420/mcp/", and calls are not redirected
+      mend: give the URL that it redirects to
+    "#);
+    let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
+    assert_snapshot!(said(200, &[("content-type", "text/event-stream; charset=utf-8")], endpoint).await, @r#"
+    --upstream http://HOST/mcp speaks HTTP+SSE, which is not in this version
+      mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp
+    "#);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_no_url_or_ourselves_is_refused_before_anything_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    for bad in ["127.0.0.1:8420/mcp", "localhost:8420/mcp", "ftp://a/b", "/mcp", "", "http://", "http://a/mcp?x=1"] {
+        let words = prepare(directory.path(), bad).await.err().unwrap();
+        assert!(words.starts_with(&format!("--upstream {bad:?} ")) && words.contains("\n  mend: give "), "{words}");
+    }
+    for ourselves in ["http://127.0.0.1:16749/mcp", "http://localhost:16749/"] {
+        let words = prepare(directory.path(), ourselves).await.err().unwrap();
+        assert!(words.contains("leads back to this program"), "{words}");
+    }
+    let words = prepare(directory.path(), "http://u:hunter2@127.0.0.1:8420/mcp").await.err().unwrap();
+    assert!(!words.contains("hunter2"), "{words}");
+    assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_made_is_named_with_the_mend() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let words = prepare(&file, "http://127.0.0.1:9/mcp").await.err().unwrap();
+    assert!(words.starts_with(&format!("{}/portcullis/dev-{PORT} cannot be used: ", file.display())), "{words}");
+    assert!(words.ends_with("mend: make it writable for you, or point XDG_STATE_HOME elsewhere"), "{words}");
+}
