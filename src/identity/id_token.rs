@@ -1,6 +1,6 @@
 //! What an ID token says, once it is proved (OpenID Connect Core 1.0 3.1.3.7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -14,6 +14,7 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::excerpt::excerpt;
 use crate::clock::Timestamp;
 use crate::model::user::User;
 
@@ -41,9 +42,13 @@ pub(super) type KeySet = CoreJsonWebKeySet;
 /// Reads a key set (RFC 7517 5). Keys that we cannot use are left out: Keycloak publishes one for encryption, sometimes
 /// first.
 pub(super) fn parse_keys(document: &[u8]) -> Result<KeySet, String> {
-    let set: KeySet = serde_json::from_slice(document).map_err(|cause| format!("it is no key set: {cause}"))?;
+    let set: KeySet = serde_json::from_slice(document)
+        .map_err(|cause| format!("it is no key set: {}", excerpt(&cause.to_string())))?;
     let signs = |key: &&CoreJsonWebKey| !matches!(key.key_use(), Some(CoreJsonWebKeyUse::Encryption));
-    let usable: Vec<_> = set.keys().iter().filter(signs).cloned().collect();
+    let mut usable: Vec<_> = set.keys().iter().filter(signs).cloned().collect();
+    // The same key twice would leave open which of the two is meant.
+    let mut seen = HashSet::new();
+    usable.retain(|key| serde_json::to_string(key).is_ok_and(|text| seen.insert(text)));
     if usable.is_empty() { Err("it holds no key that signs".to_owned()) } else { Ok(KeySet::new(usable)) }
 }
 

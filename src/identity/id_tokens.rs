@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::excerpt::excerpt;
 use super::health::Health;
 use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
 use super::metadata::ProviderMetadata;
@@ -97,6 +98,6 @@ impl IdTokens {
     }
 
     fn untrue(&self, cause: &str) -> Unidentified {
-        Unidentified::Untrue(format!("the ID token of identity {} is not believed: {cause}", self.identity))
+        Unidentified::Untrue(format!("the ID token of identity {} is not believed: {}", self.identity, excerpt(cause)))
     }
 }

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::excerpt::excerpt;
 use super::keycloak;
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::redirect_uri::is_loopback;
@@ -38,7 +39,10 @@ pub(super) enum SecretIn {
 
 impl ProviderMetadata {
     pub(super) fn parse(body: &[u8], settings: &OidcSettings) -> Result<Self, String> {
-        let metadata: Self = serde_json::from_slice(body).map_err(|cause| format!("it cannot be read: {cause}"))?;
+        let metadata: Self = serde_json::from_slice(body).map_err(|cause| {
+            let cause = excerpt(&cause.to_string());
+            format!("it is no discovery document ({cause}): check `discovery` and `issuer`")
+        })?;
         metadata.check(settings)?;
         Ok(metadata)
     }
@@ -51,7 +55,8 @@ impl ProviderMetadata {
             };
             return Err(format!(
                 "it names the issuer {:?}, the configuration names {:?}: {mend}",
-                self.issuer, settings.issuer
+                excerpt(&self.issuer),
+                settings.issuer
             ));
         }
         let http_allowed = settings.discovery.scheme() == "http" || settings.issuer.starts_with("http:");
@@ -62,7 +67,7 @@ impl ProviderMetadata {
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
         ] {
             if let Some(url) = url {
-                check_endpoint(url, http_allowed).map_err(|why| format!("its {name} {url:?} {why}"))?;
+                check_endpoint(url, http_allowed).map_err(|why| format!("its {name} {:?} {why}", excerpt(url)))?;
             }
         }
         Ok(())
@@ -84,6 +89,10 @@ impl ProviderMetadata {
 
 /// An endpoint is https, or on this machine; http elsewhere only when the operator chose http for the provider.
 fn check_endpoint(text: &str, http_allowed: bool) -> Result<(), &'static str> {
+    // A parser drops line breaks, and a browser would be sent to what is left.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("has characters that no URL has");
+    }
     let url = Url::parse(text).or(Err("is no URL"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("has user information or a fragment");
@@ -163,10 +172,38 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_hides_another_host_is_refused() {
-        for bad in ["https://u:p@a/", "ftp://a/", "token", "https://a/#x", "javascript:alert(1)"] {
+        for bad in [
+            "https://u:p@a/",
+            "ftp://a/",
+            "token",
+            "https://a/#x",
+            "javascript:alert(1)",
+            "https://a/\r\nSet-Cookie: x",
+            "https://a/ b",
+            "//a/",
+            "",
+        ] {
+            for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint"] {
+                let mut document = document(PUBLIC, PUBLIC);
+                document[endpoint] = json!(bad);
+                let error = parse(&document, &settings(PUBLIC, PUBLIC)).unwrap_err();
+                assert!(error.contains(endpoint) && !error.contains('\n'), "{bad}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_document_says_is_not_repeated_at_length() {
+        let long = "x".repeat(500_000);
+        for (name, value) in [
+            ("issuer", json!(format!("https://{long}"))),
+            ("token_endpoint", json!(long)),
+            ("scopes_supported", json!(long)),
+        ] {
             let mut document = document(PUBLIC, PUBLIC);
-            document["revocation_endpoint"] = json!(bad);
-            assert!(parse(&document, &settings(PUBLIC, PUBLIC)).is_err(), "{bad}");
+            document[name] = value;
+            let error = parse(&document, &settings(PUBLIC, PUBLIC)).unwrap_err();
+            assert!(error.len() < 700, "{name}: {}", error.len());
         }
     }
 

@@ -9,11 +9,13 @@
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
 //! | `id_token` | proving an ID token and reading the user from it |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
+//! | `excerpt` | what others said, as it may stand in our log |
 //! | `health` | how it fared, for `/ready` |
 //! | `keycloak` | where Keycloak departs from the standard |
 //! | `local` | people whom we know by ourselves |
 
 mod discovery;
+mod excerpt;
 mod exchange;
 mod health;
 mod id_token;

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
 use super::discovery::Discovery;
+use super::excerpt::excerpt;
 use super::health::Health;
 use super::id_token::Identified;
 use super::id_tokens::{IdTokens, Unidentified};
@@ -116,7 +117,8 @@ impl Oidc {
         match (iss, self.discovery.known()) {
             (Some(iss), _) if iss == self.settings.issuer => Ok(()),
             (Some(iss), _) => Err(format!(
-                "the answer says that it comes from {iss:?}, identity {id} is {:?}: check `issuer`",
+                "the answer says that it comes from {:?}, identity {id} is {:?}: check `issuer`",
+                excerpt(iss),
                 self.settings.issuer
             )),
             (None, Some(metadata)) if !metadata.sends_iss => Ok(()),

@@ -7,15 +7,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::excerpt::excerpt;
 use super::metadata::{ProviderMetadata, SecretIn};
 use super::{ExchangeError, RenewError, keycloak};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Fetched, Fetcher};
 use crate::secret::SecretText;
-
-/// How much of a foreign error description is repeated.
-const MAX_DESCRIPTION: usize = 200;
 
 /// The token endpoint of one provider, and who we are there.
 pub(super) struct TokenEndpoint<'a> {
@@ -121,13 +119,11 @@ impl TokenEndpoint<'_> {
         let ours = self.settings.client_secret.as_ref().map(SecretText::expose);
         let mut hidden = secrets.iter().copied().chain(ours);
         let description = document.error_description.as_deref().unwrap_or_default();
-        let repeat =
-            |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect() };
         let (error, description) =
             if hidden.any(|secret| description.contains(secret) || document.error.contains(secret)) {
                 ("an error".to_owned(), String::new())
             } else {
-                (repeat(&document.error), repeat(description))
+                (excerpt(&document.error), excerpt(description))
             };
         let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
         let mend = self.mend(&document.error);

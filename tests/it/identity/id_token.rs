@@ -9,7 +9,7 @@ use crate::support::provider::{Reply, TestAlgorithm, TestKey};
 
 type Attack = (&'static str, fn(&mut Value, &mut Value));
 
-const ATTACKS: [Attack; 21] = [
+const ATTACKS: [Attack; 29] = [
     ("no nonce", |_, claims| drop(claims.as_object_mut().unwrap().remove("nonce"))),
     ("another nonce", |_, claims| claims["nonce"] = json!("theirs")),
     ("an empty nonce", |_, claims| claims["nonce"] = json!("")),
@@ -36,6 +36,14 @@ const ATTACKS: [Attack; 21] = [
     ("the public key as a shared secret", |header, _| header["alg"] = json!("HS256")),
     ("an algorithm that the key has not", |header, _| header["alg"] = json!("ES384")),
     ("an access token", |header, _| header["typ"] = json!("at+jwt")),
+    ("an expiry beyond all time", |_, claims| claims["exp"] = json!(i64::MAX)),
+    ("an expiry before all time", |_, claims| claims["exp"] = json!(i64::MIN)),
+    ("an expiry in words", |_, claims| claims["exp"] = json!("never")),
+    ("an expiry without end", |_, claims| claims["exp"] = json!(1e300)),
+    ("made in ten years", |_, claims| claims["iat"] = json!(NOW + 315_360_000)),
+    ("no time of issue", |_, claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
+    ("a list of subjects", |_, claims| claims["sub"] = json!(["alice-id"])),
+    ("an azp without end", |_, claims| claims["azp"] = json!("x".repeat(100_000))),
     ("a critical header", |header, _| header["crit"] = json!(["exp"])),
 ];
 
@@ -48,6 +56,7 @@ async fn an_id_token_that_is_not_exactly_for_this_sign_in_is_refused() {
         bench.provider.edit_id_token(attack);
         let words = refused(bench.sign_in().await);
         assert!(words.starts_with("the ID token of identity keycloak is not believed"), "{what}: {words}");
+        assert!(words.len() < 500 && !words.contains(['\r', '\n']), "{what}: {words}");
     }
 }
 
@@ -210,4 +219,28 @@ async fn groups_come_from_the_configured_claim_as_a_list_or_one_name() {
     let bench = Bench::new().await;
     bench.provider.sign_in_as(json!({"sub": "u"}));
     assert_eq!(bench.sign_in().await.unwrap().user, portcullis::model::user::User::default());
+}
+
+#[tokio::test]
+async fn a_key_set_may_be_long_and_name_a_key_twice() {
+    let bench = Bench::new().await;
+    bench.provider.edit_jwks(|document| {
+        let keys = document["keys"].as_array_mut().unwrap();
+        let ours = keys.last().unwrap().clone();
+        keys.insert(0, ours.clone());
+        for at in 0..2000 {
+            let mut other = ours.clone();
+            other["kid"] = json!(format!("other-{at}"));
+            keys.push(other);
+        }
+    });
+    assert_eq!(bench.sign_in().await.unwrap().key, "alice-id");
+}
+
+#[tokio::test]
+async fn two_keys_of_one_name_prove_nothing() {
+    let bench = Bench::new().await;
+    let other = TestKey::new(TestAlgorithm::Es256, "first").jwk();
+    bench.provider.edit_jwks(move |document| document["keys"].as_array_mut().unwrap().push(other.clone()));
+    assert!(refused(bench.sign_in().await).contains("is not believed"));
 }
