@@ -72,6 +72,9 @@ pub(crate) struct Parts {
 
 /// How many sign-ins one address may begin in an hour: each costs a row, and a script can press the button, too.
 const APPROVALS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
+/// How many registrations of known clients one address has written down in an hour; what comes beyond them gets the same
+/// answer, and only its use is not noted.
+const AGAIN_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
 /// How often the provider is asked about one grant in an hour, at the least: a client asks once per access token, but one in
 /// a loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
 const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
@@ -83,6 +86,7 @@ pub struct Issuer(Arc<Inner>);
 struct Inner {
     parts: Parts,
     registrations: Limiter,
+    again: Limiter,
     approvals: Limiter,
     refreshes: Limiter,
     refreshing: token::SingleFlight,
@@ -100,8 +104,9 @@ impl Issuer {
         let approvals = Limiter::per_hour(APPROVALS_PER_HOUR, &parts.clock);
         let metadata = metadata::document(&parts.config);
         Self(Arc::new(Inner {
-            parts,
             registrations,
+            again: Limiter::per_hour(AGAIN_PER_HOUR, &parts.clock),
+            parts,
             approvals,
             refreshes,
             refreshing: token::SingleFlight::default(),

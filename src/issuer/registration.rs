@@ -50,14 +50,16 @@ impl Issuer {
         metadata.scope = self.known_scopes(&metadata.scope);
         let secret = (metadata.token_endpoint_auth_method != AuthMethod::None).then(Token::<ClientSecret>::generate);
         let client = Client::registered(&metadata, secret.as_ref().map(Token::sha256), self.now());
-        // a client that is known costs nothing, however often it comes: several register at every start
-        let known = secret.is_none() && self.store().client(&client.id).await?.is_some();
-        if !known {
+        let known = if secret.is_none() { self.store().client(&client.id).await? } else { None };
+        if known.is_none() {
             self.0.registrations.check(&address).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })?;
         }
-        self.store().insert_client(&client, &address, registration.max_unused).await?;
-        audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
-        Ok(answer(&client, metadata, secret.as_ref()))
+        // a client that is known gets its answer however often it comes: several register at every start
+        if known.is_none() || self.0.again.check(&address).is_ok() {
+            self.store().insert_client(&client, &address, registration.max_unused).await?;
+            audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
+        }
+        Ok(answer(known.as_ref().unwrap_or(&client), metadata, secret.as_ref()))
     }
 
     /// What some upstream here knows; all of it when nothing is left.

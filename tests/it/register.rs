@@ -185,6 +185,25 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
 }
 
 #[tokio::test]
+async fn a_client_that_registers_in_a_loop_is_answered_every_time_and_written_down_a_few() {
+    let gate = TestGate::new().await;
+    let other = gate.register_named("other").await;
+    let body = json!({"client_name": "loop", "redirect_uris": ["https://a.example/"]});
+    let first = gate.post_json("/register", &body).await;
+    gate.clock.advance(std::time::Duration::from_hours(23));
+    for _ in 0..600 {
+        let again = gate.post_json("/register", &body).await;
+        assert_eq!((again.status, &again.body), (201, &first.body), "issued when it was first known");
+    }
+    assert_eq!(gate.register_named("other").await.id, other.id, "answered");
+    gate.clock.advance(std::time::Duration::from_hours(2));
+    gate.app.issuer().expire().await;
+    let knows = async |id: &str| gate.app.store().client(&id.into()).await.unwrap().is_some();
+    assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "it was noted that it came again");
+    assert!(!knows(&other.id).await, "this was not");
+}
+
+#[tokio::test]
 async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
     let gate = TestGate::new().await;
     let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
