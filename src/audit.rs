@@ -7,7 +7,7 @@ use crate::model::ids::{ClientId, GrantId, Subject};
 
 /// An event.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A client registered itself.
     Registered {
         /// The client.
@@ -62,7 +62,7 @@ pub enum Event<'a> {
 }
 
 /// Writes an event down.
-pub fn record(event: &Event<'_>) {
+pub(crate) fn record(event: &Event<'_>) {
     match event {
         Event::Registered { client, name } => {
             tracing::info!(target: "audit", %client, name, "client registered");

@@ -7,7 +7,7 @@
 //! What may import what is a table in `tests/it/layering.rs`, which also holds it.
 
 pub mod app;
-pub mod audit;
+mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,7 +18,7 @@ pub mod identity;
 pub mod inbound;
 pub mod issuer;
 pub mod keys;
-pub mod limits;
+mod limits;
 pub mod model;
 pub mod oauth;
 pub mod outbound;

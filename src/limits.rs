@@ -27,7 +27,7 @@ const WIDTH: usize = 1 << u16::BITS;
 
 /// Whom a limit counts by: an address, IPv6 by its /64. An IPv4 address written as IPv6 is the IPv4 address.
 #[must_use]
-pub fn address_key(address: IpAddr) -> String {
+pub(crate) fn address_key(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
@@ -38,7 +38,7 @@ pub fn address_key(address: IpAddr) -> String {
 }
 
 /// So many in an hour for each key, all at once if need be; what was used grows back evenly.
-pub struct Limiter {
+pub(crate) struct Limiter {
     clock: Clock,
     /// Decides where a key has its places: nobody else can tell which keys share them.
     seed: [u8; 32],
@@ -48,7 +48,7 @@ pub struct Limiter {
 impl Limiter {
     /// A limiter.
     #[must_use]
-    pub fn per_hour(count: NonZeroU32, clock: &Clock) -> Self {
+    pub(crate) fn per_hour(count: NonZeroU32, clock: &Clock) -> Self {
         let sketch = RateLimiter::new(Quota::per_hour(count), Sketch::empty(), GovernorClock(clock.clone()));
         Self { clock: clock.clone(), seed: random(), sketch }
     }
@@ -57,7 +57,7 @@ impl Limiter {
     ///
     /// # Errors
     /// When the key has used up what it may.
-    pub fn check(&self, key: &str) -> Result<(), u64> {
+    pub(crate) fn check(&self, key: &str) -> Result<(), u64> {
         self.sketch.check_key(&self.places(key)).map_err(|not_until| {
             let wait = not_until.wait_time_from(GovernorClock(self.clock.clone()).now());
             wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)

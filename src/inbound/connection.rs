@@ -29,6 +29,9 @@ const MAX_STREAMS: u32 = 128;
 /// How often an HTTP/2 peer is asked whether it still lives.
 const PING: Duration = Duration::from_secs(20);
 
+/// The body of a request, as it arrives.
+pub(super) type Received = Held<Incoming>;
+
 /// Why a connection ended other than by the peer's own wish. For the debug log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
@@ -51,7 +54,7 @@ pub(super) enum ConnectionError {
 pub(super) async fn serve<T, A, F>(mut stream: T, no_more: CancellationToken, answer: A) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    A: Fn(Request<Received>) -> F + Send + Sync,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let began = Instant::now();
@@ -75,7 +78,7 @@ async fn http1<T, A, F>(
 ) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    A: Fn(Request<Received>) -> F + Send + Sync,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
@@ -106,7 +109,7 @@ async fn http2<T, A, F>(
 ) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    A: Fn(Request<Held<Incoming>>) -> F + Send + Sync,
+    A: Fn(Request<Received>) -> F + Send + Sync,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let streams = Streams::default();

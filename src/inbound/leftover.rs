@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 
@@ -84,13 +84,9 @@ where
         let small = !self.expects && body.size_hint().lower() <= SMALL as u64;
         let read = small && matches!(tokio::time::timeout(SOON, Limited::new(body, SMALL).collect()).await, Ok(Ok(_)));
         if !read {
-            close(response.headers_mut());
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
-}
-
-fn close(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 #[cfg(test)]

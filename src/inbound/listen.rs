@@ -4,13 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::exchange::Held;
+use super::connection::{self, Received};
 use super::places::Places;
-use super::{App, Drain, connection};
+use super::{App, Drain};
 use crate::gateway::Body;
 
 /// How long we wait when the system has no more file descriptors.
@@ -30,10 +29,10 @@ pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
 }
 
 /// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited.
-async fn accept<C, A, F>(listener: TcpListener, drain: &Drain, counts: C, answer: A)
+pub(super) async fn accept<C, A, F>(listener: TcpListener, drain: &Drain, counts: C, answer: A)
 where
     C: Fn(IpAddr) -> bool + Send + Sync,
-    A: Fn(Request<Held<Incoming>>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let connections = TaskTracker::new();

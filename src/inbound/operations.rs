@@ -1,21 +1,15 @@
 //! The listener of operations: whether this process lives, and whether it wants work.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use super::connection::Received;
+use super::listen::accept;
 use super::{Drain, plain};
 use crate::gateway::{Body, full};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tells what is wrong with what this process depends on; each entry is a sentence for an operator.
 pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -26,33 +20,13 @@ struct Ready {
     degraded: Vec<String>,
 }
 
-/// Answers `/live` and `/ready` for ever.
+/// Answers `/live` and `/ready` for ever: that we go down, too, is told until the end.
 pub async fn serve_operations(listener: TcpListener, drain: Drain, health: Health) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (drain, health) = (drain.clone(), Arc::clone(&health));
-                tokio::spawn(async move {
-                    let service = service_fn(|request: Request<Incoming>| {
-                        let response = answer(request.method(), request.uri().path(), &drain, &health);
-                        async move { Ok::<_, Infallible>(response) }
-                    });
-                    let served = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(PATIENCE)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                    if let Err(error) = served {
-                        tracing::debug!(%error, "a connection of operations ended");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection of operations could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    let answer = move |request: Request<Received>, _peer| {
+        let response = answer(request.method(), request.uri().path(), &drain, &health);
+        async move { response }
+    };
+    accept(listener, &Drain::default(), |_peer| false, answer).await;
 }
 
 fn answer(method: &Method, path: &str, drain: &Drain, health: &Health) -> Response<Body> {
