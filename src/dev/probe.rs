@@ -12,8 +12,8 @@ use super::{DevError, shown};
 use crate::config::Upstream;
 use crate::upstream::{HttpUpstream, UpstreamError};
 
-/// How long an answer may take to begin, longer than a connection may; a server that only listens has passed, for some answer a
-/// GET with the first event only.
+/// How long an answer may take to begin: longer than a connection may, which is an error of its own. A server that is
+/// connected and says nothing has passed: some answer a GET with their first event only.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a stream is watched for its first words.
 const FIRST_WORDS: Duration = Duration::from_millis(500);

@@ -10,13 +10,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis::config::CaFile;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{gate_before, token};
-use portcullis::config::CaFile;
-
 use crate::support::gate::{TestGate, upstream};
 use crate::support::log::watch;
 
