@@ -1,11 +1,11 @@
 //! Named limiters, keyed by address, client or user.
 //!
 //! Whoever invents names, or has many addresses, must neither fill our memory nor make us forget who is limited. A table of
-//! keys can do only one of the two: when it is full, something goes. So there is none, but a sketch of fixed size, in which
-//! each key has a place in each of four rows, and counts by the one of them that is used least. Nothing in it is ever
-//! evicted, so a limited key stays limited whatever else comes. Keys that share all their places count together: with 10,000
-//! busy keys that is one new key in 2500. A flood of hundreds of names in a second, for an hour, limits everybody instead of
-//! nobody. `governor` does the arithmetic (GCRA); its own stores are tables.
+//! keys cannot promise both: when it is full, something goes. So there is none, but a sketch of fixed size, in which each key
+//! has a place in each of four rows, and counts by the one of them that is used least. Nothing in it is ever evicted: a
+//! limited key stays limited whatever else comes. Keys that share all their places count together: with 10,000 busy keys
+//! that befalls one new key in 2500. It takes 65,536 times what one key may in an hour to use up the sketch; then everybody
+//! is limited, rather than nobody. `governor` does the arithmetic (GCRA); its own stores are tables.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
