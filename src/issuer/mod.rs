@@ -94,6 +94,11 @@ struct Inner {
     tasks: TaskTracker,
 }
 
+/// The work of a request panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the work of this request panicked: another line of the log says where")]
+pub(crate) struct Panicked;
+
 impl Issuer {
     /// Builds the issuer.
     #[must_use]
@@ -138,12 +143,13 @@ impl Issuer {
     ///
     /// # Errors
     /// When the task panicked.
-    pub(crate) async fn complete<F>(&self, work: F) -> Result<F::Output, tokio::task::JoinError>
+    pub(crate) async fn complete<F>(&self, work: F) -> Result<F::Output, Panicked>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.0.tasks.spawn(work).await
+        // what a panic says may hold a secret
+        self.0.tasks.spawn(work).await.or(Err(Panicked))
     }
 
     /// Waits until every task that runs by itself has ended: calls of [`Self::complete`], revocations at a provider.
