@@ -23,6 +23,8 @@ use crate::storage::Store;
 const REMEMBERED: u64 = 100_000;
 /// No token of ours is longer, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
+/// Why a token is refused whose grant has ended. The words are for the log.
+pub(super) const ENDED: &str = "the token's grant has ended";
 
 /// A token that was verified, and what follows from it.
 pub(super) struct VerifiedToken {
@@ -37,9 +39,6 @@ pub(super) struct VerifiedToken {
     /// The revocation epoch at which the grant was last known to live.
     epoch: AtomicU64,
 }
-
-/// The words for a grant that has ended.
-pub(super) const ENDED: &str = "the token's grant has ended";
 
 impl VerifiedToken {
     /// Whether its grant has not ended: one atomic, and a look into the set of ended grants when that has grown.
