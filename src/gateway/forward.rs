@@ -90,14 +90,14 @@ impl Gateway {
     pub(super) async fn forward(
         &self,
         permit: &Permit<'_, Call<'_>>,
-        token: &Arc<VerifiedToken>,
+        mut lease: Lease,
         parts: Parts,
         body: Body,
     ) -> Result<Response<Body>, Refusal> {
         let call = permit.call();
         let client = &call.route.served.client;
-        let request = self.outgoing(call, token, parts, body)?;
-        let mut lease = self.lease(token);
+        let token = Arc::clone(lease.token());
+        let request = self.outgoing(call, &token, parts, body)?;
         let response = lease.hold(client.send(request)).await??;
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(Refusal::UpstreamWantsCredentials);

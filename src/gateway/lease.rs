@@ -1,7 +1,8 @@
 //! What a call to an upstream lives under.
 //!
 //! A call may outlive its token: on the 2026 wire closing a stream means cancelling. It does not outlive its grant, the
-//! age that the operator set, or this process; neither while it waits for its answer nor while the answer comes.
+//! age that the operator set, or this process; neither while its body arrives, nor while it waits for its answer, nor while
+//! the answer comes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -89,15 +90,20 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Works on something until it is done or the call is over.
+    /// Whose call it is.
+    pub(super) const fn token(&self) -> &Arc<VerifiedToken> {
+        &self.terms.token
+    }
+
+    /// Works on something until it is done or the call is over. When it is over already, no work begins.
     ///
     /// # Errors
-    /// When the call is over first; it must not be polled again then.
+    /// When the call is over; it must not be polled again then.
     pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
         tokio::select! {
             biased;
-            done = work => Ok(done),
             over = &mut self.over => Err(over),
+            done = work => Ok(done),
         }
     }
 
@@ -118,5 +124,30 @@ impl Lease {
             () if drained.is_cancelled() => Err(Over::Draining),
             () => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Ends, Over};
+    use crate::clock::{Clock, Timestamp};
+    use crate::gateway::authenticate::VerifiedToken;
+    use crate::revocation::Revocation;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn what_has_ended_begins_nothing_more() {
+        let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)), HOUR);
+        let ends = Ends { revocation, max_age: None, drained: CancellationToken::new() };
+        let mut lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+        assert_eq!(lease.hold(async { 1 }).await, Ok(1));
+        ends.revocation.add("g_1".into(), Timestamp(1_800_000_000));
+        assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended));
     }
 }

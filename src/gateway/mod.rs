@@ -225,9 +225,11 @@ impl Gateway {
         self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
-        let (bytes, body) = forward::collect(&parts, body, self.0.config.server.inspect_limit).await?;
+        let mut lease = self.lease(&token);
+        let inspect_limit = self.0.config.server.inspect_limit;
+        let (bytes, body) = lease.hold(forward::collect(&parts, body, inspect_limit)).await??;
         *collected = bytes;
-        self.forward(&permit, &token, parts, body).await
+        self.forward(&permit, lease, parts, body).await
     }
 
     fn lease(&self, token: &Arc<VerifiedToken>) -> Lease {

@@ -1,12 +1,19 @@
 //! What ends a call from outside: its grant, its age, and the way down.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use http::Response;
-use http_body_util::{BodyExt, Empty, Full};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use portcullis::config::RefreshTokens;
 use portcullis::gateway::Body;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{end_grant, gate_before, token};
 use crate::support::gate::{TestGate, upstream};
@@ -38,6 +45,37 @@ async fn a_call_that_still_waits_ends_with_its_grant() {
     assert_eq!(answer.status, 401, "{answer:?}");
     assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_token\", resource_metadata="));
     assert_eq!(answer.json()["id"], 7);
+}
+
+/// A call whose body never comes; each one that is waited for gives a permit.
+fn bodiless(
+    gate: &TestGate,
+    token: &str,
+    waited_for: Arc<Semaphore>,
+) -> Request<impl http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + use<>> {
+    let body = stream::poll_fn(move |_| {
+        waited_for.add_permits(1);
+        Poll::<Option<Result<Frame<Bytes>, Infallible>>>::Pending
+    });
+    gate.request("POST", "/mcp")
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("content-length", "10")
+        .body(StreamBody::new(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_call_whose_body_still_arrives_ends_with_its_grant() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    let waited_for = Arc::new(Semaphore::new(0));
+    let request = bodiless(&gate, &good, Arc::clone(&waited_for));
+    let (answer, ()) = tokio::join!(gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()), async {
+        waited_for.acquire().await.unwrap().forget();
+        end_grant(&gate, &good).await;
+    });
+    assert_eq!(answer.status(), 401);
 }
 
 #[tokio::test]
