@@ -8,7 +8,7 @@ use super::fault::{Fault, Trouble};
 use crate::identity::{Begin, Provider};
 use crate::limits::{ClientAddress, address_key};
 use crate::model::authorization::{Authorization, Binding, Stage};
-use crate::model::ids::AuthorizationId;
+use crate::model::ids::{AuthorizationId, IdentityId};
 use crate::oauth::error::ErrorCode;
 
 /// What an answered form leads to.
@@ -74,14 +74,30 @@ impl Issuer {
         }
     }
 
-    /// No, unless the same form said yes before and the sign-in came to its end.
+    /// No, unless the same form said yes before and the sign-in came to its end. It is kept as long as the form can be
+    /// posted: a yes that comes beside it, or after it, begins nothing.
     async fn deny(&self, form: ProvenForm, validated: Validated) -> Result<Approval, Fault> {
-        let authorization = form.authorization;
-        if let Some(first) = self.store().authorization(&authorization).await? {
-            let undone = self.store().claim_authorization(&authorization, first.round, self.now()).await?
-                && self.store().refuse_authorization(&authorization, first.round).await?;
-            if !undone {
-                return self.posted_again(&first, &form.binding).await;
+        let ProvenForm { authorization, request, binding } = form;
+        let now = self.now();
+        let no = Authorization {
+            id: authorization.clone(),
+            request,
+            identity: IdentityId::from(""),
+            binding_hash: binding.sha256(),
+            round: 0,
+            offline: false,
+            retried: false,
+            stage: Stage::Refused,
+            created_at: now,
+            expires_at: now,
+        };
+        if !self.store().insert_authorization(&no).await?
+            && !self.store().withdraw_authorization(&authorization).await?
+        {
+            let first = self.answered_first(&authorization).await?;
+            // whoever says no twice is told twice, but nobody who says no is sent to sign in
+            if first.stage != Stage::Refused {
+                return Ok(Approval::Answered { finish: self.finish(&first, &binding).await? });
             }
         }
         let Validated { request, client, redirect_uri } = validated;
@@ -112,9 +128,14 @@ impl Issuer {
         if self.store().insert_authorization(&authorization).await? {
             return Ok(Approval::SignIn { location, binding: binding_cookie(&authorization.id, &binding) });
         }
-        let first = self.store().authorization(&authorization.id).await?;
-        let first = first.ok_or_else(|| Fault::new(Trouble::Expired, "the authorization went"))?;
+        let first = self.answered_first(&authorization.id).await?;
         self.posted_again(&first, &binding).await
+    }
+
+    /// What the first post of a form has left.
+    async fn answered_first(&self, id: &AuthorizationId) -> Result<Authorization, Fault> {
+        let first = self.store().authorization(id).await?;
+        first.ok_or_else(|| Fault::new(Trouble::Expired, "the authorization went"))
     }
 
     /// The second post of a form: the same way again while the sign-in is pending, later a page.

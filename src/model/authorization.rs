@@ -134,7 +134,7 @@ pub enum Stage {
     CodeIssued,
     /// The code was redeemed.
     Redeemed,
-    /// It ended in an error that the client was told.
+    /// It ended in an error that the client was told; or the user said no.
     Refused,
 }
 
@@ -160,14 +160,14 @@ impl Stage {
     }
 }
 
-/// An authorization as it is stored. It begins to exist when the user approves.
+/// An authorization as it is stored. It begins to exist when the user answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
-    /// The id of the consent page that was approved.
+    /// The id of the consent page that was answered.
     pub id: AuthorizationId,
-    /// What was approved.
+    /// What the user was asked.
     pub request: AuthorizationRequest,
-    /// The provider that the user chose.
+    /// The provider that the user chose; empty when the answer was no.
     pub identity: IdentityId,
     /// The SHA-256 of the browser's binding.
     pub binding_hash: Sha256,
@@ -179,7 +179,7 @@ pub struct Authorization {
     pub retried: bool,
     /// How far it has come.
     pub stage: Stage,
-    /// When consent was given.
+    /// When consent was given, or refused.
     pub created_at: Timestamp,
     /// Until when the provider may answer.
     pub expires_at: Timestamp,

@@ -35,6 +35,8 @@ sql! {
         UPDATE authorizations SET stage = 'refused'
         WHERE id = $1 AND round = $2 AND stage IN ('pending', 'claimed')";
 
+    WITHDRAW = "UPDATE authorizations SET stage = 'refused' WHERE id = $1 AND stage = 'pending'";
+
     /// `$3` is the moment of the latest consent whose form nobody can post any more.
     pub(super) DELETE_UNREDEEMED = "
         DELETE FROM authorizations WHERE id IN (
@@ -83,7 +85,7 @@ impl TryFrom<AuthorizationRow> for Authorization {
 }
 
 impl Store {
-    /// Begins an authorization. `false` when its id is taken: the form was posted before.
+    /// Begins an authorization, or keeps that the user said no. `false` when its id is taken: the form was posted before.
     ///
     /// # Errors
     /// When the store fails.
@@ -159,5 +161,13 @@ impl Store {
     /// When the store fails.
     pub async fn refuse_authorization(&self, id: &AuthorizationId, round: i64) -> Result<bool, StoreError> {
         Ok(self.execute(sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
+    }
+
+    /// `Pending` → `Refused`, whatever the round: the user takes it back while no answer has come.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw_authorization(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
+        Ok(self.execute(sqlx::query(WITHDRAW).bind(id.as_str())).await? == 1)
     }
 }

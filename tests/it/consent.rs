@@ -64,18 +64,42 @@ async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
 }
 
 #[tokio::test]
-async fn deny_tells_the_client_and_stores_nothing() {
+async fn deny_tells_the_client_and_is_final() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
     let form = gate.consent_form(&mut browser, &client, &[]).await;
-    let denied = browser.submit(&gate, &form.clone().with("decision", "deny").with("identity", "local")).await;
+    let mut other_tab = browser.clone();
+    let no = form.clone().with("decision", "deny").with("identity", "local");
+    let denied = browser.submit(&gate, &no).await;
     let url = location(&denied);
     assert_eq!(parameter(&url, "error").as_deref(), Some("access_denied"));
     assert_eq!(parameter(&url, "state").as_deref(), Some("client-state"));
     assert_eq!(parameter(&url, "iss").as_deref(), Some(gate.origin()));
     let after = browser.submit(&gate, &approve(&form)).await;
-    assert_eq!(after.status, 403, "no is final: {after:?}");
+    assert_eq!(after.status, 403, "the cookie of the form is gone: {after:?}");
+
+    let beside = other_tab.submit(&gate, &approve(&form)).await;
+    assert_eq!(beside.status, 200, "a yes that was on its way begins nothing: {beside:?}");
+    assert!(beside.header("set-cookie").is_empty() && beside.body.contains("already answered"), "{beside:?}");
+    assert_eq!(location(&other_tab.submit(&gate, &no).await), url, "a double click is told the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_who_says_no_is_sent_to_sign_in() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for _ in 0..40 {
+        let mut browser = Browser::default();
+        let form = gate.consent_form(&mut browser, &client, &[]).await;
+        assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303);
+        let no = form.with("decision", "deny").with("identity", "local");
+        let (mut one, mut other) = (browser.clone(), browser.clone());
+        let answers = tokio::join!(one.submit(&gate, &no), other.submit(&gate, &no));
+        for answer in [answers.0, answers.1] {
+            assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("access_denied"), "{answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ contract! {
     a_silent_retry_happens_once,
     a_code_is_issued_for_a_claimed_authorization_alone,
     what_was_refused_stays_refused,
+    only_what_waits_for_an_answer_can_be_withdrawn,
     a_redeemed_code_tells_of_the_user_only_the_subject,
     code_cannot_be_redeemed_twice,
     of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant,
@@ -101,6 +102,23 @@ async fn what_was_refused_stays_refused(fresh: Fresh) {
         assert!(!fresh.store.next_round(id, 0, false, false).await.unwrap());
         assert!(!fresh.store.issue_code(id, &some_hash(), fresh.now() + MINUTE, &ada()).await.unwrap());
         assert_eq!(stage(&fresh, &authorization).await, Stage::Refused);
+    }
+}
+
+async fn only_what_waits_for_an_answer_can_be_withdrawn(fresh: Fresh) {
+    let (pending, claimed, (issued, _)) =
+        (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
+    let later = fresh.claimed("c_1").await;
+    assert!(fresh.store.next_round(&later.id, 0, false, false).await.unwrap());
+    for withdrawn in [pending, later] {
+        assert!(fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
+        assert!(!fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
+        assert_eq!(stage(&fresh, &withdrawn).await, Stage::Refused);
+    }
+    for kept in [claimed, issued] {
+        let before = stage(&fresh, &kept).await;
+        assert!(!fresh.store.withdraw_authorization(&kept.id).await.unwrap());
+        assert_eq!(stage(&fresh, &kept).await, before);
     }
 }
 
