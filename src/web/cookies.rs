@@ -93,13 +93,14 @@ fn oldest(request: &HeaderMap, prefix: &str, new: &str) -> Vec<String> {
     live.into_iter().skip(LIVE - 1).map(|(_, name)| name.to_owned()).collect()
 }
 
+/// Each pair is read by itself: any site of our domain, and on loopback any port, may have set others of any bytes.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
+        .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
 }
 
 #[cfg(test)]
@@ -150,6 +151,28 @@ mod tests {
         let cookies = set("http://127.0.0.1:1", &request);
         assert_eq!(cookies.len(), 2);
         assert!(cookies[0].starts_with("portcullis-1-consent-r_1=; Path=/; Max-Age=0"), "{cookies:?}");
+    }
+
+    #[test]
+    fn a_strangers_cookie_hides_none_of_ours_and_does_not_pass_for_one() {
+        let url = PublicUrl::parse("https://mcp.example.com").unwrap();
+        let found = |header: &[u8]| {
+            let mut request = HeaderMap::new();
+            request.insert(COOKIE, HeaderValue::from_bytes(header).unwrap());
+            Cookies::new(&url).get(&request, Kind::Binding, &"r_1".into())
+        };
+        let ours = "__Host-portcullis-binding-r_1=5-s3cret";
+        for other in ["name=\u{e9}".as_bytes(), b"name=\xff", b"\xe2\x80\x83", b"a\tb=c"] {
+            let before = [other, b"; ", ours.as_bytes()].concat();
+            let after = [ours.as_bytes(), b"; ", other].concat();
+            for header in [before, after] {
+                assert_eq!(found(&header).as_deref(), Some("s3cret"), "{}", String::from_utf8_lossy(&header));
+            }
+        }
+        // browsers guard the prefix of the name as it is, not of what is left when odd spaces are cut off
+        for space in ["\u{a0}", "\u{2003}", "\u{3000}", "\u{feff}"] {
+            assert_eq!(found(format!("{space}{ours}").as_bytes()), None, "{space:?}");
+        }
     }
 
     #[test]
