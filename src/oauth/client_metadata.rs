@@ -119,7 +119,7 @@ fn invalid(words: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidClientMetadata, words)
 }
 
-/// People read the name on the consent page: nothing in it may turn the text around or hide part of it.
+/// People read the name on the consent page: nothing in it may turn the text around, hide part of it, or be nothing to see.
 fn checked_name(name: &str) -> Result<String, OAuthError> {
     if name.chars().count() > MAX_CLIENT_NAME {
         return Err(invalid(format!("client_name is longer than {MAX_CLIENT_NAME} characters")));
@@ -130,10 +130,14 @@ fn checked_name(name: &str) -> Result<String, OAuthError> {
     Ok(name.trim().to_owned())
 }
 
+/// Controls, what changes the direction, and what is drawn as nothing (`Default_Ignorable_Code_Point`, without the variants
+/// of emoji).
 fn deceives(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Result<Vec<RedirectUri>, OAuthError> {
@@ -235,6 +239,37 @@ mod tests {
             ),
         ] {
             assert_eq!(register(json).unwrap_err(), words);
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_seen_is_refused() {
+        for hidden in [
+            '\u{34f}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{180f}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{fe00}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{fffb}',
+            '\u{1bca0}',
+            '\u{1d173}',
+            '\u{e0100}',
+            '\u{e0fff}',
+        ] {
+            for name in [hidden.to_string(), format!("Cl{hidden}aude")] {
+                let body = serde_json::json!({"redirect_uris": ["https://a/"], "client_name": name});
+                assert!(register(&body.to_string()).is_err(), "{hidden:?} in {name:?}");
+            }
+        }
+        for fine in ["Zürich", "日本語", "한국어", "עברית", "हिन्दी", "❤\u{fe0f} mail"] {
+            let body = serde_json::json!({"redirect_uris": ["https://a/"], "client_name": fine});
+            assert_eq!(register(&body.to_string()).unwrap().client_name.as_deref(), Some(fine));
         }
     }
 
