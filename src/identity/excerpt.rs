@@ -3,7 +3,7 @@
 const LONGEST: usize = 200;
 
 /// The beginning of a text, on one line.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut printable = text.chars().filter(|c| !c.is_control());
     let mut short: String = printable.by_ref().take(LONGEST).collect();
     if printable.next().is_some() {

@@ -26,6 +26,7 @@ mod metadata;
 mod oidc;
 mod token_endpoint;
 
+pub(crate) use excerpt::excerpt;
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 pub use local::{Local, PasswordCheck, hash_password, random_password};
 

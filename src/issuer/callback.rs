@@ -4,7 +4,7 @@ use super::Issuer;
 use super::authorization_response::Answer;
 use super::bound::{Answered, Bound};
 use super::fault::{Fault, Trouble};
-use crate::identity::{Exchange, ExchangeError};
+use crate::identity::{Exchange, ExchangeError, excerpt};
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
@@ -82,7 +82,10 @@ impl Issuer {
             );
             return self.another_round(bound, false, false).await;
         }
-        tracing::warn!(identity = %bound.provider.id(), error, description, "the identity provider answered with an error");
+        let (said, description) = (excerpt(error), description.map(excerpt));
+        tracing::warn!(
+            identity = %bound.provider.id(), error = said, description, "the identity provider answered with an error"
+        );
         let (code, words) = match error {
             "access_denied" => (ErrorCode::AccessDenied, "the identity provider denied access"),
             "temporarily_unavailable" | "server_error" => {

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::bench::Bench;
 use crate::support::browser::{Form, location, parameter};
 use crate::support::gate::tokens;
+use crate::support::log::watch;
 use crate::support::provider::{OfflineRefusal, Reply};
 
 const WORKS: u16 = 502; // the token is good; nobody listens behind us
@@ -255,4 +256,16 @@ async fn start_up_does_not_need_the_provider() {
     let up = bench.browser.get(&bench.gate, &path).await;
     assert_eq!(up.status, 200, "{up:?}");
     assert!(!Form::on(&up.body).fields.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_browser_brings_as_the_providers_error_is_not_repeated_at_length() {
+    let mut bench = Bench::new().await;
+    let url = bench.approve().await;
+    let words = format!("{}&error_description={}", "e".repeat(20_000), "d".repeat(20_000));
+    let answer = bench.error(&url, &words);
+    let (log, _guard) = watch();
+    assert_eq!(parameter(&location(&bench.back(&answer).await), "error").as_deref(), Some("server_error"));
+    let line = log.text().lines().find(|line| line.contains("answered with an error")).unwrap().to_owned();
+    assert!(line.contains("eee") && line.contains("ddd") && line.len() < 1000, "{} bytes", line.len());
 }
