@@ -62,15 +62,13 @@ impl Issuer {
         if self.0.approvals.check(&address_key(address.0)).is_err() {
             return Err(Fault::new(Trouble::TooMany, "too many sign-ins were begun from one address"));
         }
-        if late {
-            return match self.store().authorization(&form.authorization).await? {
+        match identity {
+            None => self.deny(form, validated).await,
+            Some(_) if late => match self.store().authorization(&form.authorization).await? {
                 Some(first) => self.posted_again(&first, &form.binding).await,
                 None => Ok(Approval::Expired(Box::new(validated))),
-            };
-        }
-        match identity {
+            },
             Some(identity) => self.approve(form, identity).await,
-            None => self.deny(form, validated).await,
         }
     }
 

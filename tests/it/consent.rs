@@ -103,6 +103,26 @@ async fn nobody_who_says_no_is_sent_to_sign_in() {
 }
 
 #[tokio::test]
+async fn a_late_no_is_no() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for approved in [true, false] {
+        let mut browser = Browser::default();
+        let form = gate.consent_form(&mut browser, &client, &[]).await;
+        // a browser whose clock is slow, or that restores a session with its cookies
+        let mut slow = Browser::default();
+        slow.cookies = browser.cookies.clone();
+        gate.clock.advance(Duration::from_mins(14));
+        if approved {
+            assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303);
+        }
+        gate.clock.advance(Duration::from_mins(2));
+        let answer = slow.submit(&gate, &form.with("decision", "deny").with("identity", "local")).await;
+        assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("access_denied"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn only_approve_is_yes() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
