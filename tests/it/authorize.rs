@@ -6,7 +6,7 @@ use portcullis::oauth::client_metadata::AuthMethod;
 use serde_json::json;
 
 use crate::support::browser::{Browser, Form, location, parameter};
-use crate::support::gate::{TestClient, TestGate, upstream};
+use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, upstream};
 
 async fn remote_client(gate: &TestGate, redirect_uri: &str) -> TestClient {
     let answer = gate.post_json("/register", &json!({"client_name": "Remote", "redirect_uris": [redirect_uri]})).await;
@@ -179,4 +179,14 @@ async fn hostile_texts_are_shown_and_never_become_markup() {
     let answer = gate.get(&gate.authorize_path(&client, &[("state", "\"><script>")])).await;
     assert!(!answer.body.contains("<script>") && !answer.body.contains("<img"), "{answer:?}");
     assert!(!Form::on(&answer.body).fields.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_client_id_is_not_shown_as_words_of_ours() {
+    let gate = TestGate::new().await;
+    let client =
+        TestClient { id: "locked! Call +1 555\u{202e}\u{0}\u{e9}".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    let page = gate.get(&gate.authorize_path(&client, &[])).await;
+    assert_eq!(page.status, 400);
+    assert!(page.body.contains("<code><bdi>locked!?Call?+1?555???</bdi></code>"), "{page:?}");
 }
