@@ -6,7 +6,8 @@ use super::id::{Seen, taken};
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
-use crate::oauth::client_metadata::{AuthMethod, MAX_CLIENT_NAME};
+use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::SecretText;
 

@@ -9,6 +9,7 @@
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
 //! | `redirect_uri` | which redirects are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
 //! | `client_metadata` | what a client registers, and the answer | RFC 7591 |
+//! | `client_name` | what a client may call itself | RFC 7591 2 |
 //! | `claims` | what our access tokens say | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | what an authorization server and a resource announce | RFC 8414, RFC 9728, RFC 9207 |
@@ -17,6 +18,7 @@
 pub mod challenge;
 pub mod claims;
 pub mod client_metadata;
+pub mod client_name;
 pub mod error;
 pub mod metadata;
 pub mod parameters;
