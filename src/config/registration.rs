@@ -18,7 +18,7 @@ pub struct Registration {
     pub enabled: bool,
     /// Where codes may be sent.
     pub redirect_policy: RedirectPolicy,
-    /// How many registrations one address (IPv6: /64) may make in an hour.
+    /// How many registrations one address (IPv6: /64) may make in an hour, by browsers and by programs each.
     pub per_address_per_hour: u32,
     /// How many never-used clients are kept.
     pub max_unused: i64,

@@ -46,7 +46,7 @@ pub(crate) use bound::Answered;
 pub(crate) use callback::ProviderAnswer;
 pub(crate) use consent::{AuthorizationCookie, ConsentView, ProviderChoice};
 pub(crate) use fault::{Fault, Trouble};
-pub(crate) use registration::RegistrationRefusal;
+pub(crate) use registration::{RegistrationRefusal, Via};
 pub use sign_in::SignInProblem;
 pub(crate) use sign_in::{SignInAttempt, SignInStep, SignInView};
 pub(crate) use token::{TokenRefusal, TokenRequest};

@@ -28,6 +28,16 @@ pub(crate) enum RegistrationRefusal {
     Store(#[from] StoreError),
 }
 
+/// What carries a registration. Any page may have its visitors' browsers register (clients that live in a page must), so
+/// that what their address may is counted apart: no page uses up what the programs behind that address need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Via {
+    /// A browser: there is an `Origin`.
+    Browser,
+    /// Anything else.
+    Program,
+}
+
 impl Issuer {
     /// Registers a client from the JSON body of its request.
     ///
@@ -37,8 +47,13 @@ impl Issuer {
         &self,
         body: &[u8],
         address: ClientAddress,
+        via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
         let address = address_key(address.0);
+        let counted_as = match via {
+            Via::Browser => format!("{address} browser"),
+            Via::Program => address.clone(),
+        };
         let request: RegistrationRequest = serde_json::from_slice(body).map_err(|error| {
             OAuthError::new(
                 ErrorCode::InvalidClientMetadata,
@@ -52,10 +67,13 @@ impl Issuer {
         let client = Client::registered(&metadata, secret.as_ref().map(Token::sha256), self.now());
         let known = if secret.is_none() { self.store().client(&client.id).await? } else { None };
         if known.is_none() {
-            self.0.registrations.check(&address).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })?;
+            self.0
+                .registrations
+                .check(&counted_as)
+                .map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })?;
         }
         // a client that is known gets its answer however often it comes: several register at every start
-        if known.is_none() || self.0.again.check(&address).is_ok() {
+        if known.is_none() || self.0.again.check(&counted_as).is_ok() {
             self.store().insert_client(&client, &address, registration.max_unused).await?;
             audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
         }

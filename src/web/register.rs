@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, with_cause};
 use super::token::json_no_store;
 use super::{Endpoints, body};
-use crate::issuer::RegistrationRefusal;
+use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 
@@ -21,6 +21,7 @@ pub(super) async fn post(
         let words = OAuthError::new(ErrorCode::InvalidClientMetadata, "the body must be application/json");
         return oauth_error(StatusCode::BAD_REQUEST, &words);
     }
+    let via = if request.headers().contains_key(ORIGIN) { Via::Browser } else { Via::Program };
     let bytes = match body::read(request.into_body()).await {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -28,7 +29,7 @@ pub(super) async fn post(
             return oauth_error(error.status(), &words);
         }
     };
-    match endpoints.issuer.register(&bytes, address).await {
+    match endpoints.issuer.register(&bytes, address, via).await {
         Ok(registered) => match serde_json::to_vec(&registered) {
             Ok(json) => json_no_store(StatusCode::CREATED, json),
             Err(error) => unavailable(error.to_string()),
@@ -45,7 +46,7 @@ pub(super) async fn post(
     }
 }
 
-/// Without this any page could make its visitors' browsers register, and use up what their address may.
+/// RFC 7591 3.1.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")

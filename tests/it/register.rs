@@ -137,13 +137,37 @@ async fn what_is_wrong_is_said_in_words() {
 }
 
 #[tokio::test]
-async fn a_page_cannot_make_its_visitors_register() {
+async fn only_json_registers() {
     let gate = TestGate::new().await;
     let body = json!({"redirect_uris": ["https://a.example/"]}).to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded"] {
         let request = gate.request("POST", "/register").header("content-type", kind);
         assert_eq!(gate.send(request, body.clone()).await.status, 400, "{kind}");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_makes_its_visitors_register_uses_up_nothing_of_their_programs() {
+    let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
+    let register = |origin: Option<&'static str>, n: usize| {
+        let gate = &gate;
+        let body = json!({"client_name": format!("{origin:?} {n}"), "redirect_uris": ["https://a.example/"]});
+        let mut request = gate.request("POST", "/register").header("content-type", "application/json");
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        async move { gate.send(request, body.to_string()).await.status }
+    };
+    for n in 0..5 {
+        assert_eq!(register(Some("https://evil.example"), n).await, 201);
+    }
+    for (n, origin) in ["https://evil.example", "https://a.evil.example", "null"].into_iter().enumerate() {
+        assert_eq!(register(Some(origin), 5 + n).await, 429, "{origin}");
+    }
+    for n in 0..5 {
+        assert_eq!(register(None, n).await, 201);
+    }
+    assert_eq!(register(None, 5).await, 429);
 }
 
 #[tokio::test]
