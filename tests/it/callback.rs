@@ -1,10 +1,11 @@
 //! The way to an identity provider and back: whose answer it is, what comes twice, and what goes wrong there.
 
+use portcullis::oauth::redirect_uri::RedirectPolicy;
 use serde_json::json;
 
 use crate::support::bench::Bench;
 use crate::support::browser::{Form, location, parameter};
-use crate::support::gate::tokens;
+use crate::support::gate::{TestClient, tokens};
 use crate::support::log::watch;
 use crate::support::provider::{OfflineRefusal, Reply};
 
@@ -63,9 +64,11 @@ async fn an_approved_url_that_was_forwarded_to_somebody_else_ends_in_nothing() {
     let url = bench.approve().await;
     let back = bench.provider.visit(&url);
     let attacker = std::mem::take(&mut bench.browser);
-    let victim = bench.back(&back).await;
-    assert_eq!(victim.status, 403, "{victim:?}");
-    assert!(victim.header("location").is_empty());
+    for answer in [back.clone(), bench.error(&url, "access_denied")] {
+        let victim = bench.back(&answer).await;
+        assert_eq!(victim.status, 403, "{victim:?}");
+        assert!(victim.header("location").is_empty());
+    }
     bench.browser = attacker;
     assert!(parameter(&location(&bench.back(&back).await), "code").is_some(), "it was still there for its own browser");
 }
@@ -84,6 +87,28 @@ async fn a_state_that_is_not_ours_or_of_another_tab_is_refused() {
         assert!(answer.header("location").is_empty());
     }
     assert!(parameter(&location(&bench.back(&good).await), "code").is_some());
+}
+
+#[tokio::test]
+async fn where_a_code_may_go_is_asked_again_at_consent_and_at_the_callback() {
+    let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
+    for approved in [false, true] {
+        let mut bench = Bench::new().await;
+        let registered = bench.gate.post_json("/register", &json!({"redirect_uris": [uri]})).await.json();
+        let id = registered["client_id"].as_str().unwrap().to_owned();
+        bench.client = TestClient { id, redirect_uri: uri.to_owned() };
+        let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
+        let form = form.with("decision", "approve").with("identity", "keycloak");
+        let at_the_provider = approved.then_some(bench.browser.submit(&bench.gate, &form).await);
+        bench.gate =
+            bench.gate.restart_with(|config| config.registration.redirect_policy = RedirectPolicy::default()).await;
+        let answer = match at_the_provider {
+            Some(sent) => bench.back(&bench.provider.visit(&location(&sent))).await,
+            None => bench.browser.submit(&bench.gate, &form).await,
+        };
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains("cannot be answered here") && !answer.body.contains("code="), "{answer:?}");
+    }
 }
 
 #[tokio::test]

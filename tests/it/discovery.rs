@@ -101,6 +101,9 @@ async fn nothing_lies_where_a_document_would_have_to_name_another_issuer() {
         "/",
         "/revoke",
         "/introspect",
+        "/live",
+        "/ready",
+        "/metrics",
     ] {
         let answer = gate.get(path).await;
         assert_eq!(answer.status, 404, "{path}");

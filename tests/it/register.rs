@@ -73,6 +73,9 @@ async fn the_least_that_a_client_can_send_is_enough() {
     assert_eq!(answer.json()["token_endpoint_auth_method"], "none");
     assert_eq!(answer.json()["grant_types"], json!(["authorization_code", "refresh_token"]));
     assert!(answer.json().get("client_name").is_none() && answer.json().get("application_type").is_none());
+    let web = json!({"redirect_uris": ["http://127.0.0.1/cb"], "application_type": "web"});
+    let answer = gate.post_json("/register", &web).await;
+    assert_eq!((answer.status, &answer.json()["application_type"]), (201, &json!("web")), "it enforces nothing");
 }
 
 #[tokio::test]
@@ -200,10 +203,13 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     assert_eq!(register(other, 7).await.status, 201);
     assert_eq!(register(attacker, 0).await.status, 201, "what is known costs nothing");
-    assert_eq!(
-        gate.send_from(attacker, gate.request("GET", "/.well-known/oauth-authorization-server"), "").await.status,
-        200
-    );
+    let client = gate.register().await;
+    for left_alone in ["/.well-known/oauth-authorization-server", &gate.authorize_path(&client, &[])] {
+        let answer = gate.send_from(attacker, gate.request("GET", left_alone), "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let token = gate.request("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(gate.send_from(attacker, token, "grant_type=refresh_token&client_id=c_x").await.status, 401);
     gate.clock.advance(std::time::Duration::from_hours(1));
     assert_eq!(register(attacker, 8).await.status, 201);
 }

@@ -5,7 +5,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use portcullis::model::ids::GrantId;
+
 use crate::support::gate::{TestGate, tokens, upstream};
+
+/// The grant of an access token, which anybody can read.
+fn grant_of(token: &str) -> GrantId {
+    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    claims["sid"].as_str().unwrap().into()
+}
 
 const WORKS: u16 = 502; // the token is good; nobody listens behind us
 
@@ -133,6 +142,37 @@ async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
+    let (grant, now) = (grant_of(&first.access), gate.clock.now());
+    let lease = Duration::from_secs(30);
+    assert!(gate.app.store().take_refresh_lease(&grant, "l_another", now + lease, now).await.unwrap());
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let refreshing = gate.refresh(&client, &first.refresh);
+    let time_passes = async {
+        loop {
+            // the store works on threads of its own, which know nothing of paused time
+            std::thread::sleep(Duration::from_millis(2));
+            tokio::time::advance(Duration::from_millis(20)).await;
+        }
+    };
+    let refused = tokio::select! {
+        answer = refreshing => answer,
+        () = time_passes => unreachable!(),
+    };
+    assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"));
+    assert!(!refused.header("retry-after").is_empty());
+    let waited = began.elapsed().as_secs();
+    assert!((7..10).contains(&waited), "{waited} s");
+    tokio::time::resume();
+    gate.clock.advance(lease);
+    assert_eq!(gate.refresh(&client, &first.refresh).await.status, 200, "the lease of a dead process runs out");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_does_not_stop_its_refresh() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
@@ -175,6 +215,7 @@ async fn a_refresh_must_be_by_its_client_for_its_resource() {
         ("client_id", client.id.as_str()),
         ("refresh_token", first.refresh.as_str()),
         ("resource", "http://127.0.0.1:6749/mcp/"),
+        ("resource", "http://127.0.0.1:6749/mcp"),
         ("scope", "mcp:access unknown"),
     ];
     assert_eq!(gate.post_form("/token", &here).await.status, 200);

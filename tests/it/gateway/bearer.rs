@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use http::Request;
 use portcullis::oauth::scope::ScopeSet;
 
 use super::{end_grant, gate_at, grant_of, token};
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, tokens, upstream};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, answer};
 
 #[tokio::test]
 async fn without_a_token_the_challenge_says_where_to_go_and_names_no_error() {
@@ -72,6 +73,51 @@ async fn too_little_scope_is_403_with_everything_that_is_needed() {
     assert_eq!(answer.status, 403);
     insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", scope="mcp:access mcp:write", error_description="the access token allows too little""#);
     assert_eq!(behind.count(), 0);
+}
+
+/// Each request has one fault less than the one before it.
+#[tokio::test]
+async fn of_several_faults_the_first_check_tells_and_the_next_ones_nothing() {
+    let behind = Upstream::start(|_| answer(200, &[("mcp-session-id", "up")], "{}")).await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        let mut door = upstream(&config.public_url, "mcp", &url);
+        door.settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
+        config.upstreams = vec![door, upstream(&config.public_url, "sibling", &url)];
+    })
+    .await;
+    let client = gate.register().await;
+    let mut given = Vec::new();
+    for asked in [("resource", "http://127.0.0.1:6749/sibling"), ("scope", "mcp:access"), ("scope", "")] {
+        let place = gate.sign_in(&mut Browser::default(), &client, &[asked]).await;
+        given.push(tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access);
+    }
+    let [sibling, narrow, good] = given.try_into().unwrap();
+    let elsewhere = gate.call_at("/sibling", &sibling).await.header("mcp-session-id").to_owned();
+    assert!(elsewhere.starts_with("up."));
+    let (ours, theirs) = ("127.0.0.1:6749", "evil.example");
+    for (host, origin, token, session, status, challenge) in [
+        (theirs, Some("https://evil.example"), "", Some(&elsewhere), 421, ""),
+        (ours, Some("https://evil.example"), "", Some(&elsewhere), 403, ""),
+        (ours, None, "", Some(&elsewhere), 401, "Bearer resource_metadata="),
+        (ours, None, &sibling, Some(&elsewhere), 401, "Bearer error=\"invalid_token\""),
+        (ours, None, &narrow, Some(&elsewhere), 404, ""),
+        (ours, None, &narrow, None, 403, "Bearer error=\"insufficient_scope\""),
+        (ours, None, &good, None, 200, ""),
+    ] {
+        let mut request = Request::post("/mcp").header("host", host);
+        let bearer = Some(format!("Bearer {token}")).filter(|_| !token.is_empty());
+        for (name, value) in
+            [("origin", origin.map(str::to_owned)), ("authorization", bearer), ("mcp-session-id", session.cloned())]
+        {
+            request = if let Some(value) = value { request.header(name, value) } else { request };
+        }
+        let answer = gate.send(request, "").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let told = answer.header("www-authenticate");
+        assert!(told.starts_with(challenge) && told.is_empty() == challenge.is_empty(), "{status}: {told}");
+    }
+    assert_eq!(behind.count(), 2);
 }
 
 #[tokio::test]
