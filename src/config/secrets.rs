@@ -76,6 +76,14 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<S
 }
 
 fn root_key(at: &At, source: &SecretSource, reading: &mut Reading<'_>) -> Option<RootKey> {
+    if let SecretSource::File(path) = source
+        && matches!(reading.resolve(path).try_exists(), Ok(false))
+    {
+        let directory = reading.directory().display();
+        let mend = format!("`portcullis keys generate --out FILE` makes one; relative paths begin at {directory}");
+        reading.error(at, Mistake::new("the root key's file is not there").hint(mend));
+        return None;
+    }
     let text = reading.secret(at, source)?;
     let key = RootKey::parse(text.expose()).ok_or_else(|| {
         Mistake::new("the secret is no root key: base64 of 32 bytes").hint("`portcullis keys generate` makes one")

@@ -65,8 +65,8 @@ fn a_secret_must_be_there_and_be_one() {
         mend: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text
         mend: relative paths begin at /etc/portcullis
-    portcullis.toml:14:5: error: secrets: keys[8]: the secret's file cannot be read: there is no such file or directory
-        mend: relative paths begin at /etc/portcullis
+    portcullis.toml:14:5: error: secrets: keys[8]: the root key's file is not there
+        mend: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
     portcullis.toml:15:5: error: secrets: keys[9]: the secret's file cannot be read: it is a directory
         mend: relative paths begin at /etc/portcullis
     portcullis.toml:22:17: error: identity "keycloak": client_secret: must say where the secret lies, once
