@@ -81,9 +81,6 @@ async fn the_upstream_sees_who_calls_and_no_credentials() {
         .header("x-forwarded-user", "root")
         .header("X_Forwarded_User", "root")
         .header("x-forwarded-for", "6.6.6.6")
-        .header("x-forwarded-host", "evil.example")
-        .header("x-forwarded-proto", "https")
-        .header("forwarded", "for=6.6.6.6;host=evil.example")
         .header("x-portcullis-client", "forged")
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", "tools/call")
@@ -129,6 +126,24 @@ async fn the_upstream_sees_who_calls_and_no_credentials() {
     ");
     assert_eq!(seen.header("host"), Some(behind.address.to_string().as_str()));
     assert_eq!(seen.header("x-request-id"), Some(answer.header("x-request-id")));
+}
+
+#[tokio::test]
+async fn what_a_client_says_of_our_own_name_is_not_believed() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let token = token(&gate).await;
+    let says = [
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "host=evil.example;proto=https"),
+    ];
+    assert_eq!(with(&gate, &token, "POST", &says).await.status, 200);
+    let seen = behind.last();
+    let told = ["x-forwarded-host", "x-forwarded-proto", "forwarded"].map(|name| seen.header(name));
+    assert_eq!(told, [Some("127.0.0.1:6749"), Some("http"), None]);
+    let refused = with(&gate, "nonsense", "POST", &says).await;
+    assert!(refused.header("www-authenticate").contains("=\"http://127.0.0.1:6749/.well-known/"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("secret", ""),
     ("clock", ""),
     ("config", "oauth secret"),
-    ("telemetry", "config clock oauth secret"),
+    ("telemetry", "config clock secret"),
     ("outbound", "config clock secret"),
     ("limits", "config clock secret"),
     ("model", "oauth secret clock"),
@@ -36,9 +36,9 @@ const MAY_IMPORT: &[(&str, &str)] = &[
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.
 const MAY_NOT_NAME: &[(&str, &[&str])] = &[
-    ("gateway", &["axum", "tower", "reqwest"]),
-    ("inbound", &["axum", "tower", "reqwest"]),
-    ("upstream", &["axum", "tower", "reqwest"]),
+    ("gateway", &["axum", "tower", "tower_http", "reqwest"]),
+    ("inbound", &["axum", "tower", "tower_http", "reqwest"]),
+    ("upstream", &["axum", "tower", "tower_http", "reqwest"]),
 ];
 
 fn sources(path: &Path, into: &mut Vec<(String, String)>) {
