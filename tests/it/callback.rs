@@ -144,6 +144,26 @@ async fn the_first_answer_is_kept_and_a_later_one_offers_to_finish() {
 }
 
 #[tokio::test]
+async fn a_browser_that_goes_away_does_not_stop_its_sign_in() {
+    let mut bench = Bench::new().await;
+    let url = bench.approve().await;
+    let back = bench.provider.visit(&url);
+    let path = back.strip_prefix(bench.gate.origin()).unwrap();
+    let mut browser = bench.browser.clone();
+    let mut leaving = Box::pin(browser.get(&bench.gate, path));
+    while bench.provider.calls("/token") == 0 {
+        assert!(futures_util::poll!(leaving.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(leaving);
+    bench.gate.settle().await;
+    assert_eq!(bench.provider.calls("/token"), 1);
+    let page = bench.back(&back).await;
+    assert!(page.body.contains("code="), "what the browser missed is there for it: {page:?}");
+    assert_eq!(bench.provider.calls("/token"), 1);
+}
+
+#[tokio::test]
 async fn a_login_form_posted_twice_costs_one_silent_round_and_not_the_sign_in() {
     let mut bench = Bench::new().await;
     let first = bench.approve().await;

@@ -202,6 +202,26 @@ async fn half_an_answer_is_never_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
+async fn a_stream_outlives_its_access_token_and_the_next_call_does_not() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, mut wire) = tokio::join!(open(&gate, &good), async {
+        let mut wire = behind.asked().await;
+        wire.send(SSE).await;
+        wire
+    });
+    let two_hours = Duration::from_hours(2);
+    tokio::time::pause();
+    tokio::time::advance(two_hours).await;
+    tokio::time::resume();
+    gate.clock.advance(two_hours);
+    assert_eq!(gate.call(&good).await.status, 401);
+    wire.send("6\r\ndata:\n\r\n").await;
+    assert_eq!(answer.into_body().frame().await.unwrap().unwrap().into_data().unwrap(), "data:\n");
+}
+
+#[tokio::test]
 async fn an_event_stream_ends_cleanly_with_its_grant_and_with_the_gate() {
     for down in [false, true] {
         let behind = RawUpstream::start().await;
