@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod authorize;
+mod background;
 mod callback;
 mod config;
 mod consent;

@@ -1,0 +1,74 @@
+//! What goes on beside the requests while the program runs: nobody has to ask for it.
+
+use std::time::Duration;
+
+use portcullis::config::{Config, RootKey, Secrets};
+use portcullis::keys::{KeyRing, Sealer};
+use portcullis::model::grant::EndReason;
+use serde_json::Value;
+
+use crate::support::gate::TestGate;
+
+const WORKS: u16 = 502; // the token is good; nobody listens behind us
+
+fn on_free_ports(config: &mut Config) {
+    let free = "127.0.0.1:0".parse().unwrap();
+    config.server.listen = free;
+    config.server.operations = Some(free);
+}
+
+/// Runs the program, listeners and all, until something has come true: two minutes at most.
+#[expect(clippy::future_not_send, reason = "a test runs on one thread")]
+async fn run_until(gate: &TestGate, what: impl AsyncFn() -> bool) {
+    let listeners = gate.app.listen().await.unwrap();
+    let comes_true = async {
+        for _ in 0..1200 {
+            if what().await {
+                return;
+            }
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_millis(100)).await;
+            tokio::time::resume();
+        }
+        panic!("it never came true");
+    };
+    tokio::select! {
+        ended = gate.app.run(listeners) => panic!("the program ended: {ended:?}"),
+        () = comes_true => {}
+    }
+}
+
+#[tokio::test]
+async fn what_has_expired_is_deleted() {
+    let gate = TestGate::with(on_free_ports).await;
+    let unused = gate.register().await;
+    gate.clock.advance(Duration::from_hours(25));
+    run_until(&gate, async || gate.app.store().client(&unused.id.as_str().into()).await.unwrap().is_none()).await;
+}
+
+#[tokio::test]
+async fn a_grant_that_another_process_ended_is_known() {
+    let gate = TestGate::with(on_free_ports).await;
+    let client = gate.register().await;
+    let given = gate.tokens(&client).await;
+    assert_eq!(gate.call(&given.access).await.status, WORKS);
+    let claims = data_encoding::BASE64URL_NOPAD.decode(given.access.split('.').nth(1).unwrap().as_bytes()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let (grant, now) = (claims["sid"].as_str().unwrap().into(), gate.clock.now());
+    gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
+    assert_eq!(gate.call(&given.access).await.status, WORKS, "nobody has told this process");
+    run_until(&gate, async || gate.call(&given.access).await.status == 401).await;
+}
+
+#[tokio::test]
+async fn what_an_older_root_key_sealed_is_sealed_anew() {
+    let ring = |keys: &[u8]| Secrets { keys: keys.iter().map(|byte| RootKey::from_bytes([*byte; 32])).collect() };
+    let gate = TestGate::with(on_free_ports).await;
+    let gate = gate.restart_with(|config| config.secrets = ring(&[8, 7])).await;
+    let opens = async || {
+        let (store, algorithm) = (gate.app.store().clone(), gate.config.tokens.algorithm);
+        KeyRing::load(store, Sealer::new(&ring(&[8])), algorithm, gate.clock.clone()).await.is_ok()
+    };
+    assert!(!opens().await, "the new key alone opens nothing yet");
+    run_until(&gate, opens).await;
+}
