@@ -22,6 +22,7 @@ mod readme;
 mod register;
 mod revocation;
 mod routes;
+mod sign_in;
 mod sockets;
 mod standing;
 mod start;

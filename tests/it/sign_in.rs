@@ -1,0 +1,86 @@
+//! Our own sign-in page: whose form it is, and that one provider never answers for another.
+
+use http::header::CONTENT_TYPE;
+use portcullis::config::{Identity, IdentityKind};
+
+use crate::support::bench::Bench;
+use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::gate::{TestClient, TestGate, local_user};
+
+/// Approves, and answers the sign-in page with a name and a password typed in.
+async fn sign_in_form(gate: &TestGate, browser: &mut Browser, client: &TestClient) -> Form {
+    let form = gate.consent_form(browser, client, &[]).await;
+    let approved = browser.submit(gate, &form.with("decision", "approve").with("identity", "local")).await;
+    let page = browser.get(gate, &location(&approved)).await;
+    Form::on(&page.body).with("username", "alice").with("password", "wonderland")
+}
+
+#[tokio::test]
+async fn a_sign_in_form_from_another_site_or_of_another_sign_in_is_refused() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = sign_in_form(&gate, &mut browser, &client).await;
+    let other = sign_in_form(&gate, &mut browser, &client).await;
+
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
+    let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for (name, value) in [
+        ("origin", "null"),
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "none"),
+    ] {
+        let request = gate
+            .request("POST", &form.action)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("cookie", cookies.join("; "))
+            .header(name, value);
+        let answer = gate.send(request, body.clone()).await;
+        assert_eq!((answer.status, answer.header("location")), (400, ""), "{name}: {value}: {answer:?}");
+    }
+    let (_, proof_of_the_other) = other.fields.iter().find(|(name, _)| name == "form_token").unwrap();
+    for proof in [proof_of_the_other, ""] {
+        let answer = browser.submit(&gate, &form.clone().with("form_token", proof)).await;
+        assert_eq!((answer.status, answer.header("location")), (400, ""), "{answer:?}");
+    }
+    assert!(parameter(&location(&browser.submit(&gate, &form).await), "code").is_some(), "the form itself was good");
+}
+
+#[tokio::test]
+async fn nobody_stays_signed_in_for_the_next_client() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = sign_in_form(&gate, &mut browser, &client).await;
+    assert!(parameter(&location(&browser.submit(&gate, &form).await), "code").is_some());
+    let again = sign_in_form(&gate, &mut browser, &client).await;
+    let answer = browser.submit(&gate, &again.with("password", "")).await;
+    assert_eq!((answer.status, answer.header("location")), (422, ""), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_provider_that_the_user_was_not_sent_to_answers_nothing() {
+    let mut bench = Bench::with(|config| {
+        let second = Identity { id: "second".to_owned(), ..config.identities[0].clone() };
+        let users = IdentityKind::Local(vec![local_user("alice", "wonderland")]);
+        config.identities.push(second);
+        config.identities.push(Identity { id: "local".to_owned(), name: "Local".to_owned(), kind: users });
+    })
+    .await;
+    let url = bench.approve().await;
+    let good = bench.provider.visit(&url);
+    let state = parameter(&url, "state").unwrap();
+    let authorization = state.split('.').next().unwrap();
+    for elsewhere in [
+        good.replace("/callback/keycloak", "/callback/second"),
+        good.replace("/callback/keycloak", "/callback/local"),
+        format!("{}/sign-in/local?authorization={authorization}", bench.gate.origin()),
+        format!("{}/sign-in/keycloak?authorization={authorization}", bench.gate.origin()),
+    ] {
+        let answer = bench.back(&elsewhere).await;
+        assert_eq!((answer.status, answer.header("location")), (400, ""), "{elsewhere}: {answer:?}");
+    }
+    assert!(parameter(&location(&bench.back(&good).await), "code").is_some(), "its own answer still counts");
+}
