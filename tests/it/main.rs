@@ -15,6 +15,7 @@ mod gateway;
 mod identity;
 mod keys;
 mod layering;
+mod lifetimes;
 mod outbound;
 mod pages;
 mod process;
