@@ -23,6 +23,7 @@ mod readme;
 mod register;
 mod revocation;
 mod routes;
+mod settings;
 mod sign_in;
 mod sockets;
 mod standing;
