@@ -228,8 +228,25 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::id;
+
+    proptest! {
+        #[test]
+        fn whatever_a_body_says_what_is_copied_of_it_is_a_string_or_a_number(
+            body in prop_oneof![
+                any::<Vec<u8>>(),
+                "\\{\"id\":[\\[\\]{}\"0-9a-z\\\\.,:+ -]{0,20}\\}".prop_map(String::into_bytes),
+            ],
+        ) {
+            if let Some(copied) = id(Some(&Bytes::from(body))) {
+                let value: Value = serde_json::from_str(copied.get()).unwrap();
+                prop_assert!(value.is_string() || value.is_number(), "{}", copied.get());
+            }
+        }
+    }
 
     #[test]
     fn an_id_is_copied_exactly_as_it_was_written_and_only_when_it_is_one() {
