@@ -137,11 +137,14 @@ async fn what_a_client_says_of_our_own_name_is_not_believed() {
         ("x-forwarded-host", "evil.example"),
         ("x-forwarded-proto", "https"),
         ("forwarded", "host=evil.example;proto=https"),
+        ("x-request-id", "q_forged"),
     ];
     assert_eq!(with(&gate, &token, "POST", &says).await.status, 200);
     let seen = behind.last();
     let told = ["x-forwarded-host", "x-forwarded-proto", "forwarded"].map(|name| seen.header(name));
     assert_eq!(told, [Some("127.0.0.1:6749"), Some("http"), None]);
+    let ids: Vec<_> = seen.headers.get_all("x-request-id").iter().collect();
+    assert!(ids.len() == 1 && ids[0] != "q_forged", "{ids:?}");
     let refused = with(&gate, "nonsense", "POST", &says).await;
     assert!(refused.header("www-authenticate").contains("=\"http://127.0.0.1:6749/.well-known/"), "{refused:?}");
 }

@@ -107,6 +107,29 @@ fn every_module_names_only_what_stands_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// How many names a file's module path has: `src/issuer/token/mod.rs` is `issuer::token`, two.
+fn depth(file: &str) -> usize {
+    let (_, inside) = file.rsplit_once("/src/").unwrap();
+    inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count()
+}
+
+/// How often `super` follows on `super`, at the most, in what is compiled into the program.
+fn climbs(code: &str) -> usize {
+    let code = code.split("#[cfg(test)]\nmod").next().unwrap_or_default();
+    (1..8).take_while(|times| code.contains(&"super::".repeat(*times))).count()
+}
+
+#[test]
+fn nobody_leaves_a_module_by_the_back_door() {
+    for (file, code) in modules().values().flatten() {
+        assert!(!code.contains("crate::{"), "{file}: one path for each module, so that it can be found");
+        let tests = file.ends_with("/tests.rs");
+        assert!(tests || climbs(code) < depth(file), "{file} climbs to the root by super: say crate::name");
+    }
+    assert_eq!((depth("/x/src/a.rs"), depth("/x/src/a/mod.rs"), depth("/x/src/a/b.rs")), (1, 1, 2));
+    assert_eq!((climbs("crate::a"), climbs("super::a"), climbs("super::super::a super::b")), (0, 1, 2));
+}
+
 #[test]
 fn every_module_is_in_the_table_or_may_name_everything() {
     let free = ["dev", "app", "cli", "main", "lib"];
