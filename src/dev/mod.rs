@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use demo_server::DemoServer;
+use http::Uri;
 
 use crate::config::{
     Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
@@ -138,22 +139,12 @@ impl Dev {
     /// # Errors
     /// See [`DevError`].
     pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
-        let read = |url: &str| upstream_url(url).map_err(|why| DevError::BadUpstream { url: shown(url), why });
-        let upstream = options.upstream.as_deref().map(read).transpose()?;
         let server = server(options.port);
-        if let (Some(uri), Some(url)) = (&upstream, &options.upstream)
-            && reaches(uri, server.listen)
-        {
-            return Err(DevError::BadUpstream { url: shown(url), why: "leads back to this program" });
-        }
+        let given = options.upstream.as_deref().map(|url| read_upstream(url, server.listen)).transpose()?;
         let origin = format!("http://127.0.0.1:{}", options.port);
+        let public_url = PublicUrl::parse(&origin).or(Err(DevError::Port(options.port)))?;
         let state = State::open(&options.state_home, options.port, &origin)?;
         let (users, root_key) = (state.users()?, state.root_key()?);
-        let demo_server = if upstream.is_none() { Some(demo_server::start().await?) } else { None };
-        let uri = match (upstream, &demo_server) {
-            (Some(uri), _) => uri,
-            (None, demo) => read(&demo.as_ref().map(DemoServer::url).unwrap_or_default())?,
-        };
         let screen = Screen {
             server_url: &format!("{origin}/mcp"),
             upstream: options.upstream.as_deref(),
@@ -161,37 +152,31 @@ impl Dev {
             directory: state.directory(),
         }
         .text();
-        let name = if demo_server.is_some() { "the demo server" } else { "your MCP server" };
-        let settings = UpstreamSettings {
-            id: "dev".to_owned(),
-            path: "/mcp".to_owned(),
-            name: name.to_owned(),
-            url: uri,
-            scopes: ScopeSet::empty().with("mcp:access"),
-            default: true,
-            ca_file: None,
+        let (demo_server, settings) = if let Some(url) = given {
+            (None, upstream(url, "your MCP server"))
+        } else {
+            let demo = demo_server::start().await?;
+            let url = upstream_url(&demo.url()).map_err(|why| DevError::BadUpstream { url: demo.url(), why })?;
+            (Some(demo), upstream(url, "the demo server"))
         };
-        let storage = Storage::Sqlite(state.database());
+        let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
+        probe::probe(&upstream).await?;
         let config = Config {
+            public_url,
             server,
-            storage,
+            storage: Storage::Sqlite(state.database()),
             secrets: Secrets { keys: vec![root_key] },
+            lifetimes: Lifetimes::default(),
+            tokens: Tokens::default(),
+            registration: Registration::default(),
+            outbound: Outbound::default(),
             identities: vec![identity(users)],
-            ..loopback(&origin, settings).ok_or(DevError::Port(options.port))?
+            upstreams: vec![upstream],
+            clients: Vec::new(),
         };
-        for upstream in &config.upstreams {
-            probe::probe(upstream).await?;
-        }
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
-}
 
-/// A URL as it may stand in a message: before an @ there may be a password.
-fn shown(url: &str) -> String {
-    if url.contains('@') { "…".to_owned() } else { url.to_owned() }
-}
-
-impl Dev {
     /// Waits until the built-in MCP server ends by itself, which is a fault; for ever when there is none.
     pub async fn demo_server_ended(&mut self) {
         match &mut self.demo_server {
@@ -201,23 +186,28 @@ impl Dev {
     }
 }
 
-/// Everything on loopback, and everything else at its default.
-fn loopback(origin: &str, upstream: UpstreamSettings) -> Option<Config> {
-    let public_url = PublicUrl::parse(origin).ok()?;
-    let upstreams = vec![Upstream::new(&public_url, upstream)?];
-    Some(Config {
-        public_url,
-        server: Server::default(),
-        storage: Storage::Sqlite(PathBuf::new()),
-        secrets: Secrets { keys: Vec::new() },
-        lifetimes: Lifetimes::default(),
-        tokens: Tokens::default(),
-        registration: Registration::default(),
-        outbound: Outbound::default(),
-        identities: Vec::new(),
-        upstreams,
-        clients: Vec::new(),
-    })
+/// Reads where the upstream is, which is not where we are.
+fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
+    let bad = |why| DevError::BadUpstream { url: shown(url), why };
+    let uri = upstream_url(url).map_err(bad)?;
+    if reaches(&uri, listen) { Err(bad("leads back to this program")) } else { Ok(uri) }
+}
+
+/// A URL as it may stand in a message: before an @ there may be a password.
+fn shown(url: &str) -> String {
+    if url.contains('@') { "…".to_owned() } else { url.to_owned() }
+}
+
+fn upstream(url: Uri, name: &str) -> UpstreamSettings {
+    UpstreamSettings {
+        id: "dev".to_owned(),
+        path: "/mcp".to_owned(),
+        name: name.to_owned(),
+        url,
+        scopes: ScopeSet::empty().with("mcp:access"),
+        default: true,
+        ca_file: None,
+    }
 }
 
 fn server(port: u16) -> Server {
