@@ -46,9 +46,10 @@ impl StartError {
     fn mend(&self) -> Option<&'static str> {
         match self {
             Self::Store(StoreError::Unavailable(_)) | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_)) => None,
-            Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable(..) | KeyError::Missing(_)) => {
+            Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable { .. } | KeyError::Missing(_)) => {
                 Some("something else wrote to the database: restore a backup, or name a new file in storage.url")
             }
+            Self::Keys(KeyError::Unmade(_)) => Some("start again; this machine may be short of memory"),
             Self::Listen { cause, .. } => Some(match cause.kind() {
                 io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
                 io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
@@ -94,8 +95,9 @@ mod tests {
         let errors = [
             corrupt().into(),
             KeyError::Store(corrupt()).into(),
-            KeyError::Unsealable("k_1".to_owned()).into(),
-            KeyError::Unusable("k_1".to_owned(), "the public key is another's".to_owned()).into(),
+            KeyError::Unsealable("k_1".into()).into(),
+            KeyError::Unusable { id: "k_1".into(), cause: "the public key is another's".to_owned() }.into(),
+            KeyError::Unmade("no memory".to_owned()).into(),
             KeyError::Missing("ES256").into(),
             listen(ErrorKind::AddrInUse),
             listen(ErrorKind::PermissionDenied),
@@ -111,6 +113,8 @@ mod tests {
         keys: signing key k_1 was sealed by a root key that `secrets.keys` does not hold: add that key to the list again
         keys: signing key k_1 cannot be used: the public key is another's
           mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+        keys: a signing key cannot be made: no memory
+          mend: start again; this machine may be short of memory
         keys: the store holds no ES256 signing key
           mend: something else wrote to the database: restore a backup, or name a new file in storage.url
         server.listen: cannot listen on 192.0.2.1:80: address in use

@@ -26,10 +26,18 @@ pub enum KeyError {
     #[error(
         "signing key {0} was sealed by a root key that `secrets.keys` does not hold: add that key to the list again"
     )]
-    Unsealable(String),
+    Unsealable(KeyId),
     /// The cryptography library refused.
-    #[error("signing key {0} cannot be used: {1}")]
-    Unusable(String, String),
+    #[error("signing key {id} cannot be used: {cause}")]
+    Unusable {
+        /// The key.
+        id: KeyId,
+        /// What the library says.
+        cause: String,
+    },
+    /// A new key could not be made.
+    #[error("a signing key cannot be made: {0}")]
+    Unmade(String),
     /// The store holds no key of the configured algorithm, although one was just put there.
     #[error("the store holds no {0} signing key")]
     Missing(&'static str),
@@ -99,7 +107,7 @@ impl KeyRing {
         if !stored.iter().any(|key| signing_key::algorithm_of(key) == Some(algorithm)) {
             let (for_making, now) = (sealer.clone(), clock.now());
             let made = tokio::task::spawn_blocking(move || signing_key::generate(algorithm, &for_making, now));
-            let made = made.await.map_err(|cause| KeyError::Unusable("new".to_owned(), cause.to_string()))??;
+            let made = made.await.map_err(|cause| KeyError::Unmade(cause.to_string()))??;
             shelf.insert_first(&made).await?;
             // Another process may have been quicker: whatever the store holds now is what everybody signs with.
             stored = shelf.all().await?;

@@ -61,7 +61,7 @@ pub(super) fn generate(
     now: Timestamp,
 ) -> Result<StoredSigningKey, KeyError> {
     let id = KeyId::random();
-    let pkcs8 = pkcs8(algorithm).map_err(|cause| KeyError::Unusable(id.to_string(), cause.to_string()))?;
+    let pkcs8 = pkcs8(algorithm).map_err(|cause| KeyError::Unmade(cause.to_string()))?;
     Ok(StoredSigningKey {
         sealed_private_key: sealer.seal(SEALED_FOR, id.as_str().as_bytes(), &pkcs8),
         algorithm: algorithm.as_str().to_owned(),
@@ -94,8 +94,8 @@ impl SigningKey {
         let id = stored.id.clone();
         let pkcs8 = sealer
             .open(SEALED_FOR, id.as_str().as_bytes(), &stored.sealed_private_key)
-            .map_err(|_unsealable| KeyError::Unsealable(id.to_string()))?;
-        let unusable = |cause: String| KeyError::Unusable(id.to_string(), cause);
+            .map_err(|_unsealable| KeyError::Unsealable(id.clone()))?;
+        let unusable = |cause: String| KeyError::Unusable { id: id.clone(), cause };
         let private = PrivateKey::parse(algorithm, &pkcs8).map_err(|cause| unusable(cause.to_string()))?;
         let common = CommonParameters {
             public_key_use: Some(PublicKeyUse::Signature),
@@ -143,7 +143,7 @@ impl SigningKey {
 
     /// A signed access token (RFC 9068) in compact form (RFC 7515 7.1).
     pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<String, KeyError> {
-        let unusable = |cause: String| KeyError::Unusable(self.id.to_string(), cause);
+        let unusable = |cause: String| KeyError::Unusable { id: self.id.clone(), cause };
         let mut header = Header::new(jws(self.algorithm));
         header.typ = Some(ACCESS_TOKEN_TYPE.to_owned());
         header.kid = Some(self.id.to_string());
