@@ -15,7 +15,7 @@ use crate::config::Config;
 ///
 /// # Errors
 /// Those of the work, or that there is no runtime.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| {
         format!("no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)")

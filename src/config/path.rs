@@ -38,7 +38,7 @@ pub(super) fn check(path: &str) -> Result<(), Mistake> {
         );
     }
     if path.len() > LONGEST {
-        return Err(Mistake::new("is longer than 255 characters"));
+        return Err(Mistake::new(format!("is longer than {LONGEST} characters")));
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     if !path.bytes().all(plain) {

@@ -12,7 +12,6 @@ pub struct PublicUrl {
     origin: String,
     authority: String,
     https: bool,
-    loopback: bool,
 }
 
 /// Why a text is no public URL; the words name the mend.
@@ -46,12 +45,12 @@ impl PublicUrl {
                 || (url.path() == "/" && url.query().is_none() && !text.ends_with('/'));
             return Err(if same { PublicUrlError::NotNormal } else { PublicUrlError::NotAnOrigin });
         }
-        let (https, loopback) = (url.scheme() == "https", is_loopback(&url));
-        if !(https || url.scheme() == "http" && loopback) {
+        let https = url.scheme() == "https";
+        if !(https || url.scheme() == "http" && is_loopback(&url)) {
             return Err(PublicUrlError::NotHttps);
         }
         let authority = url[Position::BeforeHost..Position::BeforePath].to_owned();
-        Ok(Self { origin: origin.to_owned(), authority, https, loopback })
+        Ok(Self { origin: origin.to_owned(), authority, https })
     }
 
     /// The origin: also the issuer.
@@ -66,16 +65,10 @@ impl PublicUrl {
         &self.authority
     }
 
-    /// Whether cookies can be `Secure`.
+    /// Whether it is https: cookies are `Secure` then. Otherwise only this machine can reach it.
     #[must_use]
     pub const fn is_https(&self) -> bool {
         self.https
-    }
-
-    /// Whether only this machine can reach it.
-    #[must_use]
-    pub const fn is_loopback(&self) -> bool {
-        self.loopback
     }
 
     /// The URL of one of our paths, which begins with `/`.

@@ -122,17 +122,19 @@ fn list<T>(
 }
 
 fn address(text: &str) -> Result<SocketAddr, Mistake> {
-    text.trim().parse().ok().ok_or_else(|| {
-        Mistake::new("must be an IP address and a port")
-            .hint("\"127.0.0.1:8080\" for this machine only, \"0.0.0.0:8080\" or \"[::]:8080\" for everyone")
-    })
+    text.trim().parse().ok().ok_or_else(no_address)
+}
+
+fn no_address() -> Mistake {
+    Mistake::new("must be an IP address and a port")
+        .hint("\"127.0.0.1:8080\" for this machine only, \"0.0.0.0:8080\" or \"[::]:8080\" for everyone")
 }
 
 fn operations_address(written: &Scalar) -> Result<Option<SocketAddr>, Mistake> {
     match written {
         off if off.is_off() => Ok(None),
         Scalar::Text(text) => address(text).map(Some),
-        _ => address("").map(Some),
+        Scalar::Number(_) | Scalar::Boolean(_) => Err(no_address()),
     }
 }
 

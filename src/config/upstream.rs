@@ -26,7 +26,7 @@ pub struct UpstreamSettings {
     pub path: String,
     /// What people call it.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens; without a query, which is the client's to send.
     pub url: Uri,
     /// What is needed to enter.
     pub scopes: ScopeSet,

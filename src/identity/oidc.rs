@@ -17,6 +17,7 @@ use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{CaFile, OidcSettings, Standing};
 use crate::model::user::User;
+use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::Fetcher;
 use crate::secret::SecretText;
@@ -93,23 +94,17 @@ impl Oidc {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
             ExchangeError::Unavailable(words)
         })?;
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("redirect_uri", begin.redirect_uri)
-            .append_pair("scope", &self.requested_scopes(begin.offline).to_string())
-            .append_pair("state", begin.state)
-            .append_pair("nonce", begin.nonce)
-            .append_pair("code_challenge", begin.code_challenge.as_str())
-            .append_pair("code_challenge_method", "S256")
-            .finish();
-        let endpoint = &metadata.authorization_endpoint;
-        let separator = match endpoint.split_once('?') {
-            None => "?",
-            Some((_, "")) => "",
-            Some(_) => "&",
-        };
-        Ok(format!("{endpoint}{separator}{query}"))
+        let request = [
+            ("response_type", "code"),
+            ("client_id", &self.settings.client_id),
+            ("redirect_uri", begin.redirect_uri),
+            ("scope", &self.requested_scopes(begin.offline).to_string()),
+            ("state", begin.state),
+            ("nonce", begin.nonce),
+            ("code_challenge", begin.code_challenge.as_str()),
+            ("code_challenge_method", "S256"),
+        ];
+        Ok(add_to_query(&metadata.authorization_endpoint, &request))
     }
 
     pub(super) fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {

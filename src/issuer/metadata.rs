@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::config::{Config, SigningAlgorithm};
+use crate::config::Config;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
@@ -23,11 +23,7 @@ pub(super) fn document(config: &Config) -> Bytes {
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: [match config.tokens.algorithm {
-            SigningAlgorithm::Es256 => "ES256",
-            SigningAlgorithm::Rs256 => "RS256",
-            SigningAlgorithm::EdDsa => "EdDSA",
-        }],
+        id_token_signing_alg_values_supported: [config.tokens.algorithm.as_str()],
     };
     // a struct of texts and lists of texts always serialises
     serde_json::to_vec(&metadata).unwrap_or_default().into()

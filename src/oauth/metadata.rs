@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::scope::{ScopeSet, list};
+use super::scope::{ScopeSet, as_list};
 
 /// Authorization server metadata. It names only what works in this build.
 #[derive(Debug, Clone, Serialize)]
@@ -19,7 +19,7 @@ pub struct ServerMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_endpoint: Option<String>,
     /// All entry scopes, and `offline_access`.
-    #[serde(with = "list")]
+    #[serde(serialize_with = "as_list")]
     pub scopes_supported: ScopeSet,
     /// `code`.
     pub response_types_supported: [&'static str; 1],
@@ -47,7 +47,7 @@ pub struct ResourceMetadata {
     /// Our issuer.
     pub authorization_servers: [String; 1],
     /// What is needed to enter; never `offline_access`.
-    #[serde(with = "list", skip_serializing_if = "ScopeSet::is_empty")]
+    #[serde(serialize_with = "as_list", skip_serializing_if = "ScopeSet::is_empty")]
     pub scopes_supported: ScopeSet,
     /// `header`.
     pub bearer_methods_supported: [&'static str; 1],

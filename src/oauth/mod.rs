@@ -2,7 +2,7 @@
 //!
 //! | file | what | where it comes from |
 //! |---|---|---|
-//! | `error` | error codes and error documents | RFC 6749 5.2, RFC 6750 3.1, RFC 7591 3.2.2, RFC 8707 2 |
+//! | `error` | error codes and error documents | RFC 6749 4.1.2.1, 5.2, RFC 7591 3.2.2, RFC 8707 2 |
 //! | `parameters` | queries and forms | RFC 6749 3.1, 3.2 |
 //! | `scope` | scope values | RFC 6749 3.3 |
 //! | `resource` | resource indicators | RFC 8707, RFC 9728 |

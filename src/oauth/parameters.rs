@@ -45,6 +45,18 @@ impl Parameters {
     }
 }
 
+/// A URI with parameters added to its query, which stays as it was (RFC 6749 3.1, 4.1.2).
+#[must_use]
+pub fn add_to_query(uri: &str, parameters: &[(&str, &str)]) -> String {
+    let added = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let separator = match uri.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
+    format!("{uri}{separator}{added}")
+}
+
 impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()

@@ -6,6 +6,8 @@ use std::fmt;
 
 use url::{Host, Position, Url};
 
+use super::parameters::add_to_query;
+
 /// How long a redirect URI may be, in bytes.
 pub const MAX_REDIRECT_URI: usize = 512;
 
@@ -33,7 +35,7 @@ pub enum RedirectClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectRefusal {
     /// Over [`MAX_REDIRECT_URI`].
-    #[error("is longer than 512 bytes")]
+    #[error("is longer than {MAX_REDIRECT_URI} bytes")]
     TooLong,
     /// Not a URI, or one that a parser would spell differently (two parsers may then disagree about its host).
     #[error("is not an absolute URI in normal form")]
@@ -174,13 +176,7 @@ impl RedirectUri {
     /// The URI with response parameters added to its query (RFC 6749 4.1.2), which stays as it was.
     #[must_use]
     pub fn with_parameters(&self, parameters: &[(&str, &str)]) -> String {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        let separator = match self.text.split_once('?') {
-            None => "?",
-            Some((_, "")) => "",
-            Some(_) => "&",
-        };
-        format!("{}{separator}{query}", self.text)
+        add_to_query(&self.text, parameters)
     }
 }
 

@@ -32,7 +32,11 @@ impl ScopeSet {
     /// # Errors
     /// When a value has a character that the RFC does not allow.
     pub fn parse(text: &str) -> Result<Self, MalformedScope> {
-        text.split(' ').filter(|value| !value.is_empty()).map(|value| parse_one(value).map(str::to_owned)).collect()
+        let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let values = text.split(' ').filter(|value| !value.is_empty());
+        values
+            .map(|value| if value.bytes().all(allowed) { Ok(value.to_owned()) } else { Err(MalformedScope) })
+            .collect()
     }
 
     /// Whether it holds nothing.
@@ -78,11 +82,6 @@ impl ScopeSet {
     }
 }
 
-fn parse_one(value: &str) -> Result<&str, MalformedScope> {
-    let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    if value.bytes().all(allowed) { Ok(value) } else { Err(MalformedScope) }
-}
-
 /// Whether the value is one that clients send out of habit and that no upstream knows.
 #[must_use]
 pub fn is_meaningless(value: &str) -> bool {
@@ -121,33 +120,12 @@ impl<'de> Deserialize<'de> for ScopeSet {
     }
 }
 
-/// On the wire a list of scopes is an array (`scopes_supported`); for use with `serde(with = …)`.
-pub mod list {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::{ScopeSet, parse_one};
-
-    /// Writes an array of values.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(set: &ScopeSet, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(set.iter())
-    }
-
-    /// Reads an array of values, each exactly one scope.
-    ///
-    /// # Errors
-    /// When a value is empty or has a character that a scope may not have.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ScopeSet, D::Error> {
-        let values = Vec::<String>::deserialize(deserializer)?;
-        for value in &values {
-            if value.is_empty() || parse_one(value).is_err() {
-                return Err(serde::de::Error::custom(format_args!("{value:?} is not one scope value")));
-            }
-        }
-        Ok(values.into_iter().collect())
-    }
+/// Writes a set as an array, which is what metadata want (`scopes_supported`, RFC 8414 2, RFC 9728 2).
+///
+/// # Errors
+/// Those of the serializer.
+pub(super) fn as_list<S: Serializer>(set: &ScopeSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(set.iter())
 }
 
 #[cfg(test)]

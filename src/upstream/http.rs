@@ -95,19 +95,14 @@ where
         Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) }
     }
 
-    /// Where a request goes: the configured URL, with the client's query.
+    /// Where a request goes: the configured URL, which has no query, with the client's.
     ///
     /// # Errors
     /// When the query does not fit.
     pub(crate) fn uri(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
         let Some(query) = query else { return Ok(self.url.clone()) };
-        let path = self.url.path();
-        let joined = match self.url.query() {
-            Some(own) => format!("{path}?{own}&{query}"),
-            None => format!("{path}?{query}"),
-        };
         let mut parts = self.url.clone().into_parts();
-        parts.path_and_query = Some(joined.try_into()?);
+        parts.path_and_query = Some(format!("{}?{query}", self.url.path()).try_into()?);
         Ok(Uri::from_parts(parts)?)
     }
 
