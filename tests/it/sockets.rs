@@ -1,4 +1,4 @@
-//! What only shows on real connections: framing, streams, disconnects, and upstreams that break off.
+//! What only shows on real connections: framing, protocols, streams, disconnects, and the way down.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::support::gate::{Given, TestClient, TestGate, upstream};
+use crate::support::raw::{OK, SSE};
 
 const SOON: Duration = Duration::from_secs(10);
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
@@ -116,12 +117,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
-const SSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-
 async fn polite(mut stream: TcpStream, _number: usize) {
     while read_request(&mut stream).await.is_some() {
-        stream.write_all(OK).await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
     }
 }
 
@@ -134,7 +132,7 @@ async fn two_framings_in_either_order_are_never_two_requests() {
         async move {
             while read_request(&mut stream).await.is_some() {
                 requests.fetch_add(1, Ordering::SeqCst);
-                stream.write_all(OK).await.unwrap();
+                stream.write_all(OK.as_bytes()).await.unwrap();
             }
         }
     })
@@ -163,7 +161,7 @@ async fn events_pass_at_once_byte_for_byte_and_a_client_that_leaves_takes_its_re
         let (tell, mut go) = (tell.clone(), gone.clone());
         async move {
             read_request(&mut stream).await.unwrap();
-            stream.write_all(SSE).await.unwrap();
+            stream.write_all(SSE.as_bytes()).await.unwrap();
             stream.write_all(b"1a\r\n: hello\r\nid: 1\r\n\r\ndata: a\n\r\n").await.unwrap();
             go.changed().await.unwrap();
             stream.write_all(b"6\r\ndata:\n\r\n").await.unwrap();
@@ -193,10 +191,10 @@ async fn the_end_of_a_grant_reaches_an_open_stream_and_the_same_keep_alive_conne
     let (url, _) = raw_upstream(|mut stream, _| async move {
         while let Some(request) = read_request(&mut stream).await {
             if request.starts_with("GET") {
-                stream.write_all(SSE).await.unwrap();
+                stream.write_all(SSE.as_bytes()).await.unwrap();
                 stream.write_all(b"6\r\ndata:\n\r\n").await.unwrap();
             } else {
-                stream.write_all(OK).await.unwrap();
+                stream.write_all(OK.as_bytes()).await.unwrap();
             }
         }
     })
@@ -230,35 +228,6 @@ async fn the_end_of_a_grant_reaches_an_open_stream_and_the_same_keep_alive_conne
 }
 
 #[tokio::test]
-async fn a_stream_ends_at_the_age_that_the_operator_set_and_with_its_grant() {
-    let (url, _) = raw_upstream(|mut stream, _| async move {
-        read_request(&mut stream).await.unwrap();
-        stream.write_all(SSE).await.unwrap();
-        let mut end = [0];
-        let _ = stream.read(&mut end).await;
-    })
-    .await;
-    for (max_stream_age, access_token) in [(Some(1), 3600), (None, 1)] {
-        let gate = TestGate::with(|config| {
-            config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
-            config.server.max_stream_age = max_stream_age.map(Duration::from_secs);
-            config.lifetimes.access_token = Duration::from_secs(access_token);
-            config.tokens.refresh = portcullis::config::RefreshTokens::Asked;
-        })
-        .await;
-        let address = gate.listen().await;
-        let client = gate.register().await;
-        let given = gate.tokens(&client).await;
-        let bench = Bench { gate, address, client, given };
-        let mut stream = bench.connect().await;
-        let head = bench.head("GET", "Connection: close\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200"));
-        assert!(timeout(Duration::from_secs(3), read_all(&mut stream)).await.expect("it ends").ends_with("0\r\n\r\n"));
-    }
-}
-
-#[tokio::test]
 async fn a_client_whose_body_breaks_is_told_so_and_the_upstream_is_not_blamed() {
     let (url, _) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
@@ -268,24 +237,6 @@ async fn a_client_whose_body_breaks_is_told_so_and_the_upstream_is_not_blamed() 
     let answer = read_head(&mut connection).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(bench.status().await.contains(" 200 "));
-}
-
-#[tokio::test]
-async fn an_upstream_that_closes_idle_connections_just_after_our_limit_costs_no_call() {
-    let (url, connections) = raw_upstream(|mut stream, _| async move {
-        while let Ok(Some(_)) = timeout(Duration::from_millis(4200), read_request(&mut stream)).await {
-            stream.write_all(OK).await.unwrap();
-        }
-    })
-    .await;
-    let bench = Bench::at(&url).await;
-    for round in 0..3 {
-        let statuses = join_all((0..100).map(|_| bench.status())).await;
-        assert!(statuses.iter().all(|status| status.contains(" 200 ")), "round {round}: {statuses:?}");
-        // real time: both limits are of real sockets
-        tokio::time::sleep(Duration::from_millis([3900, 4150, 0][round])).await;
-    }
-    assert!(connections.load(Ordering::SeqCst) < 300, "connections are reused");
 }
 
 #[tokio::test]
@@ -337,33 +288,10 @@ async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_upload_that_goes_on_after_the_answer_began_is_not_taken_for_a_slow_head() {
-    let (url, _) = raw_upstream(|mut stream, _| async move {
-        let mut some = [0; 1024];
-        let _ = stream.read(&mut some).await;
-        stream.write_all(SSE).await.unwrap();
-        while let Ok(1..) = stream.read(&mut some).await {}
-    })
-    .await;
-    let bench = Bench::at(&url).await;
-    let mut connection = bench.connect().await;
-    let head =
-        bench.head("POST", "Transfer-Encoding: chunked\r\n").replace("application/json", "application/octet-stream");
-    connection.write_all(format!("{head}1\r\nx\r\n").as_bytes()).await.unwrap();
-    assert!(read_head(&mut connection).await.starts_with("HTTP/1.1 200"));
-    for _ in 0..23 {
-        // real time: the limit that must not strike is ten seconds of it
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        connection.write_all(b"1\r\nx\r\n").await.expect("the upload goes on");
-    }
-    connection.write_all(b"0\r\n\r\n").await.unwrap();
-}
-
-#[tokio::test]
 async fn going_down_finishes_what_is_open_and_ends_streams_at_the_deadline() {
     let (url, _) = raw_upstream(|mut stream, _| async move {
         read_request(&mut stream).await.unwrap();
-        stream.write_all(SSE).await.unwrap();
+        stream.write_all(SSE.as_bytes()).await.unwrap();
         let mut end = [0];
         let _ = stream.read(&mut end).await;
     })

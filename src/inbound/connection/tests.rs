@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionError, IDLE, serve};
+use super::{ConnectionError, HEAD, IDLE, Received, serve};
 use crate::gateway::{Body, full};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -40,15 +40,17 @@ fn events() -> (mpsc::UnboundedSender<Bytes>, Body) {
     (send, Events(receive).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// Serves one connection, of which `/large` answers much and `/events` what is sent; `buffer` bytes are under way at most.
+/// Serves one connection, of which `/large` answers much, `/events` what is sent, and `/echo` what the request says, as it
+/// says it; `buffer` bytes are under way at most.
 fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
     let (client, server) = duplex(buffer);
     let (send, body) = events();
     let body = std::sync::Mutex::new(Some(body));
     let connection = tokio::spawn(async move {
-        let answer = |request: Request<_>| {
+        let answer = |request: Request<Received>| {
             let body = match request.uri().path() {
                 "/events" => body.lock().unwrap().take().unwrap(),
+                "/echo" => request.into_body().map_err(Into::into).boxed_unsync(),
                 _ => full(vec![b'x'; LARGE]),
             };
             async move { Response::new(body) }
@@ -147,4 +149,19 @@ async fn a_silent_stream_stays_beside_an_answer_that_is_not_read() {
     drop((answer, send));
     assert!(matches!(ends(served).await, Some(Err(ConnectionError::Stalled))), "nothing keeps the rest");
     drop(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_goes_on_after_the_answer_began_is_not_taken_for_a_slow_head() {
+    let (mut client, _send, _served) = connect(1024);
+    client.write_all(b"POST /echo HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    let mut seen = [0; 4096];
+    for round in 0..5 {
+        client.write_all(b"1\r\nx\r\n").await.unwrap();
+        assert!(client.read(&mut seen).await.unwrap() > 0, "round {round}");
+        sleep(HEAD * 9 / 10).await;
+    }
+    client.write_all(b"0\r\n\r\n").await.unwrap();
+    let end = client.read(&mut seen).await.unwrap();
+    assert!(seen[..end].ends_with(b"0\r\n\r\n"), "the answer is whole");
 }

@@ -245,3 +245,33 @@ async fn an_event_stream_ends_cleanly_with_its_grant_and_with_the_gate() {
         wire.closed().await;
     }
 }
+
+#[tokio::test]
+async fn a_silent_stream_ends_at_the_age_that_the_operator_set_and_with_its_grant() {
+    for (max_stream_age, access_token) in [(Some(60), 3600), (None, 60)] {
+        let behind = RawUpstream::start().await;
+        let url = behind.url();
+        let gate = TestGate::with(|config| {
+            config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+            config.server.max_stream_age = max_stream_age.map(Duration::from_secs);
+            config.lifetimes.access_token = Duration::from_secs(access_token);
+            config.tokens.refresh = RefreshTokens::Asked;
+        })
+        .await;
+        let good = token(&gate).await;
+        let (answer, wire) = tokio::join!(open(&gate, &good), async {
+            let mut wire = behind.asked().await;
+            wire.send(SSE).await;
+            wire
+        });
+        let mut body = answer.into_body();
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        let end = tokio::time::timeout(Duration::from_hours(1), body.frame()).await.expect("it ends");
+        assert!(end.is_none(), "it ends cleanly");
+        assert_eq!(began.elapsed().as_secs().div_ceil(60), 1);
+        tokio::time::resume();
+        drop(body);
+        wire.closed().await;
+    }
+}

@@ -127,6 +127,43 @@ async fn an_upstream_that_switches_protocols_is_502() {
     assert_eq!(answer.status, 502);
 }
 
+/// Moves time while nobody waits for anything.
+async fn pass(duration: Duration) {
+    // a connection goes back to the pool in a task of its own
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(duration).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (first, mut wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send(OK).await;
+        wire
+    });
+    pass(Duration::from_secs(3)).await;
+    let (second, ()) = tokio::join!(gate.call(&good), async {
+        wire.request().await;
+        wire.send(OK).await;
+    });
+    // servers close theirs after five seconds: a call that came at that moment would be lost
+    pass(Duration::from_millis(4_100)).await;
+    let (third, _another) = tokio::join!(gate.call(&good), async {
+        let mut another = behind.asked().await;
+        another.send(OK).await;
+        another
+    });
+    assert_eq!([first.status, second.status, third.status], [200; 3]);
+    wire.closed().await;
+}
+
 /// The upstream closes an idle connection in the very moment in which a request is handed to it. The runtime has one
 /// thread, which the test holds until the kernel has both events: a signal to the test, and the end of the connection. The
 /// test, being polled before any task, hands the request over; then the connection finds its end, and the request unsent.
