@@ -8,11 +8,6 @@ use serde_json::json;
 use crate::support::browser::{Browser, Form, location, parameter};
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, upstream};
 
-async fn remote_client(gate: &TestGate, redirect_uri: &str) -> TestClient {
-    let answer = gate.post_json("/register", &json!({"client_name": "Remote", "redirect_uris": [redirect_uri]})).await;
-    TestClient { id: answer.json()["client_id"].as_str().unwrap().to_owned(), redirect_uri: redirect_uri.to_owned() }
-}
-
 #[tokio::test]
 async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
     let gate = TestGate::new().await;
@@ -28,6 +23,8 @@ async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
     let cookie = answer.header("set-cookie");
     assert!(cookie.starts_with("portcullis-6749-consent-r_") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
     assert!(!cookie.contains("Secure"));
+    let id = cookie.strip_prefix("portcullis-6749-consent-").and_then(|rest| rest.split('=').next()).unwrap();
+    assert_eq!(gate.app.store().authorization(&id.into()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -98,7 +95,7 @@ async fn before_consent_no_error_sends_a_browser_to_a_remote_host_that_nobody_vo
     })
     .await;
     for uri in ["https://a.example/cb", "cursor://anysphere.cursor-mcp/oauth/callback"] {
-        let client = remote_client(&gate, uri).await;
+        let client = gate.register_as(&json!({"client_name": "Remote", "redirect_uris": [uri]})).await;
         let answer = gate.get(&gate.authorize_path(&client, &[("code_challenge", "")])).await;
         assert_eq!(answer.status, 400);
         assert!(answer.header("location").is_empty());

@@ -1,15 +1,14 @@
 //! The way to an identity provider and back: whose answer it is, what comes twice, and what goes wrong there.
 
+use portcullis::config::OidcFlavour;
 use portcullis::oauth::redirect_uri::RedirectPolicy;
 use serde_json::json;
 
-use crate::support::bench::Bench;
-use crate::support::browser::{Form, location, parameter};
-use crate::support::gate::{TestClient, tokens};
+use crate::support::bench::{Bench, provider_settings};
+use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::gate::{TestClient, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::{OfflineRefusal, Reply};
-
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
 
 #[tokio::test]
 async fn the_provider_sees_nothing_of_the_client() {
@@ -30,9 +29,7 @@ async fn the_provider_sees_nothing_of_the_client() {
 async fn a_sign_in_ends_in_tokens_that_name_the_user_by_the_providers_own_id() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
-    let payload = given.access.split('.').nth(1).unwrap();
-    let claims: serde_json::Value =
-        serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap();
+    let claims = claims(&given.access);
     assert!(claims["sub"].as_str().unwrap().starts_with("keycloak|"), "{claims}");
     for private in ["email", "name", "groups", "preferred_username"] {
         assert!(claims.get(private).is_none(), "{private} in {claims}");
@@ -43,12 +40,7 @@ async fn a_sign_in_ends_in_tokens_that_name_the_user_by_the_providers_own_id() {
 
 #[tokio::test]
 async fn any_openid_connect_provider_serves_as_well_as_keycloak() {
-    let mut bench = Bench::with(|config| {
-        if let portcullis::config::IdentityKind::Oidc(settings) = &mut config.identities[0].kind {
-            settings.flavour = portcullis::config::OidcFlavour::Generic;
-        }
-    })
-    .await;
+    let mut bench = Bench::with(|config| provider_settings(config).flavour = OidcFlavour::Generic).await;
     let given = bench.tokens().await;
     assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
@@ -182,8 +174,9 @@ async fn a_login_form_posted_twice_costs_one_silent_round_and_not_the_sign_in() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_error_that_comes_beside_the_good_answer_undoes_nothing() {
     for error in ["temporarily_unavailable", "access_denied"] {
+        let mut bench = Bench::new().await;
         for _ in 0..10 {
-            let mut bench = Bench::new().await;
+            bench.browser = Browser::default();
             let url = bench.approve().await;
             let (good, bad) = (bench.provider.visit(&url), bench.error(&url, error));
             let path = |url: &str| url.strip_prefix(bench.gate.origin()).unwrap().to_owned();

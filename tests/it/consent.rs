@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 
 use crate::support::browser::{Browser, Form, location, parameter};
-use crate::support::gate::TestGate;
+use crate::support::gate::{TestGate, as_alice};
 
 fn approve(form: &Form) -> Form {
     form.clone().with("decision", "approve").with("identity", "local")
@@ -21,7 +21,7 @@ async fn two_tabs_of_one_browser_both_come_to_their_end() {
     for (form, state) in [(first, "one"), (second, "two")] {
         let approved = browser.submit(&gate, &approve(&form)).await;
         let page = browser.get(&gate, &location(&approved)).await;
-        let form = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+        let form = as_alice(&page);
         let url = location(&browser.submit(&gate, &form).await);
         assert_eq!(parameter(&url, "state").as_deref(), Some(state));
         assert!(parameter(&url, "code").is_some());
@@ -49,7 +49,7 @@ async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
     let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
     let approved = browser.submit(&gate, &form).await;
     let page = browser.get(&gate, &location(&approved)).await;
-    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let sign_in = as_alice(&page);
     let url = location(&browser.submit(&gate, &sign_in).await);
 
     let again = browser.submit(&gate, &form).await;
@@ -175,7 +175,7 @@ async fn of_yes_and_no_to_one_form_only_one_is_told() {
     let form = gate.consent_form(&mut browser, &client, &[]).await;
     let place = location(&browser.submit(&gate, &approve(&form)).await);
     let page = browser.get(&gate, &place).await;
-    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let sign_in = as_alice(&page);
     let url = location(&browser.submit(&gate, &sign_in).await);
     let no = browser.submit(&gate, &form.with("decision", "deny").with("identity", "local")).await;
     assert_eq!(no.status, 200, "the client has its code, and is told nothing else: {no:?}");
@@ -205,7 +205,7 @@ async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
     let page = browser.submit(&gate, &form).await;
     let page = browser.get(&gate, &location(&page)).await;
     gate.clock.advance(Duration::from_mins(20));
-    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let sign_in = as_alice(&page);
     let answer = browser.submit(&gate, &sign_in).await;
     assert_eq!(answer.status, 400, "{answer:?}");
     assert!(answer.body.contains("This sign-in is over"), "{answer:?}");
@@ -278,7 +278,7 @@ async fn an_approved_sign_in_cannot_be_finished_in_another_browser() {
     assert_eq!(page.status, 403, "{page:?}");
 
     let page = attacker.get(&gate, &place).await;
-    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let sign_in = as_alice(&page);
     let posted = victim.submit(&gate, &sign_in).await;
     assert_eq!(posted.status, 403);
     assert!(posted.header("location").is_empty());
@@ -311,15 +311,14 @@ async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
     let gate = TestGate::new().await;
     let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
     let body = serde_json::json!({"client_name": "Cursor", "redirect_uris": [uri]});
-    let id = gate.post_json("/register", &body).await.json()["client_id"].as_str().unwrap().to_owned();
-    let client = crate::support::gate::TestClient { id, redirect_uri: uri.to_owned() };
+    let client = gate.register_as(&body).await;
     let mut browser = Browser::default();
     let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
     let page = browser.get(&gate, &location(&browser.clone().submit(&gate, &form).await)).await;
     assert_eq!(page.status, 403, "the binding cookie of a clone is not ours");
     let place = location(&browser.submit(&gate, &form).await);
     let page = browser.get(&gate, &place).await;
-    let sign_in = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
+    let sign_in = as_alice(&page);
     let answer = browser.submit(&gate, &sign_in).await;
     assert_eq!(answer.status, 200);
     assert!(

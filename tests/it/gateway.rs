@@ -6,18 +6,19 @@ mod ends;
 mod tls;
 mod upstream;
 
-use std::time::Duration;
-
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use portcullis::model::grant::EndReason;
 use portcullis::model::ids::GrantId;
-use serde_json::Value;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, TestGate, local_user, tokens, upstream};
+use crate::support::gate::{Answer, TestGate, claims, local_user, tokens, upstream};
 use crate::support::log::watch;
+use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
+
+/// A second user and the password.
+const BOB: (&str, &str) = ("bob", "builder");
 
 /// A gate in front of an upstream, and a second path to the same place.
 async fn gate_at(behind: &Upstream) -> TestGate {
@@ -26,7 +27,7 @@ async fn gate_at(behind: &Upstream) -> TestGate {
         config.upstreams =
             vec![upstream(&config.public_url, "mcp", &url), upstream(&config.public_url, "sibling", &url)];
         if let portcullis::config::IdentityKind::Local(users) = &mut config.identities[0].kind {
-            users.push(local_user("bob", "builder"));
+            users.push(local_user(BOB.0, BOB.1));
         }
     })
     .await
@@ -42,11 +43,9 @@ async fn token(gate: &TestGate) -> String {
     gate.tokens(&client).await.access
 }
 
-/// The grant of an access token, which anybody can read.
+/// The grant of an access token.
 fn grant_of(token: &str) -> GrantId {
-    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    claims["sid"].as_str().unwrap().into()
+    claims(token)["sid"].as_str().unwrap().into()
 }
 
 /// Ends the grant of a token as the issuer does: in the store first.
@@ -195,15 +194,8 @@ async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
     let gate = gate_at(&behind).await;
     let client = gate.register().await;
     let alice = gate.tokens(&client).await.access;
-    let bob = {
-        let mut browser = Browser::default();
-        let form = gate.consent_form(&mut browser, &client, &[]).await;
-        let approved = browser.submit(&gate, &form.with("decision", "approve").with("identity", "local")).await;
-        let page = browser.get(&gate, &crate::support::browser::location(&approved)).await;
-        let form = crate::support::browser::Form::on(&page.body).with("username", "bob").with("password", "builder");
-        let place = crate::support::browser::location(&browser.submit(&gate, &form).await);
-        tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access
-    };
+    let place = gate.sign_in_as(BOB, &mut Browser::default(), &client, &[]).await;
+    let bob = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access;
     let opened = gate.call(&alice).await;
     let session = opened.header("mcp-session-id").to_owned();
     assert!(session.starts_with("up.stream.") && session.len() > 40, "{session}");
@@ -231,12 +223,7 @@ async fn a_hostile_body_cannot_make_our_own_error_hostile() {
     let gate = TestGate::new().await;
     let good = token(&gate).await;
     for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
-        let request = gate
-            .request("POST", "/mcp")
-            .header("authorization", format!("Bearer {good}"))
-            .header("content-type", "application/json")
-            .header("content-length", body.len());
-        let answer = gate.send(request, body).await;
+        let answer = gate.call_with("/mcp", &good, body).await;
         assert_eq!(answer.status, 502);
         assert!(answer.json()["id"].is_null() || answer.json()["id"].is_string(), "{answer:?}");
         assert_eq!(answer.header("content-type"), "application/json");
@@ -276,7 +263,7 @@ async fn trailers_do_not_pass_whatever_they_say() {
 }
 
 #[tokio::test]
-async fn two_framings_are_refused_and_one_that_is_chunked_carries_no_length() {
+async fn two_framings_are_refused() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -340,12 +327,14 @@ async fn another_host_name_is_misdirected_with_the_mend() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_before_its_answer_is_in_the_log_with_its_address() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let gate = TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", &url)]).await;
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
     let (lines, _guard) = watch();
-    assert!(tokio::time::timeout(Duration::from_millis(300), gate.call(&good)).await.is_err());
+    tokio::select! {
+        answer = gate.call(&good) => panic!("{answer:?}"),
+        _wire = behind.asked() => {}
+    }
     let text = lines.text();
     let line = text.lines().find(|line| line.contains("request without an answer")).unwrap_or_else(|| panic!("{text}"));
     for part in ["method=POST", "path=\"/mcp\"", "address=127.0.0.1", "the client went away", "request_id=q_"] {

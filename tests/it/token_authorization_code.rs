@@ -6,12 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::gate::{TestGate, VERIFIER, tokens, upstream};
-
-fn claims(token: &str) -> Value {
-    let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
-}
+use crate::support::browser::{Browser, parameter};
+use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens, upstream};
 
 fn header(token: &str) -> Value {
     let header = token.split('.').next().unwrap();
@@ -72,7 +68,7 @@ async fn sixty_four_parallel_redemptions_give_one_answer_whose_tokens_work() {
     assert_eq!(good.len(), 1);
     assert!(answers.iter().all(|answer| answer.status == 200 || answer.error() == "invalid_grant"));
     let given = tokens(good[0]);
-    assert_eq!(gate.call(&given.access).await.status, 502, "the token is good; nobody listens behind us");
+    assert_eq!(gate.call(&given.access).await.status, WORKS);
     assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
 }
 
@@ -84,7 +80,7 @@ async fn a_code_that_comes_again_after_eleven_seconds_ends_the_grant() {
     let given = tokens(&gate.redeem(&client, &code).await);
     gate.clock.advance(Duration::from_secs(9));
     assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
-    assert_eq!(gate.call(&given.access).await.status, 502, "a retry within ten seconds changes nothing");
+    assert_eq!(gate.call(&given.access).await.status, WORKS, "a retry within ten seconds changes nothing");
     gate.clock.advance(Duration::from_secs(2));
     assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
     assert_eq!(gate.call(&given.access).await.status, 401);
@@ -107,7 +103,7 @@ async fn a_stranger_who_replays_a_code_without_the_verifier_ends_nothing() {
         ];
         assert_eq!(gate.post_form("/token", &fields).await.error(), "invalid_grant");
     }
-    assert_eq!(gate.call(&given.access).await.status, 502);
+    assert_eq!(gate.call(&given.access).await.status, WORKS);
     assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
 }
 
@@ -198,7 +194,7 @@ async fn a_code_survives_a_restart_and_is_still_good_only_once() {
     let given = tokens(&gate.redeem(&client, &code).await);
     let gate = gate.restart().await;
     assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
-    assert_eq!(gate.call(&given.access).await.status, 502);
+    assert_eq!(gate.call(&given.access).await.status, WORKS);
     assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
 }
 
@@ -206,14 +202,11 @@ async fn a_code_survives_a_restart_and_is_still_good_only_once() {
 async fn a_client_with_a_secret_must_show_it_in_header_or_body() {
     let gate = TestGate::new().await;
     let body = serde_json::json!({
-        "redirect_uris": [crate::support::gate::REDIRECT_URI], "token_endpoint_auth_method": "client_secret_basic",
+        "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "client_secret_basic",
     });
     let registered = gate.post_json("/register", &body).await.json();
     let (id, secret) = (registered["client_id"].as_str().unwrap(), registered["client_secret"].as_str().unwrap());
-    let client = crate::support::gate::TestClient {
-        id: id.to_owned(),
-        redirect_uri: crate::support::gate::REDIRECT_URI.to_owned(),
-    };
+    let client = TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
     let code = gate.code(&client).await;
     let form = |extra: &str| format!("grant_type=authorization_code&code={code}&code_verifier={VERIFIER}{extra}");
     let basic = |secret: &str| format!("Basic {}", data_encoding::BASE64.encode(format!("{id}:{secret}").as_bytes()));
@@ -270,15 +263,13 @@ async fn who_gets_a_refresh_token() {
         (Asked, None, "mcp:access offline_access", true),
     ] {
         let gate = TestGate::with(|config| config.tokens.refresh = policy).await;
-        let mut body = serde_json::json!({"redirect_uris": [crate::support::gate::REDIRECT_URI]});
+        let mut body = serde_json::json!({"redirect_uris": [REDIRECT_URI]});
         if let Some(types) = &grant_types {
             body["grant_types"] = serde_json::json!(types);
         }
-        let id = gate.post_json("/register", &body).await.json()["client_id"].as_str().unwrap().to_owned();
-        let client =
-            crate::support::gate::TestClient { id, redirect_uri: crate::support::gate::REDIRECT_URI.to_owned() };
-        let url = gate.sign_in(&mut crate::support::browser::Browser::default(), &client, &[("scope", scope)]).await;
-        let code = crate::support::browser::parameter(&url, "code").unwrap();
+        let client = gate.register_as(&body).await;
+        let url = gate.sign_in(&mut Browser::default(), &client, &[("scope", scope)]).await;
+        let code = parameter(&url, "code").unwrap();
         let answer = gate.redeem(&client, &code).await.json();
         assert_eq!(answer.get("refresh_token").is_some(), expected, "{policy:?} {grant_types:?} {scope}");
         assert_eq!(answer["scope"].as_str().unwrap().contains("offline_access"), expected);

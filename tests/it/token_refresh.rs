@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use portcullis::config::Storage;
+use portcullis::keys::{Sealer, open_with};
+use portcullis::secret::{Refresh, Token};
 
 use portcullis::model::ids::GrantId;
 
-use crate::support::gate::{TestGate, tokens, upstream};
+use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 
 /// The grant of an access token, which anybody can read.
 fn grant_of(token: &str) -> GrantId {
-    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    claims["sid"].as_str().unwrap().into()
+    claims(token)["sid"].as_str().unwrap().into()
 }
-
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
 
 #[tokio::test]
 async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
@@ -256,14 +255,31 @@ async fn the_database_and_the_root_key_together_cannot_open_a_kept_answer() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
+    let answer = gate.refresh(&client, &first.refresh).await;
+    let hash = Token::<Refresh>::parse(&first.refresh).unwrap().sha256();
+    let stored = gate.app.store().refresh_token(&hash).await.unwrap().unwrap();
+    let kept = stored.used.unwrap().sealed_response.unwrap();
+    assert_eq!(open_with(first.refresh.as_bytes(), &kept).unwrap(), answer.body.as_bytes());
+    let root_key = gate.config.secrets.keys[0].expose();
+    for secret in [root_key.as_slice(), hash.as_bytes(), client.id.as_bytes()] {
+        assert!(open_with(secret, &kept).is_err());
+    }
+    assert!(Sealer::new(&gate.config.secrets).open("provider token", b"local|alice", &kept).is_err());
+}
+
+#[tokio::test]
+async fn no_token_lies_in_the_database_as_it_was_given() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let first = gate.tokens(&client).await;
     let second = tokens(&gate.refresh(&client, &first.refresh).await);
-    let portcullis::config::Storage::Sqlite(path) = gate.config.storage.clone();
+    let Storage::Sqlite(file) = gate.config.storage.clone();
     gate.app.close().await;
-    for file in [path.clone(), path.with_extension("db-wal")] {
-        let bytes = std::fs::read(&file).unwrap_or_default();
-        for secret in [&first.refresh, &first.access, &second.refresh, &second.access] {
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
-        }
+    let bytes = std::fs::read(&file).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(&client.id), "this is where it would lie");
+    for secret in [&first.refresh, &first.access, &second.refresh, &second.access] {
+        assert!(!holds(secret));
     }
 }
 

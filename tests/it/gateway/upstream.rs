@@ -9,19 +9,14 @@ use tokio::io::AsyncReadExt;
 use super::{gate_at, gate_before, token};
 use crate::support::gate::{Answer, TestGate};
 use crate::support::log::watch;
-use crate::support::raw::{OK, RawUpstream};
+use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
     let gate = TestGate::new().await;
     let good = token(&gate).await;
-    let request = gate
-        .request("POST", "/mcp")
-        .header("authorization", format!("Bearer {good}"))
-        .header("content-type", "application/json");
-    let body = r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#;
-    let answer = gate.send(request.header("content-length", body.len()), body).await;
+    let answer = gate.call_with("/mcp", &good, r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#).await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(r#""id":"a\u0041""#), "{answer:?}");
     assert!(answer.body.contains(answer.header("x-request-id")));
@@ -115,16 +110,34 @@ async fn an_upstream_that_accepts_and_never_shakes_hands_is_504_within_five_seco
 }
 
 #[tokio::test]
-async fn an_upstream_that_switches_protocols_is_502() {
-    let behind = RawUpstream::start().await;
+async fn an_upstream_that_switches_protocols_or_speaks_no_http_is_502() {
+    for words in [
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.9\r\n",
+    ] {
+        let behind = RawUpstream::start().await;
+        let gate = gate_before(&behind.url()).await;
+        let good = token(&gate).await;
+        let (answer, _wire) = tokio::join!(gate.call(&good), async {
+            let mut wire = behind.asked().await;
+            wire.send(words).await;
+            wire
+        });
+        assert_eq!(answer.status, 502, "{words}");
+    }
+}
+
+/// A gate, a token, and the connection on which a first call with it was answered.
+async fn connected(behind: &RawUpstream) -> (TestGate, String, Wire) {
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
-    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+    let (answer, wire) = tokio::join!(gate.call(&good), async {
         let mut wire = behind.asked().await;
-        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+        wire.send(OK).await;
         wire
     });
-    assert_eq!(answer.status, 502);
+    assert_eq!(answer.status, 200);
+    (gate, good, wire)
 }
 
 /// Moves time while nobody waits for anything.
@@ -141,13 +154,7 @@ async fn pass(duration: Duration) {
 #[tokio::test]
 async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
     let behind = RawUpstream::start().await;
-    let gate = gate_before(&behind.url()).await;
-    let good = token(&gate).await;
-    let (first, mut wire) = tokio::join!(gate.call(&good), async {
-        let mut wire = behind.asked().await;
-        wire.send(OK).await;
-        wire
-    });
+    let (gate, good, mut wire) = connected(&behind).await;
     pass(Duration::from_secs(3)).await;
     let (second, ()) = tokio::join!(gate.call(&good), async {
         wire.request().await;
@@ -160,7 +167,7 @@ async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
         another.send(OK).await;
         another
     });
-    assert_eq!([first.status, second.status, third.status], [200; 3]);
+    assert_eq!((second.status, third.status), (200, 200));
     wire.closed().await;
 }
 
@@ -215,21 +222,9 @@ fn answer_one(stream: &mut std::net::TcpStream) {
 #[tokio::test]
 async fn a_request_that_died_half_written_is_502_and_not_sent_again() {
     let behind = RawUpstream::start().await;
-    let gate = gate_before(&behind.url()).await;
-    let good = token(&gate).await;
-    let (first, mut wire) = tokio::join!(gate.call(&good), async {
-        let mut wire = behind.asked().await;
-        wire.send(OK).await;
-        wire
-    });
-    assert_eq!(first.status, 200);
+    let (gate, good, mut wire) = connected(&behind).await;
     let long = json!({"jsonrpc": "2.0", "id": 8, "method": "x", "params": "x".repeat(1_000_000)}).to_string();
-    let request = gate
-        .request("POST", "/mcp")
-        .header("authorization", format!("Bearer {good}"))
-        .header("content-type", "application/json")
-        .header("content-length", long.len());
-    let (answer, ()) = tokio::join!(gate.send(request, long), async {
+    let (answer, ()) = tokio::join!(gate.call_with("/mcp", &good, long), async {
         // the same connection: one that was reused is the one that could be given another try
         wire.some(16).await;
         drop(wire);
@@ -242,14 +237,7 @@ async fn a_request_that_died_half_written_is_502_and_not_sent_again() {
 #[tokio::test]
 async fn a_request_that_was_read_and_not_answered_is_502_and_not_sent_again() {
     let behind = RawUpstream::start().await;
-    let gate = gate_before(&behind.url()).await;
-    let good = token(&gate).await;
-    let (first, mut wire) = tokio::join!(gate.call(&good), async {
-        let mut wire = behind.asked().await;
-        wire.send(OK).await;
-        wire
-    });
-    assert_eq!(first.status, 200);
+    let (gate, good, mut wire) = connected(&behind).await;
     let (answer, ()) = tokio::join!(gate.call(&good), async {
         wire.request().await;
         drop(wire);
@@ -287,17 +275,4 @@ async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_lea
         assert!(text.contains(&words), "{words} is not in {text}");
         assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
     }
-}
-
-#[tokio::test]
-async fn what_is_no_http_is_502() {
-    let behind = RawUpstream::start().await;
-    let gate = gate_before(&behind.url()).await;
-    let good = token(&gate).await;
-    let (answer, _wire) = tokio::join!(gate.call(&good), async {
-        let mut wire = behind.asked().await;
-        wire.send("SSH-2.0-OpenSSH_9.9\r\n").await;
-        wire
-    });
-    assert_eq!(answer.status, 502);
 }

@@ -4,10 +4,8 @@ use portcullis::config::{RootKey, Secrets};
 use portcullis::keys::{Resealed, Resealing, Sealer};
 
 use crate::support::browser::{Browser, location, parameter};
-use crate::support::gate::{Given, TestClient, TestGate, tokens};
+use crate::support::gate::{Given, TestClient, TestGate, WORKS, tokens};
 use crate::support::provider::FakeProvider;
-
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
 
 fn ring(keys: &[u8]) -> Secrets {
     Secrets { keys: keys.iter().map(|byte| RootKey::from_bytes([*byte; 32])).collect() }

@@ -1,10 +1,18 @@
 //! A gate, a provider that can be made to misbehave, and a browser in between.
 
-use portcullis::config::Config;
+use portcullis::config::{Config, IdentityKind, OidcSettings};
 
 use super::browser::{Browser, location, parameter};
 use super::gate::{Answer, Given, TestClient, TestGate, tokens};
 use super::provider::FakeProvider;
+
+/// How the one provider of a configuration is set up.
+pub(crate) fn provider_settings(config: &mut Config) -> &mut OidcSettings {
+    match &mut config.identities[0].kind {
+        IdentityKind::Oidc(settings) => settings,
+        IdentityKind::Local(_) => panic!("there are local users only"),
+    }
+}
 
 /// A gate in front of a provider that can be made to misbehave, and a browser that begins to sign in there.
 pub(crate) struct Bench {

@@ -18,7 +18,7 @@ use portcullis::config::{
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, base64url};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -31,6 +31,11 @@ pub const START: Timestamp = Timestamp(1_800_000_000);
 pub const REDIRECT_URI: &str = "http://127.0.0.1:33418/callback";
 /// RFC 7636 appendix B.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// What a call gets whose token is good, when nobody listens behind the gate.
+pub const WORKS: u16 = 502;
+/// Who signs in unless a test says otherwise, and the password.
+const ALICE: (&str, &str) = ("alice", "wonderland");
 
 /// The challenge of a verifier.
 pub fn challenge(verifier: &str) -> String {
@@ -188,12 +193,15 @@ impl TestGate {
     }
 
     pub async fn register_named(&self, name: &str) -> TestClient {
-        let answer = self
-            .post_json("/register", &serde_json::json!({"client_name": name, "redirect_uris": [REDIRECT_URI]}))
-            .await;
+        self.register_as(&json!({"client_name": name, "redirect_uris": [REDIRECT_URI]})).await
+    }
+
+    /// Registers a client with this metadata, which then uses the first of its redirect URIs.
+    pub async fn register_as(&self, metadata: &Value) -> TestClient {
+        let answer = self.post_json("/register", metadata).await;
         assert_eq!(answer.status, 201, "{answer:?}");
-        let id = answer.json()["client_id"].as_str().unwrap().to_owned();
-        TestClient { id, redirect_uri: REDIRECT_URI.to_owned() }
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        TestClient { id: text(&answer.json()["client_id"]), redirect_uri: text(&metadata["redirect_uris"][0]) }
     }
 
     /// The path and query of an authorization request; `extra` adds to it or, with an empty value, takes away.
@@ -224,11 +232,21 @@ impl TestGate {
 
     /// Approves, signs in as alice and answers where the browser was sent then.
     pub async fn sign_in(&self, browser: &mut Browser, client: &TestClient, extra: &[(&str, &str)]) -> String {
+        self.sign_in_as(ALICE, browser, client, extra).await
+    }
+
+    /// The same as somebody else, with a name and a password.
+    pub async fn sign_in_as(
+        &self,
+        who: (&str, &str),
+        browser: &mut Browser,
+        client: &TestClient,
+        extra: &[(&str, &str)],
+    ) -> String {
         let form = self.consent_form(browser, client, extra).await;
         let approved = browser.submit(self, &form.with("decision", "approve").with("identity", "local")).await;
         let page = browser.get(self, &location(&approved)).await;
-        let form = Form::on(&page.body).with("username", "alice").with("password", "wonderland");
-        location(&browser.submit(self, &form).await)
+        location(&browser.submit(self, &filled_in(&page, who)).await)
     }
 
     /// A fresh code.
@@ -280,7 +298,12 @@ impl TestGate {
     }
 
     pub async fn call_at(&self, path: &str, token: &str) -> Answer {
-        let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        self.call_with(path, token, r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#).await
+    }
+
+    /// Calls with a message of its own.
+    pub async fn call_with(&self, path: &str, token: &str, message: impl Into<Bytes>) -> Answer {
+        let body = message.into();
         let request = self
             .request("POST", path)
             .header("authorization", format!("Bearer {token}"))
@@ -297,6 +320,21 @@ pub fn tokens(answer: &Answer) -> Given {
     let json = answer.json();
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Given { access: text("access_token"), refresh: text("refresh_token") }
+}
+
+/// The claims of an access token, which anybody can read.
+pub fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+}
+
+/// The form of a sign-in page, filled in by alice.
+pub fn as_alice(page: &Answer) -> Form {
+    filled_in(page, ALICE)
+}
+
+fn filled_in(page: &Answer, (name, password): (&str, &str)) -> Form {
+    Form::on(&page.body).with("username", name).with("password", password)
 }
 
 /// An upstream at a path; nobody listens there unless `url` says where.
@@ -328,7 +366,7 @@ pub fn local_user(name: &str, password: &str) -> LocalUser {
 fn config(database: PathBuf) -> Config {
     let public_url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
     let upstreams = vec![upstream(&public_url, "mcp", "http://127.0.0.1:9/mcp")];
-    let users = vec![local_user("alice", "wonderland")];
+    let users = vec![local_user(ALICE.0, ALICE.1)];
     Config {
         server: Server::default(),
         storage: Storage::Sqlite(database),
