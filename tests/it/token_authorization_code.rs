@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use portcullis::secret::Sha256;
 use serde_json::Value;
 
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 fn header(token: &str) -> Value {
     let header = token.split('.').next().unwrap();
@@ -172,6 +174,33 @@ async fn five_failed_redemptions_end_a_code() {
         assert_eq!(gate.post_form("/token", &wrong).await.error(), "invalid_grant");
     }
     assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn whoever_tries_a_code_that_is_dead_makes_us_write_nothing() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let (attacked, redeemed) = (gate.code(&client).await, gate.code(&client).await);
+    gate.redeem(&client, &redeemed).await;
+    let failures = async |code: &str| {
+        let issued = gate.app.store().issued_code(&Sha256::of(code.as_bytes())).await.unwrap();
+        issued.unwrap().failures
+    };
+    let (log, _guard) = watch();
+    for code in [&attacked, &redeemed] {
+        let wrong = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.id.as_str()),
+            ("code", code.as_str()),
+            ("code_verifier", &"a".repeat(43)),
+        ];
+        for _ in 0..9 {
+            assert_eq!(gate.post_form("/token", &wrong).await.error(), "invalid_grant");
+        }
+    }
+    assert_eq!((failures(&attacked).await, failures(&redeemed).await), (5, 0));
+    assert_eq!(log.text().matches("a code was ended by failed redemptions").count(), 1);
+    assert_eq!(gate.redeem(&client, &attacked).await.error(), "invalid_grant");
 }
 
 #[tokio::test]

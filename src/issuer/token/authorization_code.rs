@@ -24,17 +24,27 @@ impl Issuer {
         let unknown = || TokenRefusal::invalid_grant("the code is not known here, or has expired");
         let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
         let issued = self.store().issued_code(&hash).await?.ok_or_else(unknown)?;
+        // of a code that nobody can redeem any more nothing is written: who knows it could make us write without end
+        let dead = issued.failures >= MAX_CODE_FAILURES || self.now() >= issued.code_expires_at;
         if let Err(refusal) = self.check_code(client, parameters, &issued) {
-            let failures = self.store().count_code_failure(&hash).await?;
-            if failures >= MAX_CODE_FAILURES {
-                audit::record(&Event::CodeAttacked { client: &client.id, failures });
+            if !dead && issued.redeemed.is_none() {
+                self.count_failure(client, &hash).await?;
             }
             return Err(refusal);
         }
         match &issued.redeemed {
             Some((at, grant)) => self.redeemed_again(*at, grant).await,
+            None if dead => Err(unknown()),
             None => self.redeem(client, &hash, issued).await,
         }
+    }
+
+    async fn count_failure(&self, client: &Client, code: &Sha256) -> Result<(), TokenRefusal> {
+        let failures = self.store().count_code_failure(code).await?;
+        if failures == MAX_CODE_FAILURES {
+            audit::record(&Event::CodeAttacked { client: &client.id, failures });
+        }
+        Ok(())
     }
 
     /// Client, `redirect_uri`, PKCE and `resource`: what proves that this is the client that the code was made for.
@@ -63,7 +73,8 @@ impl Issuer {
 
     /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3).
     async fn redeemed_again(&self, at: Timestamp, grant: &GrantId) -> Result<Vec<u8>, TokenRefusal> {
-        if self.now() >= at + RETRY {
+        let late = self.now() >= at + RETRY;
+        if late && self.store().grant(grant).await?.is_some_and(|grant| grant.ended_at.is_none()) {
             self.end_grant(grant, EndReason::CodeReplayed).await?;
         }
         Err(TokenRefusal::invalid_grant("the code was redeemed before"))
@@ -71,9 +82,6 @@ impl Issuer {
 
     async fn redeem(&self, client: &Client, hash: &Sha256, issued: IssuedCode) -> Result<Vec<u8>, TokenRefusal> {
         let now = self.now();
-        if now >= issued.code_expires_at {
-            return Err(TokenRefusal::invalid_grant("the code has expired"));
-        }
         let wants_refresh = issued.authorization.request.refresh;
         if wants_refresh && !issued.sign_in.standing.renewable {
             tracing::warn!(
