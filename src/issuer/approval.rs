@@ -21,7 +21,7 @@ pub(crate) enum Approval {
         /// The binding.
         binding: AuthorizationCookie,
     },
-    /// The user said no: back to the client, and the form's cookie goes, so that no is final.
+    /// The user said no: back to the client, and the form's cookie goes, which is of no more use.
     Denied {
         /// The way back.
         redirect: ClientRedirect,

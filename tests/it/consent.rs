@@ -88,6 +88,7 @@ async fn deny_tells_the_client_and_is_final() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_who_says_no_is_sent_to_sign_in() {
     let gate = TestGate::new().await;
+    let twin = gate.twin().await;
     let client = gate.register().await;
     for _ in 0..40 {
         let mut browser = Browser::default();
@@ -95,10 +96,27 @@ async fn nobody_who_says_no_is_sent_to_sign_in() {
         assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303);
         let no = form.with("decision", "deny").with("identity", "local");
         let (mut one, mut other) = (browser.clone(), browser.clone());
-        let answers = tokio::join!(one.submit(&gate, &no), other.submit(&gate, &no));
+        let answers = tokio::join!(one.submit(&gate, &no), other.submit(&twin, &no));
         for answer in [answers.0, answers.1] {
             assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("access_denied"), "{answer:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_yes_and_no_at_once_in_two_processes_no_is_what_holds() {
+    let gate = TestGate::new().await;
+    let twin = gate.twin().await;
+    let client = gate.register().await;
+    for _ in 0..20 {
+        let mut browser = Browser::default();
+        let form = gate.consent_form(&mut browser, &client, &[]).await;
+        let (yes, no) = (approve(&form), form.with("decision", "deny").with("identity", "local"));
+        let mut other = browser.clone();
+        let (yes, no) = tokio::join!(browser.submit(&gate, &yes), other.submit(&twin, &no));
+        assert_eq!(parameter(&location(&no), "error").as_deref(), Some("access_denied"), "{no:?}");
+        let after = if yes.status == 303 { browser.get(&gate, &location(&yes)).await } else { yes };
+        assert!(after.body.contains("already answered"), "{after:?}");
     }
 }
 
