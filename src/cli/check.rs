@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Outcome, Terminal};
+use super::{Outcome, Terminal, load};
 use crate::config::Config;
 
 /// Name every mistake of a configuration file, with its line and its mend; asks no network
@@ -25,20 +25,10 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        match Config::load(&self.config, terminal.environment.drain(..)) {
-            Ok(loaded) => {
-                if !loaded.warnings.is_empty() {
-                    writeln!(terminal.err, "{}", loaded.warnings)?;
-                }
-                writeln!(terminal.out, "{}: ok", self.config.display())?;
-                summarize(&loaded.config, terminal.out)?;
-                Ok(Outcome::Done)
-            }
-            Err(problems) => {
-                writeln!(terminal.err, "{problems}")?;
-                Ok(Outcome::Failed)
-            }
-        }
+        let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
+        writeln!(terminal.out, "{}: ok", self.config.display())?;
+        summarize(&config, terminal.out)?;
+        Ok(Outcome::Done)
     }
 }
 

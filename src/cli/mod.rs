@@ -8,11 +8,12 @@ mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::io_words;
+use crate::config::{Config, Loaded, io_words};
 use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
@@ -96,6 +97,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         }
         Outcome::Failed
     })
+}
+
+/// Reads a configuration and tells what is wrong with it; `None` when nothing can start with it. Takes the environment.
+fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
+    match Config::load(file, terminal.environment.drain(..)) {
+        Ok(Loaded { config, warnings }) => {
+            if !warnings.is_empty() {
+                writeln!(terminal.err, "{warnings}")?;
+            }
+            Ok(Some(config))
+        }
+        Err(problems) => {
+            writeln!(terminal.err, "{problems}")?;
+            Ok(None)
+        }
+    }
 }
 
 /// Help and version are what was asked for; all else that clap has to say is about a wrong call.

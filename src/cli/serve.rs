@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Outcome, Terminal, process};
+use super::{Outcome, Terminal, load, process};
 use crate::config::Config;
 use crate::telemetry::log;
 
@@ -27,18 +27,9 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let loaded = match Config::load(&self.config, terminal.environment.iter().cloned()) {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                writeln!(terminal.err, "{problems}")?;
-                return Ok(Outcome::Failed);
-            }
-        };
-        if !loaded.warnings.is_empty() {
-            writeln!(terminal.err, "{}", loaded.warnings)?;
-        }
+        let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
         log::start();
-        let config = Arc::new(loaded.config);
+        let config = Arc::new(config);
         let ended = process::block_on(async {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);

@@ -1,6 +1,5 @@
 //! The first screen of `portcullis dev`: everything that one needs next, ready to paste.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use super::state::DemoUser;
@@ -17,28 +16,29 @@ pub(super) struct Screen<'a> {
 impl Screen<'_> {
     /// The text.
     pub(super) fn text(&self) -> String {
-        let mut out = String::new();
-        let url = self.server_url;
+        let (version, url, directory) = (env!("CARGO_PKG_VERSION"), self.server_url, self.directory.display());
         let upstream = self.upstream.unwrap_or("the built-in demo server: whoami, count_slowly and notes of your own");
-        let _ = writeln!(out, "Portcullis {}, for development on this machine\n", env!("CARGO_PKG_VERSION"));
-        let _ = writeln!(out, "  Server URL    {url}");
-        let _ = writeln!(out, "  In front of   {upstream}");
-        for (at, demo) in self.users.iter().enumerate() {
-            let label = if at == 0 { "Sign in as" } else { "" };
-            let _ = writeln!(out, "  {label:<12}  {:<6} {}", demo.user.username, demo.password.expose());
-        }
-        let _ = writeln!(out, "  Kept in       {}\n", self.directory.display());
-        let _ = writeln!(out, "VS Code, in .vscode/mcp.json");
-        let _ =
-            writeln!(out, "  {{ \"servers\": {{ \"portcullis\": {{ \"type\": \"http\", \"url\": \"{url}\" }} }} }}\n");
-        let _ = writeln!(out, "Claude Code");
-        let _ = writeln!(out, "  claude mcp add --transport http portcullis {url}\n");
-        let _ = writeln!(out, "MCP Inspector");
-        let _ = writeln!(out, "  npx @modelcontextprotocol/inspector --transport http --server-url {url}\n");
-        let _ = writeln!(
-            out,
-            "Stop with Ctrl-C. Whoever can reach this machine's loopback can reach the demo: keep it there."
-        );
-        out
+        let user = |demo: &DemoUser| format!("{:<6} {}", demo.user.username, demo.password.expose());
+        let users = self.users.iter().map(user).collect::<Vec<_>>().join(&format!("\n{:16}", ""));
+        format!(
+            r#"Portcullis {version}, for development on this machine
+
+  Server URL    {url}
+  In front of   {upstream}
+  Sign in as    {users}
+  Kept in       {directory}
+
+VS Code, in .vscode/mcp.json
+  {{ "servers": {{ "portcullis": {{ "type": "http", "url": "{url}" }} }} }}
+
+Claude Code
+  claude mcp add --transport http portcullis {url}
+
+MCP Inspector
+  npx @modelcontextprotocol/inspector --transport http --server-url {url}
+
+Stop with Ctrl-C. Whoever can reach this machine's loopback can reach the demo: keep it there.
+"#
+        )
     }
 }
