@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Received};
 use super::places::Places;
-use super::{App, Drain};
+use super::{App, Drain, socket};
 use crate::gateway::Body;
 
 /// How long we wait when the system has no more file descriptors.
@@ -49,8 +49,7 @@ where
                 let (answer, no_more) = (answer.clone(), drain.no_more().clone());
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
-                    // without it answers are only slower
-                    stream.set_nodelay(true).ok();
+                    socket::prepare(&stream);
                     if let Err(error) = connection::serve(stream, no_more, |request| answer(request, peer)).await {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }

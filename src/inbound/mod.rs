@@ -10,6 +10,7 @@ mod leftover;
 mod listen;
 mod operations;
 mod places;
+mod socket;
 mod streams;
 mod timed;
 

@@ -22,6 +22,10 @@ use crate::outbound::tls_config;
 
 /// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
 const IDLE: Duration = Duration::from_secs(4);
+/// When a server that says nothing is asked whether its machine still lives, how often then, and how often in vain.
+const SILENT: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_secs(15);
+const IN_VAIN: u32 = 4;
 /// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the answer to anything but a GET may take to begin. Tools that answer in plain JSON may think for minutes. A
@@ -80,6 +84,10 @@ where
         tcp.enforce_http(false);
         // shared out among the addresses of a name: the first may be dead
         tcp.set_connect_timeout(Some(CONNECT));
+        // a GET waits as long as its caller likes, and a stream may be silent for hours: a server that is gone must show
+        tcp.set_keepalive(Some(SILENT));
+        tcp.set_keepalive_interval(Some(AGAIN));
+        tcp.set_keepalive_retries(Some(IN_VAIN));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(global_ca_file.into_iter().chain(&upstream.settings.ca_file)))
             .https_or_http()
