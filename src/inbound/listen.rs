@@ -25,24 +25,23 @@ pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
         let app = app.clone();
         async move { app.handle(request, peer).await }
     };
-    accept(listener, &drain, counts, answer).await;
+    accept(listener, Places::new(), &drain, counts, answer).await;
 }
 
 /// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited.
-pub(super) async fn accept<C, A, F>(listener: TcpListener, drain: &Drain, counts: C, answer: A)
+pub(super) async fn accept<C, A, F>(listener: TcpListener, places: Places, drain: &Drain, counts: C, answer: A)
 where
     C: Fn(IpAddr) -> bool + Send + Sync,
     A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let connections = TaskTracker::new();
-    let places = Places::new();
     loop {
-        let Some(one) = places.one().await else { return };
-        let accepted = tokio::select! {
+        let (one, accepted) = tokio::select! {
             () = drain.no_more().cancelled() => break,
-            accepted = listener.accept() => accepted,
+            next = async { (places.one().await, listener.accept().await) } => next,
         };
+        let Some(one) = one else { return };
         match accepted {
             Ok((stream, peer)) => {
                 let Some(place) = places.give(one, peer.ip(), counts(peer.ip())) else { continue };
@@ -74,7 +73,9 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::net::SocketAddr;
+    use std::sync::Arc;
 
     use bytes::Bytes;
     use http::{Request, Response};
@@ -82,10 +83,13 @@ mod tests {
     use hyper::client::conn::{http1, http2};
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
 
-    use super::accept;
+    use super::{LAST, accept};
     use crate::gateway::full;
     use crate::inbound::Drain;
+    use crate::inbound::places::Places;
 
     async fn listening() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,7 +99,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/panic");
                 Response::new(full("well"))
             };
-            accept(listener, &Drain::default(), |_| true, answer).await;
+            accept(listener, Places::new(), &Drain::default(), |_| true, answer).await;
         });
         address
     }
@@ -130,5 +134,26 @@ mod tests {
         tokio::spawn(connection);
         assert!(sender.send_request(get("/panic")).await.is_err());
         assert_eq!(sender.send_request(get("/")).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn going_down_waits_for_no_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (drain, asked) = (Drain::default(), Arc::new(Notify::new()));
+        let (down, heard) = (drain.clone(), Arc::clone(&asked));
+        let served = tokio::spawn(async move {
+            let answer = move |_request: Request<_>, _peer| {
+                heard.notify_one();
+                pending()
+            };
+            accept(listener, Places::with(1), &down, |_| false, answer).await;
+        });
+        let mut stuck = over_http1(address).await;
+        let unanswered = tokio::spawn(async move { stuck.send_request(get("/")).await.is_err() });
+        asked.notified().await;
+        drain.at_once();
+        timeout(LAST * 2, served).await.expect("the one place is taken, and nobody waits for it").unwrap();
+        unanswered.abort();
     }
 }

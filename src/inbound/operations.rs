@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::connection::Received;
 use super::listen::accept;
+use super::places::Places;
 use super::{Drain, plain};
 use crate::gateway::{Body, full};
 
@@ -26,7 +27,7 @@ pub async fn serve_operations(listener: TcpListener, drain: Drain, health: Healt
         let response = answer(request.method(), request.uri().path(), &drain, &health);
         async move { response }
     };
-    accept(listener, &Drain::default(), |_peer| false, answer).await;
+    accept(listener, Places::new(), &Drain::default(), |_peer| false, answer).await;
 }
 
 fn answer(method: &Method, path: &str, drain: &Drain, health: &Health) -> Response<Body> {

@@ -13,7 +13,7 @@ use crate::limits::address_key;
 const MOST: u64 = 16_384;
 /// Files that are no connections: the database, the log, listeners, providers.
 const RESERVED: u64 = 128;
-/// The most connections of one address (IPv6: /64).
+/// The most connections of one address (IPv6: /64); never more than half of all.
 const PER_ADDRESS: usize = 1024;
 
 /// How many places each address has taken.
@@ -22,6 +22,7 @@ type Taken = Arc<Mutex<HashMap<String, usize>>>;
 /// The places for connections.
 pub(super) struct Places {
     all: Arc<Semaphore>,
+    per_address: usize,
     taken: Taken,
 }
 
@@ -34,7 +35,12 @@ pub(super) struct Place {
 impl Places {
     /// As many as the system allows; raises what it allows as far as that goes.
     pub(super) fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(capacity(raise_files()))), taken: Arc::default() }
+        Self::with(capacity(raise_files()))
+    }
+
+    /// So many.
+    pub(super) fn with(all: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), per_address: PER_ADDRESS.min(all / 2), taken: Arc::default() }
     }
 
     /// Waits for a place: until then connections wait in the kernel's queue.
@@ -50,7 +56,7 @@ impl Places {
         let key = address_key(peer);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key.clone()).or_default();
-        if *count >= PER_ADDRESS {
+        if *count >= self.per_address {
             return None;
         }
         *count += 1;
@@ -98,8 +104,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_few_places_one_address_gets_half() {
+        let places = Places::with(16);
+        let peer = "203.0.113.7".parse().unwrap();
+        let mut held = Vec::new();
+        while let Some(place) = places.give(places.one().await.unwrap(), peer, true) {
+            held.push(place);
+        }
+        assert_eq!(held.len(), 8);
+    }
+
+    #[tokio::test]
     async fn one_address_cannot_take_every_place_and_gives_back_what_it_took() {
-        let places = Places::new();
+        let places = Places::with(4 * PER_ADDRESS);
         let (peer, other) = ("2001:db8::1".parse().unwrap(), "2001:db8:0:1::1".parse().unwrap());
         let mut held = Vec::new();
         for _ in 0..PER_ADDRESS {
