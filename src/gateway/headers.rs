@@ -1,7 +1,8 @@
 //! What may pass in which direction (RFC 9110 7.6.1, RFC 9112 6).
 //!
 //! Toward the upstream nothing that a client sends may be taken for what we say: names are compared after folding case and
-//! `_` to `-`, because servers behind us (CGI, WSGI, many frameworks) fold them too.
+//! whatever is neither letter nor digit to `-`, because servers behind us fold them too: WSGI and many frameworks `_`, some
+//! CGI servers everything.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -26,9 +27,9 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Names and beginnings of names that only we may write.
-const OURS: [&str; 3] = ["forwarded", "x-real-ip", "remote-user"];
-const OURS_BEGIN: [&str; 6] =
-    ["x-forwarded-", "x-remote-", "x-user-", "x-auth-request-", "x-portcullis-", "x-request-id"];
+const OURS: [&str; 3] = ["forwarded", "x-real-ip", "x-user"];
+const OURS_BEGIN: [&str; 7] =
+    ["x-forwarded-", "x-remote-", "remote-", "x-user-", "x-auth-request-", "x-portcullis-", "x-request-id"];
 
 /// What an upstream's answer may not say: it would speak for our whole origin, where people sign in.
 const NOT_THEIRS: [&str; 9] = [
@@ -44,14 +45,15 @@ const NOT_THEIRS: [&str; 9] = [
 ];
 
 fn folded(name: &HeaderName) -> Cow<'_, str> {
+    let odd = |c: char| c != '-' && !c.is_ascii_alphanumeric();
     let name = name.as_str();
-    if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) }
+    if name.contains(odd) { Cow::Owned(name.replace(odd, "-")) } else { Cow::Borrowed(name) }
 }
 
 /// Whether only we may say this to an upstream.
 fn is_ours(name: &HeaderName) -> bool {
     let name = folded(name);
-    OURS.contains(&&*name) || OURS_BEGIN.iter().any(|begin| name.starts_with(begin)) || name == "x-user"
+    OURS.contains(&&*name) || OURS_BEGIN.iter().any(|begin| name.starts_with(begin))
 }
 
 /// Whether this is a credential that is ours to check and nobody's behind us to see, whatever its spelling.
@@ -60,8 +62,8 @@ fn is_credential(name: &HeaderName) -> bool {
     [AUTHORIZATION.as_str(), COOKIE.as_str(), DPOP.as_str(), PROXY_AUTHORIZATION.as_str()].contains(&&*name)
 }
 
-/// Whether a server that folds `_` to `-` takes it for another header that was judged here: the session's id, the framing,
-/// what says how to read the message. Tools' own parameters (`Mcp-Param-…`) may have an `_` in their names.
+/// Whether a server that folds names takes it for another header that was judged here: the session's id, the framing,
+/// what says how to read the message. Tools' own parameters (`Mcp-Param-…`) may have any name.
 fn is_ambiguous(name: &HeaderName) -> bool {
     let judged = |folded: &str| {
         ["content-", "mcp-", "accept"].iter().any(|begin| folded.starts_with(begin))
@@ -69,7 +71,7 @@ fn is_ambiguous(name: &HeaderName) -> bool {
             || HOP_BY_HOP.iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION, &HOST, &ORIGIN]).any(|known| known == folded)
             || folded == "last-event-id"
     };
-    name.as_str().contains('_') && judged(&folded(name))
+    matches!(folded(name), Cow::Owned(folded) if judged(&folded))
 }
 
 /// Removes what ends at this hop (RFC 9110 7.6.1).
@@ -172,6 +174,10 @@ mod tests {
             ("Forwarded", "for=1.2.3.4"),
             ("X_Real_IP", "1.2.3.4"),
             ("Remote_User", "root"),
+            ("Remote-Groups", "wheel"),
+            ("X.Forwarded.User", "root"),
+            ("X~Portcullis!Scopes", "all"),
+            ("Mcp.Session.Id", "somebody's"),
             ("X-Remote-Groups", "wheel"),
             ("X-User-Id", "0"),
             ("X-User", "0"),
@@ -236,13 +242,14 @@ mod tests {
                 "x-forwarded-user", "x-forwarded-anything", "remote-user", "x-remote-user", "x-user-email",
                 "x-auth-request-groups", "x-portcullis-client", "forwarded", "x-real-ip",
             ]),
-            underscores in any::<u32>(),
+            odd in any::<u32>(),
+            other in prop::sample::select(vec!['_', '.', '!', '~', '|']),
             value in "[a-z]{1,8}",
         ) {
             let name: String = base
                 .chars()
                 .enumerate()
-                .map(|(at, c)| if c == '-' && underscores >> (at % 32) & 1 == 1 { '_' } else { c })
+                .map(|(at, c)| if c == '-' && odd >> (at % 32) & 1 == 1 { other } else { c })
                 .collect();
             let name: HeaderName = name.parse().unwrap();
             let mut headers = HeaderMap::new();
@@ -253,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_ours_or_a_credential_is_left_of_any_headers(names in prop::collection::vec("[a-zA-Z_-]{1,20}", 0..20)) {
+        fn nothing_that_is_ours_or_a_credential_is_left_of_any_headers(names in prop::collection::vec("[a-zA-Z._-]{1,20}", 0..20)) {
             let mut headers: HeaderMap = names
                 .iter()
                 .filter_map(|name| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_static("v"))))
