@@ -123,6 +123,9 @@ impl Gateway {
         parts.uri = call.route.served.client.uri(parts.uri.query()).map_err(unfit)?;
         parts.version = http::Version::HTTP_11;
         headers::clean_request(&mut parts.headers);
+        if let Some(length) = body.size_hint().exact().filter(|_| parts.method == Method::POST) {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         if let Some(client) = call.client {
             self.0.forwarding.write(&mut parts.headers, client);
         }

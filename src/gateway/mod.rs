@@ -13,6 +13,7 @@ mod resource_metadata;
 mod session;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -243,13 +244,17 @@ fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if headers::has_two_framings(&parts.headers) {
         return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
     }
-    let query = parts.uri.query().unwrap_or_default();
-    let names = |separator| query.split(separator).filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next());
-    if names('&').chain(names(';')).any(|(name, _)| name == "access_token") {
+    if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));
     }
     let known = [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS, Method::HEAD];
     if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
+}
+
+/// The names in a query; some servers take `;` for `&`.
+fn query_names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let pairs = query.split(['&', ';']);
+    pairs.filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next()).map(|(name, _)| name)
 }
 
 /// Puts the request's id on an answer.

@@ -276,3 +276,32 @@ async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_lea
         assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_no_http_is_502() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send("SSH-2.0-OpenSSH_9.9\r\n").await;
+        wire
+    });
+    assert_eq!(answer.status, 502);
+}
+
+#[tokio::test]
+async fn the_length_that_an_upstream_sees_is_what_we_read() {
+    let behind = Upstream::polite().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    for kind in ["application/json", "text/plain"] {
+        let request = gate
+            .request("POST", "/mcp")
+            .header("authorization", format!("Bearer {good}"))
+            .header("content-type", kind)
+            .header("content-length", "010");
+        assert_eq!(gate.send(request, r#"{"id": 10}"#).await.status, 200);
+        assert_eq!((behind.last().header("content-length"), &*behind.last().body), (Some("10"), &br#"{"id": 10}"#[..]));
+    }
+}
