@@ -1,5 +1,7 @@
 //! Metadata: where it lies, where it does not, and that nothing in a request can make it fail.
 
+use portcullis::config::Upstream;
+
 use crate::support::gate::{TestGate, upstream};
 
 #[tokio::test]
@@ -85,6 +87,28 @@ async fn two_upstreams_have_no_metadata_at_the_root() {
     assert_eq!(gate.get("/.well-known/oauth-protected-resource").await.status, 404);
     let other = gate.get("/.well-known/oauth-protected-resource/other").await;
     assert_eq!(other.json()["resource"], "http://127.0.0.1:6749/other");
+}
+
+#[tokio::test]
+async fn a_path_may_have_several_segments() {
+    let gate = TestGate::with(|config| {
+        let mut settings = upstream(&config.public_url, "wiki", "http://127.0.0.1:9/").settings;
+        settings.path = "/team/wiki".to_owned();
+        config.upstreams = vec![Upstream::new(&config.public_url, settings).unwrap()];
+    })
+    .await;
+    for place in ["/.well-known/oauth-protected-resource/team/wiki", "/team/wiki/.well-known/oauth-protected-resource"]
+    {
+        assert_eq!(gate.get(place).await.json()["resource"], "http://127.0.0.1:6749/team/wiki", "{place}");
+    }
+    let challenge = gate.send(gate.request("POST", "/team/wiki"), "").await;
+    assert!(challenge.header("www-authenticate").contains("/.well-known/oauth-protected-resource/team/wiki\""));
+    for nothing in ["/team", "/wiki", "/.well-known/oauth-protected-resource/team", "/team/wiki/more"] {
+        assert_eq!(gate.get(nothing).await.status, 404, "{nothing}");
+    }
+    let client = gate.register().await;
+    let token = gate.tokens(&client).await.access;
+    assert_eq!(gate.call_at("/team/wiki", &token).await.status, 502, "the token is good; nobody listens behind us");
 }
 
 #[tokio::test]

@@ -2,14 +2,42 @@
 
 use std::net::IpAddr;
 
-use portcullis::config::{ConfiguredClient, SigningAlgorithm};
+use portcullis::config::{ConfiguredClient, PublicUrl, SigningAlgorithm};
 use portcullis::oauth::client_metadata::AuthMethod;
 use serde_json::{Value, json};
 
-use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, upstream};
+use crate::support::browser::{Browser, parameter};
+use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, tokens, upstream};
 use crate::support::upstream::Upstream;
 
 const WORKS: u16 = 502; // the token is good; nobody listens behind us
+
+#[tokio::test]
+async fn behind_a_proxy_that_speaks_https_everything_is_https() {
+    let behind = Upstream::polite().await;
+    let gate = TestGate::with(|config| {
+        config.public_url = PublicUrl::parse("https://mcp.example.com").unwrap();
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &behind.url())];
+    })
+    .await;
+    let metadata = gate.get("/.well-known/oauth-authorization-server").await.json();
+    assert_eq!(metadata["token_endpoint"], "https://mcp.example.com/token");
+    let client = gate.register().await;
+    let page = gate.get(&gate.authorize_path(&client, &[])).await;
+    let cookie = page.header("set-cookie");
+    assert!(cookie.starts_with("__Host-portcullis-consent-r_") && cookie.ends_with("; Secure"), "{cookie}");
+    let place = gate.sign_in(&mut Browser::default(), &client, &[]).await;
+    assert_eq!(parameter(&place, "iss").as_deref(), Some("https://mcp.example.com"));
+    let token = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access;
+    for host in ["mcp.example.com", "MCP.example.com:443"] {
+        let request =
+            http::Request::post("/mcp").header("host", host).header("authorization", format!("Bearer {token}"));
+        assert_eq!(gate.send(request, "").await.status, 200, "{host}");
+        let seen = behind.last();
+        let told = ["x-forwarded-proto", "x-forwarded-host"].map(|name| seen.header(name));
+        assert_eq!(told, [Some("https"), Some("mcp.example.com")]);
+    }
+}
 
 #[tokio::test]
 async fn allowed_hosts_are_answered_under_the_public_name() {
