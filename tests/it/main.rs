@@ -16,6 +16,7 @@ mod identity;
 mod keys;
 mod layering;
 mod lifetimes;
+mod operations;
 mod outbound;
 mod pages;
 mod process;
