@@ -25,18 +25,6 @@ const ROWS: usize = 4;
 /// How many places there are in each row; each takes 8 bytes.
 const WIDTH: usize = 1 << 17;
 
-/// Whom a limit counts by: an address, IPv6 by its /64. An IPv4 address written as IPv6 is the IPv4 address.
-#[must_use]
-pub(crate) fn address_key(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            format!("{}/64", Ipv6Addr::from_bits(network))
-        }
-    }
-}
-
 /// So many in an hour for each key, all at once if need be; what was used grows back evenly.
 pub(crate) struct Limiter {
     clock: Clock,
@@ -122,6 +110,20 @@ impl governor::clock::Clock for GovernorClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
+impl ClientAddress {
+    /// Whom a limit counts by: an address, IPv6 by its /64. An IPv4 address written as IPv6 is the IPv4 address.
+    #[must_use]
+    pub(crate) fn key(self) -> String {
+        match self.0.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & (u128::MAX << 64);
+                format!("{}/64", Ipv6Addr::from_bits(network))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -130,7 +132,7 @@ mod tests {
     use governor::RateLimiter;
     use proptest::prelude::*;
 
-    use super::{GovernorClock, Limiter, Quota, address_key};
+    use super::{ClientAddress, GovernorClock, Limiter, Quota};
     use crate::clock::{Clock, Timestamp};
 
     fn limiter(count: u32) -> (Limiter, Clock) {
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn addresses_count_as_ipv4_address_or_ipv6_network() {
-        let key = |text: &str| address_key(text.parse().unwrap());
+        let key = |text: &str| ClientAddress(text.parse().unwrap()).key();
         assert_eq!(key("203.0.113.7"), "203.0.113.7");
         assert_eq!(key("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::address_key;
+use crate::limits::ClientAddress;
 
 /// The most connections, however many files we may have.
 const MOST: u64 = 16_384;
@@ -53,7 +53,7 @@ impl Places {
         if !counts {
             return Some(Place { _one: one, counted: None });
         }
-        let key = address_key(peer);
+        let key = ClientAddress(peer).key();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key.clone()).or_default();
         if *count >= self.per_address {

@@ -6,7 +6,7 @@ use super::authorize::Validated;
 use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
 use super::fault::{Fault, Trouble};
 use crate::identity::{Begin, Provider};
-use crate::limits::{ClientAddress, address_key};
+use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 use crate::oauth::error::ErrorCode;
@@ -59,7 +59,7 @@ impl Issuer {
             Err(_) if late => return Ok(Approval::Expired(Box::new(validated))),
             Err(fault) => return Err(fault),
         };
-        if self.0.approvals.check(&address_key(address.0)).is_err() {
+        if self.0.approvals.check(&address.key()).is_err() {
             return Err(Fault::new(Trouble::TooMany, "too many sign-ins were begun from one address"));
         }
         match identity {

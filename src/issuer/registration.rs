@@ -3,7 +3,7 @@
 use super::Issuer;
 use super::metadata::entry_scopes;
 use crate::audit::{self, Event};
-use crate::limits::{ClientAddress, address_key};
+use crate::limits::ClientAddress;
 use crate::model::client::Client;
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -49,7 +49,7 @@ impl Issuer {
         address: ClientAddress,
         via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
-        let address = address_key(address.0);
+        let address = address.key();
         let counted_as = match via {
             Via::Browser => format!("{address} browser"),
             Via::Program => address.clone(),

@@ -5,7 +5,7 @@ use super::bound::{Answered, Bound};
 use super::fault::Fault;
 use crate::audit::{self, Event};
 use crate::identity::{Local, PasswordCheck, SignedIn};
-use crate::limits::{ClientAddress, address_key};
+use crate::limits::ClientAddress;
 use crate::model::authorization::Authorization;
 use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
@@ -99,8 +99,7 @@ impl Issuer {
         if !bound.is_pending(self.now())? {
             return self.answered_before(&bound).await.map(SignInStep::Answered);
         }
-        let address = attempt.address.0;
-        let problem = match local.check(&attempt.username, attempt.password, &address_key(address)).await {
+        let problem = match local.check(&attempt.username, attempt.password, &attempt.address.key()).await {
             PasswordCheck::Right(signed_in) => {
                 return self.signed_in(&bound, signed_in).await.map(SignInStep::Answered);
             }
@@ -108,7 +107,7 @@ impl Issuer {
             PasswordCheck::Wrong => SignInProblem::Wrong,
         };
         let limited = problem == SignInProblem::Busy;
-        audit::record(&Event::SignInFailed { identity: &attempt.identity, address, limited });
+        audit::record(&Event::SignInFailed { identity: &attempt.identity, address: attempt.address.0, limited });
         self.ask(bound, attempt.username, Some(problem)).await
     }
 
