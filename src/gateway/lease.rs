@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::authenticate::VerifiedToken;
+use super::open_calls::OpenCall;
 use crate::revocation::Revocation;
 
 /// No call lasts that long, and not every moment after it can be told.
@@ -49,7 +50,7 @@ impl Ends {
         };
         let until = Instant::now() + lasts.min(LONGEST);
         let terms = Terms { token, revocation: self.revocation.clone(), drained: self.drained.clone(), until, then };
-        Lease { over: Box::pin(terms.clone().over()), terms }
+        Lease { over: Box::pin(terms.clone().over()), terms, _open: None }
     }
 }
 
@@ -87,9 +88,15 @@ impl Terms {
 pub(super) struct Lease {
     terms: Terms,
     over: Pin<Box<dyn Future<Output = Over> + Send>>,
+    _open: Option<OpenCall>,
 }
 
 impl Lease {
+    /// The same, which counts among its user's open calls for as long as it lives.
+    pub(super) fn counted(self, open: OpenCall) -> Self {
+        Self { _open: Some(open), ..self }
+    }
+
     /// Whose call it is.
     pub(super) const fn token(&self) -> &Arc<VerifiedToken> {
         &self.terms.token

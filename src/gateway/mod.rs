@@ -8,6 +8,7 @@ mod cors;
 mod forward;
 mod headers;
 mod lease;
+mod open_calls;
 mod refusal;
 mod resource_metadata;
 mod session;
@@ -40,6 +41,7 @@ use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
 use headers::Forwarding;
 use lease::{Ends, Lease};
+use open_calls::OpenCalls;
 use refusal::{Asked, Refusal};
 use session::{Owner, Sessions};
 
@@ -78,6 +80,7 @@ struct Inner {
     cors: Cors,
     metadata: HashMap<String, Bytes>,
     ends: Ends,
+    open_calls: OpenCalls,
 }
 
 /// An upstream and its connections.
@@ -151,6 +154,7 @@ impl Gateway {
             cors: Cors::new(&config),
             metadata: resource_metadata::documents(&config),
             ends,
+            open_calls: OpenCalls::default(),
             config,
         }))
     }
@@ -226,16 +230,17 @@ impl Gateway {
         self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
-        let mut lease = self.lease(&token);
+        let mut lease = self.lease(&token)?;
         let inspect_limit = self.0.config.server.inspect_limit;
         let (bytes, body) = lease.hold(forward::collect(&parts, body, inspect_limit)).await??;
         *collected = bytes;
         self.forward(&permit, lease, parts, body).await
     }
 
-    fn lease(&self, token: &Arc<VerifiedToken>) -> Lease {
+    fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
+        let open = self.0.open_calls.open(token).ok_or(Refusal::TooManyCalls)?;
         let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
-        self.0.ends.lease(Arc::clone(token), left)
+        Ok(self.0.ends.lease(Arc::clone(token), left).counted(open))
     }
 }
 

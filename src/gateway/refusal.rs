@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Origin,
     /// A method that no MCP server has.
     Method,
+    /// The user has more calls open than one may.
+    TooManyCalls,
     /// The body came too slowly.
     SlowBody,
     /// The body ended early.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -143,6 +146,7 @@ impl Refusal {
                 "this origin may not call this server: its operator can add it to allowed_origins".to_owned()
             }
             Self::Method => "this method is not used by MCP".to_owned(),
+            Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
             Self::SlowBody => "the request's body came too slowly".to_owned(),
             Self::BrokenBody => "the request's body ended early".to_owned(),
             Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
@@ -170,6 +174,7 @@ impl Refusal {
             )),
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
+            Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
             Self::Draining => Some(format!("going down before upstream {id} answered")),
             Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
@@ -208,7 +213,9 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self {
-            Self::Unavailable(_) | Self::Draining => drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON))),
+            Self::Unavailable(_) | Self::Draining | Self::TooManyCalls => {
+                drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
+            }
             Self::Method => {
                 drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
             }

@@ -79,6 +79,27 @@ async fn a_call_whose_body_still_arrives_ends_with_its_grant() {
 }
 
 #[tokio::test]
+async fn one_user_cannot_hold_any_number_of_calls_open() {
+    let gate = TestGate::new().await;
+    let (good, waited_for) = (token(&gate).await, Arc::new(Semaphore::new(0)));
+    let mut open = tokio::task::JoinSet::new();
+    for _ in 0..1024 {
+        let (app, request) = (gate.app.clone(), bodiless(&gate, &good, Arc::clone(&waited_for)));
+        open.spawn(async move { app.handle(request, "127.0.0.1:5000".parse().unwrap()).await });
+    }
+    waited_for.acquire_many(1024).await.unwrap().forget();
+    let again = token(&gate).await;
+    let refused = gate.call(&again).await;
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, "5"),
+        "another grant is the same user: {refused:?}"
+    );
+    open.shutdown().await;
+    assert_eq!(gate.call(&again).await.status, 502, "it passes, and nobody listens behind us");
+}
+
+#[tokio::test]
 async fn the_end_of_another_grant_is_nothing_to_a_call_that_waits() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
