@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, Gateway, GatewayParts};
+use crate::gateway::{BoxError, Gateway, GatewayParts};
 use crate::identity::Identities;
-use crate::inbound::{self, Drain, Health};
+use crate::inbound::{self, Health};
 use crate::issuer::{Issuer, Parts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::revocation::Revocation;
@@ -21,6 +21,8 @@ use crate::storage::Store;
 use crate::web::Web;
 use background::Background;
 
+pub use crate::gateway::Body;
+pub use crate::inbound::Drain;
 pub use start_error::StartError;
 
 /// A whole Portcullis, without sockets. Cheap to clone.

@@ -42,7 +42,20 @@ impl Serve {
 /// What an operator looks for first in the log of a start.
 fn announce(config: &Config) {
     tracing::info!(issuer = %config.public_url, listen = %config.server.listen, "serving");
-    tracing::info!(lifetimes = ?config.lifetimes, "lifetimes");
+    let lifetimes = &config.lifetimes;
+    tracing::info!(
+        code = lifetimes.code.as_secs(),
+        consent = lifetimes.consent.as_secs(),
+        authorization = lifetimes.authorization.as_secs(),
+        access_token = lifetimes.access_token.as_secs(),
+        refresh_idle = lifetimes.refresh_idle.as_secs(),
+        max_grant_age = lifetimes.max_grant_age.as_secs(),
+        replay_window = lifetimes.replay_window.as_secs(),
+        unused_client = lifetimes.unused_client.as_secs(),
+        used_client = lifetimes.used_client.as_secs(),
+        jwks_max_age = lifetimes.jwks_max_age.as_secs(),
+        "lifetimes in seconds"
+    );
     for upstream in &config.upstreams {
         let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
         tracing::info!(upstream = id, resource, url = %upstream.settings.url, "upstream");

@@ -5,7 +5,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
 /// What a body may fail with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body on its way through: streamed, or a few bytes of our own.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;

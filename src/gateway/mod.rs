@@ -25,8 +25,9 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use tokio_util::sync::CancellationToken;
 
+pub use body::Body;
+pub(crate) use body::BoxError;
 pub(crate) use body::full;
-pub use body::{Body, BoxError};
 
 use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Upstream};
@@ -46,11 +47,11 @@ use refusal::{Asked, Refusal};
 use session::{Owner, Sessions};
 
 /// The header that names a request, in the answer and towards the upstream.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the gateway is made of.
 #[derive(Clone)]
-pub struct GatewayParts {
+pub(crate) struct GatewayParts {
     /// The whole configuration.
     pub config: Arc<Config>,
     /// Read once for each token.
@@ -69,7 +70,7 @@ pub struct GatewayParts {
 
 /// The gateway. Cheap to clone.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
@@ -90,7 +91,7 @@ struct Served {
 }
 
 /// The upstream that a path names, in the spelling that was used.
-pub struct Route<'a> {
+pub(crate) struct Route<'a> {
     served: &'a Served,
     names: &'a ResourceNames,
 }
@@ -129,7 +130,7 @@ impl AsRef<Upstream> for Call<'_> {
 impl Gateway {
     /// Builds the gateway; connects to nobody.
     #[must_use]
-    pub fn new(parts: GatewayParts) -> Self {
+    pub(crate) fn new(parts: GatewayParts) -> Self {
         let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
         let served = |upstream: &Upstream| {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
@@ -161,26 +162,26 @@ impl Gateway {
 
     /// Protected resource metadata (RFC 9728) at one of our paths.
     #[must_use]
-    pub fn resource_metadata(&self, path: &str) -> Option<Bytes> {
+    pub(crate) fn resource_metadata(&self, path: &str) -> Option<Bytes> {
         self.0.metadata.get(path).cloned()
     }
 
     /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
     #[must_use]
-    pub fn route(&self, path: &str) -> Option<Route<'_>> {
+    pub(crate) fn route(&self, path: &str) -> Option<Route<'_>> {
         self.0.served.iter().find_map(|served| served.upstream.names(path).map(|names| Route { served, names }))
     }
 
     /// The upstreams whose last call failed, by id.
     #[must_use]
-    pub fn failing(&self) -> Vec<String> {
+    pub(crate) fn failing(&self) -> Vec<String> {
         let failing = self.0.served.iter().filter(|served| served.client.has_failed());
         failing.map(|served| served.upstream.settings.id.clone()).collect()
     }
 
     /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
     /// `limits::ClientAddress`.
-    pub async fn handle<B>(&self, route: Route<'_>, request: Request<B>) -> Response<Body>
+    pub(crate) async fn handle<B>(&self, route: Route<'_>, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -263,7 +264,7 @@ fn query_names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// Puts the request's id on an answer.
-pub fn name_answer(response: &mut Response<Body>, id: &RequestId) {
+pub(crate) fn name_answer(response: &mut Response<Body>, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -18,7 +18,7 @@ const OUT_OF_FILES: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
 
 /// Accepts and serves until drained.
-pub async fn serve(app: App, listener: TcpListener, drain: Drain) {
+pub(crate) async fn serve(app: App, listener: TcpListener, drain: Drain) {
     let door = app.clone();
     let counts = move |peer| door.counts(peer);
     let answer = move |request, peer| {

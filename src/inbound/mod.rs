@@ -30,15 +30,15 @@ use client_address::Proxies;
 use host::Hosts;
 
 pub use drain::Drain;
-pub use listen::serve;
-pub use operations::{Health, serve_operations};
+pub(crate) use listen::serve;
+pub(crate) use operations::{Health, serve_operations};
 
 /// The most fields in one head, whatever the protocol.
 const MAX_FIELDS: usize = 200;
 
 /// Everything behind the door. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
+pub(crate) struct App(Arc<Inner>);
 
 struct Inner {
     hosts: Hosts,
@@ -50,7 +50,7 @@ struct Inner {
 impl App {
     /// Puts the door in front.
     #[must_use]
-    pub fn new(config: &Config, gateway: Gateway, web: Web) -> Self {
+    pub(crate) fn new(config: &Config, gateway: Gateway, web: Web) -> Self {
         let proxies = Proxies::new(config.server.trusted_proxies.clone());
         Self(Arc::new(Inner { hosts: Hosts::new(config), proxies, gateway, web }))
     }
@@ -61,7 +61,7 @@ impl App {
     }
 
     /// Answers one request of a peer.
-    pub async fn handle<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response<Body>
+    pub(crate) async fn handle<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,

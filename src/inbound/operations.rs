@@ -13,7 +13,7 @@ use super::{Drain, plain};
 use crate::gateway::{Body, full};
 
 /// Tells what is wrong with what this process depends on; each entry is a sentence for an operator.
-pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+pub(crate) type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 #[derive(Serialize)]
 struct Ready {
@@ -22,7 +22,7 @@ struct Ready {
 }
 
 /// Answers `/live` and `/ready` for ever: that we go down, too, is told until the end.
-pub async fn serve_operations(listener: TcpListener, drain: Drain, health: Health) {
+pub(crate) async fn serve_operations(listener: TcpListener, drain: Drain, health: Health) {
     let answer = move |request: Request<Received>, _peer| {
         let response = answer(request.method(), request.uri().path(), &drain, &health);
         async move { response }

@@ -10,8 +10,8 @@ use futures_util::stream;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use portcullis::app::Body;
 use portcullis::config::RefreshTokens;
-use portcullis::gateway::Body;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
