@@ -6,16 +6,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use super::authenticate::VerifiedToken;
 use super::body::{Body, BoxError, full};
-use super::headers;
+use super::headers::{self, is_media_type};
 use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
@@ -77,8 +77,7 @@ impl<B: HttpBody + Unpin> HttpBody for Untrailed<B> {
 
 fn is_small_json(parts: &Parts, limit: usize) -> bool {
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    let json = is_media_type(&parts.headers, "application/json");
     parts.method == Method::POST && json && length.is_some_and(|length| length <= limit)
 }
 
@@ -141,7 +140,7 @@ impl Gateway {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers);
         self.0.sessions.bind(&mut parts.headers, owner);
-        let events = is_event_stream(&parts.headers);
+        let events = is_media_type(&parts.headers, "text/event-stream");
         if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
@@ -152,9 +151,4 @@ impl Gateway {
         parts.version = http::Version::HTTP_11;
         Response::from_parts(parts, body)
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use body::Body;
 pub(crate) use body::BoxError;
 pub(crate) use body::full;
+pub(crate) use headers::is_media_type;
 
 use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Upstream};

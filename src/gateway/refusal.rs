@@ -181,14 +181,14 @@ impl Refusal {
     }
 
     fn challenge(&self, asked: &Asked<'_>) -> Option<HeaderValue> {
-        let (error, description) = match self {
-            Self::NoToken => (None, ""),
-            Self::InvalidToken(_) => (Some(BearerError::InvalidToken), "the access token is not valid"),
-            Self::InsufficientScope(_) => (Some(BearerError::InsufficientScope), "the access token allows too little"),
+        let error = match self {
+            Self::NoToken => None,
+            Self::InvalidToken(_) => Some((BearerError::InvalidToken, "the access token is not valid")),
+            Self::InsufficientScope(_) => Some((BearerError::InsufficientScope, "the access token allows too little")),
             _ => return None,
         };
         let scope = &asked.upstream.settings.scopes;
-        Some(Challenge { resource_metadata: &asked.names.metadata_url, scope, error, description }.header())
+        Some(Challenge { resource_metadata: &asked.names.metadata_url, scope, error }.header())
     }
 
     /// The answer.

@@ -5,6 +5,7 @@ use super::authorization_response::Answer;
 use super::bound::{Answered, Bound};
 use super::fault::{Fault, Trouble};
 use crate::identity::{Exchange, ExchangeError, excerpt};
+use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
@@ -72,7 +73,7 @@ impl Issuer {
         }
         // Keycloak's login form, posted twice: the good answer never reached us, or is on its way behind this one
         if error == "temporarily_unavailable" && !authorization.retried {
-            return self.another_round(bound, authorization.offline, true).await;
+            return self.another_round(bound, AnotherRound::Retry).await;
         }
         if error == "invalid_scope" && authorization.offline {
             tracing::warn!(
@@ -80,7 +81,7 @@ impl Issuer {
                 "the identity provider refused the scope offline_access: sessions end with its own; allow the scope to \
                  this client there, or set standing = \"session\""
             );
-            return self.another_round(bound, false, false).await;
+            return self.another_round(bound, AnotherRound::WithoutOffline).await;
         }
         let (said, description) = (excerpt(error), description.map(excerpt));
         tracing::warn!(
@@ -103,13 +104,13 @@ impl Issuer {
     }
 
     /// Sends the browser to the provider once more, with a new `state`, without asking anybody.
-    async fn another_round(&self, bound: &Bound<'_>, offline: bool, retry: bool) -> Result<Answered, Fault> {
+    async fn another_round(&self, bound: &Bound<'_>, why: AnotherRound) -> Result<Answered, Fault> {
         let mut authorization = bound.authorization.clone();
-        if !self.store().next_round(&authorization.id, authorization.round, offline, retry).await? {
+        if !self.store().next_round(&authorization.id, authorization.round, why).await? {
             return self.answered_before(bound).await;
         }
         authorization.round += 1;
-        authorization.offline = offline;
+        authorization.offline &= why != AnotherRound::WithoutOffline;
         self.sign_in_location(bound.provider, &authorization, &bound.binding).map(Answered::ToProvider)
     }
 
@@ -150,7 +151,7 @@ impl Issuer {
                     "the identity provider gives this user no offline access: the grant ends with their session there; \
                      give users the realm role offline_access (Keycloak), or set standing = \"session\""
                 );
-                self.another_round(bound, false, false).await
+                self.another_round(bound, AnotherRound::WithoutOffline).await
             }
             ExchangeError::Unavailable(why) => {
                 tracing::warn!(%identity, why, "the sign-in could not be finished");

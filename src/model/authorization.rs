@@ -123,6 +123,15 @@ pub fn render_secret() -> [u8; 32] {
     random()
 }
 
+/// Why the browser is sent to the provider once more, without asking anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnotherRound {
+    /// The same again, once per authorization: a form of the provider's was posted twice.
+    Retry,
+    /// Without offline access, which the provider refused.
+    WithoutOffline,
+}
+
 /// How far an authorization has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

@@ -23,10 +23,8 @@ pub struct Challenge<'a> {
     pub resource_metadata: &'a str,
     /// All that the operation needs, in one go.
     pub scope: &'a ScopeSet,
-    /// None when no token came (RFC 6750 3.1: then there is no error to name).
-    pub error: Option<BearerError>,
-    /// What was wrong, in words of ours.
-    pub description: &'static str,
+    /// What was wrong, with words of ours; none when no token came (RFC 6750 3.1: then there is no error to name).
+    pub error: Option<(BearerError, &'static str)>,
 }
 
 impl Challenge<'_> {
@@ -35,19 +33,19 @@ impl Challenge<'_> {
     pub fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(192);
         text.push_str("Bearer ");
-        let error = self.error.map(|error| match error {
-            BearerError::InvalidToken => "invalid_token",
-            BearerError::InsufficientScope => "insufficient_scope",
-        });
-        if let Some(error) = error {
-            push(&mut text, "error", error);
+        if let Some((error, _)) = self.error {
+            let code = match error {
+                BearerError::InvalidToken => "invalid_token",
+                BearerError::InsufficientScope => "insufficient_scope",
+            };
+            push(&mut text, "error", code);
         }
         push(&mut text, "resource_metadata", self.resource_metadata);
         if !self.scope.is_empty() {
             push(&mut text, "scope", &self.scope.to_string());
         }
-        if error.is_some() && !self.description.is_empty() {
-            push(&mut text, "error_description", self.description);
+        if let Some((_, description)) = self.error {
+            push(&mut text, "error_description", description);
         }
         let value = HeaderValue::try_from(text);
         value.unwrap_or(HeaderValue::from_static("Bearer"))

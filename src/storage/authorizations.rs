@@ -4,7 +4,7 @@
 use super::rows::{Column, json};
 use super::{Store, StoreError};
 use crate::clock::Timestamp;
-use crate::model::authorization::{Authorization, Stage};
+use crate::model::authorization::{AnotherRound, Authorization, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 
 macro_rules! columns {
@@ -28,7 +28,7 @@ sql! {
         WHERE id = $1 AND round = $2 AND stage = 'pending' AND expires_at > $3";
 
     NEXT_ROUND = "
-        UPDATE authorizations SET stage = 'pending', round = round + 1, offline = $3, retried = (retried OR $4)
+        UPDATE authorizations SET stage = 'pending', round = round + 1, offline = (offline AND NOT $3), retried = (retried OR $4)
         WHERE id = $1 AND round = $2 AND stage IN ('pending', 'claimed') AND NOT (retried AND $4)";
 
     REFUSE = "
@@ -139,8 +139,8 @@ impl Store {
         Ok(self.execute(claim).await? == 1)
     }
 
-    /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round, which asks for offline access or not.
-    /// A retry (after a form posted twice) happens once per authorization: `false` when it was used.
+    /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round, for a reason.
+    /// A retry happens once per authorization: `false` when it was used.
     ///
     /// # Errors
     /// When the store fails.
@@ -148,10 +148,10 @@ impl Store {
         &self,
         id: &AuthorizationId,
         from_round: i64,
-        offline: bool,
-        retry: bool,
+        why: AnotherRound,
     ) -> Result<bool, StoreError> {
-        let next = sqlx::query(NEXT_ROUND).bind(id.as_str()).bind(from_round).bind(offline).bind(retry);
+        let (without_offline, retry) = (why == AnotherRound::WithoutOffline, why == AnotherRound::Retry);
+        let next = sqlx::query(NEXT_ROUND).bind(id.as_str()).bind(from_round).bind(without_offline).bind(retry);
         Ok(self.execute(next).await? == 1)
     }
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::time::Duration;
+
+use super::CALL_LIMIT;
 
 /// A failure of the store. Never told to clients; the operator reads it in the log.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +29,9 @@ impl StoreError {
     }
 
     /// A call that took too long.
-    pub(super) fn stalled(file: &Path) -> Self {
-        Self::about(file, "did not answer within 5 s: the disk is stalled, or another program keeps it locked")
+    pub(super) fn stalled(file: &Path, limit: Duration) -> Self {
+        let words = "the disk is stalled, or another program keeps it locked";
+        Self::about(file, format_args!("did not answer within {limit:?}: {words}"))
     }
 }
 
@@ -70,7 +74,7 @@ pub(super) fn explain(file: &Path, error: &sqlx::Error) -> StoreError {
             // the low byte is the primary result code, the rest narrows it down
             StoreError::about(file, sqlite_words(code & 0xff, cause.message()))
         }
-        sqlx::Error::PoolTimedOut => StoreError::stalled(file),
+        sqlx::Error::PoolTimedOut => StoreError::stalled(file, CALL_LIMIT),
         sqlx::Error::PoolClosed => StoreError::about(file, "is closed: this process is ending"),
         other => StoreError::about(file, format_args!("cannot be used: {other}")),
     }

@@ -135,7 +135,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let answer = match tokio::time::timeout(self.0.limit, work).await {
             Ok(answer) => answer.map_err(|failure| failure.of(&self.0.file)),
-            Err(_elapsed) => Err(StoreError::stalled(&self.0.file)),
+            Err(_elapsed) => Err(StoreError::stalled(&self.0.file, self.0.limit)),
         };
         failed.store(answer.is_err(), Ordering::Relaxed);
         answer

@@ -2,12 +2,13 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::{CONTENT_TYPE, ORIGIN};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::ORIGIN;
+use http::{Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, with_cause};
 use super::token::json_no_store;
 use super::{Endpoints, body};
+use crate::gateway::is_media_type;
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -17,7 +18,7 @@ pub(super) async fn post(
     Extension(address): Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response<Body> {
-    if !is_json(request.headers()) {
+    if !is_media_type(request.headers(), "application/json") {
         let words = OAuthError::new(ErrorCode::InvalidClientMetadata, "the body must be application/json");
         return oauth_error(StatusCode::BAD_REQUEST, &words);
     }
@@ -44,10 +45,4 @@ pub(super) async fn post(
         }
         Err(RegistrationRefusal::Store(error)) => unavailable(error.to_string()),
     }
-}
-
-/// RFC 7591 3.1.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }

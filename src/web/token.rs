@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::extract::State;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, with_cause};
 use super::{Endpoints, authorization, body};
+use crate::gateway::is_media_type;
 use crate::issuer::{TokenRefusal, TokenRequest};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
@@ -20,7 +21,7 @@ pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Bo
             &OAuthError::new(ErrorCode::InvalidRequest, "more than one Authorization header, or one that is not text"),
         );
     };
-    if !is_form(&head.headers) {
+    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
         let words = "the body must be application/x-www-form-urlencoded";
         return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
     }
@@ -41,12 +42,6 @@ pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Bo
         Ok(Err(TokenRefusal::TooMany { retry_after: seconds })) => too_many(seconds),
         Err(panicked) => unavailable(panicked.to_string()),
     }
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Not an error on which a client would throw its tokens away: the one that it sent stays good.

@@ -1,6 +1,6 @@
 //! From consent to the redemption: every arrow of the state machine, and that it is gone for whoever comes second.
 
-use portcullis::model::authorization::{Authorization, MAX_CODE_FAILURES, Stage};
+use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, Stage};
 use portcullis::model::ids::GrantId;
 use portcullis::model::user::User;
 
@@ -58,24 +58,30 @@ async fn of_many_answers_at_once_one_is_claimed(fresh: Fresh) {
 
 async fn a_new_round_begins_from_pending_and_from_claimed_but_once(fresh: Fresh) {
     let first = fresh.pending("c_1").await;
-    assert!(!fresh.store.next_round(&first.id, 1, false, false).await.unwrap(), "from a round that is not");
-    assert!(fresh.store.next_round(&first.id, 0, true, false).await.unwrap());
-    assert!(!fresh.store.next_round(&first.id, 0, true, false).await.unwrap(), "again");
+    assert!(
+        !fresh.store.next_round(&first.id, 1, AnotherRound::WithoutOffline).await.unwrap(),
+        "from a round that is not"
+    );
+    assert!(fresh.store.next_round(&first.id, 0, AnotherRound::Retry).await.unwrap());
+    assert!(!fresh.store.next_round(&first.id, 0, AnotherRound::Retry).await.unwrap(), "again");
     assert!(!fresh.store.claim_authorization(&first.id, 0, fresh.now()).await.unwrap(), "an answer to the old round");
     assert!(fresh.store.claim_authorization(&first.id, 1, fresh.now()).await.unwrap());
-    assert!(fresh.store.next_round(&first.id, 1, false, false).await.unwrap());
+    assert!(fresh.store.next_round(&first.id, 1, AnotherRound::WithoutOffline).await.unwrap());
     let now = fresh.store.authorization(&first.id).await.unwrap().unwrap();
-    assert_eq!(now, Authorization { round: 2, offline: false, ..first });
+    assert_eq!(now, Authorization { round: 2, offline: false, retried: true, ..first });
     let (issued, _) = fresh.code("c_1").await;
-    assert!(!fresh.store.next_round(&issued.id, 0, false, false).await.unwrap(), "after the code");
+    assert!(!fresh.store.next_round(&issued.id, 0, AnotherRound::WithoutOffline).await.unwrap(), "after the code");
 }
 
 async fn a_silent_retry_happens_once(fresh: Fresh) {
     let id = fresh.pending("c_1").await.id;
-    assert!(fresh.store.next_round(&id, 0, true, true).await.unwrap());
+    assert!(fresh.store.next_round(&id, 0, AnotherRound::Retry).await.unwrap());
     assert!(fresh.store.authorization(&id).await.unwrap().unwrap().retried);
-    assert!(!fresh.store.next_round(&id, 1, true, true).await.unwrap());
-    assert!(fresh.store.next_round(&id, 1, false, false).await.unwrap(), "another reason for a round is not a retry");
+    assert!(!fresh.store.next_round(&id, 1, AnotherRound::Retry).await.unwrap());
+    assert!(
+        fresh.store.next_round(&id, 1, AnotherRound::WithoutOffline).await.unwrap(),
+        "another reason for a round is not a retry"
+    );
     assert!(fresh.store.authorization(&id).await.unwrap().unwrap().retried);
 }
 
@@ -99,7 +105,7 @@ async fn what_was_refused_stays_refused(fresh: Fresh) {
         assert!(fresh.store.refuse_authorization(id, 0).await.unwrap());
         assert!(!fresh.store.refuse_authorization(id, 0).await.unwrap());
         assert!(!fresh.store.claim_authorization(id, 0, fresh.now()).await.unwrap());
-        assert!(!fresh.store.next_round(id, 0, false, false).await.unwrap());
+        assert!(!fresh.store.next_round(id, 0, AnotherRound::WithoutOffline).await.unwrap());
         assert!(!fresh.store.issue_code(id, &some_hash(), fresh.now() + MINUTE, &ada()).await.unwrap());
         assert_eq!(stage(&fresh, &authorization).await, Stage::Refused);
     }
@@ -109,7 +115,7 @@ async fn only_what_waits_for_an_answer_can_be_withdrawn(fresh: Fresh) {
     let (pending, claimed, (issued, _)) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
     let later = fresh.claimed("c_1").await;
-    assert!(fresh.store.next_round(&later.id, 0, false, false).await.unwrap());
+    assert!(fresh.store.next_round(&later.id, 0, AnotherRound::WithoutOffline).await.unwrap());
     for withdrawn in [pending, later] {
         assert!(fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
         assert!(!fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
