@@ -139,6 +139,10 @@ impl Gateway {
     fn incoming(&self, response: Response<Incoming>, lease: Lease, owner: Owner<'_>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers);
+        if parts.status == StatusCode::NO_CONTENT {
+            // RFC 9110 8.6; clients of HTTP/2 refuse the whole answer
+            parts.headers.remove(CONTENT_LENGTH);
+        }
         self.0.sessions.bind(&mut parts.headers, owner);
         let events = is_media_type(&parts.headers, "text/event-stream");
         if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {

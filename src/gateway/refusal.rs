@@ -150,13 +150,16 @@ impl Refusal {
             Self::SlowBody => "the request's body came too slowly".to_owned(),
             Self::BrokenBody => "the request's body ended early".to_owned(),
             Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
-            Self::BadGateway(_) => format!("the MCP server {name} behind the gateway cannot be reached"),
+            Self::BadGateway(_) => {
+                format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
+            }
             Self::UpstreamWantsCredentials => format!(
-                "the MCP server {name} refused the gateway's own call (401): its own authentication must be switched off"
+                "the MCP server behind the gateway ({name}) refused its call (401): its own authentication must be switched \
+                 off"
             ),
-            Self::GatewayTimeout(_) => format!("the MCP server {name} behind the gateway took too long"),
+            Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
             Self::Draining => format!(
-                "the gateway goes down before the MCP server {name} answered: whether the call was carried out is not known"
+                "the gateway goes down before the MCP server ({name}) answered: whether the call was carried out is not known"
             ),
         }
     }

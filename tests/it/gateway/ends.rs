@@ -150,7 +150,7 @@ async fn a_call_that_still_waits_when_the_gate_is_down_is_503_with_its_id() {
         "data": {
           "request_id": "[id]"
         },
-        "message": "the gateway goes down before the MCP server Server mcp answered: whether the call was carried out is not known"
+        "message": "the gateway goes down before the MCP server (Server mcp) answered: whether the call was carried out is not known"
       },
       "id": 7,
       "jsonrpc": "2.0"

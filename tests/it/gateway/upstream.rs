@@ -40,7 +40,7 @@ async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
         "data": {
           "request_id": "[id]"
         },
-        "message": "the MCP server Server mcp refused the gateway's own call (401): its own authentication must be switched off"
+        "message": "the MCP server behind the gateway (Server mcp) refused its call (401): its own authentication must be switched off"
       },
       "id": 7,
       "jsonrpc": "2.0"
@@ -304,4 +304,17 @@ async fn the_length_that_an_upstream_sees_is_what_we_read() {
         assert_eq!(gate.send(request, r#"{"id": 10}"#).await.status, 200);
         assert_eq!((behind.last().header("content-length"), &*behind.last().body), (Some("10"), &br#"{"id": 10}"#[..]));
     }
+}
+
+#[tokio::test]
+async fn an_answer_without_content_has_no_length_whatever_the_upstream_says() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let (answer, _wire) = tokio::join!(gate.call(&good), async {
+        let mut wire = behind.asked().await;
+        wire.send("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nnext").await;
+        wire
+    });
+    assert_eq!((answer.status, answer.header("content-length"), answer.body.as_str()), (204, "", ""));
 }
