@@ -27,11 +27,11 @@ CREATE INDEX clients_unused_by_address ON clients (address, registered_at) WHERE
 CREATE INDEX clients_unused_by_age ON clients (registered_at) WHERE last_grant_at IS NULL;
 CREATE INDEX clients_used_by_age ON clients (last_grant_at) WHERE last_grant_at IS NOT NULL;
 
--- Authorizations, from consent on. `client_id` points nowhere: configured clients have no row.
+-- Authorizations, from the answer to the consent form on; a no is one that was refused. `client_id` points nowhere: configured clients have no row.
 CREATE TABLE authorizations (
     id                 TEXT PRIMARY KEY NOT NULL,
     client_id          TEXT NOT NULL,
-    request            TEXT NOT NULL,  -- JSON: what was approved
+    request            TEXT NOT NULL,  -- JSON: what the user was asked
     identity           TEXT NOT NULL,
     binding_hash       BLOB NOT NULL,
     round              BIGINT NOT NULL,

@@ -57,7 +57,8 @@ impl App {
 
     /// Whether connections of this peer are counted: not those of our own proxies, nor of this machine.
     fn counts(&self, peer: std::net::IpAddr) -> bool {
-        !peer.is_loopback() && !self.0.proxies.trusts(peer.to_canonical())
+        let peer = peer.to_canonical();
+        !peer.is_loopback() && !self.0.proxies.trusts(peer)
     }
 
     /// Answers one request of a peer.

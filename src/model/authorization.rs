@@ -6,6 +6,7 @@
 //!    │  └── next round ─┘  └──► Refused
 //!    └──────────────────────────►
 //! ```
+//! Who says no to the form begins with `Refused`, and nothing follows.
 //! Every arrow is one conditional statement in `storage`: whoever comes second finds the arrow gone.
 
 use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
