@@ -234,7 +234,8 @@ impl Gateway {
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         let mut lease = self.lease(&token)?;
         let inspect_limit = self.0.config.server.inspect_limit;
-        let (bytes, body) = lease.hold(forward::collect(&parts, body, inspect_limit)).await??;
+        let (bytes, body) =
+            lease.hold(forward::collect(&parts, body, inspect_limit)).await.map_err(Refusal::unsent)??;
         *collected = bytes;
         self.forward(&permit, lease, parts, body).await
     }

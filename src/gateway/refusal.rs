@@ -55,6 +55,8 @@ pub(crate) enum Refusal {
     GatewayTimeout(String),
     /// We go down, and cannot wait for the upstream any longer.
     Draining,
+    /// We go down, and nothing of the call was sent on.
+    GoingDown,
 }
 
 impl From<UpstreamError> for Refusal {
@@ -73,6 +75,17 @@ impl From<Over> for Refusal {
             Over::Ended => Self::InvalidToken(ENDED),
             Over::Aged => Self::GatewayTimeout("did not begin to answer within max_stream_age".to_owned()),
             Over::Draining => Self::Draining,
+        }
+    }
+}
+
+impl Refusal {
+    /// A call that is over before anything of it was sent on: its body was still on its way.
+    pub(super) const fn unsent(over: Over) -> Self {
+        match over {
+            Over::Ended => Self::InvalidToken(ENDED),
+            Over::Aged => Self::SlowBody,
+            Over::Draining => Self::GoingDown,
         }
     }
 }
@@ -127,7 +140,7 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -158,6 +171,7 @@ impl Refusal {
                  off"
             ),
             Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
+            Self::GoingDown => "the gateway goes down: nothing of this call was sent on, it can be repeated".to_owned(),
             Self::Draining => format!(
                 "the gateway goes down before the MCP server ({name}) answered: whether the call was carried out is not known"
             ),
@@ -179,6 +193,7 @@ impl Refusal {
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
             Self::Draining => Some(format!("going down before upstream {id} answered")),
+            Self::GoingDown => Some("going down before the whole body had come".to_owned()),
             Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }
@@ -216,7 +231,7 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self {
-            Self::Unavailable(_) | Self::Draining | Self::TooManyCalls => {
+            Self::Unavailable(_) | Self::Draining | Self::GoingDown | Self::TooManyCalls => {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
             }
             Self::Method => {

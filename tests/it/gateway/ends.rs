@@ -79,6 +79,21 @@ async fn a_call_whose_body_still_arrives_ends_with_its_grant() {
 }
 
 #[tokio::test]
+async fn a_call_whose_body_still_arrives_when_the_gate_is_down_was_not_sent_on_and_says_so() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    let waited_for = Arc::new(Semaphore::new(0));
+    let request = bodiless(&gate, &good, Arc::clone(&waited_for));
+    let (answer, ()) = tokio::join!(gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()), async {
+        waited_for.acquire().await.unwrap().forget();
+        gate.app.drain().run(Duration::ZERO).await;
+    });
+    assert_eq!(answer.status(), 503);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("nothing of this call was sent on"), "{body:?}");
+}
+
+#[tokio::test]
 async fn one_user_cannot_hold_any_number_of_calls_open() {
     let gate = TestGate::new().await;
     let (good, waited_for) = (token(&gate).await, Arc::new(Semaphore::new(0)));
