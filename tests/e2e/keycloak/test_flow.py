@@ -20,6 +20,19 @@ def test_an_unprotected_server_asks_for_a_sign_in_and_then_answers(
     assert session.call("echo", message="through the gate") == "Echo: through the gate"
 
 
+def test_any_openid_connect_provider_serves_by_the_same_code(
+    realm: Realm, gateway: Callable[..., Portcullis], whoami: Upstream
+) -> None:
+    """Keycloak, of which the configuration does not say that it is one."""
+    portcullis = gateway(realm, upstreams={"/mcp": whoami}, identity={"kind": "oidc"}).start()
+    client = Client.register(portcullis.url())
+    tokens = client.sign_in(realm.person())
+    tokens = Tokens.read(client.refresh(tokens.refresh_token))
+    headers = json.loads(McpSession(portcullis.url(), tokens.access_token).open().call("headers"))
+    assert headers["x-forwarded-user"] == f"keycloak|{realm.user_id('alice')}"
+    assert headers["x-forwarded-groups"] == "/engineering/platform"
+
+
 def test_the_access_token_is_ours_for_exactly_one_resource_and_says_little(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
