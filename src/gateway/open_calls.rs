@@ -1,5 +1,5 @@
-//! How many calls a user has open. One connection of HTTP/2 carries many, a stream may stay open for as long as its grant, and
-//! each call may need a connection to its upstream: one user must not take what is there for all.
+//! How many calls a user has open. One connection of HTTP/2 carries many, a stream may stay open for as long as its
+//! grant, and each call may need a connection to its upstream: one user must not take what is there for all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

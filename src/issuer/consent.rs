@@ -1,8 +1,8 @@
 //! The consent form: what the user is asked, and whose answer it is.
 //!
-//! The request travels sealed in the form and nothing is stored until the user approves. Each rendering
-//! has an id and a secret of its own; the secret lies in a cookie of the one browser that saw the page, its hash in the sealed form. What the
-//! identity provider's leg needs is derived from that secret, so a form posted twice leads to the same place twice.
+//! The request travels sealed in the form, and nothing is stored until the user answers. Each rendering has an id and a
+//! secret of its own; the secret lies in a cookie of the one browser that saw the page, its hash in the sealed form. What
+//! the identity provider's leg needs is derived from that secret, so a form posted twice leads to the same place twice.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};

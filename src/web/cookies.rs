@@ -1,4 +1,5 @@
-//! The cookies of a sign-in: two kinds, each named by the authorization that it belongs to, so that tabs do not disturb each other.
+//! The cookies of a sign-in: two kinds, each named by the authorization that it belongs to, so that tabs do not disturb
+//! each other.
 //!
 //! Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2); over http on loopback, where cookies do not know ports, the
 //! port is part of the name.

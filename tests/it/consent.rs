@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-
-use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::gate::{TestGate, as_alice};
 
 fn approve(form: &Form) -> Form {
@@ -244,21 +242,8 @@ async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused()
         assert!(answer.header("set-cookie").is_empty());
     }
 
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
-    let cookies: Vec<_> = attacker.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    for (name, value) in [
-        ("origin", "null"),
-        ("origin", "https://evil.example"),
-        ("sec-fetch-site", "cross-site"),
-        ("sec-fetch-site", "same-site"),
-        ("sec-fetch-site", "none"),
-    ] {
-        let request = gate
-            .request("POST", "/consent")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header("cookie", cookies.join("; "))
-            .header(name, value);
-        let answer = gate.send(request, body.clone()).await;
+    for (name, value) in ELSEWHERE {
+        let answer = attacker.submit_saying(&gate, &form, &[(name, value)]).await;
         assert_eq!(answer.status, 400, "{name}: {value}: {answer:?}");
     }
     assert_eq!(attacker.submit(&gate, &form).await.status, 303, "the form itself was good");

@@ -1,10 +1,9 @@
 //! Our own sign-in page: whose form it is, and that one provider never answers for another.
 
-use http::header::CONTENT_TYPE;
 use portcullis::config::{Identity, IdentityKind};
 
 use crate::support::bench::Bench;
-use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::gate::{TestClient, TestGate, local_user};
 
 /// Approves, and answers the sign-in page with a name and a password typed in.
@@ -23,21 +22,8 @@ async fn a_sign_in_form_from_another_site_or_of_another_sign_in_is_refused() {
     let form = sign_in_form(&gate, &mut browser, &client).await;
     let other = sign_in_form(&gate, &mut browser, &client).await;
 
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
-    let cookies: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    for (name, value) in [
-        ("origin", "null"),
-        ("origin", "https://evil.example"),
-        ("sec-fetch-site", "cross-site"),
-        ("sec-fetch-site", "same-site"),
-        ("sec-fetch-site", "none"),
-    ] {
-        let request = gate
-            .request("POST", &form.action)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header("cookie", cookies.join("; "))
-            .header(name, value);
-        let answer = gate.send(request, body.clone()).await;
+    for (name, value) in ELSEWHERE {
+        let answer = browser.submit_saying(&gate, &form, &[(name, value)]).await;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{name}: {value}: {answer:?}");
     }
     let (_, proof_of_the_other) = other.fields.iter().find(|(name, _)| name == "form_token").unwrap();

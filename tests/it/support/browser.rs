@@ -98,18 +98,31 @@ impl Browser {
 
     /// Submits a form of one of our pages.
     pub async fn submit(&mut self, gate: &TestGate, form: &Form) -> Answer {
+        self.submit_saying(gate, form, &[("sec-fetch-site", "same-origin"), ("origin", gate.origin())]).await
+    }
+
+    /// Posts a form as a browser that says this of where the form stood.
+    pub async fn submit_saying(&mut self, gate: &TestGate, form: &Form, headers: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
         let request = gate
             .request("POST", &form.action)
             .header(COOKIE, self.cookie_header(gate.clock.now()))
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header("sec-fetch-site", "same-origin")
-            .header("origin", gate.origin());
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let answer = gate.send(request, body).await;
         self.remember(&answer, gate.clock.now());
         answer
     }
 }
+
+/// What a browser says of a form that stood on another page than ours.
+pub const ELSEWHERE: [(&str, &str); 5] = [
+    ("origin", "null"),
+    ("origin", "https://evil.example"),
+    ("sec-fetch-site", "cross-site"),
+    ("sec-fetch-site", "same-site"),
+    ("sec-fetch-site", "none"),
+];
 
 /// The `Location` of a redirect.
 pub fn location(answer: &Answer) -> String {
