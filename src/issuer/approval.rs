@@ -10,6 +10,7 @@ use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 use crate::oauth::error::ErrorCode;
+use crate::oauth::paths;
 
 /// What an answered form leads to.
 #[derive(Debug)]
@@ -159,7 +160,7 @@ impl Issuer {
         binding: &Binding,
     ) -> Result<String, Fault> {
         if provider.local().is_some() {
-            return Ok(format!("/sign-in/{}?authorization={}", provider.id(), authorization.id));
+            return Ok(format!("{}?authorization={}", paths::sign_in(provider.id().as_str()), authorization.id));
         }
         let round = authorization.round;
         let begin = Begin {
@@ -176,7 +177,7 @@ impl Issuer {
 
     /// Where a provider sends the browser back: one path each, so that one provider cannot answer for another.
     pub(super) fn callback_uri(&self, provider: &Provider) -> String {
-        self.config().public_url.join(&format!("/callback/{}", provider.id()))
+        self.config().public_url.join(&paths::callback(provider.id().as_str()))
     }
 }
 

@@ -12,7 +12,7 @@ use portcullis::model::grant::EndReason;
 use portcullis::model::ids::GrantId;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, TestGate, claims, local_user, tokens, upstream};
+use crate::support::gate::{Answer, NOBODY, TestGate, claims, local_user, tokens, upstream};
 use crate::support::log::watch;
 use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
@@ -220,7 +220,7 @@ async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
 
 #[tokio::test]
 async fn a_hostile_body_cannot_make_our_own_error_hostile() {
-    let gate = TestGate::new().await;
+    let gate = gate_before(NOBODY).await;
     let good = token(&gate).await;
     for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
         let answer = gate.call_with("/mcp", &good, body).await;
