@@ -50,7 +50,7 @@ impl App {
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock);
-        let revocation = Revocation::new(clock.clone(), config.lifetimes.access_token);
+        let revocation = Revocation::new(clock.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             store: store.clone(),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Issuer;
 use crate::audit::{self, Event};
-use crate::clock::Timestamp;
 use crate::keys::PROVIDER_TOKEN;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{GrantId, IdentityId, Subject};
@@ -19,9 +18,8 @@ const REVOCATIONS: Duration = Duration::from_mins(1);
 impl Issuer {
     /// Ends a grant and everything under it. Nothing happens when it had ended.
     pub(super) async fn end_grant(&self, id: &GrantId, reason: EndReason) -> Result<(), StoreError> {
-        let now = self.now();
-        let Some(ended) = self.store().end_grant(id, reason, now).await? else { return Ok(()) };
-        self.note_end(&ended, now);
+        let Some(ended) = self.store().end_grant(id, reason, self.now()).await? else { return Ok(()) };
+        self.note_end(&ended);
         if let Some(token) = self.to_revoke(&ended) {
             let issuer = self.clone();
             self.0.tasks.spawn(async move { issuer.revoke_at_provider(&ended.grant.identity, &token).await });
@@ -40,7 +38,7 @@ impl Issuer {
                 break;
             }
             for ended in ended {
-                self.note_end(&ended, now);
+                self.note_end(&ended);
                 tokens.extend(self.to_revoke(&ended).map(|token| (ended.grant.identity, token)));
             }
         }
@@ -57,8 +55,8 @@ impl Issuer {
         Ok(())
     }
 
-    fn note_end(&self, ended: &EndedGrant, now: Timestamp) {
-        self.0.parts.revocation.add(ended.grant.id.clone(), now);
+    fn note_end(&self, ended: &EndedGrant) {
+        self.0.parts.revocation.note_ended(&ended.grant.id);
         audit::record(&Event::Ended { grant: &ended.grant, reason: ended.reason });
     }
 

@@ -16,4 +16,4 @@ pub use remote::{ParseKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub(crate) use reseal::PROVIDER_TOKEN;
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub use verifier::{VerifyError, verify_access_token};
+pub use verifier::{Expected, Validity, VerifyError, verify_access_token};

@@ -34,8 +34,6 @@ sql! {
         SELECT EXISTS (SELECT 1 FROM grants
             WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4)";
 
-    ENDED_SINCE = "SELECT id, ended_at FROM grants WHERE ended_at >= $1 ORDER BY ended_at";
-
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
     /// Of a grant's refresh tokens only the last is unused; `$2` is when its last access token was given at the latest.
@@ -84,18 +82,6 @@ impl Store {
             let was_last = is_last(&mut tx, &grant, now).await?;
             tx.commit().await?;
             Ok(Some(EndedGrant { grant, reason, was_last }))
-        })
-        .await
-    }
-
-    /// Grants that ended at or after `since`, with the moment: the revocation feed.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn grants_ended_since(&self, since: Timestamp) -> Result<Vec<(GrantId, Timestamp)>, StoreError> {
-        self.read(async {
-            let rows: Vec<(String, i64)> = sqlx::query_as(ENDED_SINCE).bind(since.0).fetch_all(self.readers()).await?;
-            Ok(rows.into_iter().map(|(id, at)| (GrantId::from(id), Timestamp(at))).collect())
         })
         .await
     }

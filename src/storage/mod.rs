@@ -12,6 +12,7 @@ mod sql;
 mod authorizations;
 mod clients;
 mod codes;
+mod end_feed;
 mod error;
 mod expiry;
 mod grant_ends;
@@ -25,6 +26,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
 pub use expiry::Retention;
 pub use grant_ends::EndedGrant;
@@ -44,8 +46,7 @@ use self::error::Failure;
 use crate::clock::Clock;
 use crate::config;
 
-/// How long one call may take, waiting included. What is longer is rolled back: a grant's end is stamped with the time of
-/// the call, and the revocation feed re-reads only the last ten seconds.
+/// How long one call may take, waiting included. What is longer is rolled back.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A transaction on the writer. Dropped before its commit it is rolled back, whoever dropped it.

@@ -7,17 +7,19 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{
-    CALL_LIMIT, Store, authorizations, clients, codes, grant_ends, grants, refresh_tokens, sealed, signing_keys, sqlite,
+    CALL_LIMIT, Store, authorizations, clients, codes, end_feed, grant_ends, grants, refresh_tokens, sealed,
+    signing_keys, sqlite,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 
-const STATEMENTS: [(&str, &[(&str, &str)]); 9] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 10] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
+    ("end_feed.rs", end_feed::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),

@@ -52,7 +52,7 @@ fn grant_of(token: &str) -> GrantId {
 async fn end_grant(gate: &TestGate, token: &str) {
     let (grant, now) = (grant_of(token), gate.clock.now());
     gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
-    gate.app.revocation().add(grant, now);
+    gate.app.revocation().note_ended(&grant);
 }
 
 async fn with(gate: &TestGate, token: &str, method: &str, headers: &[(&str, &str)]) -> Answer {

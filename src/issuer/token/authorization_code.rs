@@ -100,7 +100,7 @@ impl Issuer {
         };
         for ended in made_room {
             audit::record(&Event::MadeRoom { grant: &ended });
-            self.0.parts.revocation.add(ended, now);
+            self.0.parts.revocation.note_ended(&ended);
         }
         audit::record(&Event::Granted { grant: &grant, refresh: gives_refresh });
         Ok(response)

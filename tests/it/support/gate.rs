@@ -130,6 +130,13 @@ impl TestGate {
         Self::start(directory, Arc::clone(&self.config), self.clock.clone(), Arc::clone(&self.behind)).await
     }
 
+    /// Another process that shares the database, with other settings.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Self::start(tempfile::tempdir().unwrap(), Arc::new(config), self.clock.clone()).await
+    }
+
     /// Waits until what goes on in the background has ended.
     pub async fn settle(&self) {
         self.app.issuer().settle().await;
