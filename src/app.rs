@@ -69,6 +69,7 @@ impl App {
             identities: identities.clone(),
             clock,
         });
+        issuer.adopt_configuration().await?;
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let inbound = inbound::App::new(&config, gateway.clone(), web);
         Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain })

@@ -23,3 +23,4 @@ CREATE TABLE identities (
     issuer    TEXT NOT NULL,           -- 'local' for users of our own
     client_id TEXT NOT NULL            -- ours at the provider, when this program last started; '' for users of our own
 );
+CREATE INDEX grants_live_by_identity ON grants (identity) WHERE ended_at IS NULL;

@@ -113,11 +113,12 @@ impl Issuer {
         let now = self.now();
         let authorization = Authorization {
             id: form.authorization,
-            request: form.request,
+            request: form.request.clone(),
             identity: provider.id().clone(),
             binding_hash: binding.sha256(),
             round: 0,
-            offline: provider.asks_offline(),
+            // a client that gets no refresh token has no use for access that outlives the user's session
+            offline: provider.asks_offline() && form.request.refresh,
             retried: false,
             stage: Stage::Pending,
             created_at: now,

@@ -88,11 +88,10 @@ impl Refetch {
         let attempt = last?;
         match &attempt.result {
             Ok(()) if attempt.number > begun_before => Some(Refetched::Fresh),
-            Ok(()) => None,
             Err(cause) if attempt.number > begun_before || self.since(attempt) < FLOOR_AFTER_FAILURE => {
                 Some(Refetched::Failed(cause.clone()))
             }
-            Err(_) => None,
+            _ => None,
         }
     }
 

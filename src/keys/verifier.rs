@@ -86,12 +86,11 @@ pub async fn verify_access_token(
     }
     let header = header(token)?;
     let kid = header.kid.as_deref().ok_or(VerifyError::Invalid("it has no kid"))?;
-    let key = match ring.find(kid) {
-        Some(key) => key,
-        None => {
-            judge_unverified(token, expected)?;
-            ring.find_in_store(kid).await?
-        }
+    let key = if let Some(key) = ring.find(kid) {
+        key
+    } else {
+        judge_unverified(token, expected)?;
+        ring.find_in_store(kid).await?
     };
     if !key.is_algorithm(header.alg) {
         return Err(VerifyError::Invalid("its algorithm is not that of its key"));

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 
 /// An answer that came at the last moment is still being worked on. Whoever comes later is told the same page whether the
 /// row is there or not.
-const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
+pub(super) const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a code that is presented again is recognised, and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
 /// How much longer than its last access token a dead grant stays, and how much later than its refresh token an unused one

@@ -17,6 +17,7 @@ mod error;
 mod expiry;
 mod grant_ends;
 mod grants;
+mod identities;
 mod refresh_tokens;
 mod rows;
 mod sealed;
@@ -26,10 +27,12 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use codes::Abandoned;
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
 pub use expiry::Retention;
-pub use grant_ends::EndedGrant;
+pub use grant_ends::{EndedGrant, GrantsOf};
+pub use identities::StoredIdentity;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 

@@ -147,3 +147,40 @@ async fn the_end_of_a_session_bound_grant_does_not_sign_the_user_out_of_everythi
     assert_eq!(bench.gate.app.store().grant(&grant).await.unwrap().unwrap().ended_at, Some(bench.gate.clock.now()));
     assert!(bench.provider.revoked().is_empty());
 }
+
+#[tokio::test]
+async fn a_code_that_nobody_redeems_gives_the_providers_token_back() {
+    let mut bench = Bench::new().await;
+    bench.sign_in().await;
+    bench.gate.clock.advance(Duration::from_mins(20));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty(), "not before it would be deleted");
+    bench.gate.clock.advance(Duration::from_mins(1));
+    let twin = bench.gate.twin().await;
+    for gate in [&bench.gate, &twin, &bench.gate] {
+        gate.app.issuer().expire().await;
+    }
+    assert_eq!(bench.provider.revoked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_redeems_costs_the_user_no_other_grant() {
+    let mut bench = Bench::new().await;
+    let kept = bench.tokens().await;
+    bench.sign_in().await;
+    bench.gate.clock.advance(Duration::from_mins(22));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty());
+    assert_eq!(bench.gate.refresh(&bench.client, &kept.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_without_refresh_token_asks_for_no_offline_access() {
+    let mut bench = Bench::with(|config| config.tokens.refresh = portcullis::config::RefreshTokens::Asked).await;
+    let url = bench.approve().await;
+    assert!(!parameter(&url, "scope").unwrap().contains("offline_access"), "{url}");
+    bench.tokens().await;
+    bench.gate.clock.advance(Duration::from_hours(2));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty(), "a session-bound token ends with the session");
+}

@@ -301,3 +301,26 @@ async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_
     assert_eq!(gate.call(&grants[1].access).await.status, 401);
     assert_eq!(gate.call(&kept.access).await.status, WORKS);
 }
+
+#[tokio::test]
+async fn a_grant_that_opens_its_server_no_longer_is_not_refreshed() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let given = gate.tokens(&client).await;
+    let more = |config: &mut portcullis::config::Config| {
+        let mut needs_more = upstream(&config.public_url, "mcp", "http://127.0.0.1:9/mcp");
+        needs_more.settings.scopes = portcullis::oauth::scope::ScopeSet::parse("mcp:access mcp:write").unwrap();
+        config.upstreams = vec![needs_more];
+    };
+    let gate = gate.restart_with(more).await;
+    assert_eq!(gate.call(&given.access).await.status, 403);
+    assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
+    let again = gate.tokens(&client).await;
+    assert_eq!(gate.call(&again.access).await.status, WORKS);
+    // the grant was not ended: an operator who takes the scope back gives it back
+    let fewer = |config: &mut portcullis::config::Config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", "http://127.0.0.1:9/mcp")];
+    };
+    let gate = gate.restart_with(fewer).await;
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
+}

@@ -191,6 +191,8 @@ impl FakeProvider {
             scopes: ScopeSet::parse("profile email").unwrap(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
+            trust_email: false,
+            replaces_issuer: None,
             ca_file: self.ca_file(),
         }
     }
