@@ -134,7 +134,8 @@ impl TestGate {
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.config);
         change(&mut config);
-        Self::start(tempfile::tempdir().unwrap(), Arc::new(config), self.clock.clone()).await
+        let (directory, behind) = (tempfile::tempdir().unwrap(), Arc::clone(&self.behind));
+        Self::start(directory, Arc::new(config), self.clock.clone(), behind).await
     }
 
     /// Waits until what goes on in the background has ended.
