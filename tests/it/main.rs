@@ -6,6 +6,7 @@
 mod authorize;
 mod background;
 mod callback;
+mod client_secrets;
 mod config;
 mod configured;
 mod consent;

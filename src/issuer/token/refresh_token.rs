@@ -130,7 +130,8 @@ impl Issuer {
     ) -> Result<Vec<u8>, TokenRefusal> {
         // an answer that is given again asks nobody, and does not count
         let within = self.0.refreshes.check(grant.id.as_str());
-        within.map_err(|retry_after| TokenRefusal::TooMany { retry_after })?;
+        let words = "this grant is refreshed too often: wait, and use the access token until it ends";
+        within.map_err(|retry_after| TokenRefusal::TooMany { retry_after, words })?;
         let renewed = self.ask_provider(grant).await?;
         let now = self.now();
         let grant = self.renewed_grant(grant, &renewed);
