@@ -52,7 +52,7 @@ where
     }
 }
 
-/// A request body without trailers: MCP has none, and what stands in them could be taken for what we say in headers.
+/// A body without trailers: MCP has none, and what stands in them could be taken for what is said in headers.
 struct Untrailed<B>(B);
 
 impl<B: HttpBody + Unpin> HttpBody for Untrailed<B> {
@@ -150,7 +150,7 @@ impl Gateway {
         }
         let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
         let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
-        let body = Stream::new(body, lease, early_end).boxed_unsync();
+        let body = Stream::new(Untrailed(body), lease, early_end).boxed_unsync();
         parts.extensions.clear();
         parts.version = http::Version::HTTP_11;
         Response::from_parts(parts, body)

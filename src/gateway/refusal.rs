@@ -64,7 +64,9 @@ impl From<UpstreamError> for Refusal {
         match error {
             UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
             UpstreamError::RequestBody(_) => Self::BrokenBody,
-            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Self::BadGateway(error.to_string()),
+            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) | UpstreamError::Unreadable(_) => {
+                Self::BadGateway(error.to_string())
+            }
         }
     }
 }

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::InTime;
+use super::framing::{self, Reuse};
 use crate::config::{CaFile, Upstream};
 use crate::outbound::failure::{cause, innermost, no_connection};
 use crate::outbound::tls_config;
@@ -47,6 +48,9 @@ pub(crate) enum UpstreamError {
     /// The client's own body failed on its way: no fault of the upstream's.
     #[error("was not sent the whole request: {0}")]
     RequestBody(String),
+    /// Its answer cannot be read in one way only.
+    #[error("gave an answer that cannot be passed on: {0}")]
+    Unreadable(&'static str),
     /// The connection broke after the request had begun to leave; it is not sent again.
     #[error("broke off: {0}")]
     BrokeOff(String),
@@ -119,8 +123,9 @@ where
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(crate) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
+    pub(crate) async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
         let opens_a_stream = request.method() == Method::GET;
+        let connection = capture_connection(&mut request);
         let answer = self.client.request(request);
         let answer = if opens_a_stream {
             answer.await
@@ -130,7 +135,8 @@ where
                 Err(_elapsed) => return self.note(Err(UpstreamError::TimedOut(FIRST_BYTE))),
             }
         };
-        self.note(answer.map_err(|error| UpstreamError::of(&error, self.place())))
+        let answer = answer.map_err(|error| UpstreamError::of(&error, self.place()));
+        self.note(answer.and_then(|answer| settled(answer, &connection)))
     }
 
     /// Host and port, as the operator wrote them.
@@ -149,6 +155,20 @@ where
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
+}
+
+/// The answer with one framing; a connection whose answer had two is not used again.
+fn settled(
+    mut answer: Response<Incoming>,
+    connection: &CaptureConnection,
+) -> Result<Response<Incoming>, UpstreamError> {
+    let reuse = framing::settle(answer.headers_mut());
+    if reuse != Ok(Reuse::Sound)
+        && let Some(connection) = &*connection.connection_metadata()
+    {
+        connection.poison();
+    }
+    reuse.map(|_| answer).map_err(UpstreamError::Unreadable)
 }
 
 /// What a request body fails with when it is the client that failed.

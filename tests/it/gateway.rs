@@ -3,6 +3,7 @@
 mod bearer;
 mod cors;
 mod ends;
+mod framing;
 mod tls;
 mod upstream;
 
