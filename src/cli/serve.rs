@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Outcome, Terminal, load, process};
-use crate::config::Config;
+use crate::config::{Config, OutboundProxy};
 use crate::telemetry::log;
 
 /// Run the gateway that a configuration file describes
@@ -56,6 +56,9 @@ fn announce(config: &Config) {
         jwks_max_age = lifetimes.jwks_max_age.as_secs(),
         "lifetimes in seconds"
     );
+    if let OutboundProxy::Through(proxies) = &config.outbound.proxy {
+        tracing::info!(https = ?proxies.https, http = ?proxies.http, "identity providers are called through a proxy");
+    }
     for upstream in &config.upstreams {
         let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
         tracing::info!(upstream = id, resource, url = %upstream.settings.url, "upstream");

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, registration, secrets, sections, server, shape, storage, tokens,
-    upstream, whole,
+    Config, client, document, identity, lifetimes, proxy, registration, secrets, sections, server, shape, storage,
+    tokens, upstream, whole,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -88,6 +88,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<lifetimes::Written>("lifetimes"))
         .chain(keys_of::<tokens::Written>("tokens"))
         .chain(keys_of::<registration::Written>("registration"))
+        .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
         .chain(keys_of::<client::Written>("client"));

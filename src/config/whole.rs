@@ -13,8 +13,8 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, PublicUrl, Registration, Server, Upstream, client, identity,
-    lifetimes, registration, secrets, server, storage, tokens, upstream,
+    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream, client,
+    identity, lifetimes, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 
 /// The keys that stand in no section.
@@ -36,6 +36,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let tokens = table(sections, "tokens", tokens::read, reading);
     let registration = table(sections, "registration", registration::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
+    let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), reading);
     if let (Some(public_url), Some(server)) = (&public_url, &server) {
@@ -52,7 +53,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         lifetimes: lifetimes?,
         tokens: tokens?,
         registration: registration?,
-        outbound: outbound?,
+        outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
         upstreams,
         clients,
@@ -80,7 +81,15 @@ fn top(sections: &Sections, reading: &mut Reading<'_>) -> Option<(Option<PublicU
     };
     let public_url = reading.keep(&section.at("public_url"), public_url).flatten();
     let ca_file = reading.ca_file(&section, written.ca_file);
-    Some((public_url, Outbound { ca_file }))
+    Some((public_url, Outbound { ca_file, proxy: OutboundProxy::Off }))
+}
+
+fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>) -> Option<OutboundProxy> {
+    let proxy = table(sections, "outbound", proxy::read, reading);
+    if identities.iter().any(|identity| matches!(identity.kind, IdentityKind::Oidc(_))) {
+        proxy::warn_of_unused(&sections.table("outbound"), reading);
+    }
+    proxy
 }
 
 fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
