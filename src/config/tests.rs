@@ -33,7 +33,7 @@ impl Ground {
 
     /// The whole configuration as it prints.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = [("KEYCLOAK_CLIENT_SECRET", "s"), ("CHAT_CLIENT_SECRET", "s")];
+        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"].map(|name| (name, "s"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -164,7 +164,11 @@ fn every_value_can_be_overridden_by_a_variable() {
         };
         match &table.value {
             Value::Table(entries) => variables.extend(entries.iter().map(|entry| {
-                (format!("PORTCULLIS_{section}__{id}{}", entry.key).to_uppercase(), as_variable(&entry.node))
+                // each header has a variable of its own
+                let header = entry.node.entries().first().filter(|_| entry.key == "headers");
+                let header = header.map(|header| format!("__{}", header.key.replace('-', "_"))).unwrap_or_default();
+                let name = format!("PORTCULLIS_{section}__{id}{}{header}", entry.key);
+                (name.to_uppercase(), as_variable(&entry.node))
             })),
             _ => variables.push((format!("PORTCULLIS_{section}").to_uppercase(), as_variable(table))),
         }

@@ -9,7 +9,9 @@ use super::id::{Seen, check_id, taken};
 use super::identity::{check_scope, web_url};
 use super::path;
 use super::problem::Mistake;
+use super::quantity::Scalar;
 use super::reading::{Reading, Section};
+use super::request_headers::{self, HeaderSources, RequestHeaders};
 use super::{CaFile, PublicUrl};
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
@@ -32,6 +34,8 @@ pub struct UpstreamSettings {
     pub default: bool,
     /// Certificates that are trusted for it besides the global ones.
     pub ca_file: Option<CaFile>,
+    /// What goes to it besides what clients send.
+    pub request_headers: RequestHeaders,
 }
 
 /// An upstream with whole URLs: nothing joins pieces later.
@@ -100,6 +104,11 @@ pub(super) struct Written {
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
     ca_file: Option<String>,
+    headers: Option<HeaderSources>,
+    drop_headers: Option<Vec<String>>,
+    keep_headers: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    max_groups_bytes: Option<Scalar>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +144,14 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     }
     let scopes = scopes(written.scopes, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
+    let request_headers = request_headers::Written {
+        headers: written.headers,
+        drop: written.drop_headers,
+        keep: written.keep_headers,
+        groups: written.groups,
+        max_groups_bytes: written.max_groups_bytes,
+    };
+    let request_headers = request_headers::read(request_headers, section, reading);
     let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
     let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
@@ -145,6 +162,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         scopes,
         default: written.default.unwrap_or_default(),
         ca_file,
+        request_headers,
     })
 }
 

@@ -13,8 +13,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, RequestHeaders, Secrets, Server,
+    Storage, Tokens, Upstream, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -207,6 +207,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         scopes: ScopeSet::empty().with("mcp:access"),
         default: true,
         ca_file: None,
+        request_headers: RequestHeaders::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use moka::future::Cache;
 
 use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
-use crate::delegation::IdentityHeaders;
+use crate::delegation::{Delegation, IdentityHeaders};
 use crate::keys::{Expected, KeyRing, Validity, VerifyError, verify_access_token};
 use crate::model::ids::GrantId;
 use crate::oauth::scope::ScopeSet;
@@ -80,6 +80,7 @@ pub(super) struct Authenticator {
     pub(super) store: Store,
     pub(super) revocation: Revocation,
     pub(super) clock: Clock,
+    pub(super) delegation: Delegation,
     pub(super) max_staleness: Option<Duration>,
     pub(super) verified: Verified,
 }
@@ -154,7 +155,7 @@ impl Authenticator {
             return Err(FirstUse::Invalid(ENDED));
         }
         Ok(Known::Good(Arc::new(VerifiedToken {
-            identity: IdentityHeaders::new(&grant, &claims.scope),
+            identity: self.delegation.headers(&grant, &claims.scope, &claims.aud),
             grant: watch,
             subject: claims.sub,
             audience: claims.aud,

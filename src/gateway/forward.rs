@@ -13,9 +13,10 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use super::answer_headers::clean_response;
 use super::authenticate::VerifiedToken;
 use super::body::{Body, BoxError, full};
-use super::headers::{self, is_media_type};
+use super::headers::is_media_type;
 use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
@@ -105,7 +106,7 @@ impl Gateway {
             return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
         }
         let owner = Owner { subject: &token.subject, resource: call.upstream().audience() };
-        Ok(self.incoming(response, lease, owner))
+        self.incoming(response, lease, owner)
     }
 
     fn outgoing(
@@ -121,7 +122,7 @@ impl Gateway {
         };
         parts.uri = call.route.served.client.uri(parts.uri.query()).map_err(unfit)?;
         parts.version = http::Version::HTTP_11;
-        headers::clean_request(&mut parts.headers);
+        call.route.served.rules.clean(&mut parts.headers);
         if let Some(length) = body.size_hint().exact().filter(|_| parts.method == Method::POST) {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -132,20 +133,26 @@ impl Gateway {
             parts.headers.insert(super::REQUEST_ID, id);
         }
         token.identity.write(&mut parts.headers);
+        call.route.served.rules.add(&mut parts.headers);
         parts.extensions.clear();
         Ok(Request::from_parts(parts, body))
     }
 
-    fn incoming(&self, response: Response<Incoming>, lease: Lease, owner: Owner<'_>) -> Response<Body> {
+    fn incoming(
+        &self,
+        response: Response<Incoming>,
+        lease: Lease,
+        owner: Owner<'_>,
+    ) -> Result<Response<Body>, Refusal> {
         let (mut parts, body) = response.into_parts();
-        headers::clean_response(&mut parts.headers);
+        clean_response(&mut parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6; clients of HTTP/2 refuse the whole answer
             parts.headers.remove(CONTENT_LENGTH);
         }
-        self.0.sessions.bind(&mut parts.headers, owner);
+        self.0.sessions.bind(&mut parts.headers, owner)?;
         let events = is_media_type(&parts.headers, "text/event-stream");
-        if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {
+        if events {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
         let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
@@ -153,6 +160,6 @@ impl Gateway {
         let body = Stream::new(Untrailed(body), lease, early_end).boxed_unsync();
         parts.extensions.clear();
         parts.version = http::Version::HTTP_11;
-        Response::from_parts(parts, body)
+        Ok(Response::from_parts(parts, body))
     }
 }

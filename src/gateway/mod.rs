@@ -2,6 +2,7 @@
 //!
 //! The order on an upstream's path: `Origin`, preflight, framing, bearer, audience, session owner, scopes, body, upstream.
 
+mod answer_headers;
 mod authenticate;
 mod body;
 mod cors;
@@ -32,6 +33,7 @@ pub(crate) use headers::is_media_type;
 
 use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Upstream};
+use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::ClientAddress;
 use crate::policy;
@@ -41,7 +43,7 @@ use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
 use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
-use headers::Forwarding;
+use headers::{Forwarding, RequestRules};
 use lease::{Ends, Lease};
 use open_calls::OpenCalls;
 use refusal::{Asked, Refusal};
@@ -89,6 +91,7 @@ struct Inner {
 struct Served {
     upstream: Upstream,
     client: HttpUpstream<Body>,
+    rules: RequestRules,
 }
 
 /// The upstream that a path names, in the spelling that was used.
@@ -135,7 +138,8 @@ impl Gateway {
         let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
         let served = |upstream: &Upstream| {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
-            Served { upstream: upstream.clone(), client }
+            let rules = RequestRules::new(&upstream.settings.request_headers);
+            Served { upstream: upstream.clone(), client, rules }
         };
         let served = config.upstreams.iter().map(served).collect();
         let ends = Ends { max_age: config.server.max_stream_age, drained };
@@ -146,6 +150,7 @@ impl Gateway {
             store,
             revocation,
             clock,
+            delegation: Delegation::new(&config.upstreams),
             max_staleness: config.server.revocation_staleness,
             verified: Verified::default(),
         };
@@ -252,6 +257,9 @@ impl Gateway {
 fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if headers::has_two_framings(&parts.headers) {
         return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
+    }
+    if headers::says_two_things(&parts.headers) {
+        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
     }
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));

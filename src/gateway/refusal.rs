@@ -168,6 +168,9 @@ impl Refusal {
             Self::BadGateway(_) => {
                 format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
             }
+            Self::UpstreamWantsCredentials if !upstream.settings.request_headers.added.is_empty() => format!(
+                "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
+            ),
             Self::UpstreamWantsCredentials => format!(
                 "the MCP server behind the gateway ({name}) refused its call (401): its own authentication must be switched \
                  off"
@@ -188,8 +191,12 @@ impl Refusal {
             Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
             Self::Unavailable(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
+            Self::UpstreamWantsCredentials if !upstream.settings.request_headers.added.is_empty() => Some(format!(
+                "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                configured_names(upstream)
+            )),
             Self::UpstreamWantsCredentials => Some(format!(
-                "upstream {id} answered 401: switch its own authentication off, or let it believe the gateway"
+                "upstream {id} answered 401: switch its own authentication off, or configure what it wants in headers"
             )),
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
@@ -250,6 +257,12 @@ impl Refusal {
         }
         response
     }
+}
+
+/// The names, never the values.
+fn configured_names(upstream: &Upstream) -> String {
+    let names = upstream.settings.request_headers.added.iter().map(|added| added.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) ->
 #[cfg(test)]
 mod tests {
     use super::decide;
-    use crate::config::{PublicUrl, Upstream, UpstreamSettings};
+    use crate::config::{PublicUrl, RequestHeaders, Upstream, UpstreamSettings};
     use crate::oauth::scope::ScopeSet;
 
     #[derive(Debug)]
@@ -60,6 +60,7 @@ mod tests {
             scopes: ScopeSet::parse("mcp:access mcp:write").unwrap(),
             default: false,
             ca_file: None,
+            request_headers: RequestHeaders::default(),
         };
         let call = Call(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap());
         let scopes = |text| ScopeSet::parse(text).unwrap();

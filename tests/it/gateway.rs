@@ -4,6 +4,8 @@ mod bearer;
 mod cors;
 mod ends;
 mod framing;
+mod groups;
+mod headers;
 mod tls;
 mod upstream;
 

@@ -96,6 +96,35 @@ fn a_variable_that_the_file_names_as_a_secret_is_no_slip() {
 }
 
 #[test]
+fn a_header_of_an_upstream_may_come_from_a_variable_of_its_own() {
+    let rest =
+        REST.replace("url = \"http://127", "headers = { X-Functions-Key = { env = \"NOT_SET\" } }\nurl = \"http://127");
+    let operator = Operator::new()
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_FUNCTIONS_KEY", "k1")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__AUTHORIZATION", "Bearer k2")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__GROUPS", "staff, mcp-*");
+    let file = operator.path("portcullis.toml");
+    std::fs::write(&file, format!("public_url = \"https://mcp.example.com\"{rest}")).unwrap();
+    let loaded = portcullis::config::Config::load(&file, operator.environment.clone()).unwrap();
+    let settings = &loaded.config.upstreams[0].settings.request_headers;
+    let added: Vec<_> =
+        settings.added.iter().map(|added| (added.name.as_str(), added.value.to_str().unwrap())).collect();
+    assert_eq!(added, [("x-functions-key", "k1"), ("authorization", "Bearer k2")]);
+    assert_eq!(settings.groups.names, ["staff", "mcp-*"]);
+    let shown = format!("{:?}", loaded.config);
+    assert!(!shown.contains("k1") && !shown.contains("k2"), "no value prints");
+    for (name, part) in [
+        ("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_FORWARDED_USER", "only the gateway writes"),
+        ("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS", "must be a table of header names"),
+        ("PORTCULLIS_UPSTREAM__WIKI__HEADERS__X_KEY", "names no upstream of the file"),
+    ] {
+        let problems =
+            Operator::new().with(name, "s3cret").problems(format!("public_url = \"https://mcp.example.com\"{REST}"));
+        assert!(problems.contains(name) && problems.contains(part) && !problems.contains("s3cret"), "{problems}");
+    }
+}
+
+#[test]
 fn a_proxy_in_the_environment_is_not_used_unsaid_and_its_password_never_printed() {
     let text = |section: &str| format!("public_url = \"https://mcp.example.com\"\n[outbound]\n{section}\n{REST}");
     let operator = || Operator::new().with("HTTPS_PROXY", "http://user:s3cret@proxy.example.com:3128");

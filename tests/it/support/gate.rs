@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RootKey, Secrets, Server,
-    Storage, Tokens, Upstream, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RequestHeaders, RootKey,
+    Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -362,6 +362,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scopes: ScopeSet::empty().with("mcp:access"),
         default: false,
         ca_file: None,
+        request_headers: RequestHeaders::default(),
     };
     Upstream::new(public_url, settings).unwrap()
 }
