@@ -83,6 +83,12 @@ impl Issuer {
             (None, _) => return Err(wrong(OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is missing"))),
         };
         let redirect_uri = self.allowed_redirect(&client, requested)?;
+        let portless = client.origin == ClientOrigin::Registered && redirect_uri.class() == RedirectClass::Loopback;
+        if portless && one("redirect_uri")?.is_none() {
+            // its port was cut out when it registered: the code would go to whatever listens on the default port
+            let words = "redirect_uri is missing: an address on the user's machine must be sent, with its port";
+            return Err(wrong(OAuthError::new(ErrorCode::InvalidRequest, words)));
+        }
         Ok((client, redirect_uri))
     }
 

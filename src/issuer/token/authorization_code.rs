@@ -53,7 +53,7 @@ impl Issuer {
         if !is_of(client, &request.client_id) {
             return Err(TokenRefusal::invalid_grant("the code was given to another client"));
         }
-        if parameters.one("redirect_uri")?.is_some_and(|uri| uri != request.redirect_uri) {
+        if parameters.one("redirect_uri")?.is_some_and(|uri| !self.is_one_redirect_uri(uri, &request.redirect_uri)) {
             return Err(TokenRefusal::invalid_grant("redirect_uri is not the one that the code was sent to"));
         }
         let verifier = parameters

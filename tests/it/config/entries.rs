@@ -344,3 +344,25 @@ fn every_ca_file_is_read_by_check_and_named_by_its_place() {
     portcullis.toml: 3 errors
     "#);
 }
+
+#[test]
+fn a_redirect_uri_in_a_spelling_that_is_refused_is_answered_with_one_that_passes() {
+    let check = |uri: &str| {
+        let client = format!("\n[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"{uri}\"]\n");
+        Operator::new().check(format!("public_url = \"https://mcp.example.com\"{REST}{client}"))
+    };
+    for (uri, passes) in [
+        ("https://a.example/b/../cb", "https://a.example/cb"),
+        ("http://127.1:8080/cb", "http://127.0.0.1:8080/cb"),
+        ("https:/a.example/cb", "https://a.example/cb"),
+    ] {
+        let problems = check(uri).err;
+        assert!(problems.contains(&format!("write \"{passes}\"")), "{problems}");
+        assert_eq!(check(passes).err, "");
+    }
+    for passes in ["HTTPS://A.Example:443/cb", "http://127.0.0.1:8080", "https://a.example"] {
+        assert_eq!(check(passes).err, "", "{passes}");
+    }
+    let nothing_passes = check("https://a.example./cb").err;
+    assert!(nothing_passes.contains("a host that is neither") && !nothing_passes.contains("write"), "{nothing_passes}");
+}
