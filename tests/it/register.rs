@@ -1,10 +1,13 @@
 //! Dynamic client registration, as real clients use it and as attackers would.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::gate::{TestGate, upstream};
+
+const DAY: Duration = Duration::from_hours(24);
 
 fn without_id(mut answer: Value) -> Value {
     let id = answer["client_id"].take();
@@ -210,7 +213,7 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
     }
     let token = gate.request("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(gate.send_from(attacker, token, "grant_type=refresh_token&client_id=c_x").await.status, 401);
-    gate.clock.advance(std::time::Duration::from_hours(1));
+    gate.clock.advance(Duration::from_hours(1));
     assert_eq!(register(attacker, 8).await.status, 201);
 }
 
@@ -220,13 +223,13 @@ async fn a_client_that_registers_in_a_loop_is_answered_every_time_and_written_do
     let other = gate.register_named("other").await;
     let body = json!({"client_name": "loop", "redirect_uris": ["https://a.example/"]});
     let first = gate.post_json("/register", &body).await;
-    gate.clock.advance(std::time::Duration::from_hours(23));
+    gate.clock.advance(29 * DAY);
     for _ in 0..600 {
         let again = gate.post_json("/register", &body).await;
         assert_eq!((again.status, &again.body), (201, &first.body), "issued when it was first known");
     }
     assert_eq!(gate.register_named("other").await.id, other.id, "answered");
-    gate.clock.advance(std::time::Duration::from_hours(2));
+    gate.clock.advance(2 * DAY);
     gate.app.issuer().expire().await;
     let knows = async |id: &str| gate.app.store().client(&id.into()).await.unwrap().is_some();
     assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "it was noted that it came again");
@@ -238,7 +241,11 @@ async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
     let gate = TestGate::new().await;
     let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
     gate.tokens(&used).await;
-    gate.clock.advance(std::time::Duration::from_hours(25));
+    gate.clock.advance(3 * DAY);
+    gate.app.issuer().expire().await;
+    let monday = gate.get(&gate.authorize_path(&unused, &[])).await;
+    assert_eq!(monday.status, 200, "it registered on a Friday");
+    gate.clock.advance(28 * DAY);
     gate.app.issuer().expire().await;
     assert_eq!(gate.get(&gate.authorize_path(&used, &[])).await.status, 200);
     let gone = gate.get(&gate.authorize_path(&unused, &[])).await;
