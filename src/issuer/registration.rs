@@ -6,7 +6,7 @@ use crate::audit::{self, Event};
 use crate::limits::ClientAddress;
 use crate::model::client::Client;
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::OAuthError;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::StoreError;
@@ -54,12 +54,7 @@ impl Issuer {
             Via::Browser => format!("{address} browser"),
             Via::Program => address.clone(),
         };
-        let request: RegistrationRequest = serde_json::from_slice(body).map_err(|error| {
-            OAuthError::new(
-                ErrorCode::InvalidClientMetadata,
-                format!("the body is no client metadata in JSON: {error}"),
-            )
-        })?;
+        let request = RegistrationRequest::parse(body)?;
         let registration = &self.config().registration;
         let mut metadata = request.validate(&registration.redirect_policy)?;
         metadata.scope = self.known_scopes(&metadata.scope);

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::model::client::{Client, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::client_name::clean_client_name;
 
 /// How many clients one registration may evict: more than one, so that a table that could not be held at its limit (while
 /// authorizations were pending) comes back to it.
@@ -97,7 +98,8 @@ impl TryFrom<ClientRow> for Client {
         Ok(Self {
             id: ClientId::from(row.id),
             origin: ClientOrigin::Registered,
-            name: row.name,
+            // earlier versions took names that are cleaned today
+            name: row.name.as_deref().and_then(clean_client_name),
             redirect_uris: column("redirect_uris").json(&row.redirect_uris)?,
             auth_method: AuthMethod::parse(&row.auth_method).ok_or_else(|| column("auth_method").corrupt())?,
             secret_hash: row.secret_hash.map(|hash| column("secret_hash").sha256(&hash)).transpose()?,

@@ -117,7 +117,6 @@ async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
 #[tokio::test]
 async fn what_is_wrong_is_said_in_words() {
     let gate = TestGate::new().await;
-    let long_name = "x".repeat(101);
     let many: Vec<_> = (0..11).map(|n| format!("https://a.example/{n}")).collect();
     let long_uri = format!("https://a.example/{}", "x".repeat(512));
     for (body, code) in [
@@ -127,18 +126,73 @@ async fn what_is_wrong_is_said_in_words() {
         (json!({"redirect_uris": ["javascript:alert(1)"]}), "invalid_redirect_uri"),
         (json!({"redirect_uris": many}), "invalid_redirect_uri"),
         (json!({"redirect_uris": [long_uri]}), "invalid_redirect_uri"),
-        (json!({"redirect_uris": "https://a.example/"}), "invalid_client_metadata"),
-        (json!({"redirect_uris": ["https://a.example/"], "client_name": long_name}), "invalid_client_metadata"),
-        (
-            json!({"redirect_uris": ["https://a.example/"], "token_endpoint_auth_method": "private_key_jwt"}),
-            "invalid_client_metadata",
-        ),
-        (json!({"redirect_uris": ["https://a.example/"], "response_types": ["token"]}), "invalid_client_metadata"),
+        (json!({"redirect_uris": "https://a.example/"}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": null}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": [7, null, {}]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["https://*.a.example/"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["https://claude.ai./api/mcp/auth_callback"]}), "invalid_redirect_uri"),
+        (json!({"client_name": "no redirect URI"}), "invalid_redirect_uri"),
+        (json!("text"), "invalid_client_metadata"),
+        (json!(null), "invalid_client_metadata"),
         (json!([]), "invalid_client_metadata"),
     ] {
         let answer = gate.post_json("/register", &body).await;
         assert_eq!((answer.status, answer.error().as_str()), (400, code), "{body} {answer:?}");
         assert!(!answer.json()["error_description"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_optional_member_never_fails_a_registration_and_the_answer_says_what_was_stored() {
+    let gate = TestGate::new().await;
+    for (member, value, stored, left) in [
+        ("client_name", json!("x".repeat(300)), "client_name", json!("x".repeat(100))),
+        ("client_name", json!("Claude \u{2713}\n"), "client_name", json!("Claude")),
+        ("client_name", json!("Cl\u{ad}au\u{202e}de 👩\u{200d}💻"), "client_name", json!("Claude 👩\u{200d}💻")),
+        ("client_name", json!("نرم\u{200c}افزار"), "client_name", json!("نرم\u{200c}افزار")),
+        ("client_name", json!("\u{200b}"), "client_name", json!(null)),
+        ("client_name", json!(["x"]), "client_name", json!(null)),
+        ("client_uri", json!(7), "client_uri", json!(null)),
+        ("contacts", json!("x"), "contacts", json!(null)),
+        ("jwks", json!(null), "jwks", json!(null)),
+        ("scope", json!(["mcp:access"]), "scope", json!("mcp:access")),
+        ("scope", json!("a\"b"), "scope", json!("mcp:access")),
+        ("token_endpoint_auth_method", json!("private_key_jwt"), "token_endpoint_auth_method", json!("none")),
+        ("token_endpoint_auth_method", json!({}), "token_endpoint_auth_method", json!("none")),
+        ("grant_types", json!("refresh_token"), "grant_types", json!(["authorization_code", "refresh_token"])),
+        ("grant_types", json!(["client_credentials"]), "grant_types", json!(["authorization_code"])),
+        ("response_types", json!(["token"]), "response_types", json!(["code"])),
+        ("application_type", json!("console"), "application_type", json!(null)),
+    ] {
+        let mut body = json!({"redirect_uris": ["https://a.example/"]});
+        body[member] = value.clone();
+        let answer = gate.post_json("/register", &body).await;
+        assert_eq!(answer.status, 201, "{member} {value}: {answer:?}");
+        let said = answer.json().get(stored).cloned().unwrap_or(Value::Null);
+        assert_eq!(said, left, "{member} {value}");
+        let id = answer.json()["client_id"].as_str().unwrap().into();
+        let client = gate.app.store().client(&id).await.unwrap().unwrap();
+        if stored == "client_name" {
+            assert_eq!(json!(client.name), left);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_uri_is_echoed_as_it_was_written_and_two_spellings_are_one_client() {
+    let gate = TestGate::new().await;
+    let register = |uri: &'static str| {
+        let gate = &gate;
+        async move { gate.post_json("/register", &json!({"redirect_uris": [uri]})).await.json() }
+    };
+    for (one, other) in [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:9000/"),
+        ("HTTPS://Chat.Example:443/cb", "https://chat.example/cb"),
+        ("https://localhost:8443/cb", "https://LOCALHOST/cb"),
+    ] {
+        let (first, second) = (register(one).await, register(other).await);
+        assert_eq!((&first["redirect_uris"][0], &second["redirect_uris"][0]), (&json!(one), &json!(other)));
+        assert_eq!(first["client_id"], second["client_id"], "{one}");
     }
 }
 
