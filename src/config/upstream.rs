@@ -45,23 +45,23 @@ pub struct Upstream {
     pub settings: UpstreamSettings,
     /// Its one audience.
     pub resource: ResourceUri,
+    /// Every resource that names it: the audience, and its other loopback spellings.
+    resources: Vec<ResourceUri>,
     /// Its names when a client typed its path as configured.
     pub plain: ResourceNames,
     /// Its names when a client typed a slash behind the path.
     pub slashed: ResourceNames,
 }
 
-/// One spelling of a resource, and what follows from it. Strict clients compare with what was typed.
+/// One spelling of a resource's path, and what follows from it; hosts and queries are [`super::Spelling`]'s.
 #[derive(Debug, Clone)]
 pub struct ResourceNames {
     /// The path on our listener.
     pub path: String,
-    /// The URL that was typed into the client.
+    /// The URL that people type into clients.
     pub resource: String,
     /// The path of its metadata.
     pub metadata_path: String,
-    /// The URL of its metadata, for challenges.
-    pub metadata_url: String,
 }
 
 impl Upstream {
@@ -71,13 +71,20 @@ impl Upstream {
         let names = |path: String| ResourceNames {
             resource: public_url.join(&path),
             metadata_path: format!("{RESOURCE_METADATA}{path}"),
-            metadata_url: public_url.join(&format!("{RESOURCE_METADATA}{path}")),
             path,
         };
         let plain = names(settings.path.clone());
         let slashed = names(format!("{}/", settings.path));
         let resource = ResourceUri::parse(&plain.resource).ok()?;
-        Some(Self { settings, resource, plain, slashed })
+        let spelt = |origin: &str| ResourceUri::parse(&format!("{origin}{}", plain.path)).ok();
+        let resources = public_url.origins().map(spelt).collect::<Option<_>>()?;
+        Some(Self { settings, resource, resources, plain, slashed })
+    }
+
+    /// Whether a `resource` means this upstream, in any spelling of its URL that a client may have been given.
+    #[must_use]
+    pub fn is_named_by(&self, resource: &ResourceUri) -> bool {
+        self.resources.iter().any(|spelling| spelling.is_same(resource))
     }
 
     /// The audience of its tokens.

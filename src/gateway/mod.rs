@@ -16,14 +16,13 @@ mod session;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 
 pub use body::Body;
@@ -32,7 +31,7 @@ pub(crate) use body::full;
 pub(crate) use headers::is_media_type;
 
 use crate::clock::Clock;
-use crate::config::{Config, ResourceNames, Upstream};
+use crate::config::{Config, ResourceNames, Spelling, Upstream};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::ClientAddress;
@@ -47,6 +46,7 @@ use headers::{Forwarding, RequestRules};
 use lease::{Ends, Lease};
 use open_calls::OpenCalls;
 use refusal::{Asked, Refusal};
+use resource_metadata::Documents;
 use session::{Owner, Sessions};
 
 /// The header that names a request, in the answer and towards the upstream.
@@ -82,7 +82,7 @@ struct Inner {
     sessions: Sessions,
     forwarding: Forwarding,
     cors: Cors,
-    metadata: HashMap<String, Bytes>,
+    metadata: Documents,
     ends: Ends,
     open_calls: OpenCalls,
 }
@@ -103,16 +103,18 @@ pub(crate) struct Route<'a> {
 /// One request to an upstream: where it goes, who sent it, and under which id the log has it.
 struct Call<'a> {
     route: Route<'a>,
+    spelling: Spelling<'a>,
     id: RequestId,
     client: Option<IpAddr>,
 }
 
 impl<'a> Call<'a> {
     /// Takes what is known of a request out of its extensions.
-    fn of(route: Route<'a>, parts: &mut Parts) -> Self {
+    fn of(route: Route<'a>, config: &'a Config, parts: &mut Parts) -> Self {
+        let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
         let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
         let client = parts.extensions.remove().map(|ClientAddress(address)| address);
-        Self { route, id, client }
+        Self { route, spelling, id, client }
     }
 
     fn upstream(&self) -> &'a Upstream {
@@ -121,7 +123,13 @@ impl<'a> Call<'a> {
 
     /// Refuses it; `body` is what was collected of it.
     fn refuse(&self, refusal: &Refusal, body: Option<&Bytes>) -> Response<Body> {
-        refusal.response(&Asked { upstream: self.upstream(), names: self.route.names, request_id: &self.id, body })
+        refusal.response(&Asked {
+            upstream: self.upstream(),
+            names: self.route.names,
+            spelling: &self.spelling,
+            request_id: &self.id,
+            body,
+        })
     }
 }
 
@@ -160,23 +168,31 @@ impl Gateway {
             sessions: Sessions::new(&sealer),
             forwarding: Forwarding::new(&config.public_url),
             cors: Cors::new(&config),
-            metadata: resource_metadata::documents(&config),
+            metadata: Documents::new(&config),
             ends,
             open_calls: OpenCalls::default(),
             config,
         }))
     }
 
-    /// Protected resource metadata (RFC 9728) at one of our paths.
+    /// Protected resource metadata (RFC 9728) at one of our paths, in the spelling of the request.
     #[must_use]
-    pub(crate) fn resource_metadata(&self, path: &str) -> Option<Bytes> {
-        self.0.metadata.get(path).cloned()
+    pub(crate) fn resource_metadata(&self, uri: &Uri, headers: &HeaderMap) -> Option<Bytes> {
+        let spelling = Spelling::of(&self.0.config.public_url, uri, headers);
+        self.0.metadata.at(uri.path(), &spelling)
     }
 
     /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
     #[must_use]
     pub(crate) fn route(&self, path: &str) -> Option<Route<'_>> {
         self.0.served.iter().find_map(|served| served.upstream.names(path).map(|names| Route { served, names }))
+    }
+
+    /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not
+    /// pass the name on).
+    pub(crate) fn misdirected(&self, route: Route<'_>, mut parts: Parts, cause: String) -> Response<Body> {
+        let call = Call::of(route, &self.0.config, &mut parts);
+        call.refuse(&Refusal::Misdirected(cause), None)
     }
 
     /// The upstreams whose last call failed, by id.
@@ -194,7 +210,7 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        let call = Call::of(route, &mut parts);
+        let call = Call::of(route, &self.0.config, &mut parts);
         let origin = match self.0.cors.judge(&parts.headers) {
             Ok(origin) => origin,
             Err(refusal) => return call.refuse(&refusal, None),

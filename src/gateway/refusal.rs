@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::authenticate::ENDED;
 use super::body::{Body, full};
 use super::lease::Over;
-use crate::config::{ResourceNames, Upstream};
+use crate::config::{ResourceNames, Spelling, Upstream};
 use crate::oauth::challenge::{BearerError, Challenge};
 use crate::telemetry::{Cause, RequestId};
 use crate::upstream::UpstreamError;
@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     UnknownSession,
     /// A browser of an origin that may not call.
     Origin,
+    /// A host name that is none of ours. The words are for the log.
+    Misdirected(String),
     /// A method that no MCP server has.
     Method,
     /// The user has more calls open than one may.
@@ -96,6 +98,8 @@ impl Refusal {
 pub(crate) struct Asked<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) names: &'a ResourceNames,
+    /// How the client spelt the rest of the URL.
+    pub(crate) spelling: &'a Spelling<'a>,
     pub(crate) request_id: &'a RequestId,
     /// The request's body, when it was collected.
     pub(crate) body: Option<&'a Bytes>,
@@ -139,6 +143,7 @@ impl Refusal {
             Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
@@ -149,9 +154,12 @@ impl Refusal {
     }
 
     /// Words for whoever reads the client's log.
-    fn message(&self, upstream: &Upstream) -> String {
-        let name = &upstream.settings.name;
+    fn message(&self, asked: &Asked<'_>) -> String {
+        let name = &asked.upstream.settings.name;
         match self {
+            Self::Misdirected(_) => {
+                format!("this server is not known under the host name of the request: use {}", asked.names.resource)
+            }
             Self::Malformed(what) => (*what).to_owned(),
             Self::NoToken => "authorization is required".to_owned(),
             Self::InvalidToken(_) => "the access token is not valid (any more)".to_owned(),
@@ -189,7 +197,7 @@ impl Refusal {
         match self {
             Self::InvalidToken(why) | Self::Malformed(why) => Some((*why).to_owned()),
             Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
-            Self::Unavailable(why) => Some(why.clone()),
+            Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
             Self::UpstreamWantsCredentials if !upstream.settings.request_headers.added.is_empty() => Some(format!(
                 "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
@@ -215,7 +223,7 @@ impl Refusal {
             _ => return None,
         };
         let scope = &asked.upstream.settings.scopes;
-        Some(Challenge { resource_metadata: &asked.names.metadata_url, scope, error }.header())
+        Some(Challenge { resource_metadata: &asked.spelling.metadata_url(asked.names), scope, error }.header())
     }
 
     /// The answer.
@@ -227,7 +235,7 @@ impl Refusal {
             id: id(asked.body),
             error: ErrorObject {
                 code,
-                message: &self.message(asked.upstream),
+                message: &self.message(asked),
                 data: ErrorData { request_id: asked.request_id.as_str() },
             },
         };

@@ -27,7 +27,7 @@ use crate::telemetry::RequestId;
 use crate::web::Web;
 use access::Access;
 use client_address::Proxies;
-use host::Hosts;
+use host::{Hosts, WrongHost};
 
 pub use drain::Drain;
 pub(crate) use listen::serve;
@@ -78,10 +78,7 @@ impl App {
         } else {
             match self.0.hosts.judge(&request) {
                 Ok(()) => self.dispatch(request).await,
-                Err(refused) => {
-                    drop(request);
-                    refused.response()
-                }
+                Err(wrong) => self.refuse_host(request, &wrong),
             }
         };
         if let Some(leftover) = leftover {
@@ -90,6 +87,15 @@ impl App {
         name_answer(&mut response, &id);
         access.end(&mut response);
         response
+    }
+
+    /// Says under which name we are known, in the words of the protocol that the path speaks.
+    fn refuse_host<B>(&self, request: Request<B>, wrong: &WrongHost) -> Response<Body> {
+        let (parts, _body) = request.into_parts();
+        match (wrong.cause(), self.0.gateway.route(parts.uri.path())) {
+            (Some(cause), Some(route)) => self.0.gateway.misdirected(route, parts, cause),
+            _ => self.0.hosts.refuse(wrong, &parts.headers),
+        }
     }
 
     async fn dispatch<B>(&self, request: Request<B>) -> Response<Body>

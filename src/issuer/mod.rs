@@ -179,9 +179,9 @@ impl Issuer {
         self.0.parts.clock.now()
     }
 
-    /// The upstream that a resource names, in either spelling.
+    /// The upstream that a resource names, in any spelling.
     fn upstream(&self, resource: &ResourceUri) -> Option<&Upstream> {
-        self.config().upstreams.iter().find(|upstream| upstream.resource.is_same(resource))
+        self.config().upstreams.iter().find(|upstream| upstream.is_named_by(resource))
     }
 
     /// The upstream of an audience that we stored.

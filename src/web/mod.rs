@@ -17,6 +17,7 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -82,7 +83,8 @@ impl Web {
             .route(paths::CONSENT, post(consent::post))
             .route(paths::CALLBACK, get(callback::get))
             .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
-            .method_not_allowed_fallback(not_so);
+            .method_not_allowed_fallback(not_so)
+            .layer(middleware::from_fn_with_state(Arc::clone(&config), browser::at_own_origin));
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
         Self(router.with_state(Endpoints { issuer, gateway, config }))
     }

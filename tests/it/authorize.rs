@@ -198,6 +198,40 @@ async fn a_resource_may_be_spelt_as_clients_spell_it_and_repeated() {
     }
     let twice = format!("{}&resource=http://127.0.0.1:6749/mcp/", gate.authorize_path(&client, &[]));
     assert_eq!(gate.get(&twice).await.status, 200);
+    for resource in [
+        "http://127.0.0.1:6749/mcp?toolsets=a,b",
+        "http://127.0.0.1:6749/mcp/?toolsets=a",
+        "http://localhost:6749/mcp",
+        "http://[::1]:6749/mcp?toolsets=a",
+    ] {
+        assert_eq!(gate.get(&gate.authorize_path(&client, &[("resource", resource)])).await.status, 200, "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_resource_that_only_a_lenient_parser_takes_for_ours_is_invalid() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for resource in [
+        "http:127.0.0.1:6749/mcp",
+        "http:///127.0.0.1:6749/mcp",
+        "http://127.1:6749/mcp",
+        "http://%31%32%37.0.0.1:6749/mcp",
+        "http://user@127.0.0.1:6749/mcp",
+        "http://127.0.0.1:6749/m\tcp",
+        "http://127.0.0.1:6749\\mcp",
+        "http://127.0.0.1:6749/x/../mcp",
+        "http://127.0.0.1:6749/%6dcp",
+        "http://127.0.0.1:6749/mcp#f",
+        "http://127.0.0.1:6749/other?/mcp",
+        "http://127.0.0.2:6749/mcp",
+        "http://localhost:6750/mcp",
+        "http://localhost.:6749/mcp",
+        "https://localhost:6749/mcp",
+    ] {
+        let answer = gate.get(&gate.authorize_path(&client, &[("resource", resource)])).await;
+        assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("invalid_target"), "{resource}");
+    }
 }
 
 #[tokio::test]

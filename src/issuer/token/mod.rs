@@ -93,10 +93,10 @@ impl Issuer {
 
     /// Every `resource` of the request must be the grant's; none at all is as good (RFC 8707 2.2).
     fn check_resource(&self, parameters: &Parameters, audience: &str) -> Result<(), OAuthError> {
-        let granted = self.upstream_of(audience).map(|upstream| &upstream.resource);
+        let granted = self.upstream_of(audience);
         for resource in parameters.all("resource") {
             let named = ResourceUri::parse(resource);
-            if !named.is_ok_and(|named| granted.is_some_and(|granted| granted.is_same(&named))) {
+            if !named.is_ok_and(|named| granted.is_some_and(|granted| granted.is_named_by(&named))) {
                 let words = "resource is not the one that was authorized";
                 return Err(OAuthError::new(ErrorCode::InvalidTarget, words));
             }

@@ -43,7 +43,11 @@ async fn a_call_that_still_waits_ends_with_its_grant() {
         wire.closed().await;
     });
     assert_eq!(answer.status, 401, "{answer:?}");
-    assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+    assert!(
+        answer
+            .header("www-authenticate")
+            .starts_with("Bearer error=\"invalid_token\", scope=\"mcp:access\", resource_metadata=")
+    );
     assert_eq!(answer.json()["id"], 7);
 }
 
