@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::access_token::AnsweredScope;
 use super::turn::Turn;
 use super::{TokenRefusal, is_of};
 use crate::clock::Timestamp;
@@ -13,7 +14,7 @@ use crate::keys::{open_with, seal_with};
 use crate::model::client::Client;
 use crate::model::grant::{EndReason, Grant, Replay, StoredRefreshToken};
 use crate::oauth::parameters::Parameters;
-use crate::oauth::scope::ScopeSet;
+use crate::oauth::scope::{ScopeSet, named_values};
 use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Rotation;
 
@@ -28,6 +29,7 @@ pub(super) struct Presented<'a> {
     hash: Sha256,
     /// What else the client said: a retry says the same.
     parameters_hash: Sha256,
+    /// What it names; `None` when it names nothing.
     scope: Option<ScopeSet>,
 }
 
@@ -135,8 +137,12 @@ impl Issuer {
         let renewed = self.ask_provider(grant).await?;
         let now = self.now();
         let grant = self.renewed_grant(grant, &renewed);
-        let scope = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
-        let scope = scope.filter(|scope| !scope.is_empty()).unwrap_or_else(|| grant.scope.clone());
+        let narrowed = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
+        let narrowed = narrowed.filter(|scope| !scope.is_empty());
+        let scope = AnsweredScope {
+            allowed: narrowed.as_ref().unwrap_or(&grant.scope),
+            named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
+        };
         let fresh = self.fresh_refresh_token(&grant, now);
         let response = self.token_response(&grant, &scope, Some(&fresh.token), now)?;
         let rotation = Rotation {
@@ -186,13 +192,13 @@ fn presented<'a>(client: &'a Client, parameters: &Parameters) -> Result<Presente
     let token = Token::<Refresh>::parse(text)
         .ok_or_else(|| TokenRefusal::invalid_grant("the refresh token is not one of ours"))?;
     let scope = parameters.one("scope")?;
-    let known = scope.map(|scope| scope.split(' ').map(str::to_owned).collect::<ScopeSet>());
+    let named = scope.map(named_values).filter(|scope| !scope.is_empty());
     let said = serde_json::json!([scope, parameters.all("resource").collect::<Vec<_>>()]);
     Ok(Presented {
         client,
         hash: token.sha256(),
         token,
         parameters_hash: Sha256::of(said.to_string().as_bytes()),
-        scope: known,
+        scope: named,
     })
 }
