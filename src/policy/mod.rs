@@ -31,8 +31,14 @@ pub(crate) struct Denial {
 /// # Errors
 /// Names the scopes that are missing.
 pub(crate) fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) -> Result<Permit<'a, C>, Denial> {
-    let missing = call.as_ref().settings.scopes.without(granted);
+    let missing = missing(granted, call.as_ref());
     if missing.is_empty() { Ok(Permit { call }) } else { Err(Denial { missing }) }
+}
+
+/// What these scopes lack to enter an upstream.
+#[must_use]
+pub(crate) fn missing(granted: &ScopeSet, upstream: &Upstream) -> ScopeSet {
+    upstream.settings.scopes.without(granted)
 }
 
 #[cfg(test)]

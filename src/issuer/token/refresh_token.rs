@@ -15,6 +15,7 @@ use crate::model::client::Client;
 use crate::model::grant::{EndReason, Grant, Replay, StoredRefreshToken};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::{ScopeSet, named_values};
+use crate::policy;
 use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Rotation;
 
@@ -83,20 +84,21 @@ impl Issuer {
         if now >= stored.expires_at {
             return Err(unknown());
         }
+        self.check_opens(&grant)?;
         self.check_resource(parameters, &grant.resource)?;
-        self.check_entry(&grant)?;
         Ok(Found::Unused(Box::new(grant)))
     }
 
-    /// A server that needs more than was granted, since its operator added a scope: tokens of this grant open nothing, and
-    /// a client that goes on refreshing never asks for more. It signs in again instead.
-    fn check_entry(&self, grant: &Grant) -> Result<(), TokenRefusal> {
+    /// A grant from before the operator asked for another scope, or took the server away, opens nothing any more. Tokens
+    /// from it would be refused at every call, and clients do not sign in anew for that; after `invalid_grant` they do.
+    fn check_opens(&self, grant: &Grant) -> Result<(), TokenRefusal> {
         let upstream = self.upstream_of(&grant.resource);
-        let missing = upstream.is_some_and(|upstream| !upstream.settings.scopes.without(&grant.scope).is_empty());
-        if missing {
-            return Err(TokenRefusal::invalid_grant("the server needs a scope that was not granted: sign in again"));
+        let opens = upstream.is_some_and(|upstream| policy::missing(&grant.scope, upstream).is_empty());
+        if opens {
+            Ok(())
+        } else {
+            Err(TokenRefusal::invalid_grant("the grant does not open its server any more: sign in again"))
         }
-        Ok(())
     }
 
     async fn replayed(
