@@ -176,7 +176,7 @@ impl Refusal {
             Self::BadGateway(_) => {
                 format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
             }
-            Self::UpstreamWantsCredentials if !upstream.settings.request_headers.added.is_empty() => format!(
+            Self::UpstreamWantsCredentials if !asked.upstream.settings.request_headers.added.is_empty() => format!(
                 "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
             ),
             Self::UpstreamWantsCredentials => format!(
