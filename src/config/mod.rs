@@ -35,6 +35,7 @@ mod spelling;
 mod storage;
 mod tokens;
 mod upstream;
+mod upstream_http;
 mod whole;
 
 #[cfg(test)]
@@ -59,6 +60,7 @@ pub use spelling::Spelling;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, Upstream, UpstreamSettings, upstream_url};
+pub use upstream_http::UpstreamHttp;
 
 use problem::Mistake;
 pub(crate) use problem::io_words;

@@ -12,6 +12,7 @@ use super::problem::Mistake;
 use super::quantity::Scalar;
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
+use super::upstream_http::{self, UpstreamHttp};
 use super::{CaFile, PublicUrl};
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
@@ -36,6 +37,8 @@ pub struct UpstreamSettings {
     pub ca_file: Option<CaFile>,
     /// What goes to it besides what clients send.
     pub request_headers: RequestHeaders,
+    /// How it is called.
+    pub http: UpstreamHttp,
 }
 
 /// An upstream with whole URLs: nothing joins pieces later.
@@ -116,6 +119,10 @@ pub(super) struct Written {
     keep_headers: Option<Vec<String>>,
     groups: Option<Vec<String>>,
     max_groups_bytes: Option<Scalar>,
+    host: Option<String>,
+    first_byte: Option<Scalar>,
+    keep_alive: Option<Scalar>,
+    reconnect: Option<Scalar>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +166,13 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
+    let http = upstream_http::Written {
+        host: written.host,
+        first_byte: written.first_byte,
+        keep_alive: written.keep_alive,
+        reconnect: written.reconnect,
+    };
+    let http = upstream_http::read(http, section, reading);
     let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
     let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
@@ -170,6 +184,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         default: written.default.unwrap_or_default(),
         ca_file,
         request_headers,
+        http,
     })
 }
 

@@ -14,7 +14,7 @@ use http::Uri;
 
 use crate::config::{
     Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, RequestHeaders, Secrets, Server,
-    Storage, Tokens, Upstream, UpstreamSettings, io_words, reaches, upstream_url,
+    Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -208,6 +208,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         default: true,
         ca_file: None,
         request_headers: RequestHeaders::default(),
+        http: UpstreamHttp::default(),
     }
 }
 

@@ -6,11 +6,14 @@ mod answer_headers;
 mod authenticate;
 mod body;
 mod cors;
+mod early;
+mod events;
 mod forward;
 mod headers;
 mod lease;
 mod open_calls;
 mod refusal;
+mod request_body;
 mod resource_metadata;
 mod session;
 mod stream;
@@ -90,7 +93,7 @@ struct Inner {
 /// An upstream and its connections.
 struct Served {
     upstream: Upstream,
-    client: HttpUpstream<Body>,
+    client: Arc<HttpUpstream>,
     rules: RequestRules,
 }
 
@@ -147,7 +150,7 @@ impl Gateway {
         let served = |upstream: &Upstream| {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
             let rules = RequestRules::new(&upstream.settings.request_headers);
-            Served { upstream: upstream.clone(), client, rules }
+            Served { upstream: upstream.clone(), client: Arc::new(client), rules }
         };
         let served = config.upstreams.iter().map(served).collect();
         let ends = Ends { max_age: config.server.max_stream_age, drained };
@@ -240,10 +243,7 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         judge_shape(&parts)?;
-        if parts.method != Method::POST && !body.is_end_stream() {
-            // a server that does not read such a body takes it for the next request (RFC 9110 9.3.1)
-            return Err(Refusal::Malformed("a body on anything but POST"));
-        }
+        request_body::judge(&parts, &body)?;
         let token = self.0.authenticator.authenticate(&parts.headers).await?;
         // the request's own copy of the token is not needed any more, and must not travel on by accident
         parts.headers.remove(AUTHORIZATION);
@@ -256,10 +256,11 @@ impl Gateway {
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         let mut lease = self.lease(&token)?;
         let inspect_limit = self.0.config.server.inspect_limit;
-        let (bytes, body) =
-            lease.hold(forward::collect(&parts, body, inspect_limit)).await.map_err(Refusal::unsent)??;
-        *collected = bytes;
-        self.forward(&permit, lease, parts, body).await
+        let receiving = request_body::receive(&parts, body, inspect_limit);
+        let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
+        *collected = payload.whole().cloned();
+        // in a box: a call that waits for its body must not hold the room that sending it on takes
+        Box::pin(self.forward(&permit, lease, parts, payload)).await
     }
 
     fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
@@ -280,7 +281,8 @@ fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));
     }
-    let known = [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS, Method::HEAD];
+    // MCP has no other method, and servers that are asked by one they do not expect are left in strange states
+    let known = [Method::GET, Method::POST, Method::DELETE];
     if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
 }
 

@@ -12,7 +12,7 @@ use super::lease::Over;
 use crate::config::{ResourceNames, Spelling, Upstream};
 use crate::oauth::challenge::{BearerError, Challenge};
 use crate::telemetry::{Cause, RequestId};
-use crate::upstream::UpstreamError;
+use crate::upstream::{UpstreamError, status_words};
 
 /// Seconds after which something that passes is tried again.
 const SOON: u64 = 5;
@@ -51,8 +51,11 @@ pub(crate) enum Refusal {
     Unavailable(String),
     /// The upstream cannot be reached, or broke off.
     BadGateway(String),
-    /// The upstream refused *our* call: its own authentication is on.
-    UpstreamWantsCredentials,
+    /// The upstream refused *our* call with 401, 403 or 421. None of them reaches a client as it is: it would be taken for
+    /// ours, whose mend is another token. VS Code answers a 403 without a challenge as it answers a 401: it drops the scopes
+    /// that it asked for, and when that does not help registers a new client and opens the browser, at every call
+    /// (`extHostMcp.ts`, `_fetchWithAuthRetry`); other clients report an error, as they do for 502.
+    ByUpstream(StatusCode),
     /// The upstream took too long.
     GatewayTimeout(String),
     /// We go down, and cannot wait for the upstream any longer.
@@ -66,9 +69,10 @@ impl From<UpstreamError> for Refusal {
         match error {
             UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
             UpstreamError::RequestBody(_) => Self::BrokenBody,
-            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) | UpstreamError::Unreadable(_) => {
-                Self::BadGateway(error.to_string())
-            }
+            UpstreamError::Unreachable(_)
+            | UpstreamError::BrokeOff(_)
+            | UpstreamError::Unreadable(_)
+            | UpstreamError::Redirects { .. } => Self::BadGateway(error.to_string()),
         }
     }
 }
@@ -148,7 +152,7 @@ impl Refusal {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
+            Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -176,13 +180,18 @@ impl Refusal {
             Self::BadGateway(_) => {
                 format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
             }
-            Self::UpstreamWantsCredentials if !asked.upstream.settings.request_headers.added.is_empty() => format!(
-                "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
-            ),
-            Self::UpstreamWantsCredentials => format!(
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !asked.upstream.settings.request_headers.added.is_empty() => {
+                format!(
+                    "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
+                )
+            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) => format!(
                 "the MCP server behind the gateway ({name}) refused its call (401): its own authentication must be switched \
                  off"
             ),
+            Self::ByUpstream(status) => {
+                format!("the MCP server behind the gateway ({name}) refused this call ({})", status.as_u16())
+            }
             Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
             Self::GoingDown => "the gateway goes down: nothing of this call was sent on, it can be repeated".to_owned(),
             Self::Draining => format!(
@@ -199,13 +208,13 @@ impl Refusal {
             Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
-            Self::UpstreamWantsCredentials if !upstream.settings.request_headers.added.is_empty() => Some(format!(
-                "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
-                configured_names(upstream)
-            )),
-            Self::UpstreamWantsCredentials => Some(format!(
-                "upstream {id} answered 401: switch its own authentication off, or configure what it wants in headers"
-            )),
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
+                Some(format!(
+                    "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                    configured_names(upstream)
+                ))
+            }
+            Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
@@ -252,7 +261,7 @@ impl Refusal {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
             }
             Self::Method => {
-                drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
+                drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE")));
             }
             Self::Malformed(_) | Self::SlowBody | Self::BrokenBody => {
                 // what follows on this connection cannot be told from the body

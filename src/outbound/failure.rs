@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 /// The step of a control-plane call that failed, and the mend where there is one. `proxy` is where the call went through.
 pub(super) fn words(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> String {
@@ -76,6 +76,9 @@ fn tls_words(place: &str, error: &rustls::Error) -> String {
             format!("{place} shows the certificate of an authority as its own: give it one that the authority signed")
         }
         InvalidMessage(_) => format!("{place} does not speak TLS on this port: is the address http?"),
+        AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            format!("{place} speaks none of our protocols over TLS: let it offer HTTP/1.1")
+        }
         AlertReceived(alert) => format!("{place} refuses our TLS: {alert:?}"),
         _ => format!("no TLS with {place}: {error}"),
     }

@@ -44,7 +44,7 @@ pub(crate) fn missing(granted: &ScopeSet, upstream: &Upstream) -> ScopeSet {
 #[cfg(test)]
 mod tests {
     use super::decide;
-    use crate::config::{PublicUrl, RequestHeaders, Upstream, UpstreamSettings};
+    use crate::config::{PublicUrl, RequestHeaders, Upstream, UpstreamHttp, UpstreamSettings};
     use crate::oauth::scope::ScopeSet;
 
     #[derive(Debug)]
@@ -67,6 +67,7 @@ mod tests {
             default: false,
             ca_file: None,
             request_headers: RequestHeaders::default(),
+            http: UpstreamHttp::default(),
         };
         let call = Call(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap());
         let scopes = |text| ScopeSet::parse(text).unwrap();

@@ -366,3 +366,33 @@ fn a_redirect_uri_in_a_spelling_that_is_refused_is_answered_with_one_that_passes
     let nothing_passes = check("https://a.example./cb").err;
     assert!(nothing_passes.contains("a host that is neither") && !nothing_passes.contains("write"), "{nothing_passes}");
 }
+
+#[test]
+fn what_is_said_of_how_an_upstream_is_called_is_judged() {
+    let operator = Operator::new();
+    let said = |keys: &str| {
+        let rest = REST.replace("[[upstream]]\n", &format!("[[upstream]]\n{keys}\n"));
+        let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
+        printed.err
+    };
+    for good in [
+        "host = \"localhost:8080\"",
+        "first_byte = \"1s\"",
+        "keep_alive = \"off\"",
+        "keep_alive = false",
+        "reconnect = \"1m\"",
+    ] {
+        assert_eq!(said(good), "", "{good}");
+    }
+    for (bad, words) in [
+        ("host = \"http://localhost\"", "host: is no host"),
+        ("host = \"a@b\"", "host: is no host"),
+        ("first_byte = \"off\"", "first_byte: must be a duration"),
+        ("first_byte = \"0s\"", "first_byte: must lie between 1s and 86400s"),
+        ("keep_alive = \"2h\"", "keep_alive: must lie between 1s and 3600s"),
+        ("keep_alive = 25", "keep_alive: must be a duration"),
+        ("reconnect = \"2m\"", "reconnect: must lie between 1s and 60s"),
+    ] {
+        assert!(said(bad).contains(words), "{bad}: {}", said(bad));
+    }
+}

@@ -13,7 +13,7 @@ use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
     Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RequestHeaders, RootKey,
-    Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -363,6 +363,8 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         default: false,
         ca_file: None,
         request_headers: RequestHeaders::default(),
+        // nobody listens behind most gates: their calls fail at once
+        http: UpstreamHttp { reconnect: None, ..UpstreamHttp::default() },
     };
     Upstream::new(public_url, settings).unwrap()
 }
