@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::{Outcome, Terminal, load, process};
 use crate::config::{Config, OutboundProxy};
-use crate::telemetry::log;
 
 /// Run the gateway that a configuration file describes
 ///
@@ -28,9 +27,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
-        log::start();
         let config = Arc::new(config);
-        let ended = process::block_on(async {
+        let ended = process::block_on(&config.log, async {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);
             process::run(app, listeners, &config).await

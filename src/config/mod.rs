@@ -16,6 +16,7 @@ pub(crate) mod header_names;
 mod id;
 mod identity;
 mod lifetimes;
+mod log;
 mod outbound;
 mod path;
 mod problem;
@@ -48,6 +49,7 @@ use std::path::Path;
 pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
+pub use log::{Log, LogFormat};
 pub use outbound::{CaFile, Outbound};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
@@ -75,6 +77,8 @@ pub struct Config {
     pub public_url: PublicUrl,
     /// The two listeners and what they believe.
     pub server: Server,
+    /// What is logged.
+    pub log: Log,
     /// Where things are remembered.
     pub storage: Storage,
     /// The root keys.

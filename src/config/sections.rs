@@ -16,6 +16,7 @@ const KNOWN: [(&str, Form); 12] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),
+    ("log", Form::Table),
     ("storage", Form::Table),
     ("secrets", Form::Table),
     ("lifetimes", Form::Table),

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, proxy, registration, secrets, sections, server, shape, storage,
+    Config, client, document, identity, lifetimes, log, proxy, registration, secrets, sections, server, shape, storage,
     tokens, upstream, whole,
 };
 
@@ -83,6 +83,7 @@ fn keys_of<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 fn known_keys() -> BTreeSet<String> {
     let keys = keys_of::<whole::Written>("")
         .chain(keys_of::<server::Written>("server"))
+        .chain(keys_of::<log::Written>("log"))
         .chain(keys_of::<storage::Written>("storage"))
         .chain(keys_of::<secrets::Written>("secrets"))
         .chain(keys_of::<lifetimes::Written>("lifetimes"))

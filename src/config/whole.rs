@@ -14,7 +14,7 @@ use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
     Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream, client,
-    identity, lifetimes, proxy, registration, secrets, server, storage, tokens, upstream,
+    identity, lifetimes, log, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 
 /// The keys that stand in no section.
@@ -30,6 +30,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let (public_url, outbound) = top(sections, reading).unzip();
     let public_url = public_url.flatten();
     let server = table(sections, "server", server::read, reading);
+    let log = table(sections, "log", log::read, reading);
     let storage = table(sections, "storage", storage::read, reading);
     let secrets = table(sections, "secrets", secrets::read, reading);
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
@@ -48,6 +49,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     Some(Config {
         public_url,
         server: server?,
+        log: log?,
         storage: storage?,
         secrets: secrets?,
         lifetimes: lifetimes?,

@@ -13,7 +13,7 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, RequestHeaders, Secrets, Server,
+    Config, Identity, IdentityKind, Lifetimes, Log, Outbound, PublicUrl, Registration, RequestHeaders, Secrets, Server,
     Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
@@ -164,6 +164,7 @@ impl Dev {
         let config = Config {
             public_url,
             server,
+            log: Log::default(),
             storage: Storage::Sqlite(state.database()),
             secrets: Secrets { keys: vec![root_key] },
             lifetimes: Lifetimes::default(),

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RequestHeaders, RootKey,
-    Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, LocalUser, Log, Outbound, PublicUrl, Registration, RequestHeaders,
+    RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -387,6 +387,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
     let users = vec![local_user(ALICE.0, ALICE.1)];
     Config {
         server: Server::default(),
+        log: Log::default(),
         storage: Storage::Sqlite(database),
         secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
         lifetimes: Lifetimes::default(),
