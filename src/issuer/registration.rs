@@ -60,7 +60,7 @@ impl Issuer {
         metadata.scope = self.known_scopes(&metadata.scope);
         let secret = (metadata.token_endpoint_auth_method != AuthMethod::None).then(Token::<ClientSecret>::generate);
         let client = Client::registered(&metadata, secret.as_ref().map(Token::sha256), self.now());
-        let known = if secret.is_none() { self.store().client(&client.id).await? } else { None };
+        let known = if secret.is_none() { self.store().known_client(&client.id).await? } else { None };
         if known.is_none() {
             self.0
                 .registrations

@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::rows::{Column, json};
-use super::{Store, StoreError, Transaction};
+use super::{Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::client::{Client, ClientOrigin};
 use crate::model::ids::ClientId;
@@ -122,7 +122,7 @@ impl Store {
     /// When the store fails.
     pub async fn insert_client(&self, client: &Client, address: &str, max_unused: i64) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        self.write(async {
+        self.write(Turn::Registration, async {
             let mut tx = self.begin().await?;
             sqlx::query(INSERT)
                 .bind(client.id.as_str())
@@ -142,6 +142,19 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await
+    }
+
+    /// Finds the client that a registration would make, when it is known already. Refused, as its write would be, while too
+    /// many registrations wait.
+    ///
+    /// # Errors
+    /// When the store fails, or is busy with registrations.
+    pub async fn known_client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
+        let taken = tokio::time::timeout(self.0.limit, self.0.lookups.take(Turn::Registration));
+        let taken = taken.await.or(Err(StoreError::Busy))??;
+        let known = self.client(id).await;
+        drop(taken);
+        known
     }
 
     /// Finds a registered client.

@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::rows::{Column, StandingRow, json};
-use super::{Rotation, Store, StoreError, Transaction};
+use super::{Rotation, Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::Grant;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -102,7 +102,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let lease = sqlx::query(TAKE_LEASE).bind(id.as_str()).bind(holder).bind(until.0).bind(now.0);
-        Ok(self.execute(lease).await? == 1)
+        Ok(self.execute(Turn::Token, lease).await? == 1)
     }
 
     /// Gives the lease back, if it is still `holder`'s.
@@ -110,7 +110,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn release_refresh_lease(&self, id: &GrantId, holder: &str) -> Result<(), StoreError> {
-        self.execute(sqlx::query(RELEASE_LEASE).bind(id.as_str()).bind(holder)).await?;
+        self.execute(Turn::Token, sqlx::query(RELEASE_LEASE).bind(id.as_str()).bind(holder)).await?;
         Ok(())
     }
 }

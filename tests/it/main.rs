@@ -13,6 +13,7 @@ mod consent;
 mod demo_server;
 mod dev;
 mod discovery;
+mod flood;
 mod gateway;
 mod identity;
 mod keys;
