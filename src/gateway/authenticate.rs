@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
 use crate::delegation::{Delegation, IdentityHeaders};
 use crate::keys::{Expected, KeyRing, Validity, VerifyError, verify_access_token};
-use crate::model::ids::GrantId;
+use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::scope::ScopeSet;
 use crate::revocation::{GrantWatch, Revocation};
 use crate::secret::Sha256;
@@ -30,6 +30,8 @@ pub(super) const ENDED: &str = "the token's grant has ended";
 /// A token that was verified, and what follows from it.
 pub(super) struct VerifiedToken {
     pub(super) subject: String,
+    /// The client that acts for the subject.
+    pub(super) client: ClientId,
     pub(super) audience: String,
     pub(super) scope: ScopeSet,
     pub(super) identity: IdentityHeaders,
@@ -56,6 +58,7 @@ impl VerifiedToken {
         Self {
             grant,
             subject: String::new(),
+            client: ClientId::from(""),
             audience: String::new(),
             scope: ScopeSet::empty(),
             identity: IdentityHeaders::default(),
@@ -158,6 +161,7 @@ impl Authenticator {
             identity: self.delegation.headers(&grant, &claims.scope, &claims.aud),
             grant: watch,
             subject: claims.sub,
+            client: grant.client_id,
             audience: claims.aud,
             scope: claims.scope,
             grant_ends_at: grant.expires_at,

@@ -5,6 +5,7 @@
 mod answer_headers;
 mod authenticate;
 mod body;
+mod call_record;
 mod cors;
 mod early;
 mod events;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use body::Body;
 pub(crate) use body::BoxError;
 pub(crate) use body::full;
+pub(crate) use call_record::CallRecord;
 pub(crate) use headers::is_media_type;
 
 use crate::clock::Clock;
@@ -93,6 +95,8 @@ struct Inner {
 /// An upstream and its connections.
 struct Served {
     upstream: Upstream,
+    /// Its id, for the log.
+    id: Arc<str>,
     client: Arc<HttpUpstream>,
     rules: RequestRules,
 }
@@ -150,7 +154,8 @@ impl Gateway {
         let served = |upstream: &Upstream| {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
             let rules = RequestRules::new(&upstream.settings.request_headers);
-            Served { upstream: upstream.clone(), client: Arc::new(client), rules }
+            let id = upstream.settings.id.as_str().into();
+            Served { upstream: upstream.clone(), id, client: Arc::new(client), rules }
         };
         let served = config.upstreams.iter().map(served).collect();
         let ends = Ends { max_age: config.server.max_stream_age, drained };
@@ -193,9 +198,18 @@ impl Gateway {
 
     /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not
     /// pass the name on).
-    pub(crate) fn misdirected(&self, route: Route<'_>, mut parts: Parts, cause: String) -> Response<Body> {
+    pub(crate) fn misdirected(
+        &self,
+        route: Route<'_>,
+        mut parts: Parts,
+        cause: String,
+        record: &mut CallRecord,
+    ) -> Response<Body> {
         let call = Call::of(route, &self.0.config, &mut parts);
-        call.refuse(&Refusal::Misdirected(cause), None)
+        record.reaches(&call.route.served.id);
+        let refusal = Refusal::Misdirected(cause);
+        record.refused(&refusal);
+        call.refuse(&refusal, None)
     }
 
     /// The upstreams whose last call failed, by id.
@@ -206,25 +220,37 @@ impl Gateway {
     }
 
     /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`.
-    pub(crate) async fn handle<B>(&self, route: Route<'_>, request: Request<B>) -> Response<Body>
+    /// `limits::ClientAddress`. What is learnt of the call goes into the record.
+    pub(crate) async fn handle<B>(
+        &self,
+        route: Route<'_>,
+        request: Request<B>,
+        record: &mut CallRecord,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
         let call = Call::of(route, &self.0.config, &mut parts);
+        record.reaches(&call.route.served.id);
         let origin = match self.0.cors.judge(&parts.headers) {
             Ok(origin) => origin,
-            Err(refusal) => return call.refuse(&refusal, None),
+            Err(refusal) => {
+                record.refused(&refusal);
+                return call.refuse(&refusal, None);
+            }
         };
         let mut collected = None;
         let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
             Ok(Cors::preflight(&parts.headers))
         } else {
-            self.serve(&call, parts, body, &mut collected).await
+            self.serve(&call, Request::from_parts(parts, body), &mut collected, record).await
         };
-        let mut response = answer.unwrap_or_else(|refusal| call.refuse(&refusal, collected.as_ref()));
+        let mut response = answer.unwrap_or_else(|refusal| {
+            record.refused(&refusal);
+            call.refuse(&refusal, collected.as_ref())
+        });
         if let Some(origin) = origin {
             Cors::expose(response.headers_mut(), origin);
         }
@@ -234,17 +260,19 @@ impl Gateway {
     async fn serve<B>(
         &self,
         call: &Call<'_>,
-        mut parts: Parts,
-        body: B,
+        request: Request<B>,
         collected: &mut Option<Bytes>,
+        record: &mut CallRecord,
     ) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        let (mut parts, body) = request.into_parts();
         judge_shape(&parts)?;
         request_body::judge(&parts, &body)?;
         let token = self.0.authenticator.authenticate(&parts.headers).await?;
+        record.is_by(&token);
         // the request's own copy of the token is not needed any more, and must not travel on by accident
         parts.headers.remove(AUTHORIZATION);
         let resource = call.upstream().audience();
@@ -254,11 +282,15 @@ impl Gateway {
         self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
+        record.permitted();
         let mut lease = self.lease(&token)?;
         let inspect_limit = self.0.config.server.inspect_limit;
         let receiving = request_body::receive(&parts, body, inspect_limit);
         let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
         *collected = payload.whole().cloned();
+        if let Some(bytes) = &*collected {
+            record.asks(bytes);
+        }
         // in a box: a call that waits for its body must not hold the room that sending it on takes
         Box::pin(self.forward(&permit, lease, parts, payload)).await
     }

@@ -157,6 +157,28 @@ impl Refusal {
         }
     }
 
+    /// What was decided about the call, for the access line; `None` when it was permitted and something failed later.
+    pub(super) const fn decision(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_) | Self::Method => Some("malformed"),
+            Self::NoToken => Some("no_token"),
+            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InsufficientScope(_) => Some("insufficient_scope"),
+            Self::UnknownSession => Some("unknown_session"),
+            Self::Origin => Some("origin"),
+            Self::Misdirected(_) => Some("misdirected"),
+            Self::TooManyCalls => Some("too_many_calls"),
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::SlowBody
+            | Self::BrokenBody
+            | Self::BadGateway(_)
+            | Self::ByUpstream(_)
+            | Self::GatewayTimeout(_)
+            | Self::Draining
+            | Self::GoingDown => None,
+        }
+    }
+
     /// Words for whoever reads the client's log.
     fn message(&self, asked: &Asked<'_>) -> String {
         let name = &asked.upstream.settings.name;

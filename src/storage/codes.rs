@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn take_abandoned_tokens(&self, now: Timestamp, batch: i64) -> Result<Vec<Abandoned>, StoreError> {
-        self.write(async {
+        self.write(Turn::Upkeep, async {
             let mut tx = self.begin().await?;
             let rows: Vec<AbandonedRow> = sqlx::query_as(ABANDONED)
                 .bind(now.before(AUTHORIZATION_MARGIN).0)

@@ -161,7 +161,7 @@ impl Store {
             GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
             GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
         };
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let ids: Vec<String> = sqlx::query_scalar(select).bind(id).bind(batch).fetch_all(&mut *tx).await?;
             let ended = end_all(&mut tx, ids.into_iter().map(|id| (id, reason)), now).await?;

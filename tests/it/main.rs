@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod access;
 mod authorize;
 mod background;
 mod callback;
