@@ -12,7 +12,7 @@ enum Form {
     List,
 }
 
-const KNOWN: [(&str, Form); 12] = [
+const KNOWN: [(&str, Form); 13] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),

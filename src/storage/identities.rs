@@ -1,6 +1,6 @@
 //! Which provider stands behind the id of an identity, and whose grants are there.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
 use crate::model::ids::{ClientId, IdentityId};
 
 sql! {
