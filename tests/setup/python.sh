@@ -7,18 +7,25 @@ VENV=$STATE/venv
 # A folder is current when it was made from what we have now.
 is_current() { [ -f "$1/.made-from" ] && [ "$(cat "$1/.made-from")" = "$2" ]; }
 
-prepare_python() {
-    local python wanted
+# Makes an environment from a list of packages, unless it is there already.
+make_venv() {
+    local venv=$1 requirements=$2 python wanted
     python=$(find_python) || { echo "no Python 3.11 or newer with venv" >&2; return 1; }
-    wanted="$(cat "$ROOT/tests/e2e/requirements.txt" | sha256sum) $("$python" --version)"
-    if ! is_current "$VENV" "$wanted"; then
-        rm -rf "$VENV"
-        "$python" -m venv "$VENV" || return
-        "$VENV/bin/pip" install -q --disable-pip-version-check -r "$ROOT/tests/e2e/requirements.txt" || return
-        echo "$wanted" >"$VENV/.made-from"
-    fi
+    wanted="$(sha256sum <"$requirements") $("$python" --version)"
+    is_current "$venv" "$wanted" && return
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || return
+    "$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements" || return
+    echo "$wanted" >"$venv/.made-from"
+}
+
+prepare_python() {
+    make_venv "$VENV" "$ROOT/tests/e2e/requirements.txt" || return
     PATH=$VENV/bin:$PATH
 }
+
+# The 1.x line of the official client, which cannot be installed beside 2.x.
+prepare_python_1() { make_venv "$STATE/venv-python-1.20" "$ROOT/tests/clients/python-1.20/requirements.txt"; }
 
 prepare_node() {
     local folder=$ROOT/tests/clients/typescript wanted

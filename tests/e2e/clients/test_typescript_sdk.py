@@ -1,11 +1,8 @@
 """The official TypeScript client, through consent and Keycloak's login form."""
 
 import json
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -13,48 +10,15 @@ from harness.oauth import REDIRECT_URI
 from harness.places import TYPESCRIPT
 from harness.portcullis import Portcullis
 from harness.realm import Realm
+from harness.script import script
 from harness.secrets_seen import remember
 from harness.upstreams import Upstream, node
 
 
-class Script:
-    """`client.mjs`, one JSON line at a time."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def say(self, message: dict[str, Any]) -> None:
-        """Sends a line."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-
-    def hear(self, event: str) -> dict[str, Any]:
-        """Waits for a line, which must be that event."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the client ended instead of {event!r}: {self._process.stderr and self._process.stderr.read()}"
-        message: dict[str, Any] = json.loads(line)
-        assert message["event"] == event
-        return message
-
-
-@contextmanager
-def script(server_url: str) -> Iterator[Script]:
-    """Runs the client; it ends with the block."""
+def command(server_url: str) -> list[object]:
+    """How the client is started."""
     arguments = [server_url, REDIRECT_URI, "echo", json.dumps({"message": "hello"})]
-    with subprocess.Popen(
-        [str(node()), str(TYPESCRIPT / "client.mjs"), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        try:
-            yield Script(process)
-        finally:
-            process.kill()
+    return [node(), TYPESCRIPT / "client.mjs", *arguments]
 
 
 @pytest.mark.parametrize("server", ["everything", "whoami"])
@@ -63,7 +27,7 @@ def test_the_typescript_client_registers_calls_a_tool_and_refreshes(
 ) -> None:
     upstream: Upstream = request.getfixturevalue(server)
     portcullis = gateway(realm, upstreams={"/mcp": upstream}, lifetimes={"access_token": "2s"}).start()
-    with script(portcullis.url()) as client:
+    with script(command(portcullis.url())) as client:
         answer = realm.person().authorize(client.hear("authorize")["url"], REDIRECT_URI)
         client.say({"callback": answer.url})
         assert client.hear("called")["text"] == "Echo: hello"
