@@ -41,7 +41,7 @@ browser_is_there() {
 
 # The packages that the wanted suites lack, one a line.
 missing_packages() {
-    local for_rust=$1 for_python=$2 for_keycloak=$3 for_browser=$4
+    local for_rust=$1 for_python=$2 for_keycloak=$3 for_browser=$4 for_proxy=$5
     if [ "$for_rust" = yes ]; then
         have cc || printf '%s\n' gcc libc6-dev
         have cargo || printf '%s\n' curl ca-certificates
@@ -64,6 +64,10 @@ missing_packages() {
     fi
     if [ "$for_browser" = yes ] && ! browser_is_there && first_available chromium >/dev/null; then
         printf '%s\n' chromium fonts-dejavu-core
+    fi
+    # the program and its modules, without the service
+    if [ "$for_proxy" = yes ]; then
+        [ -x /usr/sbin/apache2 ] || echo apache2-bin
     fi
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import enum
 import socket
 import threading
+import time
 
 from harness.waiting import free_port
 
@@ -17,11 +18,12 @@ class Condition(enum.Enum):
 
 
 class Cable:
-    """Listens on `port` and leads to `target`."""
+    """Listens on `port` and leads to `target`; everything takes `delay` seconds to get through."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, delay: float = 0) -> None:
         self.port = free_port()
         self._target = target
+        self._delay = delay
         self._condition = Condition.WHOLE
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -85,12 +87,14 @@ class Cable:
         with self._lock:
             self._open.add(far)
         for one, other in ((near, far), (far, near)):
-            threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+            threading.Thread(target=_copy, args=(one, other, self._delay), daemon=True).start()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _copy(source: socket.socket, sink: socket.socket, delay: float) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            time.sleep(delay)
             sink.sendall(data)
+    time.sleep(delay)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
