@@ -14,9 +14,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{BoxError, Gateway, GatewayParts};
 use crate::identity::Identities;
-use crate::inbound::{self, Health};
+use crate::inbound::{self, Health, Operations};
 use crate::issuer::{Issuer, Parts};
 use crate::keys::{KeyRing, Resealing, Sealer};
+use crate::limits::Budget;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::web::Web;
@@ -38,6 +39,7 @@ pub struct App {
     sealer: Sealer,
     config: Arc<Config>,
     drain: Drain,
+    budget: Budget,
 }
 
 impl App {
@@ -52,6 +54,7 @@ impl App {
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock);
         let revocation = Revocation::new(clock.clone());
+        let budget = Budget::new(&config);
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -59,6 +62,7 @@ impl App {
             ring: ring.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
+            budget: budget.clone(),
             drained: drain.streams_end().clone(),
         });
         let issuer = Issuer::new(Parts {
@@ -72,8 +76,8 @@ impl App {
         });
         issuer.adopt_configuration().await?;
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
-        let inbound = inbound::App::new(&config, gateway.clone(), web);
-        Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain })
+        let inbound = inbound::App::new(&config, budget.clone(), gateway.clone(), web);
+        Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain, budget })
     }
 
     /// Answers one request, as a connection of `peer` would have it answered.
@@ -145,8 +149,10 @@ impl App {
         let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
         background.spawn("the resealing under the first root key", resealing.run());
         if let Some(listener) = listeners.operations {
-            let operations = inbound::serve_operations(listener, self.drain.clone(), self.health());
-            background.spawn("the listener of operations", operations);
+            let hosts = self.config.server.operations_hosts.clone();
+            let operations = Operations { hosts, drain: self.drain.clone(), health: self.health() };
+            let serving = operations.serve(listener, self.budget.operations.clone());
+            background.spawn("the listener of operations", serving);
         }
         background.beside(self.clone().serve(listeners.public)).await?;
         self.close().await;

@@ -16,6 +16,7 @@ pub(crate) mod header_names;
 mod id;
 mod identity;
 mod lifetimes;
+mod limits;
 mod log;
 mod outbound;
 mod path;
@@ -49,6 +50,7 @@ use std::path::Path;
 pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
+pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use outbound::{CaFile, Outbound};
 pub use problem::{Place, Problem, Problems, Severity};
@@ -83,6 +85,8 @@ pub struct Config {
     pub storage: Storage,
     /// The root keys.
     pub secrets: Secrets,
+    /// How much of the machine is used.
+    pub limits: Limits,
     /// How long things last.
     pub lifetimes: Lifetimes,
     /// How tokens are made.

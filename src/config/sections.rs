@@ -12,10 +12,11 @@ enum Form {
     List,
 }
 
-const KNOWN: [(&str, Form); 13] = [
+const KNOWN: [(&str, Form); 14] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),
+    ("limits", Form::Table),
     ("log", Form::Table),
     ("storage", Form::Table),
     ("secrets", Form::Table),

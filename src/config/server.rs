@@ -18,6 +18,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Health; loopback by default.
     pub operations: Option<SocketAddr>,
+    /// Names that health is asked under, besides IP addresses and `localhost`.
+    pub operations_hosts: Vec<String>,
     /// Whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
     /// Browser origins that may call upstreams, besides `public_url`; `*` means any.
@@ -41,6 +43,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operations: Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            operations_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             loopback_origins: false,
@@ -63,6 +66,7 @@ const LONGEST_DRAIN: Duration = Duration::from_hours(1);
 pub(super) struct Written {
     listen: Option<String>,
     operations: Option<Scalar>,
+    operations_hosts: Option<Vec<String>>,
     trusted_proxies: Option<Vec<String>>,
     allowed_origins: Option<Vec<String>>,
     allowed_hosts: Option<Vec<String>>,
@@ -91,6 +95,7 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<S
         let mistake = Mistake::new("trusts everyone to say where they come from");
         reading.warn(&section.item("trusted_proxies", index), mistake.hint("name the network of your proxies only"));
     }
+    server.operations_hosts = list(section, "operations_hosts", written.operations_hosts, host_name, reading);
     server.trusted_proxies = list(section, "trusted_proxies", written.trusted_proxies, network, reading);
     server.allowed_origins = list(section, "allowed_origins", written.allowed_origins, origin, reading);
     server.allowed_hosts = list(section, "allowed_hosts", written.allowed_hosts, host, reading);
@@ -183,6 +188,16 @@ fn host(text: &str) -> Result<String, Mistake> {
     })
 }
 
+/// A name without a port, under whatever port it is called.
+fn host_name(text: &str) -> Result<String, Mistake> {
+    let name = host(text)?;
+    if name.contains(':') {
+        let hint = "a name: \"portcullis\", \"portcullis.internal\"; IP addresses are always answered";
+        return Err(Mistake::new("is more than a name").hint(hint));
+    }
+    Ok(name)
+}
+
 fn inspect_limit(written: &Scalar) -> Result<usize, Mistake> {
     let bytes = written.bytes()?;
     if !(1024..=LARGEST_INSPECTED).contains(&bytes) {
@@ -209,7 +224,7 @@ fn switchable(
 
 #[cfg(test)]
 mod tests {
-    use super::{collide, host, network, origin};
+    use super::{collide, host, host_name, network, origin};
 
     #[test]
     fn an_origin_is_what_browsers_send() {
@@ -253,6 +268,14 @@ mod tests {
         }
         for bad in ["", "*", "*.a", "https://a", "a/b", "a@b", "a?b", "a:", "a:b", "a:99999", "a b", "a%2eb", "::1"] {
             assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_for_operations_has_no_port() {
+        assert_eq!(host_name("Portcullis.internal").as_deref(), Ok("portcullis.internal"));
+        for bad in ["portcullis:9090", "[::1]", "*", "http://portcullis", ""] {
+            assert!(host_name(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, log, proxy, registration, secrets, sections, server, shape, storage,
-    tokens, upstream, whole,
+    Config, client, document, identity, lifetimes, limits, log, proxy, registration, secrets, sections, server, shape,
+    storage, tokens, upstream, whole,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -84,6 +84,7 @@ fn known_keys() -> BTreeSet<String> {
     let keys = keys_of::<whole::Written>("")
         .chain(keys_of::<server::Written>("server"))
         .chain(keys_of::<log::Written>("log"))
+        .chain(keys_of::<limits::Written>("limits"))
         .chain(keys_of::<storage::Written>("storage"))
         .chain(keys_of::<secrets::Written>("secrets"))
         .chain(keys_of::<lifetimes::Written>("lifetimes"))

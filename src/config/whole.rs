@@ -13,8 +13,8 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream, client,
-    identity, lifetimes, log, proxy, registration, secrets, server, storage, tokens, upstream,
+    Config, ConfiguredClient, Identity, Limits, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream,
+    client, identity, lifetimes, limits, log, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 
 /// The keys that stand in no section.
@@ -31,6 +31,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let public_url = public_url.flatten();
     let server = table(sections, "server", server::read, reading);
     let log = table(sections, "log", log::read, reading);
+    let limits = table(sections, "limits", limits::read, reading);
     let storage = table(sections, "storage", storage::read, reading);
     let secrets = table(sections, "secrets", secrets::read, reading);
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
@@ -44,12 +45,16 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         check_way_in(public_url, server, sections, reading);
         check_ways_out(public_url, server, &settings, reading);
     }
+    if let (Some(server), Some(limits)) = (&server, &limits) {
+        check_memory(server, limits, sections, reading);
+    }
     let public_url = public_url?;
     let upstreams = named(&public_url, settings, reading);
     Some(Config {
         public_url,
         server: server?,
         log: log?,
+        limits: limits?,
         storage: storage?,
         secrets: secrets?,
         lifetimes: lifetimes?,
@@ -180,6 +185,15 @@ fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, re
     } else if port != Some(server.listen.port()) {
         let mistake = Mistake::new(format!("leads to another port than server.listen, which is {}", server.listen));
         reading.warn(&at, mistake.hint("write the same port into both"));
+    }
+}
+
+/// Whether the largest body that is collected leaves room for others.
+fn check_memory(server: &Server, limits: &Limits, sections: &Sections, reading: &mut Reading<'_>) {
+    let largest = server.inspect_limit;
+    if limits.body_memory.is_some_and(|memory| memory / 4 < largest) {
+        let mistake = Mistake::new(format!("is less than four bodies of server.inspect_limit, {largest} bytes each"));
+        reading.error(&sections.table("limits").at("body_memory"), mistake.hint("raise it, or lower inspect_limit"));
     }
 }
 

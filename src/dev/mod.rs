@@ -13,8 +13,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Log, Outbound, PublicUrl, Registration, RequestHeaders, Secrets, Server,
-    Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, PublicUrl, Registration, RequestHeaders, Secrets,
+    Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -170,6 +170,7 @@ impl Dev {
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),
             registration: Registration::default(),
+            limits: Limits::default(),
             outbound: Outbound::default(),
             identities: vec![identity(users)],
             upstreams: vec![upstream],

@@ -23,7 +23,7 @@ pub(super) async fn probe(upstream: &Upstream) -> Result<(), DevError> {
     let mut upstream = upstream.clone();
     // nothing restarts here: who starts us wants to know now
     upstream.settings.http.reconnect = None;
-    let client = HttpUpstream::new(&upstream, None);
+    let client = HttpUpstream::new(&upstream, None, 1);
     let request = client.target(None).and_then(|path| Request::get(path).header(ACCEPT, "text/event-stream").body(()));
     let Ok(request) = request else { return Err(DevError::BadUpstream { url, why: "cannot be called" }) };
     let call = Outgoing { head: request.into_parts().0, payload: Payload::none() };

@@ -29,7 +29,7 @@ pub(super) const ENDED: &str = "the token's grant has ended";
 
 /// A token that was verified, and what follows from it.
 pub(super) struct VerifiedToken {
-    pub(super) subject: String,
+    pub(super) subject: Arc<str>,
     /// The client that acts for the subject.
     pub(super) client: ClientId,
     pub(super) audience: String,
@@ -57,7 +57,7 @@ impl VerifiedToken {
     pub(super) fn under(grant: Arc<GrantWatch>) -> Self {
         Self {
             grant,
-            subject: String::new(),
+            subject: "".into(),
             client: ClientId::from(""),
             audience: String::new(),
             scope: ScopeSet::empty(),
@@ -127,10 +127,13 @@ impl Authenticator {
         let key = Sha256::of(token.as_bytes());
         let known = match self.verified.0.get(&key).await {
             Some(known) => known,
-            None => self.verified.0.try_get_with(key, self.first_use(token)).await.map_err(|why| match &*why {
-                FirstUse::Invalid(why) => Refusal::InvalidToken(why),
-                FirstUse::Unavailable(why) => Refusal::Unavailable(why.clone()),
-            })?,
+            // boxed: rare and large, while the future of every call would have to hold it
+            None => {
+                Box::pin(self.verified.0.try_get_with(key, self.first_use(token))).await.map_err(|why| match &*why {
+                    FirstUse::Invalid(why) => Refusal::InvalidToken(why),
+                    FirstUse::Unavailable(why) => Refusal::Unavailable(why.clone()),
+                })?
+            }
         };
         let Known::Good(token) = known else { return Err(Refusal::InvalidToken(ENDED)) };
         token.validity.judge(self.clock.now()).map_err(Refusal::InvalidToken)?;
@@ -160,7 +163,7 @@ impl Authenticator {
         Ok(Known::Good(Arc::new(VerifiedToken {
             identity: self.delegation.headers(&grant, &claims.scope, &claims.aud),
             grant: watch,
-            subject: claims.sub,
+            subject: claims.sub.into(),
             client: grant.client_id,
             audience: claims.aud,
             scope: claims.scope,

@@ -64,7 +64,7 @@ impl CallRecord {
 
     /// The user.
     pub(crate) fn subject(&self) -> Option<&str> {
-        self.caller.as_ref().map(|caller| caller.subject.as_str())
+        self.caller.as_ref().map(|caller| &*caller.subject)
     }
 
     /// The client that acts for the user.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::authenticate::VerifiedToken;
-use super::open_calls::OpenCall;
+use crate::limits::Share;
 
 /// No call lasts that long, and not every moment after it can be told.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
@@ -48,7 +48,7 @@ impl Ends {
         };
         let until = Instant::now() + lasts.min(LONGEST);
         let terms = Terms { token, drained: self.drained.clone(), until, then };
-        Lease { over: Box::pin(terms.clone().over()), terms, _open: None }
+        Lease { over: Box::pin(terms.clone().over()), terms, _place: None }
     }
 }
 
@@ -76,13 +76,13 @@ impl Terms {
 pub(super) struct Lease {
     terms: Terms,
     over: Pin<Box<dyn Future<Output = Over> + Send>>,
-    _open: Option<OpenCall>,
+    _place: Option<Share>,
 }
 
 impl Lease {
-    /// The same, which counts among its user's open calls for as long as it lives.
-    pub(super) fn counted(self, open: OpenCall) -> Self {
-        Self { _open: Some(open), ..self }
+    /// The same with a place among its user's calls, for as long as it lives.
+    pub(super) fn placed(self, place: Share) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Whose call it is.

@@ -12,7 +12,6 @@ mod events;
 mod forward;
 mod headers;
 mod lease;
-mod open_calls;
 mod refusal;
 mod request_body;
 mod resource_metadata;
@@ -22,11 +21,13 @@ mod stream;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 pub use body::Body;
@@ -39,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Spelling, Upstream};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::ClientAddress;
+use crate::limits::{Admission, Budget, ClientAddress, Holder, Shortage};
 use crate::policy;
 use crate::revocation::Revocation;
 use crate::storage::Store;
@@ -48,11 +49,13 @@ use crate::upstream::HttpUpstream;
 use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
 use headers::{Forwarding, RequestRules};
-use lease::{Ends, Lease};
-use open_calls::OpenCalls;
+use lease::{Ends, Lease, Over};
 use refusal::{Asked, Refusal};
 use resource_metadata::Documents;
 use session::{Owner, Sessions};
+
+/// How long a call waits for one of the connections to upstreams.
+const PLACE: Duration = Duration::from_secs(5);
 
 /// The header that names a request, in the answer and towards the upstream.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,6 +75,8 @@ pub(crate) struct GatewayParts {
     pub sealer: Sealer,
     /// Time.
     pub clock: Clock,
+    /// How many calls, and how much memory for their bodies.
+    pub budget: Budget,
     /// Cancelled when open streams must end.
     pub drained: CancellationToken,
 }
@@ -89,7 +94,7 @@ struct Inner {
     cors: Cors,
     metadata: Documents,
     ends: Ends,
-    open_calls: OpenCalls,
+    budget: Budget,
 }
 
 /// An upstream and its connections.
@@ -128,14 +133,14 @@ impl<'a> Call<'a> {
         &self.route.served.upstream
     }
 
-    /// Refuses it; `body` is what was collected of it.
-    fn refuse(&self, refusal: &Refusal, body: Option<&Bytes>) -> Response<Body> {
+    /// Refuses it; `id` is that of its message, as far as it is known.
+    fn refuse(&self, refusal: &Refusal, id: Option<&RawValue>) -> Response<Body> {
         refusal.response(&Asked {
             upstream: self.upstream(),
             names: self.route.names,
             spelling: &self.spelling,
             request_id: &self.id,
-            body,
+            id,
         })
     }
 }
@@ -150,9 +155,9 @@ impl Gateway {
     /// Builds the gateway; connects to nobody.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained } = parts;
         let served = |upstream: &Upstream| {
-            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
+            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref(), budget.idle_per_upstream);
             let rules = RequestRules::new(&upstream.settings.request_headers);
             let id = upstream.settings.id.as_str().into();
             Served { upstream: upstream.clone(), id, client: Arc::new(client), rules }
@@ -178,7 +183,7 @@ impl Gateway {
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
             ends,
-            open_calls: OpenCalls::default(),
+            budget,
             config,
         }))
     }
@@ -219,12 +224,34 @@ impl Gateway {
         failing.map(|served| served.upstream.settings.id.clone()).collect()
     }
 
+    /// Refuses a request to an upstream's path that is not let in, before anything is done for it. `why` is for the log.
+    pub(crate) fn refuse_busy(
+        &self,
+        route: Route<'_>,
+        mut parts: Parts,
+        why: &'static str,
+        record: &mut CallRecord,
+    ) -> Response<Body> {
+        let origin = self.0.cors.judge(&parts.headers);
+        let call = Call::of(route, &self.0.config, &mut parts);
+        record.reaches(&call.route.served.id);
+        let refusal = Refusal::Busy(why);
+        record.refused(&refusal);
+        let mut response = call.refuse(&refusal, None);
+        if let Ok(Some(origin)) = origin {
+            Cors::expose(response.headers_mut(), origin);
+        }
+        response
+    }
+
     /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`. What is learnt of the call goes into the record.
+    /// `limits::ClientAddress`. It leaves the requests of its address when its user is known. What is learnt of the call goes
+    /// into the record.
     pub(crate) async fn handle<B>(
         &self,
         route: Route<'_>,
         request: Request<B>,
+        admission: &mut Admission,
         record: &mut CallRecord,
     ) -> Response<Body>
     where
@@ -241,15 +268,15 @@ impl Gateway {
                 return call.refuse(&refusal, None);
             }
         };
-        let mut collected = None;
+        let mut message_id = None;
         let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
             Ok(Cors::preflight(&parts.headers))
         } else {
-            self.serve(&call, Request::from_parts(parts, body), &mut collected, record).await
+            self.serve(&call, Request::from_parts(parts, body), (admission, record), &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             record.refused(&refusal);
-            call.refuse(&refusal, collected.as_ref())
+            call.refuse(&refusal, message_id.as_deref())
         });
         if let Some(origin) = origin {
             Cors::expose(response.headers_mut(), origin);
@@ -261,8 +288,8 @@ impl Gateway {
         &self,
         call: &Call<'_>,
         request: Request<B>,
-        collected: &mut Option<Bytes>,
-        record: &mut CallRecord,
+        (admission, record): (&mut Admission, &mut CallRecord),
+        message_id: &mut Option<Box<RawValue>>,
     ) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -283,22 +310,30 @@ impl Gateway {
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         record.permitted();
-        let mut lease = self.lease(&token)?;
-        let inspect_limit = self.0.config.server.inspect_limit;
-        let receiving = request_body::receive(&parts, body, inspect_limit);
+        admission.leave();
+        let mut lease = self.lease(&token).await?;
+        let (limit, room) = (self.0.config.server.inspect_limit, self.0.budget.room_of_user(&token.subject));
+        let receiving = request_body::receive(&parts, body, limit, room);
         let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
-        *collected = payload.whole().cloned();
-        if let Some(bytes) = &*collected {
-            record.asks(bytes);
+        if let Some(body) = payload.whole() {
+            record.asks(body);
+            *message_id = refusal::id(body);
         }
         // in a box: a call that waits for its body must not hold the room that sending it on takes
         Box::pin(self.forward(&permit, lease, parts, payload)).await
     }
 
-    fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
-        let open = self.0.open_calls.open(token).ok_or(Refusal::TooManyCalls)?;
+    /// Begins a call: it has a place among its user's, and with it a connection to its upstream.
+    async fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
         let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
-        Ok(self.0.ends.lease(Arc::clone(token), left).counted(open))
+        let mut lease = self.0.ends.lease(Arc::clone(token), left);
+        let holder = Holder::User(Arc::clone(&token.subject));
+        match lease.hold(self.0.budget.calls.wait(holder, 1, PLACE)).await {
+            Ok(Ok(place)) => Ok(lease.placed(place)),
+            Ok(Err(Shortage::Share)) => Err(Refusal::TooManyCalls),
+            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => Err(Refusal::Busy("all connections to upstreams are in use")),
+            Err(over) => Err(Refusal::unsent(over)),
+        }
     }
 }
 

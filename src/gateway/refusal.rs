@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     Method,
     /// The user has more calls open than one may.
     TooManyCalls,
+    /// What a call needs is in use by others. The words are for the log.
+    Busy(&'static str),
     /// The body came too slowly.
     SlowBody,
     /// The body ended early.
@@ -105,8 +107,8 @@ pub(crate) struct Asked<'a> {
     /// How the client spelt the rest of the URL.
     pub(crate) spelling: &'a Spelling<'a>,
     pub(crate) request_id: &'a RequestId,
-    /// The request's body, when it was collected.
-    pub(crate) body: Option<&'a Bytes>,
+    /// The id of the call, when its body was collected.
+    pub(crate) id: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -134,10 +136,12 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// The `id` of a collected request, exactly as it was written; only a number or a text is one.
-fn id(body: Option<&Bytes>) -> Option<&RawValue> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body?).ok()?;
-    envelope.id.filter(|id| id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()))
+/// The `id` of a collected request, exactly as it was written; only a number or a text is one. A copy, so that the body
+/// is not kept in memory while its answer is waited for.
+pub(super) fn id(body: &Bytes) -> Option<Box<RawValue>> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
+    let id = envelope.id.filter(|id| id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()));
+    id.map(ToOwned::to_owned)
 }
 
 impl Refusal {
@@ -151,7 +155,7 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Busy(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -168,6 +172,7 @@ impl Refusal {
             Self::Origin => Some("origin"),
             Self::Misdirected(_) => Some("misdirected"),
             Self::TooManyCalls => Some("too_many_calls"),
+            Self::Busy(_) => Some("busy"),
             Self::Unavailable(_) => Some("unavailable"),
             Self::SlowBody
             | Self::BrokenBody
@@ -196,6 +201,7 @@ impl Refusal {
             }
             Self::Method => "this method is not used by MCP".to_owned(),
             Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
+            Self::Busy(_) => "the gateway is busy: nothing of this call was sent on, it can be repeated".to_owned(),
             Self::SlowBody => "the request's body came too slowly".to_owned(),
             Self::BrokenBody => "the request's body ended early".to_owned(),
             Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
@@ -226,7 +232,7 @@ impl Refusal {
     fn cause(&self, upstream: &Upstream) -> Option<String> {
         let id = &upstream.settings.id;
         match self {
-            Self::InvalidToken(why) | Self::Malformed(why) => Some((*why).to_owned()),
+            Self::InvalidToken(why) | Self::Malformed(why) | Self::Busy(why) => Some((*why).to_owned()),
             Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
@@ -263,7 +269,7 @@ impl Refusal {
         let code = if status.is_server_error() { INTERNAL_ERROR } else { INVALID_REQUEST };
         let document = ErrorResponse {
             jsonrpc: "2.0",
-            id: id(asked.body),
+            id: asked.id,
             error: ErrorObject {
                 code,
                 message: &self.message(asked),
@@ -279,7 +285,7 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self {
-            Self::Unavailable(_) | Self::Draining | Self::GoingDown | Self::TooManyCalls => {
+            Self::Unavailable(_) | Self::Busy(_) | Self::Draining | Self::GoingDown | Self::TooManyCalls => {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
             }
             Self::Method => {
@@ -320,7 +326,7 @@ mod tests {
                 "\\{\"id\":[\\[\\]{}\"0-9a-z\\\\.,:+ -]{0,20}\\}".prop_map(String::into_bytes),
             ],
         ) {
-            if let Some(copied) = id(Some(&Bytes::from(body))) {
+            if let Some(copied) = id(&Bytes::from(body)) {
                 let value: Value = serde_json::from_str(copied.get()).unwrap();
                 prop_assert!(value.is_string() || value.is_number(), "{}", copied.get());
             }
@@ -330,7 +336,7 @@ mod tests {
     #[test]
     fn an_id_is_copied_exactly_as_it_was_written_and_only_when_it_is_one() {
         let body = Bytes::from_static(br#"{"id": 1.50 ,"method":"x"}"#);
-        assert_eq!(id(Some(&body)).unwrap().get(), "1.50");
+        assert_eq!(id(&body).unwrap().get(), "1.50");
         assert_eq!(read(r#"{"id":"a\u0041"}"#).as_deref(), Some(r#""a\u0041""#));
         for none in [r#"{"id":null}"#, r#"{"id":{}}"#, r#"{"id":[1]}"#, r"[1,2]", "junk", "{}", r#"{"id":true}"#] {
             assert_eq!(read(none), None, "{none}");
@@ -338,6 +344,6 @@ mod tests {
     }
 
     fn read(text: &str) -> Option<String> {
-        id(Some(&Bytes::copy_from_slice(text.as_bytes()))).map(|id| id.get().to_owned())
+        id(&Bytes::copy_from_slice(text.as_bytes())).map(|id| id.get().to_owned())
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::body::{Body, BoxError};
 use super::headers::is_media_type;
 use super::refusal::Refusal;
+use crate::limits::{self, CollectError, Collected, Room};
 use crate::upstream::{Payload, RequestBodyError};
 
 /// How long a body that we wait for may take to arrive.
@@ -33,12 +34,12 @@ pub(super) fn judge(parts: &Parts, body: &impl HttpBody) -> Result<(), Refusal> 
     if parts.method != Method::POST && body.size_hint().lower() > 0 { Err(NO_BODY) } else { Ok(()) }
 }
 
-/// Reads a JSON body whole, so that our own errors can carry its id and a request whose connection died before a byte left
+/// Reads a JSON body whole into `room`, so that our own errors can carry its id and a request whose connection died before a byte left
 /// can be sent again; anything else streams. Of methods that have no body it sees that none comes.
 ///
 /// # Errors
-/// When it comes too slowly, ends early, or must not be there.
-pub(super) async fn receive<B>(parts: &Parts, body: B, limit: usize) -> Result<Payload, Refusal>
+/// When it comes too slowly, ends early, must not be there, or when there is no memory for it.
+pub(super) async fn receive<B>(parts: &Parts, mut body: B, limit: usize, room: Room) -> Result<Payload, Refusal>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -52,7 +53,20 @@ where
     if !is_small_json(parts, limit) {
         return Ok(Payload::Streamed(passing(Passing { read: None, rest: body })));
     }
-    timeout(COLLECT, collect(body, limit)).await.map_err(|_elapsed| Refusal::SlowBody)?
+    Ok(match limits::collect(&mut body, limit, room).await? {
+        Collected::Whole(bytes) => Payload::Whole(bytes),
+        Collected::Beginning(read) => Payload::Streamed(passing(Passing { read: Some(read), rest: body })),
+    })
+}
+
+impl From<CollectError> for Refusal {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::TooLarge | CollectError::Broken => Self::BrokenBody,
+            CollectError::TooSlow => Self::SlowBody,
+            CollectError::NoRoom => Self::Busy("the memory for bodies (limits.body_memory) is in use"),
+        }
+    }
 }
 
 /// JSON that may be held whole: one that declares more streams, one that declares nothing is tried.
@@ -80,50 +94,6 @@ where
         }
     }
     Err(NO_BODY)
-}
-
-/// Reads up to `limit` bytes. What is longer goes on as a stream, with what was read before it.
-async fn collect<B>(mut body: B, limit: usize) -> Result<Payload, Refusal>
-where
-    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    let mut read = Pieces::default();
-    while let Some(frame) = body.frame().await {
-        // trailers end it, and do not pass
-        let Ok(data) = frame.map_err(|_error| Refusal::BrokenBody)?.into_data() else { break };
-        read.push(data);
-        if read.len() > limit {
-            return Ok(Payload::Streamed(passing(Passing { read: Some(read.whole()), rest: body })));
-        }
-    }
-    Ok(Payload::Whole(read.whole()))
-}
-
-/// The pieces of a body. Most have one, which is not copied.
-#[derive(Default)]
-struct Pieces {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Pieces {
-    fn push(&mut self, piece: Bytes) {
-        if self.first.is_empty() && self.all.is_empty() {
-            self.first = piece;
-            return;
-        }
-        self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        self.all.extend_from_slice(&piece);
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn whole(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
-    }
 }
 
 /// A request body on its way through: what was read of it, and the rest. It has no trailers: MCP has none, and what stands in
@@ -161,25 +131,5 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Passing<B> {
 
     fn size_hint(&self) -> SizeHint {
         if self.read.is_some() { SizeHint::default() } else { self.rest.size_hint() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::Pieces;
-
-    #[test]
-    fn pieces_come_together_in_their_order_and_one_piece_is_not_copied() {
-        let piece = Bytes::from_static(b"{\"id\":1}");
-        let mut one = Pieces::default();
-        one.push(piece.clone());
-        assert_eq!(one.whole().as_ptr(), piece.as_ptr());
-        let mut many = Pieces::default();
-        for piece in ["", "{", "\"id\"", "", ":1", "}"] {
-            many.push(Bytes::from_static(piece.as_bytes()));
-        }
-        assert_eq!((many.len(), many.whole()), (8, piece));
     }
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
-use super::exchange::{Held, Waiting};
+use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
 use super::{Drain, MAX_FIELDS};
@@ -29,6 +29,12 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
 /// How often an HTTP/2 peer is asked whether it still lives.
 const PING: Duration = Duration::from_secs(20);
+
+/// What a peer may send on one HTTP/2 stream, and on all of a connection together, before we read it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What is kept of an answer for one stream whose peer does not take it.
+const UNSENT: usize = 64 * 1024;
 
 /// How long a proxy's connection may be idle: longer than the proxies keep theirs (Envoy an hour, the others less). Were we
 /// the first to close, a request could already be on its way, and it would be lost (RFC 9112 9.3.1).
@@ -62,8 +68,8 @@ pub(super) struct Terms {
     pub(super) patience: Patience,
 }
 
-/// The body of a request, as it arrives.
-pub(super) type Received = Held<Incoming>;
+/// The body of a request, as it arrives. On HTTP/1.1 it is a part of the connection's one exchange.
+pub(super) type Received = Held<Incoming, Option<Arc<Busy>>>;
 
 /// Why a connection ended other than by the peer's own wish. For the debug log.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +206,9 @@ where
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(UNSENT)
             .keep_alive_interval(PING)
             .keep_alive_timeout(HEAD)
             .serve_connection(io, service)

@@ -54,19 +54,19 @@ impl Drop for Busy {
     }
 }
 
-/// A body of an exchange, which goes on until the body is gone. On HTTP/2 there is nothing to hold.
-pub(super) struct Held<B> {
+/// A body that holds something until it is gone.
+pub(super) struct Held<B, G> {
     body: B,
-    _busy: Option<Arc<Busy>>,
+    _guard: G,
 }
 
-impl<B> Held<B> {
-    pub(super) const fn new(body: B, busy: Option<Arc<Busy>>) -> Self {
-        Self { body, _busy: busy }
+impl<B, G> Held<B, G> {
+    pub(super) const fn new(body: B, guard: G) -> Self {
+        Self { body, _guard: guard }
     }
 }
 
-impl<B: Body + Unpin> Body for Held<B> {
+impl<B: Body + Unpin, G: Unpin> Body for Held<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 

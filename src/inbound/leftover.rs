@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 
 use crate::gateway::{Body, BoxError};
 
@@ -82,11 +82,25 @@ where
         let Some(body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // whoever waits for our word before sending must not be asked to send for nothing
         let small = !self.expects && body.size_hint().lower() <= SMALL as u64;
-        let read = small && matches!(tokio::time::timeout(SOON, Limited::new(body, SMALL).collect()).await, Ok(Ok(_)));
+        let read = small && tokio::time::timeout(SOON, reads_to_the_end(body)).await == Ok(true);
         if !read {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
+}
+
+/// Reads a body without keeping it; whether it ended before it was too large.
+async fn reads_to_the_end<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> bool {
+    let mut left = SMALL;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(size) {
+            Some(rest) => left = rest,
+            None => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Patience, Received, Terms};
-use super::places::Places;
 use super::{App, Drain, socket};
 use crate::gateway::BoxError;
+use crate::limits::{Holder, Pool};
 
 /// How long we wait when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -22,19 +22,17 @@ const LAST: Duration = Duration::from_secs(5);
 /// Accepts and serves until drained.
 pub(crate) async fn serve(app: App, listener: TcpListener, drain: Drain) {
     let door = app.clone();
-    let counts = move |peer| door.counts(peer);
-    let answer = move |request, peer| {
-        let app = app.clone();
-        async move { app.handle(request, peer).await }
-    };
-    accept(listener, Places::new(), &drain, counts, answer).await;
+    let connections = app.connections().clone();
+    let holder = move |peer| door.holder(peer);
+    let answer = move |request, peer| app.handle(request, peer);
+    accept(listener, connections, &drain, holder, answer).await;
 }
 
-/// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited: what is not
-/// counted is kept longer, too.
-pub(super) async fn accept<C, A, F, B>(listener: TcpListener, places: Places, drain: &Drain, counts: C, answer: A)
+/// Gives every request of every connection to `answer`; `holder` says by whom a peer's connections are counted: what is not
+/// counted is kept longer, too. While there is no place in `pool`, connections wait in the kernel's queue.
+pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, holder: C, answer: A)
 where
-    C: Fn(IpAddr) -> bool + Send + Sync,
+    C: Fn(IpAddr) -> Option<Holder> + Send + Sync,
     A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
@@ -43,14 +41,16 @@ where
     loop {
         let (one, accepted) = tokio::select! {
             () = drain.no_more().cancelled() => break,
-            next = async { (places.one().await, listener.accept().await) } => next,
+            next = async { (pool.next().await, listener.accept().await) } => next,
         };
-        let Some(one) = one else { return };
+        let Ok(one) = one else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let counts = counts(peer.ip());
-                let Some(place) = places.give(one, peer.ip(), counts) else { continue };
-                let patience = if counts { Patience::STRANGER } else { Patience::PROXY };
+                let (place, patience) = match holder(peer.ip()) {
+                    Some(holder) => (pool.assign(one, holder), Patience::STRANGER),
+                    None => (Ok(one), Patience::PROXY),
+                };
+                let Ok(place) = place else { continue };
                 let (answer, terms) = (answer.clone(), Terms { drain: drain.clone(), patience });
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
@@ -95,7 +95,7 @@ mod tests {
     use super::{LAST, accept};
     use crate::gateway::{Body, full};
     use crate::inbound::Drain;
-    use crate::inbound::places::Places;
+    use crate::limits::Pool;
 
     async fn listening() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -105,7 +105,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/panic");
                 Response::new(full("well"))
             };
-            accept(listener, Places::new(), &Drain::default(), |_| true, answer).await;
+            accept(listener, Pool::new(64, 64), &Drain::default(), |_| None, answer).await;
         });
         address
     }
@@ -153,7 +153,7 @@ mod tests {
                 heard.notify_one();
                 pending::<Response<Body>>()
             };
-            accept(listener, Places::with(1), &down, |_| false, answer).await;
+            accept(listener, Pool::new(1, 1), &down, |_| None, answer).await;
         });
         let mut stuck = over_http1(address).await;
         let unanswered = tokio::spawn(async move { stuck.send_request(get("/")).await.is_err() });

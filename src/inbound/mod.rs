@@ -10,33 +10,40 @@ mod host;
 mod leftover;
 mod listen;
 mod operations;
-mod places;
 mod socket;
 mod streams;
 mod timed;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 
 use crate::config::Config;
 use crate::gateway::{Body, BoxError, CallRecord, Gateway, full, name_answer};
-use crate::limits::ClientAddress;
+use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
 use crate::telemetry::RequestId;
 use crate::web::Web;
 use access::{Access, Answer};
 use client_address::Proxies;
+use exchange::Held;
 use hints::Hints;
 use host::{Hosts, WrongHost};
+use leftover::{Leftover, Lent};
 
 pub use drain::Drain;
 pub(crate) use listen::serve;
-pub(crate) use operations::{Health, serve_operations};
+pub(crate) use operations::{Health, Operations};
 
 /// The most fields in one head, whatever the protocol.
 const MAX_FIELDS: usize = 200;
+
+/// What may wait for a body, in bytes. What is larger begins when the body is there.
+const SMALL: usize = 3 * 1024;
 
 /// Everything behind the door. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +53,7 @@ struct Inner {
     hosts: Hosts,
     proxies: Proxies,
     hints: Hints,
+    budget: Budget,
     gateway: Gateway,
     web: Web,
 }
@@ -53,19 +61,31 @@ struct Inner {
 impl App {
     /// Puts the door in front.
     #[must_use]
-    pub(crate) fn new(config: &Config, gateway: Gateway, web: Web) -> Self {
+    pub(crate) fn new(config: &Config, budget: Budget, gateway: Gateway, web: Web) -> Self {
         let proxies = Proxies::new(config.server.trusted_proxies.clone());
-        Self(Arc::new(Inner { hosts: Hosts::new(config), proxies, hints: Hints::default(), gateway, web }))
+        let hints = Hints::default();
+        Self(Arc::new(Inner { hosts: Hosts::new(config), proxies, hints, budget, gateway, web }))
     }
 
-    /// Whether connections of this peer are counted: not those of our own proxies, nor of this machine.
-    fn counts(&self, peer: std::net::IpAddr) -> bool {
+    /// The places for connections.
+    fn connections(&self) -> &Pool {
+        &self.0.budget.connections
+    }
+
+    /// By whom connections of this peer are counted: not at all those of our own proxies, nor of this machine.
+    fn holder(&self, peer: std::net::IpAddr) -> Option<Holder> {
         let peer = peer.to_canonical();
-        !peer.is_loopback() && !self.0.proxies.trusts(peer)
+        let ours = peer.is_loopback() || self.0.proxies.trusts(peer);
+        (!ours).then(|| ClientAddress(peer).into())
     }
 
-    /// Answers one request of a peer.
-    pub(crate) async fn handle<B>(&self, mut request: Request<B>, peer: SocketAddr) -> Response<Answer>
+    /// Answers one request of a peer. Whether it is let in is decided before a future of any size exists: a peer may open
+    /// requests faster than we answer them, and each that waits for its turn takes memory already.
+    pub(crate) fn handle<B>(
+        &self,
+        mut request: Request<B>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Answer>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -76,43 +96,163 @@ impl App {
         request.extensions_mut().insert(id.clone());
         request.extensions_mut().insert(address);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
-        let mut response = if request.headers().len() > MAX_FIELDS {
-            plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n")
-        } else {
-            match self.0.hosts.judge(&request) {
-                Ok(()) => {
-                    self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
-                    self.dispatch(request, &mut access.call).await
-                }
-                Err(wrong) => self.refuse_host(request, &wrong, &mut access.call),
+        let mut arrival = Arrival { id, access, leftover };
+        match self.let_in(&request, address) {
+            Ok(admission) => {
+                self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
+                Either::Left(self.begin(request, arrival, address, admission))
             }
-        };
-        if let Some(leftover) = leftover {
-            leftover.settle(&mut response).await;
-        }
-        name_answer(&mut response, &id);
-        access.answered(response)
-    }
-
-    /// Says under which name we are known, in the words of the protocol that the path speaks.
-    fn refuse_host<B>(&self, request: Request<B>, wrong: &WrongHost, call: &mut CallRecord) -> Response<Body> {
-        let (parts, _body) = request.into_parts();
-        match (wrong.cause(), self.0.gateway.route(parts.uri.path())) {
-            (Some(cause), Some(route)) => self.0.gateway.misdirected(route, parts, cause, call),
-            _ => self.0.hosts.refuse(wrong, &parts.headers),
+            Err(shut) => {
+                let refused = self.refuse(request, &shut, &mut arrival.access.call);
+                match arrival.leftover {
+                    Some(_) => Either::Left(Box::pin(arrival.settled(refused)) as Answering),
+                    None => Either::Right(std::future::ready(arrival.answered(refused))),
+                }
+            }
         }
     }
 
-    async fn dispatch<B>(&self, request: Request<B>, call: &mut CallRecord) -> Response<Body>
+    fn begin<B>(
+        &self,
+        request: Request<Lent<B>>,
+        arrival: Arrival<B>,
+        address: ClientAddress,
+        admission: Admission,
+    ) -> Answering
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        match self.0.gateway.route(request.uri().path()) {
-            Some(route) => self.0.gateway.handle(route, request, call).await,
-            None => self.0.web.handle(request).await,
+        if self.0.gateway.route(request.uri().path()).is_some() {
+            return Box::pin(self.clone().call(request, arrival, admission));
+        }
+        let waiting = self.clone().own(request, arrival, address, admission);
+        debug_assert!(size_of_val(&waiting) <= SMALL, "{} bytes wait for a body", size_of_val(&waiting));
+        Box::pin(waiting)
+    }
+
+    /// Whether a request is looked at.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn let_in<B>(&self, request: &Request<B>, address: ClientAddress) -> Result<Admission, Shut> {
+        if request.headers().len() > MAX_FIELDS {
+            return Err(Shut::TooManyFields);
+        }
+        self.0.hosts.judge(request).map_err(Shut::WrongHost)?;
+        self.0.budget.admit(address, head_size(request)).map_err(Shut::Busy)
+    }
+
+    /// What is said to a request that is not looked at, in the words of the protocol that its path speaks.
+    fn refuse<B>(&self, request: Request<B>, shut: &Shut, call: &mut CallRecord) -> Response<Body> {
+        let (parts, _body) = request.into_parts();
+        let route = self.0.gateway.route(parts.uri.path());
+        let why = match shut {
+            Shut::TooManyFields => {
+                return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n");
+            }
+            Shut::WrongHost(wrong) => {
+                return match (wrong.cause(), route) {
+                    (Some(cause), Some(route)) => self.0.gateway.misdirected(route, parts, cause, call),
+                    _ => self.0.hosts.refuse(wrong, &parts.headers),
+                };
+            }
+            Shut::Busy(Shortage::Share) => "too many requests of this address at once (limits.requests_per_address)",
+            Shut::Busy(Shortage::Pool) => "too many requests at once",
+        };
+        match route {
+            Some(route) => self.0.gateway.refuse_busy(route, parts, why, call),
+            None => Web::refuse_busy(parts.uri.path(), why),
         }
     }
+
+    /// A request to an upstream's path.
+    async fn call<B>(
+        self,
+        request: Request<Lent<B>>,
+        mut arrival: Arrival<B>,
+        mut admission: Admission,
+    ) -> Response<Answer>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let response = match self.0.gateway.route(request.uri().path()) {
+            Some(route) => {
+                let record = &mut arrival.access.call;
+                self.0.gateway.handle(route, request, &mut admission, record).await
+            }
+            None => plain(StatusCode::NOT_FOUND, "Nothing here.\n"),
+        };
+        arrival.settled(counted(response, admission)).await
+    }
+
+    /// A request to a path of our own.
+    async fn own<B>(
+        self,
+        request: Request<Lent<B>>,
+        arrival: Arrival<B>,
+        address: ClientAddress,
+        admission: Admission,
+    ) -> Response<Answer>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let response = self.0.web.handle(request, self.0.budget.room_of_address(address)).await;
+        arrival.settled(counted(response, admission)).await
+    }
+}
+
+/// Why a request is not looked at.
+enum Shut {
+    TooManyFields,
+    WrongHost(WrongHost),
+    Busy(Shortage),
+}
+
+/// An answer that is being made.
+type Answering = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
+
+/// What is known of a request whatever becomes of it.
+struct Arrival<B: http_body::Body> {
+    id: RequestId,
+    access: Access,
+    leftover: Option<Leftover<B>>,
+}
+
+impl<B> Arrival<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// The answer as it leaves, when what was not read of the request is dealt with.
+    async fn settled(mut self, mut response: Response<Body>) -> Response<Answer> {
+        if let Some(leftover) = self.leftover.take() {
+            leftover.settle(&mut response).await;
+        }
+        self.answered(response)
+    }
+
+    fn answered(self, mut response: Response<Body>) -> Response<Answer> {
+        name_answer(&mut response, &self.id);
+        self.access.answered(response)
+    }
+}
+
+/// An answer that still counts among the requests of its address: one that its peer does not take is memory too.
+fn counted(response: Response<Body>, admission: Admission) -> Response<Body> {
+    if admission.is_held() {
+        return response.map(|body| Held::new(body, admission).boxed_unsync());
+    }
+    response
+}
+
+/// About how much memory a request's head takes, counted as HTTP/2 counts it (RFC 9113 6.5.2).
+fn head_size<B>(request: &Request<B>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + fields.sum::<usize>()
 }
 
 /// A line of text of our own.

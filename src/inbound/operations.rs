@@ -1,16 +1,22 @@
 //! The listener of operations: whether this process lives, and whether it wants work.
+//!
+//! Defends against DNS rebinding: a page whose own name was made to lead here would be of the same origin, and could read
+//! what is told. Its requests name it in `Host`. An address as `Host` was looked up nowhere, and is always right.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::connection::Received;
 use super::listen::accept;
-use super::places::Places;
 use super::{Drain, plain};
 use crate::gateway::{Body, full};
+use crate::limits::{ClientAddress, Pool};
 
 /// Tells what is wrong with what this process depends on; each entry is a sentence for an operator.
 pub(crate) type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -21,13 +27,47 @@ struct Ready {
     degraded: Vec<String>,
 }
 
-/// Answers `/live` and `/ready` for ever: that we go down, too, is told until the end.
-pub(crate) async fn serve_operations(listener: TcpListener, drain: Drain, health: Health) {
-    let answer = move |request: Request<Received>, _peer| {
-        let response = answer(request.method(), request.uri().path(), &drain, &health);
-        async move { response }
-    };
-    accept(listener, Places::new(), &Drain::default(), |peer| !peer.is_loopback(), answer).await;
+/// What the listener of operations tells, and to whom.
+#[derive(Clone)]
+pub(crate) struct Operations {
+    /// Names that it is called by, besides `localhost`.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) drain: Drain,
+    pub(crate) health: Health,
+}
+
+impl Operations {
+    /// Answers `/live` and `/ready` for ever: that we go down, too, is told until the end.
+    pub(crate) async fn serve(self, listener: TcpListener, connections: Pool) {
+        let answer = move |request: Request<Received>, _peer| {
+            let response = self.answer(&request);
+            async move { response }
+        };
+        let holder = |peer: IpAddr| (!peer.to_canonical().is_loopback()).then(|| ClientAddress(peer).into());
+        accept(listener, connections, &Drain::default(), holder, answer).await;
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        if !self.is_meant(request) {
+            let text = "This name is not known here: call it by its IP address, or add the name to \
+                        server.operations_hosts.\n";
+            return plain(StatusCode::MISDIRECTED_REQUEST, text);
+        }
+        answer(request.method(), request.uri().path(), &self.drain, &self.health)
+    }
+
+    /// Whether a request names an address or one of our names. Health checkers may name nothing; browsers cannot.
+    fn is_meant<B>(&self, request: &Request<B>) -> bool {
+        let header = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
+        let mut named =
+            request.uri().authority().map(|authority| authority.as_str().as_bytes()).into_iter().chain(header);
+        named.all(|named| {
+            let Ok(authority) = Authority::try_from(named) else { return false };
+            let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+            let known = || self.hosts.iter().map(String::as_str).chain(["localhost"]);
+            name.parse::<IpAddr>().is_ok() || known().any(|known| known.eq_ignore_ascii_case(name))
+        })
+    }
 }
 
 fn answer(method: &Method, path: &str, drain: &Drain, health: &Health) -> Response<Body> {
@@ -55,10 +95,31 @@ fn ready(ready: bool, degraded: Vec<String>) -> Response<Body> {
 mod tests {
     use std::sync::Arc;
 
-    use http::Method;
+    use http::{Method, Request};
 
-    use super::{Health, answer};
+    use super::{Health, Operations, answer};
     use crate::inbound::Drain;
+
+    #[test]
+    fn a_page_whose_name_was_rebound_to_us_is_told_nothing() {
+        let operations =
+            Operations { hosts: vec!["portcullis".to_owned()], drain: Drain::default(), health: Arc::new(Vec::new) };
+        let status = |uri: &str, host: Option<&str>| {
+            let request = host.into_iter().fold(Request::get(uri), |request, host| request.header("host", host));
+            operations.answer(&request.body(()).unwrap()).status().as_u16()
+        };
+        for known in ["127.0.0.1:9090", "10.0.0.7", "[::1]:9090", "localhost:9090", "LocalHost", "Portcullis:9090"] {
+            assert_eq!(status("/live", Some(known)), 200, "{known}");
+            assert_eq!(status(&format!("http://{known}/live"), None), 200, "{known}");
+        }
+        for strange in
+            ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example", "a@b", "", "1"]
+        {
+            assert_eq!(status("/live", Some(strange)), 421, "{strange}");
+        }
+        assert_eq!(status("http://localhost/live", Some("evil.example")), 421);
+        assert_eq!(status("/live", None), 200, "a checker that speaks HTTP/1.0");
+    }
 
     #[test]
     fn trouble_behind_us_is_degraded_and_only_draining_is_not_ready() {

@@ -54,6 +54,12 @@ pub fn sign_in(identity: &str) -> String {
     SIGN_IN.replace("{identity}", identity)
 }
 
+/// Whether a path is one where browsers go.
+#[must_use]
+pub fn is_page(path: &str) -> bool {
+    [AUTHORIZE, CONSENT, CALLBACK, SIGN_IN].iter().any(|page| first_segment(page) == first_segment(path))
+}
+
 /// Whether a path is ours or lies below one of ours, in any case of its letters: compared by its first segment.
 #[must_use]
 pub fn is_ours(path: &str) -> bool {
@@ -66,7 +72,7 @@ fn first_segment(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{callback, is_ours, sign_in};
+    use super::{callback, is_ours, is_page, sign_in};
 
     #[test]
     fn a_path_below_ours_is_ours_and_one_that_only_begins_alike_is_not() {
@@ -82,6 +88,7 @@ mod tests {
 
     #[test]
     fn a_provider_has_paths_of_its_own() {
+        assert!(is_page(&callback("a")) && is_page(&sign_in("b")) && is_page("/authorize") && !is_page("/token"));
         assert_eq!((callback("a").as_str(), sign_in("b").as_str()), ("/callback/a", "/sign-in/b"));
     }
 }

@@ -31,9 +31,9 @@ pub(crate) struct HttpUpstream {
 }
 
 impl HttpUpstream {
-    /// Prepares everything; connects to nobody.
+    /// Prepares everything; connects to nobody. At most `max_idle` connections wait for a next call.
     #[must_use]
-    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Self {
+    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>, max_idle: usize) -> Self {
         let settings = &upstream.settings;
         let url = settings.url.clone();
         let authority = url.authority().map_or("", Authority::as_str);
@@ -45,7 +45,7 @@ impl HttpUpstream {
             host: settings.http.host.clone().unwrap_or(own),
             first_byte: settings.http.first_byte,
             connector: Connector::new(upstream, global_ca_file),
-            pool: Pool::default(),
+            pool: Pool::new(max_idle),
             failed: AtomicBool::new(false),
             redirects: AtomicBool::new(false),
             url,

@@ -12,6 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
+/// The largest body that is kept for a second sending until the answer begins, in bytes: a slow tool must not hold the memory of
+/// larger ones.
+const KEPT: usize = 64 * 1024;
+
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body that passes through.
@@ -49,9 +53,9 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The same again, unless its body passes through only once.
+    /// The same again, unless its body passes through only once, or is large.
     pub(super) fn copy(&self) -> Option<Self> {
-        let payload = Payload::Whole(self.payload.whole()?.clone());
+        let payload = Payload::Whole(self.payload.whole().filter(|body| body.len() <= KEPT)?.clone());
         Some(Self { head: self.head.clone(), payload })
     }
 

@@ -14,15 +14,14 @@ pub(crate) type Connection = SendRequest<Sent>;
 
 /// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
 const IDLE: Duration = Duration::from_secs(4);
-/// More than that after a burst are not worth their descriptors.
-const MOST: usize = 256;
 
 /// The idle connections of one upstream. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Pool(Arc<Mutex<Idle>>);
 
-#[derive(Default)]
 struct Idle {
+    /// How many there may be: after a burst the others are not worth their descriptors.
+    most: usize,
     /// In the order in which they came back.
     connections: VecDeque<Waiting>,
     /// Whether a task is there that drops the old ones.
@@ -43,6 +42,11 @@ impl Idle {
 }
 
 impl Pool {
+    /// An empty pool, for so many connections.
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Idle { most, connections: VecDeque::new(), swept: false })))
+    }
+
     /// The connection that was used last and is free now: its exchange is over, request and answer. Never waits.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
@@ -57,7 +61,7 @@ impl Pool {
         let now = Instant::now();
         let mut idle = self.idle();
         idle.drop_old(now);
-        if connection.is_closed() || idle.connections.len() >= MOST {
+        if connection.is_closed() || idle.connections.len() >= idle.most {
             return;
         }
         idle.connections.push_back(Waiting { connection, until: now + IDLE });

@@ -15,8 +15,8 @@ pub(super) const MOST: usize = 2;
 
 const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
 const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
-const STREAMED: &str =
-    "a body that is not held whole cannot be sent a second time: write as `url` where the server itself answers";
+const GONE: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` where the server \
+     itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
 /// A redirect.
@@ -58,7 +58,7 @@ impl Redirect {
         if !matches!(self.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             return Err(self.refused(METHOD));
         }
-        let Some(mut call) = call else { return Err(self.refused(STREAMED)) };
+        let Some(mut call) = call else { return Err(self.refused(GONE)) };
         if left == 0 {
             return Err(self.refused(AGAIN));
         }
@@ -168,6 +168,6 @@ mod tests {
         }
         let words = followed(308, "/mcp?key=secret", Some("/mcp/"), 0).unwrap_err();
         assert!(words.contains("http://10.0.0.5:8420/mcp: that is one redirect too many"), "{words}");
-        assert!(followed(308, "/mcp", None, MOST).unwrap_err().contains("not held whole"));
+        assert!(followed(308, "/mcp", None, MOST).unwrap_err().contains("not kept for a second sending"));
     }
 }

@@ -1,54 +1,65 @@
-//! Bodies of the control plane: bounded in size and time.
+//! Bodies of the control plane: bounded in size, time and memory, and read before a handler begins.
 
-use std::time::Duration;
-
-use axum::body::Body;
 use bytes::Bytes;
-use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{Extensions, StatusCode};
+
+use crate::limits::{self, CollectError, Collected, Room};
+use crate::oauth::error::ErrorCode;
 
 /// The largest body that any endpoint of ours reads, in bytes.
-pub(super) const MAX_BODY: usize = 64 * 1024;
-/// How long it may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(15);
+const MAX_BODY: usize = 64 * 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyError {
-    /// Over [`MAX_BODY`].
-    TooLarge,
-    /// Over [`PATIENCE`].
-    TooSlow,
-    /// The connection broke.
-    Broken,
-}
+pub(super) struct BodyError(CollectError);
 
 impl BodyError {
     /// The status that says it (RFC 9110 15.5).
     pub(super) const fn status(self) -> StatusCode {
-        match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken => StatusCode::BAD_REQUEST,
+        match self.0 {
+            CollectError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            CollectError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            CollectError::Broken => StatusCode::BAD_REQUEST,
+            CollectError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The OAuth code that says it; `otherwise` when it is the client's fault.
+    pub(super) const fn code(self, otherwise: ErrorCode) -> ErrorCode {
+        match self.0 {
+            CollectError::NoRoom => ErrorCode::TemporarilyUnavailable,
+            CollectError::TooLarge | CollectError::TooSlow | CollectError::Broken => otherwise,
         }
     }
 
     /// Words for whoever sent it.
     pub(super) const fn words(self) -> &'static str {
-        match self {
-            Self::TooLarge => "the body is larger than 64 KiB",
-            Self::TooSlow => "the body did not arrive within 15 seconds",
-            Self::Broken => "the body ended early",
+        match self.0 {
+            CollectError::TooLarge => "the body is larger than 64 KiB",
+            CollectError::TooSlow => "the body did not arrive within 15 seconds",
+            CollectError::Broken => "the body ended early",
+            CollectError::NoRoom => "the server is busy: try again in a few seconds",
         }
     }
 }
 
+/// A body that was read, in the extensions of its request.
+#[derive(Clone)]
+pub(super) struct Body(Result<Bytes, BodyError>);
+
 /// Reads a whole body.
-pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
-    match tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
-        Err(_elapsed) => Err(BodyError::TooSlow),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Broken),
-    }
+pub(super) async fn collect<B>(body: &mut B, room: Room) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    Body(match limits::collect(body, MAX_BODY, room).await {
+        Ok(Collected::Whole(bytes)) => Ok(bytes),
+        Ok(Collected::Beginning(_)) => Err(BodyError(CollectError::TooLarge)),
+        Err(error) => Err(BodyError(error)),
+    })
+}
+
+/// Takes the body of a POST out of the request.
+pub(super) fn take(extensions: &mut Extensions) -> Result<Bytes, BodyError> {
+    extensions.remove().map_or_else(|| Ok(Bytes::new()), |Body(read)| read)
 }

@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
-use super::fault::page;
+use super::fault::{busy_page, page};
 use super::{pages, plain};
 use crate::config::{Config, PublicUrl, Spelling};
 use crate::issuer::{ClientRedirect, Fault};
@@ -55,12 +55,12 @@ pub(super) enum Unread {
 
 impl PostedForm {
     /// Reads a form, unless the browser says that it is another site's.
-    pub(super) async fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, Unread> {
-        let (head, body) = request.into_parts();
+    pub(super) fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, Unread> {
+        let (mut head, _read) = request.into_parts();
         if !is_same_origin(&head.headers, url) {
             return Err(Unread::Elsewhere);
         }
-        let bytes = body::read(body).await.map_err(Unread::Body)?;
+        let bytes = body::take(&mut head.extensions).map_err(Unread::Body)?;
         Ok(Self { headers: head.headers, fields: Parameters::parse(&bytes) })
     }
 
@@ -74,6 +74,7 @@ impl Unread {
     pub(super) fn respond(&self, request_id: &RequestId) -> Response<Body> {
         match self {
             Self::Elsewhere => page(Fault::forged("a form that was posted from another site"), request_id),
+            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(),
             Self::Body(error) => plain(error.status(), error.words()),
         }
     }

@@ -20,7 +20,7 @@ pub(super) async fn post(
     Extension(address): Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let form = match PostedForm::read(request, &endpoints.config.public_url).await {
+    let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
         Err(unread) => return unread.respond(&request_id),
     };

@@ -1,10 +1,14 @@
 //! Refusals: JSON for programs, pages for people. The one map from trouble to status.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
+use super::body::BodyError;
 use super::pages::{self, ErrorPage, Page, UnavailablePage, UnknownClientPage};
 use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
@@ -24,6 +28,20 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), SOON);
     with_cause(response, cause)
+}
+
+/// A body that could not be read; `otherwise` is the endpoint's own code for a client's fault.
+pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
+    let status = error.status();
+    let response = oauth_error(status, &OAuthError::new(error.code(otherwise), error.words()));
+    if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, SOON) } else { response }
+}
+
+/// The page of a server that has too much to do. Always the same bytes, so that refusing costs little.
+pub(super) fn busy_page() -> Response<Body> {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| pages::busy().html.into());
+    let response = (StatusCode::SERVICE_UNAVAILABLE, pages::headers(), PAGE.clone()).into_response();
+    retry_after(response, SOON)
 }
 
 /// With the number of seconds to wait.

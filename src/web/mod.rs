@@ -20,7 +20,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -28,8 +28,9 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::cookies::Cookies;
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, Gateway};
+use crate::gateway::{Body, Gateway};
 use crate::issuer::{Fault, Issuer};
+use crate::limits::Room;
 use crate::oauth::paths;
 
 /// What the endpoints call.
@@ -90,17 +91,37 @@ impl Web {
     }
 
     /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`.
-    pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    /// `limits::ClientAddress`. The body of a POST is read first, into `room`, before anything larger is begun.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, room: Room) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let answered = self.0.clone().oneshot(request.map(axum::body::Body::new)).await;
-        match answered {
+        let (mut head, mut incoming) = request.into_parts();
+        if head.method == Method::POST {
+            let read = body::collect(&mut incoming, room).await;
+            head.extensions.insert(read);
+        }
+        drop(incoming);
+        let request = Request::from_parts(head, axum::body::Body::empty());
+        match Box::pin(self.0.clone().oneshot(request)).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(never) => match never {},
         }
+    }
+}
+
+impl Web {
+    /// Refuses a request that is not let in, before anything is done for it: a page where browsers go, JSON elsewhere.
+    /// `why` is for the log.
+    pub(crate) fn refuse_busy(path: &str, why: &'static str) -> Response<Body> {
+        let response = if paths::is_page(path) {
+            fault::busy_page()
+        } else {
+            let mut response = fault::unavailable(why.to_owned());
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response
+        };
+        fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
     }
 }
 

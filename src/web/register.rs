@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use http::header::ORIGIN;
 use http::{Request, Response, StatusCode};
 
-use super::fault::{oauth_error, retry_after, unavailable, with_cause};
+use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
 use super::token::json_no_store;
 use super::{Endpoints, body};
 use crate::gateway::is_media_type;
@@ -16,19 +16,16 @@ use crate::oauth::error::{ErrorCode, OAuthError};
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
     Extension(address): Extension<ClientAddress>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     if !is_media_type(request.headers(), "application/json") {
         let words = OAuthError::new(ErrorCode::InvalidClientMetadata, "the body must be application/json");
         return oauth_error(StatusCode::BAD_REQUEST, &words);
     }
     let via = if request.headers().contains_key(ORIGIN) { Via::Browser } else { Via::Program };
-    let bytes = match body::read(request.into_body()).await {
+    let bytes = match body::take(request.extensions_mut()) {
         Ok(bytes) => bytes,
-        Err(error) => {
-            let words = OAuthError::new(ErrorCode::InvalidClientMetadata, error.words());
-            return oauth_error(error.status(), &words);
-        }
+        Err(error) => return unread(error, ErrorCode::InvalidClientMetadata),
     };
     match endpoints.issuer.register(&bytes, address, via).await {
         Ok(registered) => match serde_json::to_vec(&registered) {

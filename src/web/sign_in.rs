@@ -44,7 +44,7 @@ pub(super) async fn post(
     identity: ProviderId,
     request: Request<Body>,
 ) -> Response<Body> {
-    match PostedForm::read(request, &endpoints.config.public_url).await {
+    match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => step(attempt(&endpoints, identity.0, &form, address).await, &request_id),
         Err(unread) => unread.respond(&request_id),
     }

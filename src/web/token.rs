@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 
-use super::fault::{oauth_error, retry_after, unavailable, with_cause};
+use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
 use super::{Endpoints, authorization, body};
 use crate::gateway::is_media_type;
 use crate::issuer::{TokenRefusal, TokenRequest};
@@ -19,7 +19,7 @@ pub(super) async fn post(
     Extension(address): Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let (head, incoming) = request.into_parts();
+    let (mut head, _read) = request.into_parts();
     let Ok(authorization) = authorization(&head.headers) else {
         return oauth_error(
             StatusCode::BAD_REQUEST,
@@ -30,9 +30,9 @@ pub(super) async fn post(
         let words = "the body must be application/x-www-form-urlencoded";
         return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
     }
-    let form = match body::read(incoming).await {
+    let form = match body::take(&mut head.extensions) {
         Ok(form) => form,
-        Err(error) => return oauth_error(error.status(), &OAuthError::new(ErrorCode::InvalidRequest, error.words())),
+        Err(error) => return unread(error, ErrorCode::InvalidRequest),
     };
     let asked_with_header = authorization.is_some();
     let request = TokenRequest {

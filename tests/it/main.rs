@@ -6,6 +6,7 @@
 mod access;
 mod authorize;
 mod background;
+mod budget;
 mod callback;
 mod client_secrets;
 mod config;

@@ -17,7 +17,7 @@ fn free() -> SocketAddr {
 /// Status and document of `/ready`.
 async fn ready(operations: SocketAddr) -> (String, Value) {
     let mut connection = TcpStream::connect(operations).await.unwrap();
-    connection.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    connection.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -39,6 +39,20 @@ pub struct UnavailablePage<'a> {
     pub request_id: &'a RequestId,
 }
 
+/// Says that the server has too much to do. It names no request, so that it is rendered once.
+#[must_use]
+pub fn busy() -> Page {
+    Page::render(&Message {
+        gate: Gate::Down,
+        title: "Too much to do at the moment",
+        happened: "This server is busy and did not look at your request. Nothing is lost.",
+        mend: "Wait a few seconds, then load this page again.",
+        for_developer: None,
+        finish: None,
+        request_id: None,
+    })
+}
+
 #[derive(Template)]
 #[template(path = "message.html")]
 struct Message<'a> {

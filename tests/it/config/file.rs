@@ -158,7 +158,7 @@ urll = "http://127.0.0.1:1/mcp"
     portcullis.toml:6:1: error: server: unknown key "lisetn"
         mend: did you mean "listen"?
     portcullis.toml:7:1: error: server: unknown key "frobnicate"
-        mend: the keys here are listen, operations, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
+        mend: the keys here are listen, operations, operations_hosts, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
     portcullis.toml:8:9: error: server: drain: must be a duration
         mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
     portcullis.toml:10:13: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"

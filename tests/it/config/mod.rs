@@ -4,6 +4,7 @@ mod commands;
 mod entries;
 mod file;
 mod hostile;
+mod limits;
 mod secrets;
 mod variables;
 

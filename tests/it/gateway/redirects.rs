@@ -106,7 +106,7 @@ async fn a_body_that_streamed_cannot_follow_a_redirect_and_the_log_says_so() {
     let (lines, _guard) = watch();
     assert_eq!(upload(&gate, &good, "text/plain").await.status, 502);
     let text = lines.text();
-    assert!(text.contains("a body that is not held whole cannot be sent a second time"), "{text}");
+    assert!(text.contains("the body of this call was not kept for a second sending"), "{text}");
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, LocalUser, Log, Outbound, PublicUrl, Registration, RequestHeaders,
-    RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, PublicUrl, Registration,
+    RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -393,6 +393,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        limits: Limits::default(),
         outbound: Outbound::default(),
         identities: vec![Identity {
             id: "local".to_owned(),

@@ -11,7 +11,8 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Log, Outbound, PublicUrl, Registration, RootKey, Secrets, Server, Storage, Tokens,
+    Config, Identity, Lifetimes, Limits, Log, Outbound, PublicUrl, Registration, RootKey, Secrets, Server, Storage,
+    Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -25,6 +26,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        limits: Limits::default(),
         outbound: Outbound::default(),
         identities,
         upstreams: Vec::new(),

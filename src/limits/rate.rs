@@ -7,7 +7,6 @@
 //! that befalls one new key in 34,000, with 65,536 (every /64 of a /48, all used up) one in 42. Beyond that more and more are
 //! limited, rather than nobody. `governor` does the arithmetic (GCRA); its own stores are tables.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
@@ -134,24 +133,6 @@ impl governor::clock::Clock for GovernorClock {
     }
 }
 
-/// Who sent a request, after trusted proxies were looked through. `inbound` puts it into every request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
-
-impl ClientAddress {
-    /// Whom a limit counts by: an address, IPv6 by its /64. An IPv4 address written as IPv6 is the IPv4 address.
-    #[must_use]
-    pub(crate) fn key(self) -> String {
-        match self.0.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & (u128::MAX << 64);
-                format!("{}/64", Ipv6Addr::from_bits(network))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -160,7 +141,7 @@ mod tests {
     use governor::RateLimiter;
     use proptest::prelude::*;
 
-    use super::{ClientAddress, GovernorClock, Limiter, Quota};
+    use super::{GovernorClock, Limiter, Quota};
     use crate::clock::{Clock, Timestamp};
 
     fn limiter(count: u32) -> (Limiter, Clock) {
@@ -239,15 +220,5 @@ mod tests {
                 prop_assert_eq!(limiter.check(&format!("key {key}")).is_ok(), alone[key].check().is_ok());
             }
         }
-    }
-
-    #[test]
-    fn addresses_count_as_ipv4_address_or_ipv6_network() {
-        let key = |text: &str| ClientAddress(text.parse().unwrap()).key();
-        assert_eq!(key("203.0.113.7"), "203.0.113.7");
-        assert_eq!(key("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
-        assert_eq!(key("2001:db8:1:2:ffff::1"), key("2001:db8:1:2::"));
-        assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
     }
 }

@@ -1,0 +1,91 @@
+//! `[limits]`: how much of the machine may be used, and how much of it by one address or user.
+
+use serde::Deserialize;
+
+use super::problem::Mistake;
+use super::quantity::Scalar;
+use super::reading::{Reading, Section};
+
+/// What is used at most. What is not set follows the machine: open files, memory, control groups.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections of clients.
+    pub connections: Option<usize>,
+    /// Connections of one address (IPv6: /64).
+    pub connections_per_address: usize,
+    /// Requests of one address that are answered at once and have no user, or none yet.
+    pub requests_per_address: usize,
+    /// Calls to upstreams.
+    pub calls: Option<usize>,
+    /// Calls of one user.
+    pub calls_per_user: usize,
+    /// Bytes of request bodies that are held in memory.
+    pub body_memory: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            connections_per_address: 1024,
+            requests_per_address: 256,
+            calls: None,
+            calls_per_user: 1024,
+            body_memory: None,
+        }
+    }
+}
+
+/// The least memory for bodies: forms of strangers get a part of it.
+const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
+/// With fewer nobody gets in beside one that is slow.
+const FEWEST: u32 = 4;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    connections: Option<u32>,
+    connections_per_address: Option<u32>,
+    requests_per_address: Option<u32>,
+    calls: Option<u32>,
+    calls_per_user: Option<u32>,
+    body_memory: Option<Scalar>,
+}
+
+/// Reads the section.
+pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Limits> {
+    let written: Written = reading.shape(section)?;
+    let default = Limits::default();
+    let mut number = |key: &str, written: Option<u32>| reading.keep(&section.at(key), count(written?));
+    let connections = number("connections", written.connections);
+    let connections_per_address = number("connections_per_address", written.connections_per_address);
+    let requests_per_address = number("requests_per_address", written.requests_per_address);
+    let calls = number("calls", written.calls);
+    let calls_per_user = number("calls_per_user", written.calls_per_user);
+    let body_memory =
+        written.body_memory.and_then(|written| reading.keep(&section.at("body_memory"), memory(&written)));
+    Some(Limits {
+        connections,
+        connections_per_address: connections_per_address.unwrap_or(default.connections_per_address),
+        requests_per_address: requests_per_address.unwrap_or(default.requests_per_address),
+        calls,
+        calls_per_user: calls_per_user.unwrap_or(default.calls_per_user),
+        body_memory,
+    })
+}
+
+fn count(written: u32) -> Result<usize, Mistake> {
+    if written < FEWEST {
+        let mistake = Mistake::new(format!("must be at least {FEWEST}"));
+        return Err(mistake.hint("leave it out for what suits this machine; the log of the start names the number"));
+    }
+    usize::try_from(written).map_err(|_too_large| Mistake::new("is more than this machine can count"))
+}
+
+fn memory(written: &Scalar) -> Result<usize, Mistake> {
+    let bytes = written.bytes()?;
+    if bytes < LEAST_MEMORY {
+        return Err(Mistake::new("is less than 4MiB").hint("leave it out for an eighth of the memory, up to 256MiB"));
+    }
+    usize::try_from(bytes).map_err(|_too_large| Mistake::new("is more than this machine can hold"))
+}

@@ -1,0 +1,331 @@
+//! One number of things, shared out among those who ask.
+//!
+//! Two rules. A holder never has more than a fixed share. And a holder never has more than what is then left for all
+//! others: the fuller the pool, the smaller the shares, so that many holders together cannot empty it either, and a
+//! newcomer finds a place.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use super::ClientAddress;
+
+/// Who holds something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    /// An address (IPv6: a /64), as long as nothing else is known.
+    Address(IpAddr),
+    /// A user, by subject.
+    User(Arc<str>),
+}
+
+impl From<ClientAddress> for Holder {
+    fn from(address: ClientAddress) -> Self {
+        Self::Address(address.network())
+    }
+}
+
+/// Why nothing was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// The holder has its whole share.
+    Share,
+    /// There is too little left.
+    Pool,
+}
+
+/// The things. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Pool(Arc<Inner>);
+
+struct Inner {
+    free: Arc<Semaphore>,
+    size: usize,
+    share: usize,
+    held: Mutex<HashMap<Holder, usize>>,
+}
+
+impl Pool {
+    /// So many things, and so many at most for one holder.
+    pub(crate) fn new(size: usize, share: usize) -> Self {
+        let size = size.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Inner { free: Arc::new(Semaphore::new(size)), size, share, held: Mutex::default() }))
+    }
+
+    /// How many there are, taken or not.
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// The most that one holder ever has.
+    pub(crate) fn share(&self) -> usize {
+        self.0.share
+    }
+
+    /// Takes some at once.
+    ///
+    /// # Errors
+    /// When the holder may not have so many, or there are not so many.
+    pub(crate) fn take(&self, holder: Holder, amount: usize) -> Result<Share, Shortage> {
+        let held = self.hold(holder, amount)?;
+        Ok(Share { permit: self.permit(amount)?, held: Some(held) })
+    }
+
+    /// Takes some, and waits for them if need be. What is waited for counts as held, so that waiting is bounded too.
+    ///
+    /// # Errors
+    /// When the holder may not have so many, or there were not so many in time.
+    pub(crate) async fn wait(&self, holder: Holder, amount: usize, patience: Duration) -> Result<Share, Shortage> {
+        let held = self.hold(holder, amount)?;
+        if let Ok(permit) = self.permit(amount) {
+            return Ok(Share { permit, held: Some(held) });
+        }
+        let free = Arc::clone(&self.0.free).acquire_many_owned(permits(amount)?);
+        match tokio::time::timeout(patience, free).await {
+            Ok(Ok(permit)) => Ok(Share { permit, held: Some(held) }),
+            Ok(Err(_)) | Err(_) => Err(Shortage::Pool),
+        }
+    }
+
+    /// Waits for one whose holder is not known yet, for as long as it takes.
+    pub(crate) async fn next(&self) -> Result<Share, Shortage> {
+        let permit = Arc::clone(&self.0.free).acquire_owned().await.map_err(|_closed| Shortage::Pool)?;
+        Ok(Share { permit, held: None })
+    }
+
+    /// Gives what was taken by [`Self::next`] to a holder.
+    ///
+    /// # Errors
+    /// When the holder may not have so many.
+    pub(crate) fn assign(&self, share: Share, holder: Holder) -> Result<Share, Shortage> {
+        let held = self.hold_of(share.amount(), holder, share.amount())?;
+        Ok(Share { held: Some(held), ..share })
+    }
+
+    fn permit(&self, amount: usize) -> Result<OwnedSemaphorePermit, Shortage> {
+        let permit = Arc::clone(&self.0.free).try_acquire_many_owned(permits(amount)?);
+        permit.map_err(|(TryAcquireError::NoPermits | TryAcquireError::Closed)| Shortage::Pool)
+    }
+
+    fn hold(&self, holder: Holder, amount: usize) -> Result<Held, Shortage> {
+        self.hold_of(0, holder, amount)
+    }
+
+    /// `taken` of the amount are no longer among the free ones.
+    fn hold_of(&self, taken: usize, holder: Holder, amount: usize) -> Result<Held, Shortage> {
+        let mut held = self.held();
+        let left = (self.0.free.available_permits() + taken).saturating_sub(amount);
+        let entry = held.get_mut(&holder);
+        let before = entry.as_deref().copied().unwrap_or_default();
+        let after = before.saturating_add(amount);
+        if after > self.0.share {
+            return Err(Shortage::Share);
+        }
+        if before > 0 && after > left {
+            return Err(Shortage::Pool);
+        }
+        match entry {
+            Some(count) => *count = after,
+            None => drop(held.insert(holder.clone(), after)),
+        }
+        drop(held);
+        Ok(Held { pool: self.clone(), holder, amount })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn permits(amount: usize) -> Result<u32, Shortage> {
+    u32::try_from(amount).map_err(|_too_large| Shortage::Pool)
+}
+
+/// What was taken; given back when dropped.
+pub(crate) struct Share {
+    permit: OwnedSemaphorePermit,
+    held: Option<Held>,
+}
+
+impl Share {
+    pub(crate) fn amount(&self) -> usize {
+        self.permit.num_permits()
+    }
+
+    /// Takes more, without waiting: two that wait for each other's share would wait in vain.
+    ///
+    /// # Errors
+    /// When the holder may not have so many, or there are not so many.
+    pub(crate) fn grow(&mut self, more: usize) -> Result<(), Shortage> {
+        let Some(held) = &mut self.held else { return Err(Shortage::Share) };
+        let mut added = held.pool.hold(held.holder.clone(), more)?;
+        self.permit.merge(held.pool.permit(more)?);
+        held.amount += std::mem::take(&mut added.amount);
+        Ok(())
+    }
+
+    /// Gives back what goes beyond this amount.
+    pub(crate) fn shrink(&mut self, amount: usize) {
+        let surplus = self.amount().saturating_sub(amount);
+        if surplus == 0 {
+            return;
+        }
+        if let (Some(held), Some(permit)) = (&mut self.held, self.permit.split(surplus)) {
+            drop(permit);
+            held.give_back(surplus);
+        }
+    }
+}
+
+/// An entry in the pool's books.
+struct Held {
+    pool: Pool,
+    holder: Holder,
+    amount: usize,
+}
+
+impl Held {
+    fn give_back(&mut self, amount: usize) {
+        self.amount -= amount;
+        let mut held = self.pool.held();
+        if let Some(count) = held.get_mut(&self.holder) {
+            *count -= amount;
+            if *count == 0 {
+                held.remove(&self.holder);
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back(self.amount);
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// How many are free, and how many holders are remembered.
+    pub(crate) fn state(&self) -> (usize, usize) {
+        (self.0.free.available_permits(), self.held().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    use super::{Holder, Pool, Share, Shortage};
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn user(name: &str) -> Holder {
+        Holder::User(name.into())
+    }
+
+    fn all(pool: &Pool, holder: &Holder) -> Vec<Share> {
+        std::iter::from_fn(|| pool.take(holder.clone(), 1).ok()).collect()
+    }
+
+    #[test]
+    fn one_holder_gets_its_share_and_at_most_half_of_the_pool() {
+        let pool = Pool::new(1000, 100);
+        let held = all(&pool, &user("a"));
+        assert_eq!(held.len(), 100);
+        assert_eq!(pool.take(user("a"), 1).err(), Some(Shortage::Share));
+        assert!(pool.take(user("b"), 1).is_ok());
+        assert_eq!(all(&Pool::new(16, 100), &user("a")).len(), 8);
+    }
+
+    #[test]
+    fn many_holders_that_take_all_they_can_leave_places_for_a_newcomer() {
+        let pool = Pool::new(4096, 256);
+        let hogs: Vec<_> = (0..60).map(|number| user(&number.to_string())).collect();
+        let mut held = Vec::new();
+        let round = || hogs.iter().filter_map(|hog| pool.take(hog.clone(), 1).ok()).collect::<Vec<_>>();
+        loop {
+            let taken = round();
+            if taken.is_empty() {
+                break;
+            }
+            held.extend(taken);
+        }
+        assert_eq!(pool.take(hogs[0].clone(), 1).err(), Some(Shortage::Pool));
+        assert!(all(&pool, &user("newcomer")).len() >= 30, "{} are left", pool.state().0);
+    }
+
+    #[test]
+    fn everything_is_given_back_and_no_holder_is_remembered() {
+        let pool = Pool::new(100, 50);
+        let mut share = pool.take(user("a"), 10).unwrap();
+        share.grow(5).unwrap();
+        assert_eq!((pool.state(), share.amount()), ((85, 1), 15));
+        assert_eq!(share.grow(40), Err(Shortage::Share));
+        assert_eq!((pool.state(), share.amount()), ((85, 1), 15), "a refusal takes nothing");
+        share.shrink(3);
+        assert_eq!((pool.state(), share.amount()), ((97, 1), 3));
+        drop(share);
+        let panics = || {
+            let _share = pool.take(user("a"), 50).unwrap();
+            panic!("while it holds something");
+        };
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(pool.state(), (100, 0));
+    }
+
+    #[tokio::test]
+    async fn what_has_no_holder_yet_is_refused_to_one_that_has_enough() {
+        let pool = Pool::new(16, 2);
+        let next = async || pool.assign(pool.next().await.unwrap(), user("a"));
+        let held = (next().await.unwrap(), next().await.unwrap());
+        assert_eq!(next().await.err(), Some(Shortage::Share));
+        assert_eq!(pool.state(), (14, 1), "the refused one is free again");
+        drop(held);
+        assert_eq!(pool.state(), (16, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_a_place_or_in_time_and_one_that_is_given_up_leaves_nothing() {
+        let pool = Pool::new(2, 2);
+        let held = (pool.take(user("a"), 1).unwrap(), pool.take(user("b"), 1).unwrap());
+        let began = Instant::now();
+        assert_eq!(pool.wait(user("c"), 1, PATIENCE).await.err(), Some(Shortage::Pool));
+        assert_eq!(began.elapsed(), PATIENCE);
+        let given_up = tokio::time::timeout(PATIENCE / 2, pool.wait(user("c"), 1, PATIENCE)).await;
+        assert!(given_up.is_err());
+        let waiting = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.wait(user("c"), 1, PATIENCE).await.is_ok() }
+        });
+        tokio::time::sleep(PATIENCE / 2).await;
+        drop(held);
+        assert!(waiting.await.unwrap());
+        assert_eq!(pool.state(), (2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_nothing_given_twice(steps in prop::collection::vec((0..4_usize, 0..40_usize), 0..100)) {
+            let pool = Pool::new(100, 60);
+            let mut shares: Vec<Share> = Vec::new();
+            for (kind, amount) in steps {
+                match kind {
+                    0 => shares.extend(pool.take(user(&(amount % 3).to_string()), amount).ok()),
+                    1 => drop(shares.first_mut().map(|share| share.grow(amount))),
+                    2 => drop(shares.last_mut().map(|share| share.shrink(amount))),
+                    _ => drop(shares.pop()),
+                }
+                let held: usize = shares.iter().map(Share::amount).sum();
+                prop_assert_eq!(pool.state().0 + held, 100);
+            }
+            shares.clear();
+            prop_assert_eq!(pool.state(), (100, 0));
+        }
+    }
+}

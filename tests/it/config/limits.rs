@@ -1,0 +1,37 @@
+//! Mistakes of `[limits]`.
+
+use super::{Operator, REST};
+
+const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
+
+fn problems(limits: &str) -> String {
+    Operator::new().problems(format!("{PUBLIC_URL}{limits}{REST}"))
+}
+
+#[test]
+fn limits_that_let_nobody_in_are_refused_with_a_hint() {
+    let keys = ["connections", "connections_per_address", "requests_per_address", "calls", "calls_per_user"];
+    let written = keys.map(|key| format!("{key} = 0\n")).concat();
+    let problems = problems(&format!("[limits]\n{written}body_memory = \"1KiB\"\n"));
+    for (line, key) in keys.iter().enumerate() {
+        let expected =
+            format!("portcullis.toml:{}:{}: error: limits: {key}: must be at least 4", line + 3, key.len() + 4);
+        assert!(problems.contains(&expected), "{problems}");
+    }
+    assert!(problems.contains("limits: body_memory: is less than 4MiB"), "{problems}");
+    assert_eq!(problems.matches("leave it out").count(), 6, "{problems}");
+}
+
+#[test]
+fn memory_for_bodies_holds_several_of_the_largest() {
+    let problems = problems("[server]\ninspect_limit = \"8MiB\"\n[limits]\nbody_memory = \"16MiB\"\n");
+    assert!(problems.contains("limits: body_memory: is less than four bodies of server.inspect_limit"), "{problems}");
+    assert!(problems.contains("raise it, or lower inspect_limit"), "{problems}");
+}
+
+#[test]
+fn a_name_under_which_health_is_asked_for_is_a_name() {
+    let problems = problems("[server]\noperations_hosts = [\"portcullis\", \"portcullis:9090\"]\n");
+    assert!(problems.contains("server: operations_hosts[1]: is more than a name"), "{problems}");
+    assert!(!problems.contains("operations_hosts[0]"), "{problems}");
+}
