@@ -68,10 +68,10 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
     let call = Call { path: head.uri.path().to_owned(), headers: head.headers, form };
-    let (reply, held) = {
+    let (reply, released) = {
         let mut state = state.lock().unwrap();
         state.calls.push(call.clone());
-        let held = state.held.clone().filter(|_| call.path.ends_with("/token"));
+        let released = state.held.clone().filter(|_| call.path.ends_with("/token"));
         let path = call.path.strip_prefix("/realms/mcp").unwrap_or_default();
         let reply = match (head.method, path) {
             (Method::GET, "/.well-known/openid-configuration") => Some(json_answer(200, &state.discovery())),
@@ -84,11 +84,11 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             (Method::POST, "/revoke") => Some(state.revoke(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
         };
-        (reply, held)
+        (reply, released)
     };
-    if let Some(mut held) = held {
+    if let Some(mut released) = released {
         // an error: the sender is gone
-        let _released = held.changed().await;
+        drop(released.changed().await);
     }
     match reply {
         Some(reply) => Ok(reply),
