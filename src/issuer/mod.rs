@@ -42,7 +42,7 @@ pub(crate) use approval::Approval;
 pub(crate) use authorization_response::ClientRedirect;
 pub use authorization_response::Outcome;
 pub(crate) use authorize::{AuthorizeRejection, Validated};
-pub(crate) use bound::Answered;
+pub(crate) use bound::{Answered, Left};
 pub(crate) use callback::ProviderAnswer;
 pub(crate) use consent::{AuthorizationCookie, ConsentView, ProviderChoice};
 pub(crate) use fault::{Fault, Trouble};

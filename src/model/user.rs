@@ -18,3 +18,12 @@ pub struct User {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub groups: Vec<String>,
 }
+
+impl User {
+    /// What people call the user: the first of name, sign-in name and e-mail address that is there.
+    #[must_use]
+    pub fn known_as(&self) -> Option<&str> {
+        let names = [&self.name, &self.preferred_username, &self.email];
+        names.into_iter().flatten().map(|name| name.trim()).find(|name| !name.is_empty())
+    }
+}

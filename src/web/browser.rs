@@ -13,7 +13,7 @@ use super::body::{self, BodyError};
 use super::fault::page;
 use super::{pages, plain};
 use crate::config::PublicUrl;
-use crate::issuer::{ClientRedirect, Fault};
+use crate::issuer::{ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
@@ -107,16 +107,21 @@ pub(super) fn to_client(redirect: &ClientRedirect) -> Response<Body> {
                 redirect_uri: &redirect.redirect_uri,
                 location: &redirect.location,
                 outcome: redirect.outcome,
+                user: redirect.user.as_deref(),
             };
             pages::return_to_application(&page).into_response()
         }
     }
 }
 
-/// Says that a form or an answer came before, with the way on for whoever may finish.
-pub(super) fn answered_before(finish: Option<&ClientRedirect>, request_id: &RequestId) -> Response<Body> {
-    let finish = finish.map(|redirect| redirect.location.as_str());
-    pages::already_answered(&pages::AlreadyAnsweredPage { finish, request_id }).into_response()
+/// Says that a form or an answer came before, with the way on where there is one.
+pub(super) fn answered_before(left: &Left, request_id: &RequestId) -> Response<Body> {
+    let answer = match left {
+        Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
+        Left::Denied => pages::EarlierAnswer::Denied,
+        Left::Nothing => pages::EarlierAnswer::Over,
+    };
+    pages::already_answered(&pages::AlreadyAnsweredPage { answer, request_id }).into_response()
 }
 
 #[cfg(test)]

@@ -32,6 +32,6 @@ pub(super) fn respond(answered: &Answered, request_id: &RequestId) -> Response<B
     match answered {
         Answered::ToClient(redirect) => browser::to_client(redirect),
         Answered::ToProvider(location) => browser::see_other(location),
-        Answered::Before { finish } => browser::answered_before(finish.as_ref(), request_id),
+        Answered::Before(left) => browser::answered_before(left, request_id),
     }
 }

@@ -31,15 +31,11 @@ pub(super) async fn post(
             endpoints.cookies().set((&form.headers, response.headers_mut()), Kind::Binding, &binding, lifetime);
             response
         }
-        Ok(Approval::Denied { redirect, authorization }) => {
-            let mut response = browser::to_client(&redirect);
-            endpoints.cookies().remove(response.headers_mut(), Kind::Consent, &authorization);
-            response
-        }
+        Ok(Approval::Denied(redirect)) => browser::to_client(&redirect),
         Ok(Approval::Expired(validated)) => {
             consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &request_id).await
         }
-        Ok(Approval::Answered { finish }) => browser::answered_before(finish.as_ref(), &request_id),
+        Ok(Approval::Answered(left)) => browser::answered_before(&left, &request_id),
         Err(fault) => page(fault, &request_id),
     }
 }

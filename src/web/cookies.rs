@@ -69,11 +69,6 @@ impl<'a> Cookies<'a> {
         self.append(response, &name, &format!("{}-{}", now.0, cookie.value.expose()), max_age);
     }
 
-    /// Removes the cookie of an authorization.
-    pub(super) fn remove(&self, response: &mut HeaderMap, kind: Kind, id: &AuthorizationId) {
-        self.append(response, &format!("{}{id}", self.prefix(kind)), "", 0);
-    }
-
     fn append(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
         let secure = if self.url.is_https() { "; Secure" } else { "" };
         let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");

@@ -23,6 +23,7 @@ mod process;
 mod readme;
 mod register;
 mod revocation;
+mod rounds;
 mod routes;
 mod settings;
 mod sign_in;

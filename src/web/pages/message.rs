@@ -23,11 +23,22 @@ pub struct ErrorPage<'a> {
 /// The form, or the provider's answer, was used before.
 #[derive(Debug)]
 pub struct AlreadyAnsweredPage<'a> {
-    /// Where the code waits, for the browser that holds the binding while the code is good. Never followed by itself:
-    /// a client would redeem the code twice.
-    pub finish: Option<&'a str>,
+    /// How it was answered.
+    pub answer: EarlierAnswer<'a>,
     /// The id under which the log has it.
     pub request_id: &'a RequestId,
+}
+
+/// What became of the first answer.
+#[derive(Debug, Clone, Copy)]
+pub enum EarlierAnswer<'a> {
+    /// A code waits at this address, for the browser that holds the binding while the code is good. Never followed by
+    /// itself: a client would redeem the code twice.
+    Finish(&'a str),
+    /// The user denied access.
+    Denied,
+    /// It succeeded or failed, and nothing is left to do.
+    Over,
 }
 
 /// An identity provider cannot be reached.
@@ -70,24 +81,30 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
 #[must_use]
 pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     let happened = "This sign-in was answered before, perhaps by a double click or by going back.";
-    Page::render(&match page.finish {
-        Some(_) => Message {
+    let over = Message {
+        gate: Gate::Down,
+        title: "This was already answered",
+        happened,
+        mend: "If the application works, close this window. If it still waits for you, connect from there again.",
+        for_developer: None,
+        finish: None,
+        request_id: Some(page.request_id),
+    };
+    Page::render(&match page.answer {
+        EarlierAnswer::Over => over,
+        EarlierAnswer::Finish(place) => Message {
             gate: Gate::Raised,
             title: "You are nearly there",
-            happened,
             mend: "If the application still waits for you, finish here. If it already works, close this window.",
-            for_developer: None,
-            finish: page.finish,
+            finish: Some(place),
             request_id: None,
+            ..over
         },
-        None => Message {
-            gate: Gate::Down,
-            title: "This was already answered",
-            happened,
-            mend: "If the application works, close this window. If it still waits for you, connect from there again.",
-            for_developer: None,
-            finish: None,
-            request_id: Some(page.request_id),
+        EarlierAnswer::Denied => Message {
+            title: "You denied access",
+            happened: "This sign-in was already answered: you denied it, so the application was given nothing.",
+            mend: "If you did not mean to, connect from the application again. Otherwise close this window.",
+            ..over
         },
     })
 }

@@ -25,7 +25,7 @@ use crate::secret::Sha256;
 
 pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, ConsentPage, IdentityChoice, consent};
-pub use message::{AlreadyAnsweredPage, ErrorPage, UnavailablePage, already_answered, error, unavailable};
+pub use message::{AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, error, unavailable};
 pub use return_to_application::{ReturnPage, return_to_application};
 pub use sign_in::{SignInPage, sign_in};
 pub use unknown_client::{UnknownClientPage, unknown_client};

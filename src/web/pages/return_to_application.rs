@@ -19,6 +19,8 @@ pub struct ReturnPage<'a> {
     pub location: &'a str,
     /// What the client will be told.
     pub outcome: Outcome,
+    /// Who signed in, as the identity provider calls them.
+    pub user: Option<&'a str>,
 }
 
 /// Leads the browser back to an application.
@@ -31,7 +33,8 @@ impl ReturnPage<'_> {
     const fn title(&self) -> &'static str {
         match self.outcome {
             Outcome::SignedIn => "You are signed in",
-            Outcome::Denied => "Access denied",
+            Outcome::Denied => "You denied access",
+            Outcome::Refused => "Access was refused",
             Outcome::Failed => "The sign-in did not work",
         }
     }
@@ -40,6 +43,7 @@ impl ReturnPage<'_> {
         match self.outcome {
             Outcome::SignedIn => "",
             Outcome::Denied => "Nothing was allowed.",
+            Outcome::Refused => "Your sign-in was refused where you signed in. Nothing was allowed.",
             Outcome::Failed => "The application is told why.",
         }
     }
@@ -47,7 +51,7 @@ impl ReturnPage<'_> {
     const fn gate(&self) -> Gate {
         match self.outcome {
             Outcome::SignedIn => Gate::Raised,
-            Outcome::Denied | Outcome::Failed => Gate::Down,
+            Outcome::Denied | Outcome::Refused | Outcome::Failed => Gate::Down,
         }
     }
 

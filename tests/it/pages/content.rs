@@ -2,7 +2,7 @@
 
 use portcullis::issuer::{Outcome, SignInProblem};
 use portcullis::model::client::ClientOrigin;
-use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, already_answered};
+use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, EarlierAnswer, already_answered};
 
 use super::gallery::{
     Consent, KEYCLOAK, attribute, between, error_page, gallery, registered, request_id, return_page, sign_in_page,
@@ -144,10 +144,12 @@ fn only_an_address_on_the_operators_list_is_opened_without_a_click() {
 #[test]
 fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
     let id = request_id();
-    let page = |finish| already_answered(&AlreadyAnsweredPage { finish, request_id: &id }).html;
-    let open = page(Some("http://127.0.0.1:33418/?code=x&state=y"));
+    let page = |answer| already_answered(&AlreadyAnsweredPage { answer, request_id: &id }).html;
+    let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y"));
     assert_eq!(attribute(&open, r#"<a class="button""#, "href"), "http://127.0.0.1:33418/?code=x&#38;state=y");
-    assert!(!page(None).contains("<a "));
+    assert!(!page(EarlierAnswer::Over).contains("<a "));
+    let denied = page(EarlierAnswer::Denied);
+    assert!(denied.contains("<h1>You denied access</h1>") && !denied.contains("<a "), "{denied}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, ErrorPage, IdentityChoice, Page, ReturnPage,
+    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, EarlierAnswer, ErrorPage, IdentityChoice, Page, ReturnPage,
     SignInPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, headers, return_to_application,
     sign_in, unavailable, unknown_client,
 };
@@ -96,7 +96,8 @@ pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Opt
 pub(super) fn return_page(client: ClientLabel<'_>, uri: &str, outcome: Outcome) -> Page {
     let redirect_uri = redirect(uri);
     let location = redirect_uri.with_parameters(&[("code", "pcc_x"), ("state", "a;b'c")]);
-    return_to_application(&ReturnPage { client, redirect_uri: &redirect_uri, location: &location, outcome })
+    let user = (outcome == Outcome::SignedIn).then_some("Alice Anderson");
+    return_to_application(&ReturnPage { client, redirect_uri: &redirect_uri, location: &location, outcome, user })
 }
 
 pub(super) fn request_id() -> RequestId {
@@ -161,15 +162,14 @@ fn consents() -> Vec<(&'static str, Page)> {
 
 fn answers() -> Vec<(&'static str, Page)> {
     let id = request_id();
+    let earlier = |answer| already_answered(&AlreadyAnsweredPage { answer, request_id: &id });
     vec![
         ("sign-in", sign_in_page(registered("Visual Studio Code"), "", None)),
         ("sign-in-wrong", sign_in_page(registered("Visual Studio Code"), "alice", Some(SignInProblem::Wrong))),
         ("error", error_page("The sign-in could not be finished", &id)),
-        ("already-answered", already_answered(&AlreadyAnsweredPage { finish: None, request_id: &id })),
-        (
-            "already-answered-finish",
-            already_answered(&AlreadyAnsweredPage { finish: Some("http://127.0.0.1:33418/?code=x"), request_id: &id }),
-        ),
+        ("already-answered", earlier(EarlierAnswer::Over)),
+        ("already-answered-denied", earlier(EarlierAnswer::Denied)),
+        ("already-answered-finish", earlier(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x"))),
         ("unavailable", unavailable_page("Keycloak")),
         (
             "return-listed",
@@ -177,6 +177,7 @@ fn answers() -> Vec<(&'static str, Page)> {
         ),
         ("return-unlisted", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::SignedIn)),
         ("return-denied", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Denied)),
+        ("return-refused", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Refused)),
         ("return-failed", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Failed)),
         ("unknown-client", unknown("c_4ndcxgkbnsbnhkxk5gu6hyjcwi", "http://127.0.0.1:33418/")),
     ]
