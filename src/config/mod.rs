@@ -16,6 +16,7 @@ mod id;
 mod identity;
 mod lifetimes;
 mod outbound;
+mod pages;
 mod path;
 mod problem;
 mod public_url;
@@ -44,6 +45,7 @@ pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
 pub use outbound::{CaFile, Outbound};
+pub use pages::{Color, Logo, Pages, Support};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use public_url::PublicUrl;
 pub use registration::Registration;
@@ -51,7 +53,7 @@ pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{RESOURCE_METADATA, ResourceNames, Upstream, UpstreamSettings, upstream_url};
+pub use upstream::{RESOURCE_METADATA, ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
 
 use problem::Mistake;
 pub(crate) use problem::io_words;
@@ -76,6 +78,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Who may register, and where codes may be sent.
     pub registration: Registration,
+    /// What our pages look like.
+    pub pages: Pages,
     /// How we reach providers and upstreams.
     pub outbound: Outbound,
     /// Who signs people in; at least one.

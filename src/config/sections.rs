@@ -12,7 +12,7 @@ enum Form {
     List,
 }
 
-const KNOWN: [(&str, Form); 11] = [
+const KNOWN: [(&str, Form); 12] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),
@@ -21,6 +21,7 @@ const KNOWN: [(&str, Form); 11] = [
     ("lifetimes", Form::Table),
     ("tokens", Form::Table),
     ("registration", Form::Table),
+    ("pages", Form::Table),
     ("identity", Form::List),
     ("upstream", Form::List),
     ("client", Form::List),

@@ -11,6 +11,7 @@ use super::path;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::{CaFile, PublicUrl};
+use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 
@@ -30,10 +31,22 @@ pub struct UpstreamSettings {
     pub url: Uri,
     /// What is needed to enter.
     pub scopes: ScopeSet,
+    /// What people read of the scopes, in the operator's order.
+    pub scope_texts: Vec<ScopeText>,
     /// Whether it is meant when a client names no resource.
     pub default: bool,
     /// Certificates that are trusted for it besides the global ones.
     pub ca_file: Option<CaFile>,
+}
+
+/// A scope in the operator's words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeText {
+    /// The scope.
+    pub value: String,
+    /// What a client may do with it, as the end of "It may …".
+    pub text: String,
 }
 
 /// An upstream with whole URLs: nothing joins pieces later.
@@ -99,6 +112,7 @@ pub(super) struct Written {
     name: Option<String>,
     url: String,
     scopes: Option<Vec<String>>,
+    scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
     ca_file: Option<String>,
@@ -136,6 +150,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
     }
     let scopes = scopes(written.scopes, section, reading);
+    let scope_texts = written.scope.unwrap_or_default();
+    check_scope_texts(&scope_texts, &scopes, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
     let url = reading.keep(&section.at("url"), url)?;
@@ -145,6 +161,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         path: written.path,
         url,
         scopes,
+        scope_texts,
         default: written.default.unwrap_or_default(),
         ca_file,
     })
@@ -194,6 +211,25 @@ fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Rea
         reading.keep(&section.item("scopes", index), judged);
     }
     scopes.into_iter().collect()
+}
+
+/// Words for a scope that is never granted would be read by nobody.
+fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'_>, reading: &mut Reading<'_>) {
+    let mut seen = Seen::default();
+    for (index, ScopeText { value, text }) in texts.iter().enumerate() {
+        let at = section.item("scope", index);
+        let known = if scopes.contains(value) {
+            seen.once(value, &at.place).map_err(|before| taken(&before))
+        } else {
+            Err(Mistake::new("has a value that is none of this upstream's scopes")
+                .hint("add it to scopes, or leave this out"))
+        };
+        reading.keep(&at, known);
+        if check_name(text).is_err() {
+            let mistake = Mistake::new(format!("has a text that is not 1 to {MAX_CLIENT_NAME} characters on one line"));
+            reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));
+        }
+    }
 }
 
 /// Reads where an MCP server listens.

@@ -13,8 +13,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Outbound, PublicUrl, Registration, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Outbound, Pages, PublicUrl, Registration, Secrets, Server, Storage,
+    Tokens, Upstream, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -169,6 +169,7 @@ impl Dev {
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),
             registration: Registration::default(),
+            pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),
             identities: vec![identity(users)],
             upstreams: vec![upstream],
@@ -205,6 +206,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         name: name.to_owned(),
         url,
         scopes: ScopeSet::empty().with("mcp:access"),
+        scope_texts: Vec::new(),
         default: true,
         ca_file: None,
     }

@@ -98,7 +98,15 @@ impl App {
         B::Error: Into<BoxError>,
     {
         match self.0.gateway.route(request.uri().path()) {
-            Some(route) => self.0.gateway.handle(route, request).await,
+            Some(route) => {
+                let page = self.0.web.server_page(&request);
+                let answer = self.0.gateway.handle(route, request).await;
+                match page {
+                    // every 401 on an upstream's path is the gateway's own: status and challenge stay
+                    Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
+                    _ => answer,
+                }
+            }
             None => self.0.web.handle(request).await,
         }
     }

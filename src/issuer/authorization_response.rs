@@ -16,7 +16,7 @@ pub(crate) struct ClientRedirect {
     /// The redirect URI without the answer.
     pub redirect_uri: RedirectUri,
     /// Who waits there.
-    pub client: Client,
+    pub client: Box<Client>,
     /// What it is told.
     pub outcome: Outcome,
     /// Who signed in, as people call them.
@@ -70,10 +70,11 @@ pub(super) fn respond(
     };
     parameters.extend(state.map(|state| ("state", state)));
     parameters.push(("iss", issuer));
-    ClientRedirect { location: redirect_uri.with_parameters(&parameters), redirect_uri, client, outcome, user: None }
+    let location = redirect_uri.with_parameters(&parameters);
+    ClientRedirect { location, redirect_uri, client: Box::new(client), outcome, user: None }
 }
 
-fn error_parameters<'a>(error: ErrorCode, words: &'a str) -> Vec<(&'static str, &'a str)> {
+fn error_parameters(error: ErrorCode, words: &str) -> Vec<(&'static str, &str)> {
     vec![("error", error.as_str()), ("error_description", words)]
 }
 

@@ -46,9 +46,10 @@ impl Issuer {
     ) -> Result<Option<ClientRedirect>, Fault> {
         let code = binding.code(authorization.round);
         let issued = self.store().issued_code(&code.sha256()).await?;
-        let good = issued.filter(|issued| issued.redeemed.is_none() && self.now() < issued.code_expires_at);
-        let Some(issued) = good else { return Ok(None) };
-        let redirect = self.to_client(authorization, &Answer::Code(code.expose())).await?;
-        Ok(Some(ClientRedirect { user: issued.sign_in.user.known_as().map(str::to_owned), ..redirect }))
+        let good = issued.is_some_and(|issued| issued.redeemed.is_none() && self.now() < issued.code_expires_at);
+        if !good {
+            return Ok(None);
+        }
+        self.to_client(authorization, &Answer::Code(code.expose())).await.map(Some)
     }
 }

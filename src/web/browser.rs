@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
 use super::fault::page;
+use super::pages::Look;
 use super::{pages, plain};
 use crate::config::PublicUrl;
 use crate::issuer::{ClientRedirect, Fault, Left};
@@ -68,9 +69,9 @@ impl PostedForm {
 }
 
 impl Unread {
-    pub(super) fn respond(&self, request_id: &RequestId) -> Response<Body> {
+    pub(super) fn respond(&self, look: &Look, request_id: &RequestId) -> Response<Body> {
         match self {
-            Self::Elsewhere => page(Fault::forged("a form that was posted from another site"), request_id),
+            Self::Elsewhere => page(look, Fault::forged("a form that was posted from another site"), request_id),
             Self::Body(error) => plain(error.status(), error.words()),
         }
     }
@@ -85,25 +86,26 @@ fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
-pub(super) fn see_other(location: &str) -> Response<Body> {
+pub(super) fn see_other(look: &Look, location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     if let Ok(mut value) = HeaderValue::try_from(location) {
         value.set_sensitive(true);
         response.headers_mut().insert(LOCATION, value);
     }
-    response.headers_mut().extend(pages::headers());
+    response.headers_mut().extend(look.headers());
     response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
 /// Sends the browser to the client: by itself to web servers, through a small page to applications.
-pub(super) fn to_client(redirect: &ClientRedirect) -> Response<Body> {
+pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body> {
     match redirect.redirect_uri.class() {
-        RedirectClass::Https | RedirectClass::Loopback => see_other(&redirect.location),
+        RedirectClass::Https | RedirectClass::Loopback => see_other(look, &redirect.location),
         RedirectClass::ListedApplication | RedirectClass::Application => {
             let page = pages::ReturnPage {
-                client: (&redirect.client).into(),
+                look,
+                client: (&*redirect.client).into(),
                 redirect_uri: &redirect.redirect_uri,
                 location: &redirect.location,
                 outcome: redirect.outcome,
@@ -115,13 +117,13 @@ pub(super) fn to_client(redirect: &ClientRedirect) -> Response<Body> {
 }
 
 /// Says that a form or an answer came before, with the way on where there is one.
-pub(super) fn answered_before(left: &Left, request_id: &RequestId) -> Response<Body> {
+pub(super) fn answered_before(look: &Look, left: &Left, request_id: &RequestId) -> Response<Body> {
     let answer = match left {
         Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
         Left::Denied => pages::EarlierAnswer::Denied,
         Left::Nothing => pages::EarlierAnswer::Over,
     };
-    pages::already_answered(&pages::AlreadyAnsweredPage { answer, request_id }).into_response()
+    pages::already_answered(&pages::AlreadyAnsweredPage { look, answer, request_id }).into_response()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
-use super::pages::{self, ErrorPage, Page, UnavailablePage, UnknownClientPage};
+use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
 use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -39,7 +39,7 @@ pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Respons
 }
 
 /// A page that ends a sign-in.
-pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
+pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Response<Body> {
     let status = match fault.trouble {
         Trouble::UnknownClient { .. }
         | Trouble::RedirectUri
@@ -50,7 +50,7 @@ pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
         Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut response = (status, document(&fault.trouble, request_id)).into_response();
+    let mut response = (status, document(look, &fault.trouble, request_id)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response = retry_after(response, SOON);
     }
@@ -58,7 +58,7 @@ pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
 }
 
 /// The words for people. The operator's words are in the log, under the request id that the page shows.
-fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
+fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
     let developer = match trouble {
         Trouble::Request(error) => Some(error.to_string()),
         _ => None,
@@ -66,10 +66,10 @@ fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, mend) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
             let redirect_uri = redirect_uri.as_deref();
-            return pages::unknown_client(&UnknownClientPage { client_id, redirect_uri, request_id });
+            return pages::unknown_client(&UnknownClientPage { look, client_id, redirect_uri, request_id });
         }
         Trouble::ProviderUnavailable { provider } => {
-            return pages::unavailable(&UnavailablePage { identity_name: provider, request_id });
+            return pages::unavailable(&UnavailablePage { look, identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
             "This application cannot be answered here",
@@ -106,5 +106,5 @@ fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
     };
     let for_developer = developer.as_deref();
-    pages::error(&ErrorPage { title, happened, mend, for_developer, request_id })
+    pages::error(&ErrorPage { look, title, happened, mend, for_developer, request_id })
 }

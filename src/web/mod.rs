@@ -12,19 +12,23 @@ pub mod pages;
 mod register;
 mod sign_in;
 mod token;
+mod visitors;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::cookies::Cookies;
+use self::pages::Look;
+use self::visitors::{ReadyPage, Visitors};
 use crate::config::{Config, RESOURCE_METADATA};
 use crate::gateway::{Body, BoxError, Gateway};
 use crate::issuer::{Fault, Issuer};
@@ -35,6 +39,8 @@ struct Endpoints {
     issuer: Issuer,
     gateway: Gateway,
     config: Arc<Config>,
+    look: Arc<Look>,
+    visitors: Arc<Visitors>,
 }
 
 impl Endpoints {
@@ -51,9 +57,12 @@ impl Endpoints {
     }
 }
 
-/// Our own routes. Cheap to clone.
+/// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
 #[derive(Clone)]
-pub struct Web(Router);
+pub struct Web {
+    router: Router,
+    visitors: Arc<Visitors>,
+}
 
 impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
@@ -82,7 +91,16 @@ impl Web {
             .route("/sign-in/{identity}", get(sign_in::get).post(sign_in::post))
             .method_not_allowed_fallback(not_so);
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
-        Self(router.with_state(Endpoints { issuer, gateway, config }))
+        let look = Arc::new(Look::new(&config.pages));
+        let visitors = Arc::new(Visitors::new(&config, &look));
+        let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
+        Self { router: router.with_state(endpoints), visitors }
+    }
+
+    /// The page for a person who opens an upstream's path without a token, in the place of what the gateway refuses with.
+    #[must_use]
+    pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
+        self.visitors.server(request.method(), request.headers(), request.uri().path())
     }
 
     /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
@@ -92,7 +110,7 @@ impl Web {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let answered = self.0.clone().oneshot(request.map(axum::body::Body::new)).await;
+        let answered = self.router.clone().oneshot(request.map(axum::body::Body::new)).await;
         match answered {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(never) => match never {},
@@ -111,8 +129,17 @@ fn any_origin() -> CorsLayer {
 }
 
 /// `GET /`, and everything else that is not in the table.
-async fn nothing_here() -> Response<axum::body::Body> {
-    plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n")
+async fn nothing_here(
+    State(endpoints): State<Endpoints>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response<axum::body::Body> {
+    let nothing = plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n");
+    match endpoints.visitors.elsewhere(&method, &headers, uri.path()) {
+        Some(page) => page.instead_of(nothing, axum::body::Body::from),
+        None => nothing,
+    }
 }
 
 /// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
@@ -131,7 +158,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<axum::body::Body> {
 }
 
 /// The `Authorization` header as text, when there is exactly one.
-fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, ()> {
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -32,5 +32,7 @@ mod standing;
 mod start;
 mod storage;
 mod support;
+mod tabs;
 mod token_authorization_code;
 mod token_refresh;
+mod visitors;

@@ -2,12 +2,14 @@
 
 use askama::Template;
 
-use super::{Gate, Page};
+use super::{Gate, Look, Page};
 use crate::telemetry::RequestId;
 
 /// An error that may not, or cannot, be told to the client by a redirect.
 #[derive(Debug)]
 pub struct ErrorPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// A heading.
     pub title: &'a str,
     /// What went wrong, for the user.
@@ -23,6 +25,8 @@ pub struct ErrorPage<'a> {
 /// The form, or the provider's answer, was used before.
 #[derive(Debug)]
 pub struct AlreadyAnsweredPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// How it was answered.
     pub answer: EarlierAnswer<'a>,
     /// The id under which the log has it.
@@ -44,6 +48,8 @@ pub enum EarlierAnswer<'a> {
 /// An identity provider cannot be reached.
 #[derive(Debug)]
 pub struct UnavailablePage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// What people call it.
     pub identity_name: &'a str,
     /// The id under which the log has it.
@@ -53,6 +59,7 @@ pub struct UnavailablePage<'a> {
 #[derive(Template)]
 #[template(path = "message.html")]
 struct Message<'a> {
+    look: &'a Look,
     gate: Gate,
     title: &'a str,
     happened: &'a str,
@@ -66,15 +73,19 @@ struct Message<'a> {
 /// Says what went wrong and what to do.
 #[must_use]
 pub fn error(page: &ErrorPage<'_>) -> Page {
-    Page::render(&Message {
-        gate: Gate::Down,
-        title: page.title,
-        happened: page.happened,
-        mend: page.mend,
-        for_developer: page.for_developer,
-        finish: None,
-        request_id: Some(page.request_id),
-    })
+    Page::render(
+        page.look,
+        &Message {
+            look: page.look,
+            gate: Gate::Down,
+            title: page.title,
+            happened: page.happened,
+            mend: page.mend,
+            for_developer: page.for_developer,
+            finish: None,
+            request_id: Some(page.request_id),
+        },
+    )
 }
 
 /// Says that the question was answered before, and leads on while that is possible.
@@ -82,6 +93,7 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
 pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     let happened = "This sign-in was answered before, perhaps by a double click or by going back.";
     let over = Message {
+        look: page.look,
         gate: Gate::Down,
         title: "This was already answered",
         happened,
@@ -90,7 +102,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         finish: None,
         request_id: Some(page.request_id),
     };
-    Page::render(&match page.answer {
+    let message = match page.answer {
         EarlierAnswer::Over => over,
         EarlierAnswer::Finish(place) => Message {
             gate: Gate::Raised,
@@ -106,7 +118,8 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
             mend: "If you did not mean to, connect from the application again. Otherwise close this window.",
             ..over
         },
-    })
+    };
+    Page::render(page.look, &message)
 }
 
 /// Says that a provider is away and that nothing is lost; goes with 503 and `Retry-After`.
@@ -115,13 +128,17 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
     let title = format!("{} does not answer", page.identity_name);
     let happened =
         format!("Signing in needs {}, which cannot be reached at the moment. Nothing is lost.", page.identity_name);
-    Page::render(&Message {
-        gate: Gate::Down,
-        title: &title,
-        happened: &happened,
-        mend: "Connect from the application again in a minute. If it stays like this, tell your operator.",
-        for_developer: None,
-        finish: None,
-        request_id: Some(page.request_id),
-    })
+    Page::render(
+        page.look,
+        &Message {
+            look: page.look,
+            gate: Gate::Down,
+            title: &title,
+            happened: &happened,
+            mend: "Connect from the application again in a minute. If it stays like this, tell your operator.",
+            for_developer: None,
+            finish: None,
+            request_id: Some(page.request_id),
+        },
+    )
 }

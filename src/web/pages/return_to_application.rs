@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Gate, Page};
+use super::{ClientLabel, Gate, Look, Page};
 use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
@@ -11,6 +11,8 @@ use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 #[derive(Debug, Template)]
 #[template(path = "return_to_application.html")]
 pub struct ReturnPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// Who waits.
     pub client: ClientLabel<'a>,
     /// Where.
@@ -26,7 +28,7 @@ pub struct ReturnPage<'a> {
 /// Leads the browser back to an application.
 #[must_use]
 pub fn return_to_application(page: &ReturnPage<'_>) -> Page {
-    Page::render(page)
+    Page::render(page.look, page)
 }
 
 impl ReturnPage<'_> {

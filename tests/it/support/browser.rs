@@ -105,7 +105,9 @@ impl Browser {
             async move { tab.get(gate, path).await }
         });
         let answers = join_all(tabs).await;
-        answers.iter().for_each(|answer| self.remember(answer, gate.clock.now()));
+        for answer in &answers {
+            self.remember(answer, gate.clock.now());
+        }
         answers
     }
 
@@ -116,7 +118,9 @@ impl Browser {
             async move { tab.submit(gate, form).await }
         });
         let answers = join_all(tabs).await;
-        answers.iter().for_each(|answer| self.remember(answer, gate.clock.now()));
+        for answer in &answers {
+            self.remember(answer, gate.clock.now());
+        }
         answers
     }
 

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, PublicUrl, Registration, RootKey, Secrets, Server,
-    Storage, Tokens, Upstream, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets,
+    Server, Storage, Tokens, Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -345,6 +345,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         name: format!("Server {id}"),
         url: url.parse().unwrap(),
         scopes: ScopeSet::empty().with("mcp:access"),
+        scope_texts: Vec::new(),
         default: false,
         ca_file: None,
     };
@@ -374,6 +375,7 @@ fn config(database: PathBuf) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        pages: Pages::default(),
         outbound: Outbound::default(),
         identities: vec![Identity {
             id: "local".to_owned(),

@@ -11,7 +11,7 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Outbound, PublicUrl, Registration, RootKey, Secrets, Server, Storage, Tokens,
+    Config, Identity, Lifetimes, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server, Storage, Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -24,6 +24,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        pages: Pages::default(),
         outbound: Outbound::default(),
         identities,
         upstreams: Vec::new(),
