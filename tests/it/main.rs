@@ -21,6 +21,7 @@ mod outbound;
 mod pages;
 mod process;
 mod readme;
+mod receivers;
 mod register;
 mod revocation;
 mod rounds;
