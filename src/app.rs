@@ -50,7 +50,7 @@ impl App {
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock);
-        let revocation = Revocation::new(clock.clone(), config.lifetimes.access_token);
+        let revocation = Revocation::new(clock.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -69,6 +69,7 @@ impl App {
             identities: identities.clone(),
             clock,
         });
+        issuer.adopt_configuration().await?;
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let inbound = inbound::App::new(&config, gateway.clone(), web);
         Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain })

@@ -83,7 +83,11 @@ pub(crate) fn record(event: &Event<'_>) {
             let Grant { id, subject, client_id, .. } = grant;
             let (word, client) = (reason.as_str(), client_id);
             match reason {
-                EndReason::Expired | EndReason::Unused | EndReason::TooMany => {
+                EndReason::Expired
+                | EndReason::Unused
+                | EndReason::TooMany
+                | EndReason::ClientRemoved
+                | EndReason::IdentityChanged => {
                     tracing::info!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
                 }
                 EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {

@@ -1,9 +1,9 @@
 //! The only source of time. Tests hold a [`Clock`] that they move; nothing sleeps to see time pass.
 
 use std::ops::Add;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,18 @@ fn seconds(duration: Duration) -> i64 {
 }
 
 /// Tells the time. Cheap to clone; clones of a manual clock move together.
+///
+/// There are two times. The wall clock ([`Self::now`]) is what tokens and rows are stamped with; somebody may set it, in
+/// either direction. The monotonic one ([`Self::monotonic`]) only grows: ages, intervals and limits are counted by it.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<Manual>>);
+
+/// Both in milliseconds.
+#[derive(Debug)]
+struct Manual {
+    wall: AtomicI64,
+    monotonic: AtomicU64,
+}
 
 impl Clock {
     /// The machine's clock.
@@ -52,30 +62,71 @@ impl Clock {
     /// A clock that stands at `start` until it is moved.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(start.0.saturating_mul(1000)))))
+        let wall = AtomicI64::new(start.0.saturating_mul(1000));
+        Self(Some(Arc::new(Manual { wall, monotonic: AtomicU64::new(0) })))
     }
 
-    /// The current second.
+    /// The current second by the wall clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.millis().div_euclid(1000))
+        Timestamp(self.wall_millis().div_euclid(1000))
     }
 
-    /// Milliseconds since 1970, for limits that count in fractions of a second.
-    #[must_use]
-    pub fn millis(&self) -> i64 {
+    fn wall_millis(&self) -> i64 {
         if let Some(manual) = &self.0 {
-            return manual.load(Ordering::SeqCst);
+            return manual.wall.load(Ordering::SeqCst);
         }
         #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
         let now = SystemTime::now();
         now.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Moves a manual clock; the system's stays as it is.
+    /// How much time has passed since some moment of this process: never less than before, whatever becomes of the wall
+    /// clock.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        if let Some(manual) = &self.0 {
+            return Duration::from_millis(manual.monotonic.load(Ordering::SeqCst));
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+        let passed = ORIGIN.elapsed();
+        passed
+    }
+
+    /// Lets time pass on a manual clock; the system's stays as it is.
     pub fn advance(&self, duration: Duration) {
         if let Some(manual) = &self.0 {
-            manual.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+            let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            manual.monotonic.fetch_add(millis, Ordering::SeqCst);
+            manual.wall.fetch_add(i64::try_from(millis).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
+    }
+
+    /// Sets the wall clock of a manual clock forward or back by so many seconds, as an operator or NTP would: no time
+    /// passes.
+    pub fn step(&self, seconds: i64) {
+        if let Some(manual) = &self.0 {
+            manual.wall.fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Clock, Timestamp};
+
+    #[test]
+    fn a_step_of_the_wall_clock_lets_no_time_pass() {
+        let clock = Clock::manual(Timestamp(1000));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!((clock.now(), clock.monotonic()), (Timestamp(1005), Duration::from_secs(5)));
+        clock.step(-4000);
+        assert_eq!((clock.now(), clock.monotonic()), (Timestamp(-2995), Duration::from_secs(5)));
+        clock.clone().step(4000);
+        assert_eq!((clock.now(), clock.monotonic()), (Timestamp(1005), Duration::from_secs(5)));
     }
 }

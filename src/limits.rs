@@ -101,8 +101,8 @@ impl governor::clock::Clock for GovernorClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let millis = u64::try_from(self.0.millis()).unwrap_or(0);
-        Nanos::new(millis.saturating_mul(1_000_000))
+        // by the wall clock, a step forward and back would leave every key limited until the time that it had shown
+        Nanos::new(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 

@@ -1,103 +1,123 @@
 //! Which grants have ended: known to every holder of a token within a second.
 //!
-//! Not an eviction but a set with an epoch: a holder remembers the epoch at which it last looked, and looks again only
-//! when the epoch has moved. The epoch is read *before* the set or the grant is, and that value is remembered: what is
-//! added in between then only costs one look more.
+//! Whoever holds a verified token (a cache entry, an open call) holds the [`GrantWatch`] of its grant, one for all holders
+//! in this process. An end sets a flag there that is never taken back: it is remembered for as long as anything lives that
+//! could forget it, whatever the clock says and however long tokens live. To look costs one atomic read.
+//!
+//! Ends come from the issuer, after the commit, and from the feed, which tells what other processes and the command line
+//! ended. The watch is taken *before* the grant is read for the first time: an end that is committed before that read is
+//! found by it, one that is committed later reaches the watch.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::model::ids::GrantId;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Feed, FeedPosition, Store, StoreError};
 
 /// How often the feed is read.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How far before its last successful read the feed reads again. A grant's end is stamped before it is committed, by at
-/// most the time that the store gives a call; clocks of two processes may differ by the rest.
-const OVERLAP: Duration = Duration::from_secs(10);
-/// How much longer than an access token lives its grant's end is remembered: a token may be signed just after the end.
-const MARGIN: Duration = Duration::from_mins(1);
-/// How often what need not be remembered is looked for.
-const SWEEP: Duration = Duration::from_mins(1);
+/// Below this many watches nobody looks for those that were dropped.
+const FEW: usize = 1024;
 
-/// The set. Cheap to clone.
+/// One grant, as its holders in this process see it.
+#[derive(Debug, Default)]
+pub struct GrantWatch {
+    ended: AtomicBool,
+    told: Notify,
+}
+
+impl GrantWatch {
+    /// Whether the grant has ended. Once true it stays true.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Completes when the grant has ended.
+    pub async fn ended(&self) {
+        // made before the flag is read: an end between the two wakes it
+        let told = self.told.notified();
+        if !self.has_ended() {
+            told.await;
+        }
+    }
+
+    fn end(&self) {
+        if !self.ended.swap(true, Ordering::AcqRel) {
+            self.told.notify_waiters();
+        }
+    }
+}
+
+/// The watches of this process, and the feed. Cheap to clone.
 #[derive(Clone)]
 pub struct Revocation(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    remembered: Duration,
-    ended: RwLock<Ended>,
-    epoch: AtomicU64,
-    moved: watch::Sender<u64>,
-    feed: Mutex<Feed>,
+    watched: Mutex<Watched>,
+    reader: Mutex<Reader>,
 }
 
-struct Ended {
-    grants: HashMap<GrantId, Timestamp>,
-    swept_at: Timestamp,
+struct Watched {
+    grants: HashMap<GrantId, Weak<GrantWatch>>,
+    /// At how many entries those without holders are removed.
+    sweep_at: usize,
 }
 
-struct Feed {
-    /// When the last successful read began; the start while there was none.
-    read_at: Timestamp,
-    /// From when the next one reads.
-    since: Timestamp,
+/// How far the feed was read.
+struct Reader {
+    /// `None` until it was read once.
+    position: Option<FeedPosition>,
+    /// When the last successful read began; the start while there was none. Monotonic.
+    read_at: Duration,
     failing: bool,
 }
 
 impl Revocation {
-    /// An empty set. Ended grants are forgotten `access_token` (and a minute) after their end: their tokens are dead by
-    /// then.
+    /// Watches nothing yet.
     #[must_use]
-    pub fn new(clock: Clock, access_token: Duration) -> Self {
-        let now = clock.now();
-        let remembered = access_token.saturating_add(MARGIN);
-        Self(Arc::new(Inner {
-            remembered,
-            ended: RwLock::new(Ended { grants: HashMap::new(), swept_at: now }),
-            epoch: AtomicU64::new(0),
-            moved: watch::Sender::new(0),
-            feed: Mutex::new(Feed { read_at: now, since: now.before(remembered), failing: false }),
-            clock,
-        }))
+    pub fn new(clock: Clock) -> Self {
+        let reader = Mutex::new(Reader { position: None, read_at: clock.monotonic(), failing: false });
+        let watched = Mutex::new(Watched { grants: HashMap::new(), sweep_at: FEW });
+        Self(Arc::new(Inner { clock, watched, reader }))
     }
 
-    /// The current epoch: one atomic read.
+    /// The watch of a grant, the same for all holders. To be taken before the grant is read.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.0.epoch.load(Ordering::SeqCst)
+    pub fn watch(&self, grant: &GrantId) -> Arc<GrantWatch> {
+        let mut watched = self.watched();
+        if let Some(watch) = watched.grants.get(grant).and_then(Weak::upgrade) {
+            return watch;
+        }
+        if watched.grants.len() >= watched.sweep_at {
+            watched.grants.retain(|_, watch| watch.strong_count() > 0);
+            watched.sweep_at = FEW.max(2 * watched.grants.len());
+        }
+        let watch = Arc::<GrantWatch>::default();
+        watched.grants.insert(grant.clone(), Arc::downgrade(&watch));
+        watch
     }
 
-    /// Whether this grant has ended.
-    #[must_use]
-    pub fn has_ended(&self, grant: &GrantId) -> bool {
-        self.ended().grants.contains_key(grant)
-    }
-
-    /// Adds a grant that ended, after the end was committed. One that is known, or so old that its tokens are dead,
-    /// changes nothing.
-    pub fn add(&self, grant: GrantId, ended_at: Timestamp) {
-        self.add_all([(grant, ended_at)]);
-    }
-
-    /// Changes with every epoch, for open streams.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.moved.subscribe()
+    /// Tells the holders that a grant has ended, after the end was committed.
+    pub fn note_ended(&self, grant: &GrantId) {
+        let watch = self.watched().grants.get(grant).and_then(Weak::upgrade);
+        if let Some(watch) = watch {
+            watch.end();
+        }
     }
 
     /// How long the feed has not been read; zero while it works.
     #[must_use]
     pub fn staleness(&self) -> Duration {
-        let feed = self.feed();
-        if feed.failing { self.0.clock.now().since(feed.read_at) } else { Duration::ZERO }
+        let reader = self.reader();
+        if reader.failing { self.0.clock.monotonic().saturating_sub(reader.read_at) } else { Duration::ZERO }
     }
 
     /// Reads what other processes ended: once. Logs when it begins to fail, and when it works again.
@@ -105,13 +125,10 @@ impl Revocation {
     /// # Errors
     /// When the store fails; the staleness grows then.
     pub async fn read_feed(&self, store: &Store) -> Result<(), StoreError> {
-        let (began, since) = (self.0.clock.now(), self.feed().since);
-        let answer = store.grants_ended_since(since).await;
-        match answer {
-            Ok(ended) => {
-                self.add_all(ended);
-                self.sweep(began);
-                self.note_success(began);
+        let (began, position) = (self.0.clock.monotonic(), self.reader().position);
+        match self.read_from(store, position).await {
+            Ok(position) => {
+                self.note_success(began, position);
                 Ok(())
             }
             Err(error) => {
@@ -127,115 +144,134 @@ impl Revocation {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            // what went wrong is logged, and counted in the staleness; the next read starts from the same moment
+            // a failure is logged, and counted in the staleness; the next read goes on from the same position
             drop(self.read_feed(&store).await);
         }
     }
 
-    /// Adds, and then moves the epoch if anything was new: whoever reads the new epoch finds the new entries.
-    fn add_all(&self, ended: impl IntoIterator<Item = (GrantId, Timestamp)>) {
-        let forgotten = self.0.clock.now().before(self.0.remembered);
-        let mut set = self.ended_mut();
-        let before = set.grants.len();
-        for (grant, ended_at) in ended {
-            if ended_at > forgotten {
-                set.grants.entry(grant).or_insert(ended_at);
+    async fn read_from(&self, store: &Store, position: Option<FeedPosition>) -> Result<FeedPosition, StoreError> {
+        if let Some(position) = position {
+            match store.grants_ended_after(position).await? {
+                Feed::Ended(grants, newest) => {
+                    for grant in &grants {
+                        self.note_ended(grant);
+                    }
+                    return Ok(newest);
+                }
+                Feed::Gap => tracing::warn!("the feed of ended grants has a gap: the grants in use are read again"),
             }
         }
-        if set.grants.len() > before {
-            let epoch = self.0.epoch.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
-            self.0.moved.send_replace(epoch);
-        }
+        // taken before the grants are read: what ends from here on is behind it
+        let newest = store.newest_grant_end().await?;
+        self.read_watched(store).await?;
+        Ok(newest)
     }
 
-    fn sweep(&self, now: Timestamp) {
-        if now < self.ended().swept_at + SWEEP {
-            return;
+    /// Reads every watched grant again.
+    async fn read_watched(&self, store: &Store) -> Result<(), StoreError> {
+        let grants: Vec<GrantId> = {
+            let watched = self.watched();
+            let held = watched.grants.iter().filter(|(_, watch)| watch.strong_count() > 0);
+            held.map(|(grant, _)| grant.clone()).collect()
+        };
+        for grant in &grants {
+            if !store.is_grant_unended(grant).await? {
+                self.note_ended(grant);
+            }
         }
-        let forgotten = now.before(self.0.remembered);
-        let mut set = self.ended_mut();
-        set.grants.retain(|_, ended_at| *ended_at > forgotten);
-        set.swept_at = now;
+        Ok(())
     }
 
-    fn note_success(&self, began: Timestamp) {
-        let mut feed = self.feed();
-        if std::mem::replace(&mut feed.failing, false) {
-            let outage_seconds = began.since(feed.read_at).as_secs();
+    fn note_success(&self, began: Duration, position: FeedPosition) {
+        let mut reader = self.reader();
+        if std::mem::replace(&mut reader.failing, false) {
+            let outage_seconds = began.saturating_sub(reader.read_at).as_secs();
             tracing::info!(outage_seconds, "grants that other processes end are known again");
         }
-        feed.read_at = began;
-        feed.since = began.before(OVERLAP);
+        reader.read_at = began;
+        reader.position = Some(position);
     }
 
     fn note_failure(&self, error: &StoreError) {
-        if !std::mem::replace(&mut self.feed().failing, true) {
+        if !std::mem::replace(&mut self.reader().failing, true) {
             tracing::error!(%error, "grants that other processes end are not known now; their tokens stay good until they expire");
         }
     }
 
     // A panic while a lock is held leaves nothing half done here: what it guards stays usable.
 
-    fn ended(&self) -> RwLockReadGuard<'_, Ended> {
-        self.0.ended.read().unwrap_or_else(PoisonError::into_inner)
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ended_mut(&self) -> RwLockWriteGuard<'_, Ended> {
-        self.0.ended.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn feed(&self) -> std::sync::MutexGuard<'_, Feed> {
-        self.0.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::Arc;
 
-    use super::Revocation;
+    use super::{FEW, Revocation};
     use crate::clock::{Clock, Timestamp};
 
-    const HOUR: Duration = Duration::from_hours(1);
-
-    #[test]
-    fn the_epoch_moves_when_something_new_is_known_and_only_then() {
-        let revocation = Revocation::new(Clock::manual(Timestamp(1000)), HOUR);
-        let mut moved = revocation.subscribe();
-        assert!(!revocation.has_ended(&"g_1".into()));
-        revocation.add("g_1".into(), Timestamp(1000));
-        assert!(revocation.has_ended(&"g_1".into()));
-        assert_eq!((revocation.epoch(), *moved.borrow_and_update()), (1, 1));
-        revocation.add("g_1".into(), Timestamp(1001));
-        assert_eq!(revocation.epoch(), 1);
-        assert!(!moved.has_changed().unwrap());
-        revocation.add("g_2".into(), Timestamp(1001));
-        assert_eq!((revocation.epoch(), *moved.borrow_and_update()), (2, 2));
+    fn revocation() -> Revocation {
+        Revocation::new(Clock::manual(Timestamp(1000)))
     }
 
     #[test]
-    fn an_end_so_long_ago_that_no_token_lives_moves_nothing() {
-        let revocation = Revocation::new(Clock::manual(Timestamp(100_000)), HOUR);
-        revocation.add("g_1".into(), Timestamp(100_000 - 3660));
-        assert!(!revocation.has_ended(&"g_1".into()));
-        assert_eq!(revocation.epoch(), 0);
-        revocation.add("g_1".into(), Timestamp(100_000 - 3659));
-        assert!(revocation.has_ended(&"g_1".into()));
+    fn all_holders_of_a_grant_see_its_end_and_no_others() {
+        let revocation = revocation();
+        let (one, other) = (revocation.watch(&"g_1".into()), revocation.watch(&"g_1".into()));
+        let elsewhere = revocation.watch(&"g_2".into());
+        assert!(Arc::ptr_eq(&one, &other));
+        revocation.note_ended(&"g_1".into());
+        assert!(one.has_ended() && other.has_ended() && !elsewhere.has_ended());
+        assert!(revocation.watch(&"g_1".into()).has_ended(), "sticky while anybody holds it");
+    }
+
+    #[tokio::test]
+    async fn an_end_wakes_those_who_wait_before_and_after_it() {
+        let revocation = revocation();
+        let watch = revocation.watch(&"g_1".into());
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let watch = Arc::clone(&watch);
+                tokio::spawn(async move { watch.ended().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        revocation.note_ended(&"g_1".into());
+        for waiting in waiting {
+            waiting.await.unwrap();
+        }
+        watch.ended().await;
     }
 
     #[test]
-    fn whoever_reads_the_new_epoch_finds_the_new_entry() {
-        let revocation = Revocation::new(Clock::system(), HOUR);
-        let now = Clock::system().now();
-        std::thread::scope(|scope| {
-            scope.spawn(|| (1..=2000).for_each(|n| revocation.add(format!("g_{n}").as_str().into(), now)));
-            scope.spawn(|| {
-                let mut epoch = 0;
-                while epoch < 2000 {
-                    epoch = revocation.epoch();
-                    assert!(epoch == 0 || revocation.has_ended(&format!("g_{epoch}").as_str().into()));
-                }
+    fn watches_without_holders_do_not_pile_up() {
+        let revocation = revocation();
+        let held = revocation.watch(&"g_held".into());
+        for n in 0..10 * FEW {
+            drop(revocation.watch(&format!("g_{n}").as_str().into()));
+        }
+        assert!(revocation.watched().grants.len() <= FEW);
+        revocation.note_ended(&"g_held".into());
+        assert!(held.has_ended());
+    }
+
+    #[test]
+    fn an_end_is_seen_by_a_holder_that_comes_at_the_same_moment() {
+        let revocation = revocation();
+        for n in 0..2000 {
+            let grant = format!("g_{n}").as_str().into();
+            let early = revocation.watch(&grant);
+            std::thread::scope(|scope| {
+                scope.spawn(|| revocation.note_ended(&grant));
+                scope.spawn(|| drop(revocation.watch(&grant)));
             });
-        });
+            assert!(early.has_ended() && revocation.watch(&grant).has_ended());
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::issuer::Unfit;
 use crate::keys::KeyError;
 use crate::storage::StoreError;
 
@@ -14,6 +15,8 @@ pub enum StartError {
     Store(StoreError),
     /// Our keys cannot be used.
     Keys(KeyError),
+    /// The configuration does not fit what the store remembers.
+    Unfit(Unfit),
     /// A listener cannot be opened.
     Listen {
         /// The setting that says where.
@@ -30,6 +33,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Store(error) => write!(f, "storage: {error}"),
             Self::Keys(error) => write!(f, "keys: {error}"),
+            Self::Unfit(error) => write!(f, "{error}"),
             Self::Listen { setting, address, cause } => write!(f, "{setting}: cannot listen on {address}: {cause}"),
         }?;
         match self.mend() {
@@ -45,11 +49,18 @@ impl StartError {
     /// What to do, where the words of the cause do not say it already.
     fn mend(&self) -> Option<&'static str> {
         match self {
-            Self::Store(StoreError::Unavailable(_)) | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_)) => None,
+            Self::Store(StoreError::Unavailable(_))
+            | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_))
+            | Self::Unfit(Unfit::Store(_)) => None,
             Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable { .. } | KeyError::Missing(_)) => {
                 Some("something else wrote to the database: restore a backup, or name a new file in storage.url")
             }
             Self::Keys(KeyError::Unmade(_)) => Some("start again; this machine may be short of memory"),
+            Self::Unfit(Unfit::AnotherIssuer { .. }) => Some(
+                "give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write \
+                 replaces_issuer = \"…\" with the old issuer: every grant of the old provider then ends",
+            ),
+            Self::Unfit(Unfit::StillUsed(_)) => Some("stop the processes with the old configuration first"),
             Self::Listen { cause, .. } => Some(match cause.kind() {
                 io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
                 io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
@@ -65,6 +76,15 @@ impl StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Unfit> for StartError {
+    fn from(error: Unfit) -> Self {
+        match error {
+            Unfit::Store(error) => Self::Store(error),
+            other => Self::Unfit(other),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Outcome, Terminal, load};
 use crate::config::Config;
+use crate::oauth::paths;
 
 /// Name every mistake of a configuration file, with its line and its mend; asks no network
 ///
@@ -43,7 +44,7 @@ fn summarize(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n  redirect URIs to register at the identity providers")?;
     let longest = config.identities.iter().map(|identity| identity.id.len()).max().unwrap_or_default();
     for identity in &config.identities {
-        let redirect_uri = config.public_url.join(&format!("/callback/{}", identity.id));
+        let redirect_uri = config.public_url.join(&paths::callback(&identity.id));
         writeln!(out, "    {:longest$}  {redirect_uri}", identity.id)?;
     }
     Ok(())

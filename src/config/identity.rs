@@ -76,6 +76,10 @@ pub struct OidcSettings {
     pub standing: Standing,
     /// The ID token's claim that holds the groups.
     pub groups_claim: String,
+    /// Whether its e-mail addresses are believed although it does not say that they were verified.
+    pub trust_email: bool,
+    /// The issuer whose place it takes under the same id.
+    pub replaces_issuer: Option<String>,
     /// Certificates that are trusted for this provider besides the global ones.
     pub ca_file: Option<CaFile>,
 }
@@ -113,6 +117,8 @@ pub(super) struct Written {
     scopes: Option<Vec<String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
+    trust_email: Option<bool>,
+    replaces_issuer: Option<String>,
     ca_file: Option<String>,
 }
 
@@ -176,6 +182,10 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
             reading.error(&section.at(key), Mistake::new("is empty"));
         }
     }
+    if written.replaces_issuer.as_ref() == Some(&written.issuer) {
+        let mistake = Mistake::new("is the issuer itself").hint("write the issuer of before, or leave it out");
+        reading.error(&section.at("replaces_issuer"), mistake);
+    }
     let client_secret = written.client_secret.map(|source| reading.secret(&section.at("client_secret"), &source));
     let default_scopes = || vec!["profile".to_owned(), "email".to_owned()];
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
@@ -189,6 +199,8 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         scopes,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
+        trust_email: written.trust_email.unwrap_or_default(),
+        replaces_issuer: written.replaces_issuer,
         ca_file,
     })
 }

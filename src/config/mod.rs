@@ -53,7 +53,7 @@ pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{RESOURCE_METADATA, ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
+pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
 
 use problem::Mistake;
 pub(crate) use problem::io_words;

@@ -1,25 +1,7 @@
 //! Which paths an upstream may have on our listener.
 
 use super::problem::Mistake;
-
-/// What is ours on the public listener, and everything below it.
-pub(crate) const OWN_PATHS: [&str; 15] = [
-    "/.well-known",
-    "/account",
-    "/authorize",
-    "/callback",
-    "/consent",
-    "/device",
-    "/device_authorization",
-    "/introspect",
-    "/live",
-    "/metrics",
-    "/ready",
-    "/register",
-    "/revoke",
-    "/sign-in",
-    "/token",
-];
+use crate::oauth::paths::is_ours;
 
 const LONGEST: usize = 255;
 
@@ -54,17 +36,13 @@ pub(super) fn check(path: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
-fn is_ours(path: &str) -> bool {
-    let folded = path.to_ascii_lowercase();
-    OWN_PATHS.iter().any(|own| folded.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use url::Url;
 
-    use super::{OWN_PATHS, check};
+    use super::check;
+    use crate::oauth::paths::{RESERVED, ROUTES};
 
     #[test]
     fn a_path_has_one_spelling_and_is_not_ours() {
@@ -100,8 +78,8 @@ mod tests {
 
     #[test]
     fn nothing_of_ours_can_be_taken_away() {
-        for own in OWN_PATHS {
-            for path in [own.to_owned(), format!("{own}/below"), own.to_ascii_uppercase()] {
+        for own in ROUTES.iter().chain(RESERVED).map(|own| own.replace(['{', '}', '*'], "")) {
+            for path in [format!("{own}/below"), own.to_ascii_uppercase(), own] {
                 assert!(check(&path).is_err(), "{path}");
             }
         }

@@ -12,11 +12,9 @@ use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::{CaFile, PublicUrl};
 use crate::oauth::client_name::MAX_CLIENT_NAME;
+use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
-
-/// Where the metadata of a resource lies, before its path (RFC 9728 3.1).
-pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// What the operator says of an upstream.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! Is this bearer good, and who is it? One verification and one read of the grant at its first use in this process; from
 //! then on a look into memory.
+//!
+//! Defends against: a token that is used after its grant ended, by a cache that forgets or by a clock that is set.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -12,10 +13,10 @@ use moka::future::Cache;
 use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
 use crate::delegation::IdentityHeaders;
-use crate::keys::{KeyRing, VerifyError, verify_access_token};
+use crate::keys::{Expected, KeyRing, Validity, VerifyError, verify_access_token};
 use crate::model::ids::GrantId;
 use crate::oauth::scope::ScopeSet;
-use crate::revocation::Revocation;
+use crate::revocation::{GrantWatch, Revocation};
 use crate::secret::Sha256;
 use crate::storage::Store;
 
@@ -34,46 +35,47 @@ pub(super) struct VerifiedToken {
     pub(super) identity: IdentityHeaders,
     /// When the grant ends by itself, and what is open under it.
     pub(super) grant_ends_at: Timestamp,
-    grant: GrantId,
-    expires_at: Timestamp,
-    /// The revocation epoch at which the grant was last known to live.
-    epoch: AtomicU64,
+    validity: Validity,
+    grant: Arc<GrantWatch>,
 }
 
 impl VerifiedToken {
-    /// Whether its grant has not ended: one atomic, and a look into the set of ended grants when that has grown.
-    pub(super) fn stands(&self, revocation: &Revocation) -> bool {
-        // read before the set: what ends in between is noticed at the next look
-        let epoch = revocation.epoch();
-        if self.epoch.load(Ordering::Acquire) == epoch {
-            return true;
-        }
-        let stands = !revocation.has_ended(&self.grant);
-        if stands {
-            self.epoch.fetch_max(epoch, Ordering::AcqRel);
-        }
-        stands
+    /// Whether its grant has not ended: one atomic read.
+    pub(super) fn stands(&self) -> bool {
+        !self.grant.has_ended()
+    }
+
+    /// Completes when its grant has ended.
+    pub(super) async fn ended(&self) {
+        self.grant.ended().await;
     }
 
     /// A token of this grant, for tests of what lives under it.
     #[cfg(test)]
-    pub(super) fn of_grant(id: &str) -> Self {
+    pub(super) fn under(grant: Arc<GrantWatch>) -> Self {
         Self {
-            grant: id.into(),
+            grant,
             subject: String::new(),
             audience: String::new(),
             scope: ScopeSet::empty(),
             identity: IdentityHeaders::default(),
             grant_ends_at: Timestamp(i64::MAX),
-            expires_at: Timestamp(i64::MAX),
-            epoch: AtomicU64::new(0),
+            validity: Validity::ALWAYS,
         }
+    }
+
+    /// The same, of a grant that nothing ends.
+    #[cfg(test)]
+    pub(super) fn of_grant(id: &str) -> Self {
+        Self::under(Revocation::new(Clock::system()).watch(&id.into()))
     }
 }
 
 /// Verifies bearers.
 pub(super) struct Authenticator {
     pub(super) issuer: String,
+    /// How long an access token lives today.
+    pub(super) lifetime: Duration,
     pub(super) ring: KeyRing,
     pub(super) store: Store,
     pub(super) revocation: Revocation,
@@ -127,24 +129,21 @@ impl Authenticator {
             })?,
         };
         let Known::Good(token) = known else { return Err(Refusal::InvalidToken(ENDED)) };
-        if self.clock.now() >= token.expires_at {
-            return Err(Refusal::InvalidToken("the token has expired"));
-        }
-        if token.stands(&self.revocation) { Ok(token) } else { Err(Refusal::InvalidToken(ENDED)) }
+        token.validity.judge(self.clock.now()).map_err(Refusal::InvalidToken)?;
+        if token.stands() { Ok(token) } else { Err(Refusal::InvalidToken(ENDED)) }
     }
 
     async fn first_use(&self, token: &str) -> Result<Known, FirstUse> {
-        // read before the grant: an end that happens between the two is noticed at the next look
-        let epoch = self.revocation.epoch();
         let now = self.clock.now();
-        let claims = verify_access_token(&self.ring, &self.issuer, token, now).await.map_err(|error| match error {
+        let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now };
+        let verified = verify_access_token(&self.ring, token, &expected).await;
+        let (claims, validity) = verified.map_err(|error| match error {
             VerifyError::Invalid(why) => FirstUse::Invalid(why),
             VerifyError::Unknown => FirstUse::Unavailable(error.to_string()),
         })?;
         let id = GrantId::from(claims.sid);
-        if self.revocation.has_ended(&id) {
-            return Ok(Known::Ended);
-        }
+        // taken before the grant is read: what ends after the read reaches the watch
+        let watch = self.revocation.watch(&id);
         let grant = self.store.grant(&id).await.map_err(|error| FirstUse::Unavailable(error.to_string()))?;
         let grant = grant.ok_or(FirstUse::Invalid("the token's grant is gone"))?;
         if grant.ended_at.is_some() {
@@ -156,13 +155,12 @@ impl Authenticator {
         }
         Ok(Known::Good(Arc::new(VerifiedToken {
             identity: IdentityHeaders::new(&grant, &claims.scope),
-            grant: id,
+            grant: watch,
             subject: claims.sub,
             audience: claims.aud,
             scope: claims.scope,
             grant_ends_at: grant.expires_at,
-            expires_at: Timestamp(claims.exp),
-            epoch: AtomicU64::new(epoch),
+            validity,
         })))
     }
 }

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::authenticate::VerifiedToken;
 use super::open_calls::OpenCall;
-use crate::revocation::Revocation;
 
 /// No call lasts that long, and not every moment after it can be told.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
@@ -36,7 +35,6 @@ pub(super) enum Over {
 /// What ends calls from outside.
 #[derive(Clone)]
 pub(super) struct Ends {
-    pub(super) revocation: Revocation,
     pub(super) max_age: Option<Duration>,
     pub(super) drained: CancellationToken,
 }
@@ -49,7 +47,7 @@ impl Ends {
             _ => (left, Over::Ended),
         };
         let until = Instant::now() + lasts.min(LONGEST);
-        let terms = Terms { token, revocation: self.revocation.clone(), drained: self.drained.clone(), until, then };
+        let terms = Terms { token, drained: self.drained.clone(), until, then };
         Lease { over: Box::pin(terms.clone().over()), terms, _open: None }
     }
 }
@@ -57,7 +55,6 @@ impl Ends {
 #[derive(Clone)]
 struct Terms {
     token: Arc<VerifiedToken>,
-    revocation: Revocation,
     drained: CancellationToken,
     until: Instant,
     /// Why it is over after `until`.
@@ -68,18 +65,9 @@ impl Terms {
     async fn over(self) -> Over {
         tokio::select! {
             biased;
-            () = self.ended() => Over::Ended,
+            () = self.token.ended() => Over::Ended,
             () = tokio::time::sleep_until(self.until) => self.then,
             () = self.drained.cancelled() => Over::Draining,
-        }
-    }
-
-    async fn ended(&self) {
-        let mut epochs = self.revocation.subscribe();
-        while self.token.stands(&self.revocation) {
-            if epochs.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
         }
     }
 }
@@ -124,9 +112,9 @@ impl Lease {
     /// # Errors
     /// When it is.
     pub(super) fn check(&self) -> Result<(), Over> {
-        let Terms { token, revocation, drained, until, then } = &self.terms;
+        let Terms { token, drained, until, then } = &self.terms;
         match () {
-            () if !token.stands(revocation) => Err(Over::Ended),
+            () if !token.stands() => Err(Over::Ended),
             () if Instant::now() >= *until => Err(*then),
             () if drained.is_cancelled() => Err(Over::Draining),
             () => Ok(()),
@@ -150,11 +138,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_ended_begins_nothing_more() {
-        let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)), HOUR);
-        let ends = Ends { revocation, max_age: None, drained: CancellationToken::new() };
-        let mut lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+        let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
+        let ends = Ends { max_age: None, drained: CancellationToken::new() };
+        let token = VerifiedToken::under(revocation.watch(&"g_1".into()));
+        let mut lease = ends.lease(Arc::new(token), HOUR);
         assert_eq!(lease.hold(async { 1 }).await, Ok(1));
-        ends.revocation.add("g_1".into(), Timestamp(1_800_000_000));
+        revocation.note_ended(&"g_1".into());
         assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended));
     }
 }

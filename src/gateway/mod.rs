@@ -138,9 +138,10 @@ impl Gateway {
             Served { upstream: upstream.clone(), client }
         };
         let served = config.upstreams.iter().map(served).collect();
-        let ends = Ends { revocation: revocation.clone(), max_age: config.server.max_stream_age, drained };
+        let ends = Ends { max_age: config.server.max_stream_age, drained };
         let authenticator = Authenticator {
             issuer: config.public_url.as_str().to_owned(),
+            lifetime: config.lifetimes.access_token,
             ring,
             store,
             revocation,

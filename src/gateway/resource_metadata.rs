@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::config::{Config, RESOURCE_METADATA, ResourceNames, Upstream};
+use crate::config::{Config, ResourceNames, Upstream};
 use crate::oauth::metadata::ResourceMetadata;
+use crate::oauth::paths::RESOURCE_METADATA;
 
 /// The documents, made once.
 pub(super) fn documents(config: &Config) -> HashMap<String, Bytes> {

@@ -91,30 +91,31 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000);
     const HOUR: Duration = Duration::from_hours(1);
 
+    type End = fn(&Revocation, &Ends);
+
     fn ends(max_age: Option<Duration>) -> Ends {
-        let revocation = Revocation::new(Clock::manual(NOW), HOUR);
-        Ends { revocation, max_age, drained: CancellationToken::new() }
+        Ends { max_age, drained: CancellationToken::new() }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_never_pauses_ends_whatever_ends_it() {
         const MINUTE: Duration = Duration::from_mins(1);
         for (why, max_age, passes, end) in [
-            (Over::Ended, None, Duration::ZERO, (|ends| ends.revocation.add("g_1".into(), NOW)) as fn(&Ends)),
-            (Over::Draining, None, Duration::ZERO, |ends| ends.drained.cancel()),
-            (Over::Aged, Some(MINUTE), MINUTE, |_| {}),
-            (Over::Ended, None, HOUR, |_| {}),
+            (Over::Ended, None, Duration::ZERO, (|revocation, _| revocation.note_ended(&"g_1".into())) as End),
+            (Over::Draining, None, Duration::ZERO, |_, ends| ends.drained.cancel()),
+            (Over::Aged, Some(MINUTE), MINUTE, |_, _| {}),
+            (Over::Ended, None, HOUR, |_, _| {}),
         ] {
-            let ends = ends(max_age);
+            let (ends, revocation) = (ends(max_age), Revocation::new(Clock::manual(NOW)));
             let flood = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));
-            let lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+            let lease = ends.lease(Arc::new(VerifiedToken::under(revocation.watch(&"g_1".into()))), HOUR);
             let mut stream = Stream::new(StreamBody::new(flood), lease, EarlyEnd::Broken);
             for _ in 0..100 {
                 assert!(stream.frame().await.unwrap().is_ok());
             }
-            ends.revocation.add("g_2".into(), NOW);
+            revocation.note_ended(&"g_2".into());
             assert!(stream.frame().await.unwrap().is_ok(), "another's end is nothing to it");
-            end(&ends);
+            end(&revocation, &ends);
             tokio::time::advance(passes).await;
             let error = stream.frame().await.unwrap().unwrap_err();
             assert_eq!(error.downcast_ref(), Some(&why));

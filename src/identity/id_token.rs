@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use openidconnect::core::{
-    CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJsonWebKeyUse, CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
+    CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
 };
 use openidconnect::{
-    AdditionalClaims, ClaimsVerificationError, ClientId, IdToken, IdTokenClaims, IdTokenVerifier, IssuerUrl,
-    JsonWebKey, Nonce, SignatureVerificationError,
+    AdditionalClaims, ClaimsVerificationError, ClientId, IdToken, IdTokenClaims, IdTokenVerifier, IssuerUrl, Nonce,
+    SignatureVerificationError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,14 +41,27 @@ pub(super) type KeySet = CoreJsonWebKeySet;
 /// Reads a key set (RFC 7517 5). Keys that we cannot use are left out: Keycloak publishes one for encryption, sometimes
 /// first.
 pub(super) fn parse_keys(document: &[u8]) -> Result<KeySet, String> {
-    let set: KeySet = serde_json::from_slice(document)
-        .map_err(|cause| format!("it is no key set: {}", excerpt(&cause.to_string())))?;
-    let signs = |key: &&CoreJsonWebKey| !matches!(key.key_use(), Some(CoreJsonWebKeyUse::Encryption));
-    let mut usable: Vec<_> = set.keys().iter().filter(signs).cloned().collect();
+    let no_set = |cause: serde_json::Error| format!("it is no key set: {}", excerpt(&cause.to_string()));
+    let mut document: Value = serde_json::from_slice(document).map_err(no_set)?;
+    if let Some(keys) = document.get_mut("keys").and_then(Value::as_array_mut) {
+        keys.retain(is_for_signatures);
+    }
+    let set: KeySet = serde_json::from_value(document).map_err(no_set)?;
+    let mut usable: Vec<_> = set.keys().clone();
     // The same key twice would leave open which of the two is meant.
     let mut seen = HashSet::new();
     usable.retain(|key| serde_json::to_string(key).is_ok_and(|text| seen.insert(text)));
     if usable.is_empty() { Err("it holds no key that signs".to_owned()) } else { Ok(KeySet::new(usable)) }
+}
+
+/// Whether a key's owner meant it for signatures that others verify (RFC 7517 4.2 and 4.3): a key for something else must
+/// not vouch for a user, whatever it could compute.
+fn is_for_signatures(key: &Value) -> bool {
+    let used = key.get("use").is_none_or(|used| used == "sig");
+    let verifies = |operations: &Value| {
+        operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+    };
+    used && key.get("key_ops").is_none_or(verifies)
 }
 
 /// What a token must be for us to believe it.
@@ -59,6 +71,8 @@ pub(super) struct Expected<'a> {
     /// `None` at a refresh, whose ID token carries none (OpenID Connect Core 12.2).
     pub(super) nonce: Option<&'a str>,
     pub(super) groups_claim: &'a str,
+    /// Whether an address counts that the provider does not call verified.
+    pub(super) trust_email: bool,
     pub(super) now: Timestamp,
 }
 
@@ -67,6 +81,8 @@ pub(super) struct Expected<'a> {
 pub(super) struct Identified {
     pub(super) sub: String,
     pub(super) user: User,
+    /// Whether it carries an address that nobody has proven.
+    pub(super) email_withheld: bool,
 }
 
 /// Why a token is not believed.
@@ -99,8 +115,9 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     if sub.is_empty() || sub.len() > MAX_SUBJECT || sub.chars().any(char::is_control) {
         return Err(IdTokenError::Untrue("its sub is empty, too long or unprintable".to_owned()));
     }
-    let user = user(&claims, expected.groups_claim);
-    Ok(Identified { sub, user })
+    let user = user(&claims, expected);
+    let email_withheld = claims.email().is_some() && user.email.is_none();
+    Ok(Identified { sub, user, email_withheld })
 }
 
 fn verifier<'a>(keys: &KeySet, expected: &Expected<'_>) -> Result<IdTokenVerifier<'a, CoreJsonWebKey>, IdTokenError> {
@@ -131,7 +148,15 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), IdTokenError> {
     if Timestamp(claims.issue_time().timestamp()) > now + LEEWAY {
         return Err(IdTokenError::Untrue("it comes from the future: check the clocks of both machines".to_owned()));
     }
-    Ok(())
+    match claims.additional_claims().0.get("nbf").map(Value::as_f64) {
+        None => Ok(()),
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact for longer than anybody will ask")]
+        Some(Some(nbf)) if nbf <= (now + LEEWAY).0 as f64 => Ok(()),
+        Some(Some(_)) => {
+            Err(IdTokenError::Untrue("it is not good yet (nbf): check the clocks of both machines".to_owned()))
+        }
+        Some(None) => Err(IdTokenError::Untrue("its nbf is no time".to_owned())),
+    }
 }
 
 fn check_party(claims: &Claims, client_id: &str) -> Result<(), IdTokenError> {
@@ -161,13 +186,14 @@ fn untrue(error: ClaimsVerificationError) -> IdTokenError {
     }
 }
 
-fn user(claims: &Claims, groups_claim: &str) -> User {
+fn user(claims: &Claims, expected: &Expected<'_>) -> User {
+    let (email, proven) = (claims.email(), expected.trust_email || claims.email_verified() == Some(true));
     User {
         name: claims.name().and_then(|name| name.get(None)).map(|name| name.as_str().to_owned()),
         preferred_username: claims.preferred_username().map(|name| name.as_str().to_owned()),
-        // an address that the provider says nobody has proven is anybody's
-        email: claims.email().filter(|_| claims.email_verified() != Some(false)).map(|email| email.as_str().to_owned()),
-        groups: groups(claims.additional_claims().0.get(groups_claim)),
+        // an address that nobody has proven is anybody's
+        email: email.filter(|_| proven).map(|email| email.as_str().to_owned()),
+        groups: groups(claims.additional_claims().0.get(expected.groups_claim)),
     }
 }
 
@@ -194,6 +220,7 @@ mod tests {
         client_id: "portcullis",
         nonce: Some("ours"),
         groups_claim: "groups",
+        trust_email: false,
         now: Timestamp(1_800_000_000),
     };
 

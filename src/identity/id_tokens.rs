@@ -1,6 +1,7 @@
 //! Proving ID tokens with the provider's keys, which change, and which cannot always be had.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::excerpt::excerpt;
 use super::health::Health;
@@ -18,9 +19,11 @@ pub(super) struct IdTokens {
     issuer: String,
     client_id: String,
     groups_claim: String,
+    trust_email: bool,
     keys: RemoteKeys<KeySet>,
     health: Arc<Health>,
     clock: Clock,
+    told_of_email: AtomicBool,
 }
 
 /// Why an ID token brought nobody.
@@ -44,9 +47,11 @@ impl IdTokens {
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
             groups_claim: settings.groups_claim.clone(),
+            trust_email: settings.trust_email,
             keys: RemoteKeys::new(fetcher, clock.clone(), id_token::parse_keys),
             health,
             clock,
+            told_of_email: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +76,7 @@ impl IdTokens {
             client_id: &self.client_id,
             nonce,
             groups_claim: &self.groups_claim,
+            trust_email: self.trust_email,
             now: self.clock.now(),
         };
         let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
@@ -83,6 +89,9 @@ impl IdTokens {
                 Unfound::Failed(cause) => return Err(self.no_keys(&cause.to_string())),
             }
         }
+        if verified.as_ref().is_ok_and(|identified| identified.email_withheld) {
+            self.tell_of_withheld_email();
+        }
         verified.map_err(|error| match error {
             IdTokenError::UnknownKey if certain => self.untrue(&format!("no key of {} signed it", metadata.jwks_uri)),
             IdTokenError::UnknownKey => {
@@ -91,6 +100,18 @@ impl IdTokens {
             }
             IdTokenError::Untrue(cause) => self.untrue(&cause),
         })
+    }
+
+    /// Once: it is a setting, not an event.
+    fn tell_of_withheld_email(&self) {
+        if !self.told_of_email.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                identity = self.identity,
+                "the provider does not say that its users' e-mail addresses are verified (email_verified), so \
+                 X-Forwarded-Email is not sent for them: have it say so, or set trust_email = true where people cannot \
+                 enter any address they like"
+            );
+        }
     }
 
     fn no_keys(&self, cause: &str) -> Unidentified {

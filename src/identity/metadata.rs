@@ -123,6 +123,8 @@ mod tests {
             scopes: ScopeSet::empty(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
+            trust_email: false,
+            replaces_issuer: None,
             ca_file: None,
         }
     }

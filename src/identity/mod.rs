@@ -109,6 +109,33 @@ impl Provider {
         &self.name
     }
 
+    /// Its issuer, byte for byte; `local` for users of our own, which no provider can be called.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(oidc) => &oidc.settings().issuer,
+            Kind::Local(_) => "local",
+        }
+    }
+
+    /// Who we are there; empty for users of our own.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(oidc) => &oidc.settings().client_id,
+            Kind::Local(_) => "",
+        }
+    }
+
+    /// The issuer whose place it takes under its id, if the operator says that it does.
+    #[must_use]
+    pub fn replaces_issuer(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.settings().replaces_issuer.as_deref(),
+            Kind::Local(_) => None,
+        }
+    }
+
     /// The users whom we know by ourselves, if that is what this provider is.
     #[must_use]
     pub const fn local(&self) -> Option<&Local> {

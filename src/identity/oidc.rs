@@ -51,6 +51,10 @@ impl Oidc {
         Self { identity, settings, fetcher, clock, health, discovery, id_tokens, renew_timeout: RENEW_TIMEOUT }
     }
 
+    pub(super) const fn settings(&self) -> &OidcSettings {
+        &self.settings
+    }
+
     /// Keeps metadata and keys fresh, for ever.
     pub(super) async fn run(&self) {
         let mut failing = false;
@@ -146,7 +150,7 @@ impl Oidc {
             ))
         })?;
         let identified = self.id_tokens.identify(&metadata, id_token, Some(exchange.nonce)).await;
-        let Identified { sub, user } = identified.map_err(|why| match why {
+        let Identified { sub, user, .. } = identified.map_err(|why| match why {
             Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
             Unidentified::Untrue(words) => ExchangeError::Refused(words),
         })?;
@@ -219,12 +223,12 @@ impl Oidc {
     }
 
     pub(super) async fn revoke(&self, token: &SecretText) {
-        let Some(metadata) = self.discovery.known() else {
-            tracing::warn!(
-                identity = self.identity,
-                "a refresh token could not be revoked: the metadata were never read"
-            );
-            return;
+        let metadata = match self.discovery.get().await {
+            Ok(metadata) => metadata,
+            Err(cause) => {
+                tracing::warn!(identity = self.identity, cause, "a refresh token could not be revoked");
+                return;
+            }
         };
         let Some(endpoint) = &metadata.revocation_endpoint else { return };
         let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];

@@ -10,6 +10,7 @@ use crate::identity::{Begin, Provider};
 use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
+use crate::oauth::paths;
 
 /// What an answered form leads to.
 #[derive(Debug)]
@@ -106,11 +107,12 @@ impl Issuer {
         let now = self.now();
         let authorization = Authorization {
             id: form.authorization,
-            request: form.request,
+            request: form.request.clone(),
             identity: provider.id().clone(),
             binding_hash: binding.sha256(),
             round: 0,
-            offline: provider.asks_offline(),
+            // a client that gets no refresh token has no use for access that outlives the user's session
+            offline: provider.asks_offline() && form.request.refresh,
             retried: false,
             stage: Stage::Pending,
             created_at: now,
@@ -152,7 +154,7 @@ impl Issuer {
         binding: &Binding,
     ) -> Result<String, Fault> {
         if provider.local().is_some() {
-            return Ok(format!("/sign-in/{}?authorization={}", provider.id(), authorization.id));
+            return Ok(format!("{}?authorization={}", paths::sign_in(provider.id().as_str()), authorization.id));
         }
         let round = authorization.round;
         let begin = Begin {
@@ -169,7 +171,7 @@ impl Issuer {
 
     /// Where a provider sends the browser back: one path each, so that one provider cannot answer for another.
     pub(super) fn callback_uri(&self, provider: &Provider) -> String {
-        self.config().public_url.join(&format!("/callback/{}", provider.id()))
+        self.config().public_url.join(&paths::callback(provider.id().as_str()))
     }
 }
 

@@ -5,7 +5,7 @@ use super::authorization_response::{Answer, ClientRedirect};
 use super::bound::Bound;
 use super::fault::{Fault, Trouble};
 use crate::audit::{self, Event};
-use crate::identity::SignedIn;
+use crate::identity::{Provider, SignedIn};
 use crate::model::authorization::{Authorization, Binding, ProviderStanding, SignIn};
 use crate::model::ids::Subject;
 
@@ -14,11 +14,15 @@ impl Issuer {
     pub(super) async fn issue_code(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<ClientRedirect, Fault> {
         let Bound { provider, authorization, binding } = bound;
         let subject = Subject::new(provider.id(), &signed_in.key);
-        let standing = self.seal_standing(&subject, &signed_in);
+        let standing = self.seal_standing(provider, &subject, &signed_in);
         let sign_in = SignIn { subject, user: signed_in.user, standing };
         let code = binding.code(authorization.round);
         let expires_at = self.now() + self.config().lifetimes.code;
-        if !self.store().issue_code(&authorization.id, &code.sha256(), expires_at, &sign_in).await? {
+        let issued = self.store().issue_code(&authorization.id, &code.sha256(), expires_at, &sign_in).await;
+        if !matches!(issued, Ok(true)) {
+            self.give_up_token(provider.id(), &sign_in.subject, &sign_in.standing).await;
+        }
+        if !issued? {
             return Err(Fault::new(Trouble::Expired, "the authorization went while it was being answered"));
         }
         let request = &authorization.request;
@@ -28,10 +32,10 @@ impl Issuer {
         Ok(ClientRedirect { user: sign_in.user.known_as().map(str::to_owned), ..redirect })
     }
 
-    fn seal_standing(&self, subject: &Subject, signed_in: &SignedIn) -> ProviderStanding {
+    fn seal_standing(&self, provider: &Provider, subject: &Subject, signed_in: &SignedIn) -> ProviderStanding {
         let token = signed_in.token.as_ref();
         ProviderStanding {
-            sealed_token: token.map(|token| self.seal_provider_token(subject, &token.token)),
+            sealed_token: token.map(|token| self.seal_provider_token(provider, subject, &token.token)),
             offline: token.is_some_and(|token| token.offline),
             ends_at: token.and_then(|token| token.ends_at),
             renewable: signed_in.renewable,

@@ -117,7 +117,7 @@ impl Issuer {
     /// # Errors
     /// When no identity provider can be reached now.
     pub(crate) async fn consent(&self, validated: Validated) -> Result<ConsentView, Fault> {
-        let providers = self.reachable_providers().await?;
+        let providers = self.reachable_providers(validated.request.refresh).await?;
         let Validated { request, client, redirect_uri } = validated;
         let upstream = self.upstream_of(&request.resource);
         let (authorization, secret) = (AuthorizationId::random(), render_secret());
@@ -163,7 +163,7 @@ impl Issuer {
         }
     }
 
-    async fn reachable_providers(&self) -> Result<Vec<ProviderChoice>, Fault> {
+    async fn reachable_providers(&self, refresh: bool) -> Result<Vec<ProviderChoice>, Fault> {
         let mut unreachable = Vec::new();
         let mut providers = Vec::new();
         for provider in self.0.parts.identities.iter() {
@@ -171,7 +171,7 @@ impl Issuer {
                 Ok(()) => providers.push(ProviderChoice {
                     id: provider.id().to_string(),
                     name: provider.name().to_owned(),
-                    scope: provider.requested_scopes(provider.asks_offline()),
+                    scope: provider.requested_scopes(provider.asks_offline() && refresh),
                 }),
                 Err(error) => unreachable.push((provider.name(), error)),
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Issuer;
-use crate::storage::Retention;
+use crate::storage::{Abandoned, Retention, StoreError};
 
 const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_secs(30);
@@ -19,10 +19,34 @@ impl Issuer {
 
     /// Ends and deletes what nobody can need any more, now.
     pub async fn expire(&self) {
-        self.delete_expired().await;
+        match self.give_up_abandoned().await {
+            Ok(()) => self.delete_expired().await,
+            // what would be deleted may hold a token that is to be revoked
+            Err(error) => tracing::warn!(%error, "sign-ins that came to nothing could not be read; it is tried again"),
+        }
         if let Err(error) = self.end_unusable_grants().await {
             tracing::warn!(%error, "grants that came to their end could not be ended; it is tried again");
         }
+    }
+
+    /// Revokes the offline tokens of sign-ins whose code nobody redeemed.
+    async fn give_up_abandoned(&self) -> Result<(), StoreError> {
+        let mut tokens = Vec::new();
+        loop {
+            let now = self.now();
+            let abandoned = self.store().take_abandoned_tokens(now, BATCH).await?;
+            if abandoned.is_empty() {
+                break;
+            }
+            for Abandoned { identity, subject, standing } in abandoned {
+                if !self.store().has_live_grant(&subject, &identity, now).await? {
+                    let token = self.offline_token(&identity, &subject, &standing);
+                    tokens.extend(token.map(|token| (identity, token)));
+                }
+            }
+        }
+        self.revoke_in_turn(&tokens).await;
+        Ok(())
     }
 
     async fn delete_expired(&self) {

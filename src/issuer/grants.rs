@@ -4,24 +4,36 @@ use std::time::Duration;
 
 use super::Issuer;
 use crate::audit::{self, Event};
-use crate::clock::Timestamp;
-use crate::keys::PROVIDER_TOKEN;
-use crate::model::grant::{EndReason, Grant};
+use crate::identity::Provider;
+use crate::keys::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
+use crate::model::authorization::ProviderStanding;
+use crate::model::grant::EndReason;
 use crate::model::ids::{GrantId, IdentityId, Subject};
 use crate::secret::SecretText;
-use crate::storage::{EndedGrant, StoreError};
+use crate::storage::{EndedGrant, GrantsOf, StoreError};
 
 /// How many grants of each kind one transaction ends.
 const BATCH: i64 = 100;
 /// How long the provider may keep us with what is revoked after one sweep.
 const REVOCATIONS: Duration = Duration::from_mins(1);
 
+/// The provider's token that we hold for a user.
+pub(super) enum HeldToken {
+    /// There is none.
+    None,
+    /// This one.
+    Token(SecretText),
+    /// The provider gave it to another client id: it is nothing to the client that we are now.
+    OfAnotherClient,
+    /// It cannot be opened.
+    Unopened,
+}
+
 impl Issuer {
     /// Ends a grant and everything under it. Nothing happens when it had ended.
     pub(super) async fn end_grant(&self, id: &GrantId, reason: EndReason) -> Result<(), StoreError> {
-        let now = self.now();
-        let Some(ended) = self.store().end_grant(id, reason, now).await? else { return Ok(()) };
-        self.note_end(&ended, now);
+        let Some(ended) = self.store().end_grant(id, reason, self.now()).await? else { return Ok(()) };
+        self.note_end(&ended);
         if let Some(token) = self.to_revoke(&ended) {
             let issuer = self.clone();
             self.0.tasks.spawn(async move { issuer.revoke_at_provider(&ended.grant.identity, &token).await });
@@ -40,25 +52,50 @@ impl Issuer {
                 break;
             }
             for ended in ended {
-                self.note_end(&ended, now);
+                self.note_end(&ended);
                 tokens.extend(self.to_revoke(&ended).map(|token| (ended.grant.identity, token)));
             }
         }
+        self.revoke_in_turn(&tokens).await;
+        Ok(())
+    }
+
+    /// Ends all grants of a client or at an identity, and answers how many. What is to be revoked at the provider is revoked
+    /// in the background.
+    pub(super) async fn end_grants_of(&self, whose: GrantsOf<'_>, reason: EndReason) -> Result<usize, StoreError> {
+        let (mut count, mut tokens) = (0, Vec::new());
+        loop {
+            let ended = self.store().end_grants_of(whose, reason, self.now(), BATCH).await?;
+            if ended.is_empty() {
+                break;
+            }
+            count += ended.len();
+            for ended in ended {
+                self.note_end(&ended);
+                tokens.extend(self.to_revoke(&ended).map(|token| (ended.grant.identity, token)));
+            }
+        }
+        if !tokens.is_empty() {
+            let issuer = self.clone();
+            self.0.tasks.spawn(async move { issuer.revoke_in_turn(&tokens).await });
+        }
+        Ok(count)
+    }
+
+    /// Revokes tokens at their providers, one at a time and not for ever.
+    pub(super) async fn revoke_in_turn(&self, tokens: &[(IdentityId, SecretText)]) {
         let revocations = async {
-            for (identity, token) in &tokens {
+            for (identity, token) in tokens {
                 self.revoke_at_provider(identity, token).await;
             }
         };
         if tokio::time::timeout(REVOCATIONS, revocations).await.is_err() {
-            tracing::warn!(
-                "not every token of the grants that came to their end could be revoked: the provider is slow"
-            );
+            tracing::warn!("not every token that nobody needs any more could be revoked: the provider is slow");
         }
-        Ok(())
     }
 
-    fn note_end(&self, ended: &EndedGrant, now: Timestamp) {
-        self.0.parts.revocation.add(ended.grant.id.clone(), now);
+    fn note_end(&self, ended: &EndedGrant) {
+        self.0.parts.revocation.note_ended(&ended.grant.id);
         audit::record(&Event::Ended { grant: &ended.grant, reason: ended.reason });
     }
 
@@ -66,8 +103,36 @@ impl Issuer {
     /// everything at the provider. While the user has another grant there the token stays, too, because some providers
     /// end all of a user's tokens with one.
     fn to_revoke(&self, ended: &EndedGrant) -> Option<SecretText> {
-        let ends = ended.grant.standing.offline && ended.was_last && ended.reason != EndReason::IdentityProvider;
-        if ends { self.open_provider_token(&ended.grant) } else { None }
+        let ends = ended.was_last && ended.reason != EndReason::IdentityProvider;
+        if ends { self.offline_token(&ended.grant.identity, &ended.grant.subject, &ended.grant.standing) } else { None }
+    }
+
+    /// Revokes a token at the provider that no grant will ever hold, in the background: of a sign-in that came to nothing.
+    /// As at the end of a grant, only an offline one, and not while the user has a grant there.
+    pub(super) async fn give_up_token(&self, identity: &IdentityId, subject: &Subject, standing: &ProviderStanding) {
+        let Some(token) = self.offline_token(identity, subject, standing) else { return };
+        match self.store().has_live_grant(subject, identity, self.now()).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let (issuer, identity) = (self.clone(), identity.clone());
+                self.0.tasks.spawn(async move { issuer.revoke_at_provider(&identity, &token).await });
+            }
+            Err(error) => tracing::warn!(%identity, %error, "a provider's token that nobody needs stays as it is"),
+        }
+    }
+
+    /// The provider's token, when it outlives the user's session there and is ours to revoke.
+    pub(super) fn offline_token(
+        &self,
+        identity: &IdentityId,
+        subject: &Subject,
+        standing: &ProviderStanding,
+    ) -> Option<SecretText> {
+        let provider = self.0.parts.identities.get(identity.as_str()).filter(|_| standing.offline)?;
+        match self.held_token(provider, subject, standing) {
+            HeldToken::Token(token) => Some(token),
+            HeldToken::None | HeldToken::OfAnotherClient | HeldToken::Unopened => None,
+        }
     }
 
     async fn revoke_at_provider(&self, identity: &IdentityId, token: &SecretText) {
@@ -76,21 +141,26 @@ impl Issuer {
         }
     }
 
-    pub(super) fn seal_provider_token(&self, subject: &Subject, token: &SecretText) -> Vec<u8> {
-        self.0.parts.sealer.seal(PROVIDER_TOKEN, subject.as_str().as_bytes(), token.expose().as_bytes())
+    /// Seals a token for its provider, its user and the client that we are there.
+    pub(super) fn seal_provider_token(&self, provider: &Provider, subject: &Subject, token: &SecretText) -> Vec<u8> {
+        let owner = TokenOwner { issuer: provider.issuer(), subject: subject.as_str() };
+        seal_provider_token(&self.0.parts.sealer, owner, provider.client_id(), token)
     }
 
-    /// The provider's refresh token of a grant, when there is one that can be opened.
-    pub(super) fn open_provider_token(&self, grant: &Grant) -> Option<SecretText> {
-        let sealed = grant.standing.sealed_token.as_ref()?;
-        let plain = self.0.parts.sealer.open(PROVIDER_TOKEN, grant.subject.as_str().as_bytes(), sealed);
-        if let Ok(Ok(token)) = plain.map(String::from_utf8) {
-            return Some(token.into());
+    /// The provider's refresh token that we hold for a user.
+    pub(super) fn held_token(&self, provider: &Provider, subject: &Subject, standing: &ProviderStanding) -> HeldToken {
+        let Some(sealed) = &standing.sealed_token else { return HeldToken::None };
+        let owner = TokenOwner { issuer: provider.issuer(), subject: subject.as_str() };
+        match open_provider_token(&self.0.parts.sealer, owner, provider.client_id(), sealed) {
+            Ok(OpenedToken::Ours(token)) => HeldToken::Token(token),
+            Ok(OpenedToken::OfAnotherClient) => HeldToken::OfAnotherClient,
+            Err(_unsealable) => {
+                tracing::error!(
+                    identity = %provider.id(), %subject,
+                    "a provider's token cannot be opened: is a root key missing from secrets.keys?"
+                );
+                HeldToken::Unopened
+            }
         }
-        tracing::error!(
-            grant = %grant.id,
-            "the provider's token of this grant cannot be opened: is a root key missing from secrets.keys?"
-        );
-        None
     }
 }

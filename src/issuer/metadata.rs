@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::oauth::metadata::ServerMetadata;
+use crate::oauth::paths;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
 /// The document, made once.
@@ -11,10 +12,10 @@ pub(super) fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
-        authorization_endpoint: url.join("/authorize"),
-        token_endpoint: url.join("/token"),
-        jwks_uri: url.join("/.well-known/jwks.json"),
-        registration_endpoint: config.registration.enabled.then(|| url.join("/register")),
+        authorization_endpoint: url.join(paths::AUTHORIZE),
+        token_endpoint: url.join(paths::TOKEN),
+        jwks_uri: url.join(paths::JWKS),
+        registration_endpoint: config.registration.enabled.then(|| url.join(paths::REGISTER)),
         scopes_supported: entry_scopes(config).with(OFFLINE_ACCESS),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],

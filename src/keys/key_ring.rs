@@ -5,16 +5,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
+use tokio::sync::Semaphore;
 
 use super::refetch::{Refetch, Refetched};
 use super::signing_key::{self, SigningKey};
 use super::{Sealer, VerifyError};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::storage::{Store, StoreError};
+
+/// How many requests may wait for the next reading of the store.
+const MAX_WAITING: usize = 128;
 
 /// What can go wrong with our own keys.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +71,10 @@ struct Ring {
     shelf: Box<dyn Shelf>,
     sealer: Sealer,
     algorithm: SigningAlgorithm,
-    clock: Clock,
     keys: RwLock<Arc<KeySet>>,
     reread: Refetch,
+    /// Places for those who wait for the next reading.
+    waiting: Semaphore,
 }
 
 /// What one reading of the store gave.
@@ -79,8 +84,6 @@ struct KeySet {
     /// Keys that exist but that this process cannot use: their tokens are neither good nor bad to us.
     unreadable: Vec<KeyId>,
     jwks: Bytes,
-    /// When the reading began.
-    read_at: Timestamp,
 }
 
 impl KeyRing {
@@ -112,13 +115,14 @@ impl KeyRing {
             // Another process may have been quicker: whatever the store holds now is what everybody signs with.
             stored = shelf.all().await?;
         }
-        let (keys, failure) = KeySet::open(&stored, &sealer, clock.now());
+        let (keys, failure) = KeySet::open(&stored, &sealer);
         if let Some(failure) = failure {
             return Err(failure);
         }
         keys.signing(algorithm)?;
-        let (keys, reread) = (RwLock::new(Arc::new(keys)), Refetch::new(clock.clone()));
-        Ok(Self(Arc::new(Ring { shelf, sealer, algorithm, clock, keys, reread })))
+        let (keys, reread) = (RwLock::new(Arc::new(keys)), Refetch::new(clock));
+        let waiting = Semaphore::new(MAX_WAITING);
+        Ok(Self(Arc::new(Ring { shelf, sealer, algorithm, keys, reread, waiting })))
     }
 
     /// Signs an access token (`typ: at+jwt`).
@@ -140,10 +144,16 @@ impl KeyRing {
         self.0.keys().find(kid)
     }
 
-    /// Looks into the store for a key that is not in memory; `issued_at` is what its token says of itself, unverified.
-    pub(super) async fn find_in_store(&self, kid: &str, issued_at: Timestamp) -> Result<Arc<SigningKey>, VerifyError> {
+    /// Looks for a key that is not in memory: waits for the next reading of the store, which all who wait share.
+    ///
+    /// Strangers decide how often this is called, with a `kid` that they made up. So there is at most one reading a second,
+    /// a bounded number may wait for it, and what the reading does not bring is not ours. Who finds the line full is
+    /// refused as if the key did not exist: those in the line bring it within a second, and its client refreshes meanwhile.
+    pub(super) async fn find_in_store(&self, kid: &str) -> Result<Arc<SigningKey>, VerifyError> {
+        let unknown = || VerifyError::Invalid("no key of ours has its kid");
+        let Ok(_place) = self.0.waiting.try_acquire() else { return Err(unknown()) };
         let ring = Arc::clone(&self.0);
-        let refetched = self.0.reread.ask(async move { ring.read().await }).await;
+        let refetched = self.0.reread.ask_next(async move { ring.read().await }).await;
         let keys = self.0.keys();
         if let Some(key) = keys.find(kid) {
             return Ok(key);
@@ -152,8 +162,7 @@ impl KeyRing {
         match refetched {
             Refetched::Failed(_) => Err(VerifyError::Unknown),
             _ if unreadable => Err(VerifyError::Unknown),
-            Refetched::TooSoon if keys.read_at <= issued_at => Err(VerifyError::Unknown),
-            Refetched::Fresh | Refetched::TooSoon => Err(VerifyError::Invalid("no key of ours has its kid")),
+            Refetched::Fresh | Refetched::TooSoon => Err(unknown()),
         }
     }
 }
@@ -164,12 +173,11 @@ impl Ring {
     }
 
     async fn read(&self) -> Result<(), String> {
-        let read_at = self.clock.now();
         let stored = self.shelf.all().await.map_err(|cause| {
             tracing::warn!(%cause, "the signing keys could not be read again");
             cause.to_string()
         })?;
-        let (keys, failure) = KeySet::open(&stored, &self.sealer, read_at);
+        let (keys, failure) = KeySet::open(&stored, &self.sealer);
         if let Some(failure) = failure {
             tracing::error!(%failure, "a signing key of another process cannot be used here");
         }
@@ -185,7 +193,7 @@ impl Ring {
 impl KeySet {
     /// Opens what can be opened, and tells of the last key that could not. A key of an algorithm that we do not know is no
     /// failure: a newer version made it, and this one must still start.
-    fn open(stored: &[StoredSigningKey], sealer: &Sealer, read_at: Timestamp) -> (Self, Option<KeyError>) {
+    fn open(stored: &[StoredSigningKey], sealer: &Sealer) -> (Self, Option<KeyError>) {
         let (mut keys, mut unreadable, mut failure) = (Vec::new(), Vec::new(), None);
         for key in stored {
             let opened = signing_key::algorithm_of(key).map(|algorithm| SigningKey::open(key, algorithm, sealer));
@@ -203,7 +211,7 @@ impl KeySet {
         }
         let set = JwkSet { keys: keys.iter().map(|key| key.jwk().clone()).collect() };
         let jwks = serde_json::to_vec(&set).unwrap_or_default().into();
-        (Self { keys, unreadable, jwks, read_at }, failure)
+        (Self { keys, unreadable, jwks }, failure)
     }
 
     fn find(&self, kid: &str) -> Option<Arc<SigningKey>> {

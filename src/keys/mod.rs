@@ -1,6 +1,7 @@
 //! Signing and verifying, sealing and opening, and other people's keys.
 
 mod key_ring;
+mod provider_token;
 mod refetch;
 mod remote;
 mod reseal;
@@ -11,9 +12,9 @@ mod test_shelf;
 mod verifier;
 
 pub use key_ring::{KeyError, KeyRing};
+pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
 pub(crate) use refetch::{Refetch, Refetched};
 pub use remote::{ParseKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
-pub(crate) use reseal::PROVIDER_TOKEN;
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub use verifier::{VerifyError, verify_access_token};
+pub use verifier::{Expected, Validity, VerifyError, verify_access_token};

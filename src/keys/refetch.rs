@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::clock::Clock;
 
@@ -15,6 +15,8 @@ use crate::clock::Clock;
 const FLOOR: Duration = Duration::from_secs(10);
 /// How long a source is left alone after it failed: it may be back any moment, and others wait for it.
 const FLOOR_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long a source of our own is left alone after it answered; who asks meanwhile waits.
+const OWN_FLOOR: Duration = Duration::from_secs(1);
 
 /// One source.
 pub(crate) struct Refetch {
@@ -25,7 +27,8 @@ pub(crate) struct Refetch {
 
 struct Attempt {
     number: u64,
-    at: i64,
+    /// Monotonic.
+    at: Duration,
     result: Result<(), String>,
 }
 
@@ -52,22 +55,64 @@ impl Refetch {
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let begun_before = self.begun.load(Ordering::SeqCst);
-        let mut last = Arc::clone(&self.last).lock_owned().await;
-        let now = self.clock.millis();
-        if let Some(attempt) = last.as_ref() {
-            match &attempt.result {
-                Ok(()) if attempt.number > begun_before => return Refetched::Fresh,
-                Ok(()) if within(FLOOR, attempt.at, now) => return Refetched::TooSoon,
-                Err(cause) if attempt.number > begun_before || within(FLOOR_AFTER_FAILURE, attempt.at, now) => {
-                    return Refetched::Failed(cause.clone());
-                }
-                _ => {}
-            }
+        let last = Arc::clone(&self.last).lock_owned().await;
+        if let Some(answer) = self.answered(last.as_ref(), begun_before) {
+            return answer;
         }
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.rest(last.as_ref(), FLOOR).is_some() {
+            return Refetched::TooSoon;
+        }
+        self.run(last, ask).await
+    }
+
+    /// The same for a source of our own, which is asked every second if need be: instead of being told that it is too
+    /// soon, the caller waits for the next run. All who wait share it.
+    pub(crate) async fn ask_next<F>(&self, ask: F) -> Refetched
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let begun_before = self.begun.load(Ordering::SeqCst);
+        let last = Arc::clone(&self.last).lock_owned().await;
+        if let Some(answer) = self.answered(last.as_ref(), begun_before) {
+            return answer;
+        }
+        if let Some(rest) = self.rest(last.as_ref(), OWN_FLOOR) {
+            // the others queue at the lock meanwhile, and the run after this rest answers them all
+            tokio::time::sleep(rest).await;
+        }
+        self.run(last, ask).await
+    }
+
+    /// What the last run says to a wish that was there when `begun_before` runs had begun.
+    fn answered(&self, last: Option<&Attempt>, begun_before: u64) -> Option<Refetched> {
+        let attempt = last?;
+        match &attempt.result {
+            Ok(()) if attempt.number > begun_before => Some(Refetched::Fresh),
+            Err(cause) if attempt.number > begun_before || self.since(attempt) < FLOOR_AFTER_FAILURE => {
+                Some(Refetched::Failed(cause.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// How much is left of the floor after a run that was answered.
+    fn rest(&self, last: Option<&Attempt>, floor: Duration) -> Option<Duration> {
+        let attempt = last.filter(|attempt| attempt.result.is_ok())?;
+        floor.checked_sub(self.since(attempt)).filter(|rest| !rest.is_zero())
+    }
+
+    fn since(&self, attempt: &Attempt) -> Duration {
+        self.clock.monotonic().saturating_sub(attempt.at)
+    }
+
+    async fn run<F>(&self, mut last: OwnedMutexGuard<Option<Attempt>>, ask: F) -> Refetched
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (number, at) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, self.clock.monotonic());
         let run = tokio::spawn(async move {
             let result = ask.await;
-            *last = Some(Attempt { number, at: now, result: result.clone() });
+            *last = Some(Attempt { number, at, result: result.clone() });
             result
         });
         match run.await {
@@ -76,10 +121,6 @@ impl Refetch {
             Err(_) => Refetched::Failed("the attempt was broken off".to_owned()),
         }
     }
-}
-
-fn within(floor: Duration, then: i64, now: i64) -> bool {
-    u128::from(now.abs_diff(then)) < floor.as_millis()
 }
 
 #[cfg(test)]
@@ -148,13 +189,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_does_not_silence_a_source() {
-        let clock = Clock::manual(Timestamp(1_800_000_000));
-        let source = Source::open();
-        let refetch = Refetch::new(clock);
+    async fn a_wall_clock_that_is_set_neither_silences_a_source_nor_lifts_the_floor() {
+        let ((refetch, clock), source) = (refetch(), Source::open());
         assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
-        let earlier = Refetch { clock: Clock::manual(Timestamp(1_700_000_000)), ..refetch };
-        assert_eq!(earlier.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+        clock.step(4000);
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::TooSoon);
+        clock.step(-8000);
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_a_source_of_our_own_too_soon_waits_and_all_share_the_next_answer() {
+        let (refetch, _clock) = refetch();
+        let source = Source::open();
+        assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
+        let began = tokio::time::Instant::now();
+        let wishes: Vec<_> = (0..100)
+            .map(|_| {
+                let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
+                tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
+            })
+            .collect();
+        for wish in wishes {
+            assert_eq!(wish.await.unwrap(), Refetched::Fresh);
+        }
+        assert_eq!((source.asked(), began.elapsed()), (2, Duration::from_secs(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_who_wait_one_that_goes_away_stops_nobody() {
+        let (refetch, source) = (refetch().0, Source::open());
+        assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
+        let wish = || {
+            let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
+            tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
+        };
+        let (gone, stays) = (wish(), wish());
+        tokio::task::yield_now().await;
+        gone.abort();
+        assert_eq!(stays.await.unwrap(), Refetched::Fresh);
+        assert_eq!(source.asked(), 2);
     }
 
     #[tokio::test]

@@ -37,6 +37,8 @@ pub struct RemoteKeys<K> {
 struct Cached<K> {
     url: String,
     read: ReadKeys<K>,
+    /// When the reading began, on the monotonic clock.
+    age_from: Duration,
 }
 
 /// A key set as it was read once.
@@ -79,13 +81,13 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
     /// When it was never read and cannot be read now.
     pub async fn get(&self, url: &str) -> Result<ReadKeys<K>, RemoteKeysError> {
         let cached = self.cached(url);
-        if let Some(cached) = &cached
-            && self.clock.now().since(cached.read_at) < FRESH_FOR
+        if let Some((keys, age_from)) = &cached
+            && self.clock.monotonic().saturating_sub(*age_from) < FRESH_FOR
         {
-            return Ok(cached.clone());
+            return Ok(keys.clone());
         }
         let refetched = self.refetch(url).await;
-        match (self.cached(url).or(cached), refetched) {
+        match (self.cached(url).or(cached).map(|(keys, _)| keys), refetched) {
             (Some(keys), _) => Ok(keys),
             (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
             (None, _) => {
@@ -99,7 +101,7 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
     pub async fn get_again(&self, url: &str) -> Unfound<K> {
         let refetched = self.refetch(url).await;
         let failed = |cause: &str| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause: cause.to_owned() });
-        match (self.cached(url), refetched) {
+        match (self.cached(url).map(|(keys, _)| keys), refetched) {
             (Some(read), Refetched::Fresh) => Unfound::Reread(read),
             (Some(read), Refetched::TooSoon) => Unfound::TooSoon(read),
             (_, Refetched::Failed(cause)) => failed(&cause),
@@ -107,22 +109,22 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
         }
     }
 
-    fn cached(&self, url: &str) -> Option<ReadKeys<K>> {
+    fn cached(&self, url: &str) -> Option<(ReadKeys<K>, Duration)> {
         let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|cached| cached.url == url).map(|cached| cached.read.clone())
+        cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
     }
 
     async fn refetch(&self, url: &str) -> Refetched {
         let (fetcher, clock, parse) = (self.fetcher.clone(), self.clock.clone(), self.parse);
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let ask = async move {
-            let read_at = clock.now();
+            let (read_at, age_from) = (clock.now(), clock.monotonic());
             let answer = fetcher.get(&url, TIMEOUT).await.map_err(|cause| cause.to_string())?;
             if answer.status != http::StatusCode::OK {
                 return Err(format!("it answers {}", answer.status.as_u16()));
             }
             let read = ReadKeys { keys: Arc::new(parse(&answer.body)?), read_at };
-            *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read });
+            *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
             Ok(())
         };
         self.refetch.ask(ask).await

@@ -1,12 +1,11 @@
-//! Sealing anew what older root keys sealed, so that they can be retired.
+//! Sealing anew what older root keys sealed, so that they can be retired, and what the first release sealed without its
+//! issuer.
 
 use std::time::Duration;
 
+use super::provider_token::{self, TokenOwner};
 use super::{Sealer, signing_key};
 use crate::storage::{SealedColumn, SealedValue, Store, StoreError};
-
-/// What the identity providers' tokens are sealed for; the user's subject is the context.
-pub(crate) const PROVIDER_TOKEN: &str = "provider token";
 
 const BATCH: u16 = 200;
 /// Longer than any call that has read a value and will write it back.
@@ -36,10 +35,14 @@ impl Resealing {
         Self { store, sealer }
     }
 
-    /// Walks through the store until nothing is left to do, says so in the log, and goes on looking. A ring of one key has
-    /// nothing to do.
+    /// Walks through the store until nothing is left to do, says so in the log, and goes on looking. A ring of one key is
+    /// done after one walk.
     pub async fn run(self) {
         if !self.sealer.has_older_keys() {
+            while let Err(cause) = self.walk().await {
+                tracing::warn!(%cause, "the providers' tokens could not be bound to their issuers; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
             return std::future::pending().await;
         }
         let mut progress = Progress::default();
@@ -61,8 +64,12 @@ impl Resealing {
     /// # Errors
     /// When the store fails; what was done before that stays done.
     pub async fn walk(&self) -> Result<Resealed, StoreError> {
-        let (mut total, head) = (Resealed::default(), self.sealer.head());
+        let mut total = Resealed::default();
         for column in SealedColumn::ALL {
+            let head = match column {
+                SealedColumn::SigningKeys => self.sealer.head(),
+                SealedColumn::Authorizations | SealedColumn::Grants => provider_token::head(&self.sealer),
+            };
             let mut after = String::new();
             loop {
                 let found = self.store.sealed_otherwise(column, &head, &after, BATCH.into()).await?;
@@ -81,17 +88,26 @@ impl Resealing {
 
     /// Each value that can be opened, with what takes its place.
     fn reseal(&self, column: SealedColumn, found: Vec<SealedValue>) -> Vec<(SealedValue, Vec<u8>)> {
-        let label = match column {
-            SealedColumn::SigningKeys => signing_key::SEALED_FOR,
-            SealedColumn::Authorizations | SealedColumn::Grants => PROVIDER_TOKEN,
-        };
         let anew = |value: SealedValue| {
-            let context = value.context.as_bytes();
-            let plain = self.sealer.open(label, context, &value.bytes).ok()?;
-            let sealed = self.sealer.seal(label, context, &plain);
+            let sealed = match column {
+                SealedColumn::SigningKeys => self.reseal_key(&value)?,
+                SealedColumn::Authorizations | SealedColumn::Grants => self.reseal_token(&value)?,
+            };
             Some((value, sealed))
         };
         found.into_iter().filter_map(anew).collect()
+    }
+
+    fn reseal_key(&self, value: &SealedValue) -> Option<Vec<u8>> {
+        let (label, context) = (signing_key::SEALED_FOR, value.context.as_bytes());
+        let plain = self.sealer.open(label, context, &value.bytes).ok()?;
+        Some(self.sealer.seal(label, context, &plain))
+    }
+
+    /// A token of an identity that this program never knew stays as it is: its grant ends, and takes it along.
+    fn reseal_token(&self, value: &SealedValue) -> Option<Vec<u8>> {
+        let owner = TokenOwner { issuer: value.issuer.as_deref()?, subject: &value.context };
+        provider_token::reseal(&self.sealer, owner, value.client_id.as_deref()?, &value.bytes).ok()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Is this bearer an access token of ours? Signature, `typ`, algorithm, issuer and expiry; the audience is the caller's.
+//! Is this bearer an access token of ours? Signature, `typ`, algorithm, issuer and times; the audience is the caller's.
 
 use std::time::Duration;
 
@@ -25,26 +25,72 @@ pub enum VerifyError {
     Unknown,
 }
 
-/// Verifies an access token of ours. An unknown `kid` leads to one re-read of the keys for all who ask at the same time,
-/// and not again within a floor of 10 seconds. `exp` is the first second in which the token is no longer good; there is
-/// no leeway, because we wrote it.
+/// When a token of ours is good: judged at every use, so that neither a cache nor a clock that is set prolongs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Validity {
+    /// Good at every time, for tests.
+    #[cfg(test)]
+    pub(crate) const ALWAYS: Self = Self { issued_at: Timestamp(i64::MIN), expires_at: Timestamp(i64::MAX) };
+
+    /// No token lives longer than those that are made today: a lifetime that the operator shortened counts at once.
+    fn of(iat: i64, exp: i64, lifetime: Duration) -> Self {
+        let issued_at = Timestamp(iat);
+        Self { issued_at, expires_at: Timestamp(exp).min(issued_at + lifetime) }
+    }
+
+    /// Judges a token's times. `exp` is the first second in which it is no longer good; there is no leeway, because we
+    /// wrote it.
+    ///
+    /// # Errors
+    /// Words for our log.
+    pub fn judge(&self, now: Timestamp) -> Result<(), &'static str> {
+        if now >= self.expires_at {
+            return Err("the token has expired");
+        }
+        if self.issued_at > now + SKEW {
+            // made while somebody's clock was ahead: once that is set right, it would outlive every other token
+            return Err("the token was made in the future");
+        }
+        Ok(())
+    }
+}
+
+/// What a token of ours must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Us.
+    pub issuer: &'a str,
+    /// How long the access tokens live that are made today.
+    pub lifetime: Duration,
+    /// When it is judged.
+    pub now: Timestamp,
+}
+
+/// Verifies an access token of ours. An unknown `kid` waits for the next reading of our keys: see
+/// [`KeyRing::find_in_store`].
 ///
 /// # Errors
 /// See [`VerifyError`].
 pub async fn verify_access_token(
     ring: &KeyRing,
-    issuer: &str,
     token: &str,
-    now: Timestamp,
-) -> Result<AccessTokenClaims, VerifyError> {
+    expected: &Expected<'_>,
+) -> Result<(AccessTokenClaims, Validity), VerifyError> {
     if token.len() > MAX_TOKEN {
         return Err(VerifyError::Invalid("it is longer than any of ours"));
     }
     let header = header(token)?;
     let kid = header.kid.as_deref().ok_or(VerifyError::Invalid("it has no kid"))?;
-    let key = match ring.find(kid) {
-        Some(key) => key,
-        None => ring.find_in_store(kid, issue_time(token, issuer, now)?).await?,
+    let key = if let Some(key) = ring.find(kid) {
+        key
+    } else {
+        judge_unverified(token, expected)?;
+        ring.find_in_store(kid).await?
     };
     if !key.is_algorithm(header.alg) {
         return Err(VerifyError::Invalid("its algorithm is not that of its key"));
@@ -52,8 +98,9 @@ pub async fn verify_access_token(
     let claims: AccessTokenClaims = jsonwebtoken::decode(token, key.public(), key.validation())
         .map_err(|_cause| VerifyError::Invalid("its signature or its claims are wrong"))?
         .claims;
-    judge(&claims.iss, claims.exp, issuer, now)?;
-    Ok(claims)
+    let validity = Validity::of(claims.iat, claims.exp, expected.lifetime);
+    judge(&claims.iss, validity, expected)?;
+    Ok((claims, validity))
 }
 
 /// Reads the header. `jsonwebtoken` knows no `none`: such a header does not parse.
@@ -68,18 +115,15 @@ fn header(token: &str) -> Result<Header, VerifyError> {
     Ok(header)
 }
 
-fn judge(iss: &str, exp: i64, issuer: &str, now: Timestamp) -> Result<(), VerifyError> {
-    if iss != issuer {
+fn judge(iss: &str, validity: Validity, expected: &Expected<'_>) -> Result<(), VerifyError> {
+    if iss != expected.issuer {
         return Err(VerifyError::Invalid("its issuer is not ours"));
     }
-    if now >= Timestamp(exp) {
-        return Err(VerifyError::Invalid("it has expired"));
-    }
-    Ok(())
+    validity.judge(expected.now).map_err(VerifyError::Invalid)
 }
 
 /// What a token with an unknown `kid` says of itself: not worth a look into the store unless it could be good.
-fn issue_time(token: &str, issuer: &str, now: Timestamp) -> Result<Timestamp, VerifyError> {
+fn judge_unverified(token: &str, expected: &Expected<'_>) -> Result<(), VerifyError> {
     #[derive(Deserialize)]
     struct Unverified {
         iss: String,
@@ -90,11 +134,7 @@ fn issue_time(token: &str, issuer: &str, now: Timestamp) -> Result<Timestamp, Ve
     let claims = jsonwebtoken::dangerous::insecure_decode::<Unverified>(token)
         .or(Err(VerifyError::Invalid("its claims are not ours")))?
         .claims;
-    judge(&claims.iss, claims.exp, issuer, now)?;
-    if Timestamp(claims.iat) > now + SKEW {
-        return Err(VerifyError::Invalid("it was made in the future"));
-    }
-    Ok(Timestamp(claims.iat))
+    judge(&claims.iss, Validity::of(claims.iat, claims.exp, expected.lifetime), expected)
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ pub enum EndReason {
     Expired,
     /// Nobody used its last refresh token in time.
     Unused,
+    /// Its client has left the configuration.
+    ClientRemoved,
+    /// Its identity provider has left the configuration, or is another one now, or knows us as another client.
+    IdentityChanged,
 }
 
 impl EndReason {
@@ -73,6 +77,8 @@ impl EndReason {
             Self::TooMany => "too_many",
             Self::Expired => "expired",
             Self::Unused => "unused",
+            Self::ClientRemoved => "client_removed",
+            Self::IdentityChanged => "identity_changed",
         }
     }
 }

@@ -11,8 +11,9 @@ pub struct User {
     /// What the user signs in with; may change.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub preferred_username: Option<String>,
-    /// An address; may change, and is never used to find an account.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// An address that the provider has verified, or that the operator believes it; may change, and is never used to find an
+    /// account. Stored under this name since then: what lies under `email` in older rows was never asked for proof.
+    #[serde(rename = "verified_email", skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
     /// Groups as the provider names them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -25,5 +26,18 @@ impl User {
     pub fn known_as(&self) -> Option<&str> {
         let names = [&self.name, &self.preferred_username, &self.email];
         names.into_iter().flatten().map(|name| name.trim()).find(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::User;
+
+    #[test]
+    fn an_address_of_an_older_row_was_never_proven_and_does_not_count() {
+        let older: User = serde_json::from_str(r#"{"name":"Ada","email":"ada@example.com"}"#).unwrap();
+        assert_eq!(older, User { name: Some("Ada".to_owned()), ..User::default() });
+        let today = User { email: Some("ada@example.com".to_owned()), ..User::default() };
+        assert_eq!(serde_json::from_str::<User>(&serde_json::to_string(&today).unwrap()).unwrap(), today);
     }
 }

@@ -13,6 +13,7 @@
 //! | `claims` | what our access tokens say | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | what an authorization server and a resource announce | RFC 8414, RFC 9728, RFC 9207 |
+//! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
 //! | `token` | the token endpoint's successful answer | RFC 6749 5.1 |
 
 pub mod challenge;
@@ -22,6 +23,7 @@ pub mod client_name;
 pub mod error;
 pub mod metadata;
 pub mod parameters;
+pub mod paths;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;

@@ -1,12 +1,13 @@
 //! The codes of authorizations, from their issue to their redemption: one conditional statement each.
 
 use super::authorizations::{AuthorizationRow, columns};
+use super::expiry::AUTHORIZATION_MARGIN;
 use super::rows::{Column, StandingRow, json};
 use super::{NewRefreshToken, Store, StoreError, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
-use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES, SignIn};
+use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
 use crate::model::grant::Grant;
-use crate::model::ids::{AuthorizationId, GrantId, Subject};
+use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 sql! {
@@ -22,6 +23,16 @@ sql! {
         FROM authorizations WHERE code_hash = $1");
 
     COUNT_FAILURE = "UPDATE authorizations SET failures = failures + 1 WHERE code_hash = $1 RETURNING failures";
+
+    /// What is deleted next (see `authorizations::DELETE_UNREDEEMED`), and still holds a token that outlives the session.
+    ABANDONED = "
+        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable
+        FROM authorizations
+        WHERE redeemed_at IS NULL AND expires_at <= $1 AND code_expires_at <= $2
+          AND subject IS NOT NULL AND provider_token IS NOT NULL AND provider_offline
+        ORDER BY expires_at LIMIT $3";
+
+    FORGET_TOKEN = "UPDATE authorizations SET provider_token = NULL WHERE id = $1";
 
     /// Who the user is and what the provider gave live on in the grant alone.
     REDEEM = "
@@ -64,7 +75,55 @@ impl TryFrom<CodeRow> for IssuedCode {
     }
 }
 
+/// What the provider gave for a sign-in whose code nobody redeemed.
+#[derive(Debug)]
+pub struct Abandoned {
+    /// The provider.
+    pub identity: IdentityId,
+    /// The user.
+    pub subject: Subject,
+    /// With the token, which the store no longer has.
+    pub standing: ProviderStanding,
+}
+
+#[derive(sqlx::FromRow)]
+struct AbandonedRow {
+    id: String,
+    identity: String,
+    subject: String,
+    #[sqlx(flatten)]
+    standing: StandingRow,
+}
+
 impl Store {
+    /// Hands out, for the last time, at most `batch` offline tokens of sign-ins whose code can no longer be redeemed. Each
+    /// is told once, however many processes ask.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing happened.
+    pub async fn take_abandoned_tokens(&self, now: Timestamp, batch: i64) -> Result<Vec<Abandoned>, StoreError> {
+        self.write(async {
+            let mut tx = self.begin().await?;
+            let rows: Vec<AbandonedRow> = sqlx::query_as(ABANDONED)
+                .bind(now.before(AUTHORIZATION_MARGIN).0)
+                .bind(now.0)
+                .bind(batch)
+                .fetch_all(&mut *tx)
+                .await?;
+            for row in &rows {
+                sqlx::query(FORGET_TOKEN).bind(&row.id).execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            let told = rows.into_iter().map(|row| Abandoned {
+                identity: IdentityId::from(row.identity),
+                subject: Subject::stored(row.subject),
+                standing: row.standing.into(),
+            });
+            Ok(told.collect())
+        })
+        .await
+    }
+
     /// `Claimed` → `CodeIssued`.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, authorizations, clients, grant_ends, refresh_tokens};
+use super::{Store, StoreError, authorizations, clients, end_feed, grant_ends, refresh_tokens};
 use crate::clock::Timestamp;
 
 /// An answer that came at the last moment is still being worked on. Whoever comes later is told the same page whether the
 /// row is there or not.
-const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
+pub(super) const AUTHORIZATION_MARGIN: Duration = Duration::from_mins(1);
 /// How long a code that is presented again is recognised, and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
 /// How much longer than its last access token a dead grant stays, and how much later than its refresh token an unused one
@@ -54,6 +54,8 @@ impl Store {
             let statement = values.iter().fold(sqlx::query(sql), |statement, value| statement.bind(*value));
             gone += self.execute(statement).await?;
         }
+        // not counted: ends that were told are no sign that there is more to delete
+        self.execute(sqlx::query(end_feed::DELETE_OLD).bind(before(end_feed::KEPT)).bind(batch)).await?;
         Ok(gone)
     }
 }

@@ -8,7 +8,7 @@ use super::grants::{GrantRow, columns};
 use super::{Store, StoreError, Transaction};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
-use crate::model::ids::GrantId;
+use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 
 sql! {
     /// Answers the provider's token for the last time; [`ERASE`] follows in the same transaction.
@@ -34,8 +34,6 @@ sql! {
         SELECT EXISTS (SELECT 1 FROM grants
             WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4)";
 
-    ENDED_SINCE = "SELECT id, ended_at FROM grants WHERE ended_at >= $1 ORDER BY ended_at";
-
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
     /// Of a grant's refresh tokens only the last is unused; `$2` is when its last access token was given at the latest.
@@ -43,6 +41,10 @@ sql! {
         SELECT g.id FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
         WHERE t.used_at IS NULL AND t.expires_at <= $1 AND g.ended_at IS NULL AND g.last_used_at <= $2
         ORDER BY t.expires_at LIMIT $3";
+
+    OF_CLIENT = "SELECT id FROM grants WHERE client_id = $1 AND ended_at IS NULL LIMIT $2";
+
+    OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
     /// Those whose last access token is dead, and whose refresh tokens went before them.
     pub(super) DELETE_DEAD = "
@@ -61,6 +63,15 @@ pub struct EndedGrant {
     pub reason: EndReason,
     /// Whether the user has no other live grant at that identity.
     pub was_last: bool,
+}
+
+/// Grants that end together.
+#[derive(Debug, Clone, Copy)]
+pub enum GrantsOf<'a> {
+    /// All of a client.
+    Client(&'a ClientId),
+    /// All at an identity provider.
+    Identity(&'a IdentityId),
 }
 
 impl Store {
@@ -88,14 +99,20 @@ impl Store {
         .await
     }
 
-    /// Grants that ended at or after `since`, with the moment: the revocation feed.
+    /// Whether the user has a live grant at this identity.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn grants_ended_since(&self, since: Timestamp) -> Result<Vec<(GrantId, Timestamp)>, StoreError> {
+    pub async fn has_live_grant(
+        &self,
+        subject: &Subject,
+        identity: &IdentityId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.read(async {
-            let rows: Vec<(String, i64)> = sqlx::query_as(ENDED_SINCE).bind(since.0).fetch_all(self.readers()).await?;
-            Ok(rows.into_iter().map(|(id, at)| (GrantId::from(id), Timestamp(at))).collect())
+            // no grant has an empty id: "another one" is any
+            let query = sqlx::query_scalar(HAS_OTHER_LIVE).bind(subject.as_str()).bind(identity.as_str());
+            Ok(query.bind("").bind(now.0).fetch_one(self.readers()).await?)
         })
         .await
     }
@@ -121,21 +138,57 @@ impl Store {
                 .fetch_all(&mut *tx)
                 .await?;
             let expired = expired.into_iter().map(|id| (id, EndReason::Expired));
-            let mut grants = Vec::new();
-            for (id, reason) in expired.chain(unused.into_iter().map(|id| (id, EndReason::Unused))) {
-                grants.extend(end(&mut tx, &id, reason, now).await?.map(|grant| (grant, reason)));
-            }
-            // asked when all have ended: of a user's two that end together neither is kept for the other's sake
-            let mut ended = Vec::new();
-            for (grant, reason) in grants {
-                let was_last = is_last(&mut tx, &grant, now).await?;
-                ended.push(EndedGrant { grant, reason, was_last });
-            }
+            let all = expired.chain(unused.into_iter().map(|id| (id, EndReason::Unused)));
+            let ended = end_all(&mut tx, all, now).await?;
             tx.commit().await?;
             Ok(ended)
         })
         .await
     }
+
+    /// Ends at most `batch` grants, whose holders need not be at fault.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing happened.
+    pub async fn end_grants_of(
+        &self,
+        whose: GrantsOf<'_>,
+        reason: EndReason,
+        now: Timestamp,
+        batch: i64,
+    ) -> Result<Vec<EndedGrant>, StoreError> {
+        let (select, id) = match whose {
+            GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
+            GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
+        };
+        self.write(async {
+            let mut tx = self.begin().await?;
+            let ids: Vec<String> = sqlx::query_scalar(select).bind(id).bind(batch).fetch_all(&mut *tx).await?;
+            let ended = end_all(&mut tx, ids.into_iter().map(|id| (id, reason)), now).await?;
+            tx.commit().await?;
+            Ok(ended)
+        })
+        .await
+    }
+}
+
+/// Ends several grants. Whether one was the user's last is asked when all have ended: of a user's two that end together
+/// neither is kept for the other's sake.
+async fn end_all(
+    tx: &mut Transaction,
+    ids: impl Iterator<Item = (String, EndReason)> + Send,
+    now: Timestamp,
+) -> Result<Vec<EndedGrant>, Failure> {
+    let mut grants = Vec::new();
+    for (id, reason) in ids {
+        grants.extend(end(tx, &id, reason, now).await?.map(|grant| (grant, reason)));
+    }
+    let mut ended = Vec::new();
+    for (grant, reason) in grants {
+        let was_last = is_last(tx, &grant, now).await?;
+        ended.push(EndedGrant { grant, reason, was_last });
+    }
+    Ok(ended)
 }
 
 /// Stamps a grant, erases what we hold of the user, and answers the grant as it was; `None` when it had ended before.

@@ -12,10 +12,12 @@ mod sql;
 mod authorizations;
 mod clients;
 mod codes;
+mod end_feed;
 mod error;
 mod expiry;
 mod grant_ends;
 mod grants;
+mod identities;
 mod refresh_tokens;
 mod rows;
 mod sealed;
@@ -25,9 +27,12 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+pub use codes::Abandoned;
+pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
 pub use expiry::Retention;
-pub use grant_ends::EndedGrant;
+pub use grant_ends::{EndedGrant, GrantsOf};
+pub use identities::StoredIdentity;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 
@@ -44,8 +49,7 @@ use self::error::Failure;
 use crate::clock::Clock;
 use crate::config;
 
-/// How long one call may take, waiting included. What is longer is rolled back: a grant's end is stamped with the time of
-/// the call, and the revocation feed re-reads only the last ten seconds.
+/// How long one call may take, waiting included. What is longer is rolled back.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A transaction on the writer. Dropped before its commit it is rolled back, whoever dropped it.

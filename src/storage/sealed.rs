@@ -5,16 +5,18 @@ use super::{Store, StoreError};
 sql! {
     /// A value tells its root key by its beginning.
     SIGNING_KEYS = "
-        SELECT id, id AS context, sealed_private_key AS bytes FROM signing_keys
+        SELECT id, id AS context, sealed_private_key AS bytes, NULL AS issuer, NULL AS client_id FROM signing_keys
         WHERE id > $1 AND SUBSTR(sealed_private_key, 1, $2) <> $3 ORDER BY id LIMIT $4";
 
     AUTHORIZATIONS = "
-        SELECT id, subject AS context, provider_token AS bytes FROM authorizations
-        WHERE id > $1 AND subject IS NOT NULL AND SUBSTR(provider_token, 1, $2) <> $3 ORDER BY id LIMIT $4";
+        SELECT a.id, a.subject AS context, a.provider_token AS bytes, i.issuer, i.client_id
+        FROM authorizations a LEFT JOIN identities i ON i.id = a.identity
+        WHERE a.id > $1 AND a.subject IS NOT NULL AND SUBSTR(a.provider_token, 1, $2) <> $3 ORDER BY a.id LIMIT $4";
 
     GRANTS = "
-        SELECT id, subject AS context, provider_token AS bytes FROM grants
-        WHERE id > $1 AND SUBSTR(provider_token, 1, $2) <> $3 ORDER BY id LIMIT $4";
+        SELECT g.id, g.subject AS context, g.provider_token AS bytes, i.issuer, i.client_id
+        FROM grants g LEFT JOIN identities i ON i.id = g.identity
+        WHERE g.id > $1 AND SUBSTR(g.provider_token, 1, $2) <> $3 ORDER BY g.id LIMIT $4";
 
     RESEAL_SIGNING_KEY = "UPDATE signing_keys SET sealed_private_key = $3 WHERE id = $1 AND sealed_private_key = $2";
 
@@ -60,10 +62,14 @@ impl SealedColumn {
 pub struct SealedValue {
     /// Its row.
     pub id: String,
-    /// What it was sealed with as context: the key's id, the user's subject.
+    /// Whose it is: the key's id, the user's subject.
     pub context: String,
     /// As it lies there.
     pub bytes: Vec<u8>,
+    /// Of a provider's token: the provider, and who we are there, when this program knows that.
+    pub issuer: Option<String>,
+    /// See `issuer`.
+    pub client_id: Option<String>,
 }
 
 impl Store {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(super) async fn open(file: &Path) -> Result<Pools, StoreError> {
         .map_err(|error| explain(file, &error))?;
     migrate(&writer, file).await?;
     drop(lock);
+    warn_of_readers(file);
     let readers = pool(READERS)
         .connect_with(options(file).pragma("query_only", "ON"))
         .await
@@ -107,6 +108,21 @@ fn create(file: &Path) -> Result<(), StoreError> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(refused(file, file, &error)),
+    }
+}
+
+/// What this program makes is for its owner alone; a file that was copied, restored or made by hand may not be.
+fn warn_of_readers(file: &Path) {
+    let open_to_others =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+    let files = [file.to_owned(), beside(file, "-wal"), beside(file, "-shm")];
+    let files: Vec<_> = files.into_iter().filter(open_to_others).map(|path| path.display().to_string()).collect();
+    if !files.is_empty() {
+        let files = files.join(" ");
+        tracing::warn!(
+            "other users of this machine can read or write the database, which holds users' names and sealed tokens: run \
+             `chmod 600 {files}`"
+        );
     }
 }
 

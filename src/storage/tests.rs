@@ -7,19 +7,22 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{
-    CALL_LIMIT, Store, authorizations, clients, codes, grant_ends, grants, refresh_tokens, sealed, signing_keys, sqlite,
+    CALL_LIMIT, Store, authorizations, clients, codes, end_feed, grant_ends, grants, identities, refresh_tokens,
+    sealed, signing_keys, sqlite,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 
-const STATEMENTS: [(&str, &[(&str, &str)]); 9] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 11] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
+    ("end_feed.rs", end_feed::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
+    ("identities.rs", identities::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
@@ -27,9 +30,13 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 9] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 4] = [
+const SCANS: [(&str, &str); 7] = [
     ("sqlite.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
+    // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
+    ("identities.rs", "WITH_GRANTS"),
+    ("identities.rs", "CLIENTS_WITHOUT_REGISTRATION"),
+    ("identities.rs", "REFUSE_OPEN"),
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
     ("clients.rs", "EVICT_ONE"),

@@ -1,4 +1,5 @@
-//! Axum only: pages and RFC endpoints, extract → call → respond. This file is THE table of our routes.
+//! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each of
+//! [`paths::ROUTES`].
 
 mod authorize;
 mod body;
@@ -29,9 +30,10 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use self::cookies::Cookies;
 use self::pages::Look;
 use self::visitors::{ReadyPage, Visitors};
-use crate::config::{Config, RESOURCE_METADATA};
+use crate::config::Config;
 use crate::gateway::{Body, BoxError, Gateway};
 use crate::issuer::{Fault, Issuer};
+use crate::oauth::paths;
 
 /// What the endpoints call.
 #[derive(Clone)]
@@ -69,26 +71,26 @@ impl Web {
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let mut discovery = Router::new()
-            .route(RESOURCE_METADATA, get(discovery::resource))
-            .route("/.well-known/oauth-protected-resource/{*path}", get(discovery::resource))
-            .route("/.well-known/oauth-authorization-server", get(discovery::server))
-            .route("/.well-known/openid-configuration", get(discovery::server))
-            .route("/.well-known/jwks.json", get(discovery::jwks))
-            .route("/.well-known/{*rest}", get(discovery::nothing));
+            .route(paths::RESOURCE_METADATA, get(discovery::resource))
+            .route(paths::RESOURCE_METADATA_AT, get(discovery::resource))
+            .route(paths::SERVER_METADATA, get(discovery::server))
+            .route(paths::OPENID_CONFIGURATION, get(discovery::server))
+            .route(paths::JWKS, get(discovery::jwks))
+            .route(paths::WELL_KNOWN, get(discovery::nothing));
         for upstream in &config.upstreams {
-            let appended = format!("{}{RESOURCE_METADATA}", upstream.settings.path);
-            let nothing = format!("{}/.well-known/{{*rest}}", upstream.settings.path);
+            let appended = format!("{}{}", upstream.settings.path, paths::RESOURCE_METADATA);
+            let nothing = format!("{}{}", upstream.settings.path, paths::WELL_KNOWN);
             discovery = discovery.route(&appended, get(discovery::resource)).route(&nothing, get(discovery::nothing));
         }
-        let mut oauth = Router::new().route("/token", post(token::post));
+        let mut oauth = Router::new().route(paths::TOKEN, post(token::post));
         if config.registration.enabled {
-            oauth = oauth.route("/register", post(register::post));
+            oauth = oauth.route(paths::REGISTER, post(register::post));
         }
         let browser = Router::new()
-            .route("/authorize", get(authorize::get))
-            .route("/consent", post(consent::post))
-            .route("/callback/{identity}", get(callback::get))
-            .route("/sign-in/{identity}", get(sign_in::get).post(sign_in::post))
+            .route(paths::AUTHORIZE, get(authorize::get))
+            .route(paths::CONSENT, post(consent::post))
+            .route(paths::CALLBACK, get(callback::get))
+            .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
             .method_not_allowed_fallback(not_so);
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
         let look = Arc::new(Look::new(&config.pages));

@@ -6,7 +6,7 @@ use portcullis::oauth::client_metadata::AuthMethod;
 use serde_json::json;
 
 use crate::support::browser::{Browser, Form, location, parameter};
-use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, upstream};
+use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens, upstream};
 
 #[tokio::test]
 async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
@@ -163,8 +163,10 @@ async fn unknown_scopes_are_dropped_and_never_an_error() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for scope in ["openid profile email", "nonsense", "mcp:access nonsense", "a\"b", "", "offline_access"] {
-        let answer = gate.get(&gate.authorize_path(&client, &[("scope", scope)])).await;
-        assert_eq!(answer.status, 200, "{scope}");
+        let url = gate.sign_in(&mut Browser::default(), &client, &[("scope", scope)]).await;
+        let given = tokens(&gate.redeem(&client, &parameter(&url, "code").unwrap()).await);
+        assert_eq!(claims(&given.access)["scope"], "mcp:access", "{scope}");
+        assert_eq!(gate.call(&given.access).await.status, WORKS, "{scope}");
     }
 }
 

@@ -7,9 +7,7 @@ use portcullis::keys::{KeyRing, Sealer};
 use portcullis::model::grant::EndReason;
 use serde_json::Value;
 
-use crate::support::gate::TestGate;
-
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
+use crate::support::gate::{TestGate, WORKS};
 
 fn on_free_ports(config: &mut Config) {
     let free = "127.0.0.1:0".parse().unwrap();

@@ -5,7 +5,7 @@ use portcullis::oauth::redirect_uri::RedirectPolicy;
 use serde_json::json;
 
 use crate::support::bench::{Bench, provider_settings};
-use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::browser::{Form, location, parameter};
 use crate::support::gate::{TestClient, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::{OfflineRefusal, Reply};
@@ -171,25 +171,48 @@ async fn a_login_form_posted_twice_costs_one_silent_round_and_not_the_sign_in() 
     assert!(parameter(&finished, "code").is_some(), "{finished}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_error_that_comes_beside_the_good_answer_undoes_nothing() {
+#[tokio::test]
+async fn an_error_that_comes_while_the_good_answer_is_redeemed_undoes_nothing() {
     for error in ["temporarily_unavailable", "access_denied"] {
         let mut bench = Bench::new().await;
-        for _ in 0..10 {
-            bench.browser = Browser::default();
-            let url = bench.approve().await;
-            let (good, bad) = (bench.provider.visit(&url), bench.error(&url, error));
-            let path = |url: &str| url.strip_prefix(bench.gate.origin()).unwrap().to_owned();
-            let (mut one, mut other) = (bench.browser.clone(), bench.browser.clone());
-            let (good, bad) = (path(&good), path(&bad));
-            let (good, bad) = tokio::join!(one.get(&bench.gate, &good), other.get(&bench.gate, &bad));
-            let answers = [good.header("location"), bad.header("location")];
-            let codes = answers.iter().filter(|place| place.contains("code=") && !place.contains("code_challenge"));
-            let finished = codes.count() == 1 || good.body.contains("code=") || bad.body.contains("code=");
-            let refused =
-                bad.header("location").contains("error=") || bad.header("location").contains("code_challenge");
-            assert!(finished != refused, "{error}: {good:?} {bad:?}");
+        let url = bench.approve().await;
+        let (good, bad) = (bench.provider.visit(&url), bench.error(&url, error));
+        let path = good.strip_prefix(bench.gate.origin()).unwrap();
+        let held = bench.provider.hold_token();
+        let mut browser = bench.browser.clone();
+        let redeeming = browser.get(&bench.gate, path);
+        let beside = async {
+            while bench.provider.calls("/token") == 0 {
+                tokio::task::yield_now().await;
+            }
+            let late = bench.browser.get(&bench.gate, bad.strip_prefix(bench.gate.origin()).unwrap()).await;
+            drop(held);
+            late
+        };
+        let (finished, late) = tokio::join!(redeeming, beside);
+        assert!(parameter(&location(&finished), "code").is_some(), "{error}: {finished:?}");
+        assert_eq!(late.status, 200, "{error}: {late:?}");
+        assert!(late.header("location").is_empty(), "{error}: {late:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_comes_first_holds_and_the_good_answer_behind_it_is_not_redeemed() {
+    for (error, goes_to_the_client) in [("temporarily_unavailable", false), ("access_denied", true)] {
+        let mut bench = Bench::new().await;
+        let url = bench.approve().await;
+        let (good, bad) = (bench.provider.visit(&url), bench.error(&url, error));
+        let place = location(&bench.back(&bad).await);
+        assert_eq!(parameter(&place, "error").as_deref() == Some(error), goes_to_the_client, "{place}");
+        assert_eq!(place.starts_with(&bench.provider.issuer()), !goes_to_the_client, "{place}");
+        let late = bench.back(&good).await;
+        if goes_to_the_client {
+            assert_eq!((late.status, late.header("location")), (200, ""), "{error}: {late:?}");
+            assert!(!late.body.contains("code="), "{error}: {late:?}");
+        } else {
+            assert_eq!(location(&late), place, "the browser goes where the sign-in goes on");
         }
+        assert_eq!(bench.provider.calls("/token"), 0, "{error}");
     }
 }
 

@@ -12,7 +12,7 @@ use portcullis::model::grant::EndReason;
 use portcullis::model::ids::GrantId;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, TestGate, claims, local_user, tokens, upstream};
+use crate::support::gate::{Answer, NOBODY, TestGate, claims, local_user, tokens, upstream};
 use crate::support::log::watch;
 use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
@@ -52,7 +52,7 @@ fn grant_of(token: &str) -> GrantId {
 async fn end_grant(gate: &TestGate, token: &str) {
     let (grant, now) = (grant_of(token), gate.clock.now());
     gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
-    gate.app.revocation().add(grant, now);
+    gate.app.revocation().note_ended(&grant);
 }
 
 async fn with(gate: &TestGate, token: &str, method: &str, headers: &[(&str, &str)]) -> Answer {
@@ -220,7 +220,7 @@ async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
 
 #[tokio::test]
 async fn a_hostile_body_cannot_make_our_own_error_hostile() {
-    let gate = TestGate::new().await;
+    let gate = gate_before(NOBODY).await;
     let good = token(&gate).await;
     for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
         let answer = gate.call_with("/mcp", &good, body).await;

@@ -5,9 +5,8 @@ use std::time::Duration;
 use portcullis::config::Lifetimes;
 
 use crate::support::browser::{Browser, Form, location};
-use crate::support::gate::{TestClient, TestGate, tokens};
+use crate::support::gate::{TestClient, TestGate, WORKS, tokens};
 
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,6 +7,7 @@ mod authorize;
 mod background;
 mod callback;
 mod config;
+mod configured;
 mod consent;
 mod demo_server;
 mod dev;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::bench::Bench;
+use crate::support::gate::{NOBODY, upstream};
 
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -29,6 +30,7 @@ async fn trouble_behind_us_is_named_and_no_reason_not_to_be_ready() {
     let mut bench = Bench::with(|config| {
         config.server.listen = "127.0.0.1:0".parse().unwrap();
         config.server.operations = Some(operations);
+        config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)];
     })
     .await;
     let given = bench.tokens().await;

@@ -1,12 +1,12 @@
-//! The revocation feed: what another process ends is known here.
+//! The revocation feed: what another process ends is known here, whatever becomes of the clock.
 
 use std::time::Duration;
 
-use portcullis::clock::Clock;
 use portcullis::model::grant::{EndReason, Grant};
 use portcullis::revocation::Revocation;
+use portcullis::storage::Retention;
 
-use crate::storage::{Fresh, HOUR, MINUTE, START, SqlitePlace};
+use crate::storage::{DAY, Fresh, HOUR, MINUTE, SqlitePlace};
 use crate::support::log::Lines;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,41 +20,116 @@ async fn end(process: &Fresh, grant: &Grant) {
     process.store.end_grant(&grant.id, EndReason::IdentityProvider, process.now()).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn what_ended_before_the_start_is_known_after_the_first_read() {
-    let place = SqlitePlace::new();
-    let theirs = another(&place).await;
-    let (dead, recent, live) =
-        (theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant);
-    end(&theirs, &dead).await;
-    theirs.clock.advance(2 * MINUTE);
-    end(&theirs, &recent).await;
-    theirs.clock.advance(HOUR);
-    let revocation = Revocation::new(place.clock.clone(), HOUR);
-    assert!(!revocation.has_ended(&recent.id));
-    revocation.read_feed(&theirs.store).await.unwrap();
-    assert_eq!(revocation.epoch(), 1);
-    assert!(revocation.has_ended(&recent.id));
-    assert!(!revocation.has_ended(&dead.id), "its tokens are dead without us");
-    assert!(!revocation.has_ended(&live.id));
+/// Deletes what a process with such access tokens need not keep any more.
+async fn sweep(process: &Fresh, access_token: Duration) {
+    let retention = Retention {
+        consent: 15 * MINUTE,
+        replay_window: 30 * SECOND,
+        unused_client: DAY,
+        used_client: 90 * DAY,
+        access_token,
+    };
+    while process.store.delete_expired(&retention, process.now(), 100).await.unwrap() > 0 {}
 }
 
 #[tokio::test]
-async fn an_end_that_was_stamped_before_the_last_read_and_committed_after_it_is_not_missed() {
+async fn an_end_in_another_process_is_known_after_the_next_read_and_others_live_on() {
+    let place = SqlitePlace::new();
+    let theirs = another(&place).await;
+    let (ended, live) = (theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant);
+    let revocation = Revocation::new(place.clock.clone());
+    let (held, other) = (revocation.watch(&ended.id), revocation.watch(&live.id));
+    revocation.read_feed(&theirs.store).await.unwrap();
+    end(&theirs, &ended).await;
+    assert!(!held.has_ended());
+    revocation.read_feed(&theirs.store).await.unwrap();
+    assert!(held.has_ended() && !other.has_ended());
+}
+
+#[tokio::test]
+async fn an_end_between_the_start_and_the_first_read_is_not_missed() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let grant = theirs.signed_in("c_1").await.grant;
-    let revocation = Revocation::new(place.clock.clone(), HOUR);
-    theirs.clock.advance(HOUR);
+    let revocation = Revocation::new(place.clock.clone());
+    let held = revocation.watch(&grant.id);
+    end(&theirs, &grant).await;
     revocation.read_feed(&theirs.store).await.unwrap();
-    let stamp = theirs.now().before(10 * SECOND);
-    theirs.store.end_grant(&grant.id, EndReason::IdentityProvider, stamp).await.unwrap().unwrap();
-    theirs.clock.advance(SECOND);
+    assert!(held.has_ended());
+}
+
+#[tokio::test]
+async fn no_step_of_the_wall_clock_hides_an_end() {
+    for steps in [[4000, -4000], [-4000, 4000], [4000, 4000], [-100_000, 1]] {
+        let place = SqlitePlace::new();
+        let theirs = another(&place).await;
+        let mut grants = Vec::new();
+        for _ in 0..4 {
+            grants.push(theirs.signed_in("c_1").await.grant);
+        }
+        let revocation = Revocation::new(place.clock.clone());
+        let held: Vec<_> = grants.iter().map(|grant| revocation.watch(&grant.id)).collect();
+        revocation.read_feed(&theirs.store).await.unwrap();
+        end(&theirs, &grants[0]).await;
+        for (grant, step) in grants[1..].iter().zip(steps) {
+            place.clock.step(step);
+            revocation.read_feed(&theirs.store).await.unwrap();
+            end(&theirs, grant).await;
+            place.clock.advance(3 * SECOND);
+        }
+        end(&theirs, &grants[3]).await;
+        // a process that starts while the clock is wrong, and reads late
+        let late = Revocation::new(place.clock.clone());
+        let held_there: Vec<_> = grants.iter().map(|grant| late.watch(&grant.id)).collect();
+        place.clock.step(-steps[0]);
+        for revocation in [&revocation, &late] {
+            revocation.read_feed(&theirs.store).await.unwrap();
+        }
+        assert!(held.iter().chain(&held_there).all(|held| held.has_ended()), "{steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_stays_ended_however_old_it_is_and_whatever_is_deleted() {
+    let place = SqlitePlace::new();
+    let theirs = another(&place).await;
+    let grant = theirs.signed_in("c_1").await.grant;
+    let revocation = Revocation::new(place.clock.clone());
+    let held = revocation.watch(&grant.id);
+    end(&theirs, &grant).await;
     revocation.read_feed(&theirs.store).await.unwrap();
-    assert!(revocation.has_ended(&grant.id));
-    let epoch = revocation.epoch();
-    revocation.read_feed(&theirs.store).await.unwrap();
-    assert_eq!(revocation.epoch(), epoch, "what is read again is not new");
+    for _ in 0..3 {
+        place.clock.advance(100 * DAY);
+        sweep(&theirs, 5 * SECOND).await;
+        revocation.read_feed(&theirs.store).await.unwrap();
+        assert!(held.has_ended());
+    }
+    assert!(theirs.store.grant(&grant.id).await.unwrap().is_none(), "even its row is gone");
+}
+
+#[tokio::test]
+async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_grants() {
+    let place = SqlitePlace::new();
+    let (ours, theirs) = (another(&place).await, another(&place).await);
+    let grants = [theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant];
+    let live = theirs.signed_in("c_1").await.grant;
+    let revocation = Revocation::new(place.clock.clone());
+    let held = grants.each_ref().map(|grant| revocation.watch(&grant.id));
+    let other = revocation.watch(&live.id);
+    revocation.read_feed(&ours.store).await.unwrap();
+    for grant in &grants {
+        end(&theirs, grant).await;
+    }
+    // two hours in which we did not look; the newest end alone stays in the log, the grants do not even stay in the store
+    place.clock.advance(2 * HOUR);
+    sweep(&theirs, 5 * SECOND).await;
+    assert!(theirs.store.grant(&grants[0].id).await.unwrap().is_none());
+    revocation.read_feed(&ours.store).await.unwrap();
+    assert!(held.iter().all(|held| held.has_ended()));
+    assert!(!other.has_ended());
+    end(&theirs, &live).await;
+    revocation.read_feed(&ours.store).await.unwrap();
+    assert!(other.has_ended(), "from then on the feed goes on as before");
 }
 
 #[tokio::test]
@@ -62,7 +137,8 @@ async fn what_ended_during_an_outage_is_known_when_it_is_over() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
-    let revocation = Revocation::new(place.clock.clone(), HOUR);
+    let revocation = Revocation::new(place.clock.clone());
+    let held = revocation.watch(&grant.id);
     theirs.clock.advance(MINUTE);
     revocation.read_feed(&ours.store).await.unwrap();
     assert_eq!(revocation.staleness(), Duration::ZERO);
@@ -72,41 +148,30 @@ async fn what_ended_during_an_outage_is_known_when_it_is_over() {
     revocation.read_feed(&ours.store).await.unwrap_err();
     assert_eq!(revocation.staleness(), 5 * SECOND, "counted from the last read");
     end(&theirs, &grant).await;
+    theirs.clock.step(-4000);
     theirs.clock.advance(10 * MINUTE);
     revocation.read_feed(&ours.store).await.unwrap_err();
-    assert_eq!(revocation.staleness(), 10 * MINUTE + 5 * SECOND);
-    assert_eq!(revocation.epoch(), 0);
+    assert_eq!(
+        revocation.staleness(),
+        10 * MINUTE + 5 * SECOND,
+        "a step of the wall clock makes it neither old nor new"
+    );
+    assert!(!held.has_ended());
     revocation.read_feed(&theirs.store).await.unwrap();
     assert_eq!(revocation.staleness(), Duration::ZERO);
-    assert!(revocation.has_ended(&grant.id));
+    assert!(held.has_ended());
 }
 
 #[tokio::test]
-async fn an_end_is_forgotten_when_its_tokens_are_dead_and_the_epoch_stays() {
-    let place = SqlitePlace::new();
-    let store = another(&place).await.store;
-    let revocation = Revocation::new(place.clock.clone(), HOUR);
-    revocation.add("g_1".into(), START);
-    place.clock.advance(HOUR + 59 * SECOND);
-    revocation.read_feed(&store).await.unwrap();
-    assert!(revocation.has_ended(&"g_1".into()));
-    place.clock.advance(MINUTE);
-    revocation.read_feed(&store).await.unwrap();
-    assert!(!revocation.has_ended(&"g_1".into()));
-    assert_eq!(revocation.epoch(), 1);
-}
-
-#[tokio::test]
-async fn the_running_feed_wakes_who_waits_for_the_epoch() {
+async fn the_running_feed_wakes_who_waits_for_the_end() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
-    let revocation = Revocation::new(place.clock.clone(), HOUR);
-    let mut moved = revocation.subscribe();
+    let revocation = Revocation::new(place.clock.clone());
+    let held = revocation.watch(&grant.id);
     let feed = tokio::spawn(revocation.clone().run(ours.store.clone()));
     end(&theirs, &grant).await;
-    tokio::time::timeout(Duration::from_secs(30), moved.changed()).await.unwrap().unwrap();
-    assert!(revocation.has_ended(&grant.id));
+    tokio::time::timeout(Duration::from_secs(30), held.ended()).await.unwrap();
     feed.abort();
     assert!(feed.await.unwrap_err().is_cancelled(), "it never ends by itself");
 }
@@ -125,7 +190,7 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let revocation = Revocation::new(Clock::clone(&place.clock), HOUR);
+    let revocation = Revocation::new(place.clock.clone());
     revocation.read_feed(&ours.store).await.unwrap();
     ours.store.close().await;
     for _ in 0..3 {

@@ -1,33 +1,66 @@
 //! Every route of ours with every method, and paths that nobody types.
 
+use std::collections::BTreeSet;
+
+use portcullis::oauth::paths::ROUTES;
+
 use crate::support::gate::TestGate;
 
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
-/// What each route is for, and what it allows.
-const ROUTES: [(&str, &str); 13] = [
+/// What each route allows; those of the one upstream come last.
+const ALLOWED: [(&str, &str); 14] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
-    ("/.well-known/oauth-protected-resource/mcp", "GET,HEAD"),
-    ("/mcp/.well-known/oauth-protected-resource", "GET,HEAD"),
+    ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
     ("/.well-known/openid-configuration", "GET,HEAD"),
     ("/.well-known/jwks.json", "GET,HEAD"),
-    ("/.well-known/anything", "GET,HEAD"),
+    ("/.well-known/{*rest}", "GET,HEAD"),
     ("/token", "POST"),
     ("/register", "POST"),
     ("/authorize", "GET,HEAD"),
     ("/consent", "POST"),
-    ("/callback/local", "GET,HEAD"),
-    ("/sign-in/local", "GET,HEAD,POST"),
+    ("/callback/{identity}", "GET,HEAD"),
+    ("/sign-in/{identity}", "GET,HEAD,POST"),
+    ("/mcp/.well-known/oauth-protected-resource", "GET,HEAD"),
+    ("/mcp/.well-known/{*rest}", "GET,HEAD"),
 ];
+
+/// A path that a route serves.
+fn concrete(route: &str) -> String {
+    route.replace("{*path}", "mcp").replace("{*rest}", "anything").replace("{identity}", "local")
+}
+
+#[test]
+fn every_route_of_the_table_is_tried() {
+    let tried: BTreeSet<&str> = ALLOWED.iter().map(|(route, _)| *route).collect();
+    let ours: BTreeSet<&str> = ROUTES.iter().copied().collect();
+    let of_the_upstream: BTreeSet<&str> = tried.iter().copied().filter(|route| route.starts_with("/mcp/")).collect();
+    assert_eq!(tried, ours.union(&of_the_upstream).copied().collect());
+}
+
+#[test]
+fn the_router_takes_its_paths_from_the_table_alone() {
+    let router = include_str!("../../src/web/mod.rs");
+    let written = router.matches(".route(").count();
+    assert_eq!(
+        written,
+        router.matches(".route(paths::").count() + router.matches(".route(&").count(),
+        "a path is spelt out"
+    );
+    for route in ROUTES {
+        assert!(!router.contains(&format!("\"{route}\"")), "{route} is spelt a second time");
+    }
+}
 
 #[tokio::test]
 async fn every_route_says_what_it_allows_and_does_nothing_else() {
     let gate = TestGate::new().await;
-    for (path, allowed) in ROUTES {
-        let program = ["/token", "/register"].contains(&path) || path.contains("/.well-known/");
+    for (route, allowed) in ALLOWED {
+        let path = concrete(route);
+        let program = ["/token", "/register"].contains(&route) || path.contains("/.well-known/");
         for method in METHODS {
-            let answer = gate.send(gate.request(method, path), "").await;
+            let answer = gate.send(gate.request(method, &path), "").await;
             let context = format!("{method} {path}: {answer:?}");
             match method {
                 "OPTIONS" if program => assert_eq!(answer.status, 200, "{context}"),
@@ -38,6 +71,7 @@ async fn every_route_says_what_it_allows_and_does_nothing_else() {
                     assert_eq!(words, !program && method != "HEAD", "{context}");
                 }
             }
+            assert!(!answer.body.contains("Nothing here"), "the router does not know it: {context}");
             let page = answer.header("content-type").starts_with("text/html");
             assert_eq!(page, !answer.header("content-security-policy").is_empty(), "{context}");
             assert_eq!(answer.header("access-control-allow-origin"), if program { "*" } else { "" }, "{context}");

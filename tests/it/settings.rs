@@ -7,10 +7,8 @@ use portcullis::oauth::client_metadata::AuthMethod;
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, tokens, upstream};
+use crate::support::gate::{Answer, NOBODY, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, tokens, upstream};
 use crate::support::upstream::Upstream;
-
-const WORKS: u16 = 502; // the token is good; nobody listens behind us
 
 #[tokio::test]
 async fn behind_a_proxy_that_speaks_https_everything_is_https() {
@@ -81,7 +79,11 @@ async fn only_trusted_proxies_say_where_a_client_is() {
 
 #[tokio::test]
 async fn bodies_over_inspect_limit_are_not_collected() {
-    let gate = TestGate::with(|config| config.server.inspect_limit = 1024).await;
+    let gate = TestGate::with(|config| {
+        config.server.inspect_limit = 1024;
+        config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)];
+    })
+    .await;
     let client = gate.register().await;
     let token = gate.tokens(&client).await.access;
     for (padding, id) in [(900, json!(7)), (1100, Value::Null)] {
@@ -92,7 +94,7 @@ async fn bodies_over_inspect_limit_are_not_collected() {
             .header("content-type", "application/json")
             .header("content-length", body.len());
         let answer = gate.send(request, body).await;
-        assert_eq!((answer.status, &answer.json()["id"]), (WORKS, &id), "{padding}");
+        assert_eq!((answer.status, &answer.json()["id"]), (502, &id), "{padding}: only a collected body tells its id");
     }
 }
 

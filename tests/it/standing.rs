@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::bench::{Bench, provider_settings};
 use crate::support::browser::parameter;
-use crate::support::gate::{WORKS, tokens};
+use crate::support::gate::{WORKS, claims, tokens};
 use crate::support::provider::Reply;
 
 #[tokio::test]
@@ -141,9 +141,46 @@ async fn a_grant_that_nobody_used_in_time_ends_and_gives_the_providers_token_bac
 #[tokio::test]
 async fn the_end_of_a_session_bound_grant_does_not_sign_the_user_out_of_everything() {
     let mut bench = Bench::with(|config| provider_settings(config).standing = Standing::Session).await;
-    bench.tokens().await;
+    let grant = claims(&bench.tokens().await.access)["sid"].as_str().unwrap().into();
     bench.gate.clock.advance(Duration::from_hours(3));
     bench.gate.app.issuer().expire().await;
-    assert_eq!(bench.gate.app.store().grants_ended_since(bench.gate.clock.now()).await.unwrap().len(), 1);
+    assert_eq!(bench.gate.app.store().grant(&grant).await.unwrap().unwrap().ended_at, Some(bench.gate.clock.now()));
     assert!(bench.provider.revoked().is_empty());
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_redeems_gives_the_providers_token_back() {
+    let mut bench = Bench::new().await;
+    bench.sign_in().await;
+    bench.gate.clock.advance(Duration::from_mins(20));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty(), "not before it would be deleted");
+    bench.gate.clock.advance(Duration::from_mins(1));
+    let twin = bench.gate.twin().await;
+    for gate in [&bench.gate, &twin, &bench.gate] {
+        gate.app.issuer().expire().await;
+    }
+    assert_eq!(bench.provider.revoked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_redeems_costs_the_user_no_other_grant() {
+    let mut bench = Bench::new().await;
+    let kept = bench.tokens().await;
+    bench.sign_in().await;
+    bench.gate.clock.advance(Duration::from_mins(22));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty());
+    assert_eq!(bench.gate.refresh(&bench.client, &kept.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_without_refresh_token_asks_for_no_offline_access() {
+    let mut bench = Bench::with(|config| config.tokens.refresh = portcullis::config::RefreshTokens::Asked).await;
+    let url = bench.approve().await;
+    assert!(!parameter(&url, "scope").unwrap().contains("offline_access"), "{url}");
+    bench.tokens().await;
+    bench.gate.clock.advance(Duration::from_hours(2));
+    bench.gate.app.issuer().expire().await;
+    assert!(bench.provider.revoked().is_empty(), "a session-bound token ends with the session");
 }

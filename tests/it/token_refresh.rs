@@ -10,6 +10,7 @@ use portcullis::secret::{Refresh, Token};
 
 use portcullis::model::ids::GrantId;
 
+use crate::support::bench::Bench;
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 
 /// The grant of an access token, which anybody can read.
@@ -173,20 +174,21 @@ async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up
 
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_stop_its_refresh() {
-    let gate = TestGate::new().await;
-    let client = gate.register().await;
-    let first = gate.tokens(&client).await;
-    for polls in 1..12 {
-        let mut leaving = Box::pin(gate.refresh(&client, &first.refresh));
-        for _ in 0..polls {
-            let _ = futures_util::poll!(leaving.as_mut());
-        }
-        drop(leaving);
-        gate.settle().await;
+    let mut bench = Bench::new().await;
+    let first = bench.tokens().await;
+    let (gate, client, asked) = (&bench.gate, &bench.client, bench.provider.calls("/token"));
+    let held = bench.provider.hold_token();
+    let mut leaving = Box::pin(gate.refresh(client, &first.refresh));
+    while bench.provider.calls("/token") == asked {
+        assert!(futures_util::poll!(leaving.as_mut()).is_pending());
+        tokio::task::yield_now().await;
     }
-    let answer = gate.refresh(&client, &first.refresh).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(gate.refresh(&client, &tokens(&answer).refresh).await.status, 200);
+    drop(leaving);
+    drop(held);
+    gate.settle().await;
+    let answer = gate.refresh(client, &first.refresh).await;
+    assert_eq!(bench.provider.calls("/token"), asked + 1, "the answer that the client missed was kept for it");
+    assert_eq!(gate.refresh(client, &tokens(&answer).refresh).await.status, 200);
 }
 
 #[tokio::test]
@@ -298,4 +300,26 @@ async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_
     gate.tokens(&client).await;
     assert_eq!(gate.call(&grants[1].access).await.status, 401);
     assert_eq!(gate.call(&kept.access).await.status, WORKS);
+}
+
+#[tokio::test]
+async fn a_grant_that_opens_its_server_no_longer_is_not_refreshed() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let given = gate.tokens(&client).await;
+    let more = |config: &mut portcullis::config::Config| {
+        let scopes = &mut config.upstreams[0].settings.scopes;
+        *scopes = portcullis::oauth::scope::ScopeSet::parse("mcp:access mcp:write").unwrap();
+    };
+    let gate = gate.restart_with(more).await;
+    assert_eq!(gate.call(&given.access).await.status, 403);
+    assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
+    let again = gate.tokens(&client).await;
+    assert_eq!(gate.call(&again.access).await.status, WORKS);
+    // the grant was not ended: an operator who takes the scope back gives it back
+    let fewer = |config: &mut portcullis::config::Config| {
+        config.upstreams[0].settings.scopes = portcullis::oauth::scope::ScopeSet::parse("mcp:access").unwrap();
+    };
+    let gate = gate.restart_with(fewer).await;
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
 }

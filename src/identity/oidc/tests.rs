@@ -60,6 +60,8 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         scopes: ScopeSet::empty(),
         standing: Standing::Session,
         groups_claim: "groups".to_owned(),
+        trust_email: false,
+        replaces_issuer: None,
         ca_file: None,
     };
     let mut oidc = Oidc::new("slow", &settings, None, &Clock::manual(Timestamp(1_800_000_000)));

@@ -64,6 +64,9 @@ impl Issuer {
                 "code_verifier must be 43 to 128 letters, digits, dots, hyphens, underscores or tildes",
             )
         })?;
+        if self.0.parts.identities.get(issued.authorization.identity.as_str()).is_none() {
+            return Err(TokenRefusal::invalid_grant("the identity provider of this sign-in is no longer here"));
+        }
         let proven = issued.authorization.code_challenge().is_some_and(|challenge| verifier.proves(&challenge));
         if !proven {
             return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));
@@ -100,7 +103,7 @@ impl Issuer {
         };
         for ended in made_room {
             audit::record(&Event::MadeRoom { grant: &ended });
-            self.0.parts.revocation.add(ended, now);
+            self.0.parts.revocation.note_ended(&ended);
         }
         audit::record(&Event::Granted { grant: &grant, refresh: gives_refresh });
         Ok(response)
@@ -111,7 +114,8 @@ impl Issuer {
         let age = if gives_refresh { lifetimes.max_grant_age } else { lifetimes.access_token };
         let IssuedCode { authorization, mut sign_in, code_expires_at: _, failures: _, redeemed: _ } = issued;
         if !gives_refresh {
-            // nothing would ever ask the provider again, so there is no reason to hold its token
+            // nothing would ever ask the provider again, so there is no reason to hold its token; it is no offline one,
+            // because that is asked for only where a refresh token will be given
             sign_in.standing.sealed_token = None;
         }
         Grant {

@@ -82,7 +82,19 @@ impl Issuer {
             return Err(unknown());
         }
         self.check_resource(parameters, &grant.resource)?;
+        self.check_entry(&grant)?;
         Ok(Found::Unused(Box::new(grant)))
+    }
+
+    /// A server that needs more than was granted, since its operator added a scope: tokens of this grant open nothing, and
+    /// a client that goes on refreshing never asks for more. It signs in again instead.
+    fn check_entry(&self, grant: &Grant) -> Result<(), TokenRefusal> {
+        let upstream = self.upstream_of(&grant.resource);
+        let missing = upstream.is_some_and(|upstream| !upstream.settings.scopes.without(&grant.scope).is_empty());
+        if missing {
+            return Err(TokenRefusal::invalid_grant("the server needs a scope that was not granted: sign in again"));
+        }
+        Ok(())
     }
 
     async fn replayed(
@@ -141,9 +153,14 @@ impl Issuer {
             return Ok(response);
         }
         self.give_back(&grant.id, lease).await;
-        match self.look_up(presented, parameters).await? {
-            Found::Answer(response) => Ok(response),
-            Found::Unused(_) => Err(TokenRefusal::Unavailable("the refresh lease was lost".to_owned())),
+        match self.look_up(presented, parameters).await {
+            Ok(Found::Answer(response)) => Ok(response),
+            Ok(Found::Unused(_)) => Err(TokenRefusal::Unavailable("the refresh lease was lost".to_owned())),
+            Err(refusal) => {
+                // the grant ended while the provider was asked: nobody holds the token that it has just given
+                self.give_up_token(&grant.identity, &grant.subject, &grant.standing).await;
+                Err(refusal)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::TokenRefusal;
 use crate::identity::{RenewError, Renewed};
 use crate::issuer::Issuer;
+use crate::issuer::grants::HeldToken;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::user::User;
@@ -16,13 +17,18 @@ impl Issuer {
                 grant.id, grant.identity
             )));
         };
-        let token = self.open_provider_token(grant);
-        if token.is_none() && grant.standing.sealed_token.is_some() {
-            return Err(TokenRefusal::Unavailable(format!(
-                "the provider's token of grant {} cannot be opened",
-                grant.id
-            )));
-        }
+        let token = match self.held_token(provider, &grant.subject, &grant.standing) {
+            HeldToken::None => None,
+            HeldToken::Token(token) => Some(token),
+            HeldToken::OfAnotherClient => {
+                self.end_grant(&grant.id, EndReason::IdentityChanged).await?;
+                return Err(TokenRefusal::invalid_grant("the identity provider knows this server anew: sign in again"));
+            }
+            HeldToken::Unopened => {
+                let words = format!("the provider's token of grant {} cannot be opened", grant.id);
+                return Err(TokenRefusal::Unavailable(words));
+            }
+        };
         match provider.renew(grant.subject.key(), token.as_ref()).await {
             Ok(renewed) => Ok(renewed),
             Err(RenewError::Ended(why)) => {
@@ -37,9 +43,10 @@ impl Issuer {
     /// The grant with the provider's new token and news of the user.
     pub(super) fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
         let mut grant = grant.clone();
-        if let Some(token) = &renewed.token {
+        let provider = self.0.parts.identities.get(grant.identity.as_str());
+        if let (Some(provider), Some(token)) = (provider, &renewed.token) {
             grant.standing = ProviderStanding {
-                sealed_token: Some(self.seal_provider_token(&grant.subject, &token.token)),
+                sealed_token: Some(self.seal_provider_token(provider, &grant.subject, &token.token)),
                 // an answer may leave its scope unsaid (RFC 6749 5.1): what was offline stays so
                 offline: token.offline || grant.standing.offline,
                 ends_at: token.ends_at,

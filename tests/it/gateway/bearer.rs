@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use portcullis::oauth::scope::ScopeSet;
 
-use super::{end_grant, gate_at, grant_of, token};
+use super::{end_grant, gate_at, token};
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, tokens, upstream};
 use crate::support::upstream::{Upstream, answer};
@@ -186,9 +186,133 @@ async fn a_token_whose_grant_had_ended_before_it_came_costs_one_read_and_no_more
         assert!(answer.header("www-authenticate").contains("invalid_token"));
     }
     assert_eq!(late.call(&never_seen).await.status, 503, "this one would have to be read");
-    late.app.revocation().add(grant_of(&never_seen), late.clock.now());
-    assert_eq!(late.call(&never_seen).await.status, 401, "that it has ended is known without a read");
     let forged = format!("{}x", &ended[..ended.len() - 1]);
     assert_eq!(late.call(&forged).await.status, 401);
     assert_eq!(behind.count(), 0);
+}
+
+/// The feed as it runs beside the gate.
+async fn read_feed(gate: &TestGate) {
+    gate.app.revocation().read_feed(gate.app.store()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_token_stays_revoked_after_its_lifetime_was_shortened() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let gate = gate.restart_with(|config| config.lifetimes.access_token = Duration::from_secs(5)).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    end_grant(&gate, &good).await;
+    assert_eq!(gate.call(&good).await.status, 401);
+    for _ in 0..12 {
+        gate.clock.advance(Duration::from_secs(9));
+        read_feed(&gate).await;
+        gate.app.issuer().expire().await;
+        assert_eq!(gate.call(&good).await.status, 401);
+    }
+    // without the shorter lifetime either: what holds it is the end
+    gate.clock.step(-108);
+    assert_eq!(gate.call(&good).await.status, 401);
+    assert_eq!(behind.count(), 1);
+}
+
+#[tokio::test]
+async fn a_shortened_lifetime_counts_at_once_for_tokens_that_were_given_before() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    gate.clock.advance(Duration::from_secs(10));
+    let gate = gate.restart_with(|config| config.lifetimes.access_token = Duration::from_secs(20)).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    gate.clock.advance(Duration::from_secs(10));
+    assert_eq!(gate.call(&good).await.status, 401, "the cached token, too");
+    let gate = gate.restart_with(|config| config.lifetimes.access_token = Duration::from_hours(1)).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_revoked_token_stays_revoked_when_the_wall_clock_steps_forward_and_back() {
+    let behind = Upstream::polite().await;
+    for step in [4000, -4000, 100_000] {
+        let gate = gate_at(&behind).await;
+        let (before, during) = (token(&gate).await, token(&gate).await);
+        for good in [&before, &during] {
+            assert_eq!(gate.call(good).await.status, 200);
+        }
+        end_grant(&gate, &before).await;
+        gate.clock.step(step);
+        read_feed(&gate).await;
+        end_grant(&gate, &during).await;
+        gate.clock.advance(Duration::from_secs(3));
+        gate.app.issuer().expire().await;
+        read_feed(&gate).await;
+        gate.clock.step(-step);
+        for seconds in [0, 60, 600] {
+            gate.clock.advance(Duration::from_secs(seconds));
+            read_feed(&gate).await;
+            for ended in [&before, &during] {
+                assert_eq!(gate.call(ended).await.status, 401, "{step}");
+                assert_eq!(gate.twin().await.call(ended).await.status, 401, "in a new process, too");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_made_while_the_clock_was_ahead_does_not_outlive_the_others() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    gate.clock.step(4000);
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    gate.clock.step(-4000);
+    assert_eq!(gate.call(&good).await.status, 401);
+    assert_eq!(gate.twin().await.call(&good).await.status, 401);
+}
+
+#[tokio::test]
+async fn processes_with_different_lifetimes_agree_that_a_grant_has_ended() {
+    let behind = Upstream::polite().await;
+    let long = gate_at(&behind).await;
+    let short = long.twin_with(|config| config.lifetimes.access_token = Duration::from_secs(5)).await;
+    let (first, second) = (token(&long).await, token(&long).await);
+    for gate in [&long, &short] {
+        for good in [&first, &second] {
+            assert_eq!(gate.call(good).await.status, 200);
+        }
+    }
+    read_feed(&long).await;
+    end_grant(&short, &first).await;
+    assert_eq!(long.call(&first).await.status, 200, "not known there yet");
+    read_feed(&long).await;
+    assert_eq!(long.call(&first).await.status, 401);
+    assert_eq!(short.call(&second).await.status, 200);
+    // the one with short tokens deletes early, the other still holds tokens of an hour
+    for _ in 0..5 {
+        long.clock.advance(Duration::from_mins(10));
+        short.app.issuer().expire().await;
+        read_feed(&long).await;
+        assert_eq!(long.call(&first).await.status, 401);
+        assert_eq!(short.call(&second).await.status, 401, "too old by its rule");
+        assert_eq!(long.call(&second).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_key_in_our_name_is_refused_and_costs_no_server_error() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let (_, rest) = good.split_once('.').unwrap();
+    for kid in ["k_1", "k_2"] {
+        let head = format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#);
+        let forged = format!("{}.{rest}", data_encoding::BASE64URL_NOPAD.encode(head.as_bytes()));
+        let answer = gate.call(&forged).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+    }
+    gate.app.store().close().await;
+    let head = r#"{"alg":"ES256","typ":"at+jwt","kid":"k_3"}"#;
+    let forged = format!("{}.{rest}", data_encoding::BASE64URL_NOPAD.encode(head.as_bytes()));
+    assert_eq!(gate.call(&forged).await.status, 503, "now it cannot be known");
 }

@@ -7,14 +7,14 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{gate_at, gate_before, token};
-use crate::support::gate::{Answer, TestGate};
+use crate::support::gate::{Answer, NOBODY, TestGate};
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
-    let gate = TestGate::new().await;
+    let gate = gate_before(NOBODY).await;
     let good = token(&gate).await;
     let answer = gate.call_with("/mcp", &good, r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#).await;
     assert_eq!(answer.status, 502);
@@ -275,19 +275,6 @@ async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_lea
         assert!(text.contains(&words), "{words} is not in {text}");
         assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
     }
-}
-
-#[tokio::test]
-async fn what_is_no_http_is_502() {
-    let behind = RawUpstream::start().await;
-    let gate = gate_before(&behind.url()).await;
-    let good = token(&gate).await;
-    let (answer, _wire) = tokio::join!(gate.call(&good), async {
-        let mut wire = behind.asked().await;
-        wire.send("SSH-2.0-OpenSSH_9.9\r\n").await;
-        wire
-    });
-    assert_eq!(answer.status, 502);
 }
 
 #[tokio::test]

@@ -244,3 +244,80 @@ async fn two_keys_of_one_name_prove_nothing() {
     bench.provider.edit_jwks(move |document| document["keys"].as_array_mut().unwrap().push(other.clone()));
     assert!(refused(bench.sign_in().await).contains("is not believed"));
 }
+
+#[tokio::test]
+async fn a_token_is_good_from_nbf_on_with_the_same_leeway() {
+    for (nbf, good) in [
+        (json!(NOW - 300), true),
+        (json!(NOW + 60), true),
+        (json!(NOW + 61), false),
+        (json!(i64::MAX), false),
+        (json!(1e300), false),
+        (json!("soon"), false),
+        (json!(null), false),
+        (json!([NOW]), false),
+    ] {
+        let bench = Bench::new().await;
+        let claim = nbf.clone();
+        bench.provider.edit_id_token(move |_, claims| claims["nbf"] = claim.clone());
+        let result = bench.sign_in().await;
+        assert_eq!(result.is_ok(), good, "{nbf}: {result:?}");
+        assert!(good || refused(result).contains("nbf"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_for_verifying_signatures_vouches_for_nobody() {
+    for (member, value, good) in [
+        ("key_ops", json!(["verify"]), true),
+        ("key_ops", json!(["sign", "verify"]), true),
+        ("key_ops", json!(["encrypt", "wrapKey"]), false),
+        ("key_ops", json!([]), false),
+        ("key_ops", json!("verify"), false),
+        ("use", json!("enc"), false),
+        ("use", json!("tls"), false),
+        ("use", json!(5), false),
+    ] {
+        let bench = Bench::new().await;
+        let what = value.clone();
+        bench.provider.edit_jwks(move |document| {
+            for key in document["keys"].as_array_mut().unwrap() {
+                if key["use"] == "sig" {
+                    key[member] = what.clone();
+                }
+            }
+        });
+        let result = bench.sign_in().await;
+        assert_eq!(result.is_ok(), good, "{member} {value}: {result:?}");
+        assert!(good || unavailable(result).contains("holds no key that signs"));
+    }
+}
+
+#[tokio::test]
+async fn an_address_counts_when_the_provider_has_verified_it_or_the_operator_trusts_it() {
+    for (verified, trusted, counts) in [
+        (json!(true), false, true),
+        (json!("true"), false, true),
+        (json!(false), false, false),
+        (json!(null), false, false),
+        (json!(null), true, true),
+        (json!(false), true, true),
+    ] {
+        let bench = Bench::with(|settings| settings.trust_email = trusted).await;
+        let mut user = json!({"sub": "u", "email": "alice@example.com"});
+        if !verified.is_null() {
+            user["email_verified"] = verified.clone();
+        }
+        bench.provider.sign_in_as(user);
+        let (log, _guard) = crate::support::log::watch();
+        for _ in 0..2 {
+            let email = bench.sign_in().await.unwrap().user.email;
+            assert_eq!(email.is_some(), counts, "{verified} {trusted}");
+        }
+        assert_eq!(
+            log.text().matches("set trust_email = true").count(),
+            usize::from(!counts),
+            "the operator is told once"
+        );
+    }
+}

@@ -56,7 +56,7 @@ async fn a_sign_in_brings_the_user_and_an_offline_token_without_end() {
     {
       "name": "Alice A",
       "preferred_username": "alice",
-      "email": "alice@example.com",
+      "verified_email": "alice@example.com",
       "groups": [
         "/eng/core"
       ]

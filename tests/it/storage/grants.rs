@@ -1,10 +1,10 @@
 //! Grants: what ends them, how many may live, and who may refresh them.
 
-use portcullis::clock::Timestamp;
 use portcullis::model::authorization::ProviderStanding;
 use portcullis::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
-use portcullis::model::ids::{ClientId, IdentityId, Subject};
+use portcullis::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
+use portcullis::storage::{Feed, FeedPosition, Retention};
 
 use super::{DAY, Fresh, MINUTE, ada, at_once, contract};
 
@@ -13,7 +13,8 @@ contract! {
     ending_a_grant_hands_out_the_providers_token_and_forgets_the_user,
     a_grant_ends_once_however_many_end_it,
     the_last_live_grant_at_an_identity_is_told,
-    the_feed_tells_every_end_since_a_moment,
+    the_feed_tells_every_end_behind_a_position_whatever_its_stamp,
+    a_position_that_is_not_in_the_log_any_more_is_a_gap,
     the_twenty_first_grant_ends_the_least_recently_used,
     grants_of_others_and_elsewhere_do_not_count,
     one_of_many_takes_the_lease,
@@ -79,19 +80,50 @@ async fn the_last_live_grant_at_an_identity_is_told(fresh: Fresh) {
     assert!(end(&expired, fresh.now()).await);
 }
 
-async fn the_feed_tells_every_end_since_a_moment(fresh: Fresh) {
-    let mut told: Vec<(_, Timestamp)> = Vec::new();
-    for _ in 0..3 {
+async fn ended_after(fresh: &Fresh, position: FeedPosition) -> (Vec<GrantId>, FeedPosition) {
+    match fresh.store.grants_ended_after(position).await.unwrap() {
+        Feed::Ended(grants, newest) => (grants, newest),
+        Feed::Gap => panic!("a gap behind {position:?}"),
+    }
+}
+
+async fn the_feed_tells_every_end_behind_a_position_whatever_its_stamp(fresh: Fresh) {
+    let first = fresh.store.newest_grant_end().await.unwrap();
+    assert_eq!(ended_after(&fresh, first).await, (Vec::new(), first));
+    let mut told = Vec::new();
+    let mut positions = Vec::new();
+    for step in [4000, -8000, 1] {
         let grant = fresh.signed_in("c_1").await.grant;
-        fresh.clock.advance(MINUTE);
+        fresh.clock.step(step);
         fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
-        told.push((grant.id, fresh.now()));
+        assert!(fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().is_none());
+        told.push(grant.id);
+        positions.push(fresh.store.newest_grant_end().await.unwrap());
     }
     fresh.signed_in("c_1").await;
-    let since = async |at| fresh.store.grants_ended_since(at).await.unwrap();
-    assert_eq!(since(Timestamp(0)).await, told);
-    assert_eq!(since(told[1].1).await, told[1..], "the moment itself counts");
-    assert_eq!(since(told[2].1 + MINUTE).await, []);
+    assert_eq!(ended_after(&fresh, first).await, (told.clone(), positions[2]));
+    assert_eq!(ended_after(&fresh, positions[0]).await.0, told[1..]);
+    assert_eq!(ended_after(&fresh, positions[2]).await, (Vec::new(), positions[2]));
+}
+
+async fn a_position_that_is_not_in_the_log_any_more_is_a_gap(fresh: Fresh) {
+    let retention = Retention {
+        consent: 15 * MINUTE,
+        replay_window: MINUTE,
+        unused_client: DAY,
+        used_client: 90 * DAY,
+        access_token: MINUTE,
+    };
+    let first = fresh.store.newest_grant_end().await.unwrap();
+    for _ in 0..2 {
+        let grant = fresh.signed_in("c_1").await.grant;
+        fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    }
+    let newest = fresh.store.newest_grant_end().await.unwrap();
+    fresh.clock.advance(2 * DAY);
+    fresh.store.delete_expired(&retention, fresh.now(), 100).await.unwrap();
+    assert_eq!(fresh.store.grants_ended_after(first).await.unwrap(), Feed::Gap);
+    assert_eq!(ended_after(&fresh, newest).await, (Vec::new(), newest), "the newest stays");
 }
 
 async fn the_twenty_first_grant_ends_the_least_recently_used(fresh: Fresh) {
@@ -104,11 +136,12 @@ async fn the_twenty_first_grant_ends_the_least_recently_used(fresh: Fresh) {
     }
     fresh.rotate(&held[0].grant.id, &held[0].token.hash).await;
     fresh.clock.advance(MINUTE);
+    let position = fresh.store.newest_grant_end().await.unwrap();
     assert_eq!(fresh.signed_in("c_1").await.ended, [held[1].grant.id.clone()], "the first was used since");
     let ended = stored(&fresh, &held[1].grant).await;
     assert_eq!(ended.ended_at, Some(fresh.now()));
     assert_eq!((ended.user, ended.standing.sealed_token), (User::default(), None));
-    assert_eq!(fresh.store.grants_ended_since(fresh.now()).await.unwrap().len(), 1);
+    assert_eq!(ended_after(&fresh, position).await.0, [held[1].grant.id.clone()], "the feed tells it");
     // one that ended makes room
     fresh.store.end_grant(&held[5].grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
     assert_eq!(fresh.signed_in("c_1").await.ended, []);

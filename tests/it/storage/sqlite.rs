@@ -5,7 +5,7 @@ use std::path::Path;
 
 use portcullis::config;
 use portcullis::model::grant::EndReason;
-use portcullis::storage::Store;
+use portcullis::storage::{Feed, Store};
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use super::signing_keys::key;
@@ -59,8 +59,22 @@ async fn two_processes_share_one_file() {
     let (ours, theirs) = (Fresh::new(place.open().await), Fresh::new(place.open().await));
     let grant = ours.signed_in("c_1").await.grant;
     assert_eq!(theirs.store.grant(&grant.id).await.unwrap(), Some(grant.clone()));
+    let position = ours.store.newest_grant_end().await.unwrap();
     theirs.store.end_grant(&grant.id, EndReason::IdentityProvider, theirs.now()).await.unwrap().unwrap();
-    assert_eq!(ours.store.grants_ended_since(ours.now()).await.unwrap(), [(grant.id, ours.now())]);
+    let told = ours.store.grants_ended_after(position).await.unwrap();
+    assert!(matches!(told, Feed::Ended(grants, _) if grants == [grant.id]));
+}
+
+#[tokio::test]
+async fn what_the_previous_release_ends_is_told_too() {
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open().await);
+    let grant = fresh.signed_in("c_1").await.grant;
+    let position = fresh.store.newest_grant_end().await.unwrap();
+    by_hand(&place, "UPDATE grants SET ended_at = 1, end_reason = 'expired' WHERE ended_at IS NULL").await;
+    by_hand(&place, "UPDATE grants SET user_claims = '{}', ended_at = 2").await;
+    let told = fresh.store.grants_ended_after(position).await.unwrap();
+    assert!(matches!(told, Feed::Ended(grants, _) if grants == [grant.id]), "once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,6 +106,20 @@ async fn the_file_is_for_its_owner_alone() {
     }
     names.sort();
     assert_eq!(names, ["portcullis.db", "portcullis.db-shm", "portcullis.db-wal", "portcullis.db.lock"]);
+}
+
+#[tokio::test]
+async fn a_file_that_others_can_read_is_named_with_the_mend() {
+    let place = SqlitePlace::new();
+    place.open().await.0.close().await;
+    for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o660, true), (0o400 | 0o200, false)] {
+        std::fs::set_permissions(place.file(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let (log, guard) = crate::support::log::watch();
+        place.open().await.0.close().await;
+        drop(guard);
+        let mend = format!("run `chmod 600 {}", place.file().display());
+        assert_eq!(log.text().contains(&mend), warns, "{mode:o}: {}", log.text());
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 
 use super::browser::{Browser, Form, location, parameter};
 use super::provider::FakeProvider;
+use super::upstream::Upstream as Behind;
 
 /// Where every test begins.
 pub const START: Timestamp = Timestamp(1_800_000_000);
@@ -32,8 +33,10 @@ pub const REDIRECT_URI: &str = "http://127.0.0.1:33418/callback";
 /// RFC 7636 appendix B.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// What a call gets whose token is good, when nobody listens behind the gate.
-pub const WORKS: u16 = 502;
+/// What a call gets whose token is good: the answer of the polite upstream behind the gate.
+pub const WORKS: u16 = 200;
+/// Where nothing listens (the discard service's port).
+pub const NOBODY: &str = "http://127.0.0.1:9/mcp";
 /// Who signs in unless a test says otherwise, and the password.
 const ALICE: (&str, &str) = ("alice", "wonderland");
 
@@ -47,6 +50,8 @@ pub struct TestGate {
     pub app: App,
     pub clock: Clock,
     pub config: Arc<Config>,
+    /// What answers at `/mcp` unless the test configures another upstream there.
+    pub behind: Arc<Behind>,
     directory: TempDir,
 }
 
@@ -93,34 +98,43 @@ pub struct Given {
 }
 
 impl TestGate {
-    /// A gate with one upstream (`/mcp`), a local identity provider with the user `alice` / `wonderland`.
+    /// A gate with one polite upstream (`/mcp`), a local identity provider with the user `alice` / `wonderland`.
     pub async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
     /// The same, with other settings.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let behind = Behind::polite().await;
         let directory = tempfile::tempdir().unwrap();
-        let mut config = config(directory.path().join("portcullis.db"));
+        let mut config = config(directory.path().join("portcullis.db"), &behind.url());
         change(&mut config);
-        Self::start(directory, Arc::new(config), Clock::manual(START)).await
+        Self::start(directory, Arc::new(config), Clock::manual(START), Arc::new(behind)).await
     }
 
     /// The same, with a provider that can be made to misbehave instead of local users.
     pub async fn with_provider(change: impl FnOnce(&mut Config)) -> (Self, FakeProvider) {
         let clock = Clock::manual(START);
         let provider = FakeProvider::start(&clock).await;
+        let behind = Behind::polite().await;
         let directory = tempfile::tempdir().unwrap();
-        let mut config = config(directory.path().join("portcullis.db"));
+        let mut config = config(directory.path().join("portcullis.db"), &behind.url());
         config.identities = vec![provider.identity()];
         change(&mut config);
-        (Self::start(directory, Arc::new(config), clock).await, provider)
+        (Self::start(directory, Arc::new(config), clock, Arc::new(behind)).await, provider)
     }
 
     /// Another process that shares the database.
     pub async fn twin(&self) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::start(directory, Arc::clone(&self.config), self.clock.clone()).await
+        Self::start(directory, Arc::clone(&self.config), self.clock.clone(), Arc::clone(&self.behind)).await
+    }
+
+    /// Another process that shares the database, with other settings.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::clone(&self.config);
+        change(&mut config);
+        Self::start(tempfile::tempdir().unwrap(), Arc::new(config), self.clock.clone(), Arc::clone(&self.behind)).await
     }
 
     /// Waits until what goes on in the background has ended.
@@ -128,17 +142,17 @@ impl TestGate {
         self.app.issuer().settle().await;
     }
 
-    async fn start(directory: TempDir, config: Arc<Config>, clock: Clock) -> Self {
+    async fn start(directory: TempDir, config: Arc<Config>, clock: Clock, behind: Arc<Behind>) -> Self {
         let app = App::build(Arc::clone(&config), clock.clone()).await.expect("the gate is built");
-        Self { app, clock, config, directory }
+        Self { app, clock, config, behind, directory }
     }
 
     /// The same database in a new process, as far as memory goes.
     pub async fn restart(self) -> Self {
-        let Self { app, clock, config, directory } = self;
+        let Self { app, clock, config, behind, directory } = self;
         app.close().await;
         drop(app);
-        Self::start(directory, config, clock).await
+        Self::start(directory, config, clock, behind).await
     }
 
     /// The same database in a new process with other settings.
@@ -364,9 +378,9 @@ pub fn local_user(name: &str, password: &str) -> LocalUser {
     }
 }
 
-fn config(database: PathBuf) -> Config {
+fn config(database: PathBuf, behind: &str) -> Config {
     let public_url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
-    let upstreams = vec![upstream(&public_url, "mcp", "http://127.0.0.1:9/mcp")];
+    let upstreams = vec![upstream(&public_url, "mcp", behind)];
     let users = vec![local_user(ALICE.0, ALICE.1)];
     Config {
         server: Server::default(),

@@ -24,6 +24,7 @@ use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -190,6 +191,8 @@ impl FakeProvider {
             scopes: ScopeSet::parse("profile email").unwrap(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
+            trust_email: false,
+            replaces_issuer: None,
             ca_file: self.ca_file(),
         }
     }
@@ -238,6 +241,13 @@ impl FakeProvider {
     /// What the token endpoint answers next, once; further calls queue.
     pub(crate) fn answer_token(&self, reply: Reply) {
         self.state().token_replies.push_back(reply);
+    }
+
+    /// Holds the answers of the token endpoint back until the sender is dropped.
+    pub(crate) fn hold_token(&self) -> watch::Sender<()> {
+        let (sender, held) = watch::channel(());
+        self.state().held = Some(held);
+        sender
     }
 
     /// Signs with a new key from now on; the old one stays published unless `drop_old`.

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use portcullis::clock::Clock;
 use portcullis::oauth::pkce::{CodeChallenge, CodeVerifier};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use url::Url;
 
 use super::signing::{TestAlgorithm, TestKey, encryption_key};
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) edit_jwks: Edit,
     pub(super) edit_id_token: TokenEdit,
     pub(super) token_replies: VecDeque<Reply>,
+    /// While its sender lives, the token endpoint does not answer.
+    pub(super) held: Option<watch::Receiver<()>>,
     pub(super) user: Value,
     pub(super) client_secret: Option<String>,
     pub(super) offline_refusal: Option<OfflineRefusal>,
@@ -65,11 +68,12 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
     let call = Call { path: head.uri.path().to_owned(), headers: head.headers, form };
-    let reply = {
+    let (reply, release) = {
         let mut state = state.lock().unwrap();
         state.calls.push(call.clone());
+        let release = state.held.clone().filter(|_| call.path.ends_with("/token"));
         let path = call.path.strip_prefix("/realms/mcp").unwrap_or_default();
-        match (head.method, path) {
+        let reply = match (head.method, path) {
             (Method::GET, "/.well-known/openid-configuration") => Some(json_answer(200, &state.discovery())),
             (Method::GET, "/certs") => Some(json_answer(200, &state.jwks())),
             (Method::GET, "/auth") => {
@@ -79,8 +83,13 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             (Method::POST, "/token") => state.token(&call),
             (Method::POST, "/revoke") => Some(state.revoke(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
-        }
+        };
+        (reply, release)
     };
+    if let Some(mut release) = release {
+        // an error: the sender is gone
+        let _released = release.changed().await;
+    }
     match reply {
         Some(reply) => Ok(reply),
         None => std::future::pending().await,
@@ -111,6 +120,7 @@ impl State {
             edit_jwks: Box::new(|_| {}),
             edit_id_token: Box::new(|_, _| {}),
             token_replies: VecDeque::new(),
+            held: None,
             user: json!({"sub": "alice-id", "preferred_username": "alice", "name": "Alice A",
                          "email": "alice@example.com", "email_verified": true, "groups": ["/eng/core"]}),
             client_secret: Some(CLIENT_SECRET.to_owned()),

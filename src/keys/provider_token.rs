@@ -1,0 +1,169 @@
+//! The identity providers' refresh tokens, at rest.
+//!
+//! ```text
+//! 3 │ sealed by the ring, bound to issuer and subject: {"client_id", "token"}
+//!     what the first release wrote: sealed by the ring, bound to the subject alone: the token
+//! ```
+//! Defends against: a token of one provider that is sent to another one which stands under the same id now, and a token of
+//! one client of ours that is shown by another (RFC 6749 10.4).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Sealer, Unsealable};
+use crate::secret::SecretText;
+
+const BOUND: u8 = 3;
+const LABEL: &str = "provider token of an issuer";
+const UNBOUND_LABEL: &str = "provider token";
+
+/// To whom a token belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenOwner<'a> {
+    /// The provider that gave it.
+    pub issuer: &'a str,
+    /// The user, as a subject of ours.
+    pub subject: &'a str,
+}
+
+impl TokenOwner<'_> {
+    /// Each behind its length, so that no two owners give the same bytes.
+    fn context(self) -> Vec<u8> {
+        let mut context = Vec::new();
+        for part in [self.issuer, self.subject] {
+            context.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            context.extend_from_slice(part.as_bytes());
+        }
+        context
+    }
+}
+
+/// An opened token.
+#[derive(Debug)]
+pub(crate) enum OpenedToken {
+    /// It was given to the client that we are.
+    Ours(SecretText),
+    /// It was given to another client id: nobody but that one may use it.
+    OfAnotherClient,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    client_id: std::borrow::Cow<'a, str>,
+    token: std::borrow::Cow<'a, str>,
+}
+
+/// Seals a token that was given to `client_id`.
+pub(crate) fn seal_provider_token(
+    sealer: &Sealer,
+    owner: TokenOwner<'_>,
+    client_id: &str,
+    token: &SecretText,
+) -> Vec<u8> {
+    let plain = Sealed { client_id: client_id.into(), token: token.expose().into() };
+    // two texts always make a document
+    seal_bound(sealer, owner, &serde_json::to_vec(&plain).unwrap_or_default())
+}
+
+/// Opens a token for the client that we are today.
+///
+/// # Errors
+/// When no key opens it, or it is another owner's.
+pub(crate) fn open_provider_token(
+    sealer: &Sealer,
+    owner: TokenOwner<'_>,
+    client_id: &str,
+    at_rest: &[u8],
+) -> Result<OpenedToken, Unsealable> {
+    if is_unbound(at_rest) {
+        let token = sealer.open(UNBOUND_LABEL, owner.subject.as_bytes(), at_rest)?;
+        let token = String::from_utf8(token).or(Err(Unsealable))?;
+        return Ok(OpenedToken::Ours(token.into()));
+    }
+    let plain = open_bound(sealer, owner, at_rest)?;
+    let opened: Sealed<'_> = serde_json::from_slice(&plain).or(Err(Unsealable))?;
+    if opened.client_id != client_id {
+        return Ok(OpenedToken::OfAnotherClient);
+    }
+    Ok(OpenedToken::Ours(opened.token.into_owned().into()))
+}
+
+/// How everything begins that is sealed in today's form by the first root key.
+pub(super) fn head(sealer: &Sealer) -> Vec<u8> {
+    [&[BOUND], sealer.head().as_slice()].concat()
+}
+
+/// Seals anew under the first root key and in today's form. What was not bound belongs to `client_id`.
+pub(super) fn reseal(
+    sealer: &Sealer,
+    owner: TokenOwner<'_>,
+    client_id: &str,
+    at_rest: &[u8],
+) -> Result<Vec<u8>, Unsealable> {
+    if !is_unbound(at_rest) {
+        return Ok(seal_bound(sealer, owner, &open_bound(sealer, owner, at_rest)?));
+    }
+    let token = sealer.open(UNBOUND_LABEL, owner.subject.as_bytes(), at_rest)?;
+    let token = String::from_utf8(token).or(Err(Unsealable))?;
+    Ok(seal_provider_token(sealer, owner, client_id, &token.into()))
+}
+
+fn is_unbound(at_rest: &[u8]) -> bool {
+    at_rest.first() != Some(&BOUND)
+}
+
+fn seal_bound(sealer: &Sealer, owner: TokenOwner<'_>, plain: &[u8]) -> Vec<u8> {
+    let mut bound = vec![BOUND];
+    bound.extend(sealer.seal(LABEL, &owner.context(), plain));
+    bound
+}
+
+fn open_bound(sealer: &Sealer, owner: TokenOwner<'_>, at_rest: &[u8]) -> Result<Vec<u8>, Unsealable> {
+    sealer.open(LABEL, &owner.context(), at_rest.get(1..).ok_or(Unsealable)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OpenedToken, TokenOwner, UNBOUND_LABEL, head, open_provider_token, reseal, seal_provider_token};
+    use crate::keys::test_shelf::sealer;
+
+    const OWNER: TokenOwner<'static> = TokenOwner { issuer: "https://a.example", subject: "keycloak|alice" };
+
+    fn opened(owner: TokenOwner<'_>, client_id: &str, sealed: &[u8]) -> Option<String> {
+        match open_provider_token(&sealer(1), owner, client_id, sealed) {
+            Ok(OpenedToken::Ours(token)) => Some(token.expose().to_owned()),
+            Ok(OpenedToken::OfAnotherClient) => Some("another client's".to_owned()),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_token_opens_for_its_issuer_its_user_and_its_client_alone() {
+        let sealed = seal_provider_token(&sealer(1), OWNER, "portcullis", &"secret".to_owned().into());
+        assert_eq!(opened(OWNER, "portcullis", &sealed).as_deref(), Some("secret"));
+        assert_eq!(opened(OWNER, "renamed", &sealed).as_deref(), Some("another client's"));
+        let others = [
+            TokenOwner { issuer: "https://b.example", ..OWNER },
+            TokenOwner { subject: "keycloak|bob", ..OWNER },
+            TokenOwner { issuer: "https://a.examplekeycloak|", subject: "alice" },
+        ];
+        for other in others {
+            assert_eq!(opened(other, "portcullis", &sealed), None, "{other:?}");
+        }
+        assert_eq!(opened(OWNER, "portcullis", &sealed[1..]), None, "nor as what the first release wrote");
+        assert_eq!(opened(OWNER, "portcullis", &[3]), None);
+        assert_eq!(opened(OWNER, "portcullis", &[]), None);
+    }
+
+    #[test]
+    fn a_token_of_the_first_release_opens_and_is_bound_when_it_is_sealed_anew() {
+        let (ring, before) = (sealer(1), sealer(1).seal(UNBOUND_LABEL, OWNER.subject.as_bytes(), b"secret"));
+        assert_eq!(opened(OWNER, "portcullis", &before).as_deref(), Some("secret"));
+        let bound = reseal(&ring, OWNER, "portcullis", &before).unwrap();
+        assert!(bound.starts_with(&head(&ring)) && !before.starts_with(&head(&ring)));
+        assert_eq!(opened(OWNER, "portcullis", &bound).as_deref(), Some("secret"));
+        assert_eq!(opened(OWNER, "renamed", &bound).as_deref(), Some("another client's"));
+        assert_eq!(opened(TokenOwner { issuer: "https://b.example", ..OWNER }, "portcullis", &bound), None);
+        let again = reseal(&ring, OWNER, "renamed", &bound).unwrap();
+        assert_eq!(opened(OWNER, "portcullis", &again).as_deref(), Some("secret"), "it keeps its client");
+    }
+}

@@ -1,0 +1,244 @@
+//! A configuration that changed between two starts: whose provider stands behind an id, and who has left.
+
+use std::sync::Arc;
+
+use portcullis::app::App;
+use portcullis::config::{Config, ConfiguredClient, IdentityKind, OidcFlavour, OidcSettings};
+use portcullis::keys::Sealer;
+use portcullis::oauth::client_metadata::AuthMethod;
+use sqlx::{Connection, Executor, SqliteConnection};
+
+use crate::support::bench::{Bench, provider_settings};
+use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens};
+use crate::support::log::watch;
+use crate::support::provider::FakeProvider;
+
+/// Tries to start another process with this database and other settings.
+async fn start(gate: &TestGate, change: impl FnOnce(&mut Config)) -> Result<App, String> {
+    let mut config = Config::clone(&gate.config);
+    change(&mut config);
+    App::build(Arc::new(config), gate.clock.clone()).await.map_err(|error| error.to_string())
+}
+
+/// Settings for another provider, under the id of the first.
+async fn another(bench: &Bench) -> (FakeProvider, OidcSettings) {
+    let provider = FakeProvider::start(&bench.gate.clock).await;
+    let settings = provider.settings();
+    (provider, settings)
+}
+
+/// Does something to the database that this program never does.
+async fn by_hand(gate: &TestGate, sql: &'static str) {
+    let portcullis::config::Storage::Sqlite(file) = &gate.config.storage;
+    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    connection.execute(sql).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn read_feed(gate: &TestGate) {
+    gate.app.revocation().read_feed(gate.app.store()).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let (other, settings) = another(&bench).await;
+    let before = bench.provider.issuer();
+    for replaces in [None, Some("https://neither.example".to_owned())] {
+        let settings = OidcSettings { replaces_issuer: replaces, ..settings.clone() };
+        let error = start(&bench.gate, |config| *provider_settings(config) = settings).await.err().unwrap();
+        let error = error.replace(&before, "https://a.example").replace(&other.issuer(), "https://b.example");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error, @r#"
+            identity keycloak was https://a.example until now, and the configuration says https://b.example: users of both would be one and the same
+              mend: give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write replaces_issuer = "…" with the old issuer: every grant of the old provider then ends
+            "#);
+        }
+    }
+    let local = |config: &mut Config| config.identities[0].kind = IdentityKind::Local(Vec::new());
+    assert!(start(&bench.gate, local).await.err().unwrap().contains("the configuration says local"));
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
+    assert_eq!(other.calls("/token"), 0);
+}
+
+#[tokio::test]
+async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let old_process = bench.gate.twin().await;
+    assert_eq!(old_process.call(&given.access).await.status, WORKS);
+    let waiting = bench.sign_in().await;
+    let (other, settings) = another(&bench).await;
+    let settings = OidcSettings { replaces_issuer: Some(bench.provider.issuer()), ..settings };
+    bench.gate = bench.gate.restart_with(|config| *provider_settings(config) = settings).await;
+    assert_eq!(bench.gate.call(&given.access).await.status, 401);
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+    let code = crate::support::browser::parameter(&waiting, "code").unwrap();
+    assert_eq!(bench.gate.redeem(&bench.client, &code).await.error(), "invalid_grant", "a code of the old one");
+    read_feed(&old_process).await;
+    assert_eq!(old_process.call(&given.access).await.status, 401);
+    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()), "nothing of the old one goes there");
+    bench.provider = other;
+    let fresh = bench.tokens().await;
+    assert_eq!(bench.gate.call(&fresh.access).await.status, WORKS);
+    // the line may stay
+    bench.gate = bench.gate.restart().await;
+    assert_eq!(bench.gate.refresh(&bench.client, &fresh.refresh).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts() {
+    for _ in 0..4 {
+        let (gate, first) = TestGate::with_provider(|_| {}).await;
+        by_hand(&gate, "DELETE FROM identities").await;
+        let second = FakeProvider::start(&gate.clock).await;
+        let starts = [&first, &second].map(|provider| {
+            let (mut config, clock) = (Config::clone(&gate.config), gate.clock.clone());
+            *provider_settings(&mut config) = provider.settings();
+            tokio::spawn(async move { App::build(Arc::new(config), clock).await.map(drop).map_err(|e| e.to_string()) })
+        });
+        let [one, other] = starts;
+        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        let refused = one.err().or(other.err()).unwrap();
+        assert!(refused.contains("users of both would be one and the same"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn another_address_kind_or_secret_of_the_same_issuer_is_the_same_provider() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    bench.gate = bench
+        .gate
+        .restart_with(|config| {
+            let settings = provider_settings(config);
+            settings.flavour = OidcFlavour::Generic;
+            settings.discovery.set_query(Some("inner"));
+            config.identities[0].name = "Company".to_owned();
+        })
+        .await;
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_never_shown_by_another_client_of_the_same_provider() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let asked = bench.provider.calls("/token");
+    bench.gate = bench.gate.restart_with(|config| "renamed".clone_into(&mut provider_settings(config).client_id)).await;
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS, "the user is still the same");
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+    assert_eq!(bench.gate.call(&given.access).await.status, 401, "and signs in again");
+    bench.gate.settle().await;
+    assert_eq!(bench.provider.calls("/token"), asked);
+    assert!(bench.provider.revoked().is_empty());
+}
+
+/// What the first release left behind: no table of identities, and tokens that are bound to their users alone.
+async fn make_old(bench: &Bench, token: &str, grant: &str) {
+    let ring = Sealer::new(&bench.gate.config.secrets);
+    let unbound = ring.seal("provider token", b"keycloak|alice-id", token.as_bytes());
+    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
+    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    sqlx::query("UPDATE grants SET provider_token = $1 WHERE id = $2")
+        .bind(unbound)
+        .bind(grant)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+        .execute(
+            "DROP TRIGGER grants_tell_their_end; DROP TABLE grant_ends; DROP TABLE identities; \
+             DROP INDEX grants_live_by_identity; DELETE FROM _sqlx_migrations WHERE version = 2",
+        )
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_release_goes_on_and_its_tokens_are_bound() {
+    for renamed in [false, true] {
+        let mut bench = Bench::new().await;
+        let given = bench.tokens().await;
+        let grant = claims(&given.access)["sid"].as_str().unwrap().to_owned();
+        make_old(&bench, "provider-refresh-token-2", &grant).await;
+        bench.gate = bench.gate.restart().await;
+        assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+        if renamed {
+            bench.gate =
+                bench.gate.restart_with(|config| "renamed".clone_into(&mut provider_settings(config).client_id)).await;
+            let asked = bench.provider.calls("/token");
+            assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+            assert_eq!(bench.provider.calls("/token"), asked, "it was the old client's");
+        } else {
+            tokens(&bench.gate.refresh(&bench.client, &given.refresh).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_identity_that_leaves_the_configuration_takes_its_grants_along() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let old_process = bench.gate.twin().await;
+    assert_eq!(old_process.call(&given.access).await.status, WORKS);
+    read_feed(&old_process).await;
+    let (log, guard) = watch();
+    bench.gate = bench.gate.restart_with(|config| "sso".clone_into(&mut config.identities[0].id)).await;
+    drop(guard);
+    assert!(log.text().contains("this identity has left the configuration: its grants have ended"), "{}", log.text());
+    assert_eq!(bench.gate.call(&given.access).await.status, 401);
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+    read_feed(&old_process).await;
+    assert_eq!(old_process.call(&given.access).await.status, 401, "known to other processes by the feed");
+    assert!(bench.provider.revoked().is_empty(), "who asks there is no more");
+}
+
+#[tokio::test]
+async fn a_configured_client_that_leaves_takes_its_grants_along_and_no_others() {
+    let configured = |id: &str| ConfiguredClient {
+        client_id: id.to_owned(),
+        name: None,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        client_secret: None,
+        auth_method: AuthMethod::None,
+    };
+    let mut bench = Bench::with(|config| config.clients = vec![configured("chat"), configured("stays")]).await;
+    let registered = bench.tokens().await;
+    let mut given = Vec::new();
+    for id in ["chat", "stays"] {
+        bench.client = TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+        given.push(bench.tokens().await);
+    }
+    bench.gate = bench.gate.restart_with(|config| drop(config.clients.remove(0))).await;
+    let statuses = [&given[0], &given[1], &registered].map(|given| given.access.clone());
+    for (token, status) in statuses.iter().zip([401, WORKS, WORKS]) {
+        assert_eq!(bench.gate.call(token).await.status, status);
+    }
+    bench.gate.settle().await;
+    assert!(bench.provider.revoked().is_empty(), "the user has other grants there");
+    bench.gate = bench.gate.restart_with(|config| config.clients.clear()).await;
+    assert_eq!(bench.gate.call(&given[1].access).await.status, 401);
+    assert_eq!(bench.gate.call(&registered.access).await.status, WORKS);
+}
+
+#[tokio::test]
+async fn the_last_grant_of_a_client_that_left_gives_its_offline_token_back() {
+    let chat = ConfiguredClient {
+        client_id: "chat".to_owned(),
+        name: None,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        client_secret: None,
+        auth_method: AuthMethod::None,
+    };
+    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
+    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    bench.tokens().await;
+    bench.gate = bench.gate.restart_with(|config| config.clients.clear()).await;
+    bench.gate.settle().await;
+    assert_eq!(bench.provider.revoked().len(), 1);
+}
