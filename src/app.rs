@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
@@ -81,7 +82,7 @@ impl App {
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        self.inbound.handle(request, peer).await
+        self.inbound.handle(request, peer).await.map(BodyExt::boxed_unsync)
     }
 
     /// The authorization server.

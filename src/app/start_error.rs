@@ -49,7 +49,7 @@ impl StartError {
     /// What to do, where the words of the cause do not say it already.
     fn mend(&self) -> Option<&'static str> {
         match self {
-            Self::Store(StoreError::Unavailable(_))
+            Self::Store(StoreError::Unavailable(_) | StoreError::Busy)
             | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_))
             | Self::Unfit(Unfit::Store(_)) => None,
             Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable { .. } | KeyError::Missing(_)) => {

@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::{Outcome, Terminal, process};
 use crate::app::StartError;
+use crate::config::Log;
 use crate::dev;
-use crate::telemetry::log;
 
 /// Try everything on this machine: a gateway with demo users in front of your MCP server, or of one that is built in
 ///
@@ -31,7 +31,6 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        log::start();
         let Some(state_home) = state_home(&terminal.environment) else {
             writeln!(
                 terminal.err,
@@ -40,7 +39,7 @@ impl Dev {
             return Ok(Outcome::Failed);
         };
         let options = dev::DevOptions { port: self.port, upstream: self.upstream, state_home };
-        let ended = process::block_on(async {
+        let ended = process::block_on(&Log::default(), async {
             let mut dev = dev::Dev::prepare(&options).await.map_err(|error| error.to_string())?;
             let started = process::start(Arc::clone(&dev.config)).await;
             let (app, listeners) = started.map_err(|error| with_port(&error, self.port))?;

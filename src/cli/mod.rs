@@ -72,9 +72,11 @@ pub struct Terminal<'a> {
 #[must_use]
 pub fn main() -> ExitCode {
     log::panics();
+    let _flushed = log::FlushAtEnd;
     let environment =
         std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    let mut terminal = Terminal { environment: environment.collect(), out: &mut io::stdout(), err: &mut io::stderr() };
+    let mut terminal =
+        Terminal { environment: environment.collect(), out: &mut io::stdout(), err: &mut log::StandardError };
     run(std::env::args_os(), &mut terminal).into()
 }
 

@@ -9,14 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Outcome, Terminal};
 use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Log};
+use crate::telemetry::log;
 
-/// Runs asynchronous work on a runtime of its own.
+/// Starts the log, and runs asynchronous work on a runtime of its own.
 ///
 /// # Errors
-/// Those of the work, or that there is no runtime.
-pub(super) fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+/// Those of the work, or that there are no threads for log and runtime.
+pub(super) fn block_on(logged: &Log, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = log::start(logged).and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
     let runtime = runtime.map_err(|cause| {
         format!("no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)")
     })?;

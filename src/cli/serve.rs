@@ -7,8 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Outcome, Terminal, load, process};
-use crate::config::Config;
-use crate::telemetry::log;
+use crate::config::{Config, OutboundProxy};
 
 /// Run the gateway that a configuration file describes
 ///
@@ -28,9 +27,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
-        log::start();
         let config = Arc::new(config);
-        let ended = process::block_on(async {
+        let ended = process::block_on(&config.log, async {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);
             process::run(app, listeners, &config).await
@@ -56,6 +54,9 @@ fn announce(config: &Config) {
         jwks_max_age = lifetimes.jwks_max_age.as_secs(),
         "lifetimes in seconds"
     );
+    if let OutboundProxy::Through(proxies) = &config.outbound.proxy {
+        tracing::info!(https = ?proxies.https, http = ?proxies.http, "identity providers are called through a proxy");
+    }
     for upstream in &config.upstreams {
         let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
         tracing::info!(upstream = id, resource, url = %upstream.settings.url, "upstream");

@@ -93,6 +93,10 @@ pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
+/// What a redirect URI can be.
+const ALLOWED: &str =
+    "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
+
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
     if uris.is_empty() {
         let mistake =
@@ -106,13 +110,14 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
             Err(Mistake::new("a pattern: redirect URIs are compared whole, never matched").hint("write every one out"))
         } else {
             policy.parse(uri).map_err(|why| {
-                Mistake::new(why.to_string()).hint(
-                    "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris",
-                )
+                Mistake::new(why.to_string()).hint(policy.suggest(uri).map_or_else(
+                    || ALLOWED.to_owned(),
+                    |spelling| format!("write \"{spelling}\", if that is where the client waits"),
+                ))
             })
         };
         let judged = judged.and_then(|uri| {
-            seen.once(uri.as_str(), &at.place)
+            seen.once(uri.canonical(), &at.place)
                 .map_err(|before| Mistake::new(format!("is written twice, in {before} before")).hint("leave one out"))
         });
         reading.keep(&at, judged);

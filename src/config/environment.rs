@@ -1,5 +1,6 @@
 //! Environment variables over the file: `PORTCULLIS_<SECTION>__<KEY>`, in lists by id
-//! (`PORTCULLIS_UPSTREAM__EXPENSES__URL`), and `PORTCULLIS_PUBLIC_URL` for what stands in no section.
+//! (`PORTCULLIS_UPSTREAM__EXPENSES__URL`; a header: `PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_API_KEY`), and
+//! `PORTCULLIS_PUBLIC_URL` for what stands in no section.
 //!
 //! A variable that names nothing is an error: it is a slip of the pen far more often than somebody else's.
 
@@ -74,6 +75,15 @@ fn target<'a>(sections: &'a mut Sections, rest: &str) -> Result<(&'a mut Node, S
             let table = sections.table_mut(section).ok_or_else(|| nowhere(&parts))?;
             Ok((table, (*key).to_owned()))
         }
+        // names of headers have hyphens, which names of variables cannot have
+        ["upstream", id @ .., "headers", name] if !id.is_empty() => {
+            let entries = sections.list_mut("upstream").ok_or_else(|| nowhere(&parts))?;
+            let headers = inner(entry("upstream", entries, &id.join("__"))?, "headers");
+            let headers = headers.ok_or_else(|| nowhere(&parts))?;
+            let written = headers.entries().iter().map(|entry| &entry.key).find(|key| fold(key) == *name);
+            let name = written.cloned().unwrap_or_else(|| name.replace('_', "-"));
+            Ok((headers, name))
+        }
         [list, id @ .., key] if !id.is_empty() && sections.list_mut(list).is_some() => {
             let entries = sections.list_mut(list).ok_or_else(|| nowhere(&parts))?;
             Ok((entry(list, entries, &id.join("__"))?, (*key).to_owned()))
@@ -113,6 +123,16 @@ fn entry<'a>(list: &str, entries: &'a mut [Node], wanted: &str) -> Result<&'a mu
             Err(Mistake::new(format!("names no {list} of the file")).hint(format!("there are {}", ids.join(", "))))
         }
     }
+}
+
+/// The table under a key of a table, made when it is not there; `None` when something else stands there.
+fn inner<'a>(table: &'a mut Node, key: &str) -> Option<&'a mut Node> {
+    let Value::Table(entries) = &mut table.value else { return None };
+    if !entries.iter().any(|entry| entry.key == key) {
+        entries.push(Entry { key: key.to_owned(), place: Place::File, node: Node::absent() });
+    }
+    let node = &mut entries.iter_mut().find(|entry| entry.key == key)?.node;
+    matches!(node.value, Value::Table(_)).then_some(node)
 }
 
 fn fold(id: &str) -> String {

@@ -47,7 +47,8 @@ impl Default for Lifetimes {
             refresh_idle: 30 * DAY,
             max_grant_age: 90 * DAY,
             replay_window: Duration::from_secs(30),
-            unused_client: DAY,
+            // people register on a Friday and sign in on the Monday after, or after a holiday
+            unused_client: 30 * DAY,
             used_client: 90 * DAY,
             jwks_max_age: 5 * MINUTE,
         }

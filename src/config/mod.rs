@@ -12,26 +12,32 @@
 mod client;
 mod document;
 mod environment;
+pub(crate) mod header_names;
 mod id;
 mod identity;
 mod lifetimes;
+mod log;
 mod outbound;
 mod pages;
 mod path;
 mod problem;
+mod proxy;
 mod public_url;
 mod quantity;
 mod reading;
 mod registration;
+mod request_headers;
 mod secret_source;
 mod secrets;
 mod sections;
 mod server;
 mod shape;
 mod shape_error;
+mod spelling;
 mod storage;
 mod tokens;
 mod upstream;
+mod upstream_http;
 mod whole;
 
 #[cfg(test)]
@@ -44,16 +50,21 @@ use std::path::Path;
 pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
+pub use log::{Log, LogFormat};
 pub use outbound::{CaFile, Outbound};
 pub use pages::{Color, Logo, Pages, Support};
 pub use problem::{Place, Problem, Problems, Severity};
+pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
 pub use public_url::PublicUrl;
 pub use registration::Registration;
+pub use request_headers::{AddedHeader, DroppedHeaders, ForwardedGroups, RequestHeaders};
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
+pub use spelling::Spelling;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
+pub use upstream_http::UpstreamHttp;
 
 use problem::Mistake;
 pub(crate) use problem::io_words;
@@ -68,6 +79,8 @@ pub struct Config {
     pub public_url: PublicUrl,
     /// The two listeners and what they believe.
     pub server: Server,
+    /// What is logged.
+    pub log: Log,
     /// Where things are remembered.
     pub storage: Storage,
     /// The root keys.

@@ -9,12 +9,15 @@ use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::problem::io_words;
+use super::proxy::OutboundProxy;
 
 /// How we reach providers and upstreams.
 #[derive(Debug, Clone, Default)]
 pub struct Outbound {
     /// Certificates that are trusted besides the machine's own.
     pub ca_file: Option<CaFile>,
+    /// How providers are called.
+    pub proxy: OutboundProxy,
 }
 
 /// The certificates of a PEM file, each of which can be a root; at least one. Cheap to clone.

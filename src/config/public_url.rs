@@ -5,13 +5,33 @@ use std::fmt;
 use url::{Position, Url};
 
 use crate::oauth::redirect_uri::is_loopback;
+use crate::oauth::resource::ResourceUri;
+
+/// The names of this machine that people use for one another. An attacker cannot make a browser resolve them to another
+/// machine, so DNS rebinding stays impossible. Other addresses of 127.0.0.0/8 may be other listeners, and so may `[::1]` where
+/// we listen on 127.0.0.1 alone: tokens and the issuer name the configured origin only, and no page is shown under another.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// An origin without path or trailing slash. Clients key their credentials by it: it is for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
-    origin: String,
-    authority: String,
+    own: Origin,
     https: bool,
+    /// The same port under the other names of this machine; empty unless this is one of them.
+    loopback: Vec<Origin>,
+}
+
+/// One spelling of an origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    text: String,
+    authority: String,
+}
+
+impl Origin {
+    fn new(scheme: &str, authority: String) -> Self {
+        Self { text: format!("{scheme}://{authority}"), authority }
+    }
 }
 
 /// Why a text is no public URL; the words name the mend.
@@ -49,20 +69,57 @@ impl PublicUrl {
         if !(https || url.scheme() == "http" && is_loopback(&url)) {
             return Err(PublicUrlError::NotHttps);
         }
-        let authority = url[Position::BeforeHost..Position::BeforePath].to_owned();
-        Ok(Self { origin: origin.to_owned(), authority, https })
+        if ResourceUri::parse(origin).is_err() {
+            // a host that no client could name again, such as one with a dot at its end
+            return Err(PublicUrlError::NotAnOrigin);
+        }
+        let own = Origin::new(url.scheme(), url[Position::BeforeHost..Position::BeforePath].to_owned());
+        let host = url.host_str().unwrap_or_default();
+        let port = &url[Position::AfterHost..Position::BeforePath];
+        let others = LOOPBACK_NAMES.into_iter().filter(|name| *name != host && LOOPBACK_NAMES.contains(&host));
+        let loopback = others.map(|name| Origin::new(url.scheme(), format!("{name}{port}"))).collect();
+        Ok(Self { own, https, loopback })
+    }
+
+    fn spellings(&self) -> impl Iterator<Item = &Origin> {
+        std::iter::once(&self.own).chain(&self.loopback)
+    }
+
+    /// Every authority under which this origin is known: its own, and the other loopback names of a loopback one.
+    pub fn authorities(&self) -> impl Iterator<Item = &str> {
+        self.spellings().map(|origin| origin.authority.as_str())
+    }
+
+    /// As [`Self::authorities`], with the scheme.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.spellings().map(|origin| origin.text.as_str())
+    }
+
+    /// The origin that a request's host names, in the spelling of a client that typed it; the own one for any other host.
+    #[must_use]
+    pub fn origin_at(&self, host: &str) -> &str {
+        let host = self.without_default_port(host);
+        let named = self.loopback.iter().find(|origin| origin.authority.eq_ignore_ascii_case(host));
+        &named.unwrap_or(&self.own).text
+    }
+
+    /// A host without the port that the scheme implies.
+    #[must_use]
+    pub fn without_default_port<'a>(&self, host: &'a str) -> &'a str {
+        let host = host.trim();
+        host.strip_suffix(if self.https { ":443" } else { ":80" }).unwrap_or(host)
     }
 
     /// The origin: also the issuer.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.origin
+        &self.own.text
     }
 
     /// Host, and port unless it is the scheme's own: what a correct `Host` header says.
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.authority
+        &self.own.authority
     }
 
     /// Whether it is https: cookies are `Secure` then. Otherwise only this machine can reach it.
@@ -74,13 +131,13 @@ impl PublicUrl {
     /// The URL of one of our paths, which begins with `/`.
     #[must_use]
     pub fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.origin)
+        format!("{}{path}", self.own.text)
     }
 }
 
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.origin)
+        f.write_str(&self.own.text)
     }
 }
 
@@ -107,6 +164,8 @@ mod tests {
             ("https://u@mcp.example.com", NotAnOrigin),
             ("mcp.example.com", NotAnOrigin),
             ("https://*.example.com", NotAnOrigin),
+            ("https://mcp.example.com.", NotAnOrigin),
+            ("https://mcp!.example.com", NotAnOrigin),
             ("HTTPS://mcp.example.com", NotNormal),
             ("https://mcp.example.com:443", NotNormal),
             ("http://mcp.example.com", NotHttps),
@@ -114,5 +173,32 @@ mod tests {
         ] {
             assert_eq!(PublicUrl::parse(bad), Err(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_three_names_of_this_machine_are_one_and_no_others() {
+        let origins = |text: &str| PublicUrl::parse(text).unwrap().origins().map(str::to_owned).collect::<Vec<_>>();
+        let all = ["http://127.0.0.1:6749", "http://localhost:6749", "http://[::1]:6749"];
+        assert_eq!(origins(all[0]), all);
+        assert_eq!(origins(all[1]), [all[1], all[0], all[2]]);
+        assert_eq!(origins(all[2]), [all[2], all[1], all[0]]);
+        assert_eq!(origins("https://localhost"), ["https://localhost", "https://127.0.0.1", "https://[::1]"]);
+        for alone in ["https://mcp.example.com", "http://127.0.0.2:1", "https://localhost.example", "https://0.0.0.0"] {
+            assert_eq!(origins(alone), [alone]);
+        }
+    }
+
+    #[test]
+    fn a_host_is_told_what_it_is_called_itself() {
+        let url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
+        assert_eq!(url.origin_at("LOCALHOST:6749"), "http://localhost:6749");
+        assert_eq!(url.origin_at("[::1]:6749"), "http://[::1]:6749");
+        for own in ["127.0.0.1:6749", "localhost", "localhost:1", "evil.example:6749", "localhost.:6749", ""] {
+            assert_eq!(url.origin_at(own), url.as_str(), "{own}");
+        }
+        let url = PublicUrl::parse("http://localhost").unwrap();
+        assert_eq!(url.origin_at("127.0.0.1:80"), "http://127.0.0.1");
+        let url = PublicUrl::parse("https://mcp.example.com").unwrap();
+        assert_eq!(url.origin_at("localhost"), url.as_str());
     }
 }

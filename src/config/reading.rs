@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::document::Node;
 use super::outbound::CaFile;
 use super::problem::{Mistake, Place, Problem, Severity};
-use super::shape;
+use super::shape::{self, is_plain};
 use super::shape_error::{Cause, unknown_key};
 
 /// One reading of one file.
@@ -58,6 +58,15 @@ impl<'a> Section<'a> {
         let place = list.map(|list| list.item(index).map_or(&list.place, |item| &item.place));
         let subject = format!("{}[{index}]", self.subject(key));
         At { place: place.unwrap_or(&self.node.place).clone(), subject }
+    }
+
+    /// The value of a key in a table that stands inside the section.
+    pub(super) fn inner(&self, table: &str, key: &str) -> At {
+        let entry = self.node.entry(table).and_then(|table| table.node.entry(key));
+        let place = entry.map_or_else(|| self.at(table).place, |entry| entry.node.place.clone());
+        // an odd name may be a secret in the wrong place
+        let subject = if is_plain(key) { format!("{table}.{key}") } else { table.to_owned() };
+        At { place, subject: self.subject(&subject) }
     }
 
     fn subject(&self, key: &str) -> String {

@@ -101,10 +101,15 @@ fn application(uri: &str) -> Result<(), Mistake> {
         return wrong("has a scheme that belongs to browsers, not to an application");
     }
     let whole = !url.cannot_be_a_base() && (url.path().len() > 1 || url.has_host() && url.path() == "/");
-    if url.as_str() != uri || !whole || url.query().is_some() || url.fragment().is_some() {
+    let plain = whole && url.query().is_none() && url.fragment().is_none();
+    let passes = |spelling: &str| RedirectPolicy::new(vec![spelling.to_owned()]).parse(spelling).is_ok();
+    if plain && url.as_str() != uri && passes(url.as_str()) {
+        return Err(Mistake::new("is not in normal form").hint(format!("write \"{url}\"")));
+    }
+    if url.as_str() != uri || !plain {
         return wrong("must be scheme, authority and path in normal form, without query and fragment");
     }
-    if RedirectPolicy::new(vec![uri.to_owned()]).parse(uri).is_err() {
+    if !passes(uri) {
         return wrong("can never be a redirect URI");
     }
     Ok(())

@@ -12,16 +12,18 @@ enum Form {
     List,
 }
 
-const KNOWN: [(&str, Form); 12] = [
+const KNOWN: [(&str, Form); 14] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),
+    ("log", Form::Table),
     ("storage", Form::Table),
     ("secrets", Form::Table),
     ("lifetimes", Form::Table),
     ("tokens", Form::Table),
     ("registration", Form::Table),
     ("pages", Form::Table),
+    ("outbound", Form::Table),
     ("identity", Form::List),
     ("upstream", Form::List),
     ("client", Form::List),

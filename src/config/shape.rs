@@ -50,18 +50,23 @@ fn locate(table: &Node, path: &[Segment]) -> Place {
     node.place.clone()
 }
 
-/// Stops where a variant was written: in place of `file` or `env` that may be the secret.
+/// Stops where a variant was written, or a name that is not plain: either may be a secret in the wrong place.
 fn key(path: &[Segment]) -> String {
     let mut text = String::new();
     for segment in path {
         match segment {
             Segment::Map { key } if text.is_empty() => text.clone_from(key),
-            Segment::Map { key } => text = format!("{text}.{key}"),
+            Segment::Map { key } if is_plain(key) => text = format!("{text}.{key}"),
             Segment::Seq { index } => text = format!("{text}[{index}]"),
-            Segment::Enum { .. } | Segment::Unknown => break,
+            Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown => break,
         }
     }
     text
+}
+
+/// Whether a name that the operator chose is fit to be printed.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 impl<'de> IntoDeserializer<'de, ShapeError> for &'de Node {

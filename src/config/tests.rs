@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, pages, registration, secrets, sections, server, shape, storage,
-    tokens, upstream, whole,
+    Config, client, document, identity, lifetimes, log, pages, proxy, registration, secrets, sections, server, shape,
+    storage, tokens, upstream, whole,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -34,7 +34,7 @@ impl Ground {
 
     /// The whole configuration as it prints.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = [("KEYCLOAK_CLIENT_SECRET", "s"), ("CHAT_CLIENT_SECRET", "s")];
+        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"].map(|name| (name, "s"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -84,12 +84,14 @@ fn keys_of<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 fn known_keys() -> BTreeSet<String> {
     let keys = keys_of::<whole::Written>("")
         .chain(keys_of::<server::Written>("server"))
+        .chain(keys_of::<log::Written>("log"))
         .chain(keys_of::<storage::Written>("storage"))
         .chain(keys_of::<secrets::Written>("secrets"))
         .chain(keys_of::<lifetimes::Written>("lifetimes"))
         .chain(keys_of::<tokens::Written>("tokens"))
         .chain(keys_of::<registration::Written>("registration"))
         .chain(keys_of::<pages::Written>("pages"))
+        .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
         .chain(keys_of::<client::Written>("client"));
@@ -173,7 +175,11 @@ fn every_value_can_be_overridden_by_a_variable() {
         };
         match &table.value {
             Value::Table(entries) => variables.extend(entries.iter().map(|entry| {
-                (format!("PORTCULLIS_{section}__{id}{}", entry.key).to_uppercase(), as_variable(&entry.node))
+                // each header has a variable of its own
+                let header = entry.node.entries().first().filter(|_| entry.key == "headers");
+                let header = header.map(|header| format!("__{}", header.key.replace('-', "_"))).unwrap_or_default();
+                let name = format!("PORTCULLIS_{section}__{id}{}{header}", entry.key);
+                (name.to_uppercase(), as_variable(&entry.node))
             })),
             _ => variables.push((format!("PORTCULLIS_{section}").to_uppercase(), as_variable(table))),
         }

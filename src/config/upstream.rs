@@ -9,7 +9,10 @@ use super::id::{Seen, check_id, taken};
 use super::identity::{check_scope, web_url};
 use super::path;
 use super::problem::Mistake;
+use super::quantity::Scalar;
 use super::reading::{Reading, Section};
+use super::request_headers::{self, HeaderSources, RequestHeaders};
+use super::upstream_http::{self, UpstreamHttp};
 use super::{CaFile, PublicUrl};
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::paths::RESOURCE_METADATA;
@@ -35,6 +38,10 @@ pub struct UpstreamSettings {
     pub default: bool,
     /// Certificates that are trusted for it besides the global ones.
     pub ca_file: Option<CaFile>,
+    /// What goes to it besides what clients send.
+    pub request_headers: RequestHeaders,
+    /// How it is called.
+    pub http: UpstreamHttp,
 }
 
 /// A scope in the operator's words.
@@ -54,23 +61,23 @@ pub struct Upstream {
     pub settings: UpstreamSettings,
     /// Its one audience.
     pub resource: ResourceUri,
+    /// Every resource that names it: the audience, and its other loopback spellings.
+    resources: Vec<ResourceUri>,
     /// Its names when a client typed its path as configured.
     pub plain: ResourceNames,
     /// Its names when a client typed a slash behind the path.
     pub slashed: ResourceNames,
 }
 
-/// One spelling of a resource, and what follows from it. Strict clients compare with what was typed.
+/// One spelling of a resource's path, and what follows from it; hosts and queries are [`super::Spelling`]'s.
 #[derive(Debug, Clone)]
 pub struct ResourceNames {
     /// The path on our listener.
     pub path: String,
-    /// The URL that was typed into the client.
+    /// The URL that people type into clients.
     pub resource: String,
     /// The path of its metadata.
     pub metadata_path: String,
-    /// The URL of its metadata, for challenges.
-    pub metadata_url: String,
 }
 
 impl Upstream {
@@ -80,13 +87,20 @@ impl Upstream {
         let names = |path: String| ResourceNames {
             resource: public_url.join(&path),
             metadata_path: format!("{RESOURCE_METADATA}{path}"),
-            metadata_url: public_url.join(&format!("{RESOURCE_METADATA}{path}")),
             path,
         };
         let plain = names(settings.path.clone());
         let slashed = names(format!("{}/", settings.path));
         let resource = ResourceUri::parse(&plain.resource).ok()?;
-        Some(Self { settings, resource, plain, slashed })
+        let spelt = |origin: &str| ResourceUri::parse(&format!("{origin}{}", plain.path)).ok();
+        let resources = public_url.origins().map(spelt).collect::<Option<_>>()?;
+        Some(Self { settings, resource, resources, plain, slashed })
+    }
+
+    /// Whether a `resource` means this upstream, in any spelling of its URL that a client may have been given.
+    #[must_use]
+    pub fn is_named_by(&self, resource: &ResourceUri) -> bool {
+        self.resources.iter().any(|spelling| spelling.is_same(resource))
     }
 
     /// The audience of its tokens.
@@ -114,6 +128,15 @@ pub(super) struct Written {
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
     ca_file: Option<String>,
+    headers: Option<HeaderSources>,
+    drop_headers: Option<Vec<String>>,
+    keep_headers: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    max_groups_bytes: Option<Scalar>,
+    host: Option<String>,
+    first_byte: Option<Scalar>,
+    keep_alive: Option<Scalar>,
+    reconnect: Option<Scalar>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +174,21 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     let scope_texts = written.scope.unwrap_or_default();
     check_scope_texts(&scope_texts, &scopes, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
+    let request_headers = request_headers::Written {
+        headers: written.headers,
+        drop: written.drop_headers,
+        keep: written.keep_headers,
+        groups: written.groups,
+        max_groups_bytes: written.max_groups_bytes,
+    };
+    let request_headers = request_headers::read(request_headers, section, reading);
+    let http = upstream_http::Written {
+        host: written.host,
+        first_byte: written.first_byte,
+        keep_alive: written.keep_alive,
+        reconnect: written.reconnect,
+    };
+    let http = upstream_http::read(http, section, reading);
     let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
     let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
@@ -162,6 +200,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         scope_texts,
         default: written.default.unwrap_or_default(),
         ca_file,
+        request_headers,
+        http,
     })
 }
 

@@ -13,8 +13,8 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, PublicUrl, Registration, Server, Upstream, client, identity,
-    lifetimes, pages, registration, secrets, server, storage, tokens, upstream,
+    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream, client,
+    identity, lifetimes, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 
 /// The keys that stand in no section.
@@ -30,6 +30,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let (public_url, outbound) = top(sections, reading).unzip();
     let public_url = public_url.flatten();
     let server = table(sections, "server", server::read, reading);
+    let log = table(sections, "log", log::read, reading);
     let storage = table(sections, "storage", storage::read, reading);
     let secrets = table(sections, "secrets", secrets::read, reading);
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
@@ -37,6 +38,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let registration = table(sections, "registration", registration::read, reading);
     let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
+    let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), reading);
     if let (Some(public_url), Some(server)) = (&public_url, &server) {
@@ -48,13 +50,14 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     Some(Config {
         public_url,
         server: server?,
+        log: log?,
         storage: storage?,
         secrets: secrets?,
         lifetimes: lifetimes?,
         tokens: tokens?,
         registration: registration?,
         pages: pages?,
-        outbound: outbound?,
+        outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
         upstreams,
         clients,
@@ -82,7 +85,15 @@ fn top(sections: &Sections, reading: &mut Reading<'_>) -> Option<(Option<PublicU
     };
     let public_url = reading.keep(&section.at("public_url"), public_url).flatten();
     let ca_file = reading.ca_file(&section, written.ca_file);
-    Some((public_url, Outbound { ca_file }))
+    Some((public_url, Outbound { ca_file, proxy: OutboundProxy::Off }))
+}
+
+fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>) -> Option<OutboundProxy> {
+    let proxy = table(sections, "outbound", proxy::read, reading);
+    if identities.iter().any(|identity| matches!(identity.kind, IdentityKind::Oidc(_))) {
+        proxy::warn_of_unused(&sections.table("outbound"), reading);
+    }
+    proxy
 }
 
 fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {

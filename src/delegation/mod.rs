@@ -1,27 +1,92 @@
 //! What the upstream learns of the user: headers, under the names that oauth2-proxy made common.
 
+mod groups;
+
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::config::{ForwardedGroups, Upstream};
 use crate::model::grant::Grant;
 use crate::oauth::scope::ScopeSet;
+use groups::{Groups, Warned};
 
-/// The headers that say who calls, made once for each token.
+/// How each upstream is told.
+pub(crate) struct Delegation {
+    by_audience: HashMap<String, Told>,
+    warned: Warned,
+}
+
+/// What one upstream is told.
+struct Told {
+    upstream: String,
+    groups: ForwardedGroups,
+}
+
+impl Delegation {
+    /// Takes the settings of these upstreams.
+    #[must_use]
+    pub(crate) fn new(upstreams: &[Upstream]) -> Self {
+        let told = |upstream: &Upstream| Told {
+            upstream: upstream.settings.id.clone(),
+            groups: upstream.settings.request_headers.groups.clone(),
+        };
+        let by_audience = upstreams.iter().map(|upstream| (upstream.audience().to_owned(), told(upstream))).collect();
+        Self { by_audience, warned: Warned::default() }
+    }
+
+    /// The headers for a grant, of which a token may hold fewer scopes, at the upstream of an audience. Made once for each
+    /// token.
+    #[must_use]
+    pub(crate) fn headers(&self, grant: &Grant, scope: &ScopeSet, audience: &str) -> IdentityHeaders {
+        let groups = match self.by_audience.get(audience) {
+            Some(told) => {
+                let groups = Groups::of(&grant.user.groups, &told.groups);
+                if let Groups::Omitted { count, bytes } = groups
+                    && self.warned.is_first(grant.subject.as_str(), audience)
+                {
+                    warn_of_omitted(told, grant, count, bytes);
+                }
+                groups
+            }
+            // no upstream takes such a token
+            None => Groups::None,
+        };
+        IdentityHeaders::new(grant, scope, groups)
+    }
+}
+
+fn warn_of_omitted(told: &Told, grant: &Grant, groups: usize, bytes: usize) {
+    tracing::warn!(
+        upstream = told.upstream,
+        user = grant.subject.as_str(),
+        groups,
+        bytes,
+        max_groups_bytes = told.groups.max_bytes,
+        "the user's groups are longer than max_groups_bytes, so the upstream is told none of them: list those that it \
+         judges by in its `groups`, or raise max_groups_bytes when its server takes heads that long"
+    );
+}
+
+/// The headers that say who calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl IdentityHeaders {
-    /// The headers for a grant, of which a token may hold fewer scopes.
-    #[must_use]
-    pub(crate) fn new(grant: &Grant, scope: &ScopeSet) -> Self {
-        let groups: Vec<String> = grant.user.groups.iter().map(|group| encode(group, ",")).collect();
+    fn new(grant: &Grant, scope: &ScopeSet, groups: Groups) -> Self {
         let optional = |value: Option<&String>| value.map(|value| encode(value, "")).unwrap_or_default();
+        let (groups, omitted) = match groups {
+            Groups::None => (String::new(), String::new()),
+            Groups::All(groups) => (groups, String::new()),
+            Groups::Omitted { count, .. } => (String::new(), count.to_string()),
+        };
         let values = [
             ("x-forwarded-user", encode(grant.subject.as_str(), "")),
             ("x-forwarded-email", optional(grant.user.email.as_ref())),
             ("x-forwarded-preferred-username", optional(grant.user.preferred_username.as_ref())),
-            ("x-forwarded-groups", groups.join(",")),
+            ("x-forwarded-groups", groups),
+            ("x-portcullis-groups-omitted", omitted),
             ("x-portcullis-identity", encode(grant.identity.as_str(), "")),
             ("x-portcullis-client", encode(grant.client_id.as_str(), "")),
             ("x-portcullis-scopes", scope.to_string()),

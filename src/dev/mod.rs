@@ -13,8 +13,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Outbound, Pages, PublicUrl, Registration, Secrets, Server, Storage,
-    Tokens, Upstream, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Log, Outbound, Pages, PublicUrl, Registration, RequestHeaders, Secrets,
+    Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -164,6 +164,7 @@ impl Dev {
         let config = Config {
             public_url,
             server,
+            log: Log::default(),
             storage: Storage::Sqlite(state.database()),
             secrets: Secrets { keys: vec![root_key] },
             lifetimes: Lifetimes::default(),
@@ -209,6 +210,8 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         scope_texts: Vec::new(),
         default: true,
         ca_file: None,
+        request_headers: RequestHeaders::default(),
+        http: UpstreamHttp::default(),
     }
 }
 

@@ -12,9 +12,9 @@ use moka::future::Cache;
 
 use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
-use crate::delegation::IdentityHeaders;
+use crate::delegation::{Delegation, IdentityHeaders};
 use crate::keys::{Expected, KeyRing, Validity, VerifyError, verify_access_token};
-use crate::model::ids::GrantId;
+use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::scope::ScopeSet;
 use crate::revocation::{GrantWatch, Revocation};
 use crate::secret::Sha256;
@@ -30,6 +30,8 @@ pub(super) const ENDED: &str = "the token's grant has ended";
 /// A token that was verified, and what follows from it.
 pub(super) struct VerifiedToken {
     pub(super) subject: String,
+    /// The client that acts for the subject.
+    pub(super) client: ClientId,
     pub(super) audience: String,
     pub(super) scope: ScopeSet,
     pub(super) identity: IdentityHeaders,
@@ -56,6 +58,7 @@ impl VerifiedToken {
         Self {
             grant,
             subject: String::new(),
+            client: ClientId::from(""),
             audience: String::new(),
             scope: ScopeSet::empty(),
             identity: IdentityHeaders::default(),
@@ -80,6 +83,7 @@ pub(super) struct Authenticator {
     pub(super) store: Store,
     pub(super) revocation: Revocation,
     pub(super) clock: Clock,
+    pub(super) delegation: Delegation,
     pub(super) max_staleness: Option<Duration>,
     pub(super) verified: Verified,
 }
@@ -154,9 +158,10 @@ impl Authenticator {
             return Err(FirstUse::Invalid(ENDED));
         }
         Ok(Known::Good(Arc::new(VerifiedToken {
-            identity: IdentityHeaders::new(&grant, &claims.scope),
+            identity: self.delegation.headers(&grant, &claims.scope, &claims.aud),
             grant: watch,
             subject: claims.sub,
+            client: grant.client_id,
             audience: claims.aud,
             scope: claims.scope,
             grant_ends_at: grant.expires_at,

@@ -28,6 +28,7 @@ const PARAMETER_HEADERS: &str = "mcp-param-";
 
 /// The rule for upstream paths.
 pub(super) struct Cors {
+    /// Our own pages'. They never stand under another loopback name, where another program may listen.
     own: String,
     allowed: Vec<String>,
     any: bool,

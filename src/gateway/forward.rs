@@ -1,85 +1,28 @@
 //! Bytes in, bytes out: what is allowed goes to the upstream, and its answer comes back.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Body as HttpBody, Frame};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
 
+use super::answer_headers::clean_response;
 use super::authenticate::VerifiedToken;
-use super::body::{Body, BoxError, full};
-use super::headers::{self, is_media_type};
+use super::body::Body;
+use super::early::{self, Early, Pending};
+use super::events::{Events, are_events, are_open};
 use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
 use super::stream::{EarlyEnd, Stream};
 use super::{Call, Gateway};
 use crate::policy::Permit;
-use crate::upstream::RequestBodyError;
+use crate::upstream::{Answer, Outgoing, Payload};
 
-/// How long a body that we collect may take to arrive.
-const COLLECT: Duration = Duration::from_secs(15);
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// Collects a JSON body once, so that our own errors can carry its id and a request whose connection died before a byte
-/// left can be sent again; anything else streams.
-///
-/// # Errors
-/// When it comes too slowly or ends early.
-pub(super) async fn collect<B>(parts: &Parts, body: B, limit: usize) -> Result<(Option<Bytes>, Body), Refusal>
-where
-    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    if !is_small_json(parts, limit) {
-        let body = body.map_err(|error| BoxError::from(RequestBodyError(error.into())));
-        return Ok((None, Untrailed(body).boxed_unsync()));
-    }
-    match tokio::time::timeout(COLLECT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => {
-            let bytes = collected.to_bytes();
-            Ok((Some(bytes.clone()), full(bytes)))
-        }
-        Ok(Err(_)) => Err(Refusal::BrokenBody),
-        Err(_elapsed) => Err(Refusal::SlowBody),
-    }
-}
-
-/// A request body without trailers: MCP has none, and what stands in them could be taken for what we say in headers.
-struct Untrailed<B>(B);
-
-impl<B: HttpBody + Unpin> HttpBody for Untrailed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
-            Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
-            other => Poll::Ready(other),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.size_hint()
-    }
-}
-
-fn is_small_json(parts: &Parts, limit: usize) -> bool {
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let json = is_media_type(&parts.headers, "application/json");
-    parts.method == Method::POST && json && length.is_some_and(|length| length <= limit)
-}
 
 impl Gateway {
     /// Sends a permitted request on and answers with the upstream's own words.
@@ -90,69 +33,114 @@ impl Gateway {
         &self,
         permit: &Permit<'_, Call<'_>>,
         mut lease: Lease,
-        parts: Parts,
-        body: Body,
+        mut parts: Parts,
+        payload: Payload,
     ) -> Result<Response<Body>, Refusal> {
         let call = permit.call();
         let client = &call.route.served.client;
-        let token = Arc::clone(lease.token());
-        let request = self.outgoing(call, &token, parts, body)?;
-        let response = lease.hold(client.send(request)).await??;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(Refusal::UpstreamWantsCredentials);
+        let listens = early::listens(&parts);
+        if listens {
+            // an answer that comes late joins a stream of ours, which has no coding
+            parts.headers.remove(ACCEPT_ENCODING);
         }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
+        let outgoing = self.outgoing(call, lease.token(), parts, payload)?;
+        if !listens {
+            let answer = lease.hold(client.send(outgoing)).await??;
+            return self.incoming(call, answer, lease);
         }
-        let owner = Owner { subject: &token.subject, resource: call.upstream().audience() };
-        Ok(self.incoming(response, lease, owner))
+        // a server that is down is told from one that is silent before anything is promised
+        let connection = lease.hold(client.connect()).await??;
+        let mut pending: Pending = Box::pin(Arc::clone(client).send_on(connection, outgoing));
+        match lease.hold(timeout(early::PATIENCE, &mut pending)).await? {
+            Ok(answer) => self.incoming(call, answer?, lease),
+            Err(_elapsed) => Ok(open_early(call, pending, lease)),
+        }
     }
 
     fn outgoing(
         &self,
         call: &Call<'_>,
         token: &VerifiedToken,
-        mut parts: Parts,
-        body: Body,
-    ) -> Result<Request<Body>, Refusal> {
+        mut head: Parts,
+        payload: Payload,
+    ) -> Result<Outgoing, Refusal> {
         let unfit = |error: http::Error| {
             tracing::debug!(%error, "a query that does not fit the upstream's URL");
             Refusal::Malformed("the query cannot be forwarded")
         };
-        parts.uri = call.route.served.client.uri(parts.uri.query()).map_err(unfit)?;
-        parts.version = http::Version::HTTP_11;
-        headers::clean_request(&mut parts.headers);
-        if let Some(length) = body.size_hint().exact().filter(|_| parts.method == Method::POST) {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        head.uri = call.route.served.client.target(head.uri.query()).map_err(unfit)?;
+        head.version = http::Version::HTTP_11;
+        call.route.served.rules.clean(&mut head.headers);
+        let length = match &payload {
+            Payload::Whole(bytes) => Some(bytes.len() as u64),
+            Payload::Streamed(body) => body.size_hint().exact(),
+        };
+        if let Some(length) = length.filter(|_| head.method == Method::POST) {
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         if let Some(client) = call.client {
-            self.0.forwarding.write(&mut parts.headers, client);
+            self.0.forwarding.write(&mut head.headers, client);
         }
         if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
-            parts.headers.insert(super::REQUEST_ID, id);
+            head.headers.insert(super::REQUEST_ID, id);
         }
-        token.identity.write(&mut parts.headers);
-        parts.extensions.clear();
-        Ok(Request::from_parts(parts, body))
+        token.identity.write(&mut head.headers);
+        call.route.served.rules.add(&mut head.headers);
+        head.extensions.clear();
+        Ok(Outgoing { head, payload })
     }
 
-    fn incoming(&self, response: Response<Incoming>, lease: Lease, owner: Owner<'_>) -> Response<Body> {
-        let (mut parts, body) = response.into_parts();
-        headers::clean_response(&mut parts.headers);
+    /// Makes an upstream's answer the client's.
+    ///
+    /// # Errors
+    /// When it must not pass.
+    fn incoming(&self, call: &Call<'_>, answer: Response<Answer>, lease: Lease) -> Result<Response<Body>, Refusal> {
+        match answer.status() {
+            refused @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST) => {
+                return Err(Refusal::ByUpstream(refused));
+            }
+            StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
+            }
+            _ => {}
+        }
+        let (mut parts, body) = answer.into_parts();
+        clean_response(&mut parts.headers);
+        // an upstream names inner addresses, and MCP uses neither
+        parts.headers.remove(LOCATION);
+        parts.headers.remove(CONTENT_LOCATION);
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 8.6; clients of HTTP/2 refuse the whole answer
             parts.headers.remove(CONTENT_LENGTH);
         }
-        self.0.sessions.bind(&mut parts.headers, owner);
-        let events = is_media_type(&parts.headers, "text/event-stream");
-        if events && !parts.headers.contains_key(&ACCEL_BUFFERING) {
+        let owner = Owner { subject: &lease.token().subject, resource: call.upstream().audience() };
+        self.0.sessions.bind(&mut parts.headers, owner)?;
+        let events = are_events(&parts.headers);
+        if events {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
         let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
         let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
-        let body = Stream::new(body, lease, early_end).boxed_unsync();
+        let commented = events && are_open(&parts.headers) && parts.status == StatusCode::OK;
+        let body = match call.upstream().settings.http.keep_alive.filter(|_| commented) {
+            Some(interval) => Stream::new(Events::new(body, interval), lease, early_end).boxed_unsync(),
+            None => Stream::new(body, lease, early_end).boxed_unsync(),
+        };
         parts.extensions.clear();
         parts.version = http::Version::HTTP_11;
-        Response::from_parts(parts, body)
+        Ok(Response::from_parts(parts, body))
     }
+}
+
+/// Opens a stream of events whose upstream has not answered yet.
+fn open_early(call: &Call<'_>, pending: Pending, lease: Lease) -> Response<Body> {
+    let settings = &call.upstream().settings;
+    let early = Early::new(pending, settings.id.clone(), call.id.clone());
+    let body = match settings.http.keep_alive {
+        Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
+        None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),
+    };
+    let mut response = early::head(body);
+    response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
 }

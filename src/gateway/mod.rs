@@ -2,36 +2,42 @@
 //!
 //! The order on an upstream's path: `Origin`, preflight, framing, bearer, audience, session owner, scopes, body, upstream.
 
+mod answer_headers;
 mod authenticate;
 mod body;
+mod call_record;
 mod cors;
+mod early;
+mod events;
 mod forward;
 mod headers;
 mod lease;
 mod open_calls;
 mod refusal;
+mod request_body;
 mod resource_metadata;
 mod session;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 
 pub use body::Body;
 pub(crate) use body::BoxError;
 pub(crate) use body::full;
+pub(crate) use call_record::CallRecord;
 pub(crate) use headers::is_media_type;
 
 use crate::clock::Clock;
-use crate::config::{Config, ResourceNames, Upstream};
+use crate::config::{Config, ResourceNames, Spelling, Upstream};
+use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::ClientAddress;
 use crate::policy;
@@ -41,10 +47,11 @@ use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
 use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
-use headers::Forwarding;
+use headers::{Forwarding, RequestRules};
 use lease::{Ends, Lease};
 use open_calls::OpenCalls;
 use refusal::{Asked, Refusal};
+use resource_metadata::Documents;
 use session::{Owner, Sessions};
 
 /// The header that names a request, in the answer and towards the upstream.
@@ -80,7 +87,7 @@ struct Inner {
     sessions: Sessions,
     forwarding: Forwarding,
     cors: Cors,
-    metadata: HashMap<String, Bytes>,
+    metadata: Documents,
     ends: Ends,
     open_calls: OpenCalls,
 }
@@ -88,7 +95,10 @@ struct Inner {
 /// An upstream and its connections.
 struct Served {
     upstream: Upstream,
-    client: HttpUpstream<Body>,
+    /// Its id, for the log.
+    id: Arc<str>,
+    client: Arc<HttpUpstream>,
+    rules: RequestRules,
 }
 
 /// The upstream that a path names, in the spelling that was used.
@@ -100,16 +110,18 @@ pub(crate) struct Route<'a> {
 /// One request to an upstream: where it goes, who sent it, and under which id the log has it.
 struct Call<'a> {
     route: Route<'a>,
+    spelling: Spelling<'a>,
     id: RequestId,
     client: Option<IpAddr>,
 }
 
 impl<'a> Call<'a> {
     /// Takes what is known of a request out of its extensions.
-    fn of(route: Route<'a>, parts: &mut Parts) -> Self {
+    fn of(route: Route<'a>, config: &'a Config, parts: &mut Parts) -> Self {
+        let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
         let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
         let client = parts.extensions.remove().map(|ClientAddress(address)| address);
-        Self { route, id, client }
+        Self { route, spelling, id, client }
     }
 
     fn upstream(&self) -> &'a Upstream {
@@ -118,7 +130,13 @@ impl<'a> Call<'a> {
 
     /// Refuses it; `body` is what was collected of it.
     fn refuse(&self, refusal: &Refusal, body: Option<&Bytes>) -> Response<Body> {
-        refusal.response(&Asked { upstream: self.upstream(), names: self.route.names, request_id: &self.id, body })
+        refusal.response(&Asked {
+            upstream: self.upstream(),
+            names: self.route.names,
+            spelling: &self.spelling,
+            request_id: &self.id,
+            body,
+        })
     }
 }
 
@@ -135,7 +153,9 @@ impl Gateway {
         let GatewayParts { config, store, revocation, ring, sealer, clock, drained } = parts;
         let served = |upstream: &Upstream| {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref());
-            Served { upstream: upstream.clone(), client }
+            let rules = RequestRules::new(&upstream.settings.request_headers);
+            let id = upstream.settings.id.as_str().into();
+            Served { upstream: upstream.clone(), id, client: Arc::new(client), rules }
         };
         let served = config.upstreams.iter().map(served).collect();
         let ends = Ends { max_age: config.server.max_stream_age, drained };
@@ -146,6 +166,7 @@ impl Gateway {
             store,
             revocation,
             clock,
+            delegation: Delegation::new(&config.upstreams),
             max_staleness: config.server.revocation_staleness,
             verified: Verified::default(),
         };
@@ -155,23 +176,40 @@ impl Gateway {
             sessions: Sessions::new(&sealer),
             forwarding: Forwarding::new(&config.public_url),
             cors: Cors::new(&config),
-            metadata: resource_metadata::documents(&config),
+            metadata: Documents::new(&config),
             ends,
             open_calls: OpenCalls::default(),
             config,
         }))
     }
 
-    /// Protected resource metadata (RFC 9728) at one of our paths.
+    /// Protected resource metadata (RFC 9728) at one of our paths, in the spelling of the request.
     #[must_use]
-    pub(crate) fn resource_metadata(&self, path: &str) -> Option<Bytes> {
-        self.0.metadata.get(path).cloned()
+    pub(crate) fn resource_metadata(&self, uri: &Uri, headers: &HeaderMap) -> Option<Bytes> {
+        let spelling = Spelling::of(&self.0.config.public_url, uri, headers);
+        self.0.metadata.at(uri.path(), &spelling)
     }
 
     /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
     #[must_use]
     pub(crate) fn route(&self, path: &str) -> Option<Route<'_>> {
         self.0.served.iter().find_map(|served| served.upstream.names(path).map(|names| Route { served, names }))
+    }
+
+    /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not
+    /// pass the name on).
+    pub(crate) fn misdirected(
+        &self,
+        route: Route<'_>,
+        mut parts: Parts,
+        cause: String,
+        record: &mut CallRecord,
+    ) -> Response<Body> {
+        let call = Call::of(route, &self.0.config, &mut parts);
+        record.reaches(&call.route.served.id);
+        let refusal = Refusal::Misdirected(cause);
+        record.refused(&refusal);
+        call.refuse(&refusal, None)
     }
 
     /// The upstreams whose last call failed, by id.
@@ -182,25 +220,37 @@ impl Gateway {
     }
 
     /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`.
-    pub(crate) async fn handle<B>(&self, route: Route<'_>, request: Request<B>) -> Response<Body>
+    /// `limits::ClientAddress`. What is learnt of the call goes into the record.
+    pub(crate) async fn handle<B>(
+        &self,
+        route: Route<'_>,
+        request: Request<B>,
+        record: &mut CallRecord,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        let call = Call::of(route, &mut parts);
+        let call = Call::of(route, &self.0.config, &mut parts);
+        record.reaches(&call.route.served.id);
         let origin = match self.0.cors.judge(&parts.headers) {
             Ok(origin) => origin,
-            Err(refusal) => return call.refuse(&refusal, None),
+            Err(refusal) => {
+                record.refused(&refusal);
+                return call.refuse(&refusal, None);
+            }
         };
         let mut collected = None;
         let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
             Ok(Cors::preflight(&parts.headers))
         } else {
-            self.serve(&call, parts, body, &mut collected).await
+            self.serve(&call, Request::from_parts(parts, body), &mut collected, record).await
         };
-        let mut response = answer.unwrap_or_else(|refusal| call.refuse(&refusal, collected.as_ref()));
+        let mut response = answer.unwrap_or_else(|refusal| {
+            record.refused(&refusal);
+            call.refuse(&refusal, collected.as_ref())
+        });
         if let Some(origin) = origin {
             Cors::expose(response.headers_mut(), origin);
         }
@@ -210,20 +260,19 @@ impl Gateway {
     async fn serve<B>(
         &self,
         call: &Call<'_>,
-        mut parts: Parts,
-        body: B,
+        request: Request<B>,
         collected: &mut Option<Bytes>,
+        record: &mut CallRecord,
     ) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        let (mut parts, body) = request.into_parts();
         judge_shape(&parts)?;
-        if parts.method != Method::POST && !body.is_end_stream() {
-            // a server that does not read such a body takes it for the next request (RFC 9110 9.3.1)
-            return Err(Refusal::Malformed("a body on anything but POST"));
-        }
+        request_body::judge(&parts, &body)?;
         let token = self.0.authenticator.authenticate(&parts.headers).await?;
+        record.is_by(&token);
         // the request's own copy of the token is not needed any more, and must not travel on by accident
         parts.headers.remove(AUTHORIZATION);
         let resource = call.upstream().audience();
@@ -233,12 +282,17 @@ impl Gateway {
         self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
+        record.permitted();
         let mut lease = self.lease(&token)?;
         let inspect_limit = self.0.config.server.inspect_limit;
-        let (bytes, body) =
-            lease.hold(forward::collect(&parts, body, inspect_limit)).await.map_err(Refusal::unsent)??;
-        *collected = bytes;
-        self.forward(&permit, lease, parts, body).await
+        let receiving = request_body::receive(&parts, body, inspect_limit);
+        let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
+        *collected = payload.whole().cloned();
+        if let Some(bytes) = &*collected {
+            record.asks(bytes);
+        }
+        // in a box: a call that waits for its body must not hold the room that sending it on takes
+        Box::pin(self.forward(&permit, lease, parts, payload)).await
     }
 
     fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
@@ -253,10 +307,14 @@ fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if headers::has_two_framings(&parts.headers) {
         return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
     }
+    if headers::says_two_things(&parts.headers) {
+        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
+    }
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));
     }
-    let known = [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS, Method::HEAD];
+    // MCP has no other method, and servers that are asked by one they do not expect are left in strange states
+    let known = [Method::GET, Method::POST, Method::DELETE];
     if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
 }
 

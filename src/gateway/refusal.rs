@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::authenticate::ENDED;
 use super::body::{Body, full};
 use super::lease::Over;
-use crate::config::{ResourceNames, Upstream};
+use crate::config::{ResourceNames, Spelling, Upstream};
 use crate::oauth::challenge::{BearerError, Challenge};
 use crate::telemetry::{Cause, RequestId};
-use crate::upstream::UpstreamError;
+use crate::upstream::{UpstreamError, status_words};
 
 /// Seconds after which something that passes is tried again.
 const SOON: u64 = 5;
@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     UnknownSession,
     /// A browser of an origin that may not call.
     Origin,
+    /// A host name that is none of ours. The words are for the log.
+    Misdirected(String),
     /// A method that no MCP server has.
     Method,
     /// The user has more calls open than one may.
@@ -49,8 +51,11 @@ pub(crate) enum Refusal {
     Unavailable(String),
     /// The upstream cannot be reached, or broke off.
     BadGateway(String),
-    /// The upstream refused *our* call: its own authentication is on.
-    UpstreamWantsCredentials,
+    /// The upstream refused *our* call with 401, 403 or 421. None of them reaches a client as it is: it would be taken for
+    /// ours, whose mend is another token. VS Code answers a 403 without a challenge as it answers a 401: it drops the scopes
+    /// that it asked for, and when that does not help registers a new client and opens the browser, at every call
+    /// (`extHostMcp.ts`, `_fetchWithAuthRetry`); other clients report an error, as they do for 502.
+    ByUpstream(StatusCode),
     /// The upstream took too long.
     GatewayTimeout(String),
     /// We go down, and cannot wait for the upstream any longer.
@@ -64,7 +69,10 @@ impl From<UpstreamError> for Refusal {
         match error {
             UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
             UpstreamError::RequestBody(_) => Self::BrokenBody,
-            UpstreamError::Unreachable(_) | UpstreamError::BrokeOff(_) => Self::BadGateway(error.to_string()),
+            UpstreamError::Unreachable(_)
+            | UpstreamError::BrokeOff(_)
+            | UpstreamError::Unreadable(_)
+            | UpstreamError::Redirects { .. } => Self::BadGateway(error.to_string()),
         }
     }
 }
@@ -94,6 +102,8 @@ impl Refusal {
 pub(crate) struct Asked<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) names: &'a ResourceNames,
+    /// How the client spelt the rest of the URL.
+    pub(crate) spelling: &'a Spelling<'a>,
     pub(crate) request_id: &'a RequestId,
     /// The request's body, when it was collected.
     pub(crate) body: Option<&'a Bytes>,
@@ -137,19 +147,45 @@ impl Refusal {
             Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadGateway(_) | Self::UpstreamWantsCredentials => StatusCode::BAD_GATEWAY,
+            Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// Words for whoever reads the client's log.
-    fn message(&self, upstream: &Upstream) -> String {
-        let name = &upstream.settings.name;
+    /// What was decided about the call, for the access line; `None` when it was permitted and something failed later.
+    pub(super) const fn decision(&self) -> Option<&'static str> {
         match self {
+            Self::Malformed(_) | Self::Method => Some("malformed"),
+            Self::NoToken => Some("no_token"),
+            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InsufficientScope(_) => Some("insufficient_scope"),
+            Self::UnknownSession => Some("unknown_session"),
+            Self::Origin => Some("origin"),
+            Self::Misdirected(_) => Some("misdirected"),
+            Self::TooManyCalls => Some("too_many_calls"),
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::SlowBody
+            | Self::BrokenBody
+            | Self::BadGateway(_)
+            | Self::ByUpstream(_)
+            | Self::GatewayTimeout(_)
+            | Self::Draining
+            | Self::GoingDown => None,
+        }
+    }
+
+    /// Words for whoever reads the client's log.
+    fn message(&self, asked: &Asked<'_>) -> String {
+        let name = &asked.upstream.settings.name;
+        match self {
+            Self::Misdirected(_) => {
+                format!("this server is not known under the host name of the request: use {}", asked.names.resource)
+            }
             Self::Malformed(what) => (*what).to_owned(),
             Self::NoToken => "authorization is required".to_owned(),
             Self::InvalidToken(_) => "the access token is not valid (any more)".to_owned(),
@@ -166,10 +202,18 @@ impl Refusal {
             Self::BadGateway(_) => {
                 format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
             }
-            Self::UpstreamWantsCredentials => format!(
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !asked.upstream.settings.request_headers.added.is_empty() => {
+                format!(
+                    "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
+                )
+            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) => format!(
                 "the MCP server behind the gateway ({name}) refused its call (401): its own authentication must be switched \
                  off"
             ),
+            Self::ByUpstream(status) => {
+                format!("the MCP server behind the gateway ({name}) refused this call ({})", status.as_u16())
+            }
             Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
             Self::GoingDown => "the gateway goes down: nothing of this call was sent on, it can be repeated".to_owned(),
             Self::Draining => format!(
@@ -184,11 +228,15 @@ impl Refusal {
         match self {
             Self::InvalidToken(why) | Self::Malformed(why) => Some((*why).to_owned()),
             Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
-            Self::Unavailable(why) => Some(why.clone()),
+            Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
-            Self::UpstreamWantsCredentials => Some(format!(
-                "upstream {id} answered 401: switch its own authentication off, or let it believe the gateway"
-            )),
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
+                Some(format!(
+                    "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                    configured_names(upstream)
+                ))
+            }
+            Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
@@ -206,7 +254,7 @@ impl Refusal {
             _ => return None,
         };
         let scope = &asked.upstream.settings.scopes;
-        Some(Challenge { resource_metadata: &asked.names.metadata_url, scope, error }.header())
+        Some(Challenge { resource_metadata: &asked.spelling.metadata_url(asked.names), scope, error }.header())
     }
 
     /// The answer.
@@ -218,7 +266,7 @@ impl Refusal {
             id: id(asked.body),
             error: ErrorObject {
                 code,
-                message: &self.message(asked.upstream),
+                message: &self.message(asked),
                 data: ErrorData { request_id: asked.request_id.as_str() },
             },
         };
@@ -235,7 +283,7 @@ impl Refusal {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
             }
             Self::Method => {
-                drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
+                drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE")));
             }
             Self::Malformed(_) | Self::SlowBody | Self::BrokenBody => {
                 // what follows on this connection cannot be told from the body
@@ -248,6 +296,12 @@ impl Refusal {
         }
         response
     }
+}
+
+/// The names, never the values.
+fn configured_names(upstream: &Upstream) -> String {
+    let names = upstream.settings.request_headers.added.iter().map(|added| added.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -58,14 +58,23 @@ impl Sessions {
     }
 
     /// Replaces the upstream's id in an answer by one that only this caller can use.
-    pub(super) fn bind(&self, headers: &mut HeaderMap, owner: Owner<'_>) {
-        let Some(id) = headers.get(SESSION_ID).and_then(|id| id.to_str().ok()) else { return };
-        let Some(key) = self.keys.first() else { return };
-        let bound = format!("{id}.{}", base64url(code(key, id, owner).as_ref()));
-        match HeaderValue::try_from(bound) {
-            Ok(value) => drop(headers.insert(SESSION_ID, value)),
-            Err(_invalid) => drop(headers.remove(SESSION_ID)),
+    ///
+    /// # Errors
+    /// When there are several ids, or one that is no id (MCP 2025-11-25: visible ASCII): it must not pass unbound.
+    pub(super) fn bind(&self, headers: &mut HeaderMap, owner: Owner<'_>) -> Result<(), Refusal> {
+        let mut ids = headers.get_all(SESSION_ID).iter();
+        let Some(id) = ids.next() else { return Ok(()) };
+        let unfit = |why: &str| Refusal::BadGateway(format!("sent {why} in Mcp-Session-Id"));
+        if ids.next().is_some() {
+            return Err(unfit("several ids"));
         }
+        let visible = id.to_str().ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+        let id = visible.ok_or_else(|| unfit("other characters than visible ASCII"))?;
+        let key = self.keys.first().ok_or_else(|| Refusal::Unavailable("there is no key for sessions".to_owned()))?;
+        let bound = format!("{id}.{}", base64url(code(key, id, owner).as_ref()));
+        let bound = HeaderValue::try_from(bound).map_err(|_invalid| unfit("an id that does not fit"))?;
+        headers.insert(SESSION_ID, bound);
+        Ok(())
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
     fn only_its_owner_at_its_resource_can_use_a_session() {
         let sessions = Sessions::with(&[[1; 32]]);
         let mut answer = with("up.stream-id");
-        sessions.bind(&mut answer, ALICE);
+        sessions.bind(&mut answer, ALICE).unwrap();
         let bound = id(&answer).to_owned();
         let mut request = with(&bound);
         assert!(sessions.unbind(&mut request, ALICE).is_ok());
@@ -120,10 +129,23 @@ mod tests {
     fn an_older_key_of_the_ring_is_still_good_and_two_headers_are_not() {
         let (old, new) = (Sessions::with(&[[1; 32]]), Sessions::with(&[[2; 32], [1; 32]]));
         let mut answer = with("s");
-        old.bind(&mut answer, ALICE);
+        old.bind(&mut answer, ALICE).unwrap();
         assert!(new.unbind(&mut answer.clone(), ALICE).is_ok());
         answer.append(SESSION_ID, HeaderValue::from_static("second"));
         assert!(new.unbind(&mut answer, ALICE).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_bound_does_not_pass() {
+        let sessions = Sessions::with(&[[1; 32]]);
+        for id in [&b"caf\xc3\xa9"[..], b"a b", b"a\tb"] {
+            let mut answer = HeaderMap::new();
+            answer.insert(SESSION_ID, HeaderValue::from_bytes(id).unwrap());
+            assert!(sessions.bind(&mut answer, ALICE).is_err(), "{id:?}");
+        }
+        let mut twice = with("s");
+        twice.append(SESSION_ID, HeaderValue::from_static("s"));
+        assert!(sessions.bind(&mut twice, ALICE).is_err());
     }
 
     proptest! {
@@ -137,7 +159,7 @@ mod tests {
         fn every_id_comes_back_as_the_upstream_wrote_it(text in "[!-~]{1,80}") {
             let sessions = Sessions::with(&[[1; 32]]);
             let mut headers = with(&text);
-            sessions.bind(&mut headers, ALICE);
+            sessions.bind(&mut headers, ALICE).unwrap();
             prop_assert!(sessions.unbind(&mut headers, ALICE).is_ok());
             prop_assert_eq!(id(&headers), text);
         }

@@ -63,8 +63,7 @@ impl Identities {
         let providers = config.identities.iter().map(|identity| {
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
-                    let global = config.outbound.ca_file.as_ref();
-                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, global, clock)))
+                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, &config.outbound, clock)))
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
             };

@@ -15,7 +15,7 @@ use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
 use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{CaFile, OidcSettings, Standing};
+use crate::config::{OidcSettings, Outbound, Standing};
 use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
@@ -42,8 +42,8 @@ pub(super) struct Oidc {
 }
 
 impl Oidc {
-    pub(super) fn new(identity: &str, settings: &OidcSettings, global_ca_file: Option<&CaFile>, clock: &Clock) -> Self {
-        let fetcher = Fetcher::new(global_ca_file.into_iter().chain(&settings.ca_file));
+    pub(super) fn new(identity: &str, settings: &OidcSettings, outbound: &Outbound, clock: &Clock) -> Self {
+        let fetcher = Fetcher::through(outbound.ca_file.iter().chain(&settings.ca_file), &outbound.proxy);
         let health = Arc::new(Health::default());
         let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let id_tokens = IdTokens::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());

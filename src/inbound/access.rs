@@ -1,61 +1,122 @@
-//! The access log: one line for every request, and for one that ends without an answer too: nobody acts unseen by hanging
-//! up.
+//! The access log: one line for every request, written when its answer has ended, also when the client goes away before that:
+//! nobody acts unseen by hanging up.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use http::{Method, Request, Response, Uri};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::gateway::{Body, BoxError, CallRecord};
 use crate::limits::ClientAddress;
 use crate::telemetry::{Cause, RequestId};
 
 /// How much of a path is logged, in bytes: a head may have 64 KiB.
 const MAX_PATH: usize = 512;
 
-/// What the line of a request says.
+/// What the line of a request says. It is written when this is dropped.
 pub(super) struct Access {
     id: RequestId,
     method: Method,
     uri: Uri,
     address: ClientAddress,
     began: Instant,
-    answered: bool,
+    /// How many bytes of the request's body were read.
+    received: Option<Arc<AtomicU64>>,
+    /// Who called what, when it went to an upstream's path.
+    pub(super) call: CallRecord,
+    answered: Option<Answered>,
+}
+
+/// An answer that has begun.
+struct Answered {
+    status: StatusCode,
+    after: Duration,
+    cause: Option<String>,
+    sent: u64,
+    end: End,
+}
+
+/// How an answer ended.
+enum End {
+    /// It has not: when it is dropped so, the client went away.
+    Open,
+    Whole,
+    /// It broke off, for this reason.
+    Broken(String),
 }
 
 impl Access {
     /// A request begins.
     pub(super) fn begin<B>(request: &Request<B>, id: RequestId, address: ClientAddress) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { id, method, uri, address, began: Instant::now(), answered: false }
+        let (began, call) = (Instant::now(), CallRecord::default());
+        Self { id, method, uri, address, began, received: None, call, answered: None }
     }
 
-    /// It was answered: takes the cause out of the answer and writes the line.
-    pub(super) fn end<B>(mut self, response: &mut Response<B>) {
-        self.answered = true;
-        let Self { id, method, uri, address, began, .. } = &self;
+    /// Counts what is read of the request's body.
+    pub(super) fn metered<B: HttpBody>(&mut self, body: B) -> Metered<B> {
+        if !body.is_end_stream() {
+            self.received = Some(Arc::default());
+        }
+        Metered { body, read: self.received.clone() }
+    }
+
+    /// It is answered: takes the cause out of the answer, and looks on while it leaves.
+    pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<Answer> {
         let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
-        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (path, status) = (shown(uri), response.status().as_u16());
+        let (status, after) = (response.status(), self.began.elapsed());
+        let bodiless =
+            self.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let end = if bodiless || response.body().is_end_stream() { End::Whole } else { End::Open };
+        self.answered = Some(Answered { status, after, cause, sent: 0, end });
+        response.map(|body| Answer { body, access: self })
+    }
+
+    fn write(&self) {
+        let Self { id, method, uri, address, began, received, call, answered } = self;
+        let path = shown(uri);
+        let milliseconds = whole(began.elapsed());
+        let request_bytes = received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));
+        let gone = if std::thread::panicking() { "a panic of ours" } else { "the client went away" };
+        let (upstream, subject, client) = (call.upstream(), call.subject(), call.client());
+        let (rpc, tool, decision) = (call.rpc(), call.tool(), call.decision());
+        let Some(Answered { status, after, cause, sent, end }) = answered else {
+            tracing::info!(
+                target: "access",
+                request_id = %id, %method, path = &*path, milliseconds, request_bytes, address = %address.0,
+                upstream, subject, client, rpc, tool, decision, cause = gone, "request without an answer"
+            );
+            return;
+        };
+        let incomplete = match end {
+            End::Whole => None,
+            End::Open => Some(gone),
+            End::Broken(why) => Some(why.as_str()),
+        };
         tracing::info!(
             target: "access",
-            request_id = %id, %method, path = &*path, status, milliseconds, address = %address.0, cause, "request"
+            request_id = %id, %method, path = &*path, status = status.as_u16(), milliseconds,
+            head_milliseconds = whole(*after), request_bytes, response_bytes = sent, address = %address.0,
+            upstream, subject, client, rpc, tool, decision, cause, incomplete, "request"
         );
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
-        let Self { id, method, uri, address, .. } = self;
-        let cause = if std::thread::panicking() { "a panic of ours" } else { "the client went away" };
-        let path = shown(uri);
-        tracing::info!(
-            target: "access",
-            request_id = %id, %method, path = &*path, address = %address.0, cause, "request without an answer"
-        );
+        self.write();
     }
+}
+
+fn whole(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The path, or its beginning.
@@ -65,6 +126,72 @@ fn shown(uri: &Uri) -> Cow<'_, str> {
         Some((beginning, rest)) if !rest.is_empty() => Cow::Owned(format!("{beginning}…")),
         _ => Cow::Borrowed(path),
     }
+}
+
+/// The body of a request, counted as it is read.
+pub(super) struct Metered<B> {
+    body: B,
+    read: Option<Arc<AtomicU64>>,
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Metered<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(Ok(frame)), Some(read)) = (&polled, &self.read) {
+            read.fetch_add(length(frame), Ordering::Relaxed);
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer on its way to the client. When it is dropped its request's line is written.
+pub(crate) struct Answer {
+    body: Body,
+    access: Access,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { body, access } = &mut *self;
+        let polled = ready!(Pin::new(&mut *body).poll_frame(cx));
+        if let Some(answered) = &mut access.answered {
+            match &polled {
+                Some(Ok(frame)) => answered.sent += length(frame),
+                Some(Err(error)) => answered.end = End::Broken(error.to_string()),
+                None => answered.end = End::Whole,
+            }
+            if body.is_end_stream() && matches!(answered.end, End::Open) {
+                answered.end = End::Whole;
+            }
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 #[cfg(test)]

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::MAX_FIELDS;
 use super::exchange::{Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
-use crate::gateway::Body;
+use super::{Drain, MAX_FIELDS};
+use crate::gateway::BoxError;
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -29,6 +30,38 @@ const MAX_STREAMS: u32 = 128;
 /// How often an HTTP/2 peer is asked whether it still lives.
 const PING: Duration = Duration::from_secs(20);
 
+/// How long a proxy's connection may be idle: longer than the proxies keep theirs (Envoy an hour, the others less). Were we
+/// the first to close, a request could already be on its way, and it would be lost (RFC 9112 9.3.1).
+const KEPT: Duration = Duration::from_mins(65);
+/// While we shut down: how long a proxy's idle connection stays open for a request that is still on its way.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept on which nothing happens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Before the first byte. Proxies also open connections in advance, which they use later.
+    first: Duration,
+    /// Between two requests.
+    idle: Duration,
+    /// While we shut down.
+    linger: Duration,
+}
+
+impl Patience {
+    /// Anybody's: a connection takes a place from others.
+    pub(super) const STRANGER: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
+    /// A trusted proxy's, or one of this machine.
+    pub(super) const PROXY: Self = Self { first: KEPT, idle: KEPT, linger: LINGER };
+}
+
+/// Under which terms a connection is served.
+pub(super) struct Terms {
+    /// Whether, and how far, we are shutting down.
+    pub(super) drain: Drain,
+    /// How long it is kept when nothing happens.
+    pub(super) patience: Patience,
+}
+
 /// The body of a request, as it arrives.
 pub(super) type Received = Held<Incoming>;
 
@@ -36,7 +69,7 @@ pub(super) type Received = Held<Incoming>;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
     /// No first bytes in time.
-    #[error("silent for 10 seconds")]
+    #[error("it sent nothing")]
     Silent,
     /// Answers wait for the peer, and it takes none of them.
     #[error("the peer takes no answer")]
@@ -49,68 +82,110 @@ pub(super) enum ConnectionError {
     Http(#[from] hyper::Error),
 }
 
-/// Serves a connection until its end, or until `no_more` is cancelled and what is open is finished. `answer` gets each of
-/// its requests.
-pub(super) async fn serve<T, A, F>(mut stream: T, no_more: CancellationToken, answer: A) -> Result<(), ConnectionError>
+/// Serves a connection until its end, or until we shut down and what is open is finished. `answer` gets each of its
+/// requests.
+pub(super) async fn serve<T, A, F, B>(mut stream: T, terms: Terms, answer: A) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Received>) -> F + Send + Sync,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
-    let began = Instant::now();
     // two bytes tell HTTP/2's preface from every method of HTTP/1
     let mut first = [0; 2];
-    match tokio::time::timeout(HEAD, stream.read_exact(&mut first)).await {
-        Err(_elapsed) => return Err(ConnectionError::Silent),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-        Ok(read) => drop(read?),
-    }
+    let began = tokio::select! {
+        read = first_bytes(&mut stream, &mut first, terms.patience) => match read? {
+            Some(began) => began,
+            None => return Ok(()),
+        },
+        () = async { terms.drain.no_more().cancelled().await; tokio::time::sleep(LINGER).await } => return Ok(()),
+    };
     let waiting = Waiting::default();
     let io = TokioIo::new(Timed::new(stream, Bytes::copy_from_slice(&first), waiting.clone(), began));
-    if first == *b"PR" { http2(io, waiting, no_more, answer).await } else { http1(io, waiting, no_more, answer).await }
+    if first == *b"PR" { http2(io, waiting, terms, answer).await } else { http1(io, waiting, terms, answer).await }
 }
 
-async fn http1<T, A, F>(
+/// Reads what tells the protocol; answers when the head began that its limit counts from, or that the peer has left.
+async fn first_bytes<T: AsyncRead + Unpin>(
+    stream: &mut T,
+    first: &mut [u8; 2],
+    patience: Patience,
+) -> Result<Option<Instant>, ConnectionError> {
+    let [one, two] = first;
+    let mut began = Instant::now();
+    for (byte, limit) in [(one, patience.first), (two, HEAD)] {
+        let read = tokio::time::timeout_at(began + limit, stream.read_exact(std::slice::from_mut(byte))).await;
+        match read.or(Err(ConnectionError::Silent))? {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => drop(read?),
+        }
+        if patience.first > HEAD {
+            began = Instant::now();
+        }
+    }
+    Ok(Some(began))
+}
+
+async fn http1<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    no_more: CancellationToken,
+    Terms { drain, patience }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Received>) -> F + Send + Sync,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
         let busy = waiting.arrived();
         let answered = answer(request.map(|body| Held::new(body, Some(Arc::clone(&busy)))));
-        async move { Ok::<_, Infallible>(answered.await.map(|body| Held::new(body, Some(busy)))) }
+        let no_more = drain.no_more();
+        async move {
+            let mut response = answered.await.map(|body| Held::new(body, Some(busy)));
+            if no_more.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
+            .header_read_timeout(patience.idle)
             .max_headers(MAX_FIELDS)
             .max_buf_size(MAX_HEAD)
             .serve_connection(io, service)
     );
+    // the library's own shutdown closes an idle connection at once, and with it loses a request that is on its way
+    let lingers = async {
+        drain.no_more().cancelled().await;
+        if !patience.linger.is_zero() {
+            tokio::select! {
+                () = waiting.idle(patience.linger) => {}
+                () = drain.streams_end().cancelled() => {}
+            }
+        }
+    };
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
-        () = no_more.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = lingers => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
 }
 
-async fn http2<T, A, F>(
+async fn http2<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    no_more: CancellationToken,
+    Terms { drain, patience }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Received>) -> F + Send + Sync,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let streams = Streams::default();
     let service = service_fn(|request: Request<Incoming>| {
@@ -131,8 +206,8 @@ where
     );
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
-        () = no_more.cancelled() => connection.as_mut().graceful_shutdown(),
-        () = streams.idle(IDLE) => connection.as_mut().graceful_shutdown(),
+        () = drain.no_more().cancelled() => connection.as_mut().graceful_shutdown(),
+        () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),
     }
     // what came before the peer knew is still answered; what it does not take now it never will
     tokio::select! {

@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 /// Whether the connection waits for a head; shared with the service that takes the requests. Even numbers wait, odd ones
 /// serve, and each head has a number of its own.
@@ -22,6 +24,18 @@ impl Waiting {
     /// A head arrived whole, and whatever follows is bounded otherwise.
     pub(super) fn never_again(&self) {
         self.0.fetch_or(1, Ordering::AcqRel);
+    }
+
+    /// Completes when, from now on, a head was waited for so long.
+    pub(super) async fn idle(&self, limit: Duration) {
+        let (mut since, mut before) = (Instant::now(), self.head());
+        while before.is_none() || since.elapsed() < limit {
+            tokio::time::sleep(limit / 8).await;
+            let head = self.head();
+            if head != before {
+                (since, before) = (Instant::now(), head);
+            }
+        }
     }
 
     /// The number of the head that is being waited for, if one is.

@@ -1,17 +1,19 @@
 //! Whether a request was meant for us: a `Host` that is not ours is a rebound name, or a proxy that does not pass it on.
 
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::plain;
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::gateway::Body;
+use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::telemetry::Cause;
 
-/// The names that we answer to, without the default port.
+/// The names that we answer to.
 pub(super) struct Hosts {
+    public_url: PublicUrl,
+    /// Without the default port.
     allowed: Vec<String>,
-    default_port: &'static str,
 }
 
 /// A request that was not meant for us.
@@ -24,11 +26,10 @@ pub(super) enum WrongHost {
 
 impl Hosts {
     pub(super) fn new(config: &Config) -> Self {
-        let default_port = if config.public_url.is_https() { ":443" } else { ":80" };
-        let own =
-            std::iter::once(config.public_url.authority()).chain(config.server.allowed_hosts.iter().map(AsRef::as_ref));
-        let allowed = own.map(|host| bare(host, default_port).to_owned()).collect();
-        Self { allowed, default_port }
+        let public_url = config.public_url.clone();
+        let own = public_url.authorities().chain(config.server.allowed_hosts.iter().map(AsRef::as_ref));
+        let allowed = own.map(|host| public_url.without_default_port(host).to_owned()).collect();
+        Self { public_url, allowed }
     }
 
     /// Judges `Host` and `:authority` (RFC 9110 7.2, RFC 9112 3.2).
@@ -39,11 +40,12 @@ impl Hosts {
             return Err(WrongHost::Malformed);
         }
         let header = match header.map(HeaderValue::to_str) {
-            Some(Ok(text)) => Some(bare(text, self.default_port)),
+            Some(Ok(text)) => Some(self.public_url.without_default_port(text)),
             Some(Err(_)) => return Err(WrongHost::Malformed),
             None => None,
         };
-        let authority = request.uri().authority().map(|authority| bare(authority.as_str(), self.default_port));
+        let authority = request.uri().authority();
+        let authority = authority.map(|authority| self.public_url.without_default_port(authority.as_str()));
         let host = match (authority, header) {
             (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
                 return Err(WrongHost::Malformed);
@@ -56,37 +58,61 @@ impl Hosts {
     }
 }
 
-fn bare<'a>(host: &'a str, default_port: &str) -> &'a str {
-    let host = host.trim();
-    host.strip_suffix(default_port).unwrap_or(host)
+impl Hosts {
+    /// The answer to a request that was not meant for us, away from the paths of upstreams.
+    pub(super) fn refuse(&self, wrong: &WrongHost, headers: &HeaderMap) -> Response<Body> {
+        let Some(cause) = wrong.cause() else {
+            return plain(StatusCode::BAD_REQUEST, "The request must name one host.\n");
+        };
+        let mut response = if wants_json(headers) {
+            let words = format!("this host name is not one of ours: use {}", self.public_url);
+            let error = OAuthError::new(ErrorCode::InvalidRequest, words);
+            let mut response = plain(StatusCode::MISDIRECTED_REQUEST, serde_json::to_vec(&error).unwrap_or_default());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        } else {
+            let text = format!(
+                "This host name is not one of ours: use {}. A proxy in front must pass the Host header on; other names go \
+                 into allowed_hosts.\n",
+                self.public_url
+            );
+            plain(StatusCode::MISDIRECTED_REQUEST, text)
+        };
+        response.extensions_mut().insert(Cause(cause));
+        response
+    }
 }
 
 impl WrongHost {
-    pub(super) fn response(&self) -> Response<Body> {
-        match self {
-            Self::Malformed => plain(StatusCode::BAD_REQUEST, "The request must name one host.\n"),
-            Self::Misdirected(host) => {
-                let text = "This host name is not one of ours. A proxy in front must pass the Host header on; \
-                            other names go into allowed_hosts.\n";
-                let mut response = plain(StatusCode::MISDIRECTED_REQUEST, text);
-                let host: String = host.chars().take(100).collect();
-                let cause = format!("host {host:?} is neither public_url's nor in server.allowed_hosts");
-                response.extensions_mut().insert(Cause(cause));
-                response
-            }
-        }
+    /// Words for the log, when it is not ours.
+    pub(super) fn cause(&self) -> Option<String> {
+        let Self::Misdirected(host) = self else { return None };
+        let host: String = host.chars().take(100).collect();
+        Some(format!("host {host:?} is neither public_url's nor in server.allowed_hosts"))
     }
+}
+
+/// Whether a program asks, rather than a browser.
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accepts = |media: &str| {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split([',', ';'])).any(|entry| entry.trim().eq_ignore_ascii_case(media))
+    };
+    accepts("application/json") && !accepts("text/html")
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
 
-    use super::{Hosts, WrongHost};
+    use super::{Hosts, WrongHost, wants_json};
+    use crate::config::PublicUrl;
 
     fn judge(uri: &str, hosts: &[&str]) -> u16 {
-        let ours =
-            Hosts { allowed: vec!["mcp.example.com".to_owned(), "internal:8080".to_owned()], default_port: ":443" };
+        let ours = Hosts {
+            public_url: PublicUrl::parse("https://mcp.example.com").unwrap(),
+            allowed: vec!["mcp.example.com".to_owned(), "internal:8080".to_owned()],
+        };
         let mut request = Request::builder().uri(uri);
         for host in hosts {
             request = request.header("host", *host);
@@ -112,5 +138,13 @@ mod tests {
         assert_eq!(judge("https://mcp.example.com/mcp", &["mcp.example.com:443"]), 200);
         assert_eq!(judge("https://mcp.example.com/mcp", &["evil.example"]), 400);
         assert_eq!(judge("https://evil.example/mcp", &["evil.example"]), 421);
+    }
+
+    #[test]
+    fn a_program_is_told_from_a_browser_by_what_it_accepts() {
+        let wants =
+            |accept: &str| wants_json(&http::HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().unwrap())]));
+        assert!(wants("application/json") && wants("text/plain, Application/JSON;q=0.9, */*"));
+        assert!(!wants("text/html,application/xhtml+xml,application/json;q=0.9") && !wants("*/*") && !wants(""));
     }
 }

@@ -3,14 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Received};
+use super::connection::{self, Patience, Received, Terms};
 use super::places::Places;
 use super::{App, Drain, socket};
-use crate::gateway::Body;
+use crate::gateway::BoxError;
 
 /// How long we wait when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -28,12 +30,14 @@ pub(crate) async fn serve(app: App, listener: TcpListener, drain: Drain) {
     accept(listener, Places::new(), &drain, counts, answer).await;
 }
 
-/// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited.
-pub(super) async fn accept<C, A, F>(listener: TcpListener, places: Places, drain: &Drain, counts: C, answer: A)
+/// Gives every request of every connection to `answer`; `counts` says whether a peer's connections are limited: what is not
+/// counted is kept longer, too.
+pub(super) async fn accept<C, A, F, B>(listener: TcpListener, places: Places, drain: &Drain, counts: C, answer: A)
 where
     C: Fn(IpAddr) -> bool + Send + Sync,
     A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let connections = TaskTracker::new();
     loop {
@@ -44,12 +48,14 @@ where
         let Some(one) = one else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(place) = places.give(one, peer.ip(), counts(peer.ip())) else { continue };
-                let (answer, no_more) = (answer.clone(), drain.no_more().clone());
+                let counts = counts(peer.ip());
+                let Some(place) = places.give(one, peer.ip(), counts) else { continue };
+                let patience = if counts { Patience::STRANGER } else { Patience::PROXY };
+                let (answer, terms) = (answer.clone(), Terms { drain: drain.clone(), patience });
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
                     socket::prepare(&stream);
-                    if let Err(error) = connection::serve(stream, no_more, |request| answer(request, peer)).await {
+                    if let Err(error) = connection::serve(stream, terms, |request| answer(request, peer)).await {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }
                     drop(place);
@@ -87,7 +93,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::{LAST, accept};
-    use crate::gateway::full;
+    use crate::gateway::{Body, full};
     use crate::inbound::Drain;
     use crate::inbound::places::Places;
 
@@ -145,7 +151,7 @@ mod tests {
         let served = tokio::spawn(async move {
             let answer = move |_request: Request<_>, _peer| {
                 heard.notify_one();
-                pending()
+                pending::<Response<Body>>()
             };
             accept(listener, Places::with(1), &down, |_| false, answer).await;
         });

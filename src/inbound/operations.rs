@@ -27,7 +27,7 @@ pub(crate) async fn serve_operations(listener: TcpListener, drain: Drain, health
         let response = answer(request.method(), request.uri().path(), &drain, &health);
         async move { response }
     };
-    accept(listener, Places::new(), &Drain::default(), |_peer| false, answer).await;
+    accept(listener, Places::new(), &Drain::default(), |peer| !peer.is_loopback(), answer).await;
 }
 
 fn answer(method: &Method, path: &str, drain: &Drain, health: &Health) -> Response<Body> {

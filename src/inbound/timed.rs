@@ -17,7 +17,7 @@ use super::exchange::Waiting;
 
 /// How long a request's head may take, from its first byte; for the first one from the connection on.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may lie idle: between requests, or because its peer takes nothing of what waits for it.
+/// How long a peer may take nothing of what waits for it, and how long a stranger's connection may be idle between requests.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 
 /// A stream that fails when its peer takes too long. Bytes that were looked at before come first.

@@ -13,7 +13,7 @@ use crate::oauth::parameters::{Parameters, Repeated};
 use crate::oauth::pkce::CodeChallenge;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::resource::ResourceUri;
-use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, named_values};
 
 /// How long a client's `state` may be, in bytes.
 const MAX_STATE: usize = 2048;
@@ -83,6 +83,12 @@ impl Issuer {
             (None, _) => return Err(wrong(OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is missing"))),
         };
         let redirect_uri = self.allowed_redirect(&client, requested)?;
+        let portless = client.origin == ClientOrigin::Registered && redirect_uri.class() == RedirectClass::Loopback;
+        if portless && one("redirect_uri")?.is_none() {
+            // its port was cut out when it registered: the code would go to whatever listens on the default port
+            let words = "redirect_uri is missing: an address on the user's machine must be sent, with its port";
+            return Err(wrong(OAuthError::new(ErrorCode::InvalidRequest, words)));
+        }
         Ok((client, redirect_uri))
     }
 
@@ -111,8 +117,8 @@ impl Issuer {
         let challenge = CodeChallenge::parse(challenge)
             .ok_or_else(|| invalid("code_challenge is not the base64url of a SHA-256 value"))?;
         let upstream = self.requested_upstream(parameters)?;
-        let asked = parameters.one("scope")?.unwrap_or_default();
-        let offline = asked.split(' ').any(|value| value == OFFLINE_ACCESS);
+        let asked = named_values(parameters.one("scope")?.unwrap_or_default());
+        let offline = asked.contains(OFFLINE_ACCESS);
         let registered = client.refresh_token && self.config().tokens.refresh == RefreshTokens::Registered;
         Ok(AuthorizationRequest {
             client_id: client.id.clone(),
@@ -120,7 +126,8 @@ impl Issuer {
             state: state.map(str::to_owned),
             code_challenge: challenge.as_str().to_owned(),
             resource: upstream.audience().to_owned(),
-            scope: granted(asked, upstream),
+            scope: granted(&asked, upstream),
+            named_scope: named(&asked, upstream),
             refresh: offline || registered,
         })
     }
@@ -163,13 +170,15 @@ impl Issuer {
 }
 
 /// Scopes are judged against the resource: what it does not know is dropped; nothing left means its default.
-fn granted(asked: &str, upstream: &Upstream) -> ScopeSet {
-    let known = asked
-        .split(' ')
-        .filter(|value| !is_meaningless(value) && upstream.settings.scopes.contains(value))
-        .map(str::to_owned)
-        .collect::<ScopeSet>();
+fn granted(asked: &ScopeSet, upstream: &Upstream) -> ScopeSet {
+    let known = asked.intersection(&upstream.settings.scopes);
     if known.is_empty() { upstream.settings.scopes.clone() } else { known }
+}
+
+/// What was named of all that the resource can give: it bounds what token answers name, and is kept with the grant.
+fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
+    let known = asked.intersection(&upstream.settings.scopes.clone().with(OFFLINE_ACCESS));
+    (!asked.is_empty()).then_some(known)
 }
 
 /// An id that nobody has, as it may stand on a page: ids hold no spaces (RFC 6749 A.1, and ours), sentences of a stranger do.

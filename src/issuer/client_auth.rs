@@ -1,8 +1,12 @@
 //! Who calls `/token`: client authentication (RFC 6749 2.3, OAuth 2.1 2.4).
+//!
+//! Defends against: brute force of a client's secret, and lockout of the client by who guesses.
 
 use super::Issuer;
 use super::token::TokenRefusal;
+use crate::limits::ClientAddress;
 use crate::model::client::Client;
+use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
@@ -23,6 +27,7 @@ impl Issuer {
         &self,
         authorization: Option<&str>,
         parameters: &Parameters,
+        address: ClientAddress,
     ) -> Result<Client, TokenRefusal> {
         let credentials = credentials(authorization, parameters)?;
         let client = self.find_client(&credentials.client_id).await?;
@@ -30,11 +35,36 @@ impl Issuer {
         match (client.auth_method, &client.secret_hash, credentials.secret) {
             (AuthMethod::None, None, None) => Ok(client),
             (AuthMethod::None, None, Some(_)) => Err(refused("this client is public and has no secret")),
-            (_, Some(hash), Some(secret)) if Sha256::of(secret.expose().as_bytes()).same(hash) => Ok(client),
-            (_, Some(_), Some(_)) => Err(refused("the client secret is wrong")),
+            (_, Some(hash), Some(secret)) => {
+                self.check_secret(&client.id, hash, &secret, address)?;
+                Ok(client)
+            }
             (_, _, None) => Err(refused("this client must authenticate with its secret")),
             (_, None, Some(_)) => Err(refused("this client has no secret")),
         }
+    }
+
+    /// Compares a secret with the client's. Wrong ones count for the address that they come from; once it has used up its
+    /// guesses, a right one is refused there too, or the answer would still tell which one is right. Elsewhere the client
+    /// goes on as before.
+    fn check_secret(
+        &self,
+        client: &ClientId,
+        hash: &Sha256,
+        secret: &SecretText,
+        address: ClientAddress,
+    ) -> Result<(), TokenRefusal> {
+        let guesses = &self.0.wrong_secrets;
+        // no client id has a space
+        let key = format!("{} {}", address.key(), client.as_str());
+        let words = "too many wrong secrets of this client came from this address: wait, then send the right one";
+        guesses.peek(&key).map_err(|retry_after| TokenRefusal::TooMany { retry_after, words })?;
+        if Sha256::of(secret.expose().as_bytes()).same(hash) {
+            return Ok(());
+        }
+        // used up in this moment by another request: the next one is told
+        guesses.check(&key).ok();
+        Err(refused("the client secret is wrong"))
     }
 }
 

@@ -33,6 +33,14 @@ impl Issuer {
         if client.allows(&uri) { Ok(uri) } else { Err(refused("the redirect URI is not registered".to_owned())) }
     }
 
+    /// Whether the URI of a token request is that of its authorization request (RFC 6749 4.1.3): some libraries write one
+    /// URI with a slash behind the host in one of them, and without it in the other.
+    pub(super) fn is_one_redirect_uri(&self, sent: &str, authorized: &str) -> bool {
+        let policy = &self.config().registration.redirect_policy;
+        sent == authorized
+            || matches!((policy.parse(sent), policy.parse(authorized)), (Ok(one), Ok(other)) if one.is_same(&other))
+    }
+
     /// Looks the client up again: it may have gone, or lost the redirect URI, while the user was reading.
     pub(super) async fn still_allowed(&self, request: &AuthorizationRequest) -> Result<Validated, Fault> {
         let client = self.find_client(request.client_id.as_str()).await?;

@@ -80,6 +80,8 @@ const AGAIN_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
 /// How often the provider is asked about one grant in an hour, at the least: a client asks once per access token, but one in
 /// a loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
 const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
+/// How many wrong secrets of one client one address may send in an hour: enough for a client that still has its old one.
+const WRONG_SECRETS_PER_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
 /// The authorization server. Cheap to clone.
 #[derive(Clone)]
@@ -91,6 +93,7 @@ struct Inner {
     again: Limiter,
     approvals: Limiter,
     refreshes: Limiter,
+    wrong_secrets: Limiter,
     refreshing: token::SingleFlight,
     metadata: Bytes,
     tasks: TaskTracker,
@@ -113,6 +116,7 @@ impl Issuer {
         Self(Arc::new(Inner {
             registrations,
             again: Limiter::per_hour(AGAIN_PER_HOUR, &parts.clock),
+            wrong_secrets: Limiter::per_hour(WRONG_SECRETS_PER_HOUR, &parts.clock),
             parts,
             approvals,
             refreshes,
@@ -175,9 +179,9 @@ impl Issuer {
         self.0.parts.clock.now()
     }
 
-    /// The upstream that a resource names, in either spelling.
+    /// The upstream that a resource names, in any spelling.
     fn upstream(&self, resource: &ResourceUri) -> Option<&Upstream> {
-        self.config().upstreams.iter().find(|upstream| upstream.resource.is_same(resource))
+        self.config().upstreams.iter().find(|upstream| upstream.is_named_by(resource))
     }
 
     /// The upstream of an audience that we stored.

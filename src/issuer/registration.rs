@@ -6,7 +6,7 @@ use crate::audit::{self, Event};
 use crate::limits::ClientAddress;
 use crate::model::client::Client;
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
-use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::error::OAuthError;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::StoreError;
@@ -54,18 +54,13 @@ impl Issuer {
             Via::Browser => format!("{address} browser"),
             Via::Program => address.clone(),
         };
-        let request: RegistrationRequest = serde_json::from_slice(body).map_err(|error| {
-            OAuthError::new(
-                ErrorCode::InvalidClientMetadata,
-                format!("the body is no client metadata in JSON: {error}"),
-            )
-        })?;
+        let request = RegistrationRequest::parse(body)?;
         let registration = &self.config().registration;
         let mut metadata = request.validate(&registration.redirect_policy)?;
         metadata.scope = self.known_scopes(&metadata.scope);
         let secret = (metadata.token_endpoint_auth_method != AuthMethod::None).then(Token::<ClientSecret>::generate);
         let client = Client::registered(&metadata, secret.as_ref().map(Token::sha256), self.now());
-        let known = if secret.is_none() { self.store().client(&client.id).await? } else { None };
+        let known = if secret.is_none() { self.store().known_client(&client.id).await? } else { None };
         if known.is_none() {
             self.0
                 .registrations

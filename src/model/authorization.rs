@@ -35,6 +35,10 @@ pub struct AuthorizationRequest {
     pub resource: String,
     /// What will be granted.
     pub scope: ScopeSet,
+    /// What the client named of all that can be had here, `offline_access` included; `None` when it named no scope at all.
+    /// Token answers name no more. (Authorizations of earlier versions do not have it.)
+    #[serde(default)]
+    pub named_scope: Option<ScopeSet>,
     /// Whether a refresh token will be given.
     pub refresh: bool,
 }

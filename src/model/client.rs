@@ -28,7 +28,7 @@ pub struct Client {
     pub origin: ClientOrigin,
     /// What it calls itself.
     pub name: Option<String>,
-    /// Where codes may be sent; loopback ports are cut out.
+    /// Where codes may be sent; a registered client's in the form that is compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
     pub auth_method: AuthMethod,
@@ -70,7 +70,7 @@ impl Client {
 }
 
 fn portless(metadata: &ClientMetadata) -> Vec<String> {
-    let mut uris: Vec<_> = metadata.redirect_uris.iter().map(RedirectUri::without_loopback_port).collect();
+    let mut uris: Vec<_> = metadata.redirect_uris.iter().map(RedirectUri::registered_form).collect();
     uris.sort();
     uris.dedup();
     uris

@@ -25,6 +25,8 @@ pub struct Grant {
     pub resource: String,
     /// What is allowed.
     pub scope: ScopeSet,
+    /// What the client named when it asked; `None` when it named nothing, and for grants of earlier versions.
+    pub named_scope: Option<ScopeSet>,
     /// What the provider told of the user last.
     pub user: User,
     /// How it stands with the provider.

@@ -1,7 +1,8 @@
 //! `WWW-Authenticate: Bearer …` (RFC 6750 3, RFC 9728 5.1).
 //!
 //! Clients find the fields by regular expressions anywhere in the header, so there is one challenge, every value is
-//! quoted, and free text neither comes before the fields nor contains their names.
+//! quoted, and free text neither comes before the fields nor contains their names. The URL may carry a query that the client
+//! typed (`?scope=all`): it comes after the fields that it could be mistaken for.
 
 use http::HeaderValue;
 
@@ -28,7 +29,8 @@ pub struct Challenge<'a> {
 }
 
 impl Challenge<'_> {
-    /// The header's value. Everything in it is ours or was checked when the configuration was read.
+    /// The header's value. Nothing in it can end a quoted text: it is ours, was checked when the configuration was read, or
+    /// is the client's own spelling of the URL, which was checked when it was read.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(192);
@@ -40,10 +42,10 @@ impl Challenge<'_> {
             };
             push(&mut text, "error", code);
         }
-        push(&mut text, "resource_metadata", self.resource_metadata);
         if !self.scope.is_empty() {
             push(&mut text, "scope", &self.scope.to_string());
         }
+        push(&mut text, "resource_metadata", self.resource_metadata);
         if let Some((_, description)) = self.error {
             push(&mut text, "error_description", description);
         }

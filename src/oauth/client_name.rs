@@ -1,84 +1,244 @@
 //! What a client calls itself (RFC 7591 2): people read it on the consent page, where nobody vouches for it.
+//!
+//! A name is cleaned and never refused: it is an optional member, and a client whose registration fails cannot connect.
+
+use unicode_properties::{GeneralCategory, UnicodeEmoji, UnicodeGeneralCategory};
+use unicode_segmentation::UnicodeSegmentation;
 
 /// How many characters a client's name may have.
 pub const MAX_CLIENT_NAME: usize = 100;
-/// How many combining characters may follow each other in it: Vietnamese and phonetic writing need two or three.
-const MAX_STACKED: usize = 3;
+/// How many marks may stand on one letter: pointed Hebrew needs four, and no script in names more.
+const MAX_STACKED: usize = 4;
 
-/// Checks a name: nothing in it may turn the text around, hide part of it, be drawn over what stands beside it, or be
-/// nothing to see. Answers it without spaces around it; empty when nothing is left.
-///
-/// # Errors
-/// What is wrong, in words for the client's developer.
-pub fn checked_client_name(name: &str) -> Result<String, String> {
-    if name.chars().count() > MAX_CLIENT_NAME {
-        return Err(format!("client_name is longer than {MAX_CLIENT_NAME} characters"));
-    }
-    if name.chars().any(deceives) {
-        return Err("client_name has control or invisible formatting characters".to_owned());
-    }
-    if overflows(name) {
-        return Err(format!("client_name has more than {MAX_STACKED} combining characters in a row"));
-    }
-    let nothing = |c: char| c.is_whitespace() || is_variant(c);
-    Ok(name.trim_start_matches(nothing).trim_end().to_owned())
+const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
+
+/// The name as it may stand on a page: nothing in it turns the text around, hides part of it, is drawn over what stands
+/// beside it, or looks like a mark of ours. It is cut between two characters as people see them (grapheme clusters).
+/// `None` when nothing is left to see.
+#[must_use]
+pub fn clean_client_name(name: &str) -> Option<String> {
+    let text = without_stray_joiners(&visible(name));
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = cut(words.trim_start_matches(|c: char| c.is_whitespace() || is_mark(c) || is_joiner(c)));
+    let name = name.trim_end_matches(|c: char| c.is_whitespace() || is_joiner(c));
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// Controls, what changes the direction, and what is drawn as nothing (`Default_Ignorable_Code_Point`).
-fn deceives(c: char) -> bool {
-    let ignorable = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}');
-    c.is_control() || (ignorable && !is_variant(c))
+/// The characters that are drawn, and joiners, whose neighbours decide about them.
+fn visible(name: &str) -> Vec<char> {
+    let mut kept = Vec::new();
+    let mut stacked = 0;
+    for c in name.chars() {
+        if c.is_whitespace() {
+            stacked = 0;
+            kept.push(' ');
+        } else if is_joiner(c) || is_variation_selector(c) {
+            kept.push(c);
+        } else if !is_hidden(c) && !looks_like_a_badge(c) {
+            stacked = if is_mark(c) { stacked + 1 } else { 0 };
+            kept.extend((stacked <= MAX_STACKED).then_some(c));
+        }
+    }
+    kept
 }
 
-/// Makes text or a picture of the emoji before it: many are written with it.
-const fn is_variant(c: char) -> bool {
+/// Leaves joiners where writing needs them: between the letters of scripts that join (Persian and Hindi among them), and
+/// inside of emoji. Anywhere else they make two names look like one.
+fn without_stray_joiners(name: &[char]) -> String {
+    let mut kept = String::new();
+    for (at, &c) in name.iter().enumerate() {
+        let before = kept.chars().next_back();
+        let after = name.get(at + 1).copied();
+        let between = |needs: fn(char) -> bool| before.is_some_and(needs) && after.is_some_and(needs);
+        let keep = match c {
+            ZERO_WIDTH_NON_JOINER => between(is_of_joining_script),
+            ZERO_WIDTH_JOINER => {
+                between(is_of_joining_script)
+                    || (before.is_some_and(|c| is_picture(c) || is_variation_selector(c))
+                        && after.is_some_and(is_picture))
+            }
+            c if is_variation_selector(c) => before.is_some_and(UnicodeEmoji::is_emoji_char),
+            _ => true,
+        };
+        kept.extend(keep.then_some(c));
+    }
+    kept
+}
+
+fn cut(name: &str) -> &str {
+    let mut characters = 0;
+    let fits = name.grapheme_indices(true).take_while(|(_, grapheme)| {
+        characters += grapheme.chars().count();
+        characters <= MAX_CLIENT_NAME
+    });
+    let end = fits.last().map_or(0, |(at, grapheme)| at + grapheme.len());
+    name.get(..end).unwrap_or_default()
+}
+
+/// Controls, what changes the direction, tags, what no Unicode knows, and what is drawn as nothing.
+fn is_hidden(c: char) -> bool {
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
+    let blank = matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}' | '\u{ffa0}' | '\u{16fe4}' | '\u{1d159}'
+        | '\u{e0100}'..='\u{e01ef}');
+    blank
+        || matches!(
+            c.general_category(),
+            Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned
+        )
+}
+
+/// What people take for a sign that a name was checked or that the page vouches for it.
+fn looks_like_a_badge(c: char) -> bool {
+    let check = matches!(c, '\u{221a}' | '\u{237b}' | '\u{2610}'..='\u{2612}' | '\u{2705}' | '\u{2713}' | '\u{2714}'
+        | '\u{2bbd}' | '\u{1f197}' | '\u{1f5f8}'..='\u{1f5f9}' | '\u{1fbb1}' | '\u{10102}');
+    let lock_key_or_shield =
+        matches!(c, '\u{26bf}' | '\u{26e8}' | '\u{1f50f}'..='\u{1f513}' | '\u{1f530}' | '\u{1f5dd}' | '\u{1f6e1}');
+    let legal = matches!(
+        c,
+        '\u{a9}' | '\u{ae}' | '\u{2117}' | '\u{2120}' | '\u{2122}' | '\u{1f12e}' | '\u{1f12f}' | '\u{1f16a}'
+            ..='\u{1f16c}'
+    );
+    // a letter in a circle or a square; from 1F1E6 on they are the halves of flags
+    let enclosed = matches!(c, '\u{2460}'..='\u{24ff}' | '\u{1f100}'..='\u{1f1e5}');
+    let award = matches!(
+        c,
+        '\u{1f396}' | '\u{1f397}' | '\u{1f3c5}' | '\u{1f3c6}' | '\u{1f3f5}' | '\u{1f4a0}' | '\u{1f947}'..='\u{1f949}'
+    );
+    check || lock_key_or_shield || legal || enclosed || award
+}
+
+fn is_mark(c: char) -> bool {
+    matches!(c.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark)
+}
+
+const fn is_joiner(c: char) -> bool {
+    matches!(c, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER)
+}
+
+/// Makes text or a picture of the emoji before it.
+const fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe0e}' | '\u{fe0f}')
 }
 
-/// Whether marks are stacked so high that they are drawn over what stands beside the name. Only those that go with any
-/// letter: scripts that cannot do without have their own.
-fn overflows(name: &str) -> bool {
-    let mut stacked = 0;
-    name.chars().any(|c| {
-        let combines = matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}'
-            | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}');
-        stacked = if combines { stacked + 1 } else { 0 };
-        stacked > MAX_STACKED
-    })
+/// An emoji that can be part of a sequence; digits count as emoji in Unicode's tables.
+fn is_picture(c: char) -> bool {
+    c.is_emoji_char() && !c.is_ascii()
+}
+
+/// A letter or a vowel sign of the blocks from Arabic to Sinhala.
+fn is_of_joining_script(c: char) -> bool {
+    matches!(c, '\u{600}'..='\u{dff}') && (c.is_alphabetic() || is_mark(c))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::checked_client_name;
+    use proptest::prelude::*;
 
-    #[test]
-    fn a_name_that_cannot_be_seen_is_refused() {
-        let hidden = "\u{34f}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180f}\u{200b}\u{202e}\u{2066}\u{2800}\u{3164}\u{fe00}\
-                      \u{ffa0}\u{fff9}\u{fffb}\u{1bca0}\u{1d173}\u{e0001}\u{e0100}\u{e0fff}";
-        for hidden in hidden.chars() {
-            for name in [hidden.to_string(), format!("Cl{hidden}aude")] {
-                assert!(checked_client_name(&name).is_err(), "{hidden:?} in {name:?}");
-            }
-        }
-        assert_eq!(checked_client_name(" \u{fe0f}\u{3000}\u{fe0e}\u{a0}").unwrap(), "");
+    use super::{MAX_CLIENT_NAME, clean_client_name, is_hidden, looks_like_a_badge};
+
+    fn clean(name: &str) -> String {
+        clean_client_name(name).unwrap_or_default()
     }
 
     #[test]
-    fn marks_that_are_drawn_over_what_stands_beside_the_name_are_refused() {
-        for name in ["Claude\u{300}\u{301}\u{302}\u{303}", "\u{20dd}\u{20de}\u{20df}\u{20e0}x"] {
-            assert!(checked_client_name(name).is_err(), "{name:?}");
+    fn what_cannot_be_seen_is_taken_out() {
+        let hidden = "\u{34f}\u{61c}\u{ad}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{180f}\u{200b}\u{200c}\u{200d}\u{200e}\
+                      \u{202e}\u{2066}\u{2800}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{fffb}\u{fffe}\u{1bca0}\
+                      \u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{e0fff}\u{e000}\u{7}\u{1b}\u{7f}\u{85}";
+        for hidden in hidden.chars() {
+            assert_eq!(clean(&hidden.to_string()), "", "{hidden:?}");
+            let expected = if hidden.is_whitespace() { "Cl aude" } else { "Claude" };
+            assert_eq!(clean(&format!("Cl{hidden}aude")), expected, "{hidden:?}");
         }
+        assert_eq!(clean(" \u{fe0f}\u{3000}\u{fe0e}\u{a0}"), "");
+        assert_eq!(clean("Claude\r\n"), "Claude");
+        assert_eq!(clean("\tClaude \u{2028}\u{2029} Code\n\n"), "Claude Code");
+    }
+
+    #[test]
+    fn marks_that_are_drawn_over_what_stands_beside_the_name_are_taken_out() {
+        assert_eq!(clean(&format!("a{}", "\u{300}".repeat(50))), format!("a{}", "\u{300}".repeat(4)));
+        assert_eq!(clean(&format!("\u{e01}{}", "\u{e4e}".repeat(50))), format!("\u{e01}{}", "\u{e4e}".repeat(4)));
+        assert_eq!(clean("\u{20dd}\u{20de}x"), "x");
+        assert_eq!(clean("\u{300}\u{301}"), "");
     }
 
     #[test]
     fn names_of_all_languages_are_names() {
-        for name in
-            ["Tie\u{302}\u{301}ng Vie\u{323}\u{302}t", "Zürich", "日本語", "한국어", "עִבְרִית", "हिन्दी", "❤\u{fe0f} mail"]
-        {
-            assert_eq!(checked_client_name(name).unwrap(), name);
+        for name in [
+            "Tie\u{302}\u{301}ng Vie\u{323}\u{302}t",
+            "Zürich",
+            "日本語",
+            "한국어",
+            "עִבְרִית",
+            "हिन्दी",
+            "نرم\u{200c}افزار",
+            "क्\u{200d}ष",
+            "ශ්\u{200d}රී ලංකා",
+            "❤\u{fe0f} mail",
+            "👩\u{200d}💻 Dev",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "👍🏽 Client",
+            "🇩🇪🇮🇷",
+            "1\u{fe0f}\u{20e3}",
+            "C++ & <b>\"quotes\"</b>",
+        ] {
+            assert_eq!(clean(name), name);
+        }
+        assert_eq!(clean("🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}"), "🏴", "tags carry hidden text");
+    }
+
+    #[test]
+    fn a_name_has_no_badge() {
+        for (name, left) in [
+            ("Claude ✓", "Claude"),
+            ("✔\u{fe0f} Claude", "Claude"),
+            ("☑\u{fe0f}Claude✅", "Claude"),
+            ("🔒 Claude 🛡\u{fe0f}", "Claude"),
+            ("Claude®™©", "Claude"),
+            ("Claude Ⓥ 🅥", "Claude"),
+            ("Claude 🗸 🏅", "Claude"),
+            ("Claude √", "Claude"),
+            ("🔐", ""),
+            ("👩\u{200d}🔒x", "👩x"),
+        ] {
+            assert_eq!(clean(name), left, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_two_characters_as_people_see_them() {
+        assert_eq!(clean(&"x".repeat(1000)), "x".repeat(100));
+        let family = "👩\u{200d}👩\u{200d}👧";
+        assert_eq!(clean(&format!("{}{family}", "x".repeat(96))), "x".repeat(96));
+        assert_eq!(clean(&format!("{}{family}", "x".repeat(95))), format!("{}{family}", "x".repeat(95)));
+        assert_eq!(clean(&format!("{} yz", "x".repeat(99))), "x".repeat(99), "no space at the end");
+        let one = format!("{}💻", "👩\u{200d}".repeat(100));
+        assert_eq!(clean(&one), "", "one character of 201");
+    }
+
+    proptest! {
+        #[test]
+        fn a_clean_name_is_short_and_clean_and_stays_as_it_is(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    "\\PC{0,12}",
+                    any::<char>().prop_map(String::from),
+                    "[\u{200c}\u{200d}\u{fe0f}\u{ad}\u{202e}\u{300}\u{64b}ا✓👩💻x \\n]{0,12}",
+                ],
+                0..40,
+            ),
+        ) {
+            if let Some(name) = clean_client_name(&parts.concat()) {
+                prop_assert!(name.chars().count() <= MAX_CLIENT_NAME);
+                prop_assert_eq!(name.trim(), &name);
+                prop_assert!(!name.chars().any(looks_like_a_badge));
+                let hides = name.chars().any(|c| is_hidden(c) && !super::is_joiner(c));
+                prop_assert!(!hides);
+                prop_assert_eq!(clean_client_name(&name), Some(name.clone()));
+            }
         }
     }
 }

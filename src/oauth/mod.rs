@@ -5,6 +5,7 @@
 //! | `error` | error codes and error documents | RFC 6749 4.1.2.1, 5.2, RFC 7591 3.2.2, RFC 8707 2 |
 //! | `parameters` | queries and forms | RFC 6749 3.1, 3.2 |
 //! | `scope` | scope values | RFC 6749 3.3 |
+//! | `web_uri` | http and https URIs, read strictly | RFC 3986 3 |
 //! | `resource` | resource indicators | RFC 8707, RFC 9728 |
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
 //! | `redirect_uri` | which redirects are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
@@ -29,3 +30,4 @@ pub mod redirect_uri;
 pub mod resource;
 pub mod scope;
 pub mod token;
+mod web_uri;

@@ -1,12 +1,15 @@
 //! Which redirect URIs are allowed, and when a requested one is a registered one (RFC 8252 7, RFC 9700 4.1).
 //!
-//! An allow-list, decided in one place and asked again at registration, `/authorize`, consent and callback.
+//! An allow-list, decided in one place and asked again at registration, `/authorize`, consent and callback. https and http
+//! URIs are compared in canonical form, because clients and their libraries spell one URI in several ways
+//! (`http://127.0.0.1:8000` and `http://127.0.0.1:8000/`); what is equal in that form is equal for every browser too.
 
 use std::fmt;
 
 use url::{Host, Position, Url};
 
 use super::parameters::add_to_query;
+use super::web_uri::{MalformedUri, WebUri};
 
 /// How long a redirect URI may be, in bytes.
 pub const MAX_REDIRECT_URI: usize = 512;
@@ -15,6 +18,7 @@ pub const MAX_REDIRECT_URI: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectUri {
     text: String,
+    canonical: String,
     class: RedirectClass,
 }
 
@@ -37,9 +41,12 @@ pub enum RedirectRefusal {
     /// Over [`MAX_REDIRECT_URI`].
     #[error("is longer than {MAX_REDIRECT_URI} bytes")]
     TooLong,
-    /// Not a URI, or one that a parser would spell differently (two parsers may then disagree about its host).
+    /// Not a URI, or one that a parser would repair (two parsers may then disagree about its host).
     #[error("is not an absolute URI in normal form")]
     NotNormal,
+    /// A wildcard, a dot at the end, an address in an odd notation: nothing that DNS or a user could tell apart.
+    #[error("has a host that is neither a plain DNS name nor an IP address")]
+    Host,
     /// RFC 6749 3.1.2.
     #[error("has a fragment")]
     Fragment,
@@ -49,7 +56,7 @@ pub enum RedirectRefusal {
     /// The client could not tell what it said from what we say.
     #[error("has code, state, iss or error in its query")]
     ResponseParameter,
-    /// Neither https, nor http to this machine, nor an application that we know.
+    /// Neither https, nor http to the user's own machine, nor an application that we know.
     #[error("is neither https, nor http on a loopback address, nor an allowed private-use URI")]
     NotAllowed,
 }
@@ -81,22 +88,27 @@ impl RedirectPolicy {
         if text.bytes().any(|b| !b.is_ascii_graphic() || b"\\\"<>^`{|}".contains(&b)) {
             return Err(RedirectRefusal::NotNormal);
         }
-        let url = Url::parse(text).or(Err(RedirectRefusal::NotNormal))?;
-        if !url.username().is_empty() || url.password().is_some() || has_user_information(text) {
+        if has_user_information(text) {
             return Err(RedirectRefusal::UserInfo);
         }
-        if url.as_str() != text {
-            return Err(RedirectRefusal::NotNormal);
-        }
+        let (canonical, url) = read(text)?;
         if url.query_pairs().any(|(name, _)| matches!(&*name, "code" | "state" | "iss" | "error")) {
             return Err(RedirectRefusal::ResponseParameter);
         }
         let class = self.classify(&url).ok_or(RedirectRefusal::NotAllowed)?;
-        Ok(RedirectUri { text: text.to_owned(), class })
+        Ok(RedirectUri { text: text.to_owned(), canonical, class })
+    }
+
+    /// Another spelling of a URI that is refused as it is written, if there is one that is allowed.
+    #[must_use]
+    pub fn suggest(&self, text: &str) -> Option<String> {
+        let url = Url::parse(text.trim()).ok()?;
+        self.parse(url.as_str()).ok().map(|uri| uri.text)
     }
 
     fn classify(&self, url: &Url) -> Option<RedirectClass> {
         match url.scheme() {
+            "https" if reaches_this_machine(url) => Some(RedirectClass::Loopback),
             "https" => url.host_str().is_some_and(|host| !host.is_empty()).then_some(RedirectClass::Https),
             "http" => is_loopback(url).then_some(RedirectClass::Loopback),
             scheme => {
@@ -109,6 +121,23 @@ impl RedirectPolicy {
             }
         }
     }
+}
+
+/// The canonical form of a URI, and what a browser makes of it; the two must agree.
+fn read(text: &str) -> Result<(String, Url), RedirectRefusal> {
+    let scheme = text.split(':').next().unwrap_or_default();
+    let canonical = if ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)) {
+        let uri = WebUri::parse(text).map_err(|malformed| match malformed {
+            MalformedUri::Syntax => RedirectRefusal::NotNormal,
+            MalformedUri::Host => RedirectRefusal::Host,
+        })?;
+        uri.canonical()
+    } else {
+        // no rule says which spellings of an application's own URI are equal: it is compared byte for byte
+        text.to_owned()
+    };
+    let url = Url::parse(text).or(Err(RedirectRefusal::NotNormal))?;
+    if url.as_str() == canonical { Ok((canonical, url)) } else { Err(RedirectRefusal::NotNormal) }
 }
 
 /// An `@` in the authority, whatever the parser made of it.
@@ -128,11 +157,28 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether an https URL ends at a program on the user's own machine: the names that [`is_loopback`] knows, and those that
+/// browsers take there as well (RFC 6761 6.3). The lock in the address bar would then vouch for nobody.
+fn reaches_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback() || address.to_canonical().is_unspecified(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
 impl RedirectUri {
     /// The URI as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Scheme and host in lower case, no default port, a path: equal for every browser, and equal in no other case.
+    #[must_use]
+    pub fn canonical(&self) -> &str {
+        &self.canonical
     }
 
     /// Who waits there.
@@ -141,25 +187,31 @@ impl RedirectUri {
         self.class
     }
 
-    /// The URI without the port of a loopback address: what is remembered and compared.
+    /// The canonical form, without the port of a loopback address: what is remembered and compared (RFC 8252 7.3).
     #[must_use]
-    pub fn without_loopback_port(&self) -> String {
-        match (self.class, Url::parse(&self.text)) {
+    pub fn registered_form(&self) -> String {
+        match (self.class, Url::parse(&self.canonical)) {
             (RedirectClass::Loopback, Ok(url)) => {
                 format!("{}{}", &url[..Position::AfterHost], &url[Position::BeforePath..])
             }
-            _ => self.text.clone(),
+            _ => self.canonical.clone(),
         }
     }
 
-    /// Whether this is the registered URI: byte for byte, save for the port of a loopback address.
+    /// Whether this is the registered URI, whatever the port of a loopback address. `localhost` is not `127.0.0.1`.
     #[must_use]
     pub fn is_registered_as(&self, registered: &str) -> bool {
-        self.text == registered
-            || (self.class == RedirectClass::Loopback
-                && RedirectPolicy::default()
-                    .parse(registered)
-                    .is_ok_and(|other| self.without_loopback_port() == other.without_loopback_port()))
+        if matches!(self.class, RedirectClass::Application | RedirectClass::ListedApplication) {
+            return self.text == registered;
+        }
+        let registered = RedirectPolicy::default().parse(registered);
+        registered.is_ok_and(|registered| self.registered_form() == registered.registered_form())
+    }
+
+    /// Whether both are one URI in two spellings, port included.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
     }
 
     /// Who receives the code, as people read it: a host, or an application's scheme and authority.

@@ -88,9 +88,24 @@ pub fn is_meaningless(value: &str) -> bool {
     MEANINGLESS.contains(&value)
 }
 
+/// The values that a `scope` parameter names, known here or not; what no scope can be (RFC 6749 3.3) is left out.
+#[must_use]
+pub fn named_values(parameter: &str) -> ScopeSet {
+    parameter.split(' ').filter_map(|value| ScopeSet::parse(value).ok()).flatten().collect()
+}
+
 impl FromIterator<String> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = String>>(values: I) -> Self {
         Self(values.into_iter().collect())
+    }
+}
+
+impl IntoIterator for ScopeSet {
+    type Item = String;
+    type IntoIter = std::collections::btree_set::IntoIter<String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

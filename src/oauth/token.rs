@@ -18,7 +18,9 @@ pub struct TokenResponse {
     /// The next refresh token, when one is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
-    /// What was granted, whatever was asked (RFC 6749 3.3).
+    /// What was granted, as far as the client named it. Left out when it named nothing that is known here: some clients
+    /// refuse an answer that names more than they asked for.
+    #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
 }
 

@@ -4,10 +4,13 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
-/// The step of a control-plane call that failed, and the mend where there is one.
-pub(super) fn words(error: &reqwest::Error, place: &str, timeout: Duration) -> String {
+/// The step of a control-plane call that failed, and the mend where there is one. `proxy` is where the call went through.
+pub(super) fn words(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> String {
+    if let Some(proxy) = proxy.filter(|_| error.is_connect() && cause::<rustls::Error>(error).is_none()) {
+        return no_tunnel(error, place, proxy);
+    }
     match () {
         () if error.is_builder() => format!("the address cannot be used: {}", innermost(error)),
         () if error.is_dns() => format!("the name {place} cannot be resolved"),
@@ -18,6 +21,19 @@ pub(super) fn words(error: &reqwest::Error, place: &str, timeout: Duration) -> S
         () if error.is_connect() || cause::<rustls::Error>(error).is_some() => no_connection(error, place),
         () => format!("the answer of {place} broke off: {}", innermost(error)),
     }
+}
+
+/// Why a proxy leads to no place. The library's words for it hold neither URL nor password.
+fn no_tunnel(error: &reqwest::Error, place: &str, proxy: &str) -> String {
+    let what = match () {
+        () if error.is_dns() => "its name cannot be resolved".to_owned(),
+        () if error.is_timeout() => "no connection in time".to_owned(),
+        () if cause(error).map(io::Error::kind) == Some(io::ErrorKind::ConnectionRefused) => {
+            "it refuses the connection".to_owned()
+        }
+        () => innermost(error),
+    };
+    format!("{place} cannot be reached through the proxy {proxy}: {what}")
 }
 
 /// Why no connection to a place came about, TLS included.
@@ -60,6 +76,9 @@ fn tls_words(place: &str, error: &rustls::Error) -> String {
             format!("{place} shows the certificate of an authority as its own: give it one that the authority signed")
         }
         InvalidMessage(_) => format!("{place} does not speak TLS on this port: is the address http?"),
+        AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            format!("{place} speaks none of our protocols over TLS: let it offer HTTP/1.1")
+        }
         AlertReceived(alert) => format!("{place} refuses our TLS: {alert:?}"),
         _ => format!("no TLS with {place}: {error}"),
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod failure;
 mod roots;
+mod route;
 
 pub use roots::tls_config;
 
@@ -11,10 +12,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 
-use crate::config::CaFile;
+use crate::config::{CaFile, OutboundProxy};
 use crate::secret::SecretText;
+use route::Route;
 
 /// The largest answer that is read.
 const MAX_BODY: usize = 1024 * 1024;
@@ -45,26 +47,40 @@ pub struct Fetched {
 
 /// Makes control-plane calls. Cheap to clone.
 #[derive(Clone)]
-pub struct Fetcher(Client);
+pub struct Fetcher {
+    client: Client,
+    route: Route,
+}
 
 impl Fetcher {
-    /// A fetcher that trusts these roots besides the machine's own.
+    /// A fetcher that trusts these roots besides the machine's own, and calls directly.
     ///
     /// # Panics
     /// When the HTTP library refuses our constants.
     pub fn new<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>) -> Self {
+        Self::through(ca_files, &OutboundProxy::Off)
+    }
+
+    /// A fetcher that calls through a proxy where that says so.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn through<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>, proxy: &OutboundProxy) -> Self {
+        let route = Route::new(proxy);
         #[expect(clippy::disallowed_methods, reason = "this is the guarded client")]
         let client = Client::builder()
             .tls_backend_preconfigured(tls_config(ca_files))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // never what the environment says: the configuration says whether that counts
             .no_proxy()
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build();
-        #[expect(clippy::expect_used, reason = "every setting is a constant of ours")]
-        Self(client.expect("the client can be built"))
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        let client = route.proxies().into_iter().fold(client, ClientBuilder::proxy);
+        #[expect(clippy::expect_used, reason = "every setting is a constant of ours, or was checked")]
+        let client = client.build().expect("the client can be built");
+        Self { client, route }
     }
 
     /// GET of a JSON document.
@@ -72,7 +88,7 @@ impl Fetcher {
     /// # Errors
     /// When there is no whole answer within `timeout`.
     pub async fn get(&self, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
-        fetch(self.0.get(url), url, timeout).await
+        self.fetch(self.client.get(url), url, timeout).await
     }
 
     /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
@@ -87,11 +103,34 @@ impl Fetcher {
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let mut request = self.0.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         if let Some((id, secret)) = basic {
             request = request.header(AUTHORIZATION, basic_header(id, secret)?);
         }
-        fetch(request, url, timeout).await
+        self.fetch(request, url, timeout).await
+    }
+
+    async fn fetch(&self, request: RequestBuilder, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        let failed = |cause: reqwest::Error| {
+            let url = url::Url::parse(url).ok();
+            let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
+            let proxy = url.as_ref().and_then(|url| self.route.proxy_for(url));
+            FetchError::Unreachable(failure::words(&cause, place, proxy.as_deref(), timeout))
+        };
+        let mut response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
+        let status = response.status();
+        let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
+        if declared.is_some_and(|length| length > MAX_BODY) {
+            return Err(FetchError::TooLarge(MAX_BODY));
+        }
+        let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(FetchError::TooLarge(MAX_BODY));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched { status, body: body.freeze() })
     }
 }
 
@@ -103,26 +142,4 @@ fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError
         .map_err(|_base64_is_ascii| FetchError::Unreachable("the client secret does not fit a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-async fn fetch(request: RequestBuilder, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
-    let failed = |cause: reqwest::Error| {
-        let url = url::Url::parse(url).ok();
-        let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
-        FetchError::Unreachable(failure::words(&cause, place, timeout))
-    };
-    let mut response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
-    let status = response.status();
-    let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
-    if declared.is_some_and(|length| length > MAX_BODY) {
-        return Err(FetchError::TooLarge(MAX_BODY));
-    }
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(FetchError::TooLarge(MAX_BODY));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Fetched { status, body: body.freeze() })
 }

@@ -31,14 +31,20 @@ pub(crate) struct Denial {
 /// # Errors
 /// Names the scopes that are missing.
 pub(crate) fn decide<'a, C: AsRef<Upstream>>(granted: &ScopeSet, call: &'a C) -> Result<Permit<'a, C>, Denial> {
-    let missing = call.as_ref().settings.scopes.without(granted);
+    let missing = missing(granted, call.as_ref());
     if missing.is_empty() { Ok(Permit { call }) } else { Err(Denial { missing }) }
+}
+
+/// What these scopes lack to enter an upstream.
+#[must_use]
+pub(crate) fn missing(granted: &ScopeSet, upstream: &Upstream) -> ScopeSet {
+    upstream.settings.scopes.without(granted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::decide;
-    use crate::config::{PublicUrl, Upstream, UpstreamSettings};
+    use crate::config::{PublicUrl, RequestHeaders, Upstream, UpstreamHttp, UpstreamSettings};
     use crate::oauth::scope::ScopeSet;
 
     #[derive(Debug)]
@@ -61,6 +67,8 @@ mod tests {
             scope_texts: Vec::new(),
             default: false,
             ca_file: None,
+            request_headers: RequestHeaders::default(),
+            http: UpstreamHttp::default(),
         };
         let call = Call(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap());
         let scopes = |text| ScopeSet::parse(text).unwrap();

@@ -2,7 +2,7 @@
 //! door, in `codes`.
 
 use super::rows::{Column, json};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::authorization::{AnotherRound, Authorization, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn insert_authorization(&self, authorization: &Authorization) -> Result<bool, StoreError> {
-        self.write(async {
+        self.write(Turn::Approval, async {
             let mut tx = self.begin().await?;
             let inserted = sqlx::query(INSERT)
                 .bind(authorization.id.as_str())
@@ -136,7 +136,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let claim = sqlx::query(CLAIM).bind(id.as_str()).bind(round).bind(now.0);
-        Ok(self.execute(claim).await? == 1)
+        Ok(self.execute(Turn::SignIn, claim).await? == 1)
     }
 
     /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round, for a reason.
@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (without_offline, retry) = (why == AnotherRound::WithoutOffline, why == AnotherRound::Retry);
         let next = sqlx::query(NEXT_ROUND).bind(id.as_str()).bind(from_round).bind(without_offline).bind(retry);
-        Ok(self.execute(next).await? == 1)
+        Ok(self.execute(Turn::SignIn, next).await? == 1)
     }
 
     /// `Pending` or `Claimed` in this round → `Refused`.
@@ -160,7 +160,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refuse_authorization(&self, id: &AuthorizationId, round: i64) -> Result<bool, StoreError> {
-        Ok(self.execute(sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
+        Ok(self.execute(Turn::SignIn, sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
     }
 
     /// `Pending` → `Denied`, whatever the round: the user takes it back while no answer has come.
@@ -168,6 +168,6 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn withdraw_authorization(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
-        Ok(self.execute(sqlx::query(WITHDRAW).bind(id.as_str())).await? == 1)
+        Ok(self.execute(Turn::SignIn, sqlx::query(WITHDRAW).bind(id.as_str())).await? == 1)
     }
 }

@@ -2,11 +2,12 @@
 
 use super::error::Failure;
 use super::rows::{Column, json};
-use super::{Store, StoreError, Transaction};
+use super::{Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::client::{Client, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::client_name::clean_client_name;
 
 /// How many clients one registration may evict: more than one, so that a table that could not be held at its limit (while
 /// authorizations were pending) comes back to it.
@@ -97,7 +98,8 @@ impl TryFrom<ClientRow> for Client {
         Ok(Self {
             id: ClientId::from(row.id),
             origin: ClientOrigin::Registered,
-            name: row.name,
+            // earlier versions took names that are cleaned today
+            name: row.name.as_deref().and_then(clean_client_name),
             redirect_uris: column("redirect_uris").json(&row.redirect_uris)?,
             auth_method: AuthMethod::parse(&row.auth_method).ok_or_else(|| column("auth_method").corrupt())?,
             secret_hash: row.secret_hash.map(|hash| column("secret_hash").sha256(&hash)).transpose()?,
@@ -120,7 +122,7 @@ impl Store {
     /// When the store fails.
     pub async fn insert_client(&self, client: &Client, address: &str, max_unused: i64) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        self.write(async {
+        self.write(Turn::Registration, async {
             let mut tx = self.begin().await?;
             sqlx::query(INSERT)
                 .bind(client.id.as_str())
@@ -140,6 +142,19 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await
+    }
+
+    /// Finds the client that a registration would make, when it is known already. Refused, as its write would be, while too
+    /// many registrations wait.
+    ///
+    /// # Errors
+    /// When the store fails, or is busy with registrations.
+    pub async fn known_client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
+        let taken = tokio::time::timeout(self.0.limit, self.0.lookups.take(Turn::Registration));
+        let taken = taken.await.or(Err(StoreError::Busy))??;
+        let known = self.client(id).await;
+        drop(taken);
+        known
     }
 
     /// Finds a registered client.

@@ -3,7 +3,7 @@
 use super::authorizations::{AuthorizationRow, columns};
 use super::expiry::AUTHORIZATION_MARGIN;
 use super::rows::{Column, StandingRow, json};
-use super::{NewRefreshToken, Store, StoreError, clients, grant_ends, grants, refresh_tokens};
+use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
 use crate::model::grant::Grant;
@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn take_abandoned_tokens(&self, now: Timestamp, batch: i64) -> Result<Vec<Abandoned>, StoreError> {
-        self.write(async {
+        self.write(Turn::Upkeep, async {
             let mut tx = self.begin().await?;
             let rows: Vec<AbandonedRow> = sqlx::query_as(ABANDONED)
                 .bind(now.before(AUTHORIZATION_MARGIN).0)
@@ -135,7 +135,7 @@ impl Store {
         expires_at: Timestamp,
         sign_in: &SignIn,
     ) -> Result<bool, StoreError> {
-        self.write(async {
+        self.write(Turn::SignIn, async {
             let mut tx = self.begin().await?;
             let issued = sqlx::query(ISSUE_CODE)
                 .bind(id.as_str())
@@ -173,7 +173,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn count_code_failure(&self, code: &Sha256) -> Result<i64, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let failures: Option<i64> =
                 sqlx::query_scalar(COUNT_FAILURE).bind(code.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
@@ -196,7 +196,7 @@ impl Store {
         refresh_token: Option<&NewRefreshToken>,
         now: Timestamp,
     ) -> Result<Option<Vec<GrantId>>, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let redeemed = sqlx::query(REDEEM)
                 .bind(code.as_bytes().as_slice())

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The database cannot be reached, opened or written now.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// Too many writes of its kind wait for the one writer: this one was not begun.
+    #[error("too many writes wait for the database: this one was not begun")]
+    Busy,
     /// A row holds something that this program never wrote.
     #[error("the database is corrupt: {table}.{column}")]
     Corrupt {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, authorizations, clients, end_feed, grant_ends, refresh_tokens};
+use super::{Store, StoreError, Turn, authorizations, clients, end_feed, grant_ends, refresh_tokens};
 use crate::clock::Timestamp;
 
 /// An answer that came at the last moment is still being worked on. Whoever comes later is told the same page whether the
@@ -52,10 +52,10 @@ impl Store {
         let mut gone = 0;
         for (sql, values) in steps {
             let statement = values.iter().fold(sqlx::query(sql), |statement, value| statement.bind(*value));
-            gone += self.execute(statement).await?;
+            gone += self.execute(Turn::Upkeep, statement).await?;
         }
         // not counted: ends that were told are no sign that there is more to delete
-        self.execute(sqlx::query(end_feed::DELETE_OLD).bind(before(end_feed::KEPT)).bind(batch)).await?;
+        self.execute(Turn::Upkeep, sqlx::query(end_feed::DELETE_OLD).bind(before(end_feed::KEPT)).bind(batch)).await?;
         Ok(gone)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::Failure;
 use super::expiry::GRANT_MARGIN;
 use super::grants::{GrantRow, columns};
-use super::{Store, StoreError, Transaction};
+use super::{Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -86,7 +86,7 @@ impl Store {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Option<EndedGrant>, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let Some(grant) = end(&mut tx, id.as_str(), reason, now).await? else {
                 tx.rollback().await?;
@@ -128,7 +128,7 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(async {
+        self.write(Turn::Upkeep, async {
             let mut tx = self.begin().await?;
             let expired: Vec<String> = sqlx::query_scalar(EXPIRED).bind(now.0).bind(batch).fetch_all(&mut *tx).await?;
             let unused: Vec<String> = sqlx::query_scalar(UNUSED)
@@ -161,7 +161,7 @@ impl Store {
             GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
             GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
         };
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let ids: Vec<String> = sqlx::query_scalar(select).bind(id).bind(batch).fetch_all(&mut *tx).await?;
             let ended = end_all(&mut tx, ids.into_iter().map(|id| (id, reason)), now).await?;

@@ -2,14 +2,14 @@
 
 use super::error::Failure;
 use super::rows::{Column, StandingRow, json};
-use super::{Rotation, Store, StoreError, Transaction};
+use super::{Rotation, Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::Grant;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 
 macro_rules! columns {
     () => {
-        "id, subject, identity, client_id, resource, scope, user_claims,
+        "id, subject, identity, client_id, resource, scope, named_scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, ended_at"
     };
 }
@@ -18,8 +18,9 @@ pub(super) use columns;
 sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12)";
+            provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
+            named_scope)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
@@ -44,6 +45,7 @@ pub(super) struct GrantRow {
     client_id: String,
     resource: String,
     scope: String,
+    named_scope: Option<String>,
     user_claims: String,
     #[sqlx(flatten)]
     standing: StandingRow,
@@ -64,6 +66,7 @@ impl TryFrom<GrantRow> for Grant {
             client_id: ClientId::from(row.client_id),
             resource: row.resource,
             scope: column("scope").scope(&row.scope)?,
+            named_scope: row.named_scope.map(|named| column("named_scope").scope(&named)).transpose()?,
             user: column("user_claims").json(&row.user_claims)?,
             standing: row.standing.into(),
             created_at: Timestamp(row.created_at),
@@ -99,7 +102,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let lease = sqlx::query(TAKE_LEASE).bind(id.as_str()).bind(holder).bind(until.0).bind(now.0);
-        Ok(self.execute(lease).await? == 1)
+        Ok(self.execute(Turn::Token, lease).await? == 1)
     }
 
     /// Gives the lease back, if it is still `holder`'s.
@@ -107,7 +110,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn release_refresh_lease(&self, id: &GrantId, holder: &str) -> Result<(), StoreError> {
-        self.execute(sqlx::query(RELEASE_LEASE).bind(id.as_str()).bind(holder)).await?;
+        self.execute(Turn::Token, sqlx::query(RELEASE_LEASE).bind(id.as_str()).bind(holder)).await?;
         Ok(())
     }
 }
@@ -128,6 +131,7 @@ pub(super) async fn insert(tx: &mut Transaction, grant: &Grant) -> Result<(), Fa
         .bind(grant.standing.renewable)
         .bind(grant.created_at.0)
         .bind(grant.expires_at.0)
+        .bind(grant.named_scope.as_ref().map(ToString::to_string))
         .execute(&mut **tx)
         .await?;
     Ok(())

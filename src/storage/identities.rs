@@ -1,6 +1,6 @@
 //! Which provider stands behind the id of an identity, and whose grants are there.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
 use crate::model::ids::{ClientId, IdentityId};
 
 sql! {
@@ -59,7 +59,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn keep_identity(&self, identity: &StoredIdentity) -> Result<StoredIdentity, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             sqlx::query(INSERT)
                 .bind(identity.id.as_str())
@@ -81,7 +81,7 @@ impl Store {
     pub async fn rename_identity_client(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
         let rename =
             sqlx::query(RENAME_CLIENT).bind(identity.id.as_str()).bind(&identity.issuer).bind(&identity.client_id);
-        self.execute(rename).await?;
+        self.execute(Turn::Token, rename).await?;
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn replace_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let replaced = sqlx::query(REPLACE)
                 .bind(identity.id.as_str())

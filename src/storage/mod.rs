@@ -23,6 +23,7 @@ mod rows;
 mod sealed;
 mod signing_keys;
 mod sqlite;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +45,10 @@ use std::time::Duration;
 use sqlx::SqlitePool;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
+use tokio::time::Instant;
 
 use self::error::Failure;
+use self::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::config;
 
@@ -62,6 +65,9 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     file: PathBuf,
     pools: sqlite::Pools,
+    turns: Turns,
+    /// What registrations look up, one at a time: a flood of them leaves the other readers to everybody else.
+    lookups: Turns,
     clock: Clock,
     limit: Duration,
     // apart, because a disk that cannot be written is still read twice a second
@@ -80,6 +86,8 @@ impl Store {
         Ok(Self(Arc::new(Inner {
             file: file.clone(),
             pools,
+            turns: Turns::default(),
+            lookups: Turns::default(),
             clock: clock.clone(),
             limit: CALL_LIMIT,
             read_failed: AtomicBool::new(false),
@@ -112,18 +120,27 @@ impl Store {
 
     /// Runs a read, within the limit.
     async fn read<T: Send>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
-        self.bounded(work, &self.0.read_failed).await
+        self.bounded(work, self.0.limit, &self.0.read_failed).await
     }
 
-    /// Runs a write, within the limit. `work` begins a transaction and commits it; when this fails nothing happened, unless
-    /// the time ran out during the commit itself.
-    async fn write<T: Send>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
-        self.bounded(work, &self.0.write_failed).await
+    /// Runs a write when it is its turn, waiting included within the limit. `work` begins a transaction and commits it; when
+    /// this fails nothing happened, unless the time ran out during the commit itself.
+    async fn write<T: Send>(
+        &self,
+        turn: Turn,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        // a turn that never came says nothing about the disk: then whoever has it fails
+        let taken = tokio::time::timeout(self.0.limit, self.0.turns.take(turn)).await.or(Err(StoreError::Busy))??;
+        let written = self.bounded(work, self.0.limit.saturating_sub(began.elapsed()), &self.0.write_failed).await;
+        drop(taken);
+        written
     }
 
     /// Runs a single statement as a write and answers how many rows it changed.
-    async fn execute(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
-        self.write(async {
+    async fn execute(&self, turn: Turn, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+        self.write(turn, async {
             let mut tx = self.begin().await?;
             let changed = statement.execute(&mut *tx).await?.rows_affected();
             tx.commit().await?;
@@ -135,9 +152,10 @@ impl Store {
     async fn bounded<T: Send>(
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send,
+        limit: Duration,
         failed: &AtomicBool,
     ) -> Result<T, StoreError> {
-        let answer = match tokio::time::timeout(self.0.limit, work).await {
+        let answer = match tokio::time::timeout(limit, work).await {
             Ok(answer) => answer.map_err(|failure| failure.of(&self.0.file)),
             Err(_elapsed) => Err(StoreError::stalled(&self.0.file, self.0.limit)),
         };

@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 use super::rows::Column;
-use super::{Store, StoreError, Transaction, grants};
+use super::{Store, StoreError, Transaction, Turn, grants};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -123,7 +123,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        self.write(async {
+        self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let rotated = grants::renew(&mut tx, rotation).await? && supersede(&mut tx, rotation).await?;
             if !rotated {

@@ -1,6 +1,6 @@
 //! What lies sealed under a root key, as bytes: for sealing it anew when the first root key changes.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
 
 sql! {
     /// A value tells its root key by its beginning.
@@ -99,7 +99,7 @@ impl Store {
         column: SealedColumn,
         values: &[(SealedValue, Vec<u8>)],
     ) -> Result<u64, StoreError> {
-        self.write(async {
+        self.write(Turn::Upkeep, async {
             let mut tx = self.begin().await?;
             let mut replaced = 0;
             for (old, new) in values {

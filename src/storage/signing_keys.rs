@@ -1,6 +1,6 @@
 //! Signing keys.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
@@ -42,6 +42,7 @@ impl Store {
     /// When the store fails.
     pub async fn insert_first_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
         self.execute(
+            Turn::Upkeep,
             sqlx::query(INSERT_FIRST)
                 .bind(key.id.as_str())
                 .bind(&key.algorithm)

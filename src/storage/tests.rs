@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{
-    CALL_LIMIT, Store, authorizations, clients, codes, end_feed, grant_ends, grants, identities, refresh_tokens,
+    CALL_LIMIT, Store, Turn, authorizations, clients, codes, end_feed, grant_ends, grants, identities, refresh_tokens,
     sealed, signing_keys, sqlite,
 };
 use crate::clock::{Clock, Timestamp};
@@ -115,7 +115,7 @@ async fn a_full_disk_is_named_and_the_writer_works_again_when_there_is_room() {
     on_writer(&store, "PRAGMA max_page_count = 1").await;
     // one that SQLite cannot undo alone: it ends the transaction, and nobody tells the library
     let big = "INSERT INTO signing_keys VALUES ('k', 'ES256', 1, zeroblob(1000000), 1)";
-    let error = store.execute(sqlx::query(big)).await.unwrap_err();
+    let error = store.execute(Turn::Upkeep, sqlx::query(big)).await.unwrap_err();
     assert!(error.to_string().ends_with("test.db cannot grow: the disk is full; free some space"), "{error}");
     assert!(store.is_degraded());
     on_writer(&store, "PRAGMA max_page_count = 1000000").await;

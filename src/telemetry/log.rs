@@ -1,31 +1,147 @@
 //! The log: lines for people at a terminal, JSON for machines. It goes to standard error; nothing secret goes into it.
 //!
-//! Whoever logs writes, at once. A line costs about 4 µs, 1.5 of them for the write: a thread that writes for the others would
-//! spare a call less than a twentieth of its time, and a process that dies would take its last lines along.
+//! A request only queues its lines, and a thread of the log's own writes them: see [`super::lines`]. A process that is killed
+//! takes along what was queued in the last moment; every other end flushes.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::IsTerminal;
+use std::env::VarError;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
+use std::sync::{Arc, OnceLock};
 
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts the log. `RUST_LOG` says how much is logged; without it everything of ours from `info` on.
+use super::lines::{Kind, Line, Lines, Lost, PATIENCE};
+use crate::config::{Log, LogFormat};
+
+/// The target of audit lines.
+const AUDIT: &str = "audit";
+/// The target of the log's reports about itself.
+const REPORT: &str = "portcullis::telemetry::lost";
+
+static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
+
+/// Starts the log. `RUST_LOG` says what is logged, before the settings do.
 ///
 /// Only the first call in a process counts, so that tests may call it at will.
-pub fn start() {
-    let default = EnvFilter::new("warn,portcullis=info,audit=info,access=info");
-    let filter = EnvFilter::try_from_default_env().unwrap_or(default);
+///
+/// # Errors
+/// When the system has no thread for the log.
+pub fn start(settings: &Log) -> io::Result<()> {
+    let lines = Arc::<Lines>::default();
+    if LINES.set(Arc::clone(&lines)).is_err() {
+        return Ok(());
+    }
+    let queue = Arc::clone(&lines);
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || queue.run(io::stderr(), report))?;
+    let (filter, refused) = filter(&settings.level);
     let registry = tracing_subscriber::registry().with(filter);
-    let started = if std::io::stderr().is_terminal() {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init()
+    let is_terminal = io::stderr().is_terminal();
+    let json = match settings.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !is_terminal,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(Queued(lines));
+    let started = if json {
+        registry.with(layer.json().flatten_event(true)).try_init()
     } else {
-        registry
-            .with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).flatten_event(true))
-            .try_init()
+        registry.with(layer.with_target(false).with_ansi(is_terminal)).try_init()
     };
     drop(started);
+    if let Some(why) = refused {
+        tracing::warn!(why, "RUST_LOG cannot be read: the level of the configuration holds");
+    }
+    Ok(())
+}
+
+/// What is logged, and why `RUST_LOG` was not heeded. Audit lines stay on unless a directive names them: `warn` is a wish
+/// for fewer lines, not for no record of who was granted what.
+fn filter(level: &str) -> (EnvFilter, Option<String>) {
+    let (filter, refused) = match EnvFilter::try_from_default_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let unset = error.source().and_then(|why| why.downcast_ref::<VarError>()) == Some(&VarError::NotPresent);
+            (EnvFilter::new(level), (!unset).then(|| error.to_string()))
+        }
+    };
+    let audited = filter.to_string().split(',').any(|directive| directive.starts_with(AUDIT));
+    let on = if audited { None } else { format!("{AUDIT}=info").parse::<Directive>().ok() };
+    let report = format!("{REPORT}={}", LevelFilter::WARN).parse::<Directive>().ok();
+    let filter = on.into_iter().chain(report).fold(filter, EnvFilter::add_directive);
+    (filter, refused)
+}
+
+/// What was lost, by the thread that writes.
+fn report(lost: Lost) {
+    let Lost { plain, audit } = lost;
+    if plain > 0 {
+        tracing::warn!(target: REPORT, lines = plain, "lines were dropped: standard error was not read");
+    }
+    if audit > 0 {
+        tracing::error!(target: REPORT, lines = audit, "audit lines were lost: standard error was not read");
+    }
+}
+
+/// Hands each event's line to the queue.
+struct Queued(Arc<Lines>);
+
+impl<'a> MakeWriter<'a> for Queued {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { lines: &self.0, kind: Kind::Plain }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
+        let kind = match event.target() {
+            AUDIT => Kind::Audit,
+            REPORT => Kind::Report,
+            _ => Kind::Plain,
+        };
+        Line { lines: &self.0, kind }
+    }
+}
+
+/// Standard error for what is no event: behind the lines that were logged before it, once the log was started.
+pub(crate) struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match LINES.get() {
+            Some(lines) => Line { lines, kind: Kind::Audit }.write(bytes),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        // as a whole, so that no line of another thread comes between
+        self.write_all(text.to_string().as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Flushes the log when it is dropped: at the end of the process, by whatever way `main` is left. Waits a second at most.
+#[must_use = "it flushes when it is dropped"]
+pub struct FlushAtEnd;
+
+impl Drop for FlushAtEnd {
+    fn drop(&mut self) {
+        if let Some(lines) = LINES.get() {
+            lines.flush(PATIENCE);
+        }
+    }
 }
 
 /// From now on a panic is one line of the log, once that is started: with its place, and the backtrace if

@@ -1,5 +1,6 @@
 //! Tracing set-up, and the id that ties a log line to what a client or a user saw.
 
+mod lines;
 pub mod log;
 
 use std::fmt;

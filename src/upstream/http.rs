@@ -1,117 +1,65 @@
-//! An MCP server behind HTTP: a pool of connections that are never kept for as long as servers keep them.
+//! An MCP server behind HTTP/1.1.
 
-use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::http::uri::Authority;
-use ::http::{Method, Request, Response, Uri};
-use bytes::Bytes;
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ::http::uri::{Authority, PathAndQuery};
+use ::http::{HeaderValue, Method, Response, Uri};
+use tokio::time::timeout;
 
-use super::connect::InTime;
+use super::answer::Answer;
+use super::connect::Connector;
+use super::error::UpstreamError;
+use super::outgoing::Outgoing;
+use super::pool::{Connection, Pool};
+use super::redirect::{self, Redirect};
 use crate::config::{CaFile, Upstream};
-use crate::outbound::failure::{cause, innermost, no_connection};
-use crate::outbound::tls_config;
-
-/// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
-const IDLE: Duration = Duration::from_secs(4);
-/// When a server that says nothing is asked whether its machine still lives, how often then, and how often in vain.
-const SILENT: Duration = Duration::from_mins(1);
-const AGAIN: Duration = Duration::from_secs(15);
-const IN_VAIN: u32 = 4;
-/// How long a connection may take, TLS included.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long the answer to anything but a GET may take to begin. Tools that answer in plain JSON may think for minutes. A
-/// GET opens a stream, whose head some servers send with the first event only.
-const FIRST_BYTE: Duration = Duration::from_mins(5);
-
-/// Why an upstream gave no answer. The words are for the operator.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UpstreamError {
-    /// Nobody listens, or TLS failed: nothing was sent.
-    #[error("cannot be reached: {0}")]
-    Unreachable(String),
-    /// There was no connection in time: nothing was sent.
-    #[error("cannot be reached: no connection within {} s", .0.as_secs())]
-    NotConnected(Duration),
-    /// It took too long.
-    #[error("did not answer within {} s", .0.as_secs())]
-    TimedOut(Duration),
-    /// The client's own body failed on its way: no fault of the upstream's.
-    #[error("was not sent the whole request: {0}")]
-    RequestBody(String),
-    /// The connection broke after the request had begun to leave; it is not sent again.
-    #[error("broke off: {0}")]
-    BrokeOff(String),
-}
-
-impl UpstreamError {
-    fn of(error: &legacy::Error, place: &str) -> Self {
-        let timed_out = || cause::<io::Error>(error).is_some_and(|io| io.kind() == ErrorKind::TimedOut);
-        match () {
-            () if error.is_connect() && timed_out() => Self::NotConnected(CONNECT),
-            () if error.is_connect() => Self::Unreachable(no_connection(error, place)),
-            () if cause::<RequestBodyError>(error).is_some() => Self::RequestBody(innermost(error)),
-            () => Self::BrokeOff(innermost(error)),
-        }
-    }
-}
 
 /// One upstream.
-pub(crate) struct HttpUpstream<B> {
-    client: Client<InTime<HttpsConnector<HttpConnector>>, B>,
+pub(crate) struct HttpUpstream {
+    id: String,
     url: Uri,
+    /// The path of `url` alone.
+    path: Uri,
+    host: HeaderValue,
+    first_byte: Duration,
+    connector: Connector,
+    pool: Pool,
     failed: AtomicBool,
+    redirects: AtomicBool,
 }
 
-impl<B> HttpUpstream<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    /// Prepares the pool; connects to nobody.
+impl HttpUpstream {
+    /// Prepares everything; connects to nobody.
     #[must_use]
     pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
-        // shared out among the addresses of a name: the first may be dead
-        tcp.set_connect_timeout(Some(CONNECT));
-        // a GET waits as long as its caller likes, and a stream may be silent for hours: a server that is gone must show
-        tcp.set_keepalive(Some(SILENT));
-        tcp.set_keepalive_interval(Some(AGAIN));
-        tcp.set_keepalive_retries(Some(IN_VAIN));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(global_ca_file.into_iter().chain(&upstream.settings.ca_file)))
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(tcp);
-        // a request whose bytes never left is sent again on a new connection; any other is not
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .retry_canceled_requests(true)
-            .build(InTime::new(connector, CONNECT));
-        Self { client, url: upstream.settings.url.clone(), failed: AtomicBool::new(false) }
+        let settings = &upstream.settings;
+        let url = settings.url.clone();
+        let authority = url.authority().map_or("", Authority::as_str);
+        // a URL's authority is ASCII without spaces
+        let own = HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static(""));
+        Self {
+            id: settings.id.clone(),
+            path: url.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into(),
+            host: settings.http.host.clone().unwrap_or(own),
+            first_byte: settings.http.first_byte,
+            connector: Connector::new(upstream, global_ca_file),
+            pool: Pool::default(),
+            failed: AtomicBool::new(false),
+            redirects: AtomicBool::new(false),
+            url,
+        }
     }
 
-    /// Where a request goes: the configured URL, which has no query, with the client's.
+    /// What a request asks for: the path of the configured URL, which has no query, with the client's.
     ///
     /// # Errors
     /// When the query does not fit.
-    pub(crate) fn uri(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
-        let Some(query) = query else { return Ok(self.url.clone()) };
-        let mut parts = self.url.clone().into_parts();
-        parts.path_and_query = Some(format!("{}?{query}", self.url.path()).try_into()?);
-        Ok(Uri::from_parts(parts)?)
+    pub(crate) fn target(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
+        let Some(query) = query else { return Ok(self.path.clone()) };
+        let path: PathAndQuery = format!("{}?{query}", self.url.path()).try_into()?;
+        Ok(path.into())
     }
 
     /// Sends a request and waits for the head of its answer: for that of a GET as long as the caller likes. Dropping the
@@ -119,23 +67,86 @@ where
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(crate) async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, UpstreamError> {
-        let opens_a_stream = request.method() == Method::GET;
-        let answer = self.client.request(request);
-        let answer = if opens_a_stream {
-            answer.await
+    pub(crate) async fn send(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+        let answer = if call.head.method == Method::GET {
+            self.follow(None, call).await
         } else {
-            match tokio::time::timeout(FIRST_BYTE, answer).await {
-                Ok(answer) => answer,
-                Err(_elapsed) => return self.note(Err(UpstreamError::TimedOut(FIRST_BYTE))),
-            }
+            let answer = timeout(self.first_byte, self.follow(None, call)).await;
+            answer.unwrap_or(Err(UpstreamError::TimedOut(self.first_byte)))
         };
-        self.note(answer.map_err(|error| UpstreamError::of(&error, self.place())))
+        self.note(answer)
     }
 
-    /// Host and port, as the operator wrote them.
-    fn place(&self) -> &str {
-        self.url.authority().map_or("", Authority::as_str)
+    /// Makes a connection for [`Self::send_on`].
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(crate) async fn connect(&self) -> Result<Connection, UpstreamError> {
+        self.note(self.connector.connect().await)
+    }
+
+    /// Sends a request on a new connection, and waits for the head of its answer as long as the caller likes.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub(crate) async fn send_on(
+        self: Arc<Self>,
+        connection: Connection,
+        call: Outgoing,
+    ) -> Result<Response<Answer>, UpstreamError> {
+        self.note(self.follow(Some(connection), call).await)
+    }
+
+    /// Sends a request, to where the upstream's own redirects lead.
+    async fn follow(
+        &self,
+        mut connection: Option<Connection>,
+        mut call: Outgoing,
+    ) -> Result<Response<Answer>, UpstreamError> {
+        let mut left = redirect::MOST;
+        loop {
+            let copy = call.copy();
+            let answer = self.exchange(connection.take(), call).await?;
+            let asked = copy.as_ref().map(|copy| &copy.head.uri);
+            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else { return Ok(answer) };
+            call = redirect.follow(copy, &self.host, left)?;
+            self.tell_of_redirects(&call.head.uri);
+            left -= 1;
+        }
+    }
+
+    /// Once: every call goes twice.
+    fn tell_of_redirects(&self, to: &Uri) {
+        if !self.redirects.swap(true, Ordering::Relaxed) {
+            let (upstream, from, to) = (&self.id, self.url.path(), to.path());
+            tracing::warn!(upstream, from, to, "the upstream redirects each call: write its `url` with the other path");
+        }
+    }
+
+    /// Sends a request on a connection that waits, or on a new one.
+    async fn exchange(
+        &self,
+        connection: Option<Connection>,
+        call: Outgoing,
+    ) -> Result<Response<Answer>, UpstreamError> {
+        let shares = call.may_share();
+        let mut request = call.into_request(&self.host);
+        while let Some(mut idle) = if shares { self.pool.take() } else { None } {
+            match idle.try_send_request(request).await {
+                Ok(answer) => return Answer::of(answer, Some((idle, self.pool.clone()))),
+                Err(mut error) => {
+                    // only a request of which no byte left comes back: it is sent again, any other is not
+                    let unsent = error.take_message();
+                    request = unsent.ok_or_else(|| UpstreamError::exchange(error.error()))?;
+                }
+            }
+        }
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => Box::pin(self.connector.connect()).await?,
+        };
+        let answer = connection.send_request(request).await.map_err(|error| UpstreamError::exchange(&error))?;
+        Answer::of(answer, shares.then(|| (connection, self.pool.clone())))
     }
 
     fn note<T>(&self, answer: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
@@ -150,8 +161,3 @@ where
         self.failed.load(Ordering::Relaxed)
     }
 }
-
-/// What a request body fails with when it is the client that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the client's body failed: {0}")]
-pub(crate) struct RequestBodyError(pub(crate) Box<dyn Error + Send + Sync>);

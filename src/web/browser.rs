@@ -1,19 +1,22 @@
 //! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::middleware::Next;
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
 use super::fault::page;
 use super::pages::Look;
 use super::{pages, plain};
-use crate::config::PublicUrl;
+use crate::config::{Config, PublicUrl, Spelling};
 use crate::issuer::{ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
@@ -83,6 +86,27 @@ fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
     let says =
         |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes());
     says("sec-fetch-site", "same-origin") && says("origin", url.as_str())
+}
+
+/// Leads a browser that came under another loopback name to ours, before it is given anything: cookies belong to one host
+/// name, and the identity provider sends it back to ours. A form is never sent on: no page of ours was shown under that name.
+pub(super) async fn at_own_origin(
+    State((config, look)): State<(Arc<Config>, Arc<Look>)>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    let origin = Spelling::of(&config.public_url, request.uri(), request.headers()).origin();
+    if origin == config.public_url.as_str() {
+        return next.run(request).await;
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This page has another address. Connect from the application again.\n",
+        );
+    }
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    see_other(&look, &config.public_url.join(target))
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).

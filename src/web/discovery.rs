@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 
 use super::{Endpoints, plain};
 
@@ -12,8 +12,8 @@ use super::{Endpoints, plain};
 const METADATA_MAX_AGE: u64 = 300;
 
 /// Protected resource metadata, at every path that the gateway knows it by.
-pub(super) async fn resource(State(endpoints): State<Endpoints>, uri: Uri) -> Response<Body> {
-    match endpoints.gateway.resource_metadata(uri.path()) {
+pub(super) async fn resource(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    match endpoints.gateway.resource_metadata(&uri, &headers) {
         Some(document) => json(document, METADATA_MAX_AGE),
         None => nothing().await,
     }

@@ -59,10 +59,6 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
 
 /// The words for people. The operator's words are in the log, under the request id that the page shows.
 fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
-    let developer = match trouble {
-        Trouble::Request(error) => Some(error.to_string()),
-        _ => None,
-    };
     let (title, happened, mend) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
             let redirect_uri = redirect_uri.as_deref();
@@ -105,6 +101,27 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
             "Connect from the application again in a minute. If it stays like this, tell your operator.",
         ),
     };
-    let for_developer = developer.as_deref();
-    pages::error(&ErrorPage { look, title, happened, mend, for_developer, request_id })
+    let for_developer = for_developer(trouble);
+    pages::error(&ErrorPage { look, title, happened, mend, for_developer: for_developer.as_deref(), request_id })
+}
+
+/// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and
+/// registers again when the answer speaks of `invalid_client` or `redirect_uri`, and only then.
+fn for_developer(trouble: &Trouble) -> Option<String> {
+    let error = match trouble {
+        Trouble::Request(error) => return Some(error.to_string()),
+        Trouble::RedirectUri => {
+            OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
+        }
+        Trouble::TooMany | Trouble::Unavailable => {
+            OAuthError::new(ErrorCode::TemporarilyUnavailable, "it will pass: try again in a minute")
+        }
+        // the first two have pages of their own, and no request of a client leads to the others
+        Trouble::UnknownClient { .. }
+        | Trouble::ProviderUnavailable { .. }
+        | Trouble::OtherBrowser
+        | Trouble::Forged
+        | Trouble::Expired => return None,
+    };
+    Some(error.to_string())
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -86,14 +87,15 @@ impl Web {
         if config.registration.enabled {
             oauth = oauth.route(paths::REGISTER, post(register::post));
         }
+        let look = Arc::new(Look::new(&config.pages));
         let browser = Router::new()
             .route(paths::AUTHORIZE, get(authorize::get))
             .route(paths::CONSENT, post(consent::post))
             .route(paths::CALLBACK, get(callback::get))
             .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
-            .method_not_allowed_fallback(not_so);
+            .method_not_allowed_fallback(not_so)
+            .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
-        let look = Arc::new(Look::new(&config.pages));
         let visitors = Arc::new(Visitors::new(&config, &look));
         let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
         Self { router: router.with_state(endpoints), visitors }

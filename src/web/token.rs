@@ -1,7 +1,7 @@
 //! `POST /token` (RFC 6749 3.2).
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 
@@ -9,11 +9,16 @@ use super::fault::{oauth_error, retry_after, unavailable, with_cause};
 use super::{Endpoints, authorization, body};
 use crate::gateway::is_media_type;
 use crate::issuer::{TokenRefusal, TokenRequest};
+use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 
-pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Body>) -> Response<Body> {
+pub(super) async fn post(
+    State(endpoints): State<Endpoints>,
+    Extension(address): Extension<ClientAddress>,
+    request: Request<Body>,
+) -> Response<Body> {
     let (head, incoming) = request.into_parts();
     let Ok(authorization) = authorization(&head.headers) else {
         return oauth_error(
@@ -33,20 +38,20 @@ pub(super) async fn post(State(endpoints): State<Endpoints>, request: Request<Bo
     let request = TokenRequest {
         authorization: authorization.map(|value| SecretText::from(value.to_owned())),
         parameters: Parameters::parse(&form),
+        address,
     };
     let issuer = endpoints.issuer.clone();
     match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
         Ok(Ok(json)) => json_no_store(StatusCode::OK, json),
         Ok(Err(TokenRefusal::OAuth(error))) => refused(&error, asked_with_header),
         Ok(Err(TokenRefusal::Unavailable(why))) => unavailable(why),
-        Ok(Err(TokenRefusal::TooMany { retry_after: seconds })) => too_many(seconds),
+        Ok(Err(TokenRefusal::TooMany { retry_after: seconds, words })) => too_many(seconds, words),
         Err(panicked) => unavailable(panicked.to_string()),
     }
 }
 
 /// Not an error on which a client would throw its tokens away: the one that it sent stays good.
-fn too_many(seconds: u64) -> Response<Body> {
-    let words = "this grant is refreshed too often: wait, and use the access token until it ends";
+fn too_many(seconds: u64, words: &'static str) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, words);
     let response = retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), seconds);
     with_cause(response, error.to_string())

@@ -42,7 +42,8 @@ async fn an_unknown_client_or_a_foreign_redirect_uri_is_a_page_and_never_a_redir
         with(&[("redirect_uri", "http://127.0.0.1:33418/callback#f")]),
         with(&[("redirect_uri", "http://user@127.0.0.1:33418/callback")]),
         with(&[("redirect_uri", "http://127.0.0.1:33418/callback/../callback")]),
-        with(&[("redirect_uri", "HTTP://127.0.0.1:33418/callback")]),
+        with(&[("redirect_uri", "http:127.0.0.1:33418/callback")]),
+        with(&[("redirect_uri", "http://127.1:33418/callback")]),
         with(&[("redirect_uri", "javascript:alert(1)")]),
         format!("{}&client_id=x", with(&[])),
         format!("{}&redirect_uri=https://evil.example/", with(&[])),
@@ -54,8 +55,78 @@ async fn an_unknown_client_or_a_foreign_redirect_uri_is_a_page_and_never_a_redir
         assert!(answer.header("content-type").starts_with("text/html"), "{path}");
         assert!(answer.body.contains(answer.header("x-request-id")), "{path}: the page shows the request id");
     }
-    let any_port = gate.get(&with(&[("redirect_uri", "http://127.0.0.1:1/callback")])).await;
-    assert_eq!(any_port.status, 200);
+    for allowed in ["http://127.0.0.1:1/callback", "HTTP://127.0.0.1:33418/callback", "http://127.0.0.1:80/callback"] {
+        assert_eq!(gate.get(&with(&[("redirect_uri", allowed)])).await.status, 200, "{allowed}");
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_client_must_send_its_redirect_uri_because_its_port_was_cut_out() {
+    let gate = TestGate::new().await;
+    for uri in [REDIRECT_URI, "https://localhost:8443/cb"] {
+        let client = gate.register_as(&json!({"redirect_uris": [uri]})).await;
+        let answer = gate.get(&gate.authorize_path(&client, &[("redirect_uri", "")])).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.header("location").is_empty());
+        assert!(answer.body.contains("invalid_request: redirect_uri is missing"), "{answer:?}");
+    }
+    let remote = gate.register_as(&json!({"redirect_uris": ["https://a.example/cb"]})).await;
+    let url = gate.sign_in(&mut Browser::default(), &remote, &[("redirect_uri", "")]).await;
+    assert!(url.starts_with("https://a.example/cb?code="), "{url}");
+}
+
+#[tokio::test]
+async fn https_on_this_machine_is_shown_as_a_program_on_this_computer() {
+    let gate = TestGate::new().await;
+    let client = gate.register_as(&json!({"redirect_uris": ["https://localhost:8443/cb"]})).await;
+    let page = gate.get(&gate.authorize_path(&client, &[("redirect_uri", "https://localhost:9443/cb")])).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.body.contains("a program on this computer"), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_code_goes_to_the_redirect_uri_as_it_was_written() {
+    let gate = TestGate::new().await;
+    let client = gate.register_as(&json!({"redirect_uris": ["http://127.0.0.1:8000/"]})).await;
+    let client = TestClient { redirect_uri: "HTTP://127.0.0.1:8001".to_owned(), ..client };
+    let url = gate.sign_in(&mut Browser::default(), &client, &[]).await;
+    assert!(url.starts_with("HTTP://127.0.0.1:8001?code="), "{url}");
+    let code = parameter(&url, "code").unwrap();
+    let elsewhere = TestClient { redirect_uri: "http://127.0.0.1:8000/".to_owned(), ..client.clone() };
+    assert_eq!(gate.redeem(&elsewhere, &code).await.error(), "invalid_grant", "the port counts");
+    let same = TestClient { redirect_uri: "http://127.0.0.1:8001/".to_owned(), ..client };
+    assert_eq!(gate.redeem(&same, &code).await.status, 200);
+}
+
+/// By any of these words, in lower case, `Open WebUI` tells that it has to register again.
+const REGISTER_AGAIN: [&str; 5] = ["invalid_client", "invalid client", "client id", "redirect_uri", "redirect uri"];
+
+#[tokio::test]
+async fn a_page_that_a_program_reads_names_the_code_and_only_where_registering_again_helps() {
+    let gate = TestGate::new().await;
+    let remote = gate.register_as(&json!({"redirect_uris": ["https://a.example/cb"]})).await;
+    let says_so = |body: &str| REGISTER_AGAIN.iter().any(|words| body.to_lowercase().contains(words));
+    for (extra, code) in
+        [(("client_id", "c_unknown"), "invalid_client"), (("redirect_uri", "https://a.example/other"), "redirect_uri")]
+    {
+        let page = gate.get(&gate.authorize_path(&remote, &[extra])).await;
+        assert!(page.status == 400 && page.body.contains(code) && says_so(&page.body), "{page:?}");
+    }
+    for (extra, code) in [
+        (("code_challenge", ""), "invalid_request"),
+        (("resource", "https://elsewhere.example/"), "invalid_target"),
+        (("response_type", "token"), "unsupported_response_type"),
+    ] {
+        let page = gate.get(&gate.authorize_path(&remote, &[extra])).await;
+        assert!(page.status == 400 && page.body.contains(code) && !says_so(&page.body), "{page:?}");
+    }
+    let (gate, provider) = TestGate::with_provider(|_| {}).await;
+    let client = gate.register().await;
+    provider.stop().await;
+    gate.clock.advance(std::time::Duration::from_hours(1));
+    let page = gate.get(&gate.authorize_path(&client, &[])).await;
+    assert_eq!(page.status, 503);
+    assert!(page.body.contains("temporarily_unavailable") && !says_so(&page.body), "{page:?}");
 }
 
 #[tokio::test]
@@ -127,6 +198,40 @@ async fn a_resource_may_be_spelt_as_clients_spell_it_and_repeated() {
     }
     let twice = format!("{}&resource=http://127.0.0.1:6749/mcp/", gate.authorize_path(&client, &[]));
     assert_eq!(gate.get(&twice).await.status, 200);
+    for resource in [
+        "http://127.0.0.1:6749/mcp?toolsets=a,b",
+        "http://127.0.0.1:6749/mcp/?toolsets=a",
+        "http://localhost:6749/mcp",
+        "http://[::1]:6749/mcp?toolsets=a",
+    ] {
+        assert_eq!(gate.get(&gate.authorize_path(&client, &[("resource", resource)])).await.status, 200, "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_resource_that_only_a_lenient_parser_takes_for_ours_is_invalid() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for resource in [
+        "http:127.0.0.1:6749/mcp",
+        "http:///127.0.0.1:6749/mcp",
+        "http://127.1:6749/mcp",
+        "http://%31%32%37.0.0.1:6749/mcp",
+        "http://user@127.0.0.1:6749/mcp",
+        "http://127.0.0.1:6749/m\tcp",
+        "http://127.0.0.1:6749\\mcp",
+        "http://127.0.0.1:6749/x/../mcp",
+        "http://127.0.0.1:6749/%6dcp",
+        "http://127.0.0.1:6749/mcp#f",
+        "http://127.0.0.1:6749/other?/mcp",
+        "http://127.0.0.2:6749/mcp",
+        "http://localhost:6750/mcp",
+        "http://localhost.:6749/mcp",
+        "https://localhost:6749/mcp",
+    ] {
+        let answer = gate.get(&gate.authorize_path(&client, &[("resource", resource)])).await;
+        assert_eq!(parameter(&location(&answer), "error").as_deref(), Some("invalid_target"), "{resource}");
+    }
 }
 
 #[tokio::test]

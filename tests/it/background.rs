@@ -45,7 +45,7 @@ async fn run_until(gate: &TestGate, passes: Option<Duration>, what: impl AsyncFn
 async fn what_has_expired_is_deleted() {
     let gate = TestGate::with(on_free_ports).await;
     let unused = gate.register().await;
-    gate.clock.advance(Duration::from_hours(25));
+    gate.clock.advance(Duration::from_hours(31 * 24));
     run_until(&gate, Some(Duration::from_secs(31)), async || {
         gate.app.store().client(&unused.id.as_str().into()).await.unwrap().is_none()
     })

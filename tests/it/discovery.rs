@@ -1,5 +1,6 @@
 //! Metadata: where it lies, where it does not, and that nothing in a request can make it fail.
 
+use http::Request;
 use portcullis::config::Upstream;
 
 use crate::support::gate::{TestGate, WORKS, upstream};
@@ -76,6 +77,67 @@ async fn a_resource_is_described_under_the_name_that_was_typed() {
     }
     let slashed = gate.get("/.well-known/oauth-protected-resource/mcp/").await;
     assert_eq!(slashed.json()["resource"], "http://127.0.0.1:6749/mcp/");
+}
+
+/// The parameter `resource_metadata` of the challenge for a request, as a path under the host of the request.
+async fn challenged(gate: &TestGate, host: &str, target: &str) -> (String, String) {
+    let request = Request::post(target).header("host", host);
+    let answer = gate.send(request, "").await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    let challenge = answer.header("www-authenticate").to_owned();
+    let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
+    let url = rest.split('"').next().unwrap();
+    let path = url.strip_prefix(&format!("http://{host}")).unwrap_or_else(|| panic!("{url} is not on {host}"));
+    (challenge.clone(), path.to_owned())
+}
+
+#[tokio::test]
+async fn challenge_and_metadata_repeat_the_host_and_the_query_that_were_typed() {
+    let gate = TestGate::new().await;
+    for host in ["127.0.0.1:6749", "localhost:6749", "[::1]:6749"] {
+        for target in ["/mcp", "/mcp/", "/mcp?toolsets=repos,issues&x=%20", "/mcp/?scope=all&error=x", "/mcp?"] {
+            let (challenge, metadata) = challenged(&gate, host, target).await;
+            assert!(challenge.starts_with("Bearer scope=\"mcp:access\", "), "{challenge}");
+            let document = gate.send(Request::get(metadata).header("host", host), "").await.json();
+            assert_eq!(document["resource"], format!("http://{host}{target}"));
+            assert_eq!(document["authorization_servers"], serde_json::json!([gate.origin()]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_could_break_a_challenge_is_not_repeated() {
+    let gate = TestGate::new().await;
+    let long = format!("/mcp?{}", "x".repeat(2000));
+    for target in ["/mcp?a=\\", "/mcp?a='", &long] {
+        let (challenge, metadata) = challenged(&gate, "127.0.0.1:6749", target).await;
+        assert_eq!(metadata, "/.well-known/oauth-protected-resource/mcp", "{challenge}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_under_another_loopback_name_leads_to_ours_and_a_form_there_is_refused() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let path = gate.authorize_path(&client, &[]);
+    for host in ["localhost:6749", "[::1]:6749"] {
+        let answer = gate.send(Request::get(&path).header("host", host), "").await;
+        assert_eq!((answer.status, answer.header("location")), (303, format!("{}{path}", gate.origin()).as_str()));
+        assert!(answer.header("set-cookie").is_empty());
+        for form in ["/consent", "/sign-in/local"] {
+            let post =
+                Request::post(form).header("host", host).header("content-type", "application/x-www-form-urlencoded");
+            assert_eq!(gate.send(post, "decision=approve").await.status, 421, "{form}");
+        }
+        let keys = gate.send(Request::get("/.well-known/jwks.json").header("host", host), "").await;
+        assert_eq!(keys.status, 200);
+        let origin = Request::post("/mcp").header("host", host).header("origin", format!("http://{host}"));
+        assert_eq!(
+            gate.send(origin, "").await.status,
+            403,
+            "another program may listen there, and its pages are not ours"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,15 @@
 //! The way of a call through the gate, in process: who may pass, what passes, and what is said otherwise.
 
 mod bearer;
+mod bodies;
+mod connections;
 mod cors;
 mod ends;
+mod framing;
+mod groups;
+mod headers;
+mod listening;
+mod redirects;
 mod tls;
 mod upstream;
 
@@ -277,9 +284,9 @@ async fn only_mcps_methods_pass() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
-    for method in ["PUT", "PATCH", "TRACE", "CONNECT", "PROPFIND"] {
+    for method in ["PUT", "PATCH", "TRACE", "CONNECT", "PROPFIND", "HEAD", "OPTIONS"] {
         let answer = with(&gate, &good, method, &[]).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST, DELETE, OPTIONS"), "{method}");
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST, DELETE"), "{method}");
     }
     assert_eq!(behind.count(), 0);
 }
@@ -290,7 +297,7 @@ async fn a_body_on_anything_but_post_is_refused() {
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
     let smuggled = "POST /backend HTTP/1.1\r\nHost: x\r\nX-Forwarded-User: local|bob\r\n\r\n";
-    for method in ["GET", "DELETE", "HEAD", "OPTIONS"] {
+    for method in ["GET", "DELETE"] {
         let request = gate
             .request(method, "/mcp")
             .header("authorization", format!("Bearer {good}"))
@@ -322,7 +329,41 @@ async fn another_host_name_is_misdirected_with_the_mend() {
     let request = Request::builder().method("GET").uri("/.well-known/jwks.json").header("host", "evil.example");
     let answer = gate.send(request, "").await;
     assert_eq!(answer.status, 421);
-    assert!(answer.body.contains("allowed_hosts"), "{answer:?}");
+    assert!(answer.body.contains("allowed_hosts") && answer.body.contains(gate.origin()), "{answer:?}");
+    let request = Request::post("/register").header("host", "evil.example").header("accept", "application/json");
+    let answer = gate.send(request, "").await;
+    assert_eq!((answer.status, answer.error().as_str()), (421, "invalid_request"));
+    assert!(answer.json()["error_description"].as_str().unwrap().ends_with(gate.origin()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_calls_an_upstream_under_another_name_is_told_the_url_in_json() {
+    let gate = TestGate::new().await;
+    for host in ["evil.example", "localhost:6750", "localhost", "127.0.0.2:6749", "localhost.:6749", "a.localhost:6749"]
+    {
+        for (path, url) in [("/mcp?x=1", "http://127.0.0.1:6749/mcp"), ("/mcp/", "http://127.0.0.1:6749/mcp/")] {
+            let answer = gate.send(Request::post(path).header("host", host), r#"{"jsonrpc":"2.0","id":1}"#).await;
+            assert_eq!(answer.status, 421, "{host}");
+            assert_eq!(answer.header("content-type"), "application/json");
+            assert!(answer.header("www-authenticate").is_empty());
+            let error = &answer.json()["error"];
+            assert!(error["message"].as_str().unwrap().ends_with(&format!("use {url}")), "{answer:?}");
+            assert_eq!(error["data"]["request_id"], answer.header("x-request-id"));
+            assert!(!answer.body.contains("evil.example"), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_localhost_is_a_foreign_name() {
+    let gate = TestGate::with(|config| {
+        config.public_url = portcullis::config::PublicUrl::parse("https://mcp.example.com").unwrap();
+        config.upstreams = vec![upstream(&config.public_url, "mcp", "http://127.0.0.1:9/")];
+    })
+    .await;
+    for host in ["localhost", "127.0.0.1", "[::1]", "localhost:443"] {
+        assert_eq!(gate.send(Request::post("/mcp").header("host", host), "").await.status, 421, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -3,15 +3,18 @@
 #![cfg(test)]
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod access;
 mod authorize;
 mod background;
 mod callback;
+mod client_secrets;
 mod config;
 mod configured;
 mod consent;
 mod demo_server;
 mod dev;
 mod discovery;
+mod flood;
 mod gateway;
 mod identity;
 mod keys;

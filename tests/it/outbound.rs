@@ -1,8 +1,10 @@
 //! Control-plane calls: what they bear and what they say when they fail.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
+use portcullis::config::{Config, OutboundProxy};
 use portcullis::outbound::{FetchError, Fetcher};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,4 +129,97 @@ async fn a_certificate_that_is_not_trusted_names_the_setting() {
     });
     let said = words(trusting.get(&other_name, SOON).await);
     assert!(said.contains("is for another name"), "{said}");
+}
+
+/// A proxy that writes down what it is asked, answers CONNECT with `status`, and leads to `target` whatever is asked for.
+async fn proxy(status: &'static str, target: Option<std::net::SocketAddr>) -> (String, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let asked = Arc::<Mutex<String>>::default();
+    let memory = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let memory = Arc::clone(&memory);
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let length = from.read(&mut request).await.unwrap();
+                memory.lock().unwrap().push_str(&String::from_utf8_lossy(&request[..length]));
+                from.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+                if let Some(target) = target {
+                    let mut to = tokio::net::TcpStream::connect(target).await.unwrap();
+                    tokio::io::copy_bidirectional(&mut from, &mut to).await.ok();
+                }
+            });
+        }
+    });
+    (place, asked)
+}
+
+/// The setting that a file with `proxy = "env"` and this proxy in the environment makes.
+fn setting(place: &str) -> OutboundProxy {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("portcullis.toml");
+    let text = "public_url = \"http://127.0.0.1:8080\"\n[outbound]\nproxy = \"env\"\n[storage]\nurl = \"sqlite:x.db\"\n\
+                [secrets]\nkeys = [{ env = \"ROOT\" }]\n[[identity]]\nid = \"k\"\nkind = \"oidc\"\n\
+                issuer = \"https://sso.example.com\"\nclient_id = \"x\"\n[[upstream]]\nid = \"a\"\npath = \"/mcp\"\n\
+                url = \"http://127.0.0.1:1/mcp\"\n";
+    std::fs::write(&file, text).unwrap();
+    let url = format!("http://user:s3cret@{place}");
+    let environment = [
+        ("ROOT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ("HTTPS_PROXY", url.as_str()),
+        ("HTTP_PROXY", url.as_str()),
+    ];
+    let environment = environment.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    Config::load(&file, environment).unwrap_or_else(|problems| panic!("{problems}")).config.outbound.proxy
+}
+
+/// `user:s3cret`, as a proxy is told.
+const PROXY_CREDENTIALS: &str = "Basic dXNlcjpzM2NyZXQ=";
+
+#[tokio::test]
+async fn providers_are_called_through_the_proxy_which_alone_sees_its_password() {
+    let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
+    let (place, asked) = proxy("200 OK", Some(provider.address())).await;
+    let through = Fetcher::through(&provider.ca_file(), &setting(&place));
+    // the certificate is for another name, which is known only when TLS went through the tunnel
+    let said = words(through.get("https://sso.example.com/certs", SOON).await);
+    assert!(said.contains("the certificate of sso.example.com is for another name"), "{said}");
+    let heard = asked.lock().unwrap().clone();
+    assert!(heard.starts_with("CONNECT sso.example.com:443 HTTP/1.1\r\n"), "{heard}");
+    assert!(heard.contains(PROXY_CREDENTIALS), "{heard}");
+
+    let plain = through.get("http://sso.example.com/certs", SOON).await.unwrap();
+    assert_eq!(plain.status, 200);
+    let heard = asked.lock().unwrap().clone();
+    assert!(heard.contains("GET http://sso.example.com/certs HTTP/1.1\r\n"), "{heard}");
+}
+
+#[tokio::test]
+async fn this_machine_is_called_directly() {
+    let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
+    let (place, asked) = proxy("502 Bad Gateway", None).await;
+    let through = Fetcher::through(&[], &setting(&place));
+    assert_eq!(through.get(&format!("{}/certs", provider.issuer()), SOON).await.unwrap().status, 200);
+    assert_eq!(asked.lock().unwrap().as_str(), "");
+}
+
+#[tokio::test]
+async fn a_proxy_that_leads_nowhere_is_named_without_its_password() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let through = Fetcher::through(&[], &setting(&closed));
+    let said = words(through.get("https://sso.example.com/certs?secret=s3cret", SOON).await);
+    assert_eq!(
+        said,
+        format!("sso.example.com cannot be reached through the proxy {closed}: it refuses the connection")
+    );
+
+    let (place, _) = proxy("407 Proxy Authentication Required", None).await;
+    let through = Fetcher::through(&[], &setting(&place));
+    let said = words(through.get("https://sso.example.com/certs", SOON).await);
+    assert!(
+        said.contains(&format!("through the proxy {place}: ")) && said.contains("authorization required"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"));
 }

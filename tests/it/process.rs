@@ -1,16 +1,29 @@
-//! What only shows of a whole process: its last words. Each test runs this binary again as the process to look at.
+//! What only shows of a whole process: its log and its last words. Most tests run this binary again as the process to look
+//! at; one runs the program itself.
 
-use std::process::{Command, Output, Stdio};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use portcullis::config::Log;
 use portcullis::telemetry::log;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 /// Names the part that the child plays.
 const PART: &str = "PORTCULLIS_TEST_PART";
 
 /// Runs `test` again, alone, in a process whose standard error is a pipe.
 fn again(test: &str) -> Output {
+    again_logging(test, None)
+}
+
+/// The same with a value of `RUST_LOG`.
+fn again_logging(test: &str, rust_log: Option<&str>) -> Output {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", &format!("process::{test}"), "--nocapture"]).env(PART, "child").env_remove("RUST_LOG");
+    child.envs(rust_log.map(|level| ("RUST_LOG", level)));
     child.env_remove("RUST_BACKTRACE").stdout(Stdio::null()).output().unwrap()
 }
 
@@ -19,43 +32,157 @@ fn is_child() -> bool {
     std::env::var_os(PART).is_some()
 }
 
+fn lines(log: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(log);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}\n\n{text}"))).collect()
+}
+
 #[test]
 fn a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says() {
     if is_child() {
+        let _flushed = log::FlushAtEnd;
         log::panics();
-        log::start();
+        log::start(&Log::default()).unwrap();
         let secret = String::from("pcr_very-secret");
         std::thread::spawn(move || assert!(secret.is_empty(), "{secret}")).join().unwrap_err();
         std::thread::spawn(|| unreachable!()).join().unwrap_err();
         return;
     }
     let output = again("a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says");
-    let log = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(output.status.success(), "{log}");
-    assert_eq!(lines.len(), 2, "{log}");
+    let lines = lines(&output.stderr);
+    assert!(output.status.success(), "{lines:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
     for (line, words) in lines.iter().zip(["(not shown: made at run time)", "internal error: entered unreachable code"])
     {
-        assert_eq!(line["message"], "a thread panicked", "{log}");
+        assert_eq!(line["message"], "a thread panicked", "{line}");
         assert_eq!(line["level"], "ERROR");
         assert_eq!(line["words"], words);
-        assert!(line["place"].as_str().unwrap().starts_with("tests/it/process.rs:"), "{log}");
+        assert!(line["place"].as_str().unwrap().starts_with("tests/it/process.rs:"), "{line}");
     }
-    assert!(!log.contains("secret"), "{log}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"), "{lines:?}");
 }
 
 #[test]
-fn the_last_line_before_the_end_is_in_the_pipe() {
+fn the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic() {
     if is_child() {
-        log::start();
+        log::start(&Log::default()).unwrap();
+        log::panics();
+        let _flushed = log::FlushAtEnd;
         for number in 0..5000 {
             tracing::info!(target: "audit", number, "line");
         }
-        std::process::exit(1);
+        unreachable!("the test harness catches this");
     }
-    let output = again("the_last_line_before_the_end_is_in_the_pipe");
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(log.lines().count(), 5000);
-    assert!(log.lines().last().unwrap().contains("\"number\":4999"), "{log}");
+    let output = again("the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic");
+    let lines = lines(&output.stderr);
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(lines.len(), 5001);
+    assert_eq!((&lines[4999]["number"], &lines[5000]["message"]), (&json!(4999), &json!("a thread panicked")));
+}
+
+#[test]
+fn audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_settings() {
+    const TEST: &str = "audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_settings";
+    if is_child() {
+        let _flushed = log::FlushAtEnd;
+        log::start(&Log { level: "error".to_owned(), ..Log::default() }).unwrap();
+        tracing::info!(target: "audit", "granted");
+        tracing::info!(target: "access", "request");
+        tracing::warn!("trouble");
+        return;
+    }
+    for (rust_log, seen) in [
+        (None, &["granted"][..]),
+        (Some("warn"), &["granted", "trouble"]),
+        (Some("audit=off,access=info"), &["request"]),
+        (Some("access=loud"), &["granted"]),
+    ] {
+        let lines = lines(&again_logging(TEST, rust_log).stderr);
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, seen, "{rust_log:?}");
+    }
+}
+
+/// The program itself, with the standard error that nobody reads until the test does.
+struct Portcullis {
+    process: Child,
+    port: u16,
+    _state: tempfile::TempDir,
+}
+
+impl Portcullis {
+    fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["dev", "--port", &port.to_string()]).env("XDG_STATE_HOME", state.path()).env_remove("RUST_LOG");
+        let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let began = tokio::time::Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < Duration::from_mins(1), "it never listened");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { process, port, _state: state }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Reads what is left of standard error while the process ends.
+    fn end(mut self) -> Vec<Value> {
+        self.signal(Signal::INT);
+        let mut log = Vec::new();
+        self.process.stderr.take().unwrap().read_to_end(&mut log).unwrap();
+        self.process.wait().unwrap();
+        lines(&log)
+    }
+}
+
+/// Sends requests on one connection and waits for all their answers, which have these statuses.
+fn ask(connection: &mut TcpStream, requests: &[String], status: &str) {
+    connection.write_all(requests.concat().as_bytes()).unwrap();
+    let (mut seen, mut buffer) = (Vec::new(), [0; 8 * 1024]);
+    let expected = format!("HTTP/1.1 {status}");
+    while String::from_utf8_lossy(&seen).matches("HTTP/1.1 ").count() < requests.len() {
+        let count = connection.read(&mut buffer).expect("an answer in time");
+        assert!(count > 0, "the connection ended");
+        seen.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(String::from_utf8_lossy(&seen).matches(&expected).count(), requests.len());
+}
+
+#[test]
+fn a_standard_error_that_is_not_read_hangs_no_request_and_loses_no_audit_line() {
+    const ROUNDS: usize = 40;
+    const EACH: usize = 100;
+    let portcullis = Portcullis::start();
+    let host = format!("Host: 127.0.0.1:{}", portcullis.port);
+    let get = format!("GET /nowhere/{} HTTP/1.1\r\n{host}\r\n\r\n", "x".repeat(400));
+    let mut connection = portcullis.connect();
+    for round in 0..ROUNDS {
+        let client = json!({"client_name": format!("client {round}"), "redirect_uris": ["http://127.0.0.1:1/cb"]});
+        let (client, json) = (client.to_string(), "Content-Type: application/json");
+        let register =
+            format!("POST /register HTTP/1.1\r\n{host}\r\n{json}\r\nContent-Length: {}\r\n\r\n{client}", client.len());
+        ask(&mut connection, &[register], "201");
+        ask(&mut connection, &vec![get.clone(); EACH], "404");
+    }
+    drop(connection);
+    let lines = portcullis.end();
+    let of = |target: &str| lines.iter().filter(|line| line["target"] == target).collect::<Vec<_>>();
+    let registered: Vec<_> = of("audit").iter().filter_map(|line| Some(line["name"].as_str()?.to_owned())).collect();
+    let expected: Vec<_> = (0..ROUNDS).map(|round| format!("client {round}")).collect();
+    assert_eq!(registered, expected, "every audit line, in order");
+    let reports = of("portcullis::telemetry::lost");
+    let dropped: u64 = reports.iter().map(|report| report["lines"].as_u64().unwrap()).sum();
+    assert!(reports.iter().all(|report| report["message"] == "lines were dropped: standard error was not read"));
+    let (seen, all) = (of("access").len(), u64::try_from(ROUNDS * (EACH + 1)).unwrap());
+    assert!(dropped > 0 && u64::try_from(seen).unwrap() + dropped >= all, "{seen} seen, {dropped} dropped of {all}");
 }

@@ -1,10 +1,13 @@
 //! Dynamic client registration, as real clients use it and as attackers would.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::gate::{TestGate, upstream};
+
+const DAY: Duration = Duration::from_hours(24);
 
 fn without_id(mut answer: Value) -> Value {
     let id = answer["client_id"].take();
@@ -114,7 +117,6 @@ async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
 #[tokio::test]
 async fn what_is_wrong_is_said_in_words() {
     let gate = TestGate::new().await;
-    let long_name = "x".repeat(101);
     let many: Vec<_> = (0..11).map(|n| format!("https://a.example/{n}")).collect();
     let long_uri = format!("https://a.example/{}", "x".repeat(512));
     for (body, code) in [
@@ -124,18 +126,73 @@ async fn what_is_wrong_is_said_in_words() {
         (json!({"redirect_uris": ["javascript:alert(1)"]}), "invalid_redirect_uri"),
         (json!({"redirect_uris": many}), "invalid_redirect_uri"),
         (json!({"redirect_uris": [long_uri]}), "invalid_redirect_uri"),
-        (json!({"redirect_uris": "https://a.example/"}), "invalid_client_metadata"),
-        (json!({"redirect_uris": ["https://a.example/"], "client_name": long_name}), "invalid_client_metadata"),
-        (
-            json!({"redirect_uris": ["https://a.example/"], "token_endpoint_auth_method": "private_key_jwt"}),
-            "invalid_client_metadata",
-        ),
-        (json!({"redirect_uris": ["https://a.example/"], "response_types": ["token"]}), "invalid_client_metadata"),
+        (json!({"redirect_uris": "https://a.example/"}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": null}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": [7, null, {}]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["https://*.a.example/"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["https://claude.ai./api/mcp/auth_callback"]}), "invalid_redirect_uri"),
+        (json!({"client_name": "no redirect URI"}), "invalid_redirect_uri"),
+        (json!("text"), "invalid_client_metadata"),
+        (json!(null), "invalid_client_metadata"),
         (json!([]), "invalid_client_metadata"),
     ] {
         let answer = gate.post_json("/register", &body).await;
         assert_eq!((answer.status, answer.error().as_str()), (400, code), "{body} {answer:?}");
         assert!(!answer.json()["error_description"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_optional_member_never_fails_a_registration_and_the_answer_says_what_was_stored() {
+    let gate = TestGate::new().await;
+    for (member, value, stored, left) in [
+        ("client_name", json!("x".repeat(300)), "client_name", json!("x".repeat(100))),
+        ("client_name", json!("Claude \u{2713}\n"), "client_name", json!("Claude")),
+        ("client_name", json!("Cl\u{ad}au\u{202e}de 👩\u{200d}💻"), "client_name", json!("Claude 👩\u{200d}💻")),
+        ("client_name", json!("نرم\u{200c}افزار"), "client_name", json!("نرم\u{200c}افزار")),
+        ("client_name", json!("\u{200b}"), "client_name", json!(null)),
+        ("client_name", json!(["x"]), "client_name", json!(null)),
+        ("client_uri", json!(7), "client_uri", json!(null)),
+        ("contacts", json!("x"), "contacts", json!(null)),
+        ("jwks", json!(null), "jwks", json!(null)),
+        ("scope", json!(["mcp:access"]), "scope", json!("mcp:access")),
+        ("scope", json!("a\"b"), "scope", json!("mcp:access")),
+        ("token_endpoint_auth_method", json!("private_key_jwt"), "token_endpoint_auth_method", json!("none")),
+        ("token_endpoint_auth_method", json!({}), "token_endpoint_auth_method", json!("none")),
+        ("grant_types", json!("refresh_token"), "grant_types", json!(["authorization_code", "refresh_token"])),
+        ("grant_types", json!(["client_credentials"]), "grant_types", json!(["authorization_code"])),
+        ("response_types", json!(["token"]), "response_types", json!(["code"])),
+        ("application_type", json!("console"), "application_type", json!(null)),
+    ] {
+        let mut body = json!({"redirect_uris": ["https://a.example/"]});
+        body[member] = value.clone();
+        let answer = gate.post_json("/register", &body).await;
+        assert_eq!(answer.status, 201, "{member} {value}: {answer:?}");
+        let said = answer.json().get(stored).cloned().unwrap_or(Value::Null);
+        assert_eq!(said, left, "{member} {value}");
+        let id = answer.json()["client_id"].as_str().unwrap().into();
+        let client = gate.app.store().client(&id).await.unwrap().unwrap();
+        if stored == "client_name" {
+            assert_eq!(json!(client.name), left);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_uri_is_echoed_as_it_was_written_and_two_spellings_are_one_client() {
+    let gate = TestGate::new().await;
+    let register = |uri: &'static str| {
+        let gate = &gate;
+        async move { gate.post_json("/register", &json!({"redirect_uris": [uri]})).await.json() }
+    };
+    for (one, other) in [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:9000/"),
+        ("HTTPS://Chat.Example:443/cb", "https://chat.example/cb"),
+        ("https://localhost:8443/cb", "https://LOCALHOST/cb"),
+    ] {
+        let (first, second) = (register(one).await, register(other).await);
+        assert_eq!((&first["redirect_uris"][0], &second["redirect_uris"][0]), (&json!(one), &json!(other)));
+        assert_eq!(first["client_id"], second["client_id"], "{one}");
     }
 }
 
@@ -210,7 +267,7 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
     }
     let token = gate.request("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(gate.send_from(attacker, token, "grant_type=refresh_token&client_id=c_x").await.status, 401);
-    gate.clock.advance(std::time::Duration::from_hours(1));
+    gate.clock.advance(Duration::from_hours(1));
     assert_eq!(register(attacker, 8).await.status, 201);
 }
 
@@ -220,13 +277,13 @@ async fn a_client_that_registers_in_a_loop_is_answered_every_time_and_written_do
     let other = gate.register_named("other").await;
     let body = json!({"client_name": "loop", "redirect_uris": ["https://a.example/"]});
     let first = gate.post_json("/register", &body).await;
-    gate.clock.advance(std::time::Duration::from_hours(23));
+    gate.clock.advance(29 * DAY);
     for _ in 0..600 {
         let again = gate.post_json("/register", &body).await;
         assert_eq!((again.status, &again.body), (201, &first.body), "issued when it was first known");
     }
     assert_eq!(gate.register_named("other").await.id, other.id, "answered");
-    gate.clock.advance(std::time::Duration::from_hours(2));
+    gate.clock.advance(2 * DAY);
     gate.app.issuer().expire().await;
     let knows = async |id: &str| gate.app.store().client(&id.into()).await.unwrap().is_some();
     assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "it was noted that it came again");
@@ -238,7 +295,11 @@ async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
     let gate = TestGate::new().await;
     let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
     gate.tokens(&used).await;
-    gate.clock.advance(std::time::Duration::from_hours(25));
+    gate.clock.advance(3 * DAY);
+    gate.app.issuer().expire().await;
+    let monday = gate.get(&gate.authorize_path(&unused, &[])).await;
+    assert_eq!(monday.status, 200, "it registered on a Friday");
+    gate.clock.advance(28 * DAY);
     gate.app.issuer().expire().await;
     assert_eq!(gate.get(&gate.authorize_path(&used, &[])).await.status, 200);
     let gone = gate.get(&gate.authorize_path(&unused, &[])).await;

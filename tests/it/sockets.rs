@@ -111,6 +111,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
         if text.ends_with(CALL)
             || (chunked && text.ends_with("0\r\n\r\n"))
             || (text.starts_with("GET") && text.ends_with("\r\n\r\n"))
+            || (text.contains("content-length: 0\r\n") && text.ends_with("\r\n\r\n"))
         {
             return Some(text);
         }

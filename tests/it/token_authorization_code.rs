@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::Sha256;
 use serde_json::Value;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens, upstream};
+use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens, upstream};
 use crate::support::log::watch;
 
 fn header(token: &str) -> Value {
@@ -54,6 +55,73 @@ async fn a_code_becomes_tokens_for_exactly_one_resource() {
       "sub": "local|alice"
     }
     "#);
+}
+
+/// What an answer says of its scope, if it says anything.
+fn named(answer: &Answer) -> Option<String> {
+    answer.json().get("scope").map(|scope| scope.as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn an_answer_never_names_more_scope_than_was_asked_for() {
+    let gate = TestGate::with(|config| {
+        let scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
+        config.upstreams[0].settings.scopes = scopes;
+    })
+    .await;
+    let client = gate.register().await;
+    for (asked, code, refresh) in [
+        ("mcp:access mcp:write", Some("mcp:access mcp:write"), Some("mcp:access mcp:write")),
+        (
+            "mcp:access mcp:write offline_access",
+            Some("mcp:access mcp:write offline_access"),
+            Some("mcp:access mcp:write offline_access"),
+        ),
+        ("mcp:write  mcp:access nonsense", Some("mcp:access mcp:write"), Some("mcp:access mcp:write")),
+        ("", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
+        (" ", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
+        // what means nothing here is granted the default, of which the client named nothing
+        ("openid profile", None, None),
+        ("offline_access", Some("offline_access"), Some("offline_access")),
+    ] {
+        let place = gate.sign_in(&mut Browser::default(), &client, &[("scope", asked)]).await;
+        let answer = gate.redeem(&client, &parameter(&place, "code").unwrap()).await;
+        assert_eq!(named(&answer).as_deref(), code, "{asked}");
+        let given = tokens(&answer);
+        assert!(!given.refresh.is_empty(), "a refresh token is given as ever");
+        assert_eq!(claims(&given.access)["scope"], "mcp:access mcp:write", "{asked}");
+        assert_eq!(gate.call(&given.access).await.status, WORKS);
+        let answer = gate.refresh(&client, &given.refresh).await;
+        assert_eq!(named(&answer).as_deref(), refresh, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_resource_keeps_the_query_and_the_host_that_were_typed_on_the_whole_way_and_the_audience_is_one() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    for typed in ["http://127.0.0.1:6749/mcp?toolsets=a", "http://localhost:6749/mcp", "http://[::1]:6749/mcp/?x"] {
+        let place = gate.sign_in(&mut Browser::default(), &client, &[("resource", typed)]).await;
+        let mut fields = vec![
+            ("grant_type", "authorization_code"),
+            ("client_id", client.id.as_str()),
+            ("code_verifier", VERIFIER),
+            ("resource", typed),
+        ];
+        let code = parameter(&place, "code").unwrap();
+        fields.push(("code", &code));
+        let given = tokens(&gate.post_form("/token", &fields).await);
+        assert_eq!(claims(&given.access)["aud"], "http://127.0.0.1:6749/mcp", "{typed}");
+        assert_eq!(gate.call_at("/mcp?toolsets=a", &given.access).await.status, WORKS);
+        let refresh = [
+            ("grant_type", "refresh_token"),
+            ("client_id", client.id.as_str()),
+            ("refresh_token", given.refresh.as_str()),
+            ("resource", typed),
+        ];
+        let refreshed = tokens(&gate.post_form("/token", &refresh).await);
+        assert_eq!(claims(&refreshed.access)["aud"], "http://127.0.0.1:6749/mcp", "{typed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -6,12 +6,17 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use portcullis::config::Storage;
 use portcullis::keys::{Sealer, open_with};
+use portcullis::model::ids::GrantId;
+use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
-use portcullis::model::ids::GrantId;
-
 use crate::support::bench::Bench;
+use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
+
+fn scopes(text: &str) -> ScopeSet {
+    ScopeSet::parse(text).unwrap()
+}
 
 /// The grant of an access token, which anybody can read.
 fn grant_of(token: &str) -> GrantId {
@@ -303,23 +308,56 @@ async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_
 }
 
 #[tokio::test]
-async fn a_grant_that_opens_its_server_no_longer_is_not_refreshed() {
+async fn a_refresh_names_no_more_than_it_asks_for() {
+    let gate = TestGate::with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
+    let client = gate.register().await;
+    let mut refresh = gate.tokens(&client).await.refresh;
+    for (asked, allowed, named) in [
+        ("mcp:access", "mcp:access", Some("mcp:access")),
+        ("mcp:access offline_access", "mcp:access", Some("mcp:access offline_access")),
+        ("nonsense", "mcp:access mcp:write", None),
+        ("", "mcp:access mcp:write", Some("mcp:access mcp:write offline_access")),
+    ] {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", client.id.as_str()),
+            ("refresh_token", refresh.as_str()),
+            ("scope", asked),
+        ];
+        let answer = gate.post_form("/token", &fields).await;
+        let given = tokens(&answer);
+        assert_eq!(answer.json().get("scope").and_then(|scope| scope.as_str()), named, "{asked}");
+        assert_eq!(claims(&given.access)["scope"], allowed, "{asked}");
+        refresh = given.refresh;
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_remembered_over_a_restart() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let place = gate.sign_in(&mut Browser::default(), &client, &[("scope", "mcp:access")]).await;
+    let given = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await);
+    let gate = gate.restart().await;
+    assert_eq!(gate.refresh(&client, &given.refresh).await.json()["scope"], "mcp:access");
+}
+
+#[tokio::test]
+async fn a_grant_that_opens_nothing_any_more_is_refused_at_refresh_so_that_its_user_signs_in_anew() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
-    let more = |config: &mut portcullis::config::Config| {
-        let scopes = &mut config.upstreams[0].settings.scopes;
-        *scopes = portcullis::oauth::scope::ScopeSet::parse("mcp:access mcp:write").unwrap();
-    };
-    let gate = gate.restart_with(more).await;
+    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
     assert_eq!(gate.call(&given.access).await.status, 403);
     assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
-    let again = gate.tokens(&client).await;
-    assert_eq!(gate.call(&again.access).await.status, WORKS);
-    // the grant was not ended: an operator who takes the scope back gives it back
-    let fewer = |config: &mut portcullis::config::Config| {
-        config.upstreams[0].settings.scopes = portcullis::oauth::scope::ScopeSet::parse("mcp:access").unwrap();
-    };
-    let gate = gate.restart_with(fewer).await;
-    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200);
+    let anew = gate.tokens(&client).await;
+    assert_eq!(gate.call(&anew.access).await.status, WORKS);
+    let anew = tokens(&gate.refresh(&client, &anew.refresh).await);
+
+    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access")).await;
+    assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200, "the operator took it back");
+    let gate = gate
+        .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])
+        .await;
+    assert_eq!(gate.refresh(&client, &anew.refresh).await.error(), "invalid_grant", "its server is not here any more");
 }

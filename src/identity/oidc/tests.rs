@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::Oidc;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{OidcFlavour, OidcSettings, Standing};
+use crate::config::{OidcFlavour, OidcSettings, Outbound, Standing};
 use crate::identity::RenewError;
 use crate::oauth::scope::ScopeSet;
 
@@ -64,7 +64,7 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         replaces_issuer: None,
         ca_file: None,
     };
-    let mut oidc = Oidc::new("slow", &settings, None, &Clock::manual(Timestamp(1_800_000_000)));
+    let mut oidc = Oidc::new("slow", &settings, &Outbound::default(), &Clock::manual(Timestamp(1_800_000_000)));
     oidc.renew_timeout = Duration::from_millis(200);
     let held = "held".to_owned().into();
     let renewal = oidc.renew("alice", Some(&held));

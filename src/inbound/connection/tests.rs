@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionError, HEAD, IDLE, Received, serve};
+use super::{ConnectionError, HEAD, IDLE, KEPT, LINGER, Patience, Received, Terms, serve};
 use crate::gateway::{Body, full};
+use crate::inbound::Drain;
 
 const HOUR: Duration = Duration::from_hours(1);
 const LARGE: usize = 1024 * 1024;
@@ -43,6 +43,15 @@ fn events() -> (mpsc::UnboundedSender<Bytes>, Body) {
 /// Serves one connection, of which `/large` answers much, `/events` what is sent, and `/echo` what the request says, as it
 /// says it; `buffer` bytes are under way at most.
 fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
+    connect_as(buffer, Patience::STRANGER, &Drain::default())
+}
+
+fn connect_as(
+    buffer: usize,
+    patience: Patience,
+    drain: &Drain,
+) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
+    let terms = Terms { drain: drain.clone(), patience };
     let (client, server) = duplex(buffer);
     let (send, body) = events();
     let body = std::sync::Mutex::new(Some(body));
@@ -51,11 +60,12 @@ fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHa
             let body = match request.uri().path() {
                 "/events" => body.lock().unwrap().take().unwrap(),
                 "/echo" => request.into_body().map_err(Into::into).boxed_unsync(),
+                "/small" => full("well"),
                 _ => full(vec![b'x'; LARGE]),
             };
             async move { Response::new(body) }
         };
-        serve(server, CancellationToken::new(), answer).await
+        serve(server, terms, answer).await
     });
     (client, send, connection)
 }
@@ -164,4 +174,88 @@ async fn an_upload_that_goes_on_after_the_answer_began_is_not_taken_for_a_slow_h
     client.write_all(b"0\r\n\r\n").await.unwrap();
     let end = client.read(&mut seen).await.unwrap();
     assert!(seen[..end].ends_with(b"0\r\n\r\n"), "the answer is whole");
+}
+
+const SMALL: &[u8] = b"GET /small HTTP/1.1\r\nHost: gate\r\n\r\n";
+
+/// Asks on an open connection, and reads the answer's head and its four bytes.
+async fn ask(client: &mut DuplexStream) -> String {
+    client.write_all(SMALL).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\nwell") {
+        assert!(client.read_buf(&mut seen).await.unwrap() > 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_of_a_proxy_outlives_the_proxys_own_limit_and_a_strangers_does_not() {
+    for (patience, kept) in [(Patience::STRANGER, IDLE), (Patience::PROXY, KEPT)] {
+        let (mut client, _send, served) = connect_as(LARGE, patience, &Drain::default());
+        ask(&mut client).await;
+        sleep(kept * 99 / 100).await;
+        ask(&mut client).await;
+        let began = Instant::now();
+        drop(timeout(2 * KEPT, served).await.unwrap());
+        assert!((kept..kept * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+    assert!(KEPT > HOUR, "Envoy keeps its connections for an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_may_open_a_connection_long_before_it_is_used_but_its_head_is_limited_like_any_other() {
+    let (mut client, _send, _served) = connect_as(LARGE, Patience::PROXY, &Drain::default());
+    sleep(HOUR).await;
+    assert!(ask(&mut client).await.starts_with("HTTP/1.1 200"));
+
+    let (mut client, _send, served) = connect_as(LARGE, Patience::PROXY, &Drain::default());
+    sleep(HOUR).await;
+    client.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
+    let began = Instant::now();
+    drop(ends(served).await.expect("it ends"));
+    assert!((HEAD..HEAD * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+
+    let (_client, _send, served) = connect_as(LARGE, Patience::STRANGER, &Drain::default());
+    let began = Instant::now();
+    assert!(matches!(ends(served).await, Some(Err(ConnectionError::Silent))));
+    assert_eq!(began.elapsed(), HEAD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_we_shut_down_a_proxys_late_request_is_answered_with_close_and_a_strangers_idle_connection_ends() {
+    let drain = Drain::default();
+    let (mut proxy, _send, proxied) = connect_as(LARGE, Patience::PROXY, &drain);
+    let (mut idle, _send, idling) = connect_as(LARGE, Patience::PROXY, &drain);
+    let (_unused, _send, not_used) = connect_as(LARGE, Patience::PROXY, &drain);
+    let (mut stranger, _send, strange) = connect_as(LARGE, Patience::STRANGER, &drain);
+    for client in [&mut proxy, &mut idle, &mut stranger] {
+        assert!(!ask(client).await.contains("connection: close"));
+    }
+    let going_down = drain.clone();
+    tokio::spawn(async move { going_down.run(Duration::from_secs(25)).await });
+    drain.no_more().cancelled().await;
+    let began = Instant::now();
+    drop(strange.await.unwrap());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    sleep(LINGER * 99 / 100).await;
+    assert!(ask(&mut proxy).await.contains("connection: close"), "it was on its way");
+    assert!(proxied.await.unwrap().is_ok());
+    drop((idling.await.unwrap(), not_used.await.unwrap()));
+    assert!(began.elapsed() <= LINGER * 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_through_a_proxy_ends_with_its_connection_at_the_deadline() {
+    let drain = Drain::default();
+    let (mut client, send, served) = connect_as(LARGE, Patience::PROXY, &drain);
+    client.write_all(b"GET /events HTTP/1.1\r\nHost: gate\r\n\r\n").await.unwrap();
+    send.send("one".into()).unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"one\r\n") {
+        client.read_buf(&mut seen).await.unwrap();
+    }
+    drain.run(Duration::from_secs(25)).await;
+    assert!(!served.is_finished(), "the stream goes on until its upstream or its lease ends it");
+    drop(send);
+    timeout(Duration::from_secs(1), served).await.expect("nothing follows on this connection").unwrap().unwrap();
 }

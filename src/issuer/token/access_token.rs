@@ -16,6 +16,27 @@ pub(super) struct FreshRefreshToken {
     pub(super) stored: NewRefreshToken,
 }
 
+/// The scope of an access token, and what its answer says of it.
+pub(super) struct AnsweredScope<'a> {
+    /// What the token allows: the grant's scope or less.
+    pub(super) allowed: &'a ScopeSet,
+    /// What the client named, in this request or when it asked for the grant; `None` when it named nothing.
+    pub(super) named: Option<&'a ScopeSet>,
+}
+
+impl AnsweredScope<'_> {
+    /// An answer never names more than was asked for: the official Python client from 1.9.4 to 1.21.0 refuses it. Asked
+    /// nothing, everything is named, and that the client may refresh too.
+    fn in_answer(&self, refreshes: bool) -> ScopeSet {
+        let allowed = self.allowed.clone();
+        let all = if refreshes { allowed.with(OFFLINE_ACCESS) } else { allowed };
+        match self.named {
+            Some(named) => all.intersection(named),
+            None => all,
+        }
+    }
+}
+
 impl Issuer {
     /// A refresh token for a grant: it ends when nobody uses it, with its grant, or when the provider said.
     pub(super) fn fresh_refresh_token(&self, grant: &Grant, now: Timestamp) -> FreshRefreshToken {
@@ -25,11 +46,11 @@ impl Issuer {
         FreshRefreshToken { stored: NewRefreshToken { hash: token.sha256(), expires_at }, token }
     }
 
-    /// Signs an access token and writes the answer. `scope` is the grant's or less.
+    /// Signs an access token and writes the answer.
     pub(super) fn token_response(
         &self,
         grant: &Grant,
-        scope: &ScopeSet,
+        scope: &AnsweredScope<'_>,
         refresh_token: Option<&Token<Refresh>>,
         now: Timestamp,
     ) -> Result<Vec<u8>, TokenRefusal> {
@@ -46,7 +67,7 @@ impl Issuer {
             sub: grant.subject.to_string(),
             aud: grant.resource.clone(),
             client_id: grant.client_id.to_string(),
-            scope: scope.clone(),
+            scope: scope.allowed.clone(),
             iat: now.0,
             exp: exp.0,
             jti: random_id("t_"),
@@ -54,14 +75,36 @@ impl Issuer {
         };
         let access_token =
             self.0.parts.ring.sign(&claims).map_err(|error| TokenRefusal::Unavailable(error.to_string()))?;
-        let named = if refresh_token.is_some() { scope.clone().with(OFFLINE_ACCESS) } else { scope.clone() };
         let response = TokenResponse {
             access_token,
             token_type: "Bearer",
             expires_in: exp.since(now).as_secs(),
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
-            scope: named,
+            scope: scope.in_answer(refresh_token.is_some()),
         };
         serde_json::to_vec(&response).map_err(|error| TokenRefusal::Unavailable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::AnsweredScope;
+    use crate::oauth::scope::ScopeSet;
+
+    proptest! {
+        #[test]
+        fn an_answer_never_names_more_than_was_asked_for_or_than_the_token_allows(
+            allowed in "([a-c] ?){1,3}", named in "([a-d] ?|offline_access ?){0,4}", refreshes: bool,
+        ) {
+            let (allowed, named) = (ScopeSet::parse(&allowed).unwrap(), ScopeSet::parse(&named).unwrap());
+            let answer = AnsweredScope { allowed: &allowed, named: Some(&named) }.in_answer(refreshes);
+            prop_assert!(answer.without(&named).is_empty());
+            prop_assert!(answer.without(&allowed.clone().with("offline_access")).is_empty());
+            prop_assert_eq!(answer.contains("offline_access"), refreshes && named.contains("offline_access"));
+            let all = AnsweredScope { allowed: &allowed, named: None }.in_answer(refreshes);
+            prop_assert_eq!(all, if refreshes { allowed.with("offline_access") } else { allowed });
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access_token::AnsweredScope;
 use super::{TokenRefusal, is_of};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -53,7 +54,7 @@ impl Issuer {
         if !is_of(client, &request.client_id) {
             return Err(TokenRefusal::invalid_grant("the code was given to another client"));
         }
-        if parameters.one("redirect_uri")?.is_some_and(|uri| uri != request.redirect_uri) {
+        if parameters.one("redirect_uri")?.is_some_and(|uri| !self.is_one_redirect_uri(uri, &request.redirect_uri)) {
             return Err(TokenRefusal::invalid_grant("redirect_uri is not the one that the code was sent to"));
         }
         let verifier = parameters
@@ -96,7 +97,8 @@ impl Issuer {
         let gives_refresh = wants_refresh && issued.sign_in.standing.renewable;
         let grant = self.new_grant(issued, gives_refresh, now);
         let fresh = gives_refresh.then(|| self.fresh_refresh_token(&grant, now));
-        let response = self.token_response(&grant, &grant.scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
+        let scope = AnsweredScope { allowed: &grant.scope, named: grant.named_scope.as_ref() };
+        let response = self.token_response(&grant, &scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
         let stored = fresh.as_ref().map(|fresh| &fresh.stored);
         let Some(made_room) = self.store().redeem_code(hash, &grant, stored, now).await? else {
             return Err(TokenRefusal::invalid_grant("the code was redeemed before, or has expired"));
@@ -125,6 +127,7 @@ impl Issuer {
             client_id: authorization.request.client_id,
             resource: authorization.request.resource,
             scope: authorization.request.scope,
+            named_scope: authorization.request.named_scope,
             user: sign_in.user,
             standing: sign_in.standing,
             created_at: now,

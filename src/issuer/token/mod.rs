@@ -10,6 +10,7 @@ mod turn;
 pub(super) use single_flight::SingleFlight;
 
 use super::Issuer;
+use crate::limits::ClientAddress;
 use crate::model::client::Client;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::{Parameters, Repeated};
@@ -23,6 +24,8 @@ pub(crate) struct TokenRequest {
     pub authorization: Option<crate::secret::SecretText>,
     /// The form.
     pub parameters: Parameters,
+    /// Who sent it.
+    pub address: ClientAddress,
 }
 
 /// Why no token is given.
@@ -34,11 +37,13 @@ pub(crate) enum TokenRefusal {
     /// It will pass: 503 with `temporarily_unavailable`, and nothing was lost. The words are for the log.
     #[error("{0}")]
     Unavailable(String),
-    /// This grant is refreshed in a loop: 429 with `temporarily_unavailable`, and nothing was lost.
-    #[error("the grant is refreshed too often")]
+    /// This grant is refreshed in a loop, or a secret is guessed: 429 with `temporarily_unavailable`, and nothing was lost.
+    #[error("{words}")]
     TooMany {
-        /// Seconds until it may be refreshed again.
+        /// Seconds until it may be tried again.
         retry_after: u64,
+        /// What came too often, and what helps.
+        words: &'static str,
     },
 }
 
@@ -70,10 +75,10 @@ impl Issuer {
     /// # Errors
     /// See [`TokenRefusal`].
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let TokenRequest { authorization, parameters } = request;
+        let TokenRequest { authorization, parameters, address } = request;
         let authorization = authorization.as_ref().map(crate::secret::SecretText::expose);
         let grant_type = parameters.one("grant_type")?.map(str::to_owned);
-        let client = self.authenticate_client(authorization, &parameters).await?;
+        let client = self.authenticate_client(authorization, &parameters, address).await?;
         match grant_type.as_deref() {
             Some("authorization_code") => self.redeem_code(&client, &parameters).await,
             Some("refresh_token") => self.refresh(&client, &parameters).await,
@@ -88,10 +93,10 @@ impl Issuer {
 
     /// Every `resource` of the request must be the grant's; none at all is as good (RFC 8707 2.2).
     fn check_resource(&self, parameters: &Parameters, audience: &str) -> Result<(), OAuthError> {
-        let granted = self.upstream_of(audience).map(|upstream| &upstream.resource);
+        let granted = self.upstream_of(audience);
         for resource in parameters.all("resource") {
             let named = ResourceUri::parse(resource);
-            if !named.is_ok_and(|named| granted.is_some_and(|granted| granted.is_same(&named))) {
+            if !named.is_ok_and(|named| granted.is_some_and(|granted| granted.is_named_by(&named))) {
                 let words = "resource is not the one that was authorized";
                 return Err(OAuthError::new(ErrorCode::InvalidTarget, words));
             }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::access_token::AnsweredScope;
 use super::turn::Turn;
 use super::{TokenRefusal, is_of};
 use crate::clock::Timestamp;
@@ -13,7 +14,8 @@ use crate::keys::{open_with, seal_with};
 use crate::model::client::Client;
 use crate::model::grant::{EndReason, Grant, Replay, StoredRefreshToken};
 use crate::oauth::parameters::Parameters;
-use crate::oauth::scope::ScopeSet;
+use crate::oauth::scope::{ScopeSet, named_values};
+use crate::policy;
 use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Rotation;
 
@@ -28,6 +30,7 @@ pub(super) struct Presented<'a> {
     hash: Sha256,
     /// What else the client said: a retry says the same.
     parameters_hash: Sha256,
+    /// What it names; `None` when it names nothing.
     scope: Option<ScopeSet>,
 }
 
@@ -81,20 +84,21 @@ impl Issuer {
         if now >= stored.expires_at {
             return Err(unknown());
         }
+        self.check_opens(&grant)?;
         self.check_resource(parameters, &grant.resource)?;
-        self.check_entry(&grant)?;
         Ok(Found::Unused(Box::new(grant)))
     }
 
-    /// A server that needs more than was granted, since its operator added a scope: tokens of this grant open nothing, and
-    /// a client that goes on refreshing never asks for more. It signs in again instead.
-    fn check_entry(&self, grant: &Grant) -> Result<(), TokenRefusal> {
+    /// A grant from before the operator asked for another scope, or took the server away, opens nothing any more. Tokens
+    /// from it would be refused at every call, and clients do not sign in anew for that; after `invalid_grant` they do.
+    fn check_opens(&self, grant: &Grant) -> Result<(), TokenRefusal> {
         let upstream = self.upstream_of(&grant.resource);
-        let missing = upstream.is_some_and(|upstream| !upstream.settings.scopes.without(&grant.scope).is_empty());
-        if missing {
-            return Err(TokenRefusal::invalid_grant("the server needs a scope that was not granted: sign in again"));
+        let opens = upstream.is_some_and(|upstream| policy::missing(&grant.scope, upstream).is_empty());
+        if opens {
+            Ok(())
+        } else {
+            Err(TokenRefusal::invalid_grant("the grant does not open its server any more: sign in again"))
         }
-        Ok(())
     }
 
     async fn replayed(
@@ -130,12 +134,17 @@ impl Issuer {
     ) -> Result<Vec<u8>, TokenRefusal> {
         // an answer that is given again asks nobody, and does not count
         let within = self.0.refreshes.check(grant.id.as_str());
-        within.map_err(|retry_after| TokenRefusal::TooMany { retry_after })?;
+        let words = "this grant is refreshed too often: wait, and use the access token until it ends";
+        within.map_err(|retry_after| TokenRefusal::TooMany { retry_after, words })?;
         let renewed = self.ask_provider(grant).await?;
         let now = self.now();
         let grant = self.renewed_grant(grant, &renewed);
-        let scope = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
-        let scope = scope.filter(|scope| !scope.is_empty()).unwrap_or_else(|| grant.scope.clone());
+        let narrowed = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
+        let narrowed = narrowed.filter(|scope| !scope.is_empty());
+        let scope = AnsweredScope {
+            allowed: narrowed.as_ref().unwrap_or(&grant.scope),
+            named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
+        };
         let fresh = self.fresh_refresh_token(&grant, now);
         let response = self.token_response(&grant, &scope, Some(&fresh.token), now)?;
         let rotation = Rotation {
@@ -185,13 +194,13 @@ fn presented<'a>(client: &'a Client, parameters: &Parameters) -> Result<Presente
     let token = Token::<Refresh>::parse(text)
         .ok_or_else(|| TokenRefusal::invalid_grant("the refresh token is not one of ours"))?;
     let scope = parameters.one("scope")?;
-    let known = scope.map(|scope| scope.split(' ').map(str::to_owned).collect::<ScopeSet>());
+    let named = scope.map(named_values).filter(|scope| !scope.is_empty());
     let said = serde_json::json!([scope, parameters.all("resource").collect::<Vec<_>>()]);
     Ok(Presented {
         client,
         hash: token.sha256(),
         token,
         parameters_hash: Sha256::of(said.to_string().as_bytes()),
-        scope: known,
+        scope: named,
     })
 }

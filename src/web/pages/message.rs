@@ -136,7 +136,7 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
             title: &title,
             happened: &happened,
             mend: "Connect from the application again in a minute. If it stays like this, tell your operator.",
-            for_developer: None,
+            for_developer: Some("temporarily_unavailable: the identity provider cannot be reached"),
             finish: None,
             request_id: Some(page.request_id),
         },

@@ -183,6 +183,72 @@ fn every_mistake_of_an_upstream_is_named() {
     "#);
 }
 
+const REQUEST_HEADERS: &str = r#"
+[[upstream]]
+id = "keys"
+path = "/keys"
+url = "http://127.0.0.1:8423/mcp"
+headers = { authorization = { env = "KEY" }, x-key = { file = "two-lines" }, X_Key = { env = "KEY" }, host = { env = "KEY" }, mcp-name = { env = "KEY" }, X-Forwarded-User = { env = "KEY" }, "a b" = { env = "KEY" }, cookie = { env = "NOT_SET" }, x-odd = { env = "ODD" } }
+drop_headers = ["x-tenant-*", "*", "a*b", "Mcp-*"]
+keep_headers = ["cf-connecting-ip", "x-forwarded-user", "x-custom", "cf-*"]
+groups = ["staff", "a*b", ""]
+max_groups_bytes = "1MiB"
+[[upstream]]
+id = "inline"
+path = "/inline"
+url = "http://127.0.0.1:8424/mcp"
+headers = { authorization = "Bearer s3cret" }
+[[upstream]]
+id = "shape"
+path = "/shape"
+url = "http://127.0.0.1:8425/mcp"
+headers = ["authorization"]
+groups = "staff"
+"#;
+
+#[test]
+fn every_mistake_in_what_goes_to_an_upstream_is_named() {
+    let operator = Operator::new().with("KEY", "Bearer s3cret").with("ODD", " s3crét ");
+    operator.write_secret("two-lines", "s3cret\ns3cret\n");
+    let problems = operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{REQUEST_HEADERS}"));
+    assert!(!problems.contains("s3cr"), "{problems}");
+    assert_snapshot!(problems, @r#"
+    portcullis.toml:20:54: error: upstream "keys": headers.x-key: is taken: line 20 has the same header
+    portcullis.toml:20:54: error: upstream "keys": headers.x-key: the value does not fit a header
+        mend: one line of printable ASCII, without spaces around it, at most 8 KiB
+    portcullis.toml:20:110: error: upstream "keys": headers.host: is not set among the headers
+        mend: the upstream's `host` says under which name it is called
+    portcullis.toml:20:138: error: upstream "keys": headers.mcp-name: describes the message that the client sends: it cannot be the same for all calls
+    portcullis.toml:20:174: error: upstream "keys": headers.X-Forwarded-User: is a header that only the gateway writes, or that ends at it
+    portcullis.toml:20:199: error: upstream "keys": headers: is no name of a header
+        mend: letters, digits and hyphens
+    portcullis.toml:20:225: error: upstream "keys": headers.cookie: the environment variable is not set, or is not UTF-8 text
+        mend: set it for this process; the name is written without $
+    portcullis.toml:20:254: error: upstream "keys": headers.x-odd: the value does not fit a header
+        mend: one line of printable ASCII, without spaces around it, at most 8 KiB
+    portcullis.toml:21:31: error: upstream "keys": drop_headers[1]: is neither a name of a header nor the beginning of one
+        mend: such as "x-tenant" or "x-tenant-*": a * stands at the end only
+    portcullis.toml:21:36: error: upstream "keys": drop_headers[2]: is neither a name of a header nor the beginning of one
+        mend: a * stands at the end only
+    portcullis.toml:21:43: error: upstream "keys": drop_headers[3]: would drop mcp-method, without which MCP does not work
+    portcullis.toml:22:37: error: upstream "keys": keep_headers[1]: is never taken from a client: with it any user could pass for another
+    portcullis.toml:22:57: error: upstream "keys": keep_headers[2]: is not dropped, so there is nothing to keep
+        mend: leave it out
+    portcullis.toml:22:69: error: upstream "keys": keep_headers[3]: is no name of a header
+        mend: exceptions are written out, one by one, without a *
+    portcullis.toml:23:20: error: upstream "keys": groups[1]: is neither a group nor the beginning of one
+        mend: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
+    portcullis.toml:23:27: error: upstream "keys": groups[2]: is neither a group nor the beginning of one
+        mend: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
+    portcullis.toml:24:20: error: upstream "keys": max_groups_bytes: must lie between 64 bytes and 32KiB
+        mend: groups = [] tells no groups at all
+    portcullis.toml:29:29: error: upstream "inline": headers.authorization: a secret does not stand in this file
+        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+    portcullis.toml:34:11: error: upstream "shape": headers: must be a table of header names, such as { authorization = { env = "NAME" } }
+    portcullis.toml: 19 errors
+    "#);
+}
+
 const CLIENTS: &str = r#"
 [[client]]
 client_id = "c_1"
@@ -277,4 +343,56 @@ fn every_ca_file_is_read_by_check_and_named_by_its_place() {
         mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml: 3 errors
     "#);
+}
+
+#[test]
+fn a_redirect_uri_in_a_spelling_that_is_refused_is_answered_with_one_that_passes() {
+    let check = |uri: &str| {
+        let client = format!("\n[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"{uri}\"]\n");
+        Operator::new().check(format!("public_url = \"https://mcp.example.com\"{REST}{client}"))
+    };
+    for (uri, passes) in [
+        ("https://a.example/b/../cb", "https://a.example/cb"),
+        ("http://127.1:8080/cb", "http://127.0.0.1:8080/cb"),
+        ("https:/a.example/cb", "https://a.example/cb"),
+    ] {
+        let problems = check(uri).err;
+        assert!(problems.contains(&format!("write \"{passes}\"")), "{problems}");
+        assert_eq!(check(passes).err, "");
+    }
+    for passes in ["HTTPS://A.Example:443/cb", "http://127.0.0.1:8080", "https://a.example"] {
+        assert_eq!(check(passes).err, "", "{passes}");
+    }
+    let nothing_passes = check("https://a.example./cb").err;
+    assert!(nothing_passes.contains("a host that is neither") && !nothing_passes.contains("write"), "{nothing_passes}");
+}
+
+#[test]
+fn what_is_said_of_how_an_upstream_is_called_is_judged() {
+    let operator = Operator::new();
+    let said = |keys: &str| {
+        let rest = REST.replace("[[upstream]]\n", &format!("[[upstream]]\n{keys}\n"));
+        let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
+        printed.err
+    };
+    for good in [
+        "host = \"localhost:8080\"",
+        "first_byte = \"1s\"",
+        "keep_alive = \"off\"",
+        "keep_alive = false",
+        "reconnect = \"1m\"",
+    ] {
+        assert_eq!(said(good), "", "{good}");
+    }
+    for (bad, words) in [
+        ("host = \"http://localhost\"", "host: is no host"),
+        ("host = \"a@b\"", "host: is no host"),
+        ("first_byte = \"off\"", "first_byte: must be a duration"),
+        ("first_byte = \"0s\"", "first_byte: must lie between 1s and 86400s"),
+        ("keep_alive = \"2h\"", "keep_alive: must lie between 1s and 3600s"),
+        ("keep_alive = 25", "keep_alive: must be a duration"),
+        ("reconnect = \"2m\"", "reconnect: must lie between 1s and 60s"),
+    ] {
+        assert!(said(bad).contains(words), "{bad}: {}", said(bad));
+    }
 }

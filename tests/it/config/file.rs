@@ -115,6 +115,21 @@ fn every_mistake_of_meaning_is_named_in_one_run() {
 }
 
 #[test]
+fn a_form_or_level_of_the_log_that_does_not_exist_is_named_with_what_does() {
+    let problems =
+        |log: &str| Operator::new().problems(format!("public_url = \"https://mcp.example.com\"\n[log]\n{log}\n{REST}"));
+    assert_snapshot!(problems("format = \"xml\""), @r#"
+    portcullis.toml:3:10: error: log: format: must be one of "auto", "text", "json"
+    portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(problems("level = \"warn,portcullis=loud\""), @r#"
+    portcullis.toml:3:9: error: log: level: must be levels, separated by commas
+        mend: "info", or with targets "warn,portcullis=debug,access=off"; off, error, warn, info, debug, trace
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_the_one_that_was_meant_and_hides_nothing() {
     let text = r#"public_url = "https://mcp.example.com/"
 ca_flie = "ca.pem"

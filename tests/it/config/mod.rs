@@ -116,7 +116,9 @@ fn whole_example() -> String {
 }
 
 fn whole_operator() -> Operator {
-    let operator = Operator::without_proxy().with("KEYCLOAK_CLIENT_SECRET", "s").with("CHAT_CLIENT_SECRET", "s");
+    let operator = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
+        .into_iter()
+        .fold(Operator::without_proxy(), |operator, name| operator.with(name, "s"));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();

@@ -94,3 +94,62 @@ fn a_variable_that_the_file_names_as_a_secret_is_no_slip() {
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
 }
+
+#[test]
+fn a_header_of_an_upstream_may_come_from_a_variable_of_its_own() {
+    let rest =
+        REST.replace("url = \"http://127", "headers = { X-Functions-Key = { env = \"NOT_SET\" } }\nurl = \"http://127");
+    let operator = Operator::new()
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_FUNCTIONS_KEY", "k1")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__AUTHORIZATION", "Bearer k2")
+        .with("PORTCULLIS_UPSTREAM__EXPENSES__GROUPS", "staff, mcp-*");
+    let file = operator.path("portcullis.toml");
+    std::fs::write(&file, format!("public_url = \"https://mcp.example.com\"{rest}")).unwrap();
+    let loaded = portcullis::config::Config::load(&file, operator.environment.clone()).unwrap();
+    let settings = &loaded.config.upstreams[0].settings.request_headers;
+    let added: Vec<_> =
+        settings.added.iter().map(|added| (added.name.as_str(), added.value.to_str().unwrap())).collect();
+    assert_eq!(added, [("x-functions-key", "k1"), ("authorization", "Bearer k2")]);
+    assert_eq!(settings.groups.names, ["staff", "mcp-*"]);
+    let shown = format!("{:?}", loaded.config);
+    assert!(!shown.contains("k1") && !shown.contains("k2"), "no value prints");
+    for (name, part) in [
+        ("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_FORWARDED_USER", "only the gateway writes"),
+        ("PORTCULLIS_UPSTREAM__EXPENSES__HEADERS", "must be a table of header names"),
+        ("PORTCULLIS_UPSTREAM__WIKI__HEADERS__X_KEY", "names no upstream of the file"),
+    ] {
+        let problems =
+            Operator::new().with(name, "s3cret").problems(format!("public_url = \"https://mcp.example.com\"{REST}"));
+        assert!(problems.contains(name) && problems.contains(part) && !problems.contains("s3cret"), "{problems}");
+    }
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_used_unsaid_and_its_password_never_printed() {
+    let text = |section: &str| format!("public_url = \"https://mcp.example.com\"\n[outbound]\n{section}\n{REST}");
+    let operator = || Operator::new().with("HTTPS_PROXY", "http://user:s3cret@proxy.example.com:3128");
+    let unsaid = operator().check(format!("public_url = \"https://mcp.example.com\"{REST}"));
+    assert_eq!(unsaid.outcome, Outcome::Done);
+    assert_snapshot!(unsaid.err, @r#"
+    portcullis.toml: warning: outbound: proxy: HTTPS_PROXY is set, and not used: identity providers are called directly
+        mend: [outbound] proxy = "env" uses it and NO_PROXY; proxy = "off" says that this is meant
+    portcullis.toml: 1 warning
+    "#);
+    for said in ["proxy = \"off\"", "proxy = \"env\"", "proxy = \"http://other.example.com:3128\""] {
+        let printed = operator().check(text(said));
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""), "{said}");
+    }
+    let nothing_set = Operator::new().check(text("proxy = \"env\""));
+    assert!(nothing_set.err.contains("neither HTTPS_PROXY nor HTTP_PROXY"), "{}", nothing_set.err);
+    let wrong = "proxy = \"http://user:s3cret@proxy.example.com:3128\"\nno_proxy = [\"http://keycloak\"]";
+    assert_snapshot!(operator().problems(text(wrong)), @r#"
+    portcullis.toml:3:9: error: outbound: proxy: holds a password, and no secret stands in this file
+        mend: write "env", and put the whole URL into the variable HTTPS_PROXY
+    portcullis.toml:4:13: error: outbound: no_proxy[0]: is neither a name, nor an address, nor a network
+        mend: such as "keycloak", ".internal" or "10.0.0.0/8", without scheme and port
+    portcullis.toml: 2 errors
+    "#);
+    let socks = Operator::new().with("ALL_PROXY", "socks5://user:s3cret@proxy.example.com:1080");
+    let problems = socks.problems(text("proxy = \"env\""));
+    assert!(problems.contains("ALL_PROXY holds no http") && !problems.contains("s3cret"), "{problems}");
+}

@@ -18,7 +18,7 @@ async fn without_a_token_the_challenge_says_where_to_go_and_names_no_error() {
         let answer = gate.send(gate.request(method, "/mcp"), "").await;
         assert_eq!(answer.status, 401);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", scope="mcp:access""#);
+            insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer scope="mcp:access", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp""#);
         }
     }
     let slashed = gate.send(gate.request("POST", "/mcp/"), "").await;
@@ -47,7 +47,11 @@ async fn a_bad_token_is_invalid_token_and_reaches_nobody() {
     ] {
         let answer = gate.call(&bad).await;
         assert_eq!(answer.status, 401, "{bad}");
-        assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+        assert!(
+            answer
+                .header("www-authenticate")
+                .starts_with("Bearer error=\"invalid_token\", scope=\"mcp:access\", resource_metadata=")
+        );
     }
     assert_eq!(gate.call_at("/sibling", &good).await.status, 401, "a token is for one resource");
     assert_eq!(gate.call(&good).await.status, 200);
@@ -71,7 +75,7 @@ async fn too_little_scope_is_403_with_everything_that_is_needed() {
     let narrow = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await);
     let answer = gate.call(&narrow.access).await;
     assert_eq!(answer.status, 403);
-    insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", scope="mcp:access mcp:write", error_description="the access token allows too little""#);
+    insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", scope="mcp:access mcp:write", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", error_description="the access token allows too little""#);
     assert_eq!(behind.count(), 0);
 }
 
@@ -99,7 +103,7 @@ async fn of_several_faults_the_first_check_tells_and_the_next_ones_nothing() {
     for (host, origin, token, session, status, challenge) in [
         (theirs, Some("https://evil.example"), "", Some(&elsewhere), 421, ""),
         (ours, Some("https://evil.example"), "", Some(&elsewhere), 403, ""),
-        (ours, None, "", Some(&elsewhere), 401, "Bearer resource_metadata="),
+        (ours, None, "", Some(&elsewhere), 401, "Bearer scope="),
         (ours, None, &sibling, Some(&elsewhere), 401, "Bearer error=\"invalid_token\""),
         (ours, None, &narrow, Some(&elsewhere), 404, ""),
         (ours, None, &narrow, None, 403, "Bearer error=\"insufficient_scope\""),

@@ -2,10 +2,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -15,8 +19,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{gate_before, token};
-use crate::support::gate::{TestGate, upstream};
+use super::{BOB, gate_before, token};
+use crate::support::browser::{Browser, parameter};
+use crate::support::gate::{TestGate, local_user, tokens, upstream};
 use crate::support::log::watch;
 
 /// A server with a certificate for `localhost` of its own making, which says in what it was spoken to. Its URL, and the
@@ -52,26 +57,73 @@ async fn server(protocols: &[&[u8]]) -> (String, tempfile::NamedTempFile) {
     (url, ca_file)
 }
 
-async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// Answers a GET with a stream that stays open, anything else with what it saw.
+async fn echo(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
     let (parts, body) = request.into_parts();
+    if parts.method == "GET" {
+        let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        return Ok(Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(silent.boxed_unsync())
+            .unwrap());
+    }
     let size = body.collect().await.unwrap().to_bytes().len();
     let user = parts.headers["x-forwarded-user"].to_str().unwrap().to_owned();
-    Ok(Response::new(Full::from(format!("{:?} {} {user} {size}", parts.version, parts.uri.path()))))
+    let text = format!("{:?} {} {user} {size}", parts.version, parts.uri.path());
+    Ok(Response::new(Full::from(text).boxed_unsync()))
+}
+
+/// A gate that trusts such a server, with a second user.
+async fn gate_trusting(url: &str, ca_file: &tempfile::NamedTempFile) -> TestGate {
+    TestGate::with(|config| {
+        let mut behind = upstream(&config.public_url, "mcp", url);
+        behind.settings.ca_file = Some(CaFile::read(ca_file.path()).unwrap());
+        config.upstreams = vec![behind];
+        if let portcullis::config::IdentityKind::Local(users) = &mut config.identities[0].kind {
+            users.push(local_user(BOB.0, BOB.1));
+        }
+    })
+    .await
 }
 
 #[tokio::test]
-async fn an_upstream_over_tls_is_reached_by_http_1_and_by_http_2() {
-    for (protocols, version) in [(&[b"h2".as_slice(), b"http/1.1"][..], "HTTP/2.0"), (&[b"http/1.1"], "HTTP/1.1")] {
+async fn an_upstream_over_tls_is_reached_by_http_1_even_when_it_offers_http_2() {
+    for protocols in [&[b"h2".as_slice(), b"http/1.1"][..], &[b"http/1.1"], &[]] {
         let (url, ca_file) = server(protocols).await;
-        let gate = TestGate::with(|config| {
-            let mut behind = upstream(&config.public_url, "mcp", &url);
-            behind.settings.ca_file = Some(CaFile::read(ca_file.path()).unwrap());
-            config.upstreams = vec![behind];
-        })
-        .await;
+        let gate = gate_trusting(&url, &ca_file).await;
         let answer = gate.call(&token(&gate).await).await;
-        assert_eq!(answer.body, format!("{version} /backend local|alice 46"));
+        assert_eq!(answer.body, "HTTP/1.1 /backend local|alice 46");
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_speaks_http_2_alone_is_502_and_the_log_says_what_it_must_offer() {
+    let (url, ca_file) = server(&[b"h2"]).await;
+    let gate = gate_trusting(&url, &ca_file).await;
+    let good = token(&gate).await;
+    let (lines, _guard) = watch();
+    assert_eq!(gate.call(&good).await.status, 502);
+    let text = lines.text();
+    assert!(text.contains("speaks none of our protocols over TLS: let it offer HTTP/1.1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_hundred_open_streams_of_one_user_do_not_delay_anothers_call() {
+    let (url, ca_file) = server(&[b"h2", b"http/1.1"]).await;
+    let gate = gate_trusting(&url, &ca_file).await;
+    let client = gate.register().await;
+    let alice = gate.tokens(&client).await.access;
+    let place = gate.sign_in_as(BOB, &mut Browser::default(), &client, &[]).await;
+    let bob = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access;
+    let open = (0..100).map(|_| {
+        let request = gate.request("GET", "/mcp").header("authorization", format!("Bearer {alice}"));
+        let request = request.header("accept", "text/event-stream").body(Empty::<Bytes>::new()).unwrap();
+        gate.app.handle(request, "127.0.0.1:5000".parse().unwrap())
+    });
+    let open = futures_util::future::join_all(open).await;
+    assert!(open.iter().all(|stream| stream.status() == 200));
+    let answer = tokio::time::timeout(Duration::from_secs(5), gate.call(&bob)).await.expect("an answer in time");
+    assert_eq!(answer.body, "HTTP/1.1 /backend local|bob 46");
 }
 
 #[tokio::test]

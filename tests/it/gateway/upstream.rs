@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use super::{gate_at, gate_before, token};
-use crate::support::gate::{Answer, NOBODY, TestGate};
+use super::{gate_at, gate_before, token, with};
+use crate::support::gate::{Answer, NOBODY, TestGate, upstream};
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
@@ -47,13 +47,58 @@ async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
     }
     "#);
 
-    let behind =
-        Upstream::start(|_| answer(403, &[("www-authenticate", "Bearer realm=\"theirs\"")], "forbidden")).await;
-    let gate = gate_at(&behind).await;
+    for (status, hint) in [(401, "its own authentication"), (403, "`host`"), (421, "`host`")] {
+        let behind =
+            Upstream::start(move |_| answer(status, &[("www-authenticate", "Bearer scope=\"x\"")], "no")).await;
+        let gate = gate_at(&behind).await;
+        let good = token(&gate).await;
+        for method in ["POST", "GET", "DELETE"] {
+            let (lines, _guard) = watch();
+            let answered = with(&gate, &good, method, &[]).await;
+            assert_eq!(answered.status, 502, "{method} {status}");
+            assert!(answered.header("www-authenticate").is_empty());
+            let words = format!("({status})");
+            assert!(answered.json()["error"]["message"].as_str().unwrap().contains(&words), "{answered:?}");
+            let text = lines.text();
+            assert!(text.contains(&format!("upstream mcp answered {status}")) && text.contains(hint), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_called_by_the_name_that_the_operator_set() {
+    let behind = Upstream::polite().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        let mut upstream = upstream(&config.public_url, "mcp", &url);
+        upstream.settings.http.host = Some(http::HeaderValue::from_static("localhost:8080"));
+        config.upstreams = vec![upstream];
+    })
+    .await;
     let good = token(&gate).await;
-    let answered = gate.call(&good).await;
-    assert_eq!((answered.status, answered.body.as_str()), (403, "forbidden"));
-    assert!(answered.header("www-authenticate").is_empty());
+    for method in ["POST", "GET", "DELETE"] {
+        assert_eq!(with(&gate, &good, method, &[]).await.status, 200);
+        assert_eq!(behind.last().headers.get_all("host").iter().collect::<Vec<_>>(), ["localhost:8080"]);
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_has_as_long_to_begin_its_answer_as_the_operator_set() {
+    let behind = RawUpstream::start().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        let mut upstream = upstream(&config.public_url, "mcp", &url);
+        upstream.settings.http.first_byte = Duration::from_secs(90);
+        config.upstreams = vec![upstream];
+    })
+    .await;
+    let good = token(&gate).await;
+    let (answer, (began, _wire)) = tokio::join!(gate.call(&good), async {
+        let wire = behind.asked().await;
+        tokio::time::pause();
+        (tokio::time::Instant::now(), wire)
+    });
+    assert_eq!((answer.status, began.elapsed().as_secs().div_ceil(10)), (504, 9), "{answer:?}");
 }
 
 async fn get(gate: &TestGate, token: &str) -> Answer {

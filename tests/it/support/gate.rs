@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, LocalUser, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets,
-    Server, Storage, Tokens, Upstream, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, LocalUser, Log, Outbound, Pages, PublicUrl, Registration,
+    RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -134,7 +134,8 @@ impl TestGate {
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.config);
         change(&mut config);
-        Self::start(tempfile::tempdir().unwrap(), Arc::new(config), self.clock.clone(), Arc::clone(&self.behind)).await
+        let (directory, behind) = (tempfile::tempdir().unwrap(), Arc::clone(&self.behind));
+        Self::start(directory, Arc::new(config), self.clock.clone(), behind).await
     }
 
     /// Waits until what goes on in the background has ended.
@@ -362,6 +363,9 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scope_texts: Vec::new(),
         default: false,
         ca_file: None,
+        request_headers: RequestHeaders::default(),
+        // nobody listens behind most gates: their calls fail at once
+        http: UpstreamHttp { reconnect: None, ..UpstreamHttp::default() },
     };
     Upstream::new(public_url, settings).unwrap()
 }
@@ -384,6 +388,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
     let users = vec![local_user(ALICE.0, ALICE.1)];
     Config {
         server: Server::default(),
+        log: Log::default(),
         storage: Storage::Sqlite(database),
         secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
         lifetimes: Lifetimes::default(),

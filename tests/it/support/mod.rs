@@ -11,7 +11,8 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server, Storage, Tokens,
+    Config, Identity, Lifetimes, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server, Storage,
+    Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -19,6 +20,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
     Config {
         public_url: PublicUrl::parse("https://mcp.example.com").unwrap(),
         server: Server::default(),
+        log: Log::default(),
         storage: Storage::Sqlite(PathBuf::from("never-opened.db")),
         secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
         lifetimes: Lifetimes::default(),

@@ -22,6 +22,11 @@ impl RawUpstream {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
+    /// One that listens again where one listened before.
+    pub async fn at(address: std::net::SocketAddr) -> Self {
+        Self(TcpListener::bind(address).await.unwrap())
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}/backend", self.0.local_addr().unwrap())
     }

@@ -1,0 +1,217 @@
+//! Names of header fields as servers behind us may read them, and the lists of those that no client may send.
+//!
+//! Defends against: header spoofing, also by another spelling (`X_Forwarded_User`), request smuggling, method and URL
+//! override. Names are compared after folding case, and whatever is neither letter nor digit to `-`: WSGI and many
+//! frameworks fold `_` and `-` into one name, some CGI servers fold every other character too.
+
+use std::borrow::Cow;
+
+/// What no client may say to an upstream, whatever the settings are: framing and connection, credentials that we check,
+/// what only we write, and what makes a server take the request for another one. A name that ends with `*` stands for all
+/// that begin so.
+pub(crate) const PROTECTED: &[&str] = &[
+    // connection and framing (RFC 9110 7.6.1, RFC 9112 6); `Proxy` becomes HTTP_PROXY in CGI (httpoxy)
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy",
+    "proxy-*",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    // credentials
+    "authorization",
+    "cookie",
+    "cookie2",
+    "dpop",
+    // what only we write
+    "forwarded",
+    "remote-*",
+    "x-auth-request-*",
+    "x-forwarded-*",
+    "x-portcullis-*",
+    "x-real-ip",
+    "x-remote-*",
+    "x-request-id*",
+    "x-user",
+    "x-user-*",
+    // another method, URL, host or way through the server than the one that was judged
+    "x-accel-*",
+    "x-host",
+    "x-http-destinationurl",
+    "x-http-method*",
+    "x-invoke-*",
+    "x-matched-path",
+    "x-method-override",
+    "x-middleware-*",
+    "x-original-*",
+    "x-rewrite-url",
+    "x-sendfile-type",
+];
+
+/// Headers in which other proxies say who the user or the client is. A server that was once behind one of them may still
+/// believe it. The default of `drop_headers`, which `keep_headers` makes exceptions to.
+pub(crate) const OTHER_PROXIES: &[&str] = &[
+    // addresses
+    "cf-connecting-*",
+    "cf-pseudo-ipv4",
+    "client-ip",
+    "fastly-client-*",
+    "forwarded-for",
+    "true-client-ip",
+    "wl-proxy-*",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-*",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-real-*",
+    // client certificates (RFC 9440 and before it)
+    "client-cert*",
+    "ssl-client-*",
+    "x-amzn-mtls-*",
+    "x-arr-clientcert",
+    "x-client-cert*",
+    "x-spiffe-*",
+    "x-ssl-*",
+    // users
+    "cf-access-*",
+    "eppn",
+    "iv-creds",
+    "iv-groups",
+    "iv-user*",
+    "mellon-*",
+    "oam-*",
+    "oidc-*",
+    "shib-*",
+    "sm-user*",
+    "tailscale-*",
+    "teleport-*",
+    "x-access-token",
+    "x-amzn-lambda-context",
+    "x-amzn-oidc-*",
+    "x-amzn-request-context",
+    "x-anonymous-consumer",
+    "x-apigateway-api-userinfo",
+    "x-appengine-*",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-roles",
+    "x-auth-user*",
+    "x-authenticated-*",
+    "x-authentik-*",
+    "x-consumer-*",
+    "x-credential-*",
+    "x-endpoint-api-userinfo",
+    "x-goog-authenticated-*",
+    "x-goog-iap-*",
+    "x-id-token",
+    "x-jwt-assertion",
+    "x-ms-client-principal*",
+    "x-ms-token-*",
+    "x-oidc-*",
+    "x-pomerium-*",
+    "x-saml-*",
+    "x-serverless-authorization",
+    "x-tailscale-*",
+    "x-token-*",
+    "x-userinfo",
+    "x-username",
+    "x-vouch-*",
+    "x-webauth-*",
+];
+
+/// A name as every server behind us reads it. Ordinary names come back as they are.
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if name.bytes().all(plain) {
+        return Cow::Borrowed(name);
+    }
+    let fold = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    Cow::Owned(name.chars().map(fold).collect())
+}
+
+/// A set of folded names and of beginnings of names. One binary search finds whether a name is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HeaderNames(Vec<Pattern>);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Pattern {
+    text: Box<str>,
+    /// What `text` is: the whole name, or its beginning. A beginning sorts before the same text as a name.
+    whole: bool,
+}
+
+impl HeaderNames {
+    /// The set of these names; a `*` at the end of one stands for any ending.
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let pattern = |name: &str| match name.strip_suffix('*') {
+            Some(begin) => Pattern { text: folded(begin).into(), whole: false },
+            None => Pattern { text: folded(name).into(), whole: true },
+        };
+        let mut patterns: Vec<Pattern> = names.into_iter().map(pattern).collect();
+        patterns.sort();
+        patterns.dedup_by(|next, kept| kept.covers(&next.text));
+        Self(patterns)
+    }
+
+    /// Whether a folded name is in the set.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        // what a beginning covers was left out of the set, so only the last pattern that is not greater can match
+        let after = self.0.partition_point(|pattern| *pattern.text <= *name);
+        let last = after.checked_sub(1).and_then(|last| self.0.get(last));
+        last.is_some_and(|pattern| pattern.covers(name))
+    }
+}
+
+impl Pattern {
+    fn covers(&self, name: &str) -> bool {
+        if self.whole { *self.text == *name } else { name.starts_with(&*self.text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{HeaderNames, OTHER_PROXIES, PROTECTED, folded};
+
+    #[test]
+    fn the_lists_are_folded_and_none_of_their_names_is_in_them_twice() {
+        for list in [PROTECTED, OTHER_PROXIES] {
+            assert!(list.iter().all(|name| folded(name.trim_end_matches('*')) == name.trim_end_matches('*')));
+            let names = HeaderNames::new(list.iter().copied());
+            assert_eq!(names.0.len(), list.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_search_finds_what_a_comparison_with_every_pattern_finds(
+            patterns in prop::collection::vec("[ab-]{1,4}\\*?", 0..12),
+            name in "[ab-]{0,6}",
+        ) {
+            let set = HeaderNames::new(patterns.iter().map(String::as_str));
+            let expected = patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(begin) => name.starts_with(begin),
+                None => *pattern == name,
+            });
+            prop_assert_eq!(set.contains(&name), expected);
+        }
+
+        #[test]
+        fn folding_keeps_the_length_and_is_done_once_for_all(name in "[!-~]{0,30}") {
+            let once = folded(&name).into_owned();
+            prop_assert_eq!(once.len(), name.len());
+            prop_assert_eq!(folded(&once).into_owned(), once.clone());
+            prop_assert_eq!(folded(&name.to_ascii_uppercase()).into_owned(), once);
+        }
+    }
+}

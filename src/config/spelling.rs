@@ -1,0 +1,117 @@
+//! How a client spelt the URL of an upstream: strict clients compare what metadata say with what was typed into them.
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Uri};
+
+use super::{PublicUrl, ResourceNames};
+
+/// The longest query that is repeated, in bytes: it travels on in a header, in metadata and in the `resource` of three
+/// requests.
+const MAX_QUERY: usize = 1024;
+
+/// The spelling of one request's URL beyond its path: which of our hosts, and what query.
+#[derive(Debug, Clone)]
+pub struct Spelling<'a> {
+    origin: &'a str,
+    target: Option<PathAndQuery>,
+}
+
+impl<'a> Spelling<'a> {
+    /// What a request names. Its host must have been judged before; one that is none of ours is as good as our own.
+    #[must_use]
+    pub fn of(public_url: &'a PublicUrl, uri: &Uri, headers: &HeaderMap) -> Self {
+        let header = || headers.get(HOST).and_then(|host: &HeaderValue| host.to_str().ok());
+        let host = uri.authority().map(http::uri::Authority::as_str).or_else(header);
+        Self {
+            origin: host.map_or(public_url.as_str(), |host| public_url.origin_at(host)),
+            target: uri.path_and_query().cloned(),
+        }
+    }
+
+    /// The origin, as it was typed.
+    #[must_use]
+    pub const fn origin(&self) -> &'a str {
+        self.origin
+    }
+
+    /// The resource, as it was typed.
+    #[must_use]
+    pub fn resource(&self, names: &ResourceNames) -> String {
+        self.url(&names.path)
+    }
+
+    /// Where the metadata of the resource lies (RFC 9728 3.1: the well-known part goes between host and path, and the query
+    /// stays behind).
+    #[must_use]
+    pub fn metadata_url(&self, names: &ResourceNames) -> String {
+        self.url(&names.metadata_path)
+    }
+
+    fn url(&self, path: &str) -> String {
+        match self.query() {
+            Some(query) => format!("{}{path}?{query}", self.origin),
+            None => format!("{}{path}", self.origin),
+        }
+    }
+
+    /// The query, as far as it can stand between the quotes of a header and clients leave it as it is.
+    fn query(&self) -> Option<&str> {
+        let safe = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\<>#".contains(&byte);
+        let query = self.target.as_ref().and_then(PathAndQuery::query)?;
+        (query.len() <= MAX_QUERY && query.bytes().all(safe)).then_some(query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Uri};
+    use proptest::prelude::*;
+
+    use super::{MAX_QUERY, Spelling};
+    use crate::config::{PublicUrl, ResourceNames};
+    use crate::oauth::resource::ResourceUri;
+
+    fn typed(uri: &str, host: &str) -> (String, String) {
+        let url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
+        let names = ResourceNames {
+            path: "/mcp".to_owned(),
+            resource: url.join("/mcp"),
+            metadata_path: "/.well-known/oauth-protected-resource/mcp".to_owned(),
+        };
+        let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_str(host).unwrap())]);
+        let uri: Uri = uri.parse().unwrap();
+        let spelling = Spelling::of(&url, &uri, &headers);
+        (spelling.resource(&names), spelling.metadata_url(&names))
+    }
+
+    #[test]
+    fn host_and_query_are_as_they_were_typed() {
+        let (resource, metadata) = typed("/mcp?toolsets=a,b&x=%20", "localhost:6749");
+        assert_eq!(resource, "http://localhost:6749/mcp?toolsets=a,b&x=%20");
+        assert_eq!(metadata, "http://localhost:6749/.well-known/oauth-protected-resource/mcp?toolsets=a,b&x=%20");
+        assert_eq!(typed("/mcp?", "127.0.0.1:6749").0, "http://127.0.0.1:6749/mcp?");
+        assert_eq!(typed("http://[::1]:6749/mcp", "[::1]:6749").0, "http://[::1]:6749/mcp");
+    }
+
+    #[test]
+    fn a_query_that_is_long_or_could_end_a_quoted_text_is_not_repeated() {
+        let long = format!("/mcp?{}", "x".repeat(MAX_QUERY + 1));
+        for uri in ["/mcp?a=\\", "/mcp?a='", &long] {
+            assert_eq!(typed(uri, "127.0.0.1:6749").0, "http://127.0.0.1:6749/mcp", "{uri}");
+        }
+        let longest = format!("/mcp?{}", "x".repeat(MAX_QUERY));
+        assert!(typed(&longest, "127.0.0.1:6749").0.ends_with(&longest));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_typed_a_resource_is_safe_in_a_header_and_names_our_server(query in "[ -~]{0,40}|\\PC{0,10}") {
+            let Ok(uri) = format!("/mcp?{query}").parse::<Uri>() else { return Ok(()) };
+            let (resource, metadata) = typed(&uri.to_string(), "localhost:6749");
+            prop_assert!(metadata.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)));
+            let ours = ResourceUri::parse("http://localhost:6749/mcp").unwrap();
+            prop_assert!(ResourceUri::parse(&resource).unwrap().is_same(&ours));
+        }
+    }
+}

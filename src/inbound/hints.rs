@@ -1,0 +1,42 @@
+//! What a proxy in front gets wrong and nobody would notice: said once in the life of a process.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Request, Version};
+
+use super::client_address::{Proxies, X_FORWARDED_FOR};
+
+/// What was said already.
+#[derive(Default)]
+pub(super) struct Hints {
+    no_forwarded_for: AtomicBool,
+    old_http: AtomicBool,
+}
+
+impl Hints {
+    /// Looks at a request that was meant for us: health checks of balancers name no host, or another.
+    pub(super) fn look_at<B>(&self, request: &Request<B>, peer: IpAddr, proxies: &Proxies) {
+        let peer = peer.to_canonical();
+        if proxies.trusts(peer) && !request.headers().contains_key(X_FORWARDED_FOR) && first(&self.no_forwarded_for) {
+            tracing::warn!(
+                %peer,
+                "a trusted proxy sends no X-Forwarded-For: all clients behind it have its address and share its limits, and \
+                 one that sends the header itself is believed\n  hint: let the proxy append the client's address to \
+                 X-Forwarded-For, or take it out of server.trusted_proxies"
+            );
+        }
+        if request.version() < Version::HTTP_11 && first(&self.old_http) {
+            tracing::warn!(
+                %peer,
+                "a peer speaks HTTP/1.0, in which an answer that breaks off looks whole, and streams may be held back\n  \
+                 hint: let the proxy in front speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+            );
+        }
+    }
+}
+
+/// Whether it was not said before.
+fn first(said: &AtomicBool) -> bool {
+    !said.load(Ordering::Relaxed) && !said.swap(true, Ordering::Relaxed)
+}

@@ -1,0 +1,224 @@
+//! Who writes next. SQLite has one writer, and whoever waits for it stands in line: here the line has classes, so that a
+//! flood of what strangers may ask for (registrations, approvals) does not keep those waiting who are signed in.
+//!
+//! A higher class goes first, but a lower one is passed over a limited number of times. What strangers can fill is bounded:
+//! beyond that a write is refused at once, before it costs anybody time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::StoreError;
+
+/// How often a class that waits is passed over before it has a turn.
+const PASSES: u32 = 8;
+
+/// What a write is for, from the most urgent to the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Refreshes, redemptions and ends: a client has its tokens by them, or must lose them.
+    Token,
+    /// The steps of a sign-in that a user has agreed to, and taking it back.
+    SignIn,
+    /// What nobody waits for: deletions, resealing.
+    Upkeep,
+    /// The answer to a consent page, which any browser can open.
+    Approval,
+    /// Anybody can register, from as many addresses as they have.
+    Registration,
+}
+
+impl Turn {
+    const ALL: [Self; 5] = [Self::Token, Self::SignIn, Self::Upkeep, Self::Approval, Self::Registration];
+
+    /// How many may wait. Work that must not be lost half-way is not refused; the time limit of a call bounds it.
+    const fn most(self) -> usize {
+        match self {
+            Self::Token | Self::Upkeep => usize::MAX,
+            Self::SignIn | Self::Approval | Self::Registration => 256,
+        }
+    }
+}
+
+/// The line in front of the writer. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Mutex<Line>>);
+
+struct Line {
+    taken: bool,
+    classes: [Class; Turn::ALL.len()],
+}
+
+struct Class {
+    turn: Turn,
+    waiting: VecDeque<oneshot::Sender<Taken>>,
+    passed_over: u32,
+}
+
+/// The turn of one write; the next one's when it is dropped.
+pub(super) struct Taken(Option<Turns>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
+        Self(Arc::new(Mutex::new(Line { taken: false, classes })))
+    }
+}
+
+impl Turns {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] at once, when too many of this class wait.
+    pub(super) async fn take(&self, turn: Turn) -> Result<Taken, StoreError> {
+        let given = {
+            let mut line = self.line();
+            if !line.taken {
+                line.taken = true;
+                return Ok(Taken(Some(self.clone())));
+            }
+            line.wait(turn)?
+        };
+        given.await.or(Err(StoreError::Busy))
+    }
+
+    /// Gives the turn to the next one that still waits for it.
+    fn pass(&self) {
+        loop {
+            let next = {
+                let mut line = self.line();
+                let next = line.next();
+                line.taken = next.is_some();
+                next
+            };
+            let Some(next) = next else { return };
+            match next.send(Taken(Some(self.clone()))) {
+                Ok(()) => return,
+                // its caller went away: not dropped as it is, or a line of such callers would be a deep recursion
+                Err(mut unwanted) => unwanted.0 = None,
+            }
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn wait(&mut self, turn: Turn) -> Result<oneshot::Receiver<Taken>, StoreError> {
+        let class = self.classes.iter_mut().find(|class| class.turn == turn).ok_or(StoreError::Busy)?;
+        if class.waiting.len() >= turn.most() {
+            class.waiting.retain(|waiting| !waiting.is_closed());
+        }
+        if class.waiting.len() >= turn.most() {
+            return Err(StoreError::Busy);
+        }
+        let (give, given) = oneshot::channel();
+        class.waiting.push_back(give);
+        Ok(given)
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Taken>> {
+        let waits = |class: &Class| !class.waiting.is_empty();
+        let due = self.classes.iter().rposition(|class| waits(class) && class.passed_over >= PASSES);
+        let chosen = due.or_else(|| self.classes.iter().position(waits))?;
+        for class in self.classes.iter_mut().skip(chosen + 1).filter(|class| waits(class)) {
+            class.passed_over += 1;
+        }
+        let class = self.classes.get_mut(chosen)?;
+        class.passed_over = 0;
+        class.waiting.pop_front()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(turns) = self.0.take() {
+            turns.pass();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::Poll;
+
+    use futures_util::future::join_all;
+    use futures_util::poll;
+
+    use super::{PASSES, Taken, Turn, Turns};
+    use crate::storage::StoreError;
+
+    /// Lets all of these wait while the turn is taken, and answers in which order they had theirs.
+    async fn order(waiting: &[Turn]) -> Vec<Turn> {
+        let (turns, order) = (Turns::default(), Arc::new(Mutex::new(Vec::new())));
+        let taken = turns.take(Turn::Upkeep).await.unwrap();
+        let waiting = waiting.iter().map(|turn| async {
+            let taken = turns.take(*turn).await.unwrap();
+            order.lock().unwrap().push(*turn);
+            drop(taken);
+        });
+        let mut all = pin!(join_all(waiting));
+        assert!(poll!(&mut all).is_pending());
+        drop(taken);
+        all.await;
+        order.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_more_urgent_write_goes_first_and_equals_go_in_order() {
+        use Turn::{Approval, Registration, SignIn, Token, Upkeep};
+        assert_eq!(
+            order(&[Registration, Approval, Upkeep, SignIn, Token, Registration, Token]).await,
+            [Token, Token, SignIn, Upkeep, Approval, Registration, Registration]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_least_urgent_is_passed_over_a_limited_number_of_times() {
+        let flood = [Turn::Token; 100];
+        let order = order(&[&flood[..], &[Turn::Registration, Turn::Upkeep]].concat()).await;
+        let at = |turn| order.iter().position(|other| *other == turn).unwrap();
+        assert_eq!(at(Turn::Registration), PASSES as usize);
+        assert_eq!(at(Turn::Upkeep), PASSES as usize + 1);
+    }
+
+    #[tokio::test]
+    async fn what_strangers_can_fill_is_bounded_and_who_left_makes_room() {
+        let turns = Turns::default();
+        let first = turns.take(Turn::Token).await.unwrap();
+        let mut waiting: Vec<_> =
+            (0..Turn::Registration.most()).map(|_| Box::pin(turns.take(Turn::Registration))).collect();
+        for waiting in &mut waiting {
+            assert!(poll!(waiting).is_pending());
+        }
+        assert!(matches!(turns.take(Turn::Registration).await, Err(StoreError::Busy)));
+        let mut token = pin!(turns.take(Turn::Token));
+        assert!(poll!(&mut token).is_pending(), "others still may wait");
+        waiting.pop();
+        let mut next = pin!(turns.take(Turn::Registration));
+        assert!(poll!(&mut next).is_pending());
+        drop(first);
+        drop(token.await.unwrap());
+        drop(waiting);
+        drop(next.await.unwrap());
+        assert!(turns.take(Turn::Registration).await.is_ok(), "the line is empty again");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_was_given_to_a_caller_who_left_goes_on() {
+        let turns = Turns::default();
+        let taken: Taken = turns.take(Turn::Token).await.unwrap();
+        let mut leaves = Box::pin(turns.take(Turn::Token));
+        let mut stays = Box::pin(turns.take(Turn::Token));
+        assert!(poll!(&mut leaves).is_pending() && poll!(&mut stays).is_pending());
+        drop(taken);
+        assert!(poll!(&mut stays).is_pending(), "it is the other's turn");
+        drop(leaves);
+        assert!(matches!(poll!(&mut stays), Poll::Ready(Ok(_))));
+    }
+}

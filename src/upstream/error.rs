@@ -1,0 +1,68 @@
+//! Why an upstream gave no answer.
+
+use std::error::Error;
+use std::time::Duration;
+
+use ::http::StatusCode;
+
+use crate::outbound::failure::{cause, innermost};
+
+/// Why an upstream gave no answer that can be passed on. The words are for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// Nothing listens there, or TLS failed: nothing was sent.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// There was no connection in time: nothing was sent.
+    #[error("cannot be reached: no connection within {} s", .0.as_secs())]
+    NotConnected(Duration),
+    /// It took too long.
+    #[error("did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The client's own body failed on its way: no fault of the upstream's.
+    #[error("was not sent the whole request: {0}")]
+    RequestBody(String),
+    /// The connection broke after the request had begun to leave; it is not sent again.
+    #[error("broke off: {0}")]
+    BrokeOff(String),
+    /// Its answer cannot be read in one way only.
+    #[error("gave an answer that cannot be passed on: {0}")]
+    Unreadable(&'static str),
+    /// It sent the call elsewhere, and the call cannot follow.
+    #[error("redirects ({status}) to {to}: {hint}")]
+    Redirects {
+        /// 3xx.
+        status: StatusCode,
+        /// Where to, without the query, which may hold a secret.
+        to: String,
+        /// What mends it.
+        hint: &'static str,
+    },
+}
+
+impl UpstreamError {
+    /// What went wrong once a connection was there.
+    pub(super) fn exchange(error: &hyper::Error) -> Self {
+        let words = innermost(error);
+        if cause::<RequestBodyError>(error).is_some() { Self::RequestBody(words) } else { Self::BrokeOff(words) }
+    }
+}
+
+/// What a request body fails with when it is the client that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body failed: {0}")]
+pub(crate) struct RequestBodyError(pub(crate) Box<dyn Error + Send + Sync>);
+
+/// What an upstream's own status says of it, for the operator.
+pub(crate) fn status_words(status: StatusCode) -> String {
+    let hint = match status {
+        StatusCode::UNAUTHORIZED => ": switch its own authentication off, or configure what it wants in `headers`",
+        StatusCode::FORBIDDEN => {
+            " by itself: a server that answers to certain names only wants one of them as `host`, otherwise it does not let \
+             this user in"
+        }
+        StatusCode::MISDIRECTED_REQUEST => " by itself: set `host` to a name that it answers to",
+        _ => "",
+    };
+    format!("answered {}{hint}", status.as_u16())
+}

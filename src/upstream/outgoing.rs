@@ -1,0 +1,105 @@
+//! A call as it leaves.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ::http::header::HOST;
+use ::http::request::Parts;
+use ::http::{HeaderValue, Method, Request};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A body that passes through.
+type Streamed = UnsyncBoxBody<Bytes, BoxError>;
+
+/// What a request carries.
+pub(crate) enum Payload {
+    /// Every byte of it, or none: it can be sent again.
+    Whole(Bytes),
+    /// It is gone once it was sent.
+    Streamed(Streamed),
+}
+
+impl Payload {
+    /// No body.
+    pub(crate) const fn none() -> Self {
+        Self::Whole(Bytes::new())
+    }
+
+    /// The bytes, when they are all here.
+    pub(crate) const fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Streamed(_) => None,
+        }
+    }
+}
+
+/// A request to an upstream. Its URI is a path with a query, as `HttpUpstream::target` makes it.
+pub(crate) struct Outgoing {
+    /// Method, path and headers.
+    pub(crate) head: Parts,
+    /// The body.
+    pub(crate) payload: Payload,
+}
+
+impl Outgoing {
+    /// The same again, unless its body passes through only once.
+    pub(super) fn copy(&self) -> Option<Self> {
+        let payload = Payload::Whole(self.payload.whole()?.clone());
+        Some(Self { head: self.head.clone(), payload })
+    }
+
+    /// Whether it may use a connection that others used before and after it: only what a server reads to its end by any
+    /// reading of HTTP, a POST whose body is all here and has a length.
+    pub(super) fn may_share(&self) -> bool {
+        self.head.method == Method::POST && self.payload.whole().is_some_and(|bytes| !bytes.is_empty())
+    }
+
+    pub(super) fn into_request(self, host: &HeaderValue) -> Request<Sent> {
+        let Self { mut head, payload } = self;
+        head.headers.insert(HOST, host.clone());
+        let body = match payload {
+            Payload::Whole(bytes) => Sent::Whole(Full::new(bytes)),
+            Payload::Streamed(body) => Sent::Streamed(body),
+        };
+        Request::from_parts(head, body)
+    }
+}
+
+/// A body as it is written to an upstream.
+pub(crate) enum Sent {
+    Whole(Full<Bytes>),
+    Streamed(Streamed),
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Where an upstream sends a call instead of answering it.
+//!
+//! A client must not see it: the address is an inner one. On the upstream's own origin we follow; a call never leaves for
+//! another host, whatever the upstream says, for it carries who the user is.
+
+use ::http::header::LOCATION;
+use ::http::{HeaderValue, Response, StatusCode, Uri};
+use url::{Position, Url};
+
+use super::error::UpstreamError;
+use super::outgoing::Outgoing;
+
+/// How many redirects a call follows.
+pub(super) const MOST: usize = 2;
+
+const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
+const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
+const STREAMED: &str =
+    "a body that is not held whole cannot be sent a second time: write as `url` where the server itself answers";
+const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
+
+/// A redirect.
+pub(super) struct Redirect {
+    status: StatusCode,
+    /// The URL that was asked, and the one that was named.
+    places: Option<(Url, Url)>,
+}
+
+impl Redirect {
+    /// The redirect that an answer is, if it is one. `url` is the upstream's, `path` the one that was asked for, if it
+    /// differs.
+    pub(super) fn of<B>(answer: &Response<B>, url: &Uri, path: Option<&Uri>) -> Option<Self> {
+        let location = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection())?;
+        let asked = Url::parse(&url.to_string()).ok();
+        let asked = asked.and_then(|url| url.join(&path.map(ToString::to_string).unwrap_or_default()).ok());
+        let places = asked.and_then(|asked| {
+            let named = asked.join(location.to_str().ok()?).ok()?;
+            Some((asked, named))
+        });
+        Some(Self { status: answer.status(), places })
+    }
+
+    /// The call again, sent to where the redirect leads. `call` is a copy, when its body can be sent a second time, `host`
+    /// the name that the server was called by.
+    ///
+    /// # Errors
+    /// When it must not, or cannot, be followed.
+    pub(super) fn follow(
+        &self,
+        call: Option<Outgoing>,
+        host: &HeaderValue,
+        left: usize,
+    ) -> Result<Outgoing, UpstreamError> {
+        let named = match &self.places {
+            Some((asked, named)) if is_own(asked, host, named) => named,
+            _ => return Err(self.refused(ELSEWHERE)),
+        };
+        if !matches!(self.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+            return Err(self.refused(METHOD));
+        }
+        let Some(mut call) = call else { return Err(self.refused(STREAMED)) };
+        if left == 0 {
+            return Err(self.refused(AGAIN));
+        }
+        let path = &named[Position::BeforePath..Position::AfterQuery];
+        call.head.uri = path.parse().map_err(|_invalid| self.refused(ELSEWHERE))?;
+        Ok(call)
+    }
+
+    fn refused(&self, hint: &'static str) -> UpstreamError {
+        let to = self.places.as_ref().map_or_else(|| "no address".to_owned(), |(_, named)| shown(named));
+        UpstreamError::Redirects { status: self.status, to, hint }
+    }
+}
+
+/// A place as it may stand in a log: a query or user information may hold a secret.
+fn shown(target: &Url) -> String {
+    let origin = target.origin();
+    if origin.is_tuple() {
+        format!("{}{}", origin.ascii_serialization(), target.path())
+    } else {
+        target.scheme().to_owned()
+    }
+}
+
+/// Whether a target lies on the origin that was asked: the server's own spelling of it counts, which comes from the `Host`
+/// that we sent. A server that believes our `X-Forwarded-Proto` writes `https` where we call it by `http`; another path on
+/// the same port is meant then, and a server that wants TLS would name the same path.
+fn is_own(base: &Url, host: &HeaderValue, target: &Url) -> bool {
+    if !target.username().is_empty() || target.password().is_some() {
+        return false;
+    }
+    let named = host.to_str().ok().and_then(|host| Url::parse(&format!("{}://{host}/", base.scheme())).ok());
+    [Some(base), named.as_ref()].into_iter().flatten().any(|own| {
+        let same_scheme =
+            own.scheme() == target.scheme() && own.port_or_known_default() == target.port_or_known_default();
+        let believed = own.scheme() == "http"
+            && target.scheme() == "https"
+            && own.port() == target.port()
+            && base.path() != target.path();
+        own.host() == target.host() && (same_scheme || believed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::header::LOCATION;
+    use ::http::{HeaderValue, Request, Response, Uri};
+    use bytes::Bytes;
+
+    use super::{MOST, Redirect};
+    use crate::upstream::outgoing::{Outgoing, Payload};
+
+    const HOST: HeaderValue = HeaderValue::from_static("10.0.0.5:8420");
+
+    fn followed(status: u16, location: &str, path: Option<&str>, left: usize) -> Result<String, String> {
+        let answer = Response::builder().status(status).header(LOCATION, location).body(()).unwrap();
+        let url: Uri = "http://10.0.0.5:8420/mcp/".parse().unwrap();
+        let call = path.map(|path| {
+            let (head, ()) = Request::post(path).body(()).unwrap().into_parts();
+            Outgoing { head, payload: Payload::Whole(Bytes::from_static(b"{}")) }
+        });
+        let redirect = Redirect::of(&answer, &url, call.as_ref().map(|call| &call.head.uri)).unwrap();
+        match redirect.follow(call, &HOST, left) {
+            Ok(again) => {
+                assert_eq!((again.head.method.as_str(), &**again.payload.whole().unwrap()), ("POST", &b"{}"[..]));
+                Ok(again.head.uri.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_redirect_on_the_own_origin_is_followed_with_method_and_body() {
+        for (location, path) in [
+            ("http://10.0.0.5:8420/mcp?a=1", "/mcp?a=1"),
+            ("/mcp", "/mcp"),
+            ("../x#part", "/x"),
+            ("//10.0.0.5:8420/mcp", "/mcp"),
+            ("https://10.0.0.5:8420/mcp", "/mcp"),
+        ] {
+            for status in [307, 308] {
+                assert_eq!(followed(status, location, Some("/mcp/?a=1"), MOST).as_deref(), Ok(path), "{location}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_redirect_is_followed_and_the_words_hold_no_secret() {
+        for location in [
+            "http://10.0.0.6:8420/mcp",
+            "http://10.0.0.5/mcp",
+            "https://10.0.0.5:8420/mcp/",
+            "https://10.0.0.5/mcp",
+            "http://user:secret@10.0.0.5:8420/mcp",
+            "http://10.0.0.5:8420@evil.example/mcp",
+            "//evil.example/mcp",
+            "https:secret",
+            "data:secret",
+            "http://[",
+        ] {
+            let words = followed(307, location, Some("/mcp/"), MOST).unwrap_err();
+            assert!(words.starts_with("redirects (307 Temporary Redirect) to "), "{location}: {words}");
+            assert!(!words.contains("user") && words.contains("`url`"), "{location}: {words}");
+        }
+        for status in [300, 301, 302, 303] {
+            assert!(followed(status, "/mcp?key=secret", Some("/mcp/"), MOST).unwrap_err().contains("keep the method"));
+        }
+        let words = followed(308, "/mcp?key=secret", Some("/mcp/"), 0).unwrap_err();
+        assert!(words.contains("http://10.0.0.5:8420/mcp: that is one redirect too many"), "{words}");
+        assert!(followed(308, "/mcp", None, MOST).unwrap_err().contains("not held whole"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Guesses of a client's secret.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portcullis::config::ConfiguredClient;
+use portcullis::oauth::client_metadata::AuthMethod;
+
+use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER};
+use crate::support::log::watch;
+
+const SECRET: &str = "s3cret";
+
+async fn gate() -> TestGate {
+    TestGate::with(|config| {
+        for client_id in ["chat", "other"] {
+            config.clients.push(ConfiguredClient {
+                client_id: client_id.to_owned(),
+                name: None,
+                redirect_uris: vec![REDIRECT_URI.to_owned()],
+                client_secret: Some(SECRET.to_owned().into()),
+                auth_method: AuthMethod::ClientSecretBasic,
+            });
+        }
+    })
+    .await
+}
+
+/// A redemption of this code with this secret, from this address.
+async fn redeem(gate: &TestGate, from: &str, client: &str, secret: &str, code: &str) -> Answer {
+    let basic = data_encoding::BASE64.encode(format!("{client}:{secret}").as_bytes());
+    let request = gate
+        .request("POST", "/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", format!("Basic {basic}"));
+    let form = format!("grant_type=authorization_code&code={code}&code_verifier={VERIFIER}");
+    gate.send_from(from.parse::<IpAddr>().unwrap(), request, form).await
+}
+
+#[tokio::test]
+async fn guesses_of_a_secret_are_limited_where_they_come_from_and_lock_nobody_else_out() {
+    let gate = gate().await;
+    let chat = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    let (guesser, elsewhere) = ("203.0.113.7", "198.51.100.1");
+    let guess = async |from: &str, secret: &str| redeem(&gate, from, "chat", secret, "pcc_x").await;
+    for number in 0..30 {
+        let answer = guess(guesser, &format!("guess{number}")).await;
+        assert_eq!((answer.status, answer.error().as_str()), (401, "invalid_client"), "{number}");
+    }
+    let (lines, _guard) = watch();
+    for secret in ["guess30", SECRET] {
+        let answer = guess(guesser, secret).await;
+        assert_eq!((answer.status, answer.error().as_str()), (429, "temporarily_unavailable"), "{secret}");
+        assert_eq!(answer.header("retry-after"), "120", "a right secret must not be told from a wrong one");
+    }
+    assert!(lines.text().contains("too many wrong secrets of this client"), "{}", lines.text());
+    assert!(!lines.text().contains(SECRET) && !lines.text().contains("guess"));
+
+    assert_eq!(redeem(&gate, guesser, "other", SECRET, "pcc_x").await.error(), "invalid_grant", "another client");
+    let code = gate.code(&chat).await;
+    assert_eq!(redeem(&gate, elsewhere, "chat", SECRET, &code).await.status, 200, "the client at its own address");
+
+    gate.clock.advance(Duration::from_mins(2));
+    let code = gate.code(&chat).await;
+    assert_eq!(redeem(&gate, guesser, "chat", SECRET, &code).await.status, 200, "one more guess, and it is right");
+}
+
+#[tokio::test]
+async fn right_secrets_are_never_counted() {
+    let gate = gate().await;
+    for _ in 0..100 {
+        assert_eq!(redeem(&gate, "203.0.113.7", "chat", SECRET, "pcc_x").await.error(), "invalid_grant");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_many_addresses_of_one_network_guesses_as_one() {
+    let gate = gate().await;
+    for number in 0..30 {
+        let from = format!("2001:db8:1:2::{number:x}");
+        assert_eq!(redeem(&gate, &from, "chat", "guess", "pcc_x").await.status, 401);
+    }
+    assert_eq!(redeem(&gate, "2001:db8:1:2:ffff::1", "chat", "guess", "pcc_x").await.status, 429);
+    assert_eq!(redeem(&gate, "2001:db8:1:3::1", "chat", "guess", "pcc_x").await.status, 401);
+}

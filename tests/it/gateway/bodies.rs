@@ -1,0 +1,175 @@
+//! What a request carries, whatever its framing.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Request};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{gate_at, token};
+use crate::support::gate::{TestGate, WORKS, upstream};
+use crate::support::upstream::Upstream;
+
+/// What comes back for these bytes on a connection that they end.
+async fn raw(gate: &TestGate, request: &str) -> String {
+    let mut stream = TcpStream::connect(gate.listen().await).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    stream.read_to_end(&mut seen).await.unwrap();
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+fn head(method: &str, gate: &TestGate, token: &str) -> String {
+    let host = gate.config.public_url.authority();
+    format!("{method} /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n")
+}
+
+#[tokio::test]
+async fn an_empty_chunked_body_is_no_body_and_a_byte_in_it_is_one() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    for method in ["GET", "DELETE"] {
+        let head = head(method, &gate, &good);
+        let before = behind.count();
+        let answer = raw(&gate, &format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{method}: {answer}");
+        let seen = behind.last();
+        assert_eq!((seen.method.as_str(), seen.body.len(), seen.header("transfer-encoding")), (method, 0, None));
+        let answer = raw(&gate, &format!("{head}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{method}: {answer}");
+        let answer = raw(&gate, &format!("{head}Content-Length: 0\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{method}: {answer}");
+        assert_eq!(behind.count(), before + 2);
+    }
+}
+
+/// Sends a request over HTTP/2 whose body is these frames: its status.
+async fn over_http_2(gate: &TestGate, token: &str, method: &str, frames: &'static [&'static str]) -> u16 {
+    let stream = TcpStream::connect(gate.listen().await).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let frames = frames.iter().map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from_static(text.as_bytes()))));
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{}/mcp", gate.origin()))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .body(StreamBody::new(stream::iter(frames)))
+        .unwrap();
+    sender.send_request(request).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_http_2_stream_that_an_empty_frame_ends_has_no_body() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    for method in ["GET", "DELETE"] {
+        for frames in [&[][..], &[""], &["", ""]] {
+            assert_eq!(over_http_2(&gate, &good, method, frames).await, 200, "{method} {frames:?}");
+        }
+        assert_eq!(over_http_2(&gate, &good, method, &["", "x"]).await, 400, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn json_without_a_declared_length_is_read_whole_and_leaves_with_its_length() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let head = format!("{}Content-Type: application/json\r\n", head("POST", &gate, &good));
+    let answer =
+        raw(&gate, &format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\n{{\"id\r\n4\r\n\":7}}\r\n0\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let seen = behind.last();
+    assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), (Some("8"), None));
+    assert_eq!(seen.body, r#"{"id":7}"#);
+    assert_eq!(over_http_2(&gate, &good, "POST", &["{\"id", "", "\":8}"]).await, 200);
+    assert_eq!((behind.last().header("content-length"), &*behind.last().body), (Some("8"), &br#"{"id":8}"#[..]));
+}
+
+#[tokio::test]
+async fn our_own_error_carries_the_id_of_json_without_a_declared_length() {
+    let gate = TestGate::new().await;
+    let good = token(&gate).await;
+    let head = format!("{}Content-Type: application/json\r\n", head("POST", &gate, &good));
+    let answer = raw(&gate, &format!("{head}Transfer-Encoding: chunked\r\n\r\n8\r\n{{\"id\":7}}\r\n0\r\n\r\n")).await;
+    assert!(answer.starts_with(&format!("HTTP/1.1 {WORKS} ")) && answer.contains(r#""id":7,"#), "{answer}");
+}
+
+async fn stream_of(gate: &TestGate, token: &str, pieces: Vec<Bytes>, trailers: bool) -> (u16, Value) {
+    let trailers =
+        trailers.then(|| Ok(Frame::trailers(HeaderMap::from_iter([("x-a".parse().unwrap(), "b".parse().unwrap())]))));
+    let frames = pieces.into_iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece))).chain(trailers);
+    let request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {token}"));
+    let body = StreamBody::new(stream::iter(frames));
+    let request = request.header("content-type", "application/json").body(body).unwrap();
+    let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn json_that_turns_out_longer_than_the_limit_streams_on_and_nothing_of_it_is_lost() {
+    let behind = Upstream::polite().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+        config.server.inspect_limit = 1024;
+    })
+    .await;
+    let good = token(&gate).await;
+    for (lengths, whole) in [
+        (vec![1024], true),
+        (vec![512, 512], true),
+        (vec![1025], false),
+        (vec![1000, 0, 24, 1], false),
+        (vec![700; 9], false),
+    ] {
+        let pieces: Vec<Bytes> = (b'a'..).zip(&lengths).map(|(letter, length)| vec![letter; *length].into()).collect();
+        let all = pieces.concat();
+        for trailers in [false, true] {
+            assert_eq!(stream_of(&gate, &good, pieces.clone(), trailers).await.0, 200);
+            let seen = behind.last();
+            assert!(seen.body == all, "{lengths:?}");
+            let length = all.len().to_string();
+            assert_eq!(seen.header("content-length"), whole.then_some(length.as_str()), "{lengths:?}");
+            assert_eq!(seen.header("transfer-encoding"), (!whole).then_some("chunked"), "{lengths:?}");
+            assert!(seen.trailers.is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_neither_comes_nor_ends_is_given_up_whatever_the_method() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    tokio::time::pause();
+    for method in ["GET", "DELETE", "POST"] {
+        let request = gate.request(method, "/mcp").header("authorization", format!("Bearer {good}"));
+        let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let request = request.header("content-type", "application/json").body(never).unwrap();
+        let began = tokio::time::Instant::now();
+        let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+        assert_eq!(answer.status(), 408, "{method}");
+        // what small rest there may be is waited for a second longer, to keep the connection
+        assert!((15..17).contains(&began.elapsed().as_secs()), "{method}: {:?}", began.elapsed());
+    }
+    let endless = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));
+    let request = gate.request("GET", "/mcp").header("authorization", format!("Bearer {good}"));
+    let request = request.version(http::Version::HTTP_2).body(StreamBody::new(endless)).unwrap();
+    let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+    assert_eq!(answer.status(), 400, "empty frames without end");
+    assert_eq!(behind.count(), 1);
+}
