@@ -121,6 +121,14 @@ pub(super) fn parse_list(text: &str) -> Option<Vec<String>> {
     items.into_iter().map(|item| item.into_inner().as_str().map(str::to_owned)).collect()
 }
 
+/// Reads a TOML list of tables out of an environment variable: `[{ value = "a", text = "b" }]`.
+pub(super) fn parse_tables(text: &str, place: &Place) -> Option<Value> {
+    let DeValue::Array(items) = DeValue::parse(text).ok()?.into_inner() else { return None };
+    let nodes: Vec<_> = items.into_iter().map(|item| node(item, &|_| place.clone())).collect();
+    let tables = !nodes.is_empty() && nodes.iter().all(|node| matches!(node.value, Value::Table(_)));
+    tables.then_some(Value::List(nodes))
+}
+
 fn entries(table: DeTable<'_>, place: &dyn Fn(usize) -> Place) -> Vec<Entry> {
     let mut written: Vec<_> = table.into_iter().collect();
     written.sort_by_key(|(key, _)| key.span().start);

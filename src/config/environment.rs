@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::document::{Entry, Node, Value};
+use super::document::{Entry, Node, Value, parse_tables};
 use super::problem::{Mistake, Place, nearest};
 use super::reading::Reading;
 use super::sections::{Sections, id, names, printable_id};
@@ -141,7 +141,8 @@ fn fold(id: &str) -> String {
 
 fn put(table: &mut Node, key: String, text: &str, place: &Place) {
     let Value::Table(entries) = &mut table.value else { return };
-    let node = Node { place: place.clone(), value: Value::Variable(text.to_owned()) };
+    let value = parse_tables(text, place).unwrap_or_else(|| Value::Variable(text.to_owned()));
+    let node = Node { place: place.clone(), value };
     match entries.iter_mut().find(|entry| entry.key == key) {
         Some(entry) => entry.node = node,
         None => entries.push(Entry { key, place: place.clone(), node }),

@@ -136,9 +136,18 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    let (id, name) = (written.id.clone(), written.name.clone().unwrap_or_else(|| written.id.clone()));
+    let name = written.name.clone().unwrap_or_else(|| default_name(written.kind, &written.id));
+    let id = written.id.clone();
     let kind = IdentityKind::Oidc(Box::new(settings(written, section, reading)?));
     Some(Identity { id, name, kind })
+}
+
+/// What people call a provider that the operator gave no name: the product's, where there is one.
+fn default_name(kind: OidcFlavour, id: &str) -> String {
+    match kind {
+        OidcFlavour::Keycloak => "Keycloak".to_owned(),
+        OidcFlavour::Generic => id.to_owned(),
+    }
 }
 
 /// What can be said of a kind that this version has not.

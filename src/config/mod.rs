@@ -19,6 +19,7 @@ mod lifetimes;
 mod limits;
 mod log;
 mod outbound;
+mod pages;
 mod path;
 mod problem;
 mod proxy;
@@ -53,6 +54,7 @@ pub use lifetimes::Lifetimes;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use outbound::{CaFile, Outbound};
+pub use pages::{Color, Logo, Pages, Support};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
 pub use public_url::PublicUrl;
@@ -63,7 +65,7 @@ pub use server::Server;
 pub use spelling::Spelling;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{ResourceNames, Upstream, UpstreamSettings, upstream_url};
+pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
 pub use upstream_http::UpstreamHttp;
 
 use problem::Mistake;
@@ -93,6 +95,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Who may register, and where codes may be sent.
     pub registration: Registration,
+    /// What our pages look like.
+    pub pages: Pages,
     /// How we reach providers and upstreams.
     pub outbound: Outbound,
     /// Who signs people in; at least one.

@@ -12,7 +12,7 @@ enum Form {
     List,
 }
 
-const KNOWN: [(&str, Form); 14] = [
+const KNOWN: [(&str, Form); 15] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table),
@@ -23,6 +23,7 @@ const KNOWN: [(&str, Form); 14] = [
     ("lifetimes", Form::Table),
     ("tokens", Form::Table),
     ("registration", Form::Table),
+    ("pages", Form::Table),
     ("outbound", Form::Table),
     ("identity", Form::List),
     ("upstream", Form::List),

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, limits, log, proxy, registration, secrets, sections, server, shape,
-    storage, tokens, upstream, whole,
+    Config, client, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets, sections, server,
+    shape, storage, tokens, upstream, whole,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -24,6 +24,7 @@ impl Ground {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        std::fs::write(directory.path().join("logo.svg"), "<svg xmlns='http://www.w3.org/2000/svg'/>").unwrap();
         Self(directory)
     }
 
@@ -90,6 +91,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<lifetimes::Written>("lifetimes"))
         .chain(keys_of::<tokens::Written>("tokens"))
         .chain(keys_of::<registration::Written>("registration"))
+        .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
@@ -146,7 +148,15 @@ fn as_variable(node: &Node) -> String {
         Value::Text(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
         Value::Boolean(value) => value.to_string(),
-        Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => ROOT_KEY.to_owned(),
+        Value::List(items) if items.iter().any(|item| item.entry("file").is_some()) => ROOT_KEY.to_owned(),
+        Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => {
+            let table = |item: &Node| {
+                let pairs =
+                    item.entries().iter().map(|entry| format!("{} = {:?}", entry.key, as_variable(&entry.node)));
+                format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+            };
+            format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", "))
+        }
         Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
         _ => "s".to_owned(),
     }

@@ -14,6 +14,7 @@ use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
 use super::upstream_http::{self, UpstreamHttp};
 use super::{CaFile, PublicUrl};
+use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
@@ -31,6 +32,8 @@ pub struct UpstreamSettings {
     pub url: Uri,
     /// What is needed to enter.
     pub scopes: ScopeSet,
+    /// What people read of the scopes, in the operator's order.
+    pub scope_texts: Vec<ScopeText>,
     /// Whether it is meant when a client names no resource.
     pub default: bool,
     /// Certificates that are trusted for it besides the global ones.
@@ -39,6 +42,16 @@ pub struct UpstreamSettings {
     pub request_headers: RequestHeaders,
     /// How it is called.
     pub http: UpstreamHttp,
+}
+
+/// A scope in the operator's words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeText {
+    /// The scope.
+    pub value: String,
+    /// What a client may do with it, as the end of "It may …".
+    pub text: String,
 }
 
 /// An upstream with whole URLs: nothing joins pieces later.
@@ -111,6 +124,7 @@ pub(super) struct Written {
     name: Option<String>,
     url: String,
     scopes: Option<Vec<String>>,
+    scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
     ca_file: Option<String>,
@@ -157,6 +171,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
     }
     let scopes = scopes(written.scopes, section, reading);
+    let scope_texts = written.scope.unwrap_or_default();
+    check_scope_texts(&scope_texts, &scopes, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     let request_headers = request_headers::Written {
         headers: written.headers,
@@ -181,6 +197,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         path: written.path,
         url,
         scopes,
+        scope_texts,
         default: written.default.unwrap_or_default(),
         ca_file,
         request_headers,
@@ -232,6 +249,25 @@ fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Rea
         reading.keep(&section.item("scopes", index), judged);
     }
     scopes.into_iter().collect()
+}
+
+/// Words for a scope that is never granted would be read by nobody.
+fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'_>, reading: &mut Reading<'_>) {
+    let mut seen = Seen::default();
+    for (index, ScopeText { value, text }) in texts.iter().enumerate() {
+        let at = section.item("scope", index);
+        let known = if scopes.contains(value) {
+            seen.once(value, &at.place).map_err(|before| taken(&before))
+        } else {
+            Err(Mistake::new("has a value that is none of this upstream's scopes")
+                .hint("add it to scopes, or leave this out"))
+        };
+        reading.keep(&at, known);
+        if check_name(text).is_err() {
+            let mistake = Mistake::new(format!("has a text that is not 1 to {MAX_CLIENT_NAME} characters on one line"));
+            reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));
+        }
+    }
 }
 
 /// Reads where an MCP server listens.

@@ -14,7 +14,7 @@ use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
     Config, ConfiguredClient, Identity, Limits, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream,
-    client, identity, lifetimes, limits, log, proxy, registration, secrets, server, storage, tokens, upstream,
+    client, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 
 /// The keys that stand in no section.
@@ -37,6 +37,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
     let tokens = table(sections, "tokens", tokens::read, reading);
     let registration = table(sections, "registration", registration::read, reading);
+    let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
@@ -60,6 +61,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         lifetimes: lifetimes?,
         tokens: tokens?,
         registration: registration?,
+        pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
         upstreams,
@@ -100,7 +102,7 @@ fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>
 }
 
 fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
-    let mut seen = Seen::default();
+    let (mut seen, mut names) = (Seen::default(), Seen::default());
     let (mut identities, mut count) = (Vec::new(), 0);
     for section in sections.list("identity") {
         count += 1;
@@ -109,6 +111,11 @@ fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut
         if matches!(&identity.kind, IdentityKind::Oidc(settings) if ours(settings)) {
             let mistake = Mistake::new("is public_url: we would ask ourselves who the user is");
             reading.error(&section.at("issuer"), mistake.hint("write the identity provider's issuer"));
+        }
+        let at = section.at("name");
+        if let Err(before) = names.once(&identity.name, &at.place) {
+            let mistake = Mistake::new(format!("is the same as in {before}: people cannot tell the buttons apart"));
+            reading.warn(&at, mistake.hint("give each identity provider a name of its own"));
         }
         identities.push(identity);
     }

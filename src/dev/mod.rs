@@ -13,8 +13,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, PublicUrl, Registration, RequestHeaders, Secrets,
-    Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RequestHeaders,
+    Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use screen::Screen;
@@ -171,6 +171,7 @@ impl Dev {
             tokens: Tokens::default(),
             registration: Registration::default(),
             limits: Limits::default(),
+            pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),
             identities: vec![identity(users)],
             upstreams: vec![upstream],
@@ -207,6 +208,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         name: name.to_owned(),
         url,
         scopes: ScopeSet::empty().with("mcp:access"),
+        scope_texts: Vec::new(),
         default: true,
         ca_file: None,
         request_headers: RequestHeaders::default(),

@@ -162,7 +162,7 @@ impl App {
         };
         match route {
             Some(route) => self.0.gateway.refuse_busy(route, parts, why, call),
-            None => Web::refuse_busy(parts.uri.path(), why),
+            None => self.0.web.refuse_busy(parts.uri.path(), why),
         }
     }
 
@@ -179,8 +179,14 @@ impl App {
     {
         let response = match self.0.gateway.route(request.uri().path()) {
             Some(route) => {
+                let page = self.0.web.server_page(&request);
                 let record = &mut arrival.access.call;
-                self.0.gateway.handle(route, request, &mut admission, record).await
+                let answer = self.0.gateway.handle(route, request, &mut admission, record).await;
+                match page {
+                    // every 401 on an upstream's path is the gateway's own: status and challenge stay
+                    Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
+                    _ => answer,
+                }
             }
             None => plain(StatusCode::NOT_FOUND, "Nothing here.\n"),
         };

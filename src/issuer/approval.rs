@@ -3,13 +3,13 @@
 use super::Issuer;
 use super::authorization_response::{Answer, ClientRedirect, respond};
 use super::authorize::Validated;
+use super::bound::Left;
 use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
 use super::fault::{Fault, Trouble};
 use crate::identity::{Begin, Provider};
 use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
-use crate::oauth::error::ErrorCode;
 use crate::oauth::paths;
 
 /// What an answered form leads to.
@@ -22,20 +22,12 @@ pub(crate) enum Approval {
         /// The binding.
         binding: AuthorizationCookie,
     },
-    /// The user said no: back to the client, and the form's cookie goes, which is of no more use.
-    Denied {
-        /// The way back.
-        redirect: ClientRedirect,
-        /// Whose cookie goes.
-        authorization: AuthorizationId,
-    },
+    /// The user said no: back to the client.
+    Denied(ClientRedirect),
     /// The form is too old: the same question again.
     Expired(Box<Validated>),
     /// This form was answered before and the sign-in is over.
-    Answered {
-        /// The way to finish, for the browser that may.
-        finish: Option<ClientRedirect>,
-    },
+    Answered(Left),
 }
 
 impl Issuer {
@@ -66,15 +58,15 @@ impl Issuer {
         match identity {
             None => self.deny(form, validated).await,
             Some(_) if late => match self.store().authorization(&form.authorization).await? {
-                Some(first) => self.posted_again(&first, &form.binding).await,
+                Some(_) => self.posted_again(&form.authorization, &form.binding).await,
                 None => Ok(Approval::Expired(Box::new(validated))),
             },
             Some(identity) => self.approve(form, identity).await,
         }
     }
 
-    /// No, unless the same form said yes before and the sign-in came to its end. It is kept as long as the form can be
-    /// posted: a yes that comes beside it, or after it, begins nothing.
+    /// Records the denial, unless the form was approved before and that sign-in came to its end. The record is kept as
+    /// long as the form can be posted: a concurrent or later approval of it has no effect.
     async fn deny(&self, form: ProvenForm, validated: Validated) -> Result<Approval, Fault> {
         let ProvenForm { authorization, request, binding } = form;
         let now = self.now();
@@ -86,7 +78,7 @@ impl Issuer {
             round: 0,
             offline: false,
             retried: false,
-            stage: Stage::Refused,
+            stage: Stage::Denied,
             created_at: now,
             expires_at: now,
         };
@@ -94,15 +86,17 @@ impl Issuer {
             && !self.store().withdraw_authorization(&authorization).await?
         {
             let first = self.answered_first(&authorization).await?;
-            // whoever says no twice is told twice, but nobody who says no is sent to sign in
-            if first.stage != Stage::Refused {
-                return Ok(Approval::Answered { finish: self.finish(&first, &binding).await? });
+            // its answer may have begun another round meanwhile, which can still be withdrawn
+            let withdrawn =
+                first.stage == Stage::Pending && self.store().withdraw_authorization(&authorization).await?;
+            // a second denial gets the answer of the first
+            if !withdrawn && first.stage != Stage::Denied {
+                return Ok(Approval::Answered(self.left(&first, &binding).await?));
             }
         }
         let Validated { request, client, redirect_uri } = validated;
-        let answer = Answer::Error(ErrorCode::AccessDenied, "the user denied access");
-        let redirect = respond(client, redirect_uri, &answer, request.state.as_deref(), self.issuer());
-        Ok(Approval::Denied { redirect, authorization })
+        let redirect = respond(client, redirect_uri, &Answer::Denied, request.state.as_deref(), self.issuer());
+        Ok(Approval::Denied(redirect))
     }
 
     async fn approve(&self, form: ProvenForm, identity: &str) -> Result<Approval, Fault> {
@@ -128,28 +122,27 @@ impl Issuer {
         if self.store().insert_authorization(&authorization).await? {
             return Ok(Approval::SignIn { location, binding: binding_cookie(&authorization.id, &binding) });
         }
-        let first = self.answered_first(&authorization.id).await?;
-        self.posted_again(&first, &binding).await
+        self.posted_again(&authorization.id, &binding).await
     }
 
     /// What the first post of a form has left.
     async fn answered_first(&self, id: &AuthorizationId) -> Result<Authorization, Fault> {
-        let first = self.store().authorization(id).await?;
-        first.ok_or_else(|| Fault::new(Trouble::Expired, "the authorization went"))
+        self.settled(id).await?.ok_or_else(|| Fault::new(Trouble::Expired, "the authorization went"))
     }
 
     /// The second post of a form: the same way again while the sign-in is pending, later a page.
-    async fn posted_again(&self, first: &Authorization, binding: &Binding) -> Result<Approval, Fault> {
+    async fn posted_again(&self, id: &AuthorizationId, binding: &Binding) -> Result<Approval, Fault> {
+        let first = self.answered_first(id).await?;
         if !first.binding_hash.same(&binding.sha256()) {
             return Err(Fault::new(Trouble::OtherBrowser, "a consent form of another browser"));
         }
         let pending = first.stage == Stage::Pending && self.now() < first.expires_at;
         match self.0.parts.identities.get(first.identity.as_str()) {
             Some(provider) if pending => Ok(Approval::SignIn {
-                location: self.sign_in_location(provider, first, binding)?,
+                location: self.sign_in_location(provider, &first, binding)?,
                 binding: binding_cookie(&first.id, binding),
             }),
-            _ => Ok(Approval::Answered { finish: self.finish(first, binding).await? }),
+            _ => Ok(Approval::Answered(self.left(&first, binding).await?)),
         }
     }
 

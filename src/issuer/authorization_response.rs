@@ -16,9 +16,11 @@ pub(crate) struct ClientRedirect {
     /// The redirect URI without the answer.
     pub redirect_uri: RedirectUri,
     /// Who waits there.
-    pub client: Client,
+    pub client: Box<Client>,
     /// What it is told.
     pub outcome: Outcome,
+    /// Who signed in, as people call them.
+    pub user: Option<String>,
 }
 
 /// How an authorization went.
@@ -26,8 +28,10 @@ pub(crate) struct ClientRedirect {
 pub enum Outcome {
     /// There is a code.
     SignedIn,
-    /// The user, or the provider, said no.
+    /// The user said no on our page.
     Denied,
+    /// The identity provider said no, or the user there.
+    Refused,
     /// Something failed.
     Failed,
 }
@@ -42,6 +46,8 @@ impl std::fmt::Debug for ClientRedirect {
 pub(super) enum Answer<'a> {
     /// A code.
     Code(&'a str),
+    /// The user's own no.
+    Denied,
     /// An error, in words for its developer.
     Error(ErrorCode, &'a str),
 }
@@ -56,15 +62,20 @@ pub(super) fn respond(
 ) -> ClientRedirect {
     let (mut parameters, outcome) = match *answer {
         Answer::Code(code) => (vec![("code", code)], Outcome::SignedIn),
+        Answer::Denied => (error_parameters(ErrorCode::AccessDenied, "the user denied access"), Outcome::Denied),
         Answer::Error(error, words) => {
-            let denied = error == ErrorCode::AccessDenied;
-            let outcome = if denied { Outcome::Denied } else { Outcome::Failed };
-            (vec![("error", error.as_str()), ("error_description", words)], outcome)
+            let refused = error == ErrorCode::AccessDenied;
+            (error_parameters(error, words), if refused { Outcome::Refused } else { Outcome::Failed })
         }
     };
     parameters.extend(state.map(|state| ("state", state)));
     parameters.push(("iss", issuer));
-    ClientRedirect { location: redirect_uri.with_parameters(&parameters), redirect_uri, client, outcome }
+    let location = redirect_uri.with_parameters(&parameters);
+    ClientRedirect { location, redirect_uri, client: Box::new(client), outcome, user: None }
+}
+
+fn error_parameters(error: ErrorCode, words: &str) -> Vec<(&'static str, &str)> {
+    vec![("error", error.as_str()), ("error_description", words)]
 }
 
 impl Issuer {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Issuer;
 use super::authorization_response::ClientRedirect;
 use super::fault::{Fault, Trouble};
@@ -25,10 +27,18 @@ pub(crate) enum Answered {
     /// To the provider once more, without asking anybody.
     ToProvider(String),
     /// Nowhere by itself: this sign-in was answered before.
-    Before {
-        /// The way to finish, for the browser that may.
-        finish: Option<ClientRedirect>,
-    },
+    Before(Left),
+}
+
+/// What is left to do in an authorization that was answered before.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// The client waits for its code: the browser that holds the binding may take it there.
+    Finish(ClientRedirect),
+    /// The user denied access, which is final.
+    Denied,
+    /// Nothing.
+    Nothing,
 }
 
 /// An authorization whose browser has proven that it is the one that consented.
@@ -41,12 +51,16 @@ pub(super) struct Bound<'a> {
 impl Bound<'_> {
     /// Whether an answer is waited for; one that comes too late is a fault.
     pub(super) fn is_pending(&self, now: Timestamp) -> Result<bool, Fault> {
-        let pending = self.authorization.stage == Stage::Pending;
-        if pending && now >= self.authorization.expires_at {
-            return Err(Fault::new(Trouble::Expired, "the sign-in took too long"));
-        }
-        Ok(pending)
+        is_pending(&self.authorization, now)
     }
+}
+
+fn is_pending(authorization: &Authorization, now: Timestamp) -> Result<bool, Fault> {
+    let pending = authorization.stage == Stage::Pending;
+    if pending && now >= authorization.expires_at {
+        return Err(Fault::new(Trouble::Expired, "the sign-in took too long"));
+    }
+    Ok(pending)
 }
 
 impl Issuer {
@@ -81,24 +95,38 @@ impl Issuer {
         Ok(Bound { provider, authorization, binding })
     }
 
-    /// What a later answer gets. When the first is still being worked on we wait for it, because a browser that posted a
-    /// form twice shows the second answer only.
+    /// What a repeated answer gets. A browser that sends a callback or a form twice shows the second answer only, so
+    /// the second must lead on as far as the first did: to the provider, when the first began another round there
+    /// (state, nonce and PKCE pair follow from the round, so it is the very same request), or to the client.
     pub(super) async fn answered_before(&self, bound: &Bound<'_>) -> Result<Answered, Fault> {
-        let first = async {
-            loop {
-                match self.store().authorization(&bound.authorization.id).await? {
-                    Some(authorization) if authorization.stage == Stage::Claimed => tokio::time::sleep(LOOK).await,
-                    other => return Ok::<_, Fault>(other),
-                }
+        let Bound { provider, authorization, binding } = bound;
+        let Some(authorization) = self.settled(&authorization.id).await? else {
+            return Ok(Answered::Before(Left::Nothing));
+        };
+        if is_pending(&authorization, self.now())? {
+            return self.sign_in_location(provider, &authorization, binding).map(Answered::ToProvider);
+        }
+        self.left(&authorization, binding).await.map(Answered::Before)
+    }
+
+    /// The authorization as its first answer leaves it. While that one is being worked on (`Claimed`) we wait.
+    pub(super) async fn settled(&self, id: &AuthorizationId) -> Result<Option<Authorization>, Fault> {
+        let deadline = Instant::now() + FIRST_ANSWER;
+        loop {
+            let found = self.store().authorization(id).await?;
+            let in_work = found.as_ref().is_some_and(|authorization| authorization.stage == Stage::Claimed);
+            if !in_work || Instant::now() >= deadline {
+                return Ok(found);
             }
-        };
-        let finish = match tokio::time::timeout(FIRST_ANSWER, first).await {
-            Ok(authorization) => match authorization? {
-                Some(authorization) => self.finish(&authorization, &bound.binding).await?,
-                None => None,
-            },
-            Err(_elapsed) => None,
-        };
-        Ok(Answered::Before { finish })
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What the browser that holds the binding can still do.
+    pub(super) async fn left(&self, authorization: &Authorization, binding: &Binding) -> Result<Left, Fault> {
+        if authorization.stage == Stage::Denied {
+            return Ok(Left::Denied);
+        }
+        Ok(self.finish(authorization, binding).await?.map_or(Left::Nothing, Left::Finish))
     }
 }

@@ -28,7 +28,8 @@ impl Issuer {
         let request = &authorization.request;
         let (subject, client, resource) = (&sign_in.subject, &request.client_id, request.resource.as_str());
         audit::record(&Event::SignedIn { subject, client, resource });
-        self.to_client(authorization, &Answer::Code(code.expose())).await
+        let redirect = self.to_client(authorization, &Answer::Code(code.expose())).await?;
+        Ok(ClientRedirect { user: sign_in.user.known_as().map(str::to_owned), ..redirect })
     }
 
     fn seal_standing(&self, provider: &Provider, subject: &Subject, signed_in: &SignedIn) -> ProviderStanding {

@@ -11,10 +11,11 @@ use super::Issuer;
 use super::authorize::Validated;
 use super::fault::{Fault, Trouble};
 use crate::clock::Timestamp;
+use crate::config::ScopeText;
 use crate::model::authorization::{AuthorizationRequest, Binding, render_secret};
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientOrigin};
 use crate::model::ids::AuthorizationId;
-use crate::oauth::redirect_uri::RedirectUri;
+use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{SecretText, Sha256, base64url, same_text};
 
@@ -27,12 +28,14 @@ pub(crate) struct ConsentView {
     pub client: Client,
     /// Where the code will go.
     pub redirect_uri: RedirectUri,
+    /// Whether the operator, or everybody, knows who receives codes there: others are pointed out.
+    pub known_receiver: bool,
     /// What people call the server that is asked for.
     pub resource_name: String,
-    /// Its URL.
-    pub resource: String,
     /// What will be granted.
     pub scope: ScopeSet,
+    /// What people read of the server's scopes.
+    pub scope_texts: Vec<ScopeText>,
     /// Whether access may go on while the user is away.
     pub refresh: bool,
     /// Who can sign the user in.
@@ -127,9 +130,10 @@ impl Issuer {
         let plain = serde_json::to_vec(&sealed).map_err(|error| Fault::new(Trouble::Unavailable, error.to_string()))?;
         let form = base64url(&self.0.parts.sealer.seal(SEAL_LABEL, self.issuer().as_bytes(), &plain));
         Ok(ConsentView {
+            known_receiver: self.knows_receiver(&client, &redirect_uri),
             resource_name: upstream.map_or_else(String::new, |upstream| upstream.settings.name.clone()),
-            resource: request.resource,
             scope: request.scope,
+            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
             refresh: request.refresh,
             cookie: AuthorizationCookie { authorization, value: base64url(&secret).into() },
             client,
@@ -137,6 +141,26 @@ impl Issuer {
             providers,
             form,
         })
+    }
+
+    /// Whether an address is known beforehand: by the operator's lists, or as one of a configured client's. Earlier
+    /// sign-ins do not count, because an attacker could have made them. Any program may wait on loopback, which people
+    /// are told in plain words: a warning at every sign-in teaches them to skip warnings.
+    fn knows_receiver(&self, client: &Client, redirect_uri: &RedirectUri) -> bool {
+        let config = self.config();
+        match redirect_uri.class() {
+            RedirectClass::Loopback | RedirectClass::ListedApplication => true,
+            RedirectClass::Application => client.origin == ClientOrigin::Configured,
+            RedirectClass::Https => {
+                let host = redirect_uri.receiver();
+                let policy = &config.registration.redirect_policy;
+                let configured = config.clients.iter().flat_map(|client| &client.redirect_uris);
+                let hosts = configured
+                    .filter_map(|uri| policy.parse(uri).ok())
+                    .filter(|uri| uri.class() == RedirectClass::Https);
+                config.pages.known_hosts.contains(&host) || hosts.map(|uri| uri.receiver()).any(|known| known == host)
+            }
+        }
     }
 
     async fn reachable_providers(&self, refresh: bool) -> Result<Vec<ProviderChoice>, Fault> {

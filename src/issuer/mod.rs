@@ -43,7 +43,7 @@ pub(crate) use approval::Approval;
 pub(crate) use authorization_response::ClientRedirect;
 pub use authorization_response::Outcome;
 pub(crate) use authorize::{AuthorizeRejection, Validated};
-pub(crate) use bound::Answered;
+pub(crate) use bound::{Answered, Left};
 pub(crate) use callback::ProviderAnswer;
 pub use configured::Unfit;
 pub(crate) use consent::{AuthorizationCookie, ConsentView, ProviderChoice};

@@ -62,7 +62,7 @@ pub enum SignInProblem {
 #[derive(Debug)]
 pub(crate) enum SignInStep {
     /// The page, for the first time or once more.
-    Ask(SignInView),
+    Ask(Box<SignInView>),
     /// Onwards: the sign-in is over.
     Answered(Answered),
 }
@@ -128,7 +128,7 @@ impl Issuer {
         let Bound { provider, authorization, binding } = bound;
         let allowed = self.still_allowed(&authorization.request).await?;
         let upstream = self.upstream_of(&authorization.request.resource);
-        Ok(SignInStep::Ask(SignInView {
+        Ok(SignInStep::Ask(Box::new(SignInView {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             authorization: authorization.id,
@@ -137,7 +137,7 @@ impl Issuer {
             resource_name: upstream.map_or_else(String::new, |upstream| upstream.settings.name.clone()),
             username,
             problem,
-        }))
+        })))
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! Pending ──claim──► Claimed ──► CodeIssued ──redeem──► Redeemed
-//!    │  ▲               │  │
-//!    │  └── next round ─┘  └──► Refused
-//!    └──────────────────────────►
+//!  │ │  ▲               │  │
+//!  │ │  └── next round ─┘  └──► Refused
+//!  │ └──────────────────────────►
+//!  └── the user denies ─────────► Denied
 //! ```
-//! Who says no to the form begins with `Refused`, and nothing follows.
+//! A form that is denied at once begins with `Denied`, and nothing follows.
 //! Every arrow is one conditional statement in `storage`: whoever comes second finds the arrow gone.
 
 use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
@@ -148,8 +149,10 @@ pub enum Stage {
     CodeIssued,
     /// The code was redeemed.
     Redeemed,
-    /// It ended in an error that the client was told; or the user said no.
+    /// It ended in an error that the client was told.
     Refused,
+    /// The user denied access on our page.
+    Denied,
 }
 
 impl Stage {
@@ -162,13 +165,14 @@ impl Stage {
             Self::CodeIssued => "code_issued",
             Self::Redeemed => "redeemed",
             Self::Refused => "refused",
+            Self::Denied => "denied",
         }
     }
 
     /// Reads what was stored.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Claimed, Self::CodeIssued, Self::Redeemed, Self::Refused]
+        [Self::Pending, Self::Claimed, Self::CodeIssued, Self::Redeemed, Self::Refused, Self::Denied]
             .into_iter()
             .find(|stage| stage.as_str() == text)
     }

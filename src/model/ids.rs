@@ -79,6 +79,12 @@ impl AuthorizationId {
         Self(random_id(Self::PREFIX))
     }
 
+    /// The id without what tells its kind, where every byte counts.
+    #[must_use]
+    pub fn bits(&self) -> &str {
+        self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
+    }
+
     /// Reads what a browser brings; `None` for what cannot be one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

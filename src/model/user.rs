@@ -20,6 +20,15 @@ pub struct User {
     pub groups: Vec<String>,
 }
 
+impl User {
+    /// What people call the user: the first of name, sign-in name and e-mail address that is there.
+    #[must_use]
+    pub fn known_as(&self) -> Option<&str> {
+        let names = [&self.name, &self.preferred_username, &self.email];
+        names.into_iter().flatten().map(|name| name.trim()).find(|name| !name.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::User;

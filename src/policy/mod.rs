@@ -64,6 +64,7 @@ mod tests {
             name: "A".to_owned(),
             url: "http://127.0.0.1:9/".parse().unwrap(),
             scopes: ScopeSet::parse("mcp:access mcp:write").unwrap(),
+            scope_texts: Vec::new(),
             default: false,
             ca_file: None,
             request_headers: RequestHeaders::default(),

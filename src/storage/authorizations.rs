@@ -35,7 +35,7 @@ sql! {
         UPDATE authorizations SET stage = 'refused'
         WHERE id = $1 AND round = $2 AND stage IN ('pending', 'claimed')";
 
-    WITHDRAW = "UPDATE authorizations SET stage = 'refused' WHERE id = $1 AND stage = 'pending'";
+    WITHDRAW = "UPDATE authorizations SET stage = 'denied' WHERE id = $1 AND stage = 'pending'";
 
     /// `$3` is the moment of the latest consent whose form nobody can post any more.
     pub(super) DELETE_UNREDEEMED = "
@@ -163,7 +163,7 @@ impl Store {
         Ok(self.execute(Turn::SignIn, sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
     }
 
-    /// `Pending` → `Refused`, whatever the round: the user takes it back while no answer has come.
+    /// `Pending` → `Denied`, whatever the round: the user takes it back while no answer has come.
     ///
     /// # Errors
     /// When the store fails.

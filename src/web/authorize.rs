@@ -7,7 +7,7 @@ use http::{HeaderMap, Response, Uri};
 
 use super::cookies::Kind;
 use super::fault::page;
-use super::pages::{self, ConsentNotice, ConsentPage, IdentityChoice};
+use super::pages::{self, ConsentNotice, ConsentPage, IdentityChoice, Look};
 use super::{Endpoints, browser};
 use crate::issuer::{AuthorizeRejection, ConsentView, Fault, ProviderChoice, Validated};
 use crate::oauth::parameters::Parameters;
@@ -24,12 +24,12 @@ pub(super) async fn get(
 ) -> Response<Body> {
     let query = uri.query().unwrap_or_default();
     if query.len() > MAX_REQUEST {
-        return page(Fault::too_long(), &request_id);
+        return page(&endpoints.look, Fault::too_long(), &request_id);
     }
     match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes())).await {
         Ok(validated) => consent_page(&endpoints, &headers, validated, None, &request_id).await,
-        Err(AuthorizeRejection::Page(fault)) => page(fault, &request_id),
-        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&redirect),
+        Err(AuthorizeRejection::Page(fault)) => page(&endpoints.look, fault, &request_id),
+        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&endpoints.look, &redirect),
     }
 }
 
@@ -43,21 +43,23 @@ pub(super) async fn consent_page(
 ) -> Response<Body> {
     let view = match endpoints.issuer.consent(validated).await {
         Ok(view) => view,
-        Err(fault) => return page(fault, request_id),
+        Err(fault) => return page(&endpoints.look, fault, request_id),
     };
-    let mut response = render(&view, notice).into_response();
+    let mut response = render(&endpoints.look, &view, notice).into_response();
     let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
     endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &view.cookie, lifetime);
     response
 }
 
-fn render(view: &ConsentView, notice: Option<ConsentNotice>) -> pages::Page {
+fn render(look: &Look, view: &ConsentView, notice: Option<ConsentNotice>) -> pages::Page {
     pages::consent(&ConsentPage {
+        look,
         client: (&view.client).into(),
         redirect_uri: &view.redirect_uri,
+        known_receiver: view.known_receiver,
         resource_name: &view.resource_name,
-        resource: &view.resource,
         scope: &view.scope,
+        scope_texts: &view.scope_texts,
         refresh: view.refresh,
         identities: &view.providers.iter().map(button).collect::<Vec<_>>(),
         form: &view.form,

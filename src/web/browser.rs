@@ -14,9 +14,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
 use super::fault::{busy_page, page};
+use super::pages::Look;
 use super::{pages, plain};
 use crate::config::{Config, PublicUrl, Spelling};
-use crate::issuer::{ClientRedirect, Fault};
+use crate::issuer::{ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
@@ -71,10 +72,10 @@ impl PostedForm {
 }
 
 impl Unread {
-    pub(super) fn respond(&self, request_id: &RequestId) -> Response<Body> {
+    pub(super) fn respond(&self, look: &Look, request_id: &RequestId) -> Response<Body> {
         match self {
-            Self::Elsewhere => page(Fault::forged("a form that was posted from another site"), request_id),
-            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(),
+            Self::Elsewhere => page(look, Fault::forged("a form that was posted from another site"), request_id),
+            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(look),
             Self::Body(error) => plain(error.status(), error.words()),
         }
     }
@@ -91,7 +92,7 @@ fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
 /// Leads a browser that came under another loopback name to ours, before it is given anything: cookies belong to one host
 /// name, and the identity provider sends it back to ours. A form is never sent on: no page of ours was shown under that name.
 pub(super) async fn at_own_origin(
-    State(config): State<Arc<Config>>,
+    State((config, look)): State<(Arc<Config>, Arc<Look>)>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
@@ -106,42 +107,48 @@ pub(super) async fn at_own_origin(
         );
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    see_other(&config.public_url.join(target))
+    see_other(&look, &config.public_url.join(target))
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
-pub(super) fn see_other(location: &str) -> Response<Body> {
+pub(super) fn see_other(look: &Look, location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     if let Ok(mut value) = HeaderValue::try_from(location) {
         value.set_sensitive(true);
         response.headers_mut().insert(LOCATION, value);
     }
-    response.headers_mut().extend(pages::headers());
+    response.headers_mut().extend(look.headers());
     response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
 /// Sends the browser to the client: by itself to web servers, through a small page to applications.
-pub(super) fn to_client(redirect: &ClientRedirect) -> Response<Body> {
+pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body> {
     match redirect.redirect_uri.class() {
-        RedirectClass::Https | RedirectClass::Loopback => see_other(&redirect.location),
+        RedirectClass::Https | RedirectClass::Loopback => see_other(look, &redirect.location),
         RedirectClass::ListedApplication | RedirectClass::Application => {
             let page = pages::ReturnPage {
-                client: (&redirect.client).into(),
+                look,
+                client: (&*redirect.client).into(),
                 redirect_uri: &redirect.redirect_uri,
                 location: &redirect.location,
                 outcome: redirect.outcome,
+                user: redirect.user.as_deref(),
             };
             pages::return_to_application(&page).into_response()
         }
     }
 }
 
-/// Says that a form or an answer came before, with the way on for whoever may finish.
-pub(super) fn answered_before(finish: Option<&ClientRedirect>, request_id: &RequestId) -> Response<Body> {
-    let finish = finish.map(|redirect| redirect.location.as_str());
-    pages::already_answered(&pages::AlreadyAnsweredPage { finish, request_id }).into_response()
+/// Says that a form or an answer came before, with the way on where there is one.
+pub(super) fn answered_before(look: &Look, left: &Left, request_id: &RequestId) -> Response<Body> {
+    let answer = match left {
+        Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
+        Left::Denied => pages::EarlierAnswer::Denied,
+        Left::Nothing => pages::EarlierAnswer::Over,
+    };
+    pages::already_answered(&pages::AlreadyAnsweredPage { look, answer, request_id }).into_response()
 }
 
 #[cfg(test)]

@@ -22,25 +22,21 @@ pub(super) async fn post(
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&request_id),
+        Err(unread) => return unread.respond(&endpoints.look, &request_id),
     };
     match answer(&endpoints, &form, address).await {
         Ok(Approval::SignIn { location, binding }) => {
-            let mut response = browser::see_other(&location);
+            let mut response = browser::see_other(&endpoints.look, &location);
             let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
             endpoints.cookies().set((&form.headers, response.headers_mut()), Kind::Binding, &binding, lifetime);
             response
         }
-        Ok(Approval::Denied { redirect, authorization }) => {
-            let mut response = browser::to_client(&redirect);
-            endpoints.cookies().remove(response.headers_mut(), Kind::Consent, &authorization);
-            response
-        }
+        Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.look, &redirect),
         Ok(Approval::Expired(validated)) => {
             consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &request_id).await
         }
-        Ok(Approval::Answered { finish }) => browser::answered_before(finish.as_ref(), &request_id),
-        Err(fault) => page(fault, &request_id),
+        Ok(Approval::Answered(left)) => browser::answered_before(&endpoints.look, &left, &request_id),
+        Err(fault) => page(&endpoints.look, fault, &request_id),
     }
 }
 

@@ -2,7 +2,10 @@
 //! each other.
 //!
 //! Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2); over http on loopback, where cookies do not know ports, the
-//! port is part of the name.
+//! port is part of the name. A browser keeps [`LIVE`] of each kind. Names are short, so that all of them together stay
+//! below 4 KB, half of the smallest limit for a header line that servers and proxies have (8 KB).
+
+use std::cmp::Reverse;
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -12,8 +15,11 @@ use crate::config::PublicUrl;
 use crate::issuer::AuthorizationCookie;
 use crate::model::ids::AuthorizationId;
 
-/// How many cookies of a kind a browser keeps; the oldest go.
-const LIVE: usize = 8;
+/// How many cookies of a kind a browser keeps: a client with many servers opens a tab for each at once.
+const LIVE: usize = 20;
+/// How far an order may run ahead of the clock, in seconds: it does so by one for each sign-in of the same second. One
+/// beyond that was not written by us, or the clock was put back: it counts as the oldest.
+const AHEAD: i64 = 3600;
 
 /// What a cookie is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +30,8 @@ pub(super) enum Kind {
     Binding,
 }
 
-/// Reads and writes cookies under one public URL.
+/// Reads and writes cookies under one public URL. A value is `{order}-{secret}`, the order being a hexadecimal number that
+/// grows with every cookie that the browser gets: the time in seconds, or one more than the latest.
 pub(super) struct Cookies<'a> {
     url: &'a PublicUrl,
 }
@@ -36,8 +43,8 @@ impl<'a> Cookies<'a> {
 
     fn prefix(&self, kind: Kind) -> String {
         let kind = match kind {
-            Kind::Consent => "consent",
-            Kind::Binding => "binding",
+            Kind::Consent => 'c',
+            Kind::Binding => 'b',
         };
         if self.url.is_https() {
             return format!("__Host-portcullis-{kind}-");
@@ -48,12 +55,13 @@ impl<'a> Cookies<'a> {
 
     /// The secret that the browser holds for an authorization.
     pub(super) fn get(&self, headers: &HeaderMap, kind: Kind, id: &AuthorizationId) -> Option<String> {
-        let name = format!("{}{id}", self.prefix(kind));
+        let name = format!("{}{}", self.prefix(kind), id.bits());
         let (_, value) = pairs(headers).find(|(key, _)| *key == name)?;
         value.split_once('-').map(|(_, secret)| secret.to_owned())
     }
 
-    /// Sets a cookie for `max_age` seconds, and removes the oldest of its kind beyond what a browser keeps.
+    /// Sets a cookie for `max_age` seconds, and removes the oldest of its kind beyond what a browser keeps, at most
+    /// as many at once.
     pub(super) fn set(
         &self,
         (request, response): (&HeaderMap, &mut HeaderMap),
@@ -62,16 +70,16 @@ impl<'a> Cookies<'a> {
         (now, max_age): (Timestamp, u64),
     ) {
         let prefix = self.prefix(kind);
-        let name = format!("{prefix}{}", cookie.authorization);
-        for old in oldest(request, &prefix, &name) {
-            self.append(response, &old, "", 0);
+        let name = format!("{prefix}{}", cookie.authorization.bits());
+        let others = others(request, &prefix, &name, now);
+        for (_, old) in others.iter().skip(LIVE - 1).rev().take(LIVE) {
+            self.append(response, old, "", 0);
         }
-        self.append(response, &name, &format!("{}-{}", now.0, cookie.value.expose()), max_age);
-    }
-
-    /// Removes the cookie of an authorization.
-    pub(super) fn remove(&self, response: &mut HeaderMap, kind: Kind, id: &AuthorizationId) {
-        self.append(response, &format!("{}{id}", self.prefix(kind)), "", 0);
+        let order = kept_order(request, &name).unwrap_or_else(|| {
+            let latest = others.first().map_or(0, |(order, _)| *order);
+            now.0.max(latest.saturating_add(1))
+        });
+        self.append(response, &name, &format!("{order:x}-{}", cookie.value.expose()), max_age);
     }
 
     fn append(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
@@ -84,14 +92,27 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// The names of a kind's cookies that must go so that one more fits.
-fn oldest(request: &HeaderMap, prefix: &str, new: &str) -> Vec<String> {
-    let mut live: Vec<(i64, &str)> = pairs(request)
-        .filter(|(name, _)| name.starts_with(prefix) && *name != new)
-        .map(|(name, value)| (value.split('-').next().and_then(|at| at.parse().ok()).unwrap_or(0), name))
+/// A kind's cookies besides a new one, the latest first. Browsers send those of one path in the order in which they were
+/// made (RFC 6265 5.4): that tells apart those that parallel requests gave the same order.
+fn others<'a>(request: &'a HeaderMap, prefix: &str, new: &str, now: Timestamp) -> Vec<(i64, &'a str)> {
+    let ours = pairs(request).filter(|(name, _)| name.starts_with(prefix) && *name != new);
+    let mut others: Vec<_> = ours
+        .map(|(name, value)| (order(value).filter(|order| *order <= now.0.saturating_add(AHEAD)).unwrap_or(0), name))
         .collect();
-    live.sort_unstable_by(|a, b| b.cmp(a));
-    live.into_iter().skip(LIVE - 1).map(|(_, name)| name.to_owned()).collect()
+    others.reverse();
+    others.sort_by_key(|(order, _)| Reverse(*order));
+    others
+}
+
+/// The order of a cookie that is set once more, as after a double click: it does not grow younger.
+fn kept_order(request: &HeaderMap, name: &str) -> Option<i64> {
+    let (_, value) = pairs(request).find(|(key, _)| *key == name)?;
+    order(value)
+}
+
+fn order(value: &str) -> Option<i64> {
+    let (order, _) = value.split_once('-')?;
+    i64::from_str_radix(order, 16).ok()
 }
 
 /// Each pair is read by itself: any site of our domain, and on loopback any port, may have set others of any bytes.
@@ -110,48 +131,133 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
-    use super::{Cookies, Kind};
+    use super::{AHEAD, Cookies, Kind, LIVE};
     use crate::clock::Timestamp;
     use crate::config::PublicUrl;
     use crate::issuer::AuthorizationCookie;
+    use crate::model::authorization::{Binding, render_secret};
+    use crate::model::ids::AuthorizationId;
+
+    const NOW: Timestamp = Timestamp(0x100);
+    const LOOPBACK: &str = "http://127.0.0.1:1";
 
     fn cookie(id: &str) -> AuthorizationCookie {
         AuthorizationCookie { authorization: id.into(), value: "secret".to_owned().into() }
     }
 
+    fn header(cookies: &[String]) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        request.insert(COOKIE, HeaderValue::try_from(cookies.join("; ")).unwrap());
+        request
+    }
+
     fn set(url: &str, request: &HeaderMap) -> Vec<String> {
         let url = PublicUrl::parse(url).unwrap();
         let mut response = HeaderMap::new();
-        Cookies::new(&url).set((request, &mut response), Kind::Consent, &cookie("r_new"), (Timestamp(100), 900));
+        Cookies::new(&url).set((request, &mut response), Kind::Consent, &cookie("r_new"), (NOW, 900));
         response.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    /// The cookies that are removed when one more is set, and the order of the new one.
+    fn removed(request: &[String]) -> (Vec<String>, String) {
+        let mut set = set(LOOPBACK, &header(request));
+        let new = set.pop().unwrap();
+        let (_, value) = new.split_once('=').unwrap();
+        let name = |cookie: &String| {
+            let (name, rest) = cookie.split_once('=').unwrap();
+            assert!(rest.starts_with("; Path=/; Max-Age=0"), "{cookie}");
+            name.replace("portcullis-1-c-", "")
+        };
+        (set.iter().map(name).collect(), value.split('-').next().unwrap().to_owned())
+    }
+
+    fn live(orders: impl IntoIterator<Item = i64>) -> Vec<String> {
+        let named = orders.into_iter().enumerate();
+        named.map(|(at, order)| format!("portcullis-1-c-{at}={order:x}-x")).collect()
     }
 
     #[test]
     fn https_cookies_are_host_bound_and_loopback_ones_carry_the_port() {
-        insta::assert_snapshot!(set("https://mcp.example.com", &HeaderMap::new()).join("\n"), @"__Host-portcullis-consent-r_new=100-secret; Path=/; Max-Age=900; HttpOnly; SameSite=Lax; Secure");
-        insta::assert_snapshot!(set("http://127.0.0.1:6749", &HeaderMap::new()).join("\n"), @"portcullis-6749-consent-r_new=100-secret; Path=/; Max-Age=900; HttpOnly; SameSite=Lax");
+        insta::assert_snapshot!(set("https://mcp.example.com", &HeaderMap::new()).join("\n"), @"__Host-portcullis-c-new=100-secret; Path=/; Max-Age=900; HttpOnly; SameSite=Lax; Secure");
+        insta::assert_snapshot!(set("http://127.0.0.1:6749", &HeaderMap::new()).join("\n"), @"portcullis-6749-c-new=100-secret; Path=/; Max-Age=900; HttpOnly; SameSite=Lax");
+    }
+
+    #[test]
+    fn all_cookies_of_a_full_browser_stay_below_4_kb() {
+        let url = PublicUrl::parse("https://mcp.example.com").unwrap();
+        let mut response = HeaderMap::new();
+        for _ in 0..LIVE {
+            let secret = render_secret();
+            for (kind, value) in [
+                (Kind::Consent, crate::secret::base64url(&secret)),
+                (Kind::Binding, Binding::of_render(&secret).expose()),
+            ] {
+                let cookie = AuthorizationCookie { authorization: AuthorizationId::random(), value: value.into() };
+                let lifetime = (Timestamp(4_000_000_000), 900);
+                Cookies::new(&url).set((&HeaderMap::new(), &mut response), kind, &cookie, lifetime);
+            }
+        }
+        let pairs: Vec<_> =
+            response.get_all(SET_COOKIE).iter().map(|set| set.to_str().unwrap().split(';').next().unwrap()).collect();
+        assert_eq!(pairs.len(), 2 * LIVE);
+        let length = pairs.join("; ").len();
+        assert!(length < 4096, "{length} bytes");
     }
 
     proptest! {
         #[test]
         fn no_cookie_header_is_too_odd_and_none_is_another_authorizations(header in "[ -~]{0,120}") {
-            let url = PublicUrl::parse("http://127.0.0.1:1").unwrap();
+            let url = PublicUrl::parse(LOOPBACK).unwrap();
             let mut request = HeaderMap::new();
             request.insert(COOKIE, HeaderValue::try_from(header.as_str()).unwrap());
             let found = Cookies::new(&url).get(&request, Kind::Binding, &"r_1".into());
-            prop_assert!(found.is_none() || header.contains("portcullis-1-binding-r_1="));
-            prop_assert!(set("http://127.0.0.1:1", &request).len() <= 1 + 120 / 20);
+            prop_assert!(found.is_none() || header.contains("portcullis-1-b-1="));
+            prop_assert!(set(LOOPBACK, &request).len() <= 1 + 120 / 15);
         }
     }
 
     #[test]
-    fn a_ninth_tab_costs_the_oldest_its_cookie() {
-        let mut request = HeaderMap::new();
-        let old: Vec<_> = (1..=8).map(|n| format!("portcullis-1-consent-r_{n}={}-x", 50 + n)).collect();
-        request.insert(COOKIE, HeaderValue::try_from(format!("other=1; {}", old.join("; "))).unwrap());
-        let cookies = set("http://127.0.0.1:1", &request);
-        assert_eq!(cookies.len(), 2);
-        assert!(cookies[0].starts_with("portcullis-1-consent-r_1=; Path=/; Max-Age=0"), "{cookies:?}");
+    fn the_oldest_makes_room_by_its_order_and_not_by_its_name_or_place() {
+        assert_eq!(removed(&live(0..19)).0, [""; 0]);
+        assert_eq!(removed(&live(0..20)).0, ["0"]);
+        assert_eq!(removed(&live((0..20).rev())).0, ["19"]);
+        assert_eq!(removed(&live([7, 5, 6].into_iter().chain(8..26))).0, ["1", "2"]);
+        assert_eq!(
+            removed(&live([9; 21])).0,
+            ["0", "1"],
+            "of equal ones the first that the browser sends is the oldest"
+        );
+        assert_eq!(removed(&live(0..500)).0.len(), LIVE, "one answer removes a bounded number");
+    }
+
+    #[test]
+    fn sign_ins_of_one_second_are_told_apart() {
+        assert_eq!(removed(&[]).1, "100");
+        assert_eq!(removed(&live([NOW.0, NOW.0 + 1])).1, "102");
+        assert_eq!(removed(&live([NOW.0 - 50])).1, "100");
+    }
+
+    #[test]
+    fn an_order_that_is_not_ours_is_the_oldest() {
+        let mut planted: Vec<_> = ["7fffffffffffffff", "ffffffffffffffff", "x", ""]
+            .iter()
+            .map(|order| format!("portcullis-1-c-evil{order}={order}-x"))
+            .collect();
+        planted.push(format!("portcullis-1-c-later={:x}-x", NOW.0 + AHEAD + 1));
+        planted.extend(live((0..19).map(|at| NOW.0 - at)));
+        let (removed, order) = removed(&planted);
+        assert_eq!(removed.len(), 5);
+        assert!(removed.iter().all(|name| name.starts_with("evil") || name == "later"), "{removed:?}");
+        assert_eq!(order, "101");
+    }
+
+    #[test]
+    fn a_cookie_that_is_set_again_keeps_its_place() {
+        let request = header(&["portcullis-1-c-new=5-old".to_owned(), "portcullis-1-c-1=9-x".to_owned()]);
+        assert_eq!(
+            set(LOOPBACK, &request),
+            ["portcullis-1-c-new=5-secret; Path=/; Max-Age=900; HttpOnly; SameSite=Lax"]
+        );
     }
 
     #[test]
@@ -162,7 +268,7 @@ mod tests {
             request.insert(COOKIE, HeaderValue::from_bytes(header).unwrap());
             Cookies::new(&url).get(&request, Kind::Binding, &"r_1".into())
         };
-        let ours = "__Host-portcullis-binding-r_1=5-s3cret";
+        let ours = "__Host-portcullis-b-1=5-s3cret";
         for other in ["name=\u{e9}".as_bytes(), b"name=\xff", b"\xe2\x80\x83", b"a\tb=c"] {
             let before = [other, b"; ", ours.as_bytes()].concat();
             let after = [ours.as_bytes(), b"; ", other].concat();
@@ -178,10 +284,10 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_by_its_authorization_and_nothing_else() {
-        let url = PublicUrl::parse("http://127.0.0.1:1").unwrap();
+        let url = PublicUrl::parse(LOOPBACK).unwrap();
         let mut request = HeaderMap::new();
-        request.append(COOKIE, HeaderValue::from_static("a=b; portcullis-1-binding-r_1=5-s3cret"));
-        request.append(COOKIE, HeaderValue::from_static("portcullis-1-consent-r_2=5-two"));
+        request.append(COOKIE, HeaderValue::from_static("a=b; portcullis-1-b-1=5-s3cret"));
+        request.append(COOKIE, HeaderValue::from_static("portcullis-1-c-2=5-two"));
         let cookies = Cookies::new(&url);
         assert_eq!(cookies.get(&request, Kind::Binding, &"r_1".into()).as_deref(), Some("s3cret"));
         assert_eq!(cookies.get(&request, Kind::Consent, &"r_1".into()), None);

@@ -1,22 +1,19 @@
 //! Refusals: JSON for programs, pages for people. The one map from trouble to status.
 
-use std::sync::LazyLock;
-
 use axum::body::Body;
 use axum::response::IntoResponse;
-use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::BodyError;
-use super::pages::{self, ErrorPage, Page, UnavailablePage, UnknownClientPage};
+use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
 use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::telemetry::{Cause, RequestId};
 
 /// Seconds after which something that passes is tried again.
-const SOON: u64 = 5;
+pub(super) const SOON: u64 = 5;
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
@@ -37,11 +34,9 @@ pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
     if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, SOON) } else { response }
 }
 
-/// The page of a server that has too much to do. Always the same bytes, so that refusing costs little.
-pub(super) fn busy_page() -> Response<Body> {
-    static PAGE: LazyLock<Bytes> = LazyLock::new(|| pages::busy().html.into());
-    let response = (StatusCode::SERVICE_UNAVAILABLE, pages::headers(), PAGE.clone()).into_response();
-    retry_after(response, SOON)
+/// The page of a server that has too much to do.
+pub(super) fn busy_page(look: &Look) -> Response<Body> {
+    retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(look)).into_response(), SOON)
 }
 
 /// With the number of seconds to wait.
@@ -57,7 +52,7 @@ pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Respons
 }
 
 /// A page that ends a sign-in.
-pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
+pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Response<Body> {
     let status = match fault.trouble {
         Trouble::UnknownClient { .. }
         | Trouble::RedirectUri
@@ -68,7 +63,7 @@ pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
         Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut response = (status, document(&fault.trouble, request_id)).into_response();
+    let mut response = (status, document(look, &fault.trouble, request_id)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response = retry_after(response, SOON);
     }
@@ -76,14 +71,14 @@ pub(super) fn page(fault: Fault, request_id: &RequestId) -> Response<Body> {
 }
 
 /// The words for people. The operator's words are in the log, under the request id that the page shows.
-fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
+fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, mend) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
             let redirect_uri = redirect_uri.as_deref();
-            return pages::unknown_client(&UnknownClientPage { client_id, redirect_uri, request_id });
+            return pages::unknown_client(&UnknownClientPage { look, client_id, redirect_uri, request_id });
         }
         Trouble::ProviderUnavailable { provider } => {
-            return pages::unavailable(&UnavailablePage { identity_name: provider, request_id });
+            return pages::unavailable(&UnavailablePage { look, identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
             "This application cannot be answered here",
@@ -120,7 +115,7 @@ fn document(trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
     };
     let for_developer = for_developer(trouble);
-    pages::error(&ErrorPage { title, happened, mend, for_developer: for_developer.as_deref(), request_id })
+    pages::error(&ErrorPage { look, title, happened, mend, for_developer: for_developer.as_deref(), request_id })
 }
 
 /// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and

@@ -13,20 +13,24 @@ pub mod pages;
 mod register;
 mod sign_in;
 mod token;
+mod visitors;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::cookies::Cookies;
+use self::pages::Look;
+use self::visitors::{ReadyPage, Visitors};
 use crate::config::Config;
 use crate::gateway::{Body, Gateway};
 use crate::issuer::{Fault, Issuer};
@@ -39,6 +43,8 @@ struct Endpoints {
     issuer: Issuer,
     gateway: Gateway,
     config: Arc<Config>,
+    look: Arc<Look>,
+    visitors: Arc<Visitors>,
 }
 
 impl Endpoints {
@@ -55,9 +61,12 @@ impl Endpoints {
     }
 }
 
-/// Our own routes. Cheap to clone.
+/// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
 #[derive(Clone)]
-pub struct Web(Router);
+pub struct Web {
+    router: Router,
+    visitors: Arc<Visitors>,
+}
 
 impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
@@ -79,15 +88,24 @@ impl Web {
         if config.registration.enabled {
             oauth = oauth.route(paths::REGISTER, post(register::post));
         }
+        let look = Arc::new(Look::new(&config.pages));
         let browser = Router::new()
             .route(paths::AUTHORIZE, get(authorize::get))
             .route(paths::CONSENT, post(consent::post))
             .route(paths::CALLBACK, get(callback::get))
             .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
             .method_not_allowed_fallback(not_so)
-            .layer(middleware::from_fn_with_state(Arc::clone(&config), browser::at_own_origin));
+            .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
         let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
-        Self(router.with_state(Endpoints { issuer, gateway, config }))
+        let visitors = Arc::new(Visitors::new(&config, &look));
+        let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
+        Self { router: router.with_state(endpoints), visitors }
+    }
+
+    /// The page for a person who opens an upstream's path without a token, in the place of what the gateway refuses with.
+    #[must_use]
+    pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
+        self.visitors.server(request.method(), request.headers(), request.uri().path())
     }
 
     /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
@@ -103,19 +121,17 @@ impl Web {
         }
         drop(incoming);
         let request = Request::from_parts(head, axum::body::Body::empty());
-        match Box::pin(self.0.clone().oneshot(request)).await {
+        match Box::pin(self.router.clone().oneshot(request)).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
             Err(never) => match never {},
         }
     }
-}
 
-impl Web {
     /// Refuses a request that is not let in, before anything is done for it: a page where browsers go, JSON elsewhere.
     /// `why` is for the log.
-    pub(crate) fn refuse_busy(path: &str, why: &'static str) -> Response<Body> {
+    pub(crate) fn refuse_busy(&self, path: &str, why: &'static str) -> Response<Body> {
         let response = if paths::is_page(path) {
-            fault::busy_page()
+            self.visitors.busy(axum::body::Body::from)
         } else {
             let mut response = fault::unavailable(why.to_owned());
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -136,8 +152,17 @@ fn any_origin() -> CorsLayer {
 }
 
 /// `GET /`, and everything else that is not in the table.
-async fn nothing_here() -> Response<axum::body::Body> {
-    plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n")
+async fn nothing_here(
+    State(endpoints): State<Endpoints>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response<axum::body::Body> {
+    let nothing = plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n");
+    match endpoints.visitors.elsewhere(&method, &headers, uri.path()) {
+        Some(page) => page.instead_of(nothing, axum::body::Body::from),
+        None => nothing,
+    }
 }
 
 /// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
@@ -156,7 +181,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<axum::body::Body> {
 }
 
 /// The `Authorization` header as text, when there is exactly one.
-fn authorization(headers: &http::HeaderMap) -> Result<Option<&str>, ()> {
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

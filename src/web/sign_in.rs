@@ -9,6 +9,7 @@ use super::browser::{PostedForm, ProviderId};
 use super::callback::respond;
 use super::cookies::Kind;
 use super::fault::page;
+use super::pages::Look;
 use super::{Endpoints, browser, pages};
 use crate::issuer::{Fault, SignInAttempt, SignInProblem, SignInStep, SignInView};
 use crate::limits::ClientAddress;
@@ -24,7 +25,8 @@ pub(super) async fn get(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    step(view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await, &request_id)
+    let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await;
+    step(&endpoints.look, viewed, &request_id)
 }
 
 async fn view(
@@ -45,8 +47,8 @@ pub(super) async fn post(
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(attempt(&endpoints, identity.0, &form, address).await, &request_id),
-        Err(unread) => unread.respond(&request_id),
+        Ok(form) => step(&endpoints.look, attempt(&endpoints, identity.0, &form, address).await, &request_id),
+        Err(unread) => unread.respond(&endpoints.look, &request_id),
     }
 }
 
@@ -82,16 +84,17 @@ fn binding(
     Ok((id, cookie))
 }
 
-fn step(step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
+fn step(look: &Look, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
     match step {
-        Ok(SignInStep::Ask(view)) => render(&view),
-        Ok(SignInStep::Answered(answered)) => respond(&answered, request_id),
-        Err(fault) => page(fault, request_id),
+        Ok(SignInStep::Ask(view)) => render(look, &view),
+        Ok(SignInStep::Answered(answered)) => respond(look, &answered, request_id),
+        Err(fault) => page(look, fault, request_id),
     }
 }
 
-fn render(view: &SignInView) -> Response<Body> {
+fn render(look: &Look, view: &SignInView) -> Response<Body> {
     let page = pages::sign_in(&pages::SignInPage {
+        look,
         identity: &view.identity,
         identity_name: &view.identity_name,
         client: (&view.client).into(),

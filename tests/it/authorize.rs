@@ -21,10 +21,10 @@ async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("form-action"), "{policy}");
     let cookie = answer.header("set-cookie");
-    assert!(cookie.starts_with("portcullis-6749-consent-r_") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
+    assert!(cookie.starts_with("portcullis-6749-c-") && cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
     assert!(!cookie.contains("Secure"));
-    let id = cookie.strip_prefix("portcullis-6749-consent-").and_then(|rest| rest.split('=').next()).unwrap();
-    assert_eq!(gate.app.store().authorization(&id.into()).await.unwrap(), None);
+    let id = cookie.strip_prefix("portcullis-6749-c-").and_then(|rest| rest.split('=').next()).unwrap();
+    assert_eq!(gate.app.store().authorization(&format!("r_{id}").into()).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -74,12 +74,13 @@ async fn deny_tells_the_client_and_is_final() {
     assert_eq!(parameter(&url, "error").as_deref(), Some("access_denied"));
     assert_eq!(parameter(&url, "state").as_deref(), Some("client-state"));
     assert_eq!(parameter(&url, "iss").as_deref(), Some(gate.origin()));
-    let after = browser.submit(&gate, &approve(&form)).await;
-    assert_eq!(after.status, 403, "the cookie of the form is gone: {after:?}");
-
-    let beside = other_tab.submit(&gate, &approve(&form)).await;
-    assert_eq!(beside.status, 200, "a yes that was on its way begins nothing: {beside:?}");
-    assert!(beside.header("set-cookie").is_empty() && beside.body.contains("already answered"), "{beside:?}");
+    for tab in [&mut browser, &mut other_tab] {
+        let after = tab.submit(&gate, &approve(&form)).await;
+        assert_eq!((after.status, after.header("set-cookie")), (200, ""), "a later approval has no effect: {after:?}");
+        assert!(after.body.contains("<h1>You denied access</h1>"), "{after:?}");
+    }
+    let stranger = Browser::default().submit(&gate, &approve(&form)).await;
+    assert_eq!(stranger.status, 403, "{stranger:?}");
     assert_eq!(location(&other_tab.submit(&gate, &no).await), url, "a double click is told the same");
 }
 
@@ -329,4 +330,7 @@ async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
             && answer.body.contains("cursor://anysphere.cursor-mcp/oauth/callback?code="),
         "{answer:?}"
     );
+    assert!(answer.body.contains("Signed in as <bdi class=\"claim\">alice</bdi>"), "{answer:?}");
+    let again = browser.submit(&gate, &sign_in).await;
+    assert!(again.body.contains("Finish signing in"), "{again:?}");
 }

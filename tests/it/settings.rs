@@ -23,7 +23,7 @@ async fn behind_a_proxy_that_speaks_https_everything_is_https() {
     let client = gate.register().await;
     let page = gate.get(&gate.authorize_path(&client, &[])).await;
     let cookie = page.header("set-cookie");
-    assert!(cookie.starts_with("__Host-portcullis-consent-r_") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(cookie.starts_with("__Host-portcullis-c-") && cookie.ends_with("; Secure"), "{cookie}");
     let place = gate.sign_in(&mut Browser::default(), &client, &[]).await;
     assert_eq!(parameter(&place, "iss").as_deref(), Some("https://mcp.example.com"));
     let token = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await).access;

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Page, words};
+use super::{ClientLabel, Look, Page, words};
+use crate::config::ScopeText;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::scope::ScopeSet;
 
@@ -11,16 +12,20 @@ use crate::oauth::scope::ScopeSet;
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 pub struct ConsentPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// Who asks.
     pub client: ClientLabel<'a>,
     /// Where the code goes.
     pub redirect_uri: &'a RedirectUri,
+    /// Whether that place is known; another is pointed out.
+    pub known_receiver: bool,
     /// What people call the upstream.
     pub resource_name: &'a str,
-    /// Its URL, as the client typed it or as tokens name it.
-    pub resource: &'a str,
     /// What will be granted.
     pub scope: &'a ScopeSet,
+    /// What people read of the upstream's scopes, in the operator's order.
+    pub scope_texts: &'a [ScopeText],
     /// Whether a refresh token will be given, even where `scope` does not name `offline_access`.
     pub refresh: bool,
     /// With whom the user may sign in; at least one.
@@ -49,10 +54,13 @@ pub enum ConsentNotice {
     Expired,
 }
 
+/// How long a client's name and host may be together, in bytes, so that a warning after them is seen on a phone.
+const SHORT: usize = 80;
+
 /// Asks for consent.
 #[must_use]
 pub fn consent(page: &ConsentPage<'_>) -> Page {
-    Page::render(page)
+    Page::render(page.look, page)
 }
 
 impl ConsentPage<'_> {
@@ -60,8 +68,14 @@ impl ConsentPage<'_> {
         self.redirect_uri.class() == RedirectClass::Loopback
     }
 
-    /// Whether somebody else than the named client could wait at the redirect URI.
-    fn is_doubtful(&self) -> bool {
-        matches!(self.redirect_uri.class(), RedirectClass::Loopback | RedirectClass::Application)
+    /// Whether the buttons may stay at the end of a small screen while the rest is scrolled. A client chooses its name and
+    /// its host: long ones must not push a warning below buttons that are always in sight.
+    fn stays_in_sight(&self) -> bool {
+        let chosen = self.client.known_as().len() + self.redirect_uri.receiver().len();
+        match self.identities.len() {
+            1 => self.known_receiver || chosen <= SHORT,
+            2 => self.known_receiver,
+            _ => false,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Gate, Page};
+use super::{ClientLabel, Gate, Look, Page};
 use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
@@ -11,6 +11,8 @@ use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 #[derive(Debug, Template)]
 #[template(path = "return_to_application.html")]
 pub struct ReturnPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// Who waits.
     pub client: ClientLabel<'a>,
     /// Where.
@@ -19,19 +21,22 @@ pub struct ReturnPage<'a> {
     pub location: &'a str,
     /// What the client will be told.
     pub outcome: Outcome,
+    /// Who signed in, as the identity provider calls them.
+    pub user: Option<&'a str>,
 }
 
 /// Leads the browser back to an application.
 #[must_use]
 pub fn return_to_application(page: &ReturnPage<'_>) -> Page {
-    Page::render(page)
+    Page::render(page.look, page)
 }
 
 impl ReturnPage<'_> {
     const fn title(&self) -> &'static str {
         match self.outcome {
             Outcome::SignedIn => "You are signed in",
-            Outcome::Denied => "Access denied",
+            Outcome::Denied => "You denied access",
+            Outcome::Refused => "Access was refused",
             Outcome::Failed => "The sign-in did not work",
         }
     }
@@ -40,6 +45,7 @@ impl ReturnPage<'_> {
         match self.outcome {
             Outcome::SignedIn => "",
             Outcome::Denied => "Nothing was allowed.",
+            Outcome::Refused => "Your sign-in was refused where you signed in. Nothing was allowed.",
             Outcome::Failed => "The application is told why.",
         }
     }
@@ -47,7 +53,7 @@ impl ReturnPage<'_> {
     const fn gate(&self) -> Gate {
         match self.outcome {
             Outcome::SignedIn => Gate::Raised,
-            Outcome::Denied | Outcome::Failed => Gate::Down,
+            Outcome::Denied | Outcome::Refused | Outcome::Failed => Gate::Down,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Page};
+use super::{ClientLabel, Look, Page};
 use crate::issuer::SignInProblem;
 use crate::model::ids::AuthorizationId;
 
@@ -11,6 +11,8 @@ use crate::model::ids::AuthorizationId;
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// The provider's id.
     pub identity: &'a str,
     /// What people call it.
@@ -42,5 +44,5 @@ impl SignInPage<'_> {
 /// Asks for user name and password.
 #[must_use]
 pub fn sign_in(page: &SignInPage<'_>) -> Page {
-    Page::render(page)
+    Page::render(page.look, page)
 }

@@ -3,12 +3,14 @@
 use askama::Template;
 use url::{Host, Url};
 
-use super::Page;
+use super::{Look, Page};
 use crate::telemetry::RequestId;
 
 /// What was asked for.
 #[derive(Debug)]
 pub struct UnknownClientPage<'a> {
+    /// Whose page it is.
+    pub look: &'a Look,
     /// The id that nobody has.
     pub client_id: &'a str,
     /// The redirect URI of the request, unchecked: it only tells which remedy to open.
@@ -33,6 +35,7 @@ enum Application {
 #[derive(Template)]
 #[template(path = "unknown_client.html")]
 struct UnknownClient<'a> {
+    look: &'a Look,
     client_id: &'a str,
     application: Option<Application>,
     request_id: &'a RequestId,
@@ -42,7 +45,8 @@ struct UnknownClient<'a> {
 #[must_use]
 pub fn unknown_client(page: &UnknownClientPage<'_>) -> Page {
     let application = page.redirect_uri.and_then(|uri| Url::parse(uri).ok()).and_then(|uri| guess(&uri));
-    Page::render(&UnknownClient { client_id: page.client_id, application, request_id: page.request_id })
+    let UnknownClientPage { look, client_id, request_id, .. } = *page;
+    Page::render(look, &UnknownClient { look, client_id, application, request_id })
 }
 
 /// Which application waits at such a redirect URI, by what each is known to use.

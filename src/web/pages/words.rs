@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::config::ScopeText;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
 /// One scope on the page: in words where we have them, else as it is.
@@ -11,7 +12,7 @@ use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
     source = "{% match self %}{% when Self::Known(words) %}{{ words }}{% when Self::Foreign(value) %}<code>{{ value }}</code>{% endmatch %}"
 )]
 pub(super) enum Meaning<'a> {
-    Known(&'static str),
+    Known(&'a str),
     Foreign(&'a str),
 }
 
@@ -33,9 +34,11 @@ const ASKED: [(&str, &str); 8] = [
     (OFFLINE_ACCESS, "whether your account is still active while you are away"),
 ];
 
-/// What a grant allows: never empty, because entering is allowed at least.
-pub(super) fn granted(scope: &ScopeSet, refresh: bool) -> Vec<Meaning<'_>> {
-    let mut meanings = in_words(&GRANTED, scope);
+/// What a grant allows: the operator's words first, in their order. Never empty, because entering is allowed at least.
+pub(super) fn granted<'a>(scope: &'a ScopeSet, refresh: bool, texts: &'a [ScopeText]) -> Vec<Meaning<'a>> {
+    let own = texts.iter().map(|own| (own.value.as_str(), own.text.as_str()));
+    let ours = GRANTED.into_iter().filter(|(value, _)| texts.iter().all(|own| own.value != *value));
+    let mut meanings = in_words(&own.chain(ours).collect::<Vec<_>>(), scope);
     let stay = Meaning::Known(STAY);
     if refresh && !meanings.contains(&stay) {
         meanings.push(stay);
@@ -51,7 +54,7 @@ pub(super) fn asked(scope: &ScopeSet) -> Vec<Meaning<'_>> {
     in_words(&ASKED, scope)
 }
 
-fn in_words<'a>(dictionary: &[(&str, &'static str)], scope: &'a ScopeSet) -> Vec<Meaning<'a>> {
+fn in_words<'a>(dictionary: &[(&str, &'a str)], scope: &'a ScopeSet) -> Vec<Meaning<'a>> {
     let known = dictionary.iter().filter(|(value, _)| scope.contains(value)).map(|(_, words)| Meaning::Known(words));
     let is_foreign = |value: &&str| !dictionary.iter().any(|(known, _)| known == value);
     known.chain(scope.iter().filter(is_foreign).map(Meaning::Foreign)).collect()

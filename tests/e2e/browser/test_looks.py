@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from harness.chromium import RedirectListener, approve_button, photograph, sign_in
+from harness.chromium import RedirectListener, approve_button, deny_button, photograph, sign_in
 from harness.dev import Dev
 from harness.oauth import Client, Tokens
 
@@ -39,6 +39,34 @@ def test_every_page_fits_its_screen(screen: tuple[str, BrowserContext], dev: Dev
     assert is_dark(page) == name.endswith("dark")
 
 
+@pytest.mark.parametrize("size", [(1280, 720), (1366, 657), (390, 664)])
+def test_the_consent_buttons_are_visible_without_scrolling(
+    size: tuple[int, int], browser: Browser, dev: Dev, listener: RedirectListener
+) -> None:
+    width, height = size
+    profile = browser.new_context(viewport={"width": width, "height": height})
+    page = profile.new_page()
+    client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri], client_name="Visual Studio Code")
+    page.goto(client.attempt().url)
+    photograph(page, f"consent-{width}x{height}", full_page=False)
+    for seen in (page.locator("h1"), page.locator(".host"), approve_button(page), deny_button(page)):
+        assert is_on_screen(page, seen), seen
+    page.mouse.wheel(0, 10_000)
+    expect(page.get_by_text("nothing has been allowed yet")).to_be_in_viewport(ratio=1)
+    profile.close()
+
+
+def test_an_address_of_a_server_explains_itself(dev: Dev, page: Page) -> None:
+    for path in ("", "/mcp", "/nothing"):
+        response = page.goto(f"{dev.public_url}{path}")
+        assert response is not None
+        assert response.status == (401 if path == "/mcp" else 404)
+        assert_fits(page, f"visited-{path.strip('/') or 'front'}")
+    page.goto(dev.url())
+    page.get_by_text("Claude Code", exact=True).click()
+    expect(page.get_by_text(f"claude mcp add --transport http dev {dev.url()}")).to_be_visible()
+
+
 def test_the_keyboard_is_enough(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
     attempt = client.attempt()
@@ -66,6 +94,19 @@ def assert_fits(page: Page, name: str) -> None:
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name}: {overflow} px too wide"
     assert page.title()
+
+
+def is_on_screen(page: Page, element: Locator) -> bool:
+    """Whether all of an element is seen, and nothing lies over its middle."""
+    seen: bool = element.evaluate(
+        """(element) => {
+            const box = element.getBoundingClientRect();
+            const top = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+            const inside = box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+            return inside && (element.contains(top) || top.contains(element));
+        }"""
+    )
+    return seen
 
 
 def is_dark(page: Page) -> bool:

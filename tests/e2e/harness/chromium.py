@@ -108,7 +108,7 @@ def sign_in(page: Page, username: str, password: str) -> None:
     page.locator("#kc-login, form[action^='/sign-in/'] button").first.click()
 
 
-def photograph(page: Page, name: str) -> None:
+def photograph(page: Page, name: str, *, full_page: bool = True) -> None:
     """Keeps a picture for people to look at."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)

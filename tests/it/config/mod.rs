@@ -5,6 +5,7 @@ mod entries;
 mod file;
 mod hostile;
 mod limits;
+mod pages;
 mod secrets;
 mod variables;
 
@@ -15,6 +16,9 @@ use std::path::PathBuf;
 use portcullis::cli::{self, Outcome, Terminal};
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+/// A picture.
+const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
 
 /// 32 bytes of nothing.
 const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
@@ -119,5 +123,6 @@ fn whole_operator() -> Operator {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();
+    std::fs::write(operator.path("logo.svg"), LOGO).unwrap();
     operator
 }

@@ -1,12 +1,13 @@
 //! What each page says, and what its forms send.
 
+use portcullis::config::ScopeText;
 use portcullis::issuer::{Outcome, SignInProblem};
 use portcullis::model::client::ClientOrigin;
-use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, already_answered};
+use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, EarlierAnswer, already_answered};
 
 use super::gallery::{
-    Consent, KEYCLOAK, attribute, between, error_page, gallery, registered, request_id, return_page, sign_in_page,
-    text_of, unavailable_page, unknown,
+    Consent, KEYCLOAK, OWN, PLAIN, attribute, between, error_page, front_page, gallery, registered, request_id,
+    return_page, server_page, sign_in_page, text_of, unavailable_page, unknown,
 };
 
 #[test]
@@ -16,15 +17,13 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     An application that calls itself Claude wants to use Expenses as you. Nobody has checked that name.
     If you continue, access goes to
     claude.ai
-    https://claude.ai/api/mcp/auth_callback
     Continue only if you came from there yourself, a moment ago.
-    It will use
-    Expenses
-    https://mcp.example.com/mcp
+    https://claude.ai/api/mcp/auth_callback
     It may
     call its tools and read what it offers, in your name
     stay connected while you are away, until that is ended
-    Asked of Keycloak
+    What this site learns from your sign-in
+    Keycloak
     who you are, your name, your email address, whether your account is still active while you are away
     Continue with Keycloak
     Deny
@@ -33,14 +32,46 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
 }
 
 #[test]
-fn a_client_that_comes_back_to_this_computer_is_shown_with_a_warning() {
-    let page = |redirect_uri| text_of(&Consent { redirect_uri, ..Consent::default() }.html());
-    let loopback = page("http://127.0.0.1:33418/");
-    assert!(loopback.contains("a program on this computer\nhttp://127.0.0.1:33418/\n"), "{loopback}");
-    assert!(loopback.contains("Any program on this computer can claim to be Claude."), "{loopback}");
-    assert!(page("com.example.app:/cb").contains("Any application on this device can take an address like this one."));
-    assert!(!page("https://claude.ai/api/mcp/auth_callback").contains("Any "));
-    assert!(!page("cursor://anysphere.cursor-mcp/oauth/callback").contains("Any "));
+fn only_a_place_that_is_not_known_is_warned_of_and_each_kind_is_told_in_its_own_words() {
+    let page = |redirect_uri, known_receiver| Consent { redirect_uri, known_receiver, ..Consent::default() }.html();
+    for (redirect_uri, known, words) in [
+        (
+            "https://claude.ai/api/mcp/auth_callback",
+            true,
+            "Continue only if you came from there yourself, a moment ago.",
+        ),
+        ("https://claude.example/cb", false, "This address is not known here."),
+        ("http://127.0.0.1:33418/", true, "any program here can call itself Claude."),
+        (
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+            true,
+            "It opens the application on this device that owns this address.",
+        ),
+        ("com.example.app:/cb", false, "Any application on this device can take an address like this one."),
+    ] {
+        let html = page(redirect_uri, known);
+        assert_eq!(html.contains("class=\"caution\""), !known, "{redirect_uri}");
+        let text = text_of(&html);
+        assert!(text.contains(words), "{redirect_uri}: {text}");
+    }
+    let loopback = text_of(&page("http://127.0.0.1:33418/", true));
+    assert!(loopback.contains("a program on this computer\nContinue only"), "{loopback}");
+}
+
+#[test]
+fn long_words_of_a_client_cannot_push_a_warning_below_buttons_that_stay_in_sight() {
+    let long_name = "A ".repeat(50);
+    let long_host = format!("https://{}.example.com/", "label.".repeat(20) + "x");
+    let stays = |consent: Consent<'_>| consent.html().contains("<div class=\"choices in-sight\">");
+    let doubtful =
+        || Consent { known_receiver: false, redirect_uri: "https://chat.example.com/cb", ..Consent::default() };
+    let two = [KEYCLOAK, ("partners", "Partner directory", "openid")];
+    assert!(stays(Consent::default()) && stays(doubtful()));
+    assert!(stays(Consent { client: registered(&long_name), ..Consent::default() }), "there is no warning to hide");
+    assert!(stays(Consent { identities: &two, ..Consent::default() }));
+    assert!(!stays(Consent { client: registered(&long_name), ..doubtful() }));
+    assert!(!stays(Consent { redirect_uri: &long_host, ..doubtful() }));
+    assert!(!stays(Consent { identities: &two, ..doubtful() }));
 }
 
 #[test]
@@ -60,6 +91,25 @@ fn a_scope_that_only_the_upstream_understands_is_shown_as_it_is() {
     let html = Consent { scope: "mcp:access expenses:approve", ..Consent::default() }.html();
     assert!(html.contains("<code>expenses:approve</code>"), "{html}");
     assert!(!html.contains("mcp:access"), "{html}");
+}
+
+#[test]
+fn scopes_are_told_in_the_operators_words_and_order() {
+    let text = |value: &str, text: &str| ScopeText { value: value.to_owned(), text: text.to_owned() };
+    let scope_texts = [
+        text("expenses:approve", "approve expenses in your name"),
+        text("mcp:access", "read your expenses"),
+        text("expenses:delete", "delete expenses"),
+    ];
+    let scope = "expenses:approve expenses:other mcp:access";
+    let html = Consent { scope, scope_texts: &scope_texts, ..Consent::default() }.html();
+    let text = text_of(&html);
+    insta::assert_snapshot!(between(&text, "It may\n", "\nWhat this site"), @r"
+    approve expenses in your name
+    read your expenses
+    expenses:other
+    stay connected while you are away, until that is ended
+    ");
 }
 
 #[test]
@@ -144,10 +194,12 @@ fn only_an_address_on_the_operators_list_is_opened_without_a_click() {
 #[test]
 fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
     let id = request_id();
-    let page = |finish| already_answered(&AlreadyAnsweredPage { finish, request_id: &id }).html;
-    let open = page(Some("http://127.0.0.1:33418/?code=x&state=y"));
+    let page = |answer| already_answered(&AlreadyAnsweredPage { look: &PLAIN, answer, request_id: &id }).html;
+    let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y"));
     assert_eq!(attribute(&open, r#"<a class="button""#, "href"), "http://127.0.0.1:33418/?code=x&#38;state=y");
-    assert!(!page(None).contains("<a "));
+    assert!(!page(EarlierAnswer::Over).contains("<a "));
+    let denied = page(EarlierAnswer::Denied);
+    assert!(denied.contains("<h1>You denied access</h1>") && !denied.contains("<a "), "{denied}");
 }
 
 #[test]
@@ -174,8 +226,42 @@ fn an_unknown_client_is_shown_the_remedy_of_its_own_application() {
             .contains("Authentication: Remove Dynamic Authentication Providers")
     );
     assert!(html.contains("<code><bdi>c_gone</bdi></code>"));
-    for remedy in ["Clear authentication", "rm -rf ~/.mcp-auth", "Clear OAuth State", "codex mcp logout"] {
+    for remedy in [
+        "claude mcp logout NAME",
+        "Clear authentication",
+        "rm -rf ~/.mcp-auth",
+        "Clear OAuth State",
+        "codex mcp logout",
+    ] {
         assert!(html.contains(remedy), "{remedy}");
     }
     assert_eq!(unknown("c_gone", "nonsense").html.matches("<details open>").count(), 0);
+}
+
+#[test]
+fn the_operators_name_logo_and_help_stand_on_every_page_of_theirs() {
+    let html = server_page(&OWN, "Expenses").html;
+    assert!(html.contains("<title>Expenses · Example Tools</title>") && html.contains("<span>Example Tools</span>"));
+    assert!(html.contains(
+        r#"<p class="help">Help: <a href="mailto:help@example.com" rel="noreferrer">help@example.com</a></p>"#
+    ));
+    assert!(html.contains("--key:#d64100") && !html.contains("Portcullis"), "{html}");
+    let plain = server_page(&PLAIN, "Expenses").html;
+    assert!(plain.contains("<span>Portcullis</span>") && !plain.contains("Help:") && !plain.contains("<img"));
+}
+
+#[test]
+fn an_address_for_programs_says_how_each_of_them_is_given_it() {
+    let text = text_of(&server_page(&PLAIN, "Expenses").html).replace("&#34;", "\"");
+    for settings in [
+        r#"{ "servers": { "expenses": { "type": "http", "url": "https://mcp.example.com/mcp" } } }"#,
+        "claude mcp add --transport http expenses https://mcp.example.com/mcp",
+        r#"{ "mcpServers": { "expenses": { "url": "https://mcp.example.com/mcp" } } }"#,
+        "npx @modelcontextprotocol/inspector --transport http --server-url https://mcp.example.com/mcp",
+    ] {
+        assert!(text.lines().any(|line| line == settings), "{settings}: {text}");
+    }
+    assert!(!front_page(&[]).html.contains("The servers"));
+    let listed = front_page(&[("Expenses", "https://mcp.example.com/mcp")]).html;
+    assert!(listed.contains(r#"<a href="https://mcp.example.com/mcp"><bdi>Expenses</bdi></a>"#), "{listed}");
 }

@@ -1,5 +1,9 @@
 //! Every page in every state, and what the tests read in them.
 
+use std::sync::LazyLock;
+
+use axum::response::IntoResponse;
+use portcullis::config::{Color, Logo, Pages, ScopeText, Support};
 use portcullis::issuer::{Outcome, SignInProblem};
 use portcullis::model::client::ClientOrigin;
 use portcullis::model::ids::AuthorizationId;
@@ -7,12 +11,30 @@ use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, ClientLabel, ConsentNotice, ConsentPage, ErrorPage, IdentityChoice, Page, ReturnPage,
-    SignInPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, headers, return_to_application,
-    sign_in, unavailable, unknown_client,
+    AlreadyAnsweredPage, ClientLabel, ClientSettings, ConsentNotice, ConsentPage, EarlierAnswer, ErrorPage, FrontPage,
+    IdentityChoice, Look, Page, ReturnPage, ServerPage, SignInPage, UnavailablePage, UnknownClientPage,
+    already_answered, consent, error, front, not_found, return_to_application, server, sign_in, unavailable,
+    unknown_client,
 };
 
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
+
+/// The pages of an operator who says nothing of them.
+pub(super) static PLAIN: LazyLock<Look> = LazyLock::new(|| Look::new(&Pages::default()));
+
+/// The pages of an operator who says everything.
+pub(super) static OWN: LazyLock<Look> = LazyLock::new(|| Look::new(&own_pages()));
+
+pub(super) fn own_pages() -> Pages {
+    let svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 96 24'><rect width='96' height='24' rx='6' fill='#d40'/></svg>";
+    Pages {
+        name: "Example Tools".to_owned(),
+        logo: Some(Logo { media_type: "image/svg+xml", bytes: svg.as_bytes().to_vec() }),
+        color: Color::parse("#dd4400"),
+        support: Some(Support { href: "mailto:help@example.com".to_owned(), text: "help@example.com".to_owned() }),
+        ..Pages::default()
+    }
+}
 
 pub(super) fn redirect(text: &str) -> RedirectUri {
     RedirectPolicy::new(vec!["cursor://anysphere.cursor-mcp/oauth/callback".to_owned()]).parse(text).unwrap()
@@ -28,10 +50,13 @@ pub(super) fn registered(name: &str) -> ClientLabel<'_> {
 
 /// What a consent page is made of, so that a test says only what it is about.
 pub(super) struct Consent<'a> {
+    pub(super) look: &'a Look,
     pub(super) client: ClientLabel<'a>,
     pub(super) redirect_uri: &'a str,
+    pub(super) known_receiver: bool,
     pub(super) resource_name: &'a str,
     pub(super) scope: &'a str,
+    pub(super) scope_texts: &'a [ScopeText],
     pub(super) refresh: bool,
     pub(super) identities: &'a [(&'a str, &'a str, &'a str)],
     pub(super) notice: Option<ConsentNotice>,
@@ -42,10 +67,13 @@ pub(super) const KEYCLOAK: (&str, &str, &str) = ("keycloak", "Keycloak", "openid
 impl Default for Consent<'_> {
     fn default() -> Self {
         Self {
+            look: &PLAIN,
             client: registered("Claude"),
             redirect_uri: "https://claude.ai/api/mcp/auth_callback",
+            known_receiver: true,
             resource_name: "Expenses",
             scope: "mcp:access",
+            scope_texts: &[],
             refresh: true,
             identities: &[KEYCLOAK],
             notice: None,
@@ -63,11 +91,13 @@ impl Consent<'_> {
             .map(|((id, name, _), asked)| IdentityChoice { id, name, asked })
             .collect();
         consent(&ConsentPage {
+            look: self.look,
             client: self.client,
             redirect_uri: &redirect(self.redirect_uri),
+            known_receiver: self.known_receiver,
             resource_name: self.resource_name,
-            resource: "https://mcp.example.com/mcp",
             scope: &scope(self.scope),
+            scope_texts: self.scope_texts,
             refresh: self.refresh,
             identities: &identities,
             form: "c2VhbGVk",
@@ -82,6 +112,7 @@ impl Consent<'_> {
 
 pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Option<SignInProblem>) -> Page {
     sign_in(&SignInPage {
+        look: &PLAIN,
         identity: "demo",
         identity_name: "Demo accounts",
         client,
@@ -96,7 +127,15 @@ pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Opt
 pub(super) fn return_page(client: ClientLabel<'_>, uri: &str, outcome: Outcome) -> Page {
     let redirect_uri = redirect(uri);
     let location = redirect_uri.with_parameters(&[("code", "pcc_x"), ("state", "a;b'c")]);
-    return_to_application(&ReturnPage { client, redirect_uri: &redirect_uri, location: &location, outcome })
+    let user = (outcome == Outcome::SignedIn).then_some("Alice Anderson");
+    return_to_application(&ReturnPage {
+        look: &PLAIN,
+        client,
+        redirect_uri: &redirect_uri,
+        location: &location,
+        outcome,
+        user,
+    })
 }
 
 pub(super) fn request_id() -> RequestId {
@@ -104,12 +143,17 @@ pub(super) fn request_id() -> RequestId {
 }
 
 pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
-    unknown_client(&UnknownClientPage { client_id, redirect_uri: Some(redirect_uri), request_id: &request_id() })
+    unknown_client(&UnknownClientPage {
+        look: &PLAIN,
+        client_id,
+        redirect_uri: Some(redirect_uri),
+        request_id: &request_id(),
+    })
 }
 
 /// Every page in every state, by name.
 pub(super) fn gallery() -> Vec<(&'static str, Page)> {
-    consents().into_iter().chain(answers()).collect()
+    consents().into_iter().chain(answers()).chain(visited()).collect()
 }
 
 fn consents() -> Vec<(&'static str, Page)> {
@@ -133,12 +177,14 @@ fn consents() -> Vec<(&'static str, Page)> {
     let long = Consent {
         client: registered(long_name),
         redirect_uri: &long_uri,
+        known_receiver: false,
         identities: &[("local", "Demo accounts", "")],
         ..Consent::default()
     };
     let rtl = Consent {
         client: registered("مساعد المصروفات (שלום)"),
         redirect_uri: "com.example.assistant:/oauth",
+        known_receiver: false,
         resource_name: "המערכת",
         ..Consent::default()
     };
@@ -159,17 +205,48 @@ fn consents() -> Vec<(&'static str, Page)> {
     ]
 }
 
+pub(super) fn server_page(look: &Look, name: &str) -> Page {
+    server(&ServerPage { look, name, settings: ClientSettings { id: "expenses", url: "https://mcp.example.com/mcp" } })
+}
+
+pub(super) fn front_page(servers: &[(&str, &str)]) -> Page {
+    front(&FrontPage {
+        look: &PLAIN,
+        servers,
+        settings: ClientSettings { id: "NAME", url: "https://mcp.example.com/PATH" },
+    })
+}
+
+fn visited() -> Vec<(&'static str, Page)> {
+    let long = Consent {
+        look: &OWN,
+        known_receiver: false,
+        redirect_uri: "https://chat.example.com/cb",
+        ..Consent::default()
+    };
+    vec![
+        ("server", server_page(&PLAIN, "Expenses")),
+        ("server-own", server_page(&OWN, "Expenses")),
+        ("front", front_page(&[])),
+        (
+            "front-listed",
+            front_page(&[("Expenses", "https://mcp.example.com/mcp"), ("המערכת", "https://mcp.example.com/team/wiki")]),
+        ),
+        ("not-found", not_found(&PLAIN)),
+        ("consent-own", long.page()),
+    ]
+}
+
 fn answers() -> Vec<(&'static str, Page)> {
     let id = request_id();
+    let earlier = |answer| already_answered(&AlreadyAnsweredPage { look: &PLAIN, answer, request_id: &id });
     vec![
         ("sign-in", sign_in_page(registered("Visual Studio Code"), "", None)),
         ("sign-in-wrong", sign_in_page(registered("Visual Studio Code"), "alice", Some(SignInProblem::Wrong))),
         ("error", error_page("The sign-in could not be finished", &id)),
-        ("already-answered", already_answered(&AlreadyAnsweredPage { finish: None, request_id: &id })),
-        (
-            "already-answered-finish",
-            already_answered(&AlreadyAnsweredPage { finish: Some("http://127.0.0.1:33418/?code=x"), request_id: &id }),
-        ),
+        ("already-answered", earlier(EarlierAnswer::Over)),
+        ("already-answered-denied", earlier(EarlierAnswer::Denied)),
+        ("already-answered-finish", earlier(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x"))),
         ("unavailable", unavailable_page("Keycloak")),
         (
             "return-listed",
@@ -177,6 +254,7 @@ fn answers() -> Vec<(&'static str, Page)> {
         ),
         ("return-unlisted", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::SignedIn)),
         ("return-denied", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Denied)),
+        ("return-refused", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Refused)),
         ("return-failed", return_page(registered("Assistant"), "com.example.assistant:/oauth", Outcome::Failed)),
         ("unknown-client", unknown("c_4ndcxgkbnsbnhkxk5gu6hyjcwi", "http://127.0.0.1:33418/")),
     ]
@@ -184,6 +262,7 @@ fn answers() -> Vec<(&'static str, Page)> {
 
 pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
     error(&ErrorPage {
+        look: &PLAIN,
         title,
         happened: "Keycloak answered in a way that must not be believed.",
         mend: "Connect from the application again. If it happens again, tell your operator.",
@@ -193,7 +272,7 @@ pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
 }
 
 pub(super) fn unavailable_page(name: &str) -> Page {
-    unavailable(&UnavailablePage { identity_name: name, request_id: &request_id() })
+    unavailable(&UnavailablePage { look: &PLAIN, identity_name: name, request_id: &request_id() })
 }
 
 pub(super) fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
@@ -220,7 +299,7 @@ pub(super) fn text_of(html: &str) -> String {
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn policy() -> String {
-    let (_, value) = headers().into_iter().find(|(name, _)| name == "content-security-policy").unwrap();
-    value.to_str().unwrap().to_owned()
+/// The value of a page's header.
+pub(super) fn header(page: Page, name: &str) -> String {
+    page.into_response().headers().get(name).unwrap().to_str().unwrap().to_owned()
 }

@@ -6,13 +6,16 @@ use std::path::Path;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::IntoResponse;
 use data_encoding::BASE64;
+use portcullis::config::{Pages, ScopeText, Support};
 use portcullis::issuer::Outcome;
-use portcullis::web::pages::{ClientLabel, Page, UnknownClientPage, unknown_client};
+use portcullis::web::pages::{
+    ClientLabel, Look, Page, ReturnPage, UnknownClientPage, not_found, return_to_application, unknown_client,
+};
 use proptest::prelude::*;
 
 use super::gallery::{
-    Consent, HOSTILE, between, error_page, gallery, policy, registered, request_id, return_page, sign_in_page,
-    unavailable_page,
+    Consent, HOSTILE, OWN, PLAIN, between, error_page, front_page, gallery, header, redirect, registered, request_id,
+    return_page, server_page, sign_in_page, unavailable_page,
 };
 
 #[test]
@@ -38,7 +41,9 @@ fn the_policy_allows_exactly_the_styles_that_the_pages_carry() {
     for (name, page) in gallery() {
         let style = between(&page.html, "<style>", "</style>");
         let hash = BASE64.encode(digest(&SHA256, style.as_bytes()).as_ref());
-        assert!(policy().contains(&format!("style-src 'sha256-{hash}'")), "{name}");
+        let policy = header(page.clone(), "content-security-policy");
+        assert!(policy.contains(&format!("style-src 'sha256-{hash}';")), "{name}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{name}: {policy}");
         // a browser hashes what its parser kept: line ends are folded, references in <style> are not
         assert!(!style.contains('\r') && !style.contains("</"), "{name}");
         assert!(!page.html.contains(" style="), "{name}");
@@ -68,7 +73,7 @@ fn every_page_can_be_read_by_everybody_and_runs_nothing() {
 fn a_hostile_text_changes_nothing_but_itself() {
     let escaped = HOSTILE.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
     let id = request_id();
-    let pages: [&dyn Fn(&str) -> Page; 8] = [
+    let pages: [&dyn Fn(&str) -> Page; 12] = [
         &|text| Consent { client: registered(text), ..Consent::default() }.page(),
         &|text| Consent { resource_name: text, ..Consent::default() }.page(),
         &|text| Consent { identities: &[("a", text, "openid")], ..Consent::default() }.page(),
@@ -76,7 +81,20 @@ fn a_hostile_text_changes_nothing_but_itself() {
         &|text| sign_in_page(registered(text), text, None),
         &|text| return_page(registered(text), "com.example.app:/cb", Outcome::SignedIn),
         &|text| error_page(text, &id),
-        &|text| unknown_client(&UnknownClientPage { client_id: text, redirect_uri: Some(text), request_id: &id }),
+        &|text| {
+            let (look, redirect_uri) = (&*PLAIN, Some(text));
+            unknown_client(&UnknownClientPage { look, client_id: text, redirect_uri, request_id: &id })
+        },
+        &|text| {
+            let scope_texts = [ScopeText { value: "mcp:access".to_owned(), text: text.to_owned() }];
+            Consent { scope_texts: &scope_texts, ..Consent::default() }.page()
+        },
+        &|text| server_page(&PLAIN, text),
+        &|text| front_page(&[(text, text)]),
+        &|text| {
+            let support = Some(Support { href: text.to_owned(), text: text.to_owned() });
+            server_page(&Look::new(&Pages { name: text.to_owned(), support, ..Pages::default() }), "Expenses")
+        },
     ];
     for (at, page) in pages.iter().enumerate() {
         let html = page(HOSTILE).html;
@@ -96,6 +114,39 @@ fn a_hostile_scope_is_shown_as_the_text_that_it_is() {
     assert!(!html.contains("<script"));
 }
 
+#[test]
+fn a_hostile_user_name_is_shown_as_the_text_that_it_is() {
+    let uri = redirect("com.example.app:/cb");
+    let page = |user| {
+        let (look, client, location) = (&*PLAIN, registered("Claude"), uri.as_str());
+        let (outcome, user) = (Outcome::SignedIn, Some(user));
+        return_to_application(&ReturnPage { look, client, redirect_uri: &uri, location, outcome, user }).html
+    };
+    let hostile = page(HOSTILE);
+    assert!(
+        !hostile.contains(HOSTILE) && hostile.contains("Signed in as <bdi class=\"claim\">&#34;&#62;"),
+        "{hostile}"
+    );
+}
+
+/// No page loads anything: what it shows stands in it.
+#[test]
+fn no_page_loads_anything_from_anywhere() {
+    for (name, page) in gallery() {
+        for attribute in [" src=\"", "<link rel=\"icon\" href=\""] {
+            for (at, _) in page.html.match_indices(attribute) {
+                let value = &page.html[at + attribute.len()..];
+                assert!(value.starts_with("data:image/"), "{name}: {}", &value[..40]);
+            }
+        }
+        for loading in ["<link rel=\"style", "<iframe", "<object", "<embed", "@import", "url(http", "srcset"] {
+            assert!(!page.html.contains(loading), "{name}: {loading}");
+        }
+    }
+    let own = server_page(&OWN, "Expenses").html;
+    assert!(own.contains("<img class=\"logo\" src=\"data:image/svg+xml;base64,"), "{own}");
+}
+
 proptest! {
     #[test]
     fn no_name_adds_an_element_or_an_attribute(name in "[\\PC<>\"'&=;/]{1,60}") {
@@ -112,7 +163,8 @@ proptest! {
 fn every_page_is_small_and_kept_to_be_looked_at() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("content-security-policy.txt"), policy()).unwrap();
+    fs::write(folder.join("content-security-policy.txt"), header(not_found(&PLAIN), "content-security-policy"))
+        .unwrap();
     for (name, page) in gallery() {
         assert!(page.html.len() < 16 * 1024, "{name} has {} bytes", page.html.len());
         fs::write(folder.join(format!("{name}.html")), &page.html).unwrap();

@@ -119,7 +119,7 @@ async fn only_what_waits_for_an_answer_can_be_withdrawn(fresh: Fresh) {
     for withdrawn in [pending, later] {
         assert!(fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
         assert!(!fresh.store.withdraw_authorization(&withdrawn.id).await.unwrap());
-        assert_eq!(stage(&fresh, &withdrawn).await, Stage::Refused);
+        assert_eq!(stage(&fresh, &withdrawn).await, Stage::Denied);
     }
     for kept in [claimed, issued] {
         let before = stage(&fresh, &kept).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use portcullis::clock::Timestamp;
 
@@ -71,7 +72,8 @@ fn unescape(text: &str) -> String {
 }
 
 impl Browser {
-    fn cookie_header(&mut self, now: Timestamp) -> String {
+    /// What it sends of its cookies.
+    pub fn cookie_header(&mut self, now: Timestamp) -> String {
         self.cookies.retain(|name, _| self.until.get(name).is_none_or(|until| now < *until));
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
@@ -94,6 +96,32 @@ impl Browser {
         let answer = gate.send(request, "").await;
         self.remember(&answer, gate.clock.now());
         answer
+    }
+
+    /// Opens paths of ours in as many tabs at once, none of which knows the cookies of the others.
+    pub async fn get_at_once(&mut self, gate: &TestGate, paths: &[String]) -> Vec<Answer> {
+        let tabs = paths.iter().map(|path| {
+            let mut tab = self.clone();
+            async move { tab.get(gate, path).await }
+        });
+        let answers = join_all(tabs).await;
+        for answer in &answers {
+            self.remember(answer, gate.clock.now());
+        }
+        answers
+    }
+
+    /// Submits forms in as many tabs at once.
+    pub async fn submit_at_once(&mut self, gate: &TestGate, forms: &[Form]) -> Vec<Answer> {
+        let tabs = forms.iter().map(|form| {
+            let mut tab = self.clone();
+            async move { tab.submit(gate, form).await }
+        });
+        let answers = join_all(tabs).await;
+        for answer in &answers {
+            self.remember(answer, gate.clock.now());
+        }
+        answers
     }
 
     /// Submits a form of one of our pages.

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, PublicUrl, Registration,
+    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Registration,
     RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
@@ -360,6 +360,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         name: format!("Server {id}"),
         url: url.parse().unwrap(),
         scopes: ScopeSet::empty().with("mcp:access"),
+        scope_texts: Vec::new(),
         default: false,
         ca_file: None,
         request_headers: RequestHeaders::default(),
@@ -394,6 +395,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         tokens: Tokens::default(),
         registration: Registration::default(),
         limits: Limits::default(),
+        pages: Pages::default(),
         outbound: Outbound::default(),
         identities: vec![Identity {
             id: "local".to_owned(),

@@ -1,0 +1,217 @@
+//! People who open an address in a browser that is meant for MCP clients: they get a page, programs what they always get.
+//!
+//! The pages are made once, at start: whoever asks for them costs a copy of a pointer.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::fault::SOON;
+use super::pages::{self, ClientSettings, FrontPage, Look, Page, ServerPage};
+use crate::config::Config;
+
+/// A page that was made at start.
+#[derive(Clone)]
+pub(crate) struct ReadyPage {
+    html: Bytes,
+    headers: [(HeaderName, HeaderValue); 6],
+}
+
+impl ReadyPage {
+    fn new(page: Page) -> Self {
+        Self { html: page.html.into(), headers: page.headers }
+    }
+
+    /// Puts the page in the place of an answer's body. The status stays, and every header that says more than what the
+    /// body is: `WWW-Authenticate` and the request's id.
+    pub(crate) fn instead_of<A, B>(self, answer: Response<A>, body: impl FnOnce(Bytes) -> B) -> Response<B> {
+        let (mut head, _) = answer.into_parts();
+        head.headers.remove(CONTENT_LENGTH);
+        for (name, value) in self.headers {
+            head.headers.insert(name, value);
+        }
+        head.headers.insert(VARY, HeaderValue::from_static("accept, authorization, sec-fetch-mode, sec-fetch-dest"));
+        Response::from_parts(head, body(self.html))
+    }
+}
+
+/// All of them.
+pub(super) struct Visitors {
+    front: ReadyPage,
+    not_found: ReadyPage,
+    /// For whoever asks while there is too much to do: refusing must cost little.
+    busy: ReadyPage,
+    /// By path, in both spellings.
+    servers: HashMap<String, ReadyPage>,
+}
+
+impl Visitors {
+    pub(super) fn new(config: &Config, look: &Look) -> Self {
+        let mut servers = HashMap::new();
+        for upstream in &config.upstreams {
+            let settings = ClientSettings { id: &upstream.settings.id, url: &upstream.plain.resource };
+            let page = pages::server(&ServerPage { look, name: &upstream.settings.name, settings });
+            let page = ReadyPage::new(page);
+            for names in [&upstream.plain, &upstream.slashed] {
+                servers.insert(names.path.clone(), page.clone());
+            }
+        }
+        Self {
+            front: ReadyPage::new(front(config, look)),
+            not_found: ReadyPage::new(pages::not_found(look)),
+            busy: ReadyPage::new(pages::busy(look)),
+            servers,
+        }
+    }
+
+    /// The answer to a browser whose request is not let in.
+    pub(super) fn busy<B>(&self, body: impl FnOnce(Bytes) -> B) -> Response<B> {
+        let mut answer = Response::new(());
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(SOON));
+        self.busy.clone().instead_of(answer, body)
+    }
+
+    /// The page of an upstream, for a person who opens its path without a token.
+    pub(super) fn server(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
+        if headers.contains_key(AUTHORIZATION) || !is_person(method, headers) {
+            return None;
+        }
+        self.servers.get(path).cloned()
+    }
+
+    /// The page of a path that is neither an upstream's nor a route.
+    pub(super) fn elsewhere(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
+        let page = if path == "/" { &self.front } else { &self.not_found };
+        is_person(method, headers).then(|| page.clone())
+    }
+}
+
+/// Which upstreams there are is told to everybody only when the operator says so: their paths may be all that keeps
+/// strangers from trying them.
+fn front(config: &Config, look: &Look) -> Page {
+    let listed = config.upstreams.iter().filter(|_| config.pages.list_upstreams);
+    let servers: Vec<_> =
+        listed.map(|upstream| (upstream.settings.name.as_str(), upstream.plain.resource.as_str())).collect();
+    let settings = ClientSettings { id: "NAME", url: &config.public_url.join("/PATH") };
+    pages::front(&FrontPage { look, servers: &servers, settings })
+}
+
+/// Whether a browser opens an address as a page: it prefers HTML to what MCP clients take, and where it says why it asks,
+/// it is to go there. An `Accept` of `*/*`, or of both kinds alike, is a program's.
+fn is_person(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value == wanted);
+    method == Method::GET
+        && prefers_html(headers)
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
+}
+
+/// Content negotiation (RFC 9110 12.5.1), by the media types that are named: a wildcard prefers nothing.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let (mut html, mut others) = (0, 0);
+    for value in headers.get_all(ACCEPT) {
+        let Ok(text) = value.to_str() else { return false };
+        for range in text.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let best = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "text/html" => &mut html,
+                "application/json" | "text/event-stream" => &mut others,
+                _ => continue,
+            };
+            *best = weight(parts).max(*best);
+        }
+    }
+    html > others
+}
+
+/// The weight among the parameters of a media range, in thousandths; one that cannot be read is none.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
+    let quality = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    match quality {
+        None => 1000,
+        Some(value) => thousandths(value).unwrap_or(0),
+    }
+}
+
+fn thousandths(value: &str) -> Option<u16> {
+    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+    let digits = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction: u16 = format!("{decimals:0<3}").parse().ok().filter(|_| digits)?;
+    match whole {
+        "0" => Some(fraction),
+        "1" if fraction == 0 => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use proptest::prelude::*;
+
+    use super::is_person;
+
+    /// Chromium's, Firefox's and Safari's.
+    const BROWSERS: [&str; 3] = [
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "text/html, application/xhtml+xml ;q=0.9, */*;q=0.8",
+    ];
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs =
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::try_from(*value).unwrap()));
+        pairs.collect()
+    }
+
+    #[test]
+    fn a_browser_that_opens_a_page_is_told_from_every_program() {
+        for accept in BROWSERS {
+            assert!(is_person(&Method::GET, &headers(&[("accept", accept)])), "{accept}");
+            let fetch = |mode, dest| headers(&[("accept", accept), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]);
+            assert!(is_person(&Method::GET, &fetch("navigate", "document")));
+            for (mode, dest) in [("cors", "empty"), ("no-cors", "image"), ("navigate", "iframe"), ("", "document")] {
+                assert!(!is_person(&Method::GET, &fetch(mode, dest)), "{mode} {dest}");
+            }
+            for method in [Method::POST, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+                assert!(!is_person(&method, &headers(&[("accept", accept)])), "{method}");
+            }
+        }
+        for accept in [
+            "",
+            "*/*",
+            "text/*",
+            "application/json, text/event-stream",
+            "text/event-stream",
+            "application/json",
+            "application/json, text/plain, */*",
+            "text/html, application/json",
+            "text/html;q=0.9, text/event-stream",
+            "application/json, text/html, text/event-stream",
+            "text/html;q=0",
+            "text/html;q=x",
+            "text/html;q=2",
+            "text/htmlx",
+        ] {
+            assert!(!is_person(&Method::GET, &headers(&[("accept", accept)])), "{accept}");
+        }
+        assert!(!is_person(&Method::GET, &HeaderMap::new()));
+        assert!(is_person(&Method::GET, &headers(&[("accept", "application/json;q=0.5, text/html;q=0.501")])));
+        let two = headers(&[("accept", "text/html"), ("accept", "application/json")]);
+        assert!(!is_person(&Method::GET, &two), "fields of one name are one list");
+    }
+
+    proptest! {
+        #[test]
+        fn no_accept_header_is_too_odd(accept in "[ -~]{0,80}") {
+            let person = is_person(&Method::GET, &headers(&[("accept", &accept)]));
+            prop_assert!(!person || accept.to_ascii_lowercase().contains("text/html"));
+        }
+    }
+}
