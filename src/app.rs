@@ -95,6 +95,12 @@ impl App {
         &self.issuer
     }
 
+    /// Who signs people in.
+    #[must_use]
+    pub const fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     /// Which grants have ended.
     #[must_use]
     pub const fn revocation(&self) -> &Revocation {

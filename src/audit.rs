@@ -47,6 +47,20 @@ pub(crate) enum Event<'a> {
         /// Why.
         reason: EndReason,
     },
+    /// The operator ended a grant.
+    EndedByOperator {
+        /// The grant, as it was.
+        grant: &'a Grant,
+        /// Who ran the command.
+        operator: &'a str,
+    },
+    /// The operator deleted a client.
+    ClientDeleted {
+        /// The client.
+        client: &'a ClientId,
+        /// Who ran the command.
+        operator: &'a str,
+    },
     /// A grant made room for a newer one.
     MadeRoom {
         /// The grant.
@@ -87,13 +101,22 @@ pub(crate) fn record(event: &Event<'_>) {
                 | EndReason::Unused
                 | EndReason::TooMany
                 | EndReason::ClientRemoved
-                | EndReason::IdentityChanged => {
+                | EndReason::IdentityChanged
+                | EndReason::Operator => {
                     tracing::info!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
                 }
                 EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
                     tracing::warn!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
                 }
             }
+        }
+        Event::EndedByOperator { grant, operator } => {
+            let Grant { id, subject, client_id: client, .. } = grant;
+            let reason = EndReason::Operator.as_str();
+            tracing::info!(target: "audit", grant = %id, %subject, %client, reason, operator, "grant ended");
+        }
+        Event::ClientDeleted { client, operator } => {
+            tracing::info!(target: "audit", %client, operator, "client deleted");
         }
         Event::MadeRoom { grant } => {
             let reason = EndReason::TooMany.as_str();

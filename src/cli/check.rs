@@ -1,35 +1,64 @@
 //! `portcullis check`: what is wrong with a configuration, without starting anything.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Outcome, Terminal, load};
-use crate::config::Config;
+use super::{ConfigFile, Outcome, Terminal, online, process, shown};
+use crate::clock::Clock;
+use crate::config::{Config, Loaded};
+use crate::identity::Identities;
 use crate::oauth::paths;
 
-/// Name every mistake of a configuration file, with its line and its mend; asks no network
+/// Name every mistake of a configuration file, with its line and its mend
 ///
 /// Reads the file as `serve` would: with the `PORTCULLIS_` variables of the environment over it, and with the secrets
-/// that it names. Nothing is started, and nobody is asked.
+/// that it names. Nothing is started, and nobody is asked unless you say --online.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
-    after_help = "Example:\n  portcullis check --config portcullis.toml\n\nExit status: 0 the file is good, 1 it is not."
+    after_help = "Examples:\n  portcullis check\n  portcullis check --config portcullis.toml --online\n\n\
+    JSON is a list of objects with severity, file, line, column, variable, key, message and hint.\n\n\
+    Exit status: 0 the file is good, 1 it is not."
 )]
 pub(super) struct Check {
-    /// The configuration file (config.example.toml shows every key)
-    #[arg(long, short, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Ask the MCP servers and the identity providers, too, as far as that goes without a user
+    #[arg(long)]
+    online: bool,
+    /// Print JSON for a program, an empty list when all is well
+    #[arg(long)]
+    json: bool,
 }
 
 impl Check {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
-        writeln!(terminal.out, "{}: ok", self.config.display())?;
-        summarize(&config, terminal.out)?;
-        Ok(Outcome::Done)
+        let file = &self.file.config;
+        let (config, mut problems) = match Config::load(file, terminal.environment.drain(..)) {
+            Ok(Loaded { config, warnings }) => (Some(config), warnings),
+            Err(problems) => (None, problems),
+        };
+        if let Some(config) = config.as_ref().filter(|_| self.online) {
+            let identities = Identities::new(config, &Clock::system());
+            match process::block_on(async { Ok(online::look(config, &identities).await) }) {
+                Ok(found) => problems.extend(found),
+                Err(words) => return process::end(Err(words), terminal),
+            }
+        }
+        let outcome = if problems.has_errors() { Outcome::Failed } else { Outcome::Done };
+        if self.json {
+            writeln!(terminal.out, "{}", shown::json(&problems.to_json())?)?;
+            return Ok(outcome);
+        }
+        if !problems.is_empty() {
+            writeln!(terminal.err, "{problems}")?;
+        }
+        if let Some(config) = config.filter(|_| outcome == Outcome::Done) {
+            writeln!(terminal.out, "{}: ok", file.display())?;
+            summarize(&config, terminal.out)?;
+        }
+        Ok(outcome)
     }
 }
 

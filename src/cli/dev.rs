@@ -39,7 +39,7 @@ impl Dev {
             return Ok(Outcome::Failed);
         };
         let options = dev::DevOptions { port: self.port, upstream: self.upstream, state_home };
-        let ended = process::block_on(&Log::default(), async {
+        let ended = process::block_on_logged(terminal.start_log, &Log::default(), async {
             let mut dev = dev::Dev::prepare(&options).await.map_err(|error| error.to_string())?;
             let started = process::start(Arc::clone(&dev.config)).await;
             let (app, listeners) = started.map_err(|error| with_port(&error, self.port))?;

@@ -1,19 +1,25 @@
 //! The commands, one file each. What a command prints goes to the [`Terminal`] that it is handed, so that tests read it.
 
 mod check;
+mod clients;
+mod database;
 mod dev;
+mod grants;
 mod keys;
+mod online;
+mod operator;
 mod process;
 mod serve;
+mod shown;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Loaded, io_words};
+use crate::config::{Config, Loaded, Log, io_words};
 use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
@@ -35,6 +41,18 @@ enum Command {
     Check(check::Check),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Grants(grants::Grants),
+    #[command(subcommand)]
+    Clients(clients::Clients),
+}
+
+/// Which configuration a command works with.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file (config.example.toml shows every key)
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.toml")]
+    config: PathBuf,
 }
 
 /// How a command ended.
@@ -64,6 +82,10 @@ pub struct Terminal<'a> {
     pub out: &'a mut dyn Write,
     /// For what went wrong.
     pub err: &'a mut dyn Write,
+    /// For answers to questions.
+    pub input: &'a mut dyn BufRead,
+    /// Starts the log of the process, for a command that does what is logged.
+    pub start_log: fn(&Log) -> io::Result<()>,
     /// The environment, as far as it is UTF-8.
     pub environment: Vec<(String, String)>,
 }
@@ -75,8 +97,13 @@ pub fn main() -> ExitCode {
     let _flushed = log::FlushAtEnd;
     let environment =
         std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    let mut terminal =
-        Terminal { environment: environment.collect(), out: &mut io::stdout(), err: &mut log::StandardError };
+    let mut terminal = Terminal {
+        environment: environment.collect(),
+        out: &mut io::stdout(),
+        err: &mut log::StandardError,
+        input: &mut io::stdin().lock(),
+        start_log: log::start,
+    };
     run(std::env::args_os(), &mut terminal).into()
 }
 
@@ -91,6 +118,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Serve(serve) => serve.run(terminal),
         Command::Check(check) => check.run(terminal),
         Command::Keys(keys) => keys.run(terminal),
+        Command::Grants(grants) => grants.run(terminal),
+        Command::Clients(clients) => clients.run(terminal),
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -115,6 +144,23 @@ fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> 
             Ok(None)
         }
     }
+}
+
+/// Asks before something that cannot be undone; without an answer it is a no.
+fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
+    write!(terminal.err, "{question} [y/N] ")?;
+    terminal.err.flush()?;
+    let mut answer = String::new();
+    terminal.input.read_line(&mut answer)?;
+    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !yes {
+        writeln!(
+            terminal.err,
+            "nothing was done{}",
+            if answer.is_empty() { "; --yes does it without asking" } else { "" }
+        )?;
+    }
+    Ok(yes)
 }
 
 /// Help and version are what was asked for; all else that clap has to say is about a wrong call.

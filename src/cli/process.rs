@@ -10,18 +10,33 @@ use super::{Outcome, Terminal};
 use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Log};
-use crate::telemetry::log;
 
 /// Starts the log, and runs asynchronous work on a runtime of its own.
 ///
 /// # Errors
 /// Those of the work, or that there are no threads for log and runtime.
-pub(super) fn block_on(logged: &Log, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let runtime = log::start(logged).and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
-    let runtime = runtime.map_err(|cause| {
-        format!("no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)")
-    })?;
-    runtime.block_on(work)
+pub(super) fn block_on_logged<T>(
+    start_log: fn(&Log) -> io::Result<()>,
+    settings: &Log,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    start_log(settings).map_err(|cause| no_threads(&cause))?;
+    block_on(work)
+}
+
+/// Runs asynchronous work, of which nothing is logged, on a runtime of its own.
+///
+/// # Errors
+/// Those of the work, or that there are no threads for the runtime.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|cause| no_threads(&cause))?.block_on(work)
+}
+
+fn no_threads(cause: &io::Error) -> String {
+    format!(
+        "no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)"
+    )
 }
 
 /// Builds the application and opens its listeners: from here on it answers.
@@ -78,7 +93,13 @@ mod tests {
     #[test]
     fn a_fault_is_the_last_word_and_status_1() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal { out: &mut out, err: &mut err, environment: Vec::new() };
+        let mut terminal = Terminal {
+            out: &mut out,
+            err: &mut err,
+            input: &mut std::io::empty(),
+            start_log: |_| Ok(()),
+            environment: Vec::new(),
+        };
         let failed = end(Err("the feed ended".to_owned()), &mut terminal).unwrap();
         let done = end(Ok(()), &mut terminal).unwrap();
         assert_eq!([failed, done].map(ExitCode::from), [ExitCode::from(1), ExitCode::from(0)]);

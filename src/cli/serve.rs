@@ -1,13 +1,13 @@
 //! `portcullis serve`.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Outcome, Terminal, load, process};
-use crate::config::{Config, OutboundProxy};
+use super::{ConfigFile, Outcome, Terminal, load, online, process};
+use crate::config::{Config, OutboundProxy, Problem};
+use crate::identity::Identities;
 
 /// Run the gateway that a configuration file describes
 ///
@@ -19,22 +19,31 @@ use crate::config::{Config, OutboundProxy};
     after_help = "Example:\n  portcullis keys generate --out portcullis.key\n  portcullis check --config portcullis.toml\n  portcullis serve --config portcullis.toml"
 )]
 pub(super) struct Serve {
-    /// The configuration file (config.example.toml shows every key)
-    #[arg(long, short, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 impl Serve {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let config = Arc::new(config);
-        let ended = process::block_on(&config.log, async {
+        let ended = process::block_on_logged(terminal.start_log, &config.log, async {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);
+            look_around(Arc::clone(&config), app.identities().clone());
             process::run(app, listeners, &config).await
         });
         process::end(ended, terminal)
     }
+}
+
+/// Asks the upstreams and the providers, beside everything else: what they fail to answer is a warning and stops nobody.
+fn look_around(config: Arc<Config>, identities: Identities) {
+    tokio::spawn(async move {
+        for Problem { subject, what, hint, .. } in online::look(&config, &identities).await {
+            tracing::warn!(about = subject, hint, "{what}");
+        }
+    });
 }
 
 /// What an operator looks for first in the log of a start.

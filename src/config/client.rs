@@ -54,8 +54,8 @@ pub(super) fn read(
         reading.keep(&section.at("name"), check_name(name));
     }
     check_redirects(&written.redirect_uris, policy, section, reading);
-    let auth_method = auth_method(written.token_endpoint_auth_method, written.client_secret.is_some());
-    let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method)?;
+    let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
+    let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {
         Some(source) => Some(reading.secret(&section.at("client_secret"), source)?),
         None => None,
@@ -65,7 +65,7 @@ pub(super) fn read(
         name: written.name,
         redirect_uris: written.redirect_uris,
         client_secret,
-        auth_method,
+        auth_method: auth_method?,
     })
 }
 

@@ -24,6 +24,9 @@ pub(super) enum Value {
     Table(Vec<Entry>),
     /// The text of an environment variable: it takes the type that its key wants.
     Variable(String),
+    /// Stands where what was written, or not written, is a mistake that has been named: it reads as whatever its key wants,
+    /// so that the rest of its table can be read and judged.
+    Hollow,
 }
 
 /// A key of a table, and its value.
@@ -53,13 +56,12 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
-    /// A table without one of its entries.
-    pub(super) fn without(&self, key: &str) -> Self {
-        let mut node = self.clone();
-        if let Value::Table(entries) = &mut node.value {
-            entries.retain(|entry| entry.key != key);
+    /// The entries of a table, for changing them.
+    pub(super) const fn entries_mut(&mut self) -> Option<&mut Vec<Entry>> {
+        match &mut self.value {
+            Value::Table(entries) => Some(entries),
+            _ => None,
         }
-        node
     }
 
     /// The text of an entry of a table.

@@ -126,7 +126,10 @@ pub(super) struct Written {
 pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<Identity> {
     if let Some(mistake) = section.node().text("kind").and_then(unknown_kind) {
         reading.error(&section.at("kind"), mistake);
-        return None;
+        if section.node().text("kind").is_some_and(is_later_kind) {
+            return None;
+        }
+        reading.give_up(section, "kind");
     }
     let written: Written = reading.shape(section)?;
     let at = section.at("id");
@@ -150,6 +153,11 @@ fn default_name(kind: OidcFlavour, id: &str) -> String {
     }
 }
 
+/// Whether a kind has keys of its own, which this version does not know.
+pub(super) fn is_later_kind(kind: &str) -> bool {
+    matches!(kind, "entra" | "local")
+}
+
 /// What can be said of a kind that this version has not.
 fn unknown_kind(kind: &str) -> Option<Mistake> {
     match kind {
@@ -168,7 +176,8 @@ fn unknown_kind(kind: &str) -> Option<Mistake> {
 
 fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<OidcSettings> {
     let issuer = reading.keep(&section.at("issuer"), check_issuer(&written.issuer));
-    if written.kind == OidcFlavour::Keycloak && issuer.as_ref().is_some_and(|issuer| !names_a_realm(issuer)) {
+    let is_keycloak = written.kind == OidcFlavour::Keycloak && !reading.is_invented(&section.at("kind"));
+    if is_keycloak && issuer.as_ref().is_some_and(|issuer| !names_a_realm(issuer)) {
         let mistake = Mistake::new("Keycloak's issuers end in /realms/NAME, without a slash behind it")
             .hint("kind = \"oidc\" is for other providers");
         reading.warn(&section.at("issuer"), mistake);
@@ -218,6 +227,10 @@ fn default_discovery(issuer: &str) -> String {
 /// Discovery 3).
 fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
     const HINT: &str = "copy it from \"issuer\" in the provider's own openid-configuration, such as \"https://sso.example.com/realms/mcp\"";
+    if issuer.contains(['{', '<']) || is_for_many_tenants(issuer) {
+        return Err(Mistake::new("is a template: each tenant's tokens name another issuer")
+            .hint("write your own tenant's: its id in place of {tenantid}, common, organizations or consumers"));
+    }
     let url =
         web_url(issuer).filter(|url| url.query().is_none()).ok_or_else(|| Mistake::new("is no issuer").hint(HINT))?;
     if url.scheme() != "https" && !is_loopback(&url) {
@@ -229,6 +242,13 @@ fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
         return Err(Mistake::new("is the address of the metadata").hint(format!("leave {DISCOVERY} out")));
     }
     Ok(url)
+}
+
+/// Whether an issuer is one of those that Microsoft has for several tenants at once: no token names it.
+fn is_for_many_tenants(issuer: &str) -> bool {
+    let Ok(url) = Url::parse(issuer) else { return false };
+    let path = url.path().trim_end_matches('/');
+    matches!(path.strip_suffix("/v2.0").unwrap_or(path), "/common" | "/organizations" | "/consumers")
 }
 
 fn check_discovery(discovery: &str) -> Result<Url, Mistake> {

@@ -3,11 +3,11 @@
 //! Everything here is checked and whole: a component that is handed its section never has to doubt it.
 //!
 //! ```text
-//! file ─► document (tree with places) ─► sections ─► environment (variables over it) ─► shape (each table by itself)
+//! file ─► document (tree with places) ─► sections ─► environment (variables over it) ─► spelling ─► shape (each value by itself)
 //!                                                                                       ─► meaning, in each section's file
 //!                                                                                       ─► whole (what concerns several)
 //! ```
-//! Of syntax the first mistake is reported, of shape one per table or list entry, of meaning all.
+//! Of syntax the first mistake is reported, of names, shape and meaning all, in one run.
 
 mod client;
 mod document;
@@ -162,6 +162,7 @@ fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
         Ok(root) => {
             let mut sections = Sections::take(root, reading);
             environment::overlay(&mut sections, reading);
+            sections.spell(reading);
             whole::read(&sections, reading)
         }
         Err((place, mistake)) => {

@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 /// Where a value was written. Ordered as problems are printed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -42,6 +44,17 @@ pub enum Severity {
     Error,
     /// It may be meant so.
     Warning,
+}
+
+impl Severity {
+    /// As it is printed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -85,6 +98,42 @@ impl Problems {
         self.list.is_empty()
     }
 
+    /// Adds what was found out later.
+    pub(crate) fn extend(&mut self, found: Vec<Problem>) {
+        self.list.extend(found);
+        self.list.sort();
+    }
+
+    /// Whether nothing can start with them.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// For machines: one object for each, in the order in which they are printed. `line` and `column` are null where no place
+    /// in the file is meant; `variable` names the environment variable that lies over it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let rows = self.list.iter().map(|problem| {
+            let (line, column, variable) = match &problem.place {
+                Place::File => (None, None, None),
+                Place::Line { line, column } => (Some(line), Some(column), None),
+                Place::Variable(name) => (None, None, Some(name)),
+            };
+            json!({
+                "severity": problem.severity.as_str(),
+                "file": self.file,
+                "line": line,
+                "column": column,
+                "variable": variable,
+                "key": problem.subject,
+                "message": problem.what,
+                "hint": problem.hint,
+            })
+        });
+        rows.collect()
+    }
+
     fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|problem| problem.severity == severity).count()
     }
@@ -98,7 +147,7 @@ impl fmt::Display for Problems {
                 Place::Line { line, column } => write!(f, "{}:{line}:{column}", self.file)?,
                 Place::Variable(name) => f.write_str(name)?,
             }
-            let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
+            let severity = problem.severity.as_str();
             let colon = if problem.subject.is_empty() { "" } else { ": " };
             writeln!(f, ": {severity}: {}{colon}{}", problem.subject, problem.what)?;
             if let Some(hint) = &problem.hint {

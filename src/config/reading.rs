@@ -1,6 +1,5 @@
 //! What the checks of all sections share: where they are, what they found, and the world beside the file.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +8,15 @@ use serde::de::DeserializeOwned;
 use super::document::Node;
 use super::outbound::CaFile;
 use super::problem::{Mistake, Place, Problem, Severity};
-use super::shape::{self, is_plain};
-use super::shape_error::{Cause, unknown_key};
+use super::shape::{self, Misshapen, is_plain};
 
 /// One reading of one file.
 pub(super) struct Reading<'a> {
     directory: &'a Path,
     environment: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
+    /// The values that are not what was written, by their sections and subjects.
+    invented: Vec<(Place, String)>,
 }
 
 /// A table of the file, or an entry of a list, under the name that problems call it by.
@@ -29,6 +29,8 @@ pub(super) struct Section<'a> {
 #[derive(Clone)]
 pub(super) struct At {
     pub(super) place: Place,
+    /// Where its section begins: two entries of a list may have one name.
+    section: Place,
     subject: String,
 }
 
@@ -49,7 +51,7 @@ impl<'a> Section<'a> {
     /// The value of a key; where nobody wrote one, the section's own place.
     pub(super) fn at(&self, key: &str) -> At {
         let place = self.node.entry(key).map_or(&self.node.place, |entry| &entry.node.place);
-        At { place: place.clone(), subject: self.subject(key) }
+        At { place: place.clone(), section: self.node.place.clone(), subject: self.subject(key) }
     }
 
     /// An item of a list.
@@ -57,7 +59,7 @@ impl<'a> Section<'a> {
         let list = self.node.entry(key).map(|entry| &entry.node);
         let place = list.map(|list| list.item(index).map_or(&list.place, |item| &item.place));
         let subject = format!("{}[{index}]", self.subject(key));
-        At { place: place.unwrap_or(&self.node.place).clone(), subject }
+        At { place: place.unwrap_or(&self.node.place).clone(), section: self.node.place.clone(), subject }
     }
 
     /// The value of a key in a table that stands inside the section.
@@ -66,7 +68,7 @@ impl<'a> Section<'a> {
         let place = entry.map_or_else(|| self.at(table).place, |entry| entry.node.place.clone());
         // an odd name may be a secret in the wrong place
         let subject = if is_plain(key) { format!("{table}.{key}") } else { table.to_owned() };
-        At { place, subject: self.subject(&subject) }
+        At { place, section: self.node.place.clone(), subject: self.subject(&subject) }
     }
 
     fn subject(&self, key: &str) -> String {
@@ -77,7 +79,7 @@ impl<'a> Section<'a> {
 impl<'a> Reading<'a> {
     /// `directory` is where relative paths begin.
     pub(super) const fn new(directory: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
-        Self { directory, environment, problems: Vec::new() }
+        Self { directory, environment, problems: Vec::new(), invented: Vec::new() }
     }
 
     pub(super) const fn directory(&self) -> &'a Path {
@@ -107,10 +109,13 @@ impl<'a> Reading<'a> {
 
     /// For places outside of any section.
     pub(super) fn error_at(&mut self, place: Place, subject: &str, mistake: Mistake) {
-        self.error(&At { place, subject: subject.to_owned() }, mistake);
+        self.error(&At { place, section: Place::File, subject: subject.to_owned() }, mistake);
     }
 
     fn add(&mut self, at: &At, severity: Severity, mistake: Mistake) {
+        if self.is_invented(at) {
+            return;
+        }
         self.problems.push(Problem {
             place: at.place.clone(),
             severity,
@@ -120,10 +125,11 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// Whether a value was found wrong before.
+    /// Whether a value was found wrong before, by its shape or its meaning.
     pub(super) fn is_refused(&self, at: &At) -> bool {
         let is_it = |problem: &Problem| problem.place == at.place && problem.subject == at.subject;
         self.problems.iter().any(|problem| problem.severity == Severity::Error && is_it(problem))
+            || self.is_invented(at)
     }
 
     /// The value, or a problem in its stead.
@@ -137,25 +143,37 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads a section into its struct. All unknown keys are named and hide nothing else; of other mistakes of shape the
-    /// first is named, unless it is a missing key, which an unknown one explains.
+    /// Reads a section into its struct and names every mistake of shape. Values that could not be read are invented: they
+    /// are not judged further, and nothing starts with them.
     pub(super) fn shape<T: DeserializeOwned>(&mut self, section: &Section<'_>) -> Option<T> {
-        let known = shape::keys::<T>();
-        let mut node = Cow::Borrowed(section.node);
-        for entry in section.node.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            self.error_at(entry.place.clone(), &section.name, unknown_key(&entry.key, known));
-            node = Cow::Owned(node.without(&entry.key));
+        let (written, wrong) = shape::read(section.node);
+        let begin = &section.node.place;
+        for Misshapen { place, key, hollow, error } in wrong {
+            let subject = if key.is_empty() { section.name.clone() } else { section.subject(&key) };
+            let at = At { place, section: begin.clone(), subject };
+            let hollow = At { subject: section.subject(&hollow), ..at.clone() };
+            let is_told = !key.is_empty() && self.is_refused(&at);
+            if !is_told && !self.is_invented(&hollow) {
+                self.error(&at, error.mistake);
+            }
+            self.invented.push((hollow.section, hollow.subject));
         }
-        let explained = matches!(node, Cow::Owned(_));
-        let wrong = match shape::read(&node) {
-            Ok(written) => return Some(written),
-            Err(wrong) => wrong,
+        written
+    }
+
+    /// Says that a key's value is of no use, whatever is written there: no more is said of it.
+    pub(super) fn give_up(&mut self, section: &Section<'_>, key: &str) {
+        self.invented.push((section.node.place.clone(), section.subject(key)));
+    }
+
+    /// Whether a value, or a part of it, could not be read.
+    pub(super) fn is_invented(&self, at: &At) -> bool {
+        let within = |part: &str, whole: &str| {
+            part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        if !(explained && wrong.error.cause == Cause::MissingKey) {
-            let subject = if wrong.key.is_empty() { section.name.clone() } else { section.subject(&wrong.key) };
-            self.error_at(wrong.place, &subject, wrong.error.mistake);
-        }
-        None
+        self.invented.iter().any(|(section, subject)| {
+            *section == at.section && (within(&at.subject, subject) || within(subject, &at.subject))
+        })
     }
 
     /// The `ca_file` of a section: it must be there and hold certificates that can be roots.

@@ -43,6 +43,28 @@ pub(super) fn no_source() -> Mistake {
     Mistake::new("must say where the secret lies, once").hint(FORM)
 }
 
+/// A variable that is not there, by its name when that can be nothing else.
+fn unset(name: &str) -> Mistake {
+    let variable = if is_a_name(name) {
+        format!("the environment variable {name}")
+    } else {
+        "the environment variable".to_owned()
+    };
+    Mistake::new(format!("{variable} is not set, or is not UTF-8 text"))
+        .hint("set it for this process; the name is written without $")
+}
+
+/// Whether a text is the name of a variable and no secret in its place: two or more words in capitals, `_` between them. Keys
+/// and passwords that machines make are one word, or mix cases, or have digits among their letters.
+fn is_a_name(text: &str) -> bool {
+    let is_word = |word: &str| {
+        let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = word.len() - letters.len();
+        (1..=12).contains(&letters.len()) && digits <= 2 && letters.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    text.len() <= 64 && text.contains('_') && text.split('_').all(is_word)
+}
+
 fn empty() -> Mistake {
     Mistake::new("the secret is empty").hint("write it into its file or variable")
 }
@@ -63,8 +85,7 @@ impl Reading<'_> {
             }
             SecretSource::Env(name) => match self.variable(name) {
                 Some(text) => Ok(text.to_owned()),
-                None => Err(Mistake::new("the environment variable is not set, or is not UTF-8 text")
-                    .hint("set it for this process; the name is written without $")),
+                None => Err(unset(name)),
             },
         };
         let text = text.and_then(|text| if text.is_empty() { Err(empty()) } else { Ok(text) });
@@ -90,4 +111,35 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn readable_by_others(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_a_name;
+
+    #[test]
+    fn only_what_can_be_no_secret_is_taken_for_a_variables_name() {
+        for name in ["KEYCLOAK_CLIENT_SECRET", "PORTCULLIS_ROOT_KEY", "OIDC_SECRET2", "A_B"] {
+            assert!(is_a_name(name), "{name}");
+        }
+        for secret in [
+            "",
+            "HUNTER",
+            "Hunter2",
+            "JBSWY3DPEHPK3PXP",
+            "DEADBEEFDEADBEEF",
+            "$KEYCLOAK_SECRET",
+            "my_secret",
+            "GHP_16C7E42F292C6912E7710C838347AE178B4A",
+            "AKIA_IOSFODNN7EXAMPLE",
+            "ABCDEFGHIJKLMNOP_QRSTUVWXYZABCDE",
+            "A__B",
+            "_A",
+            "A_B ",
+            "A-B_C",
+            &"AB_".repeat(30),
+        ] {
+            assert!(!is_a_name(secret), "{secret}");
+        }
+    }
 }

@@ -86,7 +86,8 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<S
     if let Some(operations) = written.operations {
         server.operations = reading.keep(&section.at("operations"), operations_address(&operations)).flatten();
     }
-    if server.operations.is_some_and(|operations| collide(server.listen, operations)) {
+    let listens = !reading.is_invented(&section.at("listen"));
+    if listens && server.operations.is_some_and(|operations| collide(server.listen, operations)) {
         let mistake = Mistake::new("is the address of listen too").hint("give it another port, or write \"off\"");
         reading.error(&section.at("operations"), mistake);
     }

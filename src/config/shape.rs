@@ -1,13 +1,19 @@
-//! From the tree to the structs of the sections: every table and list entry by itself, so that one mistake hides no other.
+//! From the tree to the structs of the sections: every value by itself, so that one mistake hides no other.
 //!
-//! The deserializer is ours for two reasons. Its errors name what was expected and never what was found, which may be a
-//! secret. And the text of an environment variable becomes what its key wants: a number, a list, the source of a secret.
+//! A table is read again and again. Each time the first value that does not fit is named, and made hollow: a hollow value
+//! reads as whatever its key wants. In the end there is a whole struct, in which only what is hollow is not judged further.
+//!
+//! The deserializer is ours for three reasons. It knows hollow values. Its errors name what was expected and never what was
+//! found, which may be a secret. And the text of an environment variable becomes what its key wants: a number, a list, the
+//! source of a secret.
+
+use std::borrow::Cow;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde_path_to_error::Segment;
 
-use super::document::{Node, Value, parse_list};
+use super::document::{Entry, Node, Value, parse_list};
 use super::problem::Place;
 use super::secret_source::{SECRET_SOURCE, SECRET_SOURCES, inline_secret, no_source};
 use super::shape_error::{Cause, ShapeError};
@@ -17,15 +23,36 @@ pub(super) struct Misshapen {
     pub(super) place: Place,
     /// The key inside the table, as `scopes[1]`; empty for the table itself.
     pub(super) key: String,
+    /// The key whose value is hollow from now on: that one, or the one that is missing.
+    pub(super) hollow: String,
     pub(super) error: ShapeError,
 }
 
-/// Reads one table.
-pub(super) fn read<T: DeserializeOwned>(table: &Node) -> Result<T, Misshapen> {
-    serde_path_to_error::deserialize(table).map_err(|error| {
+/// Reads one table, and names every value in it that does not fit. What comes with mistakes is whole and not true; it is
+/// missing only when the table is none.
+pub(super) fn read<T: DeserializeOwned>(table: &Node) -> (Option<T>, Vec<Misshapen>) {
+    let mut wrong = Vec::new();
+    let mut table = Cow::Borrowed(table);
+    loop {
+        let error = match serde_path_to_error::deserialize(&*table) {
+            Ok(written) => return (Some(written), wrong),
+            Err(error) => error,
+        };
         let path: Vec<_> = error.path().iter().cloned().collect();
-        Misshapen { place: locate(table, &path), key: key(&path), error: error.into_inner() }
-    })
+        let error = error.into_inner();
+        let (steps, key) = (steps(&table, &path), key(&path));
+        let hollow = match error.cause {
+            Cause::MissingKey(missing) if key.is_empty() => missing.to_owned(),
+            Cause::MissingKey(missing) => format!("{key}.{missing}"),
+            Cause::Value | Cause::UnknownKey(_) => key.clone(),
+        };
+        let place = inner_mut(table.to_mut(), &steps).map_or(Place::File, |node| node.place.clone());
+        let mended = mend(table.to_mut(), &steps, error.cause).is_some();
+        wrong.push(Misshapen { place, key, hollow, error });
+        if !mended {
+            return (None, wrong);
+        }
+    }
 }
 
 /// The keys that a struct has. It must deny unknown ones, for it is asked for one.
@@ -36,18 +63,57 @@ pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 }
 
-fn locate(table: &Node, path: &[Segment]) -> Place {
-    let mut node = table;
+/// The positions, in tables and lists, that lead along a path as far as it goes.
+fn steps(table: &Node, path: &[Segment]) -> Vec<usize> {
+    let (mut node, mut steps) = (table, Vec::new());
     for segment in path {
-        let inner = match segment {
-            Segment::Map { key } => node.entry(key).map(|entry| &entry.node),
-            Segment::Seq { index } => node.item(*index),
+        let step = match segment {
+            Segment::Map { key } => node.entries().iter().position(|entry| entry.key == *key),
+            Segment::Seq { index } => Some(*index),
             Segment::Enum { .. } | Segment::Unknown => None,
         };
-        let Some(inner) = inner else { break };
+        let inner = step.and_then(|step| node.entries().get(step).map(|entry| &entry.node).or_else(|| node.item(step)));
+        let (Some(step), Some(inner)) = (step, inner) else { break };
+        steps.push(step);
         node = inner;
     }
-    node.place.clone()
+    steps
+}
+
+fn inner_mut<'a>(node: &'a mut Node, steps: &[usize]) -> Option<&'a mut Node> {
+    let Some((step, rest)) = steps.split_first() else { return Some(node) };
+    match &mut node.value {
+        Value::Table(entries) => inner_mut(&mut entries.get_mut(*step)?.node, rest),
+        Value::List(items) => inner_mut(items.get_mut(*step)?, rest),
+        _ => None,
+    }
+}
+
+/// Makes hollow what does not fit; `None` when nothing can be done about it.
+fn mend(table: &mut Node, steps: &[usize], cause: Cause) -> Option<()> {
+    match cause {
+        Cause::MissingKey(key) => {
+            let node = inner_mut(table, steps)?;
+            if matches!(node.value, Value::Hollow) {
+                node.value = Value::Table(Vec::new());
+            }
+            let place = node.place.clone();
+            let hollow = Node { place: place.clone(), value: Value::Hollow };
+            node.entries_mut()?.push(Entry { key: key.to_owned(), place, node: hollow });
+        }
+        Cause::UnknownKey(_) => {
+            let (step, table_of_it) = steps.split_last()?;
+            inner_mut(table, table_of_it)?.entries_mut()?.remove(*step);
+        }
+        Cause::Value => {
+            let node = inner_mut(table, steps).filter(|_| !steps.is_empty())?;
+            if matches!(node.value, Value::Hollow) {
+                return None;
+            }
+            node.value = Value::Hollow;
+        }
+    }
+    Some(())
 }
 
 /// Stops where a variant was written, or a name that is not plain: either may be a secret in the wrong place.
@@ -91,6 +157,7 @@ impl Node {
                 Ok(number) => visitor.visit_i64(number),
                 Err(_) => Err(ShapeError::expected(&visitor)),
             },
+            None if matches!(self.value, Value::Hollow) => visitor.visit_i64(0),
             None => self.deserialize_any(visitor),
         }
     }
@@ -105,6 +172,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Boolean(value) => visitor.visit_bool(*value),
             Value::Other => Err(ShapeError::expected(&visitor)),
+            Value::Hollow => visitor.visit_borrowed_str(""),
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Value::Table(entries) => {
                 visitor.visit_map(MapDeserializer::new(entries.iter().map(|entry| (entry.key.as_str(), &entry.node))))
@@ -117,6 +185,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Some("true") => visitor.visit_bool(true),
             Some("false") => visitor.visit_bool(false),
             Some(_) => Err(ShapeError::expected(&visitor)),
+            None if matches!(self.value, Value::Hollow) => visitor.visit_bool(false),
             None => self.deserialize_any(visitor),
         }
     }
@@ -130,6 +199,9 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
+        if matches!(self.value, Value::Hollow) {
+            return visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<Self>()));
+        }
         let Some(text) = self.variable() else { return self.deserialize_any(visitor) };
         let items = parse_list(text).unwrap_or_else(|| {
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
@@ -138,7 +210,27 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
-        visitor.visit_some(self)
+        if matches!(self.value, Value::Hollow) { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
+        if matches!(self.value, Value::Hollow) { visitor.visit_unit() } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ShapeError> {
+        if matches!(self.value, Value::Hollow) {
+            return visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, Self)>()));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ShapeError> {
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -162,6 +254,11 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, ShapeError> {
         match (&self.value, &self.place) {
+            (Value::Hollow, _) => {
+                static HOLLOW: Node = Node { place: Place::File, value: Value::Hollow };
+                let first = variants.first().map(|variant| (*variant, &HOLLOW));
+                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(first.into_iter())))
+            }
             (Value::Variable(_), Place::Variable(name_of_it)) if name == SECRET_SOURCE => {
                 let source = std::iter::once(("env", name_of_it.as_ref()));
                 visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(source)))
@@ -178,7 +275,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i128 u8 u16 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map
-        struct identifier ignored_any
+        i8 i16 i32 i128 u8 u16 u64 u128 f32 f64 char str string bytes byte_buf unit_struct tuple tuple_struct
+        identifier ignored_any
     }
 }

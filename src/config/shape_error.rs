@@ -20,8 +20,8 @@ pub(super) enum Cause {
     Value,
     /// There is a key that the table has not; these it has.
     UnknownKey(&'static [&'static str]),
-    /// A key is not there.
-    MissingKey,
+    /// This key is not there.
+    MissingKey(&'static str),
 }
 
 impl ShapeError {
@@ -98,7 +98,7 @@ impl Error for ShapeError {
         };
         let mistake = Mistake::new(format!("\"{field}\" is missing"));
         let mistake = if example.is_empty() { mistake } else { mistake.hint(example) };
-        Self { mistake, cause: Cause::MissingKey }
+        Self { mistake, cause: Cause::MissingKey(field) }
     }
 }
 

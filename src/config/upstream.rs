@@ -146,6 +146,9 @@ enum AuthorizationServer {
     External(IgnoredAny),
 }
 
+/// Ways to reach an MCP server that later versions have.
+pub(super) const LATER: [&str; 2] = ["sse", "command"];
+
 /// What no two upstreams may share.
 #[derive(Default)]
 pub(super) struct Taken {
@@ -156,12 +159,12 @@ pub(super) struct Taken {
 
 /// Reads one entry. `others` holds what those before it have.
 pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
-    for key in ["sse", "command"] {
+    for key in LATER {
         if section.has(key) {
             let mistake =
                 Mistake::new("is not in this version").hint("give the server's Streamable HTTP endpoint as url");
             reading.error(&section.at(key), mistake);
-            return None;
+            reading.give_up(section, "url");
         }
     }
     let written: Written = reading.shape(section)?;

@@ -42,7 +42,8 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), reading);
-    if let (Some(public_url), Some(server)) = (&public_url, &server) {
+    let listens = !reading.is_refused(&sections.table("server").at("listen"));
+    if let (Some(public_url), Some(server), true) = (&public_url, &server, listens) {
         check_way_in(public_url, server, sections, reading);
         check_ways_out(public_url, server, &settings, reading);
     }
@@ -226,14 +227,18 @@ fn check_ways_out(
 ) {
     let listeners = [Some(server.listen), server.operations];
     for (section, settings) in upstreams {
-        let Ok(url) = Url::parse(&settings.url.to_string()) else { continue };
-        let public = url.origin().ascii_serialization() == public_url.as_str()
-            && upstreams.iter().any(|(_, other)| other.path == url.path().trim_end_matches('/'));
-        if public || listeners.into_iter().flatten().any(|listener| reaches(&settings.url, listener)) {
+        let is_public = is_at(&settings.url, public_url);
+        if is_public || listeners.into_iter().flatten().any(|listener| reaches(&settings.url, listener)) {
             let mistake = Mistake::new("leads back to this program").hint("write where the MCP server itself listens");
             reading.error(&section.at("url"), mistake);
         }
     }
+}
+
+/// Whether a URL has our public host and port, whatever its path: the proxy in front of us brings it back to us.
+fn is_at(url: &Uri, public_url: &PublicUrl) -> bool {
+    let (Ok(url), Ok(ours)) = (Url::parse(&url.to_string()), Url::parse(public_url.as_str())) else { return false };
+    url.host() == ours.host() && url.port_or_known_default() == ours.port_or_known_default()
 }
 
 /// Whether a URL leads to a listener of ours.

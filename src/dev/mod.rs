@@ -1,7 +1,6 @@
 //! `portcullis dev`: everything embedded, loopback only, nothing to configure.
 
 pub mod demo_server;
-mod probe;
 mod screen;
 mod state;
 
@@ -17,6 +16,7 @@ use crate::config::{
     Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
+use crate::upstream::{probe, shown};
 use screen::Screen;
 use state::{DemoUser, State};
 
@@ -62,47 +62,15 @@ pub enum DevError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Nobody answers there.
-    #[error(
-        "--upstream {url} cannot be reached: {cause}\n  mend: start your MCP server first, and check host and port"
-    )]
-    Unreachable {
+    /// No call to what answers there can succeed.
+    #[error("--upstream {url} {what}\n  mend: {hint}")]
+    Unusable {
         /// What was given.
         url: String,
-        /// What happened.
-        cause: String,
-    },
-    /// Somebody answers there, but not at that path.
-    #[error("--upstream {url} answers 404\n  mend: check the path; MCP servers usually listen at /mcp")]
-    NotThere {
-        /// What was given.
-        url: String,
-    },
-    /// Somebody answers there, and sends callers elsewhere.
-    #[error(
-        "--upstream {url} redirects to {to:?}, and calls are not redirected\n  mend: give the URL that it redirects to"
-    )]
-    Redirects {
-        /// What was given.
-        url: String,
-        /// Where it leads.
-        to: String,
-    },
-    /// A server of the transport before Streamable HTTP.
-    #[error(
-        "--upstream {url} speaks HTTP+SSE, which is not in this version\n  mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp"
-    )]
-    OldTransport {
-        /// What was given.
-        url: String,
-    },
-    /// The upstream guards itself.
-    #[error(
-        "--upstream {url} asks for credentials itself\n  mend: switch its own authentication off; Portcullis stands in front of it"
-    )]
-    WantsCredentials {
-        /// What was given.
-        url: String,
+        /// What was found.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// A port that cannot be part of a URL.
     #[error("--port {0} cannot be used\n  mend: choose one from 1024 to 65535")]
@@ -160,7 +128,7 @@ impl Dev {
             (Some(demo), upstream(url, "the demo server"))
         };
         let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
-        probe::probe(&upstream).await?;
+        look_at(&upstream).await?;
         let config = Config {
             public_url,
             server,
@@ -196,9 +164,19 @@ fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
     if reaches(&uri, listen) { Err(bad("leads back to this program")) } else { Ok(uri) }
 }
 
-/// A URL as it may stand in a message: before an @ there may be a password.
-fn shown(url: &str) -> String {
-    if url.contains('@') { "…".to_owned() } else { url.to_owned() }
+/// Looks at the upstream; what may be right is only worth a warning.
+async fn look_at(upstream: &Upstream) -> Result<(), DevError> {
+    let url = upstream.settings.url.to_string();
+    match probe(upstream, None).await {
+        Some(finding) if finding.is_fatal() => {
+            Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() })
+        }
+        Some(finding) => {
+            tracing::warn!(url, hint = finding.hint(), "--upstream {finding}");
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 fn upstream(url: Uri, name: &str) -> UpstreamSettings {

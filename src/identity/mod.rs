@@ -241,11 +241,33 @@ impl Provider {
         }
     }
 
+    /// Asks the provider what a sign-in asks: its metadata, its keys, and whether it knows us. Nobody is signed in, and the
+    /// provider may write down that a code was wrong.
+    ///
+    /// # Errors
+    /// Words for the operator.
+    pub async fn try_out(&self, redirect_uri: &str) -> Result<(), String> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.try_out(redirect_uri).await,
+            Kind::Local(_) => Ok(()),
+        }
+    }
+
     /// Revokes a token at the provider (RFC 7009), as well as it goes: a failure is logged.
     pub async fn revoke(&self, token: &SecretText) {
+        if let Err(cause) = self.try_revoke(token).await {
+            tracing::warn!(identity = %self.id, cause, "a refresh token could not be revoked");
+        }
+    }
+
+    /// Revokes a token at the provider (RFC 7009); `false` when the provider has no endpoint for that.
+    ///
+    /// # Errors
+    /// Words for the operator.
+    pub async fn try_revoke(&self, token: &SecretText) -> Result<bool, String> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.revoke(token).await,
-            Kind::Local(_) => {}
+            Kind::Local(_) => Ok(false),
         }
     }
 

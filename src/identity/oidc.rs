@@ -20,7 +20,7 @@ use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::Fetcher;
-use crate::secret::SecretText;
+use crate::secret::{SecretText, base64url, random};
 
 /// How long the token endpoint may take at a sign-in, where the user watches.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -222,27 +222,36 @@ impl Oidc {
         RenewError::Unavailable(format!("no answer from identity {} within {seconds} s", self.identity))
     }
 
-    pub(super) async fn revoke(&self, token: &SecretText) {
-        let metadata = match self.discovery.get().await {
-            Ok(metadata) => metadata,
-            Err(cause) => {
-                tracing::warn!(identity = self.identity, cause, "a refresh token could not be revoked");
-                return;
-            }
-        };
-        let Some(endpoint) = &metadata.revocation_endpoint else { return };
+    /// Redeems a made-up code: a provider that refuses the code has accepted the client before (RFC 6749 5.2).
+    pub(super) async fn try_out(&self, redirect_uri: &str) -> Result<(), String> {
+        let metadata = self.discovery.get().await?;
+        self.id_tokens.prepare(&metadata).await.map_err(|cause| cause.to_string())?;
+        let (code, verifier) = (base64url(&random::<32>()), base64url(&random::<32>()));
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", &verifier),
+        ];
+        match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
+            Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.words().to_owned()),
+            Err(Refusal::Away(words) | Refusal::Strange(words)) => Err(words),
+            Err(Refusal::Error { .. }) => Ok(()),
+            Ok(_) => Err(format!("identity {} takes any code for a good one", self.identity)),
+        }
+    }
+
+    /// Revokes a refresh token; `false` when the provider has no endpoint for that.
+    pub(super) async fn revoke(&self, token: &SecretText) -> Result<bool, String> {
+        let metadata = self.discovery.get().await?;
+        let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
         let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];
-        match self.endpoint(&metadata).post(endpoint, &form, REVOKE_TIMEOUT).await {
-            // Keycloak answers an unknown token with 200 and an error document: it is gone, which is all we want.
-            Ok(fetched) if fetched.status == StatusCode::OK => {}
-            Ok(fetched) => {
-                tracing::warn!(
-                    identity = self.identity,
-                    status = fetched.status.as_u16(),
-                    "a refresh token could not be revoked"
-                );
-            }
-            Err(cause) => tracing::warn!(identity = self.identity, cause, "a refresh token could not be revoked"),
+        let fetched = self.endpoint(&metadata).post(endpoint, &form, REVOKE_TIMEOUT).await?;
+        // Keycloak answers an unknown token with 200 and an error document: it is gone, which is all we want.
+        if fetched.status == StatusCode::OK {
+            Ok(true)
+        } else {
+            Err(format!("the revocation endpoint of identity {} answers {}", self.identity, fetched.status.as_u16()))
         }
     }
 

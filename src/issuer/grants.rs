@@ -1,5 +1,6 @@
 //! The end of a grant, and what hangs on it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Issuer;
@@ -8,7 +9,7 @@ use crate::identity::Provider;
 use crate::keys::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::EndReason;
-use crate::model::ids::{GrantId, IdentityId, Subject};
+use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::secret::SecretText;
 use crate::storage::{EndedGrant, GrantsOf, StoreError};
 
@@ -27,6 +28,19 @@ pub(super) enum HeldToken {
     OfAnotherClient,
     /// It cannot be opened.
     Unopened,
+}
+
+/// How revocations at one provider went.
+#[derive(Debug, Default)]
+pub(crate) struct Revocations {
+    /// How many tokens were revoked.
+    pub(crate) revoked: usize,
+    /// How many were not.
+    pub(crate) kept: usize,
+    /// Why not.
+    pub(crate) failure: Option<String>,
+    /// Whether the provider was asked and did not do it: it is asked no more.
+    failed: bool,
 }
 
 impl Issuer {
@@ -94,6 +108,60 @@ impl Issuer {
         }
     }
 
+    /// Ends grants as an operator asks for it. Nothing is revoked at a provider yet: [`Self::revoke_ended`] does that.
+    pub(crate) async fn end_for_operator(
+        &self,
+        ids: &[GrantId],
+        operator: &str,
+    ) -> Result<Vec<EndedGrant>, StoreError> {
+        let ended = self.store().end_grants(ids, EndReason::Operator, self.now()).await?;
+        for ended in &ended {
+            self.0.parts.revocation.note_ended(&ended.grant.id);
+            audit::record(&Event::EndedByOperator { grant: &ended.grant, operator });
+        }
+        Ok(ended)
+    }
+
+    /// Deletes a registered client as an operator asks for it; `false` when there is none.
+    pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
+        let deleted = self.store().delete_client(id).await?;
+        if deleted {
+            audit::record(&Event::ClientDeleted { client: id, operator });
+        }
+        Ok(deleted)
+    }
+
+    /// Revokes what ends at the providers with these grants, one token at a time; a provider that failed once is asked no
+    /// more. Answers how it went at each provider that had something to revoke.
+    pub(crate) async fn revoke_ended(&self, ended: &[EndedGrant]) -> BTreeMap<IdentityId, Revocations> {
+        let mut all: BTreeMap<IdentityId, Revocations> = BTreeMap::new();
+        let to_revoke = |ended: &&EndedGrant| ends_at_provider(ended) && ended.grant.standing.sealed_token.is_some();
+        for EndedGrant { grant, .. } in ended.iter().filter(to_revoke) {
+            let tally = all.entry(grant.identity.clone()).or_default();
+            let outcome = match self.0.parts.identities.get(grant.identity.as_str()) {
+                _ if tally.failed => Err(None),
+                None => Err(Some("the configuration no longer has this identity".to_owned())),
+                Some(provider) => match self.held_token(provider, &grant.subject, &grant.standing) {
+                    HeldToken::Token(token) => {
+                        let outcome = revoke_at(provider, &token).await;
+                        tally.failed = outcome.is_err();
+                        outcome.map_err(Some)
+                    }
+                    HeldToken::OfAnotherClient => Err(Some("the provider gave it to another client id".to_owned())),
+                    HeldToken::Unopened | HeldToken::None => Err(Some("it cannot be opened".to_owned())),
+                },
+            };
+            match outcome {
+                Ok(()) => tally.revoked += 1,
+                Err(words) => {
+                    tally.kept += 1;
+                    tally.failure = tally.failure.take().or(words);
+                }
+            }
+        }
+        all
+    }
+
     fn note_end(&self, ended: &EndedGrant) {
         self.0.parts.revocation.note_ended(&ended.grant.id);
         audit::record(&Event::Ended { grant: &ended.grant, reason: ended.reason });
@@ -103,8 +171,12 @@ impl Issuer {
     /// everything at the provider. While the user has another grant there the token stays, too, because some providers
     /// end all of a user's tokens with one.
     fn to_revoke(&self, ended: &EndedGrant) -> Option<SecretText> {
-        let ends = ended.was_last && ended.reason != EndReason::IdentityProvider;
-        if ends { self.offline_token(&ended.grant.identity, &ended.grant.subject, &ended.grant.standing) } else { None }
+        let EndedGrant { grant, .. } = ended;
+        if ends_at_provider(ended) {
+            self.offline_token(&grant.identity, &grant.subject, &grant.standing)
+        } else {
+            None
+        }
     }
 
     /// Revokes a token at the provider that no grant will ever hold, in the background: of a sign-in that came to nothing.
@@ -162,5 +234,18 @@ impl Issuer {
                 HeldToken::Unopened
             }
         }
+    }
+}
+
+/// Whether the provider's token, if there is one, ends with the grant: see `Issuer::to_revoke`.
+fn ends_at_provider(ended: &EndedGrant) -> bool {
+    ended.was_last && ended.reason != EndReason::IdentityProvider && ended.grant.standing.offline
+}
+
+async fn revoke_at(provider: &Provider, token: &SecretText) -> Result<(), String> {
+    match provider.try_revoke(token).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the provider has no revocation endpoint".to_owned()),
+        Err(words) => Err(words),
     }
 }

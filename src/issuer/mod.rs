@@ -48,6 +48,7 @@ pub(crate) use callback::ProviderAnswer;
 pub use configured::Unfit;
 pub(crate) use consent::{AuthorizationCookie, ConsentView, ProviderChoice};
 pub(crate) use fault::{Fault, Trouble};
+pub(crate) use grants::Revocations;
 pub(crate) use registration::{RegistrationRefusal, Via};
 pub use sign_in::SignInProblem;
 pub(crate) use sign_in::{SignInAttempt, SignInStep, SignInView};

@@ -66,6 +66,8 @@ pub enum EndReason {
     ClientRemoved,
     /// Its identity provider has left the configuration, or is another one now, or knows us as another client.
     IdentityChanged,
+    /// The operator ended it.
+    Operator,
 }
 
 impl EndReason {
@@ -81,6 +83,7 @@ impl EndReason {
             Self::Unused => "unused",
             Self::ClientRemoved => "client_removed",
             Self::IdentityChanged => "identity_changed",
+            Self::Operator => "operator",
         }
     }
 }

@@ -99,6 +99,27 @@ impl Store {
         .await
     }
 
+    /// Ends all of these grants that are live, in one transaction: of a user's grants that end together none is kept for
+    /// another's sake, so that each one's provider token can be revoked.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing happened.
+    pub async fn end_grants(
+        &self,
+        ids: &[GrantId],
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<EndedGrant>, StoreError> {
+        self.write(Turn::Token, async {
+            let mut tx = self.begin().await?;
+            let ids = ids.iter().map(|id| (id.as_str().to_owned(), reason));
+            let ended = end_all(&mut tx, ids, now).await?;
+            tx.commit().await?;
+            Ok(ended)
+        })
+        .await
+    }
+
     /// Whether the user has a live grant at this identity.
     ///
     /// # Errors

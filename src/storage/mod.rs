@@ -18,6 +18,7 @@ mod expiry;
 mod grant_ends;
 mod grants;
 mod identities;
+mod listing;
 mod refresh_tokens;
 mod rows;
 mod sealed;
@@ -34,6 +35,7 @@ pub use error::StoreError;
 pub use expiry::Retention;
 pub use grant_ends::{EndedGrant, GrantsOf};
 pub use identities::StoredIdentity;
+pub use listing::{ClientUse, GrantFilter, ListedClient, ListedGrant};
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 

@@ -7,15 +7,15 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{
-    CALL_LIMIT, Store, Turn, authorizations, clients, codes, end_feed, grant_ends, grants, identities, refresh_tokens,
-    sealed, signing_keys, sqlite,
+    CALL_LIMIT, Store, Turn, authorizations, clients, codes, end_feed, grant_ends, grants, identities, listing,
+    refresh_tokens, sealed, signing_keys, sqlite,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 
-const STATEMENTS: [(&str, &[(&str, &str)]); 11] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
@@ -23,6 +23,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 11] = [
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
+    ("listing.rs", listing::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),

@@ -13,9 +13,11 @@ mod framing;
 mod http;
 mod outgoing;
 mod pool;
+mod probe;
 mod redirect;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::error::{RequestBodyError, UpstreamError, status_words};
 pub(crate) use self::http::HttpUpstream;
 pub(crate) use self::outgoing::{Outgoing, Payload};
+pub(crate) use self::probe::{probe, shown};

@@ -45,10 +45,10 @@ async fn an_upstream_that_cannot_be_right_is_named_with_the_mend() {
     "#);
     assert_snapshot!(said(401, &[], "").await, @r#"
     --upstream http://HOST/mcp asks for credentials itself
-      mend: switch its own authentication off; Portcullis stands in front of it
+      mend: switch its own authentication off, or configure what it wants in `headers` of [[upstream]]
     "#);
     assert_snapshot!(said(307, &[("location", "http://127.0.0.1:8420/mcp/")], "").await, @r#"
-    --upstream http://HOST/mcp redirects to "http://127.0.0.1:8420/mcp/", and calls are not redirected
+    --upstream http://HOST/mcp redirects to "http://127.0.0.1:8420/mcp/"
       mend: give the URL that it redirects to
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";

@@ -1,8 +1,9 @@
-//! What only shows of a whole process: its log and its last words. Most tests run this binary again as the process to look
-//! at; one runs the program itself.
+//! What only shows of a whole process: its log, its last words, and where it looks. Some tests run this binary again as the
+//! process to look at, others the program itself.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -185,4 +186,61 @@ fn a_standard_error_that_is_not_read_hangs_no_request_and_loses_no_audit_line() 
     assert!(reports.iter().all(|report| report["message"] == "lines were dropped: standard error was not read"));
     let (seen, all) = (of("access").len(), u64::try_from(ROUNDS * (EACH + 1)).unwrap());
     assert!(dropped > 0 && u64::try_from(seen).unwrap() + dropped >= all, "{seen} seen, {dropped} dropped of {all}");
+}
+
+/// A program in a directory with a configuration whose upstream and provider are dead.
+fn program(directory: &std::path::Path, command: &str) -> Command {
+    let key = directory.join("portcullis.key");
+    std::fs::write(&key, format!("{}=\n", "A".repeat(43))).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let text = "public_url = \"http://127.0.0.1:6749\"\n[server]\nlisten = \"127.0.0.1:0\"\noperations = \"off\"\n\
+                [storage]\nurl = \"sqlite:portcullis.db\"\n[secrets]\nkeys = [{ file = \"portcullis.key\" }]\n\
+                [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"http://127.0.0.1:9/realms/mcp\"\n\
+                client_id = \"portcullis\"\n[[upstream]]\nid = \"expenses\"\npath = \"/mcp\"\nurl = \"http://127.0.0.1:9/mcp\"\n";
+    std::fs::write(directory.join("portcullis.toml"), text).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    program.arg(command).current_dir(directory).env_clear().stdin(Stdio::null());
+    program
+}
+
+#[test]
+fn the_file_in_the_working_directory_is_the_one_that_is_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let checked = program(directory.path(), "check").output().unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && said.starts_with("portcullis.toml: ok\n"), "{said}");
+    std::fs::remove_file(directory.path().join("portcullis.toml")).unwrap();
+    let mut missing = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    let missing = missing.arg("serve").current_dir(directory.path()).env_clear().output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert!(
+        said.contains("portcullis.toml: error: the configuration cannot be read")
+            && said.contains("--config FILE names it"),
+        "{said}"
+    );
+}
+
+#[test]
+fn serve_starts_although_nothing_behind_it_answers_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut serving = program(directory.path(), "serve").stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let (mut serves, mut warned) = (false, Vec::new());
+    // the process says all of it or ends, and with it the lines
+    while warned.len() < 2 {
+        let Some(line) = lines.find(|line| line.starts_with('{')) else { break };
+        let line: Value = serde_json::from_str(&line).unwrap();
+        serves |= line["message"] == "serving";
+        if line["about"].is_string() {
+            assert_eq!(line["level"], "WARN", "{line}");
+            warned.push(line["about"].as_str().unwrap().to_owned());
+        }
+    }
+    let runs = serving.try_wait().unwrap().is_none();
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    warned.sort();
+    assert!(serves && runs);
+    assert_eq!(warned, ["identity \"keycloak\"", "upstream \"expenses\": url"]);
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
 use portcullis::cli::{self, Outcome, Terminal};
+use portcullis::config::Log;
 
 use super::{Operator, REST};
 
@@ -47,7 +48,19 @@ fn a_root_key_file_is_ones_own_and_never_written_over() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let operator = Operator::new();
-    for command in [&["dev"][..], &["serve"], &["check"], &["keys"], &["keys", "generate"]] {
+    for command in [
+        &["dev"][..],
+        &["serve"],
+        &["check"],
+        &["keys"],
+        &["keys", "generate"],
+        &["grants"],
+        &["grants", "list"],
+        &["grants", "end"],
+        &["clients"],
+        &["clients", "list"],
+        &["clients", "delete"],
+    ] {
         let printed = operator.run(&[command, &["--help"]].concat());
         assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
         let call = format!("\n  portcullis {}", command.join(" "));
@@ -72,7 +85,8 @@ impl Write for Full {
 #[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let mut err = Vec::new();
-    let mut terminal = Terminal { out: &mut Full, err: &mut err, environment: Vec::new() };
+    let (input, start_log) = (&mut io::empty(), |_: &Log| Ok(()));
+    let mut terminal = Terminal { out: &mut Full, err: &mut err, input, start_log, environment: Vec::new() };
     let outcome = cli::run(["portcullis", "keys", "generate"].map(OsString::from), &mut terminal);
     assert_eq!(outcome, Outcome::Failed);
     assert_snapshot!(String::from_utf8(err).unwrap(), @"error: the answer cannot be written: no storage space");
@@ -81,7 +95,17 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
 #[test]
 fn a_wrong_call_is_told_apart_from_a_failure() {
     let operator = Operator::new();
-    for call in [&[][..], &["frobnicate"], &["check"], &["check", "--conf", "x"], &["keys"], &["dev", "--port", "0"]] {
+    for call in [
+        &[][..],
+        &["frobnicate"],
+        &["check", "--conf", "x"],
+        &["keys"],
+        &["dev", "--port", "0"],
+        &["grants", "end"],
+        &["grants", "end", "--all", "--user", "x"],
+        &["grants", "end", "g_1", "--all"],
+        &["clients", "delete"],
+    ] {
         let printed = operator.run(call);
         assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""), "{call:?}");
         assert!(!printed.err.is_empty());

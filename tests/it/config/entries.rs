@@ -60,15 +60,35 @@ fn every_mistake_of_an_identity_provider_is_named() {
         mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
     portcullis.toml: error: upstream: there is no MCP server to protect
         mend: add [[upstream]] with id, path and url
+    portcullis.toml:2:1: error: identity #1: "client_id" is missing
+        mend: add client_id = "…"
+    portcullis.toml:2:1: error: identity #1: "issuer" is missing
+        mend: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
+    portcullis.toml:3:6: error: identity #1: id: is no id
+        mend: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
     portcullis.toml:4:8: error: identity #1: kind: must be "keycloak" or "oidc"
         mend: did you mean "keycloak"?
+    portcullis.toml:7:8: error: identity "keycloak": name: must be 1 to 100 characters on one line
+    portcullis.toml:9:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
+        mend: when only containers reach it by http, write its public https name here and the inner address into discovery
+    portcullis.toml:10:13: error: identity "keycloak": discovery: must be a whole http or https URL
+        mend: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
+    portcullis.toml:11:13: error: identity "keycloak": client_id: is empty
+    portcullis.toml:12:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
+        mend: set it for this process; the name is written without $
+    portcullis.toml:13:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
+        mend: standing = "offline" is the default
+    portcullis.toml:13:39: error: identity "keycloak": scopes[2]: is not one scope
+        mend: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:14:12: error: identity "keycloak": standing: must be one of "offline", "session", "none"
+    portcullis.toml:16:6: error: identity "keycloak": id: is taken: line 6 has the same
+        mend: every one needs its own
     portcullis.toml:18:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
         mend: when only containers reach it by http, write its public https name here and the inner address into discovery
     portcullis.toml:19:13: error: identity "keycloak": discovery: must be a whole http or https URL
         mend: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
     portcullis.toml:20:13: error: identity "keycloak": client_id: is empty
-    portcullis.toml:21:17: error: identity "keycloak": client_secret: the environment variable is not set, or is not UTF-8 text
+    portcullis.toml:21:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
         mend: set it for this process; the name is written without $
     portcullis.toml:22:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
         mend: standing = "offline" is the default
@@ -89,7 +109,7 @@ fn every_mistake_of_an_identity_provider_is_named() {
         mend: leave /.well-known/openid-configuration out
     portcullis.toml:42:1: error: identity #8: "id" is missing
         mend: add a short name such as id = "main"
-    portcullis.toml: 19 errors
+    portcullis.toml: 30 errors
     "#);
 }
 
@@ -222,7 +242,7 @@ fn every_mistake_in_what_goes_to_an_upstream_is_named() {
     portcullis.toml:20:174: error: upstream "keys": headers.X-Forwarded-User: is a header that only the gateway writes, or that ends at it
     portcullis.toml:20:199: error: upstream "keys": headers: is no name of a header
         mend: letters, digits and hyphens
-    portcullis.toml:20:225: error: upstream "keys": headers.cookie: the environment variable is not set, or is not UTF-8 text
+    portcullis.toml:20:225: error: upstream "keys": headers.cookie: the environment variable NOT_SET is not set, or is not UTF-8 text
         mend: set it for this process; the name is written without $
     portcullis.toml:20:254: error: upstream "keys": headers.x-odd: the value does not fit a header
         mend: one line of printable ASCII, without spaces around it, at most 8 KiB
@@ -245,7 +265,8 @@ fn every_mistake_in_what_goes_to_an_upstream_is_named() {
     portcullis.toml:29:29: error: upstream "inline": headers.authorization: a secret does not stand in this file
         mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:34:11: error: upstream "shape": headers: must be a table of header names, such as { authorization = { env = "NAME" } }
-    portcullis.toml: 19 errors
+    portcullis.toml:35:10: error: upstream "shape": groups: must be a list in [ ]
+    portcullis.toml: 20 errors
     "#);
 }
 
@@ -286,13 +307,17 @@ redirect_uris = ["https://a.example/"]
 #[test]
 fn every_mistake_of_a_client_is_named() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{CLIENTS}")), @r#"
+    portcullis.toml:17:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
+        mend: choose another client id
+    portcullis.toml:18:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
+        mend: the client's documentation names them
     portcullis.toml:19:17: error: client "c_1": client_secret: a secret does not stand in this file
         mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:21:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
         mend: choose another client id
     portcullis.toml:22:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
         mend: the client's documentation names them
-    portcullis.toml:23:17: error: client "c_1": client_secret: the environment variable is not set, or is not UTF-8 text
+    portcullis.toml:23:17: error: client "c_1": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
         mend: set it for this process; the name is written without $
     portcullis.toml:25:13: error: client #3: client_id: a URL is the id of a client that is known by its document
         mend: choose another client id
@@ -311,10 +336,12 @@ fn every_mistake_of_a_client_is_named() {
     portcullis.toml:34:13: error: client "chat": client_id: is taken: line 29 has the same
         mend: every one needs its own
     portcullis.toml:35:8: error: client "chat": name: must be 1 to 100 characters on one line
+    portcullis.toml:38:13: error: client #6: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml:39:17: error: client #6: redirect_uris: must be a list in [ ]
+    portcullis.toml:41:13: error: client #7: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml:43:30: error: client #7: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
     portcullis.toml:45:13: error: client #8: client_id: must be 1 to 255 printable ASCII characters without spaces
-    portcullis.toml: 16 errors
+    portcullis.toml: 20 errors
     "#);
 }
 

@@ -153,6 +153,8 @@ urll = "http://127.0.0.1:1/mcp"
     portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
     portcullis.toml:2:1: error: unknown key "ca_flie"
         mend: did you mean "ca_file"?
+    portcullis.toml:2:11: error: ca_file: the file cannot be read: there is no such file or directory
+        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml:3:2: error: unknown key "sever"
         mend: did you mean "server"?
     portcullis.toml:6:1: error: server: unknown key "lisetn"
@@ -165,9 +167,11 @@ urll = "http://127.0.0.1:1/mcp"
     portcullis.toml:11:1: error: tokens: unknown key "refersh"
         mend: did you mean "refresh"?
     portcullis.toml:13:11: error: registration: enabled: must be true or false
+    portcullis.toml:16:8: error: upstream "wiki": path: must not end with /
+        mend: leave it out: clients reach the path with and without it
     portcullis.toml:17:1: error: upstream "wiki": unknown key "urll"
         mend: did you mean "url"?
-    portcullis.toml: 10 errors
+    portcullis.toml: 12 errors
     "#);
 }
 
@@ -198,10 +202,18 @@ fn a_section_in_the_wrong_form_is_told_its_form_and_not_missed_besides() {
         mend: write [[upstream]]
     portcullis.toml:4:11: error: client #1: must be a table
     portcullis.toml:5:3: error: server: must be one table, [server]
+    portcullis.toml:6:1: error: secrets: keys: there is no root key
+        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml:6:3: error: secrets: must be one table, [secrets]
+    portcullis.toml:7:1: error: identity "x": "client_id" is missing
+        mend: add client_id = "…"
+    portcullis.toml:7:1: error: identity "x": "issuer" is missing
+        mend: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
+    portcullis.toml:7:1: error: identity "x": "kind" is missing
+        mend: add kind = "keycloak", or "oidc" for any other OpenID Connect provider
     portcullis.toml:7:2: error: identity: must be a list of tables
         mend: write [[identity]]
-    portcullis.toml: 6 errors
+    portcullis.toml: 10 errors
     "#);
 }
 
@@ -307,6 +319,8 @@ fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
         .replace("[[identity]]", "[[identities]]")
         .replace("[[upstream]]", "[[upstreams]]");
     assert_snapshot!(Operator::without_proxy().problems(text), @r#"
+    portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
+        mend: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml:1:1: error: unknown key "publik_url"
         mend: did you mean "public_url"?
     portcullis.toml:2:2: error: unknown key "storge"
@@ -317,7 +331,7 @@ fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
         mend: did you mean "identity"?
     portcullis.toml:11:3: error: unknown key "upstreams"
         mend: did you mean "upstream"?
-    portcullis.toml: 5 errors
+    portcullis.toml: 5 errors, 1 warning
     "#);
 }
 
@@ -350,4 +364,208 @@ fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
     assert!(problems("\"google\"").contains("mend: \"oidc\" is any other OpenID Connect provider"));
     assert!(problems("\"keyclock\"").contains("mend: did you mean \"keycloak\"?"));
     assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
+}
+
+/// One mistake a line, or a missing key under a header: of names, of shape and of meaning, several in each table.
+const THIRTY: &str = r#"public_ulr = "https://mcp.example.com/"
+ca_file = 7
+[sever]
+lisetn = "localhost:8080"
+operations = true
+drain = 25
+frobnicate = 1
+allowed_hosts = ["*", 5, "x/y"]
+[storage]
+ulr = "postgres://h/db"
+[secrets]
+keys = [{ file = "portcullis.key" }, "inline", { env = "NOT_SET" }]
+[lifetimes]
+code = 60
+consnet = "soon"
+[tokens]
+algorithm = "HS256"
+refresh = 1
+[registration]
+enabled = "no"
+max_unused = 0
+[[identity]]
+id = "Keycloak"
+kind = "google"
+issuer = "http://sso.example.com"
+standing = "for ever"
+scopes = ["a b", 7]
+[[upstream]]
+id = "expenses"
+path = "mcp"
+url = 8420
+default = "yes"
+scopes = "mcp:access"
+[[client]]
+client_id = 5
+redirect_uris = ["https://a.example/*"]
+client_secret = "inline"
+token_endpoint_auth_method = "basic"
+"#;
+
+#[test]
+fn thirty_mistakes_of_one_file_are_named_in_one_run() {
+    let problems = Operator::without_proxy().problems(THIRTY);
+    let named: Vec<_> = problems.lines().filter(|line| !line.starts_with("    mend: ")).collect();
+    assert_snapshot!(named.join("\n"), @r#"
+    portcullis.toml:1:1: error: unknown key "public_ulr"
+    portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
+    portcullis.toml:2:11: error: ca_file: must be a text in quotes
+    portcullis.toml:3:2: error: unknown key "sever"
+    portcullis.toml:4:1: error: server: unknown key "lisetn"
+    portcullis.toml:4:10: error: server: listen: must be an IP address and a port
+    portcullis.toml:5:14: error: server: operations: must be an IP address and a port
+    portcullis.toml:6:9: error: server: drain: must be a duration
+    portcullis.toml:7:1: error: server: unknown key "frobnicate"
+    portcullis.toml:8:18: error: server: allowed_hosts[0]: is no host
+    portcullis.toml:8:23: error: server: allowed_hosts[1]: must be a text in quotes
+    portcullis.toml:8:26: error: server: allowed_hosts[2]: is no host
+    portcullis.toml:10:1: error: storage: unknown key "ulr"
+    portcullis.toml:10:7: error: storage: url: PostgreSQL is not in this version
+    portcullis.toml:12:38: error: secrets: keys[1]: a secret does not stand in this file
+    portcullis.toml:12:48: error: secrets: keys[2]: the environment variable NOT_SET is not set, or is not UTF-8 text
+    portcullis.toml:14:8: error: lifetimes: code: must be a duration
+    portcullis.toml:15:1: error: lifetimes: unknown key "consnet"
+    portcullis.toml:15:11: error: lifetimes: consent: must be a duration
+    portcullis.toml:17:13: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
+    portcullis.toml:18:11: error: tokens: refresh: must be "registered" or "asked"
+    portcullis.toml:20:11: error: registration: enabled: must be true or false
+    portcullis.toml:21:14: error: registration: max_unused: must be at least 1
+    portcullis.toml:22:1: error: identity #1: "client_id" is missing
+    portcullis.toml:23:6: error: identity #1: id: is no id
+    portcullis.toml:24:8: error: identity #1: kind: must be "keycloak" or "oidc"
+    portcullis.toml:25:10: error: identity #1: issuer: must be https unless the provider runs on this machine
+    portcullis.toml:26:12: error: identity #1: standing: must be one of "offline", "session", "none"
+    portcullis.toml:27:11: error: identity #1: scopes[0]: is not one scope
+    portcullis.toml:27:18: error: identity #1: scopes[1]: must be a text in quotes
+    portcullis.toml:30:8: error: upstream "expenses": path: must begin with /
+    portcullis.toml:31:7: error: upstream "expenses": url: must be a text in quotes
+    portcullis.toml:32:11: error: upstream "expenses": default: must be true or false
+    portcullis.toml:33:10: error: upstream "expenses": scopes: must be a list in [ ]
+    portcullis.toml:35:13: error: client #1: client_id: must be a text in quotes
+    portcullis.toml:36:18: error: client #1: redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
+    portcullis.toml:37:17: error: client #1: client_secret: a secret does not stand in this file
+    portcullis.toml:38:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
+    portcullis.toml: 38 errors
+    "#);
+    let count = problems.lines().last().and_then(|line| line.split_whitespace().nth(1)).unwrap();
+    assert!(count.parse::<usize>().unwrap() >= 30, "{problems}");
+}
+
+#[test]
+fn a_value_that_cannot_be_read_gives_no_reason_for_other_complaints() {
+    let text = format!("public_url = \"https://mcp.example.com\"{REST}")
+        .replace("kind = \"keycloak\"", "kind = 3")
+        .replace("/realms/mcp", "")
+        .replace("path = \"/mcp\"", "path = 3");
+    let client = "[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"https://a.example/\"]\n\
+                  client_secret = 3\ntoken_endpoint_auth_method = \"client_secret_post\"\n[server]\nlisten = 3\noperations = \"127.0.0.1:8080\"\n";
+    assert_snapshot!(Operator::new().problems(format!("{text}{client}")), @r#"
+    portcullis.toml:8:8: error: identity "keycloak": kind: must be "keycloak" or "oidc"
+    portcullis.toml:13:8: error: upstream "expenses": path: must be a text in quotes
+    portcullis.toml:18:17: error: client "chat": client_secret: must say where the secret lies, once
+        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+    portcullis.toml:21:10: error: server: listen: must be a text in quotes
+    portcullis.toml: 4 errors
+    "#);
+}
+
+#[test]
+fn problems_are_told_to_programs_in_one_stable_form() {
+    let operator = Operator::new().with("PORTCULLIS_SERVER__DRAIN", "soon");
+    let file = operator.path("portcullis.toml").display().to_string();
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let printed = operator.run(&["check", "--json", "--config", &file]);
+        assert_eq!(printed.err, "");
+        (printed.outcome, printed.out)
+    };
+    let (outcome, out) =
+        check(&format!("public_url = \"https://mcp.example.com/\"{}", REST.replace("[storage]", "[storage]\nx = 1")));
+    assert_eq!(outcome, Outcome::Failed);
+    assert_snapshot!(out, @r#"
+    [
+      {
+        "column": 14,
+        "file": "portcullis.toml",
+        "hint": null,
+        "key": "public_url",
+        "line": 1,
+        "message": "must be an origin like https://mcp.example.com, without path, trailing slash, query or user information",
+        "severity": "error",
+        "variable": null
+      },
+      {
+        "column": 1,
+        "file": "portcullis.toml",
+        "hint": "the keys here are url",
+        "key": "storage",
+        "line": 3,
+        "message": "unknown key \"x\"",
+        "severity": "error",
+        "variable": null
+      },
+      {
+        "column": null,
+        "file": "portcullis.toml",
+        "hint": "a whole number and s, m, h or d: \"60s\", \"15m\", \"1h\", \"30d\"",
+        "key": "server: drain",
+        "line": null,
+        "message": "must be a duration",
+        "severity": "error",
+        "variable": "PORTCULLIS_SERVER__DRAIN"
+      }
+    ]
+    "#);
+    let (outcome, out) = check("not TOML");
+    let list: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (outcome, list.as_array().unwrap().len(), &list[0]["line"]),
+        (Outcome::Failed, 1, &serde_json::json!(1))
+    );
+    let operator = Operator::new();
+    let file = operator.path("portcullis.toml").display().to_string();
+    std::fs::write(&file, format!("public_url = \"https://mcp.example.com\"{REST}")).unwrap();
+    let printed = operator.run(&["check", "--json", "--config", &file]);
+    assert_eq!((printed.outcome, printed.out.as_str(), printed.err.as_str()), (Outcome::Done, "[]\n", ""));
+}
+
+#[test]
+fn an_issuer_that_is_a_template_is_refused() {
+    for issuer in [
+        "https://login.microsoftonline.com/common/v2.0",
+        "https://login.microsoftonline.com/organizations/v2.0",
+        "https://login.microsoftonline.com/consumers",
+        "https://login.microsoftonline.com/{tenantid}/v2.0",
+        "https://sso.example.com/realms/<realm>",
+    ] {
+        let rest = REST
+            .replace("https://sso.example.com/realms/mcp", issuer)
+            .replace("\"keycloak\"\nissuer", "\"oidc\"\nissuer");
+        let problems = Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{rest}"));
+        assert!(problems.contains("issuer: is a template: each tenant's tokens name another issuer"), "{problems}");
+        assert!(problems.ends_with(": 1 error\n"), "{problems}");
+    }
+}
+
+#[test]
+fn an_upstream_that_is_ourselves_is_refused_whatever_its_path() {
+    for (public_url, listen, url) in [
+        ("https://mcp.example.com", "127.0.0.1:8080", "https://mcp.example.com/other"),
+        ("https://mcp.example.com", "127.0.0.1:8080", "https://MCP.example.com:443/mcp"),
+        ("https://mcp.example.com:8443", "127.0.0.1:8080", "https://mcp.example.com:8443/"),
+        ("https://mcp.example.com", "0.0.0.0:8080", "http://127.0.0.1:8080/backend"),
+        ("http://localhost:8080", "127.0.0.1:8080", "http://localhost:8080/backend"),
+    ] {
+        let rest = REST.replace("http://127.0.0.1:8420/mcp", url);
+        let text = format!("public_url = \"{public_url}\"\n[server]\nlisten = \"{listen}\"\n{rest}");
+        let problems = Operator::new().problems(text);
+        assert!(problems.contains("upstream \"expenses\": url: leads back to this program"), "{url}: {problems}");
+    }
+    let rest = REST.replace("http://127.0.0.1:8420/mcp", "https://mcp.example.com:8444/mcp");
+    assert_eq!(Operator::new().check(format!("public_url = \"https://mcp.example.com\"{rest}")).outcome, Outcome::Done);
 }

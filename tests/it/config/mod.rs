@@ -1,11 +1,13 @@
-//! What an operator sees of a configuration file: `portcullis check` and `portcullis keys generate`.
+//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`.
 
 mod commands;
 mod entries;
 mod file;
 mod hostile;
 mod limits;
+mod online;
 mod pages;
+mod records;
 mod secrets;
 mod variables;
 
@@ -14,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use portcullis::cli::{self, Outcome, Terminal};
+use portcullis::config::Log;
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
@@ -44,6 +47,8 @@ url = "http://127.0.0.1:8420/mcp"
 struct Operator {
     directory: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    /// What is typed when a command asks.
+    answers: &'static str,
 }
 
 /// What a command printed.
@@ -60,7 +65,7 @@ impl Operator {
     }
 
     fn without_proxy() -> Self {
-        let operator = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let operator = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new(), answers: "" };
         operator.write_secret("portcullis.key", ROOT_KEY);
         operator
     }
@@ -81,7 +86,10 @@ impl Operator {
 
     fn run(&self, arguments: &[&str]) -> Printed {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal { out: &mut out, err: &mut err, environment: self.environment.clone() };
+        let mut input = self.answers.as_bytes();
+        let environment = self.environment.clone();
+        let start_log = |_: &Log| Ok(());
+        let mut terminal = Terminal { out: &mut out, err: &mut err, input: &mut input, start_log, environment };
         let arguments = ["portcullis"].iter().chain(arguments).map(OsString::from);
         let outcome = cli::run(arguments, &mut terminal);
         let text = |bytes| {

@@ -114,7 +114,12 @@ impl TestGate {
 
     /// The same, with a provider that can be made to misbehave instead of local users.
     pub async fn with_provider(change: impl FnOnce(&mut Config)) -> (Self, FakeProvider) {
-        let clock = Clock::manual(START);
+        Self::with_provider_at(START, change).await
+    }
+
+    /// The same, at another time.
+    pub async fn with_provider_at(start: Timestamp, change: impl FnOnce(&mut Config)) -> (Self, FakeProvider) {
+        let clock = Clock::manual(start);
         let provider = FakeProvider::start(&clock).await;
         let behind = Behind::polite().await;
         let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,282 @@
+//! `portcullis grants`: what users have granted, and how an operator ends it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::shown::{self, counted, moment, plain, quoted};
+use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
+use crate::config::Config;
+use crate::issuer::Revocations;
+use crate::model::ids::{GrantId, IdentityId};
+use crate::storage::{EndedGrant, GrantFilter, ListedGrant, Store};
+
+/// How many grants one transaction ends, unless one user has more.
+const BATCH: usize = 100;
+
+/// List what users have granted, and end it
+///
+/// A grant is one sign-in of one user with one client at one upstream. These commands work on the database while `serve`
+/// runs: what is ended here is refused there within a second.
+#[derive(Debug, Subcommand)]
+#[command(verbatim_doc_comment, after_help = "Examples:\n  portcullis grants list\n  portcullis grants end g_…")]
+pub(super) enum Grants {
+    List(List),
+    End(End),
+}
+
+/// List the live grants, the one that was used last first
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  portcullis grants list\n  portcullis grants list --user 'keycloak|8d1c…' --json\n\nTimes are UTC; in JSON they are seconds since 1970."
+)]
+pub(super) struct List {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON for a program
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which grants are meant; several conditions must all hold.
+#[derive(Debug, Args)]
+struct Which {
+    /// Of this user: the subject, as `grants list` shows it
+    #[arg(long, value_name = "SUBJECT")]
+    user: Option<String>,
+    /// Of this client
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// At this upstream
+    #[arg(long, value_name = "ID")]
+    upstream: Option<String>,
+}
+
+/// End grants: their access and refresh tokens are refused within a second
+///
+/// The identity provider's offline tokens that hang on them are revoked there, as far as it can be reached. The clients
+/// stay known; their users can sign in again unless the identity provider refuses them.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    group = ArgGroup::new("chosen").args(["ids", "user", "client", "upstream", "all"]).required(true).multiple(true),
+    after_help = "Examples:\n  portcullis grants end g_4f…\n  portcullis grants end --user 'keycloak|8d1c…'\n  portcullis grants end --all --yes"
+)]
+pub(super) struct End {
+    /// The grants, as `grants list` shows them
+    #[arg(value_name = "ID", conflicts_with_all = ["user", "client", "upstream", "all"])]
+    ids: Vec<String>,
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    which: Which,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["user", "client", "upstream"])]
+    all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Grants {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        match self {
+            Self::List(list) => list.run(terminal),
+            Self::End(end) => end.run(terminal),
+        }
+    }
+}
+
+impl Which {
+    /// What the store is asked for.
+    fn filter(self, config: &Config) -> Result<GrantFilter, String> {
+        let resource = self.upstream.map(|id| audience(config, &id)).transpose()?;
+        Ok(GrantFilter { subject: self.user, client: self.client, resource })
+    }
+}
+
+fn audience(config: &Config, id: &str) -> Result<String, String> {
+    let upstream = config.upstreams.iter().find(|upstream| upstream.settings.id == id);
+    upstream.map(|upstream| upstream.audience().to_owned()).ok_or_else(|| {
+        let ids: Vec<_> = config.upstreams.iter().map(|upstream| upstream.settings.id.as_str()).collect();
+        format!("there is no upstream {}\n  mend: the configuration has {}", quoted(id), ids.join(", "))
+    })
+}
+
+impl List {
+    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let read = self.which.filter(&config).and_then(|filter| {
+            process::block_on(async {
+                let store = database::open(&config).await?;
+                let grants = database::grants(&store, &filter).await;
+                store.close().await;
+                grants
+            })
+        });
+        let grants = match read {
+            Ok(grants) => grants,
+            Err(words) => return process::end(Err(words), terminal),
+        };
+        if self.json {
+            let rows: Vec<_> = grants.iter().map(|grant| row(grant, &config)).collect();
+            writeln!(terminal.out, "{}", shown::json(&rows)?)?;
+        } else {
+            for grant in &grants {
+                show(grant, &config, terminal.out)?;
+            }
+            writeln!(terminal.out, "{}", counted(grants.len(), "live grant"))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// What people call the client of a grant.
+fn client_name<'a>(grant: &'a ListedGrant, config: &'a Config) -> Option<&'a str> {
+    let configured = config.clients.iter().find(|client| client.client_id == grant.client.as_str());
+    configured.map_or(grant.client_name.as_deref(), |client| client.name.as_deref())
+}
+
+fn row(grant: &ListedGrant, config: &Config) -> Value {
+    let upstream = config.upstreams.iter().find(|upstream| upstream.audience() == grant.resource);
+    json!({
+        "id": grant.id,
+        "subject": grant.subject,
+        "name": grant.user.name,
+        "preferred_username": grant.user.preferred_username,
+        "email": grant.user.email,
+        "client_id": grant.client,
+        "client_name": client_name(grant, config),
+        "upstream": upstream.map(|upstream| &upstream.settings.id),
+        "resource": grant.resource,
+        "scope": grant.scope.to_string(),
+        "created_at": grant.created_at,
+        "last_used_at": grant.last_used_at,
+        "expires_at": grant.expires_at,
+    })
+}
+
+fn show(grant: &ListedGrant, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let who = grant.user.name.as_deref().or(grant.user.preferred_username.as_deref());
+    let named = |name: Option<&str>| name.map(|name| format!("  {}", quoted(name))).unwrap_or_default();
+    writeln!(out, "{}", plain(grant.id.as_str()))?;
+    writeln!(out, "    user      {}{}", plain(grant.subject.as_str()), named(who))?;
+    writeln!(out, "    client    {}{}", plain(grant.client.as_str()), named(client_name(grant, config)))?;
+    writeln!(out, "    resource  {}", plain(&grant.resource))?;
+    writeln!(out, "    scope     {}", grant.scope)?;
+    let [created, used, ends] = [grant.created_at, grant.last_used_at, grant.expires_at].map(moment);
+    writeln!(out, "    created   {created}, last used {used}, ends {ends}\n")
+}
+
+impl End {
+    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        let operator = operator::name(&terminal.environment);
+        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let log = config.log.clone();
+        let ended = process::block_on_logged(terminal.start_log, &log, async {
+            let (asked, ids) = (self.ids.is_empty() && !self.yes, self.ids);
+            let filter = self.which.filter(&config)?;
+            let store = database::open(&config).await?;
+            let (chosen, unknown) = choose(&store, &filter, ids).await?;
+            if chosen.is_empty()
+                || asked && !confirm(&question(&chosen), terminal).map_err(|error| error.to_string())?
+            {
+                return Ok((Report::default(), unknown));
+            }
+            let report = end(config, &store, chosen, &operator).await;
+            store.close().await;
+            Ok((report?, unknown))
+        });
+        match ended {
+            Ok((report, unknown)) => {
+                for id in &unknown {
+                    writeln!(terminal.err, "error: {}: there is no such live grant", plain(id))?;
+                }
+                let told = report.tell(terminal)?;
+                Ok(if unknown.is_empty() { told } else { Outcome::Failed })
+            }
+            Err(words) => process::end(Err(words), terminal),
+        }
+    }
+}
+
+/// The grants that are meant, by their users, and the ids that mean none.
+async fn choose(store: &Store, filter: &GrantFilter, ids: Vec<String>) -> Result<(Chosen, Vec<String>), String> {
+    let mut chosen = Chosen::new();
+    if ids.is_empty() {
+        for grant in database::grants(store, filter).await? {
+            chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
+        }
+        return Ok((chosen, Vec::new()));
+    }
+    let mut unknown = Vec::new();
+    for id in ids.into_iter().collect::<BTreeSet<_>>() {
+        match store.grant(&id.as_str().into()).await.map_err(database::words)? {
+            Some(grant) if grant.ended_at.is_none() => {
+                chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
+            }
+            _ => unknown.push(id),
+        }
+    }
+    Ok((chosen, unknown))
+}
+
+/// Grants by the subjects of their users.
+pub(super) type Chosen = BTreeMap<String, Vec<GrantId>>;
+
+fn question(chosen: &Chosen) -> String {
+    let grants = chosen.values().map(Vec::len).sum();
+    format!("End {} of {}?", counted(grants, "grant"), counted(chosen.len(), "user"))
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Report {
+    ended: Vec<EndedGrant>,
+    revocations: BTreeMap<IdentityId, Revocations>,
+}
+
+/// Ends the grants of each user together, and then revokes what hangs on them at the providers.
+pub(super) async fn end(config: Config, store: &Store, chosen: Chosen, operator: &str) -> Result<Report, String> {
+    let issuer = database::issuer(config, store).await?;
+    let mut ended = Vec::new();
+    let (mut batch, mut users) = (Vec::new(), chosen.into_values().peekable());
+    while let Some(grants) = users.next() {
+        batch.extend(grants);
+        if batch.len() >= BATCH || users.peek().is_none() {
+            ended.extend(issuer.end_for_operator(&batch, operator).await.map_err(database::words)?);
+            batch.clear();
+        }
+    }
+    let revocations = issuer.revoke_ended(&ended).await;
+    Ok(Report { ended, revocations })
+}
+
+impl Report {
+    /// Says what ended, and what could not be revoked.
+    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        for ended in &self.ended {
+            let grant = &ended.grant;
+            let (id, user, client) = (&grant.id, plain(grant.subject.as_str()), plain(grant.client_id.as_str()));
+            writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
+        }
+        writeln!(terminal.out, "{} ended", counted(self.ended.len(), "grant"))?;
+        let mut outcome = Outcome::Done;
+        for (identity, tally) in &self.revocations {
+            if tally.revoked > 0 {
+                writeln!(terminal.out, "{} revoked at {identity}", counted(tally.revoked, "offline token"))?;
+            }
+            if let Some(failure) = &tally.failure {
+                let kept = counted(tally.kept, "offline token");
+                writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", plain(failure))?;
+                writeln!(terminal.err, "  mend: nothing here holds them any more; end those users' sessions there")?;
+                outcome = Outcome::Failed;
+            }
+        }
+        Ok(outcome)
+    }
+}

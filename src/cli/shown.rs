@@ -1,0 +1,117 @@
+//! How values stand on a terminal. Names are strangers' input: an escape sequence in one would drive the operator's terminal,
+//! and a character that turns the text around would show another name than the one that is meant.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use url::Url;
+
+use crate::clock::Timestamp;
+
+/// A name in quotes, in which every control and invisible character is spelt out: where it ends cannot be faked.
+pub(super) fn quoted(name: &str) -> String {
+    format!("{name:?}")
+}
+
+/// The same for what needs no quotes: ids, subjects, URLs.
+pub(super) fn plain(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
+/// A moment in UTC: `2027-01-15 08:00`.
+pub(super) fn moment(at: Timestamp) -> String {
+    let (days, seconds) = (at.0.div_euclid(86_400), at.0.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", seconds / 3600, seconds % 3600 / 60)
+}
+
+/// Year, month and day of a day after 1970, in the Gregorian calendar. Years are counted from March, so that the leap day is
+/// the last of its year.
+const fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+/// Where codes are sent: the host of a web address, the whole of anything else.
+pub(super) fn redirect_host(uri: &str) -> String {
+    let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    plain(url.as_ref().and_then(Url::host_str).unwrap_or(uri))
+}
+
+/// JSON for machines, in ASCII: it may be read on a terminal, too.
+pub(super) fn json(value: &impl Serialize) -> Result<String, std::io::Error> {
+    let text = serde_json::to_string_pretty(value)?;
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\u{7f}' || !c.is_ascii() {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // writing to a text cannot fail
+                write!(ascii, "\\u{unit:04x}").ok();
+            }
+        } else {
+            ascii.push(c);
+        }
+    }
+    Ok(ascii)
+}
+
+/// `1 grant`, `2 grants`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json as value};
+
+    use super::{json, moment, plain, quoted, redirect_host};
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn a_moment_is_a_date_of_the_calendar() {
+        for (seconds, written) in [
+            (0, "1970-01-01 00:00"),
+            (951_782_400, "2000-02-29 00:00"),
+            (951_868_800, "2000-03-01 00:00"),
+            (1_800_000_000, "2027-01-15 08:00"),
+            (4_107_542_399, "2100-02-28 23:59"),
+            (4_107_542_400, "2100-03-01 00:00"),
+            (-1, "1969-12-31 23:59"),
+        ] {
+            assert_eq!(moment(Timestamp(seconds)), written);
+        }
+    }
+
+    #[test]
+    fn where_codes_are_sent_is_a_host_or_the_whole_uri() {
+        for (uri, host) in [
+            ("https://claude.ai/api/mcp/auth_callback", "claude.ai"),
+            ("http://127.0.0.1/callback", "127.0.0.1"),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp/oauth/callback"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+        ] {
+            assert_eq!(redirect_host(uri), host);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_shown_drives_a_terminal(name in "(\\PC|[\u{0}-\u{9f}\u{200b}-\u{202e}\u{2066}-\u{2069}]){0,20}") {
+            let hostile = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            prop_assert!(!quoted(&name).chars().any(hostile) && !plain(&name).chars().any(hostile));
+            let text = json(&value!([name])).unwrap();
+            prop_assert!(text.bytes().all(|byte| byte == b'\n' || (32..127).contains(&byte)));
+            prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value!([name]));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A look at an MCP server before the first client meets it: most first starts fail by a wrong port, path or name.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::http::header::{ACCEPT, CONTENT_TYPE};
+use ::http::uri::Authority;
+use ::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+
+use super::{Answer, HttpUpstream, Outgoing, Payload, UpstreamError};
+use crate::config::{CaFile, Upstream, UpstreamSettings};
+
+/// How long an answer may take to begin: longer than a connection may, which is an error of its own. A server that is
+/// connected and says nothing has passed: some answer a GET with their first event only.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a stream is watched for its first words.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// What is wrong with an MCP server, or may be. Its words follow on what the server is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// There is no connection, or no answer on it: what happened.
+    NoAnswer(String),
+    /// 404.
+    NotThere,
+    /// It sends callers elsewhere, and they cannot follow.
+    Redirects {
+        /// Where to, unless that may hold a password.
+        to: String,
+    },
+    /// It speaks the transport before Streamable HTTP (MCP 2024-11-05).
+    OldTransport,
+    /// 401: it guards itself.
+    WantsCredentials,
+    /// 421, or 403: it does not know the name by which we call it (a defence against DNS rebinding).
+    RefusesHost {
+        /// Which of the two.
+        status: StatusCode,
+        /// The name.
+        host: String,
+    },
+    /// It answers like a web site.
+    WebPage,
+}
+
+impl Finding {
+    /// Whether no call can succeed. The others may be an MCP server's way of answering a bare GET.
+    pub(crate) fn is_fatal(&self) -> bool {
+        match self {
+            Self::RefusesHost { status, .. } => *status == StatusCode::MISDIRECTED_REQUEST,
+            Self::WebPage => false,
+            _ => true,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoAnswer(_) => "start your MCP server first, and check host and port",
+            Self::NotThere | Self::WebPage => "check the path; MCP servers usually listen at /mcp",
+            Self::Redirects { .. } => "give the URL that it redirects to",
+            Self::OldTransport => "start your MCP server with Streamable HTTP; it then usually listens at /mcp",
+            Self::WantsCredentials => {
+                "switch its own authentication off, or configure what it wants in `headers` of [[upstream]]"
+            }
+            Self::RefusesHost { .. } => {
+                "add that name to those that your MCP server allows, or set `host` of [[upstream]] to one that it answers to"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAnswer(words) => f.write_str(words),
+            Self::NotThere => f.write_str("answers 404"),
+            Self::Redirects { to } => write!(f, "redirects to {to:?}"),
+            Self::OldTransport => f.write_str("speaks HTTP+SSE, which is not in this version"),
+            Self::WantsCredentials => f.write_str("asks for credentials itself"),
+            Self::RefusesHost { status, host } if *status == StatusCode::MISDIRECTED_REQUEST => {
+                write!(f, "answers 421: it does not know the name {host:?}")
+            }
+            Self::RefusesHost { status, host } => {
+                write!(f, "answers {}: it may not know the name {host:?}", status.as_u16())
+            }
+            Self::WebPage => f.write_str("answers with a web page"),
+        }
+    }
+}
+
+/// Asks the upstream for anything at all, by the way that clients' calls will take. `None`: it may well be an MCP server.
+pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Option<Finding> {
+    let mut upstream = upstream.clone();
+    // nothing restarts here: whoever starts us wants to know now
+    upstream.settings.http.reconnect = None;
+    let client = HttpUpstream::new(&upstream, global_ca_file, 1);
+    let request = client.target(None).and_then(|path| Request::get(path).header(ACCEPT, "text/event-stream").body(()));
+    let mut head = match request {
+        Ok(request) => request.into_parts().0,
+        Err(error) => return Some(Finding::NoAnswer(format!("cannot be called: {error}"))),
+    };
+    for added in &upstream.settings.request_headers.added {
+        head.headers.insert(added.name.clone(), added.value.clone());
+    }
+    match tokio::time::timeout(PATIENCE, client.send(Outgoing { head, payload: Payload::none() })).await {
+        Err(_elapsed) => None,
+        Ok(Ok(response)) => judge(response, &upstream).await,
+        Ok(Err(UpstreamError::Redirects { to, .. })) => Some(Finding::Redirects { to }),
+        Ok(Err(error)) => Some(Finding::NoAnswer(error.to_string())),
+    }
+}
+
+async fn judge(response: Response<Answer>, upstream: &Upstream) -> Option<Finding> {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match response.status() {
+        StatusCode::NOT_FOUND => return Some(Finding::NotThere),
+        StatusCode::UNAUTHORIZED => return Some(Finding::WantsCredentials),
+        status @ (StatusCode::MISDIRECTED_REQUEST | StatusCode::FORBIDDEN) => {
+            return Some(Finding::RefusesHost { status, host: host_of(&upstream.settings) });
+        }
+        _ => {}
+    }
+    let kind = header(CONTENT_TYPE).to_ascii_lowercase();
+    if kind.starts_with("text/html") {
+        return Some(Finding::WebPage);
+    }
+    let is_old = kind.starts_with("text/event-stream") && begins_like_http_sse(response.into_body()).await;
+    is_old.then_some(Finding::OldTransport)
+}
+
+/// The name by which an upstream is called.
+fn host_of(settings: &UpstreamSettings) -> String {
+    let configured = settings.http.host.as_ref().and_then(|host| host.to_str().ok());
+    let host = configured.or_else(|| settings.url.authority().map(Authority::as_str));
+    host.unwrap_or_default().to_owned()
+}
+
+/// A URL as it may stand in a message: before an @ there may be a password.
+pub(crate) fn shown(url: &str) -> String {
+    if url.contains('@') { "…".to_owned() } else { url.to_owned() }
+}
+
+/// Whether a stream begins by naming another endpoint, as servers of MCP 2024-11-05 (HTTP+SSE) do.
+async fn begins_like_http_sse(mut body: Answer) -> bool {
+    let first = tokio::time::timeout(FIRST_WORDS, body.frame()).await;
+    let data = first.ok().flatten().and_then(Result::ok).and_then(|frame| frame.into_data().ok());
+    data.is_some_and(|data| data.starts_with(b"event: endpoint") || data.starts_with(b"event:endpoint"))
+}

@@ -1,0 +1,326 @@
+//! `portcullis grants` and `portcullis clients`, beside a process that has the same database open.
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use portcullis::cli::Outcome;
+use portcullis::clock::Clock;
+use portcullis::config::Storage;
+use portcullis::model::client::{Client, ClientOrigin};
+use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::oauth::scope::ScopeSet;
+use serde_json::{Value, json};
+
+use super::{Operator, Printed};
+use crate::support::bench::Bench;
+use crate::support::browser::Browser;
+use crate::support::gate::{Given, WORKS, claims};
+use crate::support::log::watch;
+use crate::support::provider::CLIENT_SECRET;
+
+/// The root key of the gates of these tests.
+const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
+
+/// A gate that runs, and the operator of its configuration.
+struct Running {
+    bench: Bench,
+    operator: Operator,
+}
+
+impl Running {
+    /// The command and the gate share the machine's clock.
+    async fn new() -> Self {
+        let bench = Bench::at(Clock::system().now()).await;
+        let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
+        operator.write_secret("portcullis.key", GATE_KEY);
+        let Storage::Sqlite(database) = &bench.gate.config.storage;
+        let text = format!(
+            "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
+             [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
+             [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
+             client_secret = {{ env = \"SECRET\" }}\n\
+             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n\
+             [[client]]\nclient_id = \"chat\"\nname = \"Company chat\"\nredirect_uris = [\"https://chat.example/cb\"]\n",
+            bench.gate.origin(),
+            database.display(),
+            bench.provider.issuer(),
+            bench.gate.behind.url(),
+        );
+        std::fs::write(operator.path("portcullis.toml"), text).unwrap();
+        tokio::spawn(bench.gate.app.revocation().clone().run(bench.gate.app.store().clone()));
+        Self { bench, operator }
+    }
+
+    /// Runs a command on a thread of its own: it has a runtime of its own, and the gate and the provider go on meanwhile.
+    fn run(&self, arguments: &[&str]) -> Printed {
+        self.run_logged(arguments).0
+    }
+
+    /// The same, with what was logged.
+    fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
+        let file = self.operator.path("portcullis.toml").display().to_string();
+        let arguments = [arguments, &["--config", &file]].concat();
+        let command = || {
+            let (lines, _guard) = watch();
+            let printed = self.operator.run(&arguments);
+            (printed, lines.text())
+        };
+        std::thread::scope(|scope| scope.spawn(command).join().unwrap())
+    }
+
+    /// Tokens of a user whose name at the provider is this.
+    async fn tokens(&mut self, user: &str) -> Given {
+        self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
+        self.bench.browser = Browser::default();
+        self.bench.tokens().await
+    }
+
+    async fn status(&self, given: &Given) -> u16 {
+        self.bench.gate.call(&given.access).await.status
+    }
+
+    /// Whether a token is refused within a second.
+    async fn is_refused_soon(&self, given: &Given) -> bool {
+        let refused = async {
+            while self.status(given).await != 401 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), refused).await.is_ok()
+    }
+
+    fn listed(&self, conditions: &[&str]) -> Vec<Value> {
+        let printed = self.run(&[&["grants", "list", "--json"], conditions].concat());
+        assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+        serde_json::from_str(&printed.out).unwrap()
+    }
+}
+
+fn grant_of(given: &Given) -> String {
+    claims(&given.access)["sid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_grants_are_listed_by_user_client_and_upstream() {
+    let mut running = Running::new().await;
+    let (ann, bob) = (running.tokens("ann").await, running.tokens("bob").await);
+    let client = running.bench.client.id.clone();
+    let all = running.listed(&[]);
+    assert_eq!(all.len(), 2);
+    for (conditions, found) in [
+        (&["--user", "keycloak|ann"][..], vec![grant_of(&ann)]),
+        (&["--user", "keycloak|bob", "--client", &client, "--upstream", "mcp"], vec![grant_of(&bob)]),
+        (&["--user", "ann"], vec![]),
+        (&["--client", "c_other"], vec![]),
+    ] {
+        let ids: Vec<_> = running.listed(conditions).iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids, found, "{conditions:?}");
+    }
+    let row = &running.listed(&["--user", "keycloak|ann"])[0];
+    assert_eq!(
+        (&row["subject"], &row["name"], &row["client_id"], &row["client_name"], &row["upstream"], &row["scope"]),
+        (
+            &json!("keycloak|ann"),
+            &json!("ann Ample"),
+            &json!(client),
+            &json!("Test client"),
+            &json!("mcp"),
+            &json!("mcp:access")
+        )
+    );
+    for time in ["created_at", "last_used_at", "expires_at"] {
+        assert!(row[time].is_i64(), "{row}");
+    }
+    let printed = running.run(&["grants", "list", "--user", "keycloak|ann"]);
+    let (text, _times) = printed.out.split_once("    created   20").unwrap();
+    assert_snapshot!(text.replace(&grant_of(&ann), "g_1").replace(&client, "c_1"), @r#"
+    g_1
+        user      keycloak|ann  "ann Ample"
+        client    c_1  "Test client"
+        resource  http://127.0.0.1:6749/mcp
+        scope     mcp:access
+    "#);
+    assert!(printed.out.ends_with("\n\n1 live grant\n"), "{}", printed.out);
+    let printed = running.run(&["grants", "list", "--upstream", "wiki"]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert_snapshot!(printed.err, @r#"
+    error: there is no upstream "wiki"
+      mend: the configuration has mcp
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ended_grant_is_refused_by_the_running_process_and_its_offline_token_is_revoked() {
+    let mut running = Running::new().await;
+    let (ann, bob) = (running.tokens("ann").await, running.tokens("bob").await);
+    assert_eq!((running.status(&ann).await, running.status(&bob).await), (WORKS, WORKS));
+    let (printed, log) = running.run_logged(&["grants", "end", &grant_of(&ann)]);
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    let line = log.lines().find(|line| line.contains("grant ended")).expect("an audit line");
+    assert!(line.contains("operator=\"") && line.contains("(uid ") && line.contains(&grant_of(&ann)), "{line}");
+    let client = running.bench.client.id.clone();
+    assert_snapshot!(printed.out.replace(&grant_of(&ann), "g_1").replace(&client, "c_1"), @r"
+    g_1: ended (user keycloak|ann, client c_1)
+    1 grant ended
+    1 offline token revoked at keycloak
+    ");
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.bench.gate.refresh(&running.bench.client, &ann.refresh).await.error(), "invalid_grant");
+    assert_eq!(running.bench.provider.revoked().len(), 1);
+    assert_eq!(running.status(&bob).await, WORKS);
+
+    let again = running.run(&["grants", "end", &grant_of(&ann), "g_\u{1b}[2J"]);
+    assert_eq!(again.outcome, Outcome::Failed);
+    assert!(again.err.contains(&format!("error: {}: there is no such live grant", grant_of(&ann))), "{}", again.err);
+    assert!(again.err.contains("g_\\u{1b}[2J") && !again.err.contains('\u{1b}'), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_grants_of_a_user_end_together_and_each_offline_token_is_revoked() {
+    let mut running = Running::new().await;
+    let (first, second, bob) = (running.tokens("ann").await, running.tokens("ann").await, running.tokens("bob").await);
+    let printed = running.run(&["grants", "end", "--user", "keycloak|ann", "--yes"]);
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    assert!(printed.out.ends_with("2 grants ended\n2 offline tokens revoked at keycloak\n"), "{}", printed.out);
+    assert!(running.is_refused_soon(&first).await && running.is_refused_soon(&second).await);
+    assert_eq!(running.bench.provider.revoked().len(), 2);
+    assert_eq!(running.status(&bob).await, WORKS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_ends_although_the_provider_is_down_and_the_operator_is_told_what_is_left_there() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    running.bench.provider.stop().await;
+    let printed = running.run(&["grants", "end", &grant_of(&ann)]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert!(printed.out.ends_with("1 grant ended\n"), "{}", printed.out);
+    assert!(printed.err.contains("error: 1 offline token could not be revoked at keycloak: "), "{}", printed.err);
+    assert!(printed.err.contains("nothing listens there"), "{}", printed.err);
+    assert!(running.is_refused_soon(&ann).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_is_told_of_tokens_that_this_configuration_cannot_revoke() {
+    for (written, instead, why) in [
+        ("client_id = \"portcullis\"", "client_id = \"other\"", "the provider gave it to another client id"),
+        ("id = \"keycloak\"", "id = \"sso\"", "the configuration no longer has this identity"),
+    ] {
+        let mut running = Running::new().await;
+        let ann = running.tokens("ann").await;
+        let file = running.operator.path("portcullis.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen(written, instead, 1)).unwrap();
+        let printed = running.run(&["grants", "end", &grant_of(&ann)]);
+        assert_eq!(printed.outcome, Outcome::Failed);
+        let said = format!("error: 1 offline token could not be revoked at keycloak: {why}\n");
+        assert!(
+            printed.out.ends_with("1 grant ended\n") && printed.err.contains(&said),
+            "{}{}",
+            printed.out,
+            printed.err
+        );
+        assert_eq!(running.bench.provider.calls("/revoke"), 0);
+        assert!(running.is_refused_soon(&ann).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ending_many_is_asked_about_and_without_an_answer_nothing_happens() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    for answer in ["", "n\n", "\n", "maybe\n"] {
+        running.operator.answers = answer;
+        let printed = running.run(&["grants", "end", "--all"]);
+        assert!(printed.err.contains("End 1 grant of 1 user? [y/N] nothing was done"), "{}", printed.err);
+        assert_eq!(running.listed(&[]).len(), 1, "{answer:?}");
+    }
+    running.operator.answers = "y\n";
+    assert_eq!(running.run(&["grants", "end", "--all"]).outcome, Outcome::Done);
+    assert!(running.is_refused_soon(&ann).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_deleted_here() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    let client = running.bench.client.clone();
+    let printed = running.run(&["clients", "list"]);
+    assert!(
+        printed.out.contains(
+            "chat  \"Company chat\"\n    configured, sends codes to chat.example\n    0 live grants, never used\n"
+        ),
+        "{}",
+        printed.out
+    );
+    assert!(
+        printed.out.contains(&format!(
+            "{}  \"Test client\"\n    registered, sends codes to 127.0.0.1\n    1 live grant, last used 20",
+            client.id
+        )),
+        "{}",
+        printed.out
+    );
+
+    let refused = running.run(&["clients", "delete", "chat", "--yes"]);
+    assert_eq!(refused.outcome, Outcome::Failed);
+    assert_snapshot!(refused.err, @"
+    error: client chat stands in the configuration
+      mend: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
+    ");
+
+    let printed = running.run(&["clients", "delete", &client.id, "--yes"]);
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    assert!(printed.out.ends_with(&format!("client {} is deleted\n", client.id)), "{}", printed.out);
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.bench.gate.refresh(&client, &ann.refresh).await.error(), "invalid_client");
+    let rows: Vec<Value> = serde_json::from_str(&running.run(&["clients", "list", "--json"]).out).unwrap();
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), ["chat"]);
+    assert_eq!(running.run(&["clients", "delete", &client.id, "--yes"]).outcome, Outcome::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
+    let running = Running::new().await;
+    let gate = &running.bench.gate;
+    let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\r\n\u{202e}evil\" (configured)";
+    let client = Client {
+        id: "c_hostile".into(),
+        origin: ClientOrigin::Registered,
+        name: Some(hostile.to_owned()),
+        redirect_uris: vec!["https://evil.example/\u{1b}[2J".to_owned(), "x:\u{9b}2J".to_owned()],
+        auth_method: AuthMethod::None,
+        secret_hash: None,
+        refresh_token: true,
+        scope: ScopeSet::empty(),
+        application_type: None,
+        created_at: gate.clock.now(),
+    };
+    gate.app.store().insert_client(&client, "192.0.2.1", 100).await.unwrap();
+    for arguments in [&["clients", "list"][..], &["clients", "list", "--json"], &["clients", "delete", "c_hostile"]] {
+        let Printed { out, err, .. } = running.run(arguments);
+        let text = format!("{out}{err}");
+        assert!(text.contains("evil"), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{text:?}");
+        assert!(text.contains(r#"\" (configured)"#), "the quotes hold: {text}");
+    }
+}
+
+#[test]
+fn a_database_that_is_not_there_is_not_made() {
+    let operator = Operator::new();
+    let database = operator.path("portcullis.db");
+    assert_eq!(
+        operator.check(format!("public_url = \"https://mcp.example.com\"{}", super::REST)).outcome,
+        Outcome::Done
+    );
+    let file = operator.path("portcullis.toml").display().to_string();
+    let printed = operator.run(&["grants", "list", "-c", &file]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert_snapshot!(printed.err, @r"
+    error: there is no database at /etc/portcullis/portcullis.db
+      mend: `serve` makes it at its first start; check storage.url
+    ");
+    assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
+    assert!(!database.exists());
+}
