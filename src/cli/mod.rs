@@ -6,6 +6,7 @@ mod database;
 mod dev;
 mod grants;
 mod keys;
+mod manual;
 mod online;
 mod operator;
 mod process;
@@ -26,7 +27,7 @@ use crate::telemetry::log;
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
-    version,
+    version = VERSION,
     after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 it worked, 1 it went wrong, 2 it was called wrongly."
 )]
 struct Cli {
@@ -45,7 +46,12 @@ enum Command {
     Grants(grants::Grants),
     #[command(subcommand)]
     Clients(clients::Clients),
+    Completions(manual::Completions),
+    Man(manual::Manual),
 }
+
+/// The version, with the commit that the program was built from where that is known.
+const VERSION: &str = env!("PORTCULLIS_VERSION");
 
 /// Which configuration a command works with.
 #[derive(Debug, Args)]
@@ -120,6 +126,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
+        Command::Completions(completions) => completions.run(terminal),
+        Command::Man(manual) => manual.run(terminal),
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {

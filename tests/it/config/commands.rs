@@ -60,13 +60,48 @@ fn every_command_explains_itself_with_an_example() {
         &["clients"],
         &["clients", "list"],
         &["clients", "delete"],
+        &["completions"],
+        &["man"],
     ] {
         let printed = operator.run(&[command, &["--help"]].concat());
         assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
         let call = format!("\n  portcullis {}", command.join(" "));
         assert!(printed.out.contains("Example") && printed.out.contains(&call), "{}", printed.out);
     }
-    assert_eq!(operator.run(&["--version"]).out, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
+    let version = operator.run(&["--version"]).out;
+    let rest = version.strip_prefix(concat!("portcullis ", env!("CARGO_PKG_VERSION"))).expect("the version").trim_end();
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let is_hash = |commit: &str| commit.len() <= 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(rest.is_empty() || commit.is_some_and(is_hash), "{version}");
+}
+
+#[test]
+fn shells_complete_every_command() {
+    let operator = Operator::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let printed = operator.run(&["completions", shell]);
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+        for word in ["serve", "check", "grants", "clients", "completions", "man"] {
+            assert!(printed.out.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(operator.run(&["completions", "tcsh"]).outcome, Outcome::Misused);
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_own_name_and_options() {
+    let operator = Operator::new();
+    for (command, title, words) in [
+        (&[][..], "portcullis", "grants"),
+        (&["check"], "portcullis\\-check", "online"),
+        (&["grants", "end"], "portcullis\\-grants\\-end", "SUBJECT"),
+    ] {
+        let printed = operator.run(&[&["man"], command].concat());
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+        assert!(printed.out.contains(&format!(".SH NAME\n{title}")) && printed.out.contains(words), "{}", printed.out);
+    }
+    let printed = operator.run(&["man", "grants", "steal"]);
+    assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""));
 }
 
 /// A disk without room.

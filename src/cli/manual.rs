@@ -1,0 +1,57 @@
+//! `portcullis completions` and `portcullis man`: what shells and people look up, made from the commands themselves.
+
+use std::io;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Cli, Outcome, Terminal, VERSION};
+
+/// Print what a shell needs to complete this program's commands and options
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  portcullis completions bash > /usr/share/bash-completion/completions/portcullis\n  portcullis completions zsh > \"${fpath[1]}/_portcullis\"\n  portcullis completions fish > ~/.config/fish/completions/portcullis.fish"
+)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Print the manual page of this program, or of one of its commands
+#[derive(Debug, Args)]
+#[command(
+    name = "man",
+    after_help = "Examples:\n  portcullis man > /usr/local/share/man/man1/portcullis.1\n  portcullis man grants end > /usr/local/share/man/man1/portcullis-grants-end.1"
+)]
+pub(super) struct Manual {
+    /// The command, such as `grants end`; without one the program as a whole
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Completions {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        // the generator takes any failure to write for a reason to panic
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut script);
+        terminal.out.write_all(&script)?;
+        Ok(Outcome::Done)
+    }
+}
+
+impl Manual {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        let mut whole = Cli::command();
+        whole.build();
+        let Some(command) = self.command.iter().try_fold(&whole, |command, name| command.find_subcommand(name)) else {
+            writeln!(terminal.err, "error: there is no command {:?}", self.command.join(" "))?;
+            writeln!(terminal.err, "  mend: `portcullis --help` lists them")?;
+            return Ok(Outcome::Misused);
+        };
+        let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+        Man::new(command.clone().version(VERSION)).title(title).render(&mut terminal.out)?;
+        Ok(Outcome::Done)
+    }
+}
