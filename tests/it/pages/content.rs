@@ -28,6 +28,7 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     Continue with Keycloak
     Deny
     Not what you expected? Deny, or close this window: nothing has been allowed yet.
+    To take access back later, ask the people who run this server: they can end it at any time, at once.
     ");
 }
 
