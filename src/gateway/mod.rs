@@ -12,6 +12,7 @@ mod events;
 mod forward;
 mod headers;
 mod lease;
+mod message;
 mod refusal;
 mod request_body;
 mod resource_metadata;
@@ -50,6 +51,7 @@ use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
 use headers::{Forwarding, RequestRules};
 use lease::{Ends, Lease, Over};
+use message::Message;
 use refusal::{Asked, Refusal};
 use resource_metadata::Documents;
 use session::{Owner, Sessions};
@@ -316,8 +318,9 @@ impl Gateway {
         let receiving = request_body::receive(&parts, body, limit, room);
         let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
         if let Some(body) = payload.whole() {
-            record.asks(body);
-            *message_id = refusal::id(body);
+            let message = Message::read(body);
+            record.asks(&message);
+            *message_id = message.id();
         }
         // in a box: a call that waits for its body must not hold the room that sending it on takes
         Box::pin(self.forward(&permit, lease, parts, payload)).await

@@ -1,9 +1,8 @@
 //! Our own answers on an upstream's path: JSON-RPC errors that say who refused and under which id the log has it.
 
-use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::authenticate::ENDED;
@@ -128,20 +127,6 @@ struct ErrorObject<'a> {
 #[derive(Serialize)]
 struct ErrorData<'a> {
     request_id: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-}
-
-/// The `id` of a collected request, exactly as it was written; only a number or a text is one. A copy, so that the body
-/// is not kept in memory while its answer is waited for.
-pub(super) fn id(body: &Bytes) -> Option<Box<RawValue>> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
-    let id = envelope.id.filter(|id| id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()));
-    id.map(ToOwned::to_owned)
 }
 
 impl Refusal {
@@ -308,42 +293,4 @@ impl Refusal {
 fn configured_names(upstream: &Upstream) -> String {
     let names = upstream.settings.request_headers.added.iter().map(|added| added.name.as_str());
     names.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::id;
-
-    proptest! {
-        #[test]
-        fn whatever_a_body_says_what_is_copied_of_it_is_a_string_or_a_number(
-            body in prop_oneof![
-                any::<Vec<u8>>(),
-                "\\{\"id\":[\\[\\]{}\"0-9a-z\\\\.,:+ -]{0,20}\\}".prop_map(String::into_bytes),
-            ],
-        ) {
-            if let Some(copied) = id(&Bytes::from(body)) {
-                let value: Value = serde_json::from_str(copied.get()).unwrap();
-                prop_assert!(value.is_string() || value.is_number(), "{}", copied.get());
-            }
-        }
-    }
-
-    #[test]
-    fn an_id_is_copied_exactly_as_it_was_written_and_only_when_it_is_one() {
-        let body = Bytes::from_static(br#"{"id": 1.50 ,"method":"x"}"#);
-        assert_eq!(id(&body).unwrap().get(), "1.50");
-        assert_eq!(read(r#"{"id":"a\u0041"}"#).as_deref(), Some(r#""a\u0041""#));
-        for none in [r#"{"id":null}"#, r#"{"id":{}}"#, r#"{"id":[1]}"#, r"[1,2]", "junk", "{}", r#"{"id":true}"#] {
-            assert_eq!(read(none), None, "{none}");
-        }
-    }
-
-    fn read(text: &str) -> Option<String> {
-        id(&Bytes::copy_from_slice(text.as_bytes())).map(|id| id.get().to_owned())
-    }
 }
