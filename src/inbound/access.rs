@@ -60,6 +60,11 @@ impl Access {
         Self { id, method, uri, address, began, received: None, call, answered: None }
     }
 
+    /// Whether the request is HEAD.
+    pub(super) fn asks_for_the_head_alone(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Counts what is read of the request's body.
     pub(super) fn metered<B: HttpBody>(&mut self, body: B) -> Metered<B> {
         if !body.is_end_stream() {
@@ -72,8 +77,7 @@ impl Access {
     pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<Answer> {
         let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
         let (status, after) = (response.status(), self.began.elapsed());
-        let bodiless =
-            self.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let end = if bodiless || response.body().is_end_stream() { End::Whole } else { End::Open };
         self.answered = Some(Answered { status, after, cause, sent: 0, end });
         response.map(|body| Answer { body, access: self })

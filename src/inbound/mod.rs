@@ -20,7 +20,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::Either;
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
@@ -242,6 +244,9 @@ where
 
     fn answered(self, mut response: Response<Body>) -> Response<Answer> {
         name_answer(&mut response, &self.id);
+        if self.access.asks_for_the_head_alone() {
+            response = without_body(response);
+        }
         self.access.answered(response)
     }
 }
@@ -259,6 +264,17 @@ fn head_size<B>(request: &Request<B>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     target + fields.sum::<usize>()
+}
+
+/// The answer to HEAD: the head that GET would get, and no body. HTTP/1.1 would leave a body out by itself; in HTTP/2 it is
+/// sent, and clients take it for a protocol error (RFC 9110 9.3.2, RFC 9113 8.1.1).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    // an empty body says nothing of the length that GET would see
+    if let Some(length) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(parts, full(Bytes::new()))
 }
 
 /// A line of text of our own.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::connection::Received;
 use super::listen::accept;
-use super::{Drain, plain};
+use super::{Drain, plain, without_body};
 use crate::gateway::{Body, full};
 use crate::limits::{ClientAddress, Pool};
 
@@ -41,6 +41,7 @@ impl Operations {
     pub(crate) async fn serve(self, listener: TcpListener, connections: Pool) {
         let answer = move |request: Request<Received>, _peer| {
             let response = self.answer(&request);
+            let response = if request.method() == Method::HEAD { without_body(response) } else { response };
             async move { response }
         };
         let holder = |peer: IpAddr| (!peer.to_canonical().is_loopback()).then(|| ClientAddress(peer).into());

@@ -17,6 +17,7 @@ mod dev;
 mod discovery;
 mod flood;
 mod gateway;
+mod head_requests;
 mod identity;
 mod keys;
 mod layering;
