@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
@@ -22,6 +22,10 @@ use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
 use super::{Drain, MAX_FIELDS};
 use crate::gateway::BoxError;
+
+/// How every HTTP/2 connection begins (RFC 9113 3.4). `PROPFIND` and `PROPPATCH` of HTTP/1 begin alike, and a request of
+/// HTTP/1 may have any method, `PRI` too: the version alone decides.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -97,39 +101,40 @@ where
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
-    // two bytes tell HTTP/2's preface from every method of HTTP/1
-    let mut first = [0; 2];
-    let began = tokio::select! {
-        read = first_bytes(&mut stream, &mut first, terms.patience) => match read? {
-            Some(began) => began,
+    let (first, began) = tokio::select! {
+        read = first_bytes(&mut stream, terms.patience) => match read? {
+            Some(read) => read,
             None => return Ok(()),
         },
         () = async { terms.drain.no_more().cancelled().await; tokio::time::sleep(LINGER).await } => return Ok(()),
     };
     let waiting = Waiting::default();
-    let io = TokioIo::new(Timed::new(stream, Bytes::copy_from_slice(&first), waiting.clone(), began));
-    if first == *b"PR" { http2(io, waiting, terms, answer).await } else { http1(io, waiting, terms, answer).await }
+    let is_http2 = first == PREFACE;
+    let io = TokioIo::new(Timed::new(stream, first, waiting.clone(), began));
+    if is_http2 { http2(io, waiting, terms, answer).await } else { http1(io, waiting, terms, answer).await }
 }
 
-/// Reads what tells the protocol; answers when the head began that its limit counts from, or that the peer has left.
+/// Reads as much as tells the protocol: the whole line of HTTP/2's preface, or bytes that are none of it. Also answers when
+/// the head began, for its time limit; `None` when the peer has left.
 async fn first_bytes<T: AsyncRead + Unpin>(
     stream: &mut T,
-    first: &mut [u8; 2],
     patience: Patience,
-) -> Result<Option<Instant>, ConnectionError> {
-    let [one, two] = first;
-    let mut began = Instant::now();
-    for (byte, limit) in [(one, patience.first), (two, HEAD)] {
-        let read = tokio::time::timeout_at(began + limit, stream.read_exact(std::slice::from_mut(byte))).await;
-        match read.or(Err(ConnectionError::Silent))? {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => drop(read?),
+) -> Result<Option<(Bytes, Instant)>, ConnectionError> {
+    let mut first = BytesMut::with_capacity(PREFACE.len());
+    let (mut began, mut limit) = (Instant::now(), patience.first);
+    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let left = PREFACE.len() - first.len();
+        let mut room = (&mut first).limit(left);
+        let read = tokio::time::timeout_at(began + limit, stream.read_buf(&mut room)).await;
+        if read.or(Err(ConnectionError::Silent))?? == 0 {
+            return Ok(None);
         }
-        if patience.first > HEAD {
-            began = Instant::now();
+        if limit > HEAD {
+            // a proxy's connection may be idle for long before its first byte, and the head begins with that byte
+            (began, limit) = (Instant::now(), HEAD);
         }
     }
-    Ok(Some(began))
+    Ok(Some((first.freeze(), began)))
 }
 
 async fn http1<T, A, F, B>(

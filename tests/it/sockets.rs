@@ -291,6 +291,25 @@ async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
 }
 
 #[tokio::test]
+async fn a_method_that_begins_like_http_2_is_answered_in_http_1() {
+    let (url, _) = raw_upstream(polite).await;
+    let bench = Bench::at(&url).await;
+    for method in ["PROPFIND", "PROPPATCH", "PR", "PRI", "P", "PRI*"] {
+        let mut connection = bench.connect().await;
+        connection.write_all(bench.head(method, "Content-Length: 0\r\n").as_bytes()).await.unwrap();
+        let answer = read_head(&mut connection).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, POST, DELETE"),
+            "{method}: {answer}"
+        );
+    }
+    let mut connection = bench.connect().await;
+    connection.write_all(b"PRI * HTTP/1.1\r\nHost: 127.0.0.1:6749\r\n\r\n").await.unwrap();
+    let answer = read_head(&mut connection).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
 async fn going_down_finishes_what_is_open_and_ends_streams_at_the_deadline() {
     let (url, _) = raw_upstream(|mut stream, _| async move {
         read_request(&mut stream).await.unwrap();

@@ -259,3 +259,26 @@ async fn a_stream_through_a_proxy_ends_with_its_connection_at_the_deadline() {
     drop(send);
     timeout(Duration::from_secs(1), served).await.expect("nothing follows on this connection").unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_preface_of_http_2_may_come_in_pieces_and_has_the_time_of_a_head() {
+    for (patience, waits) in [(Patience::STRANGER, Duration::ZERO), (Patience::PROXY, KEPT * 9 / 10)] {
+        let (mut client, _send, served) = connect_as(1024, patience, &Drain::default());
+        sleep(waits).await;
+        let began = Instant::now();
+        for byte in b"PRI * HT" {
+            client.write_all(&[*byte]).await.unwrap();
+            sleep(HEAD / 16).await;
+        }
+        assert!(matches!(ends(served).await, Some(Err(ConnectionError::Silent))));
+        assert!(began.elapsed() <= HEAD + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+    let (mut client, _send, _served) = connect(1024);
+    for piece in [&b"P"[..], b"RI", b" * HTTP/2.", b"0\r\n\r\nSM\r\n\r\n", b"\0\0\0\x04\0\0\0\0\0"] {
+        client.write_all(piece).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    let mut settings = [0; 5];
+    client.read_exact(&mut settings).await.unwrap();
+    assert_eq!(settings[3..], [4, 0], "a SETTINGS frame");
+}
