@@ -27,17 +27,21 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// The redirect that an answer is, if it is one. `url` is the upstream's, `path` the one that was asked for, if it
+    /// The redirect that an answer is, if it is one: also one without a `Location`, which no MCP client can use. `url` is the upstream's, `path` the one that was asked for, if it
     /// differs.
     pub(super) fn of<B>(answer: &Response<B>, url: &Uri, path: Option<&Uri>) -> Option<Self> {
-        let location = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection())?;
+        let (status, location) = (answer.status(), answer.headers().get(LOCATION));
+        // 304 names no other place, unless it says that it does
+        if !status.is_redirection() || (status == StatusCode::NOT_MODIFIED && location.is_none()) {
+            return None;
+        }
         let asked = Url::parse(&url.to_string()).ok();
         let asked = asked.and_then(|url| url.join(&path.map(ToString::to_string).unwrap_or_default()).ok());
         let places = asked.and_then(|asked| {
-            let named = asked.join(location.to_str().ok()?).ok()?;
+            let named = asked.join(location?.to_str().ok()?).ok()?;
             Some((asked, named))
         });
-        Some(Self { status: answer.status(), places })
+        Some(Self { status, places })
     }
 
     /// The call again, sent to where the redirect leads. `call` is a copy, when its body can be sent a second time, `host`

@@ -98,6 +98,20 @@ async fn no_other_redirect_reaches_a_client_and_the_log_names_the_hint() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_names_no_place_is_502_with_the_hint_and_304_is_none() {
+    for status in [300, 301, 302, 303, 305, 306, 307, 308, 399, 304] {
+        let behind = elsewhere(move |_| answer(status, &[], "")).await;
+        let gate = gate_at(&behind).await;
+        let good = token(&gate).await;
+        let (lines, _guard) = watch();
+        let answered = gate.call(&good).await;
+        assert_eq!(answered.status, if status == 304 { 304 } else { 502 }, "{answered:?}");
+        let text = lines.text();
+        assert_eq!(text.contains("to no address") && text.contains("write as `url`"), status != 304, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_streamed_cannot_follow_a_redirect_and_the_log_says_so() {
     let behind = elsewhere(|_| answer(307, &[("location", "/there")], "")).await;
     let gate = gate_at(&behind).await;
