@@ -27,8 +27,8 @@ pub(super) enum Over {
     /// It is too old.
     #[error("the call is older than max_stream_age")]
     Aged,
-    /// We go down.
-    #[error("the gateway goes down")]
+    /// We shut down.
+    #[error("the gateway is shutting down")]
     Draining,
 }
 

@@ -59,10 +59,12 @@ pub(crate) enum Refusal {
     ByUpstream(StatusCode),
     /// The upstream took too long.
     GatewayTimeout(String),
-    /// We go down, and cannot wait for the upstream any longer.
-    Draining,
-    /// We go down, and nothing of the call was sent on.
-    GoingDown,
+    /// The call reached `max_stream_age` while its body still arrived: nothing of it was sent on.
+    AgedUnsent,
+    /// We shut down before the upstream answered: whether it carried the call out is not known.
+    ShuttingDownUnknown,
+    /// We shut down before anything of the call was sent on.
+    ShuttingDownUnsent,
 }
 
 impl From<UpstreamError> for Refusal {
@@ -83,7 +85,7 @@ impl From<Over> for Refusal {
         match over {
             Over::Ended => Self::InvalidToken(ENDED),
             Over::Aged => Self::GatewayTimeout("did not begin to answer within max_stream_age".to_owned()),
-            Over::Draining => Self::Draining,
+            Over::Draining => Self::ShuttingDownUnknown,
         }
     }
 }
@@ -93,8 +95,8 @@ impl Refusal {
     pub(super) const fn unsent(over: Over) -> Self {
         match over {
             Over::Ended => Self::InvalidToken(ENDED),
-            Over::Aged => Self::SlowBody,
-            Over::Draining => Self::GoingDown,
+            Over::Aged => Self::AgedUnsent,
+            Over::Draining => Self::ShuttingDownUnsent,
         }
     }
 }
@@ -140,7 +142,11 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) | Self::Busy(_) | Self::Draining | Self::GoingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_)
+            | Self::Busy(_)
+            | Self::AgedUnsent
+            | Self::ShuttingDownUnknown
+            | Self::ShuttingDownUnsent => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -164,8 +170,9 @@ impl Refusal {
             | Self::BadGateway(_)
             | Self::ByUpstream(_)
             | Self::GatewayTimeout(_)
-            | Self::Draining
-            | Self::GoingDown => None,
+            | Self::AgedUnsent
+            | Self::ShuttingDownUnknown
+            | Self::ShuttingDownUnsent => None,
         }
     }
 
@@ -206,9 +213,17 @@ impl Refusal {
                 format!("the MCP server behind the gateway ({name}) refused this call ({})", status.as_u16())
             }
             Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
-            Self::GoingDown => "the gateway goes down: nothing of this call was sent on, it can be repeated".to_owned(),
-            Self::Draining => format!(
-                "the gateway goes down before the MCP server ({name}) answered: whether the call was carried out is not known"
+            Self::AgedUnsent => {
+                "the call reached the age limit of this gateway (max_stream_age) before its whole body had \
+                                 come: nothing of it was sent on"
+                    .to_owned()
+            }
+            Self::ShuttingDownUnsent => {
+                "the gateway is shutting down: nothing of this call was sent on, it can be repeated".to_owned()
+            }
+            Self::ShuttingDownUnknown => format!(
+                "the gateway is shutting down, and the MCP server ({name}) has not answered: whether the call was carried \
+                 out is not known"
             ),
         }
     }
@@ -231,8 +246,9 @@ impl Refusal {
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
-            Self::Draining => Some(format!("going down before upstream {id} answered")),
-            Self::GoingDown => Some("going down before the whole body had come".to_owned()),
+            Self::AgedUnsent => Some("older than max_stream_age before the whole body had come".to_owned()),
+            Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
+            Self::ShuttingDownUnsent => Some("shutting down before the whole body had come".to_owned()),
             Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }
@@ -270,7 +286,11 @@ impl Refusal {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         match self {
-            Self::Unavailable(_) | Self::Busy(_) | Self::Draining | Self::GoingDown | Self::TooManyCalls => {
+            Self::Unavailable(_)
+            | Self::Busy(_)
+            | Self::ShuttingDownUnknown
+            | Self::ShuttingDownUnsent
+            | Self::TooManyCalls => {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
             }
             Self::Method => {

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::{end_grant, gate_before, token};
 use crate::support::gate::{TestGate, WORKS, upstream};
+use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, SSE};
 
 /// A GET, whose answer is a stream.
@@ -94,7 +95,26 @@ async fn a_call_whose_body_still_arrives_when_the_gate_is_down_was_not_sent_on_a
     });
     assert_eq!(answer.status(), 503);
     let body = answer.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&body).contains("nothing of this call was sent on"), "{body:?}");
+    let said = String::from_utf8_lossy(&body);
+    assert!(said.contains("the gateway is shutting down: nothing of this call was sent on"), "{said}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_too_old_while_its_body_still_arrives_is_503_and_the_log_names_the_setting() {
+    let gate = TestGate::with(|config| config.server.max_stream_age = Some(Duration::from_secs(5))).await;
+    let good = token(&gate).await;
+    let waited_for = Arc::new(Semaphore::new(0));
+    let request = bodiless(&gate, &good, Arc::clone(&waited_for));
+    let (lines, _guard) = watch();
+    let (answer, ()) = tokio::join!(gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()), async {
+        waited_for.acquire().await.unwrap().forget();
+        tokio::time::pause();
+    });
+    assert_eq!(answer.status(), 503);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let said = String::from_utf8_lossy(&body);
+    assert!(said.contains("max_stream_age") && said.contains("nothing of it was sent on"), "{said}");
+    assert!(lines.text().contains("older than max_stream_age"), "{}", lines.text());
 }
 
 #[tokio::test]
@@ -169,7 +189,7 @@ async fn a_call_that_still_waits_when_the_gate_is_down_is_503_with_its_id() {
         "data": {
           "request_id": "[id]"
         },
-        "message": "the gateway goes down before the MCP server (Server mcp) answered: whether the call was carried out is not known"
+        "message": "the gateway is shutting down, and the MCP server (Server mcp) has not answered: whether the call was carried out is not known"
       },
       "id": 7,
       "jsonrpc": "2.0"
