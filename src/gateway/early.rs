@@ -6,6 +6,12 @@
 //! in a comment, and the stream ends after a pause. A client that opens it again meets the same answer, or, when the server
 //! was only slow once, its real status; the pause bounds how often, and `retry` asks for the same of those that read it.
 //!
+//! That moment includes the time to connect. While a server restarts, refused connections are repeated for as long as
+//! `reconnect` says, and one that does not come about is given up after seconds: a client that waits for the head cannot be
+//! left waiting for that. So a server that is down gets its 502 only when that is known within the moment, as it is with
+//! `reconnect = "off"`. Otherwise the stream opens, and joins the events when the server is back in time, or says in its
+//! comment that the server cannot be reached.
+//!
 //! A POST is never answered early: its status tells a client what became of its message (202, 401, 404 of an ended session),
 //! and its head carries the session.
 
@@ -24,7 +30,7 @@ use super::events::{COMMENT, are_events, is_coded};
 use crate::telemetry::RequestId;
 use crate::upstream::{Answer, UpstreamError, status_words};
 
-/// How long the upstream has for its own head.
+/// How long the upstream has for its own head, connection included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a stream stays open that will bring nothing.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -80,7 +86,10 @@ impl Early {
                 ("answered with a coded stream".to_owned(), "answered with a coding that nobody asked for".to_owned())
             }
             Ok(answer) => (format!("answered {}", answer.status().as_u16()), status_words(answer.status())),
-            Err(error) => ("cannot be reached, or broke off".to_owned(), error.to_string()),
+            Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::NotConnected(_))) => {
+                ("cannot be reached".to_owned(), error.to_string())
+            }
+            Err(error) => ("gave no proper answer".to_owned(), error.to_string()),
         };
         let Self { upstream, request_id, .. } = self;
         tracing::warn!(%request_id, upstream, cause, "an event stream that was opened before the upstream answered ends");

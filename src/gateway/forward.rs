@@ -48,9 +48,8 @@ impl Gateway {
             let answer = lease.hold(client.send(outgoing)).await??;
             return self.incoming(call, answer, lease);
         }
-        // a server that is down is told from one that is silent before anything is promised
-        let connection = lease.hold(client.connect()).await??;
-        let mut pending: Pending = Box::pin(Arc::clone(client).send_on(connection, outgoing));
+        let client = Arc::clone(client);
+        let mut pending: Pending = Box::pin(async move { client.send(outgoing).await });
         match lease.hold(timeout(early::PATIENCE, &mut pending)).await? {
             Ok(answer) => self.incoming(call, answer?, lease),
             Err(_elapsed) => Ok(open_early(call, pending, lease)),

@@ -1,6 +1,5 @@
 //! An MCP server behind HTTP/1.1.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::answer::Answer;
 use super::connect::Connector;
 use super::error::UpstreamError;
 use super::outgoing::Outgoing;
-use super::pool::{Connection, Pool};
+use super::pool::Pool;
 use super::redirect::{self, Redirect};
 use crate::config::{CaFile, Upstream};
 
@@ -69,44 +68,20 @@ impl HttpUpstream {
     /// See [`UpstreamError`].
     pub(crate) async fn send(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
         let answer = if call.head.method == Method::GET {
-            self.follow(None, call).await
+            self.follow(call).await
         } else {
-            let answer = timeout(self.first_byte, self.follow(None, call)).await;
+            let answer = timeout(self.first_byte, self.follow(call)).await;
             answer.unwrap_or(Err(UpstreamError::TimedOut(self.first_byte)))
         };
         self.note(answer)
     }
 
-    /// Makes a connection for [`Self::send_on`].
-    ///
-    /// # Errors
-    /// When there is none in time.
-    pub(crate) async fn connect(&self) -> Result<Connection, UpstreamError> {
-        self.note(self.connector.connect().await)
-    }
-
-    /// Sends a request on a new connection, and waits for the head of its answer as long as the caller likes.
-    ///
-    /// # Errors
-    /// See [`UpstreamError`].
-    pub(crate) async fn send_on(
-        self: Arc<Self>,
-        connection: Connection,
-        call: Outgoing,
-    ) -> Result<Response<Answer>, UpstreamError> {
-        self.note(self.follow(Some(connection), call).await)
-    }
-
     /// Sends a request, to where the upstream's own redirects lead.
-    async fn follow(
-        &self,
-        mut connection: Option<Connection>,
-        mut call: Outgoing,
-    ) -> Result<Response<Answer>, UpstreamError> {
+    async fn follow(&self, mut call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
         let mut left = redirect::MOST;
         loop {
             let copy = call.copy();
-            let answer = self.exchange(connection.take(), call).await?;
+            let answer = self.exchange(call).await?;
             let asked = copy.as_ref().map(|copy| &copy.head.uri);
             let Some(redirect) = Redirect::of(&answer, &self.url, asked) else { return Ok(answer) };
             call = redirect.follow(copy, &self.host, left)?;
@@ -124,11 +99,7 @@ impl HttpUpstream {
     }
 
     /// Sends a request on a connection that waits, or on a new one.
-    async fn exchange(
-        &self,
-        connection: Option<Connection>,
-        call: Outgoing,
-    ) -> Result<Response<Answer>, UpstreamError> {
+    async fn exchange(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
         let shares = call.may_share();
         let mut request = call.into_request(&self.host);
         while let Some(mut idle) = if shares { self.pool.take() } else { None } {
@@ -141,15 +112,12 @@ impl HttpUpstream {
                 }
             }
         }
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => Box::pin(self.connector.connect()).await?,
-        };
+        let mut connection = Box::pin(self.connector.connect()).await?;
         let answer = connection.send_request(request).await.map_err(|error| UpstreamError::exchange(&error))?;
         Answer::of(answer, shares.then(|| (connection, self.pool.clone())))
     }
 
-    fn note<T>(&self, answer: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+    fn note(&self, answer: Result<Response<Answer>, UpstreamError>) -> Result<Response<Answer>, UpstreamError> {
         if !matches!(answer, Err(UpstreamError::RequestBody(_))) {
             self.failed.store(answer.is_err(), Ordering::Relaxed);
         }

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use portcullis::app::Body;
 use tokio::time::Instant;
 
+use super::connections::before_a_restart;
 use super::{end_grant, gate_before, token};
 use crate::support::gate::{TestGate, upstream};
 use crate::support::log::watch;
@@ -99,10 +100,10 @@ async fn an_answer_that_is_no_stream_after_the_stream_was_opened_is_said_in_a_co
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: http://inner.example/\r\n\r\n".to_owned(),
-            "cannot be reached",
+            "gave no proper answer",
             "inner.example",
         ),
-        (String::new(), "cannot be reached, or broke off", "broke off"),
+        (String::new(), "gave no proper answer", "broke off"),
     ] {
         let behind = RawUpstream::start().await;
         let gate = gate_before(&behind.url()).await;
@@ -125,6 +126,59 @@ async fn an_answer_that_is_no_stream_after_the_stream_was_opened_is_said_in_a_co
         assert_eq!(began.elapsed().as_secs(), 30, "a client that comes back at once does not spin");
         tokio::time::resume();
     }
+}
+
+/// Opens a stream whose upstream cannot be spoken to yet; its body, after the comment that opens it.
+async fn opened_unconnected(gate: &TestGate) -> Body {
+    let good = token(gate).await;
+    let began = Instant::now();
+    let answer = gate.app.handle(listen(gate, &good), "127.0.0.1:5000".parse().unwrap()).await;
+    let took = began.elapsed();
+    assert_eq!(answer.status(), 200);
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(2), "{took:?}");
+    let mut body = answer.into_body();
+    assert_eq!(text(&mut body).await.unwrap(), ":\n\n");
+    body
+}
+
+#[tokio::test]
+async fn a_stream_opens_after_a_second_while_its_server_restarts_and_its_events_follow() {
+    let (gate, address) = before_a_restart(Some(Duration::from_secs(30))).await;
+    let mut body = opened_unconnected(&gate).await;
+    let behind = RawUpstream::at(address).await;
+    let (event, _wire) = tokio::join!(text(&mut body), async {
+        let mut wire = behind.asked().await;
+        wire.send(&format!("{SSE}9\r\ndata: 1\n\n\r\n")).await;
+        wire
+    });
+    assert_eq!(event.unwrap(), "data: 1\n\n");
+}
+
+#[tokio::test]
+async fn a_stream_whose_server_stays_down_says_so_in_a_comment_and_ends_after_a_pause() {
+    let (gate, _address) = before_a_restart(Some(Duration::from_secs(2))).await;
+    let (lines, _guard) = watch();
+    let mut body = opened_unconnected(&gate).await;
+    assert_eq!(
+        text(&mut body).await.unwrap(),
+        ": the MCP server behind the gateway cannot be reached\nretry: 5000\n\n"
+    );
+    assert!(lines.text().contains("cannot be reached: "), "{}", lines.text());
+    tokio::time::pause();
+    let began = Instant::now();
+    while let Some(more) = text(&mut body).await {
+        assert_eq!(more, ":\n\n");
+    }
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
+
+#[tokio::test]
+async fn a_stream_opens_after_a_second_although_its_connection_does_not_come_about() {
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.tls_url()).await;
+    let (mut body, _never_speaks_tls) = tokio::join!(opened_unconnected(&gate), behind.accept());
+    let words = text(&mut body).await.unwrap();
+    assert!(words.contains("cannot be reached"), "{words}");
 }
 
 #[tokio::test]
