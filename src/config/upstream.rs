@@ -108,12 +108,6 @@ impl Upstream {
     pub fn audience(&self) -> &str {
         self.resource.as_str()
     }
-
-    /// Its names for a request path, when that is one of its two spellings.
-    #[must_use]
-    pub fn names(&self, path: &str) -> Option<&ResourceNames> {
-        [&self.plain, &self.slashed].into_iter().find(|names| names.path == path)
-    }
 }
 
 #[derive(Deserialize)]

@@ -89,7 +89,8 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
-    served: Vec<Served>,
+    served: Vec<Arc<Served>>,
+    routes: Vec<Arc<Route>>,
     authenticator: Authenticator,
     sessions: Sessions,
     forwarding: Forwarding,
@@ -108,15 +109,15 @@ struct Served {
     rules: RequestRules,
 }
 
-/// The upstream that a path names, in the spelling that was used.
-pub(crate) struct Route<'a> {
-    served: &'a Served,
-    names: &'a ResourceNames,
+/// A path and the upstream that it names.
+pub(crate) struct Route {
+    served: Arc<Served>,
+    names: ResourceNames,
 }
 
 /// One request to an upstream: where it goes, who sent it, and under which id the log has it.
 struct Call<'a> {
-    route: Route<'a>,
+    route: &'a Route,
     spelling: Spelling<'a>,
     id: RequestId,
     client: Option<IpAddr>,
@@ -124,7 +125,7 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Takes what is known of a request out of its extensions.
-    fn of(route: Route<'a>, config: &'a Config, parts: &mut Parts) -> Self {
+    fn of(route: &'a Route, config: &'a Config, parts: &mut Parts) -> Self {
         let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
         let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
         let client = parts.extensions.remove().map(|ClientAddress(address)| address);
@@ -139,7 +140,7 @@ impl<'a> Call<'a> {
     fn refuse(&self, refusal: &Refusal, id: Option<&RawValue>) -> Response<Body> {
         refusal.response(&Asked {
             upstream: self.upstream(),
-            names: self.route.names,
+            names: &self.route.names,
             spelling: &self.spelling,
             request_id: &self.id,
             id,
@@ -162,9 +163,14 @@ impl Gateway {
             let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref(), budget.idle_per_upstream);
             let rules = RequestRules::new(&upstream.settings.request_headers);
             let id = upstream.settings.id.as_str().into();
-            Served { upstream: upstream.clone(), id, client: Arc::new(client), rules }
+            Arc::new(Served { upstream: upstream.clone(), id, client: Arc::new(client), rules })
         };
-        let served = config.upstreams.iter().map(served).collect();
+        let served: Vec<_> = config.upstreams.iter().map(served).collect();
+        let routes = |served: &Arc<Served>| {
+            let names = [&served.upstream.plain, &served.upstream.slashed];
+            names.map(|names| Arc::new(Route { served: Arc::clone(served), names: names.clone() }))
+        };
+        let routes = served.iter().flat_map(routes).collect();
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         let authenticator = Authenticator {
             issuer: config.public_url.as_str().to_owned(),
@@ -179,6 +185,7 @@ impl Gateway {
         };
         Self(Arc::new(Inner {
             served,
+            routes,
             authenticator,
             sessions: Sessions::new(&sealer),
             forwarding: Forwarding::new(&config.public_url),
@@ -199,15 +206,15 @@ impl Gateway {
 
     /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
     #[must_use]
-    pub(crate) fn route(&self, path: &str) -> Option<Route<'_>> {
-        self.0.served.iter().find_map(|served| served.upstream.names(path).map(|names| Route { served, names }))
+    pub(crate) fn route(&self, path: &str) -> Option<Arc<Route>> {
+        self.0.routes.iter().find(|route| route.names.path == path).cloned()
     }
 
     /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not
     /// pass the name on).
     pub(crate) fn misdirected(
         &self,
-        route: Route<'_>,
+        route: &Route,
         mut parts: Parts,
         cause: String,
         record: &mut CallRecord,
@@ -229,7 +236,7 @@ impl Gateway {
     /// Refuses a request to an upstream's path that is not let in, before anything is done for it. `why` is for the log.
     pub(crate) fn refuse_busy(
         &self,
-        route: Route<'_>,
+        route: &Route,
         mut parts: Parts,
         why: &'static str,
         record: &mut CallRecord,
@@ -251,7 +258,7 @@ impl Gateway {
     /// into the record.
     pub(crate) async fn handle<B>(
         &self,
-        route: Route<'_>,
+        route: &Route,
         request: Request<B>,
         admission: &mut Admission,
         record: &mut CallRecord,

@@ -26,7 +26,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, CallRecord, Gateway, full, name_answer};
+use crate::gateway::{Body, BoxError, CallRecord, Gateway, Route, full, name_answer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
 use crate::telemetry::RequestId;
 use crate::web::Web;
@@ -99,38 +99,23 @@ impl App {
         request.extensions_mut().insert(address);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
         let mut arrival = Arrival { id, access, leftover };
+        let route = self.0.gateway.route(request.uri().path());
         match self.let_in(&request, address) {
             Ok(admission) => {
                 self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
-                Either::Left(self.begin(request, arrival, address, admission))
+                Either::Left(match route {
+                    Some(route) => Box::pin(self.clone().call(route, request, arrival, admission)) as Answering,
+                    None => boxed_small(self.clone().own(request, arrival, address, admission)),
+                })
             }
             Err(shut) => {
-                let refused = self.refuse(request, &shut, &mut arrival.access.call);
+                let refused = self.refuse(route.as_deref(), request, &shut, &mut arrival.access.call);
                 match arrival.leftover {
                     Some(_) => Either::Left(Box::pin(arrival.settled(refused)) as Answering),
                     None => Either::Right(std::future::ready(arrival.answered(refused))),
                 }
             }
         }
-    }
-
-    fn begin<B>(
-        &self,
-        request: Request<Lent<B>>,
-        arrival: Arrival<B>,
-        address: ClientAddress,
-        admission: Admission,
-    ) -> Answering
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
-        if self.0.gateway.route(request.uri().path()).is_some() {
-            return Box::pin(self.clone().call(request, arrival, admission));
-        }
-        let waiting = self.clone().own(request, arrival, address, admission);
-        debug_assert!(size_of_val(&waiting) <= SMALL, "{} bytes wait for a body", size_of_val(&waiting));
-        Box::pin(waiting)
     }
 
     /// Whether a request is looked at.
@@ -146,9 +131,14 @@ impl App {
     }
 
     /// What is said to a request that is not looked at, in the words of the protocol that its path speaks.
-    fn refuse<B>(&self, request: Request<B>, shut: &Shut, call: &mut CallRecord) -> Response<Body> {
+    fn refuse<B>(
+        &self,
+        route: Option<&Route>,
+        request: Request<B>,
+        shut: &Shut,
+        call: &mut CallRecord,
+    ) -> Response<Body> {
         let (parts, _body) = request.into_parts();
-        let route = self.0.gateway.route(parts.uri.path());
         let why = match shut {
             Shut::TooManyFields => {
                 return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n");
@@ -171,6 +161,7 @@ impl App {
     /// A request to an upstream's path.
     async fn call<B>(
         self,
+        route: Arc<Route>,
         request: Request<Lent<B>>,
         mut arrival: Arrival<B>,
         mut admission: Admission,
@@ -179,18 +170,13 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let response = match self.0.gateway.route(request.uri().path()) {
-            Some(route) => {
-                let page = self.0.web.server_page(&request);
-                let record = &mut arrival.access.call;
-                let answer = self.0.gateway.handle(route, request, &mut admission, record).await;
-                match page {
-                    // every 401 on an upstream's path is the gateway's own: status and challenge stay
-                    Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
-                    _ => answer,
-                }
-            }
-            None => plain(StatusCode::NOT_FOUND, "Nothing here.\n"),
+        let page = self.0.web.server_page(&request);
+        let record = &mut arrival.access.call;
+        let answer = self.0.gateway.handle(&route, request, &mut admission, record).await;
+        let response = match page {
+            // every 401 on an upstream's path is the gateway's own: status and challenge stay
+            Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
+            _ => answer,
         };
         arrival.settled(counted(response, admission)).await
     }
@@ -221,6 +207,12 @@ enum Shut {
 
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
+
+/// Boxes a future that waits for a body.
+fn boxed_small(waiting: impl Future<Output = Response<Answer>> + Send + 'static) -> Answering {
+    debug_assert!(size_of_val(&waiting) <= SMALL, "{} bytes wait for a body", size_of_val(&waiting));
+    Box::pin(waiting)
+}
 
 /// What is known of a request whatever becomes of it.
 struct Arrival<B: http_body::Body> {
