@@ -5,25 +5,25 @@ use futures_util::future::join_all;
 use crate::config::{Config, Place, Problem, Severity, Upstream};
 use crate::identity::{Identities, Provider};
 use crate::oauth::paths;
-use crate::upstream::probe;
+use crate::upstream::{Finding, probe};
 
-/// Asks all at once. Takes as long as the slowest, a quarter of a minute at most.
+/// Asks all at once. Takes as long as the slowest, at most 15 s.
 pub(super) async fn look(config: &Config, identities: &Identities) -> Vec<Problem> {
-    let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problem(config, upstream)));
+    let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problems(config, upstream)));
     let providers = join_all(identities.iter().map(|provider| provider_problem(config, provider)));
     let (upstreams, providers) = tokio::join!(upstreams, providers);
-    upstreams.into_iter().chain(providers).flatten().collect()
+    upstreams.into_iter().flatten().chain(providers.into_iter().flatten()).collect()
 }
 
-async fn upstream_problem(config: &Config, upstream: &Upstream) -> Option<Problem> {
-    let finding = probe(upstream, config.outbound.ca_file.as_ref()).await?;
-    Some(Problem {
+async fn upstream_problems(config: &Config, upstream: &Upstream) -> Vec<Problem> {
+    let problem = |finding: Finding| Problem {
         place: Place::File,
         severity: if finding.is_fatal() { Severity::Error } else { Severity::Warning },
         subject: format!("upstream {:?}: url", upstream.settings.id),
         what: finding.to_string(),
         hint: Some(finding.hint().to_owned()),
-    })
+    };
+    probe(upstream, config.outbound.ca_file.as_ref()).await.into_iter().map(problem).collect()
 }
 
 async fn provider_problem(config: &Config, provider: &Provider) -> Option<Problem> {

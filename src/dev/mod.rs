@@ -167,16 +167,13 @@ fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
 /// Looks at the upstream; what may be right is only worth a warning.
 async fn look_at(upstream: &Upstream) -> Result<(), DevError> {
     let url = upstream.settings.url.to_string();
-    match probe(upstream, None).await {
-        Some(finding) if finding.is_fatal() => {
-            Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() })
+    for finding in probe(upstream, None).await {
+        if finding.is_fatal() {
+            return Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() });
         }
-        Some(finding) => {
-            tracing::warn!(url, hint = finding.hint(), "--upstream {finding}");
-            Ok(())
-        }
-        None => Ok(()),
+        tracing::warn!(url, hint = finding.hint(), "--upstream {finding}");
     }
+    Ok(())
 }
 
 fn upstream(url: Uri, name: &str) -> UpstreamSettings {

@@ -12,7 +12,7 @@ use super::connect::Connector;
 use super::error::UpstreamError;
 use super::outgoing::Outgoing;
 use super::pool::Pool;
-use super::redirect::{self, Redirect};
+use super::redirect::{self, Followed, Redirect};
 use crate::config::{CaFile, Upstream};
 
 /// One upstream.
@@ -73,29 +73,48 @@ impl HttpUpstream {
             let answer = timeout(self.first_byte, self.follow(call)).await;
             answer.unwrap_or(Err(UpstreamError::TimedOut(self.first_byte)))
         };
-        self.note(answer)
+        self.note(self.tell_of_redirects(answer))
     }
 
-    /// Sends a request, to where the upstream's own redirects lead.
+    /// Sends a request once, for a look at the upstream: what it does with the request is for the caller to tell, and is not
+    /// logged. See [`Followed`] for a redirect.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub(super) async fn look(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+        self.follow(call).await
+    }
+
+    /// Sends a request, to where the upstream's own redirects lead. The answer says where that was, when they led anywhere.
     async fn follow(&self, mut call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
         let mut left = redirect::MOST;
+        let mut followed = None;
         loop {
             let copy = call.copy();
-            let answer = self.exchange(call).await?;
+            let mut answer = self.exchange(call).await?;
             let asked = copy.as_ref().map(|copy| &copy.head.uri);
-            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else { return Ok(answer) };
+            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else {
+                if let Some(followed) = followed {
+                    answer.extensions_mut().insert::<Followed>(followed);
+                }
+                return Ok(answer);
+            };
             call = redirect.follow(copy, &self.host, left)?;
-            self.tell_of_redirects(&call.head.uri);
+            followed = Some(Followed(call.head.uri.clone()));
             left -= 1;
         }
     }
 
-    /// Once: every call goes twice.
-    fn tell_of_redirects(&self, to: &Uri) {
-        if !self.redirects.swap(true, Ordering::Relaxed) {
+    /// Logs once that every call is sent twice.
+    fn tell_of_redirects<E>(&self, answer: Result<Response<Answer>, E>) -> Result<Response<Answer>, E> {
+        let followed = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Followed>());
+        if let Some(Followed(to)) = followed
+            && !self.redirects.swap(true, Ordering::Relaxed)
+        {
             let (upstream, from, to) = (&self.id, self.url.path(), to.path());
             tracing::warn!(upstream, from, to, "the upstream redirects each call: write its `url` with the other path");
         }
+        answer
     }
 
     /// Sends a request on a connection that waits, or on a new one.

@@ -8,6 +8,7 @@ use ::http::uri::Authority;
 use ::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
+use super::redirect::Followed;
 use super::{Answer, HttpUpstream, Outgoing, Payload, UpstreamError};
 use crate::config::{CaFile, Upstream, UpstreamSettings};
 
@@ -29,6 +30,11 @@ pub(crate) enum Finding {
         /// Where to, unless that may hold a password.
         to: String,
     },
+    /// It answers each call with a redirect on its own origin, which we follow: every call takes two requests.
+    RedirectsEachCall {
+        /// The path that it redirects to.
+        path: String,
+    },
     /// It speaks the transport before Streamable HTTP (MCP 2024-11-05).
     OldTransport,
     /// 401: it guards itself.
@@ -45,11 +51,11 @@ pub(crate) enum Finding {
 }
 
 impl Finding {
-    /// Whether no call can succeed. The others may be an MCP server's way of answering a bare GET.
+    /// Whether no call can succeed. The others cost time only, or may be an MCP server's way of answering a bare GET.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
             Self::RefusesHost { status, .. } => *status == StatusCode::MISDIRECTED_REQUEST,
-            Self::WebPage => false,
+            Self::WebPage | Self::RedirectsEachCall { .. } => false,
             _ => true,
         }
     }
@@ -60,6 +66,7 @@ impl Finding {
             Self::NoAnswer(_) => "start your MCP server first, and check host and port",
             Self::NotThere | Self::WebPage => "check the path; MCP servers usually listen at /mcp",
             Self::Redirects { .. } => "give the URL that it redirects to",
+            Self::RedirectsEachCall { .. } => "write `url` with that path",
             Self::OldTransport => "start your MCP server with Streamable HTTP; it then usually listens at /mcp",
             Self::WantsCredentials => {
                 "switch its own authentication off, or configure what it wants in `headers` of [[upstream]]"
@@ -77,6 +84,7 @@ impl fmt::Display for Finding {
             Self::NoAnswer(words) => f.write_str(words),
             Self::NotThere => f.write_str("answers 404"),
             Self::Redirects { to } => write!(f, "redirects to {to:?}"),
+            Self::RedirectsEachCall { path } => write!(f, "redirects each call to {path:?}"),
             Self::OldTransport => f.write_str("speaks HTTP+SSE, which is not in this version"),
             Self::WantsCredentials => f.write_str("asks for credentials itself"),
             Self::RefusesHost { status, host } if *status == StatusCode::MISDIRECTED_REQUEST => {
@@ -90,8 +98,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Asks the upstream for anything at all, by the way that clients' calls will take. `None`: it may well be an MCP server.
-pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Option<Finding> {
+/// Asks the upstream for anything at all, by the way that clients' calls will take. It may well be an MCP server when
+/// nothing is found.
+pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
     let mut upstream = upstream.clone();
     // nothing restarts here: whoever starts us wants to know now
     upstream.settings.http.reconnect = None;
@@ -99,17 +108,25 @@ pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) 
     let request = client.target(None).and_then(|path| Request::get(path).header(ACCEPT, "text/event-stream").body(()));
     let mut head = match request {
         Ok(request) => request.into_parts().0,
-        Err(error) => return Some(Finding::NoAnswer(format!("cannot be called: {error}"))),
+        Err(error) => return vec![Finding::NoAnswer(format!("cannot be called: {error}"))],
     };
     for added in &upstream.settings.request_headers.added {
         head.headers.insert(added.name.clone(), added.value.clone());
     }
-    match tokio::time::timeout(PATIENCE, client.send(Outgoing { head, payload: Payload::none() })).await {
-        Err(_elapsed) => None,
-        Ok(Ok(response)) => judge(response, &upstream).await,
-        Ok(Err(UpstreamError::Redirects { to, .. })) => Some(Finding::Redirects { to }),
-        Ok(Err(error)) => Some(Finding::NoAnswer(error.to_string())),
+    match tokio::time::timeout(PATIENCE, client.look(Outgoing { head, payload: Payload::none() })).await {
+        Err(_elapsed) => Vec::new(),
+        Ok(Ok(response)) => {
+            let redirect = redirect(&response);
+            judge(response, &upstream).await.into_iter().chain(redirect).collect()
+        }
+        Ok(Err(UpstreamError::Redirects { to, .. })) => vec![Finding::Redirects { to }],
+        Ok(Err(error)) => vec![Finding::NoAnswer(error.to_string())],
     }
+}
+
+fn redirect(response: &Response<Answer>) -> Option<Finding> {
+    let Followed(to) = response.extensions().get()?;
+    Some(Finding::RedirectsEachCall { path: to.path().to_owned() })
 }
 
 async fn judge(response: Response<Answer>, upstream: &Upstream) -> Option<Finding> {

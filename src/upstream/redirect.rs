@@ -19,6 +19,10 @@ const GONE: &str = "the body of this call was not kept for a second sending (onl
      itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
+/// Where the redirects of a call led. Stands among the extensions of its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Followed(pub(super) Uri);
+
 /// A redirect.
 pub(super) struct Redirect {
     status: StatusCode,

@@ -5,6 +5,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use portcullis::dev::{Dev, DevOptions};
 
+use crate::support::log::watch;
 use crate::support::upstream::{Upstream, answer};
 
 /// Nobody listens here: nothing is started.
@@ -56,6 +57,21 @@ async fn an_upstream_that_cannot_be_right_is_named_with_the_mend() {
     --upstream http://HOST/mcp speaks HTTP+SSE, which is not in this version
       mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     "#);
+}
+
+#[tokio::test]
+async fn an_upstream_that_redirects_each_call_is_worth_one_warning() {
+    let upstream = Upstream::start(|seen| match seen.uri.as_str() {
+        "/mcp/" => answer(307, &[("location", "/mcp")], ""),
+        _ => answer(406, &[], ""),
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let (lines, _guard) = watch();
+    prepare(directory.path(), &format!("http://{}/mcp/", upstream.address)).await.unwrap();
+    let text = lines.text();
+    assert_eq!(text.matches("redirects each call").count(), 1, "{text}");
+    assert!(text.contains("--upstream redirects each call to \"/mcp\"") && text.contains("with that path"), "{text}");
 }
 
 #[tokio::test]

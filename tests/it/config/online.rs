@@ -123,6 +123,30 @@ async fn an_upstream_that_may_be_right_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_redirects_each_call_on_its_own_origin_is_a_warning() {
+    for status in [307, 308] {
+        let behind = Upstream::start(move |seen| match seen.uri.as_str() {
+            "/backend" => answer(status, &[("location", "/backend/?key=secret")], ""),
+            "/gone" => answer(status, &[("location", "/nowhere")], ""),
+            "/nowhere" => answer(404, &[], ""),
+            _ => answer(406, &[], ""),
+        })
+        .await;
+        let provider = provider().await;
+        let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
+        assert_eq!(printed.outcome, Outcome::Done);
+        let said = "portcullis.toml: warning: upstream \"expenses\": url: redirects each call to \"/backend/\"\n    \
+                    mend: write `url` with that path\nportcullis.toml: 1 warning\n";
+        assert_eq!(printed.err, said);
+        let gone = behind.url().replace("/backend", "/gone");
+        let printed = look(&gone, &provider.issuer(), CLIENT_SECRET);
+        assert_eq!(printed.outcome, Outcome::Failed);
+        assert!(printed.err.contains("url: answers 404\n"), "{}", printed.err);
+        assert!(printed.err.contains("url: redirects each call to \"/nowhere\"\n"), "{}", printed.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_and_a_provider_that_are_dead_are_both_named() {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (dead, gone) = (free(), free());
