@@ -53,27 +53,31 @@ impl PublicUrl {
     /// Reads the value.
     ///
     /// # Errors
-    /// When it is not an origin in normal form, or http beyond this machine.
+    /// The first of what [`Self::check`] finds.
     pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
-        let url = Url::parse(text).or(Err(PublicUrlError::NotAnOrigin))?;
-        let origin = &url[..Position::BeforePath];
-        if url.host().is_none() || text.contains('*') || !url.username().is_empty() || url.password().is_some() {
-            return Err(PublicUrlError::NotAnOrigin);
-        }
-        if text != origin {
-            let same = text.eq_ignore_ascii_case(origin)
-                || (url.path() == "/" && url.query().is_none() && !text.ends_with('/'));
-            return Err(if same { PublicUrlError::NotNormal } else { PublicUrlError::NotAnOrigin });
-        }
+        Self::check(text).map_err(|wrong| wrong.first().copied().unwrap_or(PublicUrlError::NotAnOrigin))
+    }
+
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// Every reason why it is not an origin in normal form, or is http beyond this machine; there is at least one.
+    pub fn check(text: &str) -> Result<Self, Vec<PublicUrlError>> {
+        let url = Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| vec![PublicUrlError::NotAnOrigin])?;
+        let authority = &url[Position::BeforeHost..Position::BeforePath];
         let https = url.scheme() == "https";
-        if !(https || url.scheme() == "http" && is_loopback(&url)) {
-            return Err(PublicUrlError::NotHttps);
+        let wrong: Vec<_> = [
+            (!is_bare(text, &url) || !can_be_named(authority), PublicUrlError::NotAnOrigin),
+            (!(https || url.scheme() == "http" && is_loopback(&url)), PublicUrlError::NotHttps),
+            (!is_normal(text, &url), PublicUrlError::NotNormal),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, why)| is_wrong.then_some(why))
+        .collect();
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
-        if ResourceUri::parse(origin).is_err() {
-            // a host that no client could name again, such as one with a dot at its end
-            return Err(PublicUrlError::NotAnOrigin);
-        }
-        let own = Origin::new(url.scheme(), url[Position::BeforeHost..Position::BeforePath].to_owned());
+        let own = Origin::new(url.scheme(), authority.to_owned());
         let host = url.host_str().unwrap_or_default();
         let port = &url[Position::AfterHost..Position::BeforePath];
         let others = LOOPBACK_NAMES.into_iter().filter(|name| *name != host && LOOPBACK_NAMES.contains(&host));
@@ -135,6 +139,25 @@ impl PublicUrl {
     }
 }
 
+/// Whether a URL has scheme, host and port only.
+fn is_bare(text: &str, url: &Url) -> bool {
+    let ends = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    ends && !text.ends_with(['/', '\\']) && !text.contains('*') && url.username().is_empty() && url.password().is_none()
+}
+
+/// Whether clients can name a host again: not one with a dot at its end.
+fn can_be_named(authority: &str) -> bool {
+    ResourceUri::parse(&format!("https://{authority}")).is_ok()
+}
+
+/// Whether scheme, host and port are written as the URL standard writes them, whatever stands around them.
+fn is_normal(text: &str, url: &Url) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    scheme == url.scheme() && host == &url[Position::BeforeHost..Position::BeforePath]
+}
+
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.own.text)
@@ -172,6 +195,18 @@ mod tests {
             ("ftp://127.0.0.1", NotHttps),
         ] {
             assert_eq!(PublicUrl::parse(bad), Err(why), "{bad}");
+        }
+        for (bad, why) in [
+            ("http://mcp.example.com/", &[NotAnOrigin, NotHttps][..]),
+            ("HTTP://u:p@MCP.example.com:80/auth?x#y", &[NotAnOrigin, NotHttps, NotNormal]),
+            ("http://mcp.example.com:80", &[NotHttps, NotNormal]),
+            ("https://MCP.example.com/", &[NotAnOrigin, NotNormal]),
+            ("https://mcp.example.com\\", &[NotAnOrigin]),
+            ("https:mcp.example.com", &[NotNormal]),
+            (" https://mcp.example.com", &[NotNormal]),
+            ("mcp.example.com:8443", &[NotAnOrigin]),
+        ] {
+            assert_eq!(PublicUrl::check(bad), Err(why.to_vec()), "{bad}");
         }
     }
 

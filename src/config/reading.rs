@@ -8,15 +8,16 @@ use serde::de::DeserializeOwned;
 use super::document::Node;
 use super::outbound::CaFile;
 use super::problem::{Mistake, Place, Problem, Severity};
-use super::shape::{self, Misshapen, is_plain};
+use super::shape::{self, Misshapen, Step, is_plain};
+use super::shape_error::Cause;
 
 /// One reading of one file.
 pub(super) struct Reading<'a> {
     directory: &'a Path,
     environment: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
-    /// The values that are not what was written, by their sections and subjects.
-    invented: Vec<(Place, String)>,
+    /// The values that are not what was written.
+    invented: Vec<Spot>,
 }
 
 /// A table of the file, or an entry of a list, under the name that problems call it by.
@@ -29,9 +30,25 @@ pub(super) struct Section<'a> {
 #[derive(Clone)]
 pub(super) struct At {
     pub(super) place: Place,
+    /// What problems call it: less than `spot` where a name may be a secret.
+    subject: String,
+    spot: Spot,
+}
+
+/// Which value it is, apart from what may be printed of it.
+#[derive(Clone)]
+struct Spot {
     /// Where its section begins: two entries of a list may have one name.
     section: Place,
-    subject: String,
+    /// What its section is called: two that are not in the file begin at one place.
+    name: String,
+    path: Vec<Step>,
+}
+
+impl Spot {
+    fn is_within(&self, other: &Self) -> bool {
+        (&self.section, &self.name) == (&other.section, &other.name) && self.path.starts_with(&other.path)
+    }
 }
 
 impl<'a> Section<'a> {
@@ -51,7 +68,7 @@ impl<'a> Section<'a> {
     /// The value of a key; where nobody wrote one, the section's own place.
     pub(super) fn at(&self, key: &str) -> At {
         let place = self.node.entry(key).map_or(&self.node.place, |entry| &entry.node.place);
-        At { place: place.clone(), section: self.node.place.clone(), subject: self.subject(key) }
+        At { place: place.clone(), subject: self.subject(key), spot: self.spot([Step::Key(key.to_owned())]) }
     }
 
     /// An item of a list.
@@ -59,7 +76,8 @@ impl<'a> Section<'a> {
         let list = self.node.entry(key).map(|entry| &entry.node);
         let place = list.map(|list| list.item(index).map_or(&list.place, |item| &item.place));
         let subject = format!("{}[{index}]", self.subject(key));
-        At { place: place.unwrap_or(&self.node.place).clone(), section: self.node.place.clone(), subject }
+        let spot = self.spot([Step::Key(key.to_owned()), Step::Item(index)]);
+        At { place: place.unwrap_or(&self.node.place).clone(), subject, spot }
     }
 
     /// The value of a key in a table that stands inside the section.
@@ -68,7 +86,18 @@ impl<'a> Section<'a> {
         let place = entry.map_or_else(|| self.at(table).place, |entry| entry.node.place.clone());
         // an odd name may be a secret in the wrong place
         let subject = if is_plain(key) { format!("{table}.{key}") } else { table.to_owned() };
-        At { place, section: self.node.place.clone(), subject: self.subject(&subject) }
+        let spot = self.spot([Step::Key(table.to_owned()), Step::Key(key.to_owned())]);
+        At { place, subject: self.subject(&subject), spot }
+    }
+
+    /// The key itself of a table that stands inside the section: it is judged whether or not its value could be read.
+    pub(super) fn inner_name(&self, table: &str, key: &str) -> At {
+        let spot = self.spot([Step::Key(table.to_owned()), Step::Name(key.to_owned())]);
+        At { spot, ..self.inner(table, key) }
+    }
+
+    fn spot(&self, path: impl Into<Vec<Step>>) -> Spot {
+        Spot { section: self.node.place.clone(), name: self.name.clone(), path: path.into() }
     }
 
     fn subject(&self, key: &str) -> String {
@@ -109,7 +138,8 @@ impl<'a> Reading<'a> {
 
     /// For places outside of any section.
     pub(super) fn error_at(&mut self, place: Place, subject: &str, mistake: Mistake) {
-        self.error(&At { place, section: Place::File, subject: subject.to_owned() }, mistake);
+        let spot = Spot { section: Place::File, name: subject.to_owned(), path: Vec::new() };
+        self.error(&At { place, subject: subject.to_owned(), spot }, mistake);
     }
 
     fn add(&mut self, at: &At, severity: Severity, mistake: Mistake) {
@@ -147,33 +177,28 @@ impl<'a> Reading<'a> {
     /// are not judged further, and nothing starts with them.
     pub(super) fn shape<T: DeserializeOwned>(&mut self, section: &Section<'_>) -> Option<T> {
         let (written, wrong) = shape::read(section.node);
-        let begin = &section.node.place;
         for Misshapen { place, key, hollow, error } in wrong {
             let subject = if key.is_empty() { section.name.clone() } else { section.subject(&key) };
-            let at = At { place, section: begin.clone(), subject };
-            let hollow = At { subject: section.subject(&hollow), ..at.clone() };
-            let is_told = !key.is_empty() && self.is_refused(&at);
-            if !is_told && !self.is_invented(&hollow) {
+            let at = At { place, subject, spot: section.spot(hollow) };
+            // two keys may be missing from one table
+            let is_missing = matches!(error.cause, Cause::MissingKey(_));
+            let is_told = !key.is_empty() && !is_missing && self.is_refused(&at);
+            if !is_told {
                 self.error(&at, error.mistake);
             }
-            self.invented.push((hollow.section, hollow.subject));
+            self.invented.push(at.spot);
         }
         written
     }
 
     /// Says that a key's value is of no use, whatever is written there: no more is said of it.
     pub(super) fn give_up(&mut self, section: &Section<'_>, key: &str) {
-        self.invented.push((section.node.place.clone(), section.subject(key)));
+        self.invented.push(section.at(key).spot);
     }
 
     /// Whether a value, or a part of it, could not be read.
     pub(super) fn is_invented(&self, at: &At) -> bool {
-        let within = |part: &str, whole: &str| {
-            part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.invented.iter().any(|(section, subject)| {
-            *section == at.section && (within(&at.subject, subject) || within(subject, &at.subject))
-        })
+        self.invented.iter().any(|spot| at.spot.is_within(spot) || spot.is_within(&at.spot))
     }
 
     /// The `ca_file` of a section: it must be there and hold certificates that can be roots.

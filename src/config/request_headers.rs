@@ -147,7 +147,7 @@ fn added(sources: &HeaderSources, section: &Section<'_>, reading: &mut Reading<'
             let once = seen.once(&folded(name.as_str()), &at.place);
             once.map(|()| name).map_err(|before| Mistake::new(format!("is taken: {before} has the same header")))
         });
-        let name = reading.keep(&at, name);
+        let name = reading.keep(&section.inner_name("headers", written), name);
         let value = header_value(&at, source, reading);
         if let (Some(name), Some(value)) = (name, value) {
             added.push(AddedHeader { name, value });

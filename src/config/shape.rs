@@ -18,13 +18,25 @@ use super::problem::Place;
 use super::secret_source::{SECRET_SOURCE, SECRET_SOURCES, inline_secret, no_source};
 use super::shape_error::{Cause, ShapeError};
 
+/// One step from a table to a value inside it. Names are kept as they were written: they tell values apart, and are never
+/// printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The value of a key.
+    Key(String),
+    /// The name of a key that the operator chose, which may be wrong by itself.
+    Name(String),
+    /// An item of a list.
+    Item(usize),
+}
+
 /// A mistake of shape and where it was made.
 pub(super) struct Misshapen {
     pub(super) place: Place,
-    /// The key inside the table, as `scopes[1]`; empty for the table itself.
+    /// The key inside the table as it may be printed, such as `scopes[1]`; empty for the table itself.
     pub(super) key: String,
-    /// The key whose value is hollow from now on: that one, or the one that is missing.
-    pub(super) hollow: String,
+    /// The way to the value that is hollow from now on: that of the key, or of the one that is missing.
+    pub(super) hollow: Vec<Step>,
     pub(super) error: ShapeError,
 }
 
@@ -40,14 +52,12 @@ pub(super) fn read<T: DeserializeOwned>(table: &Node) -> (Option<T>, Vec<Misshap
         };
         let path: Vec<_> = error.path().iter().cloned().collect();
         let error = error.into_inner();
-        let (steps, key) = (steps(&table, &path), key(&path));
-        let hollow = match error.cause {
-            Cause::MissingKey(missing) if key.is_empty() => missing.to_owned(),
-            Cause::MissingKey(missing) => format!("{key}.{missing}"),
-            Cause::Value | Cause::UnknownKey(_) => key.clone(),
-        };
-        let place = inner_mut(table.to_mut(), &steps).map_or(Place::File, |node| node.place.clone());
-        let mended = mend(table.to_mut(), &steps, error.cause).is_some();
+        let (positions, key, mut hollow) = (positions(&table, &path), key(&path), steps(&path));
+        if let Cause::MissingKey(missing) = error.cause {
+            hollow.push(Step::Key(missing.to_owned()));
+        }
+        let place = inner_mut(table.to_mut(), &positions).map_or(Place::File, |node| node.place.clone());
+        let mended = mend(table.to_mut(), &positions, error.cause).is_some();
         wrong.push(Misshapen { place, key, hollow, error });
         if !mended {
             return (None, wrong);
@@ -64,36 +74,47 @@ pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
 }
 
 /// The positions, in tables and lists, that lead along a path as far as it goes.
-fn steps(table: &Node, path: &[Segment]) -> Vec<usize> {
-    let (mut node, mut steps) = (table, Vec::new());
+fn positions(table: &Node, path: &[Segment]) -> Vec<usize> {
+    let (mut node, mut positions) = (table, Vec::new());
     for segment in path {
-        let step = match segment {
+        let position = match segment {
             Segment::Map { key } => node.entries().iter().position(|entry| entry.key == *key),
             Segment::Seq { index } => Some(*index),
             Segment::Enum { .. } | Segment::Unknown => None,
         };
-        let inner = step.and_then(|step| node.entries().get(step).map(|entry| &entry.node).or_else(|| node.item(step)));
-        let (Some(step), Some(inner)) = (step, inner) else { break };
-        steps.push(step);
+        let inner = position
+            .and_then(|position| node.entries().get(position).map(|entry| &entry.node).or_else(|| node.item(position)));
+        let (Some(position), Some(inner)) = (position, inner) else { break };
+        positions.push(position);
         node = inner;
     }
-    steps
+    positions
 }
 
-fn inner_mut<'a>(node: &'a mut Node, steps: &[usize]) -> Option<&'a mut Node> {
-    let Some((step, rest)) = steps.split_first() else { return Some(node) };
+/// The same path by names, as far as it leads through tables and lists.
+fn steps(path: &[Segment]) -> Vec<Step> {
+    let step = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Seq { index } => Some(Step::Item(*index)),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().map_while(step).collect()
+}
+
+fn inner_mut<'a>(node: &'a mut Node, positions: &[usize]) -> Option<&'a mut Node> {
+    let Some((position, rest)) = positions.split_first() else { return Some(node) };
     match &mut node.value {
-        Value::Table(entries) => inner_mut(&mut entries.get_mut(*step)?.node, rest),
-        Value::List(items) => inner_mut(items.get_mut(*step)?, rest),
+        Value::Table(entries) => inner_mut(&mut entries.get_mut(*position)?.node, rest),
+        Value::List(items) => inner_mut(items.get_mut(*position)?, rest),
         _ => None,
     }
 }
 
 /// Makes hollow what does not fit; `None` when nothing can be done about it.
-fn mend(table: &mut Node, steps: &[usize], cause: Cause) -> Option<()> {
+fn mend(table: &mut Node, positions: &[usize], cause: Cause) -> Option<()> {
     match cause {
         Cause::MissingKey(key) => {
-            let node = inner_mut(table, steps)?;
+            let node = inner_mut(table, positions)?;
             if matches!(node.value, Value::Hollow) {
                 node.value = Value::Table(Vec::new());
             }
@@ -102,11 +123,11 @@ fn mend(table: &mut Node, steps: &[usize], cause: Cause) -> Option<()> {
             node.entries_mut()?.push(Entry { key: key.to_owned(), place, node: hollow });
         }
         Cause::UnknownKey(_) => {
-            let (step, table_of_it) = steps.split_last()?;
-            inner_mut(table, table_of_it)?.entries_mut()?.remove(*step);
+            let (position, table_of_it) = positions.split_last()?;
+            inner_mut(table, table_of_it)?.entries_mut()?.remove(*position);
         }
         Cause::Value => {
-            let node = inner_mut(table, steps).filter(|_| !steps.is_empty())?;
+            let node = inner_mut(table, positions).filter(|_| !positions.is_empty())?;
             if matches!(node.value, Value::Hollow) {
                 return None;
             }

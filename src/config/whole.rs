@@ -16,6 +16,7 @@ use super::{
     Config, ConfiguredClient, Identity, Limits, Outbound, OutboundProxy, PublicUrl, Registration, Server, Upstream,
     client, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
+use crate::oauth::redirect_uri::is_loopback;
 
 /// The keys that stand in no section.
 #[derive(Deserialize)]
@@ -27,8 +28,7 @@ pub(super) struct Written {
 
 /// Reads and judges everything. What is missing from the answer is among the problems.
 pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Config> {
-    let (public_url, outbound) = top(sections, reading).unzip();
-    let public_url = public_url.flatten();
+    let Top { public_url, named: ours, outbound } = top(sections, reading);
     let server = table(sections, "server", server::read, reading);
     let log = table(sections, "log", log::read, reading);
     let limits = table(sections, "limits", limits::read, reading);
@@ -43,10 +43,11 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), reading);
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
-    if let (Some(public_url), Some(server), true) = (&public_url, &server, listens) {
+    let listening = server.as_ref().filter(|_| listens);
+    if let (Some(public_url), Some(server)) = (&public_url, listening) {
         check_way_in(public_url, server, sections, reading);
-        check_ways_out(public_url, server, &settings, reading);
     }
+    check_ways_out(ours.as_ref(), listening, &settings, reading);
     if let (Some(server), Some(limits)) = (&server, &limits) {
         check_memory(server, limits, sections, reading);
     }
@@ -79,19 +80,47 @@ fn table<T>(
     if sections.is_misshapen(name) { None } else { read(&sections.table(name), reading) }
 }
 
-fn top(sections: &Sections, reading: &mut Reading<'_>) -> Option<(Option<PublicUrl>, Outbound)> {
+/// What the keys that stand in no section say.
+#[derive(Default)]
+struct Top {
+    public_url: Option<PublicUrl>,
+    /// Host and port of `public_url`, also where it is wrong in other respects.
+    named: Option<Url>,
+    outbound: Option<Outbound>,
+}
+
+fn top(sections: &Sections, reading: &mut Reading<'_>) -> Top {
     const EXAMPLE: &str =
         "write public_url = \"https://mcp.example.com\": it is permanent, clients keep it with their credentials";
     let section = Section::new(&sections.top, String::new());
-    let written: Written = reading.shape(&section)?;
-    let public_url = match written.public_url {
-        Some(text) => PublicUrl::parse(&text).map_err(|why| Mistake::new(why.to_string())).map(Some),
-        None if sections.is_misshapen("public_url") => Ok(None),
-        None => Err(Mistake::new("is missing").hint(EXAMPLE)),
+    let Some(written) = reading.shape::<Written>(&section) else { return Top::default() };
+    let at = section.at("public_url");
+    let named = written.public_url.as_deref().and_then(named_origin);
+    let public_url = match written.public_url.as_deref().map(PublicUrl::check) {
+        Some(Ok(public_url)) => Some(public_url),
+        Some(Err(wrong)) => {
+            for why in wrong {
+                reading.error(&at, Mistake::new(why.to_string()));
+            }
+            None
+        }
+        None if sections.is_misshapen("public_url") => None,
+        None => {
+            reading.error(&at, Mistake::new("is missing").hint(EXAMPLE));
+            None
+        }
     };
-    let public_url = reading.keep(&section.at("public_url"), public_url).flatten();
     let ca_file = reading.ca_file(&section, written.ca_file);
-    Some((public_url, Outbound { ca_file, proxy: OutboundProxy::Off }))
+    Top { public_url, named, outbound: Some(Outbound { ca_file, proxy: OutboundProxy::Off }) }
+}
+
+/// Host and port that a `public_url` names. One that must be https is taken for that.
+fn named_origin(text: &str) -> Option<Url> {
+    let mut url = Url::parse(text).ok().filter(Url::has_host)?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        url.set_scheme("https").ok()?;
+    }
+    Some(url)
 }
 
 fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>) -> Option<OutboundProxy> {
@@ -220,14 +249,14 @@ fn check_proxies(server: &Server, sections: &Sections, reading: &mut Reading<'_>
 
 /// Whether an upstream is ourselves: a request would go round for ever.
 fn check_ways_out(
-    public_url: &PublicUrl,
-    server: &Server,
+    ours: Option<&Url>,
+    server: Option<&Server>,
     upstreams: &[(Section<'_>, UpstreamSettings)],
     reading: &mut Reading<'_>,
 ) {
-    let listeners = [Some(server.listen), server.operations];
+    let listeners = server.map_or([None, None], |server| [Some(server.listen), server.operations]);
     for (section, settings) in upstreams {
-        let is_public = is_at(&settings.url, public_url);
+        let is_public = ours.is_some_and(|ours| is_at(&settings.url, ours));
         if is_public || listeners.into_iter().flatten().any(|listener| reaches(&settings.url, listener)) {
             let mistake = Mistake::new("leads back to this program").hint("write where the MCP server itself listens");
             reading.error(&section.at("url"), mistake);
@@ -236,8 +265,8 @@ fn check_ways_out(
 }
 
 /// Whether a URL has our public host and port, whatever its path: the proxy in front of us brings it back to us.
-fn is_at(url: &Uri, public_url: &PublicUrl) -> bool {
-    let (Ok(url), Ok(ours)) = (Url::parse(&url.to_string()), Url::parse(public_url.as_str())) else { return false };
+fn is_at(url: &Uri, ours: &Url) -> bool {
+    let Ok(url) = Url::parse(&url.to_string()) else { return false };
     url.host() == ours.host() && url.port_or_known_default() == ours.port_or_known_default()
 }
 

@@ -171,7 +171,9 @@ urll = "http://127.0.0.1:1/mcp"
         mend: leave it out: clients reach the path with and without it
     portcullis.toml:17:1: error: upstream "wiki": unknown key "urll"
         mend: did you mean "url"?
-    portcullis.toml: 12 errors
+    portcullis.toml:17:8: error: upstream "wiki": url: leads back to this program
+        mend: write where the MCP server itself listens
+    portcullis.toml: 13 errors
     "#);
 }
 
@@ -367,7 +369,7 @@ fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
 }
 
 /// One mistake a line, or a missing key under a header: of names, of shape and of meaning, several in each table.
-const THIRTY: &str = r#"public_ulr = "https://mcp.example.com/"
+const THIRTY: &str = r#"public_ulr = "http://mcp.example.com/"
 ca_file = 7
 [sever]
 lisetn = "localhost:8080"
@@ -400,6 +402,12 @@ path = "mcp"
 url = 8420
 default = "yes"
 scopes = "mcp:access"
+headers = { host = "inline", "a b" = "inline", cookie = { env = "NOT_SET" }, "c d" = { env = "NOT_SET" } }
+[[upstream]]
+id = "ourselves"
+path = "/ourselves"
+url = "https://mcp.example.com/mcp"
+scope = [{}]
 [[client]]
 client_id = 5
 redirect_uris = ["https://a.example/*"]
@@ -414,6 +422,7 @@ fn thirty_mistakes_of_one_file_are_named_in_one_run() {
     assert_snapshot!(named.join("\n"), @r#"
     portcullis.toml:1:1: error: unknown key "public_ulr"
     portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
+    portcullis.toml:1:14: error: public_url: must be https unless its host is this machine (127.0.0.1, [::1] or localhost)
     portcullis.toml:2:11: error: ca_file: must be a text in quotes
     portcullis.toml:3:2: error: unknown key "sever"
     portcullis.toml:4:1: error: server: unknown key "lisetn"
@@ -446,11 +455,21 @@ fn thirty_mistakes_of_one_file_are_named_in_one_run() {
     portcullis.toml:31:7: error: upstream "expenses": url: must be a text in quotes
     portcullis.toml:32:11: error: upstream "expenses": default: must be true or false
     portcullis.toml:33:10: error: upstream "expenses": scopes: must be a list in [ ]
-    portcullis.toml:35:13: error: client #1: client_id: must be a text in quotes
-    portcullis.toml:36:18: error: client #1: redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
-    portcullis.toml:37:17: error: client #1: client_secret: a secret does not stand in this file
-    portcullis.toml:38:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
-    portcullis.toml: 38 errors
+    portcullis.toml:34:20: error: upstream "expenses": headers.host: a secret does not stand in this file
+    portcullis.toml:34:20: error: upstream "expenses": headers.host: is not set among the headers
+    portcullis.toml:34:38: error: upstream "expenses": headers: a secret does not stand in this file
+    portcullis.toml:34:38: error: upstream "expenses": headers: is no name of a header
+    portcullis.toml:34:57: error: upstream "expenses": headers.cookie: the environment variable NOT_SET is not set, or is not UTF-8 text
+    portcullis.toml:34:86: error: upstream "expenses": headers: is no name of a header
+    portcullis.toml:34:86: error: upstream "expenses": headers: the environment variable NOT_SET is not set, or is not UTF-8 text
+    portcullis.toml:38:7: error: upstream "ourselves": url: leads back to this program
+    portcullis.toml:39:10: error: upstream "ourselves": scope[0]: "text" is missing
+    portcullis.toml:39:10: error: upstream "ourselves": scope[0]: "value" is missing
+    portcullis.toml:41:13: error: client #1: client_id: must be a text in quotes
+    portcullis.toml:42:18: error: client #1: redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
+    portcullis.toml:43:17: error: client #1: client_secret: a secret does not stand in this file
+    portcullis.toml:44:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
+    portcullis.toml: 49 errors
     "#);
     let count = problems.lines().last().and_then(|line| line.split_whitespace().nth(1)).unwrap();
     assert!(count.parse::<usize>().unwrap() >= 30, "{problems}");
