@@ -1,5 +1,6 @@
 //! Tells the program which commit it is built from: `PORTCULLIS_COMMIT` where there is no repository (a container, a package),
-//! else what git says. A tarball has neither, and builds all the same. No time goes in: the same sources make the same bytes.
+//! else, in a release build, what git says. A debug build says that it is one instead. A tarball has none of these, and builds
+//! all the same. No time goes in: the same sources make the same bytes.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +19,8 @@ fn main() {
     let version = env!("CARGO_PKG_VERSION");
     let version = match commit.filter(is_hash) {
         Some(commit) => format!("{version} ({})", commit.get(..12).unwrap_or(&commit)),
-        None => version.to_owned(),
+        None if is_release => version.to_owned(),
+        None => format!("{version} (debug)"),
     };
     println!("cargo::rustc-env=PORTCULLIS_VERSION={version}");
 }

@@ -6,6 +6,10 @@
 //! ```
 //! What may import what is a table in `tests/it/layering.rs`, which also holds it.
 
+/// The version, with the commit that the program was built from where that is known: `--version`, the first screen of `dev`
+/// and the user agent of outbound calls all say this.
+pub const VERSION: &str = env!("PORTCULLIS_VERSION");
+
 pub mod app;
 mod audit;
 pub mod cli;

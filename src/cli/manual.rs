@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, Outcome, Terminal, VERSION};
+use super::{Cli, Outcome, Terminal};
 
 /// Print what a shell needs to complete this program's commands and options
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ impl Manual {
             return Ok(Outcome::Misused);
         };
         let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-        Man::new(command.clone().version(VERSION)).title(title).render(&mut terminal.out)?;
+        Man::new(command.clone().version(crate::VERSION)).title(title).render(&mut terminal.out)?;
         Ok(Outcome::Done)
     }
 }

@@ -27,7 +27,7 @@ use crate::telemetry::log;
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
-    version = VERSION,
+    version = crate::VERSION,
     after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 it worked, 1 it went wrong, 2 it was called wrongly."
 )]
 struct Cli {
@@ -49,9 +49,6 @@ enum Command {
     Completions(manual::Completions),
     Man(manual::Manual),
 }
-
-/// The version, with the commit that the program was built from where that is known.
-const VERSION: &str = env!("PORTCULLIS_VERSION");
 
 /// Which configuration a command works with.
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ pub(super) struct Screen<'a> {
 impl Screen<'_> {
     /// The text.
     pub(super) fn text(&self) -> String {
-        let (version, url, directory) = (env!("CARGO_PKG_VERSION"), self.server_url, self.directory.display());
+        let (version, url, directory) = (crate::VERSION, self.server_url, self.directory.display());
         let upstream = self.upstream.unwrap_or("the built-in demo server: whoami, count_slowly and notes of your own");
         let user = |demo: &DemoUser| format!("{:<6} {}", demo.user.username, demo.password.expose());
         let users = self.users.iter().map(user).collect::<Vec<_>>().join(&format!("\n{:16}", ""));

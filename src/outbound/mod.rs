@@ -74,7 +74,7 @@ impl Fetcher {
             .referer(false)
             // never what the environment says: the configuration says whether that counts
             .no_proxy()
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("portcullis/{}", crate::VERSION))
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT);
         let client = route.proxies().into_iter().fold(client, ClientBuilder::proxy);

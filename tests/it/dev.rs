@@ -68,7 +68,8 @@ async fn an_upstream_that_redirects_each_call_is_worth_one_warning() {
     .await;
     let directory = tempfile::tempdir().unwrap();
     let (lines, _guard) = watch();
-    prepare(directory.path(), &format!("http://{}/mcp/", upstream.address)).await.unwrap();
+    let dev = prepare(directory.path(), &format!("http://{}/mcp/", upstream.address)).await.unwrap();
+    assert!(dev.screen.starts_with(concat!("Portcullis ", env!("PORTCULLIS_VERSION"), ", ")), "{}", dev.screen);
     let text = lines.text();
     assert_eq!(text.matches("redirects each call").count(), 1, "{text}");
     assert!(text.contains("--upstream redirects each call to \"/mcp\"") && text.contains("with that path"), "{text}");

@@ -163,7 +163,7 @@ impl DemoTools {
 #[tool_handler]
 impl ServerHandler for DemoTools {
     fn get_info(&self) -> ServerConfig {
-        let mut server = Implementation::new("portcullis-demo", env!("CARGO_PKG_VERSION"));
+        let mut server = Implementation::new("portcullis-demo", crate::VERSION);
         server.title = Some("Portcullis demo".to_owned());
         server.description = Some("A small MCP server to try Portcullis with".to_owned());
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build()).with_server_info(server).with_instructions(

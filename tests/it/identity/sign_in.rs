@@ -85,7 +85,7 @@ async fn the_token_request_proves_us_in_the_header_and_carries_our_verifier() {
     "#);
     assert!(call.headers["authorization"].to_str().unwrap().starts_with("Basic "));
     assert_eq!(call.headers["accept"], "application/json");
-    assert_eq!(call.headers["user-agent"], concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(call.headers["user-agent"], concat!("portcullis/", env!("PORTCULLIS_VERSION")));
 }
 
 #[tokio::test]
