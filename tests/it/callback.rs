@@ -182,9 +182,7 @@ async fn an_error_that_comes_while_the_good_answer_is_redeemed_undoes_nothing() 
         let mut browser = bench.browser.clone();
         let redeeming = browser.get(&bench.gate, path);
         let beside = async {
-            while bench.provider.calls("/token") == 0 {
-                tokio::task::yield_now().await;
-            }
+            held.reached().await;
             let late = bench.browser.get(&bench.gate, bad.strip_prefix(bench.gate.origin()).unwrap()).await;
             drop(held);
             late

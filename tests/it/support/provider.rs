@@ -24,7 +24,7 @@ use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -97,6 +97,19 @@ struct Tls {
     acceptor: TlsAcceptor,
     ca_file: PathBuf,
     _directory: tempfile::TempDir,
+}
+
+/// Holds answers back for as long as it lives.
+pub(crate) struct Hold {
+    reached: Arc<Notify>,
+    _release: watch::Sender<()>,
+}
+
+impl Hold {
+    /// Waits until a request is being held.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
 }
 
 impl FakeProvider {
@@ -243,11 +256,12 @@ impl FakeProvider {
         self.state().token_replies.push_back(reply);
     }
 
-    /// Holds the answers of the token endpoint back until the sender is dropped.
-    pub(crate) fn hold_token(&self) -> watch::Sender<()> {
-        let (sender, held) = watch::channel(());
-        self.state().held = Some(held);
-        sender
+    /// Holds the answers of the token endpoint back until what this answers is dropped.
+    pub(crate) fn hold_token(&self) -> Hold {
+        let (release, held) = watch::channel(());
+        let reached = Arc::new(Notify::new());
+        self.state().held = Some((held, Arc::clone(&reached)));
+        Hold { reached, _release: release }
     }
 
     /// Signs with a new key from now on; the old one stays published unless `drop_old`.

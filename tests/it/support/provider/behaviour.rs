@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use portcullis::clock::Clock;
 use portcullis::oauth::pkce::{CodeChallenge, CodeVerifier};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use url::Url;
 
 use super::signing::{TestAlgorithm, TestKey, encryption_key};
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) edit_id_token: TokenEdit,
     pub(super) token_replies: VecDeque<Reply>,
     /// While its sender lives, the token endpoint does not answer.
-    pub(super) held: Option<watch::Receiver<()>>,
+    pub(super) held: Option<(watch::Receiver<()>, Arc<Notify>)>,
     pub(super) user: Value,
     pub(super) client_secret: Option<String>,
     pub(super) offline_refusal: Option<OfflineRefusal>,
@@ -86,7 +86,8 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         };
         (reply, released)
     };
-    if let Some(mut released) = released {
+    if let Some((mut released, reached)) = released {
+        reached.notify_one();
         // an error: the sender is gone
         drop(released.changed().await);
     }
