@@ -1,7 +1,8 @@
 //! Memory that strangers take by requests whose bodies never come: `cargo bench --bench silent`.
 //!
 //! The gate is a process of its own, so that what its peers need is not counted. Each round opens 150 connections with 128
-//! streams of HTTP/2 on each: first all from one address, then every connection from another one.
+//! streams of HTTP/2 on each: first all from one address, then every connection from another one. It fails when either
+//! takes more than 100 MB.
 
 #![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
@@ -20,7 +21,7 @@ use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -39,6 +40,9 @@ const CONNECTIONS: usize = 150;
 const STREAMS: usize = 128;
 /// Silent bodies are given up after 15 seconds: the measurement lies before that.
 const SETTLED: Duration = Duration::from_secs(6);
+
+/// How much a round may take.
+const MOST_KIB: i64 = 100 * 1024;
 
 /// A body that never comes.
 struct Silent;
@@ -108,7 +112,8 @@ async fn flood(address: SocketAddr, client: String, answered: Arc<AtomicUsize>) 
     sender
 }
 
-async fn round(name: &str, client: impl Fn(usize) -> String) {
+/// Whether the gate stays within its memory.
+async fn round(name: &str, client: impl Fn(usize) -> String) -> bool {
     let gate = Gate::start();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = gate.resident();
@@ -124,6 +129,7 @@ async fn round(name: &str, client: impl Fn(usize) -> String) {
         "{name}: +{} MB ({before} KiB before), {silent} streams waited for, {answered} answered early",
         grown / 1024
     );
+    grown <= MOST_KIB
 }
 
 #[tokio::main]
@@ -134,12 +140,21 @@ async fn serve() {
 }
 
 #[tokio::main]
-async fn measure() {
+async fn measure() -> ExitCode {
     println!("{CONNECTIONS} connections, {STREAMS} silent streams on each");
-    round("one address", |_| "203.0.113.7".to_owned()).await;
-    round("an address each", |number| format!("198.51.100.{number}")).await;
+    let one = round("one address", |_| "203.0.113.7".to_owned()).await;
+    let many = round("an address each", |number| format!("198.51.100.{number}")).await;
+    if one && many {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: a round took more than {} MB", MOST_KIB / 1024);
+    ExitCode::FAILURE
 }
 
-fn main() {
-    if std::env::args().any(|argument| argument == "--serve") { serve() } else { measure() }
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--serve") {
+        serve();
+        return ExitCode::SUCCESS;
+    }
+    measure()
 }
