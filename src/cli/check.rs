@@ -10,10 +10,10 @@ use crate::config::{Config, Loaded};
 use crate::identity::Identities;
 use crate::oauth::paths;
 
-/// Name every mistake of a configuration file, with its line and its mend
+/// Report every mistake in a configuration file, with its line and a hint
 ///
 /// Reads the file as `serve` would: with the `PORTCULLIS_` variables of the environment over it, and with the secrets
-/// that it names. Nothing is started, and nobody is asked unless you say --online.
+/// that it names. Nothing is started. No server is contacted unless --online is given.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

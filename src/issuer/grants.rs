@@ -104,7 +104,7 @@ impl Issuer {
             }
         };
         if tokio::time::timeout(REVOCATIONS, revocations).await.is_err() {
-            tracing::warn!("not every token that nobody needs any more could be revoked: the provider is slow");
+            tracing::warn!("not every unused provider token could be revoked: the provider is slow");
         }
     }
 
@@ -189,7 +189,7 @@ impl Issuer {
                 let (issuer, identity) = (self.clone(), identity.clone());
                 self.0.tasks.spawn(async move { issuer.revoke_at_provider(&identity, &token).await });
             }
-            Err(error) => tracing::warn!(%identity, %error, "a provider's token that nobody needs stays as it is"),
+            Err(error) => tracing::warn!(%identity, %error, "an unused provider token could not be revoked"),
         }
     }
 
