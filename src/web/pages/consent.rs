@@ -54,7 +54,7 @@ pub enum ConsentNotice {
     Expired,
 }
 
-/// How long a client's name and host may be together, in bytes, so that a warning after them is seen on a phone.
+/// How long a client's name and its receiver may be together, in bytes, so that what decides fits a phone's screen.
 const SHORT: usize = 80;
 
 /// Asks for consent.
@@ -68,14 +68,10 @@ impl ConsentPage<'_> {
         self.redirect_uri.class() == RedirectClass::Loopback
     }
 
-    /// Whether the buttons may stay at the end of a small screen while the rest is scrolled. A client chooses its name and
-    /// its host: long ones must not push a warning below buttons that are always in sight.
+    /// Whether the receiver and the buttons, in one box, may stay at the end of a phone's screen while the rest is scrolled.
+    /// The box must fit that screen whole: of a higher one the screen would show the buttons and cut off the receiver.
     fn stays_in_sight(&self) -> bool {
         let chosen = self.client.known_as().len() + self.redirect_uri.receiver().len();
-        match self.identities.len() {
-            1 => self.known_receiver || chosen <= SHORT,
-            2 => self.known_receiver,
-            _ => false,
-        }
+        self.identities.len() <= 2 && chosen <= SHORT
     }
 }

@@ -56,6 +56,23 @@ def test_the_consent_buttons_are_visible_without_scrolling(
     profile.close()
 
 
+@pytest.mark.parametrize("size", [(520, 280), (844, 390), (390, 664)])
+@pytest.mark.parametrize("redirect_uri", ["https://chat.example.com/callback", "http://127.0.0.1/callback"])
+def test_the_receiver_is_in_sight_wherever_consent_can_be_clicked(
+    size: tuple[int, int], redirect_uri: str, browser: Browser, dev: Dev
+) -> None:
+    width, height = size
+    profile = browser.new_context(viewport={"width": width, "height": height})
+    page = profile.new_page()
+    client = Client.register(dev.url(), redirect_uris=[redirect_uri], client_name="W" * 64)
+    page.goto(client.attempt().url)
+    clickable, hidden = scroll_past_the_approve_button(page)
+    photograph(page, f"consent-small-{width}x{height}", full_page=False)
+    assert clickable > 0, "nobody could consent"
+    assert hidden == [], f"the button can be clicked and the receiver is not in sight, scrolled by {hidden} px"
+    profile.close()
+
+
 def test_an_address_of_a_server_explains_itself(dev: Dev, page: Page) -> None:
     for path in ("", "/mcp", "/nothing"):
         response = page.goto(f"{dev.public_url}{path}")
@@ -107,6 +124,42 @@ def is_on_screen(page: Page, element: Locator) -> bool:
         }"""
     )
     return seen
+
+
+def scroll_past_the_approve_button(page: Page) -> tuple[int, list[int]]:
+    """In how many scroll positions the button can be clicked, and in which of them host or caution are cut or covered."""
+    clickable, hidden = page.evaluate(
+        """() => {
+            const button = document.querySelector("button[value=approve]");
+            const deciding = document.querySelectorAll(".receiver h2, .receiver p");
+            const hits = (element, x, y) => {
+                const top = document.elementFromPoint(x, y);
+                return top !== null && element.contains(top);
+            };
+            const canBeClicked = () => {
+                const box = button.getBoundingClientRect();
+                for (let y = box.top + 2; y < box.bottom - 1; y += 4)
+                    if (hits(button, (box.left + box.right) / 2, y)) return true;
+                return false;
+            };
+            const isSeen = (element) => {
+                const box = element.getBoundingClientRect();
+                const x = box.left + 4;
+                return box.top >= 0 && box.bottom <= innerHeight
+                    && hits(element, x, box.top + 2) && hits(element, x, box.bottom - 2);
+            };
+            let clickable = 0;
+            const hidden = [];
+            for (let y = 0; y <= document.documentElement.scrollHeight; y += 5) {
+                scrollTo(0, y);
+                if (!canBeClicked()) continue;
+                clickable += 1;
+                if (![...deciding].every(isSeen)) hidden.push(y);
+            }
+            return [clickable, hidden];
+        }"""
+    )
+    return clickable, hidden
 
 
 def is_dark(page: Page) -> bool:

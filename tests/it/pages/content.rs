@@ -15,18 +15,18 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     insta::assert_snapshot!(text_of(&Consent::default().html()), @r"
     Allow access to Expenses?
     An application that calls itself Claude wants to use Expenses as you. Nobody has checked that name.
-    If you continue, access goes to
-    claude.ai
-    Continue only if you came from there yourself, a moment ago.
-    https://claude.ai/api/mcp/auth_callback
     It may
     call its tools and read what it offers, in your name
     stay connected while you are away, until that is ended
+    If you continue, access goes to
+    claude.ai
+    Continue only if you came from there yourself, a moment ago.
+    Continue with Keycloak
+    Deny
     What this site learns from your sign-in
     Keycloak
     who you are, your name, your email address, whether your account is still active while you are away
-    Continue with Keycloak
-    Deny
+    The whole address that access goes to: https://claude.ai/api/mcp/auth_callback
     Not what you expected? Deny, or close this window: nothing has been allowed yet.
     To take access back later, ask the people who run this server: they can end it at any time, at once.
     ");
@@ -60,19 +60,31 @@ fn only_a_place_that_is_not_known_is_warned_of_and_each_kind_is_told_in_its_own_
 }
 
 #[test]
-fn long_words_of_a_client_cannot_push_a_warning_below_buttons_that_stay_in_sight() {
+fn the_receiver_and_its_caution_are_in_one_box_with_the_buttons_and_nothing_comes_between() {
+    let unknown = Consent { known_receiver: false, redirect_uri: "https://chat.example.com/cb", ..Consent::default() };
+    let html = unknown.html();
+    let decision = between(&html, "<div class=\"decision in-sight\">", "<details>");
+    insta::assert_snapshot!(text_of(&format!("</header>{decision}</main>")), @r"
+    If you continue, access goes to
+    chat.example.com
+    This address is not known here. Continue only if you trust it, and came from there yourself, a moment ago.
+    Continue with Keycloak
+    Deny
+    ");
+}
+
+#[test]
+fn the_box_with_the_buttons_stays_in_sight_only_when_it_fits_a_phone() {
     let long_name = "A ".repeat(50);
     let long_host = format!("https://{}.example.com/", "label.".repeat(20) + "x");
-    let stays = |consent: Consent<'_>| consent.html().contains("<div class=\"choices in-sight\">");
-    let doubtful =
-        || Consent { known_receiver: false, redirect_uri: "https://chat.example.com/cb", ..Consent::default() };
+    let stays = |consent: Consent<'_>| consent.html().contains("<div class=\"decision in-sight\">");
     let two = [KEYCLOAK, ("partners", "Partner directory", "openid")];
-    assert!(stays(Consent::default()) && stays(doubtful()));
-    assert!(stays(Consent { client: registered(&long_name), ..Consent::default() }), "there is no warning to hide");
+    let three = [two[0], two[1], ("guests", "Guests", "openid")];
+    assert!(stays(Consent::default()));
     assert!(stays(Consent { identities: &two, ..Consent::default() }));
-    assert!(!stays(Consent { client: registered(&long_name), ..doubtful() }));
-    assert!(!stays(Consent { redirect_uri: &long_host, ..doubtful() }));
-    assert!(!stays(Consent { identities: &two, ..doubtful() }));
+    assert!(!stays(Consent { identities: &three, ..Consent::default() }));
+    assert!(!stays(Consent { client: registered(&long_name), ..Consent::default() }));
+    assert!(!stays(Consent { redirect_uri: &long_host, ..Consent::default() }));
 }
 
 #[test]
@@ -105,7 +117,7 @@ fn scopes_are_told_in_the_operators_words_and_order() {
     let scope = "expenses:approve expenses:other mcp:access";
     let html = Consent { scope, scope_texts: &scope_texts, ..Consent::default() }.html();
     let text = text_of(&html);
-    insta::assert_snapshot!(between(&text, "It may\n", "\nWhat this site"), @r"
+    insta::assert_snapshot!(between(&text, "It may\n", "\nIf you continue"), @r"
     approve expenses in your name
     read your expenses
     expenses:other
