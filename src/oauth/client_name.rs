@@ -10,6 +10,8 @@ pub const MAX_CLIENT_NAME: usize = 100;
 /// How many marks may stand on one letter: pointed Hebrew needs four, and no script in names more.
 const MAX_STACKED: usize = 4;
 
+/// Makes a key of the digit before it.
+const KEYCAP: char = '\u{20e3}';
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
@@ -35,7 +37,7 @@ fn visible(name: &str) -> Vec<char> {
             kept.push(' ');
         } else if is_joiner(c) || is_variation_selector(c) {
             kept.push(c);
-        } else if !is_hidden(c) && !looks_like_a_badge(c) {
+        } else if !is_hidden(c) && !looks_like_a_badge(c) && !is_a_line_of_text(c) && encloses_nothing(c, &kept) {
             stacked = if is_mark(c) { stacked + 1 } else { 0 };
             kept.extend((stacked <= MAX_STACKED).then_some(c));
         }
@@ -100,13 +102,28 @@ fn looks_like_a_badge(c: char) -> bool {
         '\u{a9}' | '\u{ae}' | '\u{2117}' | '\u{2120}' | '\u{2122}' | '\u{1f12e}' | '\u{1f12f}' | '\u{1f16a}'
             ..='\u{1f16c}'
     );
-    // a letter in a circle or a square; from 1F1E6 on they are the halves of flags
-    let enclosed = matches!(c, '\u{2460}'..='\u{24ff}' | '\u{1f100}'..='\u{1f1e5}');
+    // a letter or a word in a circle or a square; from 1F1E6 on they are the halves of flags
+    let enclosed = matches!(c, '\u{2460}'..='\u{24ff}' | '\u{3200}'..='\u{32ff}' | '\u{1f100}'..='\u{1f1e5}'
+        | '\u{1f200}'..='\u{1f265}');
+    // coloured dots, squares and diamonds, which other pages put beside names that they checked
+    let shape = matches!(c, '\u{1f534}'..='\u{1f53b}' | '\u{1f7e0}'..='\u{1f7eb}' | '\u{26aa}' | '\u{26ab}');
     let award = matches!(
         c,
         '\u{1f396}' | '\u{1f397}' | '\u{1f3c5}' | '\u{1f3c6}' | '\u{1f3f5}' | '\u{1f4a0}' | '\u{1f947}'..='\u{1f949}'
     );
-    check || lock_key_or_shield || legal || enclosed || award
+    check || lock_key_or_shield || legal || enclosed || shape || award
+}
+
+/// Ligatures of whole sentences: one character of them is drawn as wide as a dozen letters.
+const fn is_a_line_of_text(c: char) -> bool {
+    matches!(c, '\u{fdfa}'..='\u{fdfd}' | '\u{12219}' | '\u{12031}')
+}
+
+/// Whether `c` is no mark that puts a circle or a square around a letter, which makes a badge of it: only keycaps have one.
+fn encloses_nothing(c: char, before: &[char]) -> bool {
+    let key = before.iter().rev().find(|&&c| !is_variation_selector(c));
+    let keycap = || c == KEYCAP && key.is_some_and(|key| matches!(key, '0'..='9' | '#' | '*'));
+    c.general_category() != GeneralCategory::EnclosingMark || keycap()
 }
 
 fn is_mark(c: char) -> bool {
@@ -182,7 +199,7 @@ mod tests {
             "🏳\u{fe0f}\u{200d}🌈",
             "👍🏽 Client",
             "🇩🇪🇮🇷",
-            "1\u{fe0f}\u{20e3}",
+            "1\u{fe0f}\u{20e3} #\u{20e3} *\u{fe0f}\u{20e3}",
             "C++ & <b>\"quotes\"</b>",
         ] {
             assert_eq!(clean(name), name);
@@ -202,6 +219,14 @@ mod tests {
             ("Claude 🗸 🏅", "Claude"),
             ("Claude √", "Claude"),
             ("🔐", ""),
+            ("Claude R\u{20dd}", "Claude R"),
+            ("C\u{20dd}laude v\u{20de}", "Claude v"),
+            ("Claude a\u{489} b\u{488} c\u{20e0} d\u{1abe}", "Claude a b c d"),
+            ("x\u{20e3} ✓\u{20e3} 1\u{301}\u{20e3}", "x 1\u{301}"),
+            ("Claude ㊗㊙ ㉿", "Claude"),
+            ("Claude 🟢🟦🔷🔵🔻", "Claude"),
+            ("Claude 🈴🉐", "Claude"),
+            ("\u{fdfd}Claude\u{fdfa}", "Claude"),
             ("👩\u{200d}🔒x", "👩x"),
         ] {
             assert_eq!(clean(name), left, "{name}");
@@ -226,7 +251,7 @@ mod tests {
                 prop_oneof![
                     "\\PC{0,12}",
                     any::<char>().prop_map(String::from),
-                    "[\u{200c}\u{200d}\u{fe0f}\u{ad}\u{202e}\u{300}\u{64b}ا✓👩💻x \\n]{0,12}",
+                    "[\u{200c}\u{200d}\u{fe0f}\u{20dd}\u{20e3}#1\u{ad}\u{202e}\u{300}\u{64b}ا✓👩💻x \\n]{0,12}",
                 ],
                 0..40,
             ),
