@@ -12,6 +12,10 @@ use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 use crate::oauth::paths;
 
+/// For how many times its lifetime a form that is too old asks its question again. Later the question itself is too old: of
+/// a user who comes back to it after days nobody knows what they still mean to allow.
+const ASKED_AGAIN: u32 = 4;
+
 /// What an answered form leads to.
 #[derive(Debug)]
 pub(crate) enum Approval {
@@ -44,12 +48,16 @@ impl Issuer {
         address: ClientAddress,
     ) -> Result<Approval, Fault> {
         let (request, rendered_at) = form.question();
-        let late = self.now() >= rendered_at + self.config().lifetimes.consent;
+        let lifetime = self.config().lifetimes.consent;
+        if self.now() >= rendered_at + lifetime.saturating_mul(ASKED_AGAIN) {
+            return Err(Fault::new(Trouble::Expired, "a consent form that was over long ago"));
+        }
+        let late = self.now() >= rendered_at + lifetime;
         let validated = self.still_allowed(request).await?;
         let form = match form.proven(cookie) {
             Ok(form) => form,
             // browsers forget the cookie when the form's time is over; to ask once more needs no proof
-            Err(_) if late => return Ok(Approval::Expired(Box::new(validated))),
+            Err(_) if late => return self.ask_again(validated),
             Err(fault) => return Err(fault),
         };
         if self.0.approvals.check(&address.key()).is_err() {
@@ -59,10 +67,14 @@ impl Issuer {
             None => self.deny(form, validated).await,
             Some(_) if late => match self.store().authorization(&form.authorization).await? {
                 Some(_) => self.posted_again(&form.authorization, &form.binding).await,
-                None => Ok(Approval::Expired(Box::new(validated))),
+                None => self.ask_again(validated),
             },
             Some(identity) => self.approve(form, identity).await,
         }
+    }
+
+    fn ask_again(&self, validated: Validated) -> Result<Approval, Fault> {
+        Ok(Approval::Expired(Box::new(self.judged_anew(validated)?)))
     }
 
     /// Records the denial, unless the form was approved before and that sign-in came to its end. The record is kept as

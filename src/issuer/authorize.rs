@@ -118,8 +118,6 @@ impl Issuer {
             .ok_or_else(|| invalid("code_challenge is not the base64url of a SHA-256 value"))?;
         let upstream = self.requested_upstream(parameters)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
-        let offline = asked.contains(OFFLINE_ACCESS);
-        let registered = client.refresh_token && self.config().tokens.refresh == RefreshTokens::Registered;
         Ok(AuthorizationRequest {
             client_id: client.id.clone(),
             redirect_uri: redirect_uri.as_str().to_owned(),
@@ -128,8 +126,30 @@ impl Issuer {
             resource: upstream.audience().to_owned(),
             scope: granted(&asked, upstream),
             named_scope: named(&asked, upstream),
-            refresh: offline || registered,
+            refresh: self.gets_refresh_token(client, &asked),
         })
+    }
+
+    /// A request that passed earlier, by the settings of now: they may have changed since, and what is sealed in a form is
+    /// of then.
+    ///
+    /// # Errors
+    /// When its resource is gone.
+    pub(super) fn judged_anew(&self, mut validated: Validated) -> Result<Validated, Fault> {
+        let Validated { request, client, .. } = &mut validated;
+        let upstream = self.upstream_of(&request.resource);
+        let upstream = upstream.ok_or_else(|| Fault::new(Trouble::Expired, "consent form: its resource is gone"))?;
+        let givable = upstream.settings.scopes.clone().with(OFFLINE_ACCESS);
+        request.named_scope = request.named_scope.take().map(|named| named.intersection(&givable));
+        let asked = request.named_scope.clone().unwrap_or_else(ScopeSet::empty);
+        request.scope = granted(&asked, upstream);
+        request.refresh = self.gets_refresh_token(client, &asked);
+        Ok(validated)
+    }
+
+    fn gets_refresh_token(&self, client: &Client, asked: &ScopeSet) -> bool {
+        let registered = client.refresh_token && self.config().tokens.refresh == RefreshTokens::Registered;
+        asked.contains(OFFLINE_ACCESS) || registered
     }
 
     /// The one upstream that the request names; without a name the only one, or the operator's default.

@@ -1,9 +1,12 @@
 //! Consent, and whose browser it was.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use portcullis::oauth::scope::ScopeSet;
+
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
-use crate::support::gate::{TestGate, as_alice};
+use crate::support::gate::{TestGate, as_alice, upstream};
 
 fn approve(form: &Form) -> Form {
     form.clone().with("decision", "approve").with("identity", "local")
@@ -211,6 +214,55 @@ async fn an_expired_form_asks_again() {
     let fresh = Form::on(&again.body);
     assert_eq!(fresh.action, "/consent");
     assert_eq!(browser.submit(&gate, &approve(&fresh)).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_form_that_was_over_long_ago_is_refused_whoever_posts_it_and_whatever_it_says() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let mut browser = Browser::default();
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let cookies = browser.cookies.clone();
+    gate.clock.advance(Duration::from_mins(59));
+    let again = Browser::default().submit(&gate, &approve(&form)).await;
+    assert_eq!((again.status, Form::on(&again.body).action.as_str()), (200, "/consent"), "{again:?}");
+    gate.clock.advance(Duration::from_mins(1));
+    for form in [approve(&form), form.with("decision", "deny")] {
+        for cookies in [cookies.clone(), BTreeMap::new()] {
+            let mut browser = Browser::default();
+            browser.cookies = cookies;
+            let answer = browser.submit(&gate, &form).await;
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.body.contains("Connect from the application again."), "{answer:?}");
+            assert_eq!(answer.header("set-cookie"), "", "no new form: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_form_asks_again_by_the_settings_of_now() {
+    let gate =
+        TestGate::with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap())
+            .await;
+    let client = gate.register().await;
+    let extra = [("scope", "mcp:access mcp:write offline_access")];
+    let form = approve(&gate.consent_form(&mut Browser::default(), &client, &extra).await);
+    gate.clock.advance(Duration::from_mins(15));
+    let same = Browser::default().submit(&gate, &form).await;
+    assert!(same.body.contains("mcp:write") && same.body.contains("stay connected"), "{same:?}");
+
+    let gate =
+        gate.restart_with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access").unwrap()).await;
+    let fewer = Browser::default().submit(&gate, &form).await;
+    assert_eq!(fewer.status, 200, "{fewer:?}");
+    assert!(!fewer.body.contains("mcp:write") && fewer.body.contains("stay connected"), "{fewer:?}");
+
+    let gate = gate
+        .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])
+        .await;
+    let gone = Browser::default().submit(&gate, &form).await;
+    assert_eq!(gone.status, 400, "{gone:?}");
+    assert!(gone.body.contains("Connect from the application again."), "{gone:?}");
 }
 
 #[tokio::test]
