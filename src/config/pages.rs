@@ -11,11 +11,20 @@ use url::Url;
 use super::client::check_name;
 use super::problem::{Mistake, io_words};
 use super::reading::{Reading, Section};
+use crate::oauth::redirect_uri::RedirectUri;
 
-/// The hosts at which well-known clients take their codes: `vscode.dev`, and so on. A list and not a memory of earlier
-/// sign-ins, because an attacker could sign in first.
-const KNOWN_HOSTS: [&str; 6] =
-    ["chatgpt.com", "claude.ai", "claude.com", "insiders.vscode.dev", "vscode.dev", "www.cursor.com"];
+/// Where well-known clients take their codes, in the form of [`Pages::known_hosts`]. A list and not a memory of earlier
+/// sign-ins, because an attacker could sign in first; with paths, because one open redirect anywhere else at such a host
+/// would carry codes away from it.
+const KNOWN_HOSTS: [&str; 7] = [
+    "chatgpt.com/connector/oauth/",
+    "chatgpt.com/connector_platform_oauth_redirect",
+    "claude.ai/api/mcp/auth_callback",
+    "claude.com/api/mcp/auth_callback",
+    "insiders.vscode.dev/redirect",
+    "vscode.dev/redirect",
+    "www.cursor.com/agents/mcp/oauth/callback",
+];
 
 /// The largest logo, in bytes: every page carries it, those that strangers ask for too.
 const LARGEST_LOGO: u64 = 16 * 1024;
@@ -33,7 +42,8 @@ pub struct Pages {
     pub support: Option<Support>,
     /// Whether the page at `/` names the upstreams.
     pub list_upstreams: bool,
-    /// Hosts that people are not warned of, besides those of configured clients.
+    /// Where codes may go without a warning, besides the redirect URIs of configured clients: a host, or a host and one
+    /// path, or a host and all paths below the one that ends with a slash.
     pub known_hosts: Vec<String>,
 }
 
@@ -125,11 +135,30 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<P
     pages.list_upstreams = written.list_upstreams.unwrap_or(pages.list_upstreams);
     if let Some(hosts) = written.known_hosts {
         for (index, host) in hosts.iter().enumerate() {
-            reading.keep(&section.item("known_hosts", index), check_host(host));
+            reading.keep(&section.item("known_hosts", index), check_known_host(host));
         }
         pages.known_hosts = hosts;
     }
     Some(pages)
+}
+
+impl Pages {
+    /// Whether an https address is on the list. A query makes it another address: some answer at one path and go on to
+    /// where the query says.
+    #[must_use]
+    pub fn knows(&self, redirect_uri: &RedirectUri) -> bool {
+        let place = redirect_uri.canonical().strip_prefix("https://").unwrap_or_default();
+        let host = place.split(['/', '?']).next().unwrap_or_default();
+        self.known_hosts.iter().any(|known| match known.ends_with('/') {
+            true => place.strip_prefix(known.as_str()).is_some_and(is_plain_path),
+            false => known == if known.contains('/') { place } else { host },
+        })
+    }
+}
+
+/// Nothing that a server could decode to a way out of the path before it.
+fn is_plain_path(path: &str) -> bool {
+    !path.is_empty() && !path.contains(['%', '?', ';'])
 }
 
 impl Logo {
@@ -187,20 +216,24 @@ impl Support {
     }
 }
 
-/// A host as it stands in a redirect URI: in lower case, with a port unless that is 443.
-fn check_host(host: &str) -> Result<(), Mistake> {
-    let url = format!("https://{host}/");
+/// A host and perhaps a path, as they stand in a redirect URI: in normal form, with a port unless that is 443.
+fn check_known_host(known: &str) -> Result<(), Mistake> {
+    let (host, path) = known.split_once('/').map_or((known, None), |(host, path)| (host, Some(path)));
+    let url = format!("https://{host}/{}", path.unwrap_or_default());
     let normal = Url::parse(&url).is_ok_and(|parsed| parsed.as_str() == url && parsed.username().is_empty());
-    let whole = !host.is_empty() && !host.contains(['*', '/', '@', '?', '#']);
+    let whole = !host.is_empty() && path != Some("") && !known.contains(['*', '@', '?', '#', '%']);
     if normal && whole {
         return Ok(());
     }
-    Err(Mistake::new("is no host").hint("a name in lower case, and a port unless it is 443: \"chat.example.com\""))
+    Err(Mistake::new("is neither a host nor a host with a path").hint(
+        "a name in lower case, a port unless it is 443, perhaps a path: \"chat.example.com\" or \"chat.example.com/callback\"",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Color, KNOWN_HOSTS, Logo, Support, check_host};
+    use super::{Color, KNOWN_HOSTS, Logo, Pages, Support, check_known_host};
+    use crate::oauth::redirect_uri::RedirectPolicy;
 
     #[test]
     fn a_colour_is_six_digits() {
@@ -234,8 +267,9 @@ mod tests {
 
     #[test]
     fn a_known_host_is_written_as_redirect_uris_have_it() {
-        for good in KNOWN_HOSTS.into_iter().chain(["chat.example.com:8443", "192.0.2.7", "xn--e1afmkfd.example"]) {
-            assert_eq!(check_host(good), Ok(()), "{good}");
+        let own = ["chat.example.com:8443", "192.0.2.7", "xn--e1afmkfd.example", "chat.example.com/cb", "claude.ai/a/"];
+        for good in KNOWN_HOSTS.into_iter().chain(own) {
+            assert_eq!(check_known_host(good), Ok(()), "{good}");
         }
         for bad in [
             "",
@@ -245,12 +279,56 @@ mod tests {
             "https://claude.ai",
             "claude.ai/",
             "claude.ai:443",
+            "/callback",
+            "claude.ai/a/../b",
+            "claude.ai/%63b",
+            "claude.ai/cb?x=y",
+            "claude.ai/*",
             "a@b",
             "a b",
             "é.example",
         ] {
-            assert!(check_host(bad).is_err(), "{bad}");
+            assert!(check_known_host(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_known_path_is_known_alone_and_a_known_host_whole() {
+        let known = |pages: &Pages, uri: &str| pages.knows(&RedirectPolicy::default().parse(uri).unwrap());
+        let built_in = Pages::default();
+        for uri in [
+            "https://claude.ai/api/mcp/auth_callback",
+            "HTTPS://Claude.ai:443/api/mcp/auth_callback",
+            "https://chatgpt.com/connector_platform_oauth_redirect",
+            "https://chatgpt.com/connector/oauth/Ab3_-x",
+            "https://vscode.dev/redirect",
+            "https://www.cursor.com/agents/mcp/oauth/callback",
+        ] {
+            assert!(known(&built_in, uri), "{uri}");
+        }
+        for uri in [
+            "https://claude.ai/",
+            "https://claude.ai/api/mcp/auth_callback/",
+            "https://claude.ai/api/mcp/auth_callback2",
+            "https://claude.ai/api/mcp/auth_callback?next=https://evil.example",
+            "https://claude.ai/logout?to=https://evil.example",
+            "https://claude.ai:8443/api/mcp/auth_callback",
+            "https://evil.example/claude.ai/api/mcp/auth_callback",
+            "https://vscode.dev/redirect?url=vscode://evil.extension/",
+            "https://vscode.dev/redirect/mcp/install",
+            "https://chatgpt.com/connector/oauth/",
+            "https://chatgpt.com/connector/oauth/../../logout",
+            "https://chatgpt.com/connector/oauth/..%2f..%2flogout",
+            "https://chatgpt.com/connector/oauth/x?to=y",
+            "https://chatgpt.com/connector/oauthx",
+        ] {
+            let allowed = RedirectPolicy::default().parse(uri);
+            assert!(!allowed.is_ok_and(|uri| built_in.knows(&uri)), "{uri}");
+        }
+        let own = Pages { known_hosts: vec!["chat.example.com".to_owned()], ..Pages::default() };
+        assert!(known(&own, "https://chat.example.com/any/path?and=query"));
+        assert!(!known(&own, "https://chat.example.com:8443/"));
+        assert!(!known(&own, "https://claude.ai/api/mcp/auth_callback"), "a list of one's own replaces ours");
     }
 
     #[test]

@@ -152,13 +152,10 @@ impl Issuer {
             RedirectClass::Loopback | RedirectClass::ListedApplication => true,
             RedirectClass::Application => client.origin == ClientOrigin::Configured,
             RedirectClass::Https => {
-                let host = redirect_uri.receiver();
                 let policy = &config.registration.redirect_policy;
-                let configured = config.clients.iter().flat_map(|client| &client.redirect_uris);
-                let hosts = configured
-                    .filter_map(|uri| policy.parse(uri).ok())
-                    .filter(|uri| uri.class() == RedirectClass::Https);
-                config.pages.known_hosts.contains(&host) || hosts.map(|uri| uri.receiver()).any(|known| known == host)
+                let mut configured = config.clients.iter().flat_map(|client| &client.redirect_uris);
+                config.pages.knows(redirect_uri)
+                    || configured.any(|uri| policy.parse(uri).is_ok_and(|uri| uri.is_same(redirect_uri)))
             }
         }
     }

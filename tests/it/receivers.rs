@@ -7,7 +7,7 @@ use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestClient, TestGate};
 
 #[tokio::test]
-async fn only_hosts_and_schemes_on_the_operators_lists_are_shown_without_a_warning() {
+async fn only_addresses_on_the_operators_lists_are_shown_without_a_warning() {
     let gate = TestGate::with(|config| {
         config.clients.push(ConfiguredClient {
             client_id: "chat".to_owned(),
@@ -25,7 +25,11 @@ async fn only_hosts_and_schemes_on_the_operators_lists_are_shown_without_a_warni
     };
     for (uri, expected) in [
         ("https://claude.ai/api/mcp/auth_callback", false),
-        ("https://chat.example.com/another", false),
+        ("https://chat.example.com/cb", false),
+        ("https://chat.example.com/another", true),
+        ("https://vscode.dev/redirect", false),
+        ("https://vscode.dev/redirect?url=vscode://evil.extension/", true),
+        ("https://claude.ai/another", true),
         ("http://127.0.0.1:1234/callback", false),
         ("cursor://anysphere.cursor-mcp/oauth/callback", false),
         ("https://claude.ai.evil.example/cb", true),

@@ -55,10 +55,10 @@ text = "read"
         mend: six hexadecimal digits: "#1b5e4f"
     portcullis.toml:7:11: error: pages: support: must be an https or mailto URL
         mend: "https://help.example.com/mcp" or "mailto:help@example.com"
-    portcullis.toml:8:29: error: pages: known_hosts[1]: is no host
-        mend: a name in lower case, and a port unless it is 443: "chat.example.com"
-    portcullis.toml:8:46: error: pages: known_hosts[2]: is no host
-        mend: a name in lower case, and a port unless it is 443: "chat.example.com"
+    portcullis.toml:8:29: error: pages: known_hosts[1]: is neither a host nor a host with a path
+        mend: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
+    portcullis.toml:8:46: error: pages: known_hosts[2]: is neither a host nor a host with a path
+        mend: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
     portcullis.toml:14:1: error: upstream "wiki": scope[0]: has a value that is none of this upstream's scopes
         mend: add it to scopes, or leave this out
     portcullis.toml:17:1: error: upstream "wiki": scope[1]: has a text that is not 1 to 100 characters on one line
