@@ -54,7 +54,7 @@ pub fn start(settings: &Log) -> io::Result<()> {
     let started = if json {
         registry.with(layer.json().flatten_event(true)).try_init()
     } else {
-        registry.with(layer.with_target(false).with_ansi(is_terminal)).try_init()
+        registry.with(layer.with_ansi(is_terminal)).try_init()
     };
     drop(started);
     if let Some(why) = refused {

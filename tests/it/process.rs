@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use portcullis::config::Log;
+use portcullis::config::{Log, LogFormat};
 use portcullis::telemetry::log;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -102,6 +102,22 @@ fn audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_setti
         let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
         assert_eq!(messages, seen, "{rust_log:?}");
     }
+}
+
+#[test]
+fn a_line_of_text_names_its_target_so_that_audit_lines_can_be_told_from_others() {
+    const TEST: &str = "a_line_of_text_names_its_target_so_that_audit_lines_can_be_told_from_others";
+    if is_child() {
+        let _flushed = log::FlushAtEnd;
+        log::start(&Log { format: LogFormat::Text, ..Log::default() }).unwrap();
+        tracing::info!(target: "audit", "granted");
+        tracing::warn!(target: "portcullis::gateway", "granted");
+        return;
+    }
+    let output = again(TEST);
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1.trim_start()).collect();
+    assert_eq!(lines, ["INFO audit: granted", "WARN portcullis::gateway: granted"], "{text}");
 }
 
 /// The program itself, with the standard error that nobody reads until the test does.
