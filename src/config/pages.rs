@@ -149,9 +149,12 @@ impl Pages {
     pub fn knows(&self, redirect_uri: &RedirectUri) -> bool {
         let place = redirect_uri.canonical().strip_prefix("https://").unwrap_or_default();
         let host = place.split(['/', '?']).next().unwrap_or_default();
-        self.known_hosts.iter().any(|known| match known.ends_with('/') {
-            true => place.strip_prefix(known.as_str()).is_some_and(is_plain_path),
-            false => known == if known.contains('/') { place } else { host },
+        self.known_hosts.iter().any(|known| {
+            if known.ends_with('/') {
+                place.strip_prefix(known.as_str()).is_some_and(is_plain_path)
+            } else {
+                known == if known.contains('/') { place } else { host }
+            }
         })
     }
 }

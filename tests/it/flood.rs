@@ -60,7 +60,8 @@ async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_c
         busy.len(),
         answers.len()
     );
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    // clients give up after ten; how much faster it is on a quiet machine is no matter of a test
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
     assert!(!busy.is_empty() && busy.len() < answers.len(), "{} of {}", busy.len(), answers.len());
     for answer in busy {
         assert_eq!((answer.error().as_str(), answer.header("retry-after")), ("temporarily_unavailable", "5"));
