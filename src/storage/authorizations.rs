@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (without_offline, retry) = (why == AnotherRound::WithoutOffline, why == AnotherRound::Retry);
         let next = sqlx::query(NEXT_ROUND).bind(id.as_str()).bind(from_round).bind(without_offline).bind(retry);
-        Ok(self.execute(Turn::SignIn, next).await? == 1)
+        Ok(self.execute(Turn::Claimed, next).await? == 1)
     }
 
     /// `Pending` or `Claimed` in this round → `Refused`.
@@ -160,7 +160,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refuse_authorization(&self, id: &AuthorizationId, round: i64) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::SignIn, sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
+        Ok(self.execute(Turn::Claimed, sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
     }
 
     /// `Pending` → `Denied`, whatever the round: the user takes it back while no answer has come.

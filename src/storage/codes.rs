@@ -135,7 +135,7 @@ impl Store {
         expires_at: Timestamp,
         sign_in: &SignIn,
     ) -> Result<bool, StoreError> {
-        self.write(Turn::SignIn, async {
+        self.write(Turn::Claimed, async {
             let mut tx = self.begin().await?;
             let issued = sqlx::query(ISSUE_CODE)
                 .bind(id.as_str())

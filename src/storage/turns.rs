@@ -19,7 +19,10 @@ const PASSES: u32 = 8;
 pub(super) enum Turn {
     /// Refreshes, redemptions and ends: a client has its tokens by them, or must lose them.
     Token,
-    /// The steps of a sign-in that a user has agreed to, and taking it back.
+    /// What follows the claim of a sign-in: the provider's code is spent by then, so a refusal would cost the user the
+    /// sign-in. There are no more of these than claims.
+    Claimed,
+    /// The claim of a sign-in that a user has agreed to, and taking it back.
     SignIn,
     /// What nobody waits for: deletions, resealing.
     Upkeep,
@@ -30,12 +33,12 @@ pub(super) enum Turn {
 }
 
 impl Turn {
-    const ALL: [Self; 5] = [Self::Token, Self::SignIn, Self::Upkeep, Self::Approval, Self::Registration];
+    const ALL: [Self; 6] = [Self::Token, Self::Claimed, Self::SignIn, Self::Upkeep, Self::Approval, Self::Registration];
 
     /// How many may wait. Work that must not be lost half-way is not refused; the time limit of a call bounds it.
     const fn most(self) -> usize {
         match self {
-            Self::Token | Self::Upkeep => usize::MAX,
+            Self::Token | Self::Claimed | Self::Upkeep => usize::MAX,
             Self::SignIn | Self::Approval | Self::Registration => 256,
         }
     }
@@ -171,10 +174,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_more_urgent_write_goes_first_and_equals_go_in_order() {
-        use Turn::{Approval, Registration, SignIn, Token, Upkeep};
+        use Turn::{Approval, Claimed, Registration, SignIn, Token, Upkeep};
         assert_eq!(
-            order(&[Registration, Approval, Upkeep, SignIn, Token, Registration, Token]).await,
-            [Token, Token, SignIn, Upkeep, Approval, Registration, Registration]
+            order(&[Registration, Approval, Upkeep, SignIn, Claimed, Token, Registration, Token]).await,
+            [Token, Token, Claimed, SignIn, Upkeep, Approval, Registration, Registration]
         );
     }
 
