@@ -43,7 +43,8 @@ pub struct App {
 }
 
 impl App {
-    /// Builds everything: opens the store, loads or makes the keys. Asks no identity provider and no upstream.
+    /// Builds everything: opens the store, loads or makes the keys. Asks no identity provider and no upstream, and ends no
+    /// grant: see [`Self::adopt`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -74,10 +75,19 @@ impl App {
             identities: identities.clone(),
             clock,
         });
-        issuer.adopt_configuration().await?;
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let inbound = inbound::App::new(&config, budget.clone(), gateway.clone(), web);
         Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain, budget })
+    }
+
+    /// Makes the store fit the configuration: grants of clients and identities that have left end, and a provider that
+    /// replaces another takes its place. Comes after everything else that can fail, and before the first request: a start
+    /// that fails must not change what a running process works with.
+    ///
+    /// # Errors
+    /// When the configuration does not fit, or the store fails.
+    pub async fn adopt(&self) -> Result<(), StartError> {
+        Ok(self.issuer.adopt_configuration().await?)
     }
 
     /// Answers one request, as a connection of `peer` would have it answered.

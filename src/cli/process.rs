@@ -39,10 +39,12 @@ fn no_threads(cause: &io::Error) -> String {
     )
 }
 
-/// Builds the application and opens its listeners: from here on it answers.
+/// Builds the application, opens its listeners, and only then makes the store fit the configuration: a second copy, for
+/// which the port is taken, changes nothing.
 pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), StartError> {
     let app = App::build(config, Clock::system()).await?;
     let listeners = app.listen().await?;
+    app.adopt().await?;
     Ok((app, listeners))
 }
 

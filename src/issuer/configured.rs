@@ -69,6 +69,11 @@ impl Issuer {
         };
         let before = self.store().keep_identity(&today).await?;
         if before.issuer != today.issuer {
+            if self.store().correct_identity(&before.issuer, &today).await? {
+                let (id, before, now) = (&today.id, &before.issuer, &today.issuer);
+                tracing::info!(identity = %id, before, now, "another provider stands behind this identity, which nobody used yet");
+                return Ok(());
+            }
             if provider.replaces_issuer() != Some(before.issuer.as_str()) {
                 return Err(Unfit::AnotherIssuer { id: today.id, before: before.issuer, now: today.issuer });
             }
@@ -80,14 +85,21 @@ impl Issuer {
                 "client_id of this identity has changed: refresh tokens that the provider gave to the old one stay with it, \
                  and their users sign in again when their access tokens end"
             );
-            // tokens of the first release do not say whose they are: they are the old client's, and shall say so
-            Resealing::new(self.store().clone(), self.0.parts.sealer.clone()).walk().await?;
+            self.bind_tokens().await?;
             self.store().rename_identity_client(&today).await?;
         }
         Ok(())
     }
 
+    /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows: it must
+    /// happen before the store knows others.
+    async fn bind_tokens(&self) -> Result<(), StoreError> {
+        Resealing::new(self.store().clone(), self.0.parts.sealer.clone()).walk().await?;
+        Ok(())
+    }
+
     async fn replace_identity(&self, before: &str, today: &StoredIdentity) -> Result<(), Unfit> {
+        self.bind_tokens().await?;
         for _ in 0..REPLACE_TRIES {
             let ended = self.end_grants_of(GrantsOf::Identity(&today.id), EndReason::IdentityChanged).await?;
             let replaced = self.store().replace_identity(before, today).await?;

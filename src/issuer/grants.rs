@@ -26,6 +26,8 @@ pub(super) enum HeldToken {
     Token(SecretText),
     /// The provider gave it to another client id: it is nothing to the client that we are now.
     OfAnotherClient,
+    /// This one, in the first release's form: it does not name the provider that gave it.
+    Unbound(SecretText),
     /// It cannot be opened.
     Unopened,
 }
@@ -148,6 +150,9 @@ impl Issuer {
                         outcome.map_err(Some)
                     }
                     HeldToken::OfAnotherClient => Err(Some("the provider gave it to another client id".to_owned())),
+                    HeldToken::Unbound(_) => {
+                        Err(Some("it does not name its provider before the next start".to_owned()))
+                    }
                     HeldToken::Unopened | HeldToken::None => Err(Some("it cannot be opened".to_owned())),
                 },
             };
@@ -193,7 +198,8 @@ impl Issuer {
         }
     }
 
-    /// The provider's token, when it outlives the user's session there and is ours to revoke.
+    /// The provider's token, when it outlives the user's session there and is ours to revoke. One that does not name its
+    /// provider may be another one's by now, so it is sent nowhere.
     pub(super) fn offline_token(
         &self,
         identity: &IdentityId,
@@ -203,7 +209,7 @@ impl Issuer {
         let provider = self.0.parts.identities.get(identity.as_str()).filter(|_| standing.offline)?;
         match self.held_token(provider, subject, standing) {
             HeldToken::Token(token) => Some(token),
-            HeldToken::None | HeldToken::OfAnotherClient | HeldToken::Unopened => None,
+            HeldToken::None | HeldToken::OfAnotherClient | HeldToken::Unbound(_) | HeldToken::Unopened => None,
         }
     }
 
@@ -226,6 +232,7 @@ impl Issuer {
         match open_provider_token(&self.0.parts.sealer, owner, provider.client_id(), sealed) {
             Ok(OpenedToken::Ours(token)) => HeldToken::Token(token),
             Ok(OpenedToken::OfAnotherClient) => HeldToken::OfAnotherClient,
+            Ok(OpenedToken::Unbound(token)) => HeldToken::Unbound(token),
             Err(_unsealable) => {
                 tracing::error!(
                     identity = %provider.id(), %subject,

@@ -44,6 +44,8 @@ pub(crate) enum OpenedToken {
     Ours(SecretText),
     /// It was given to another client id: nobody but that one may use it.
     OfAnotherClient,
+    /// It is in the first release's form, which does not name the provider that gave it.
+    Unbound(SecretText),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +79,7 @@ pub(crate) fn open_provider_token(
     if is_unbound(at_rest) {
         let token = sealer.open(UNBOUND_LABEL, owner.subject.as_bytes(), at_rest)?;
         let token = String::from_utf8(token).or(Err(Unsealable))?;
-        return Ok(OpenedToken::Ours(token.into()));
+        return Ok(OpenedToken::Unbound(token.into()));
     }
     let plain = open_bound(sealer, owner, at_rest)?;
     let opened: Sealed<'_> = serde_json::from_slice(&plain).or(Err(Unsealable))?;
@@ -132,6 +134,7 @@ mod tests {
         match open_provider_token(&sealer(1), owner, client_id, sealed) {
             Ok(OpenedToken::Ours(token)) => Some(token.expose().to_owned()),
             Ok(OpenedToken::OfAnotherClient) => Some("another client's".to_owned()),
+            Ok(OpenedToken::Unbound(token)) => Some(format!("unbound {}", token.expose())),
             Err(_) => None,
         }
     }
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn a_token_of_the_first_release_opens_and_is_bound_when_it_is_sealed_anew() {
         let (ring, before) = (sealer(1), sealer(1).seal(UNBOUND_LABEL, OWNER.subject.as_bytes(), b"secret"));
-        assert_eq!(opened(OWNER, "portcullis", &before).as_deref(), Some("secret"));
+        assert_eq!(opened(OWNER, "portcullis", &before).as_deref(), Some("unbound secret"));
         let bound = reseal(&ring, OWNER, "portcullis", &before).unwrap();
         assert!(bound.starts_with(&head(&ring)) && !before.starts_with(&head(&ring)));
         assert_eq!(opened(OWNER, "portcullis", &bound).as_deref(), Some("secret"));

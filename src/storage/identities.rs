@@ -22,6 +22,13 @@ sql! {
         WHERE id = $1 AND issuer = $2
           AND NOT EXISTS (SELECT 1 FROM grants WHERE identity = $1 AND ended_at IS NULL)";
 
+    /// Nobody has signed in at the old one yet, so there are no users to be mixed up.
+    CORRECT = "
+        UPDATE identities SET issuer = $3, client_id = $4
+        WHERE id = $1 AND issuer = $2
+          AND NOT EXISTS (SELECT 1 FROM grants WHERE identity = $1)
+          AND NOT EXISTS (SELECT 1 FROM authorizations WHERE identity = $1)";
+
     WITH_GRANTS = "SELECT DISTINCT identity FROM grants WHERE ended_at IS NULL";
 
     CLIENTS_WITHOUT_REGISTRATION = "
@@ -83,6 +90,20 @@ impl Store {
             sqlx::query(RENAME_CLIENT).bind(identity.id.as_str()).bind(&identity.issuer).bind(&identity.client_id);
         self.execute(Turn::Token, rename).await?;
         Ok(())
+    }
+
+    /// Puts another provider behind an id at which nobody ever began to sign in; `false` when somebody did, or when another
+    /// process was faster.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn correct_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
+        let correct = sqlx::query(CORRECT)
+            .bind(identity.id.as_str())
+            .bind(before)
+            .bind(&identity.issuer)
+            .bind(&identity.client_id);
+        Ok(self.execute(Turn::Token, correct).await? == 1)
     }
 
     /// Puts another provider behind an id, and ends every sign-in that is under way there. `false` while a grant of the

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use portcullis::app::App;
+use portcullis::clock::Clock;
 use portcullis::config::{Config, ConfiguredClient, IdentityKind, OidcFlavour, OidcSettings};
 use portcullis::keys::Sealer;
 use portcullis::oauth::client_metadata::AuthMethod;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::support::bench::{Bench, provider_settings};
+use crate::support::browser::Browser;
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::FakeProvider;
@@ -17,7 +19,13 @@ use crate::support::provider::FakeProvider;
 async fn start(gate: &TestGate, change: impl FnOnce(&mut Config)) -> Result<App, String> {
     let mut config = Config::clone(&gate.config);
     change(&mut config);
-    App::build(Arc::new(config), gate.clock.clone()).await.map_err(|error| error.to_string())
+    build(config, gate.clock.clone()).await
+}
+
+async fn build(config: Config, clock: Clock) -> Result<App, String> {
+    let app = App::build(Arc::new(config), clock).await.map_err(|error| error.to_string())?;
+    app.adopt().await.map_err(|error| error.to_string())?;
+    Ok(app)
 }
 
 /// Settings for another provider, under the id of the first.
@@ -63,6 +71,38 @@ async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_question() {
+    let (gate, provider) = TestGate::with_provider(|_| {}).await;
+    let other = FakeProvider::start(&gate.clock).await;
+    let gate = gate.restart_with(|config| *provider_settings(config) = other.settings()).await;
+    let gate = gate.restart_with(|config| *provider_settings(config) = provider.settings()).await;
+    let client = gate.register().await;
+    let mut bench = Bench { gate, provider, client, browser: Browser::default() };
+    bench.approve().await;
+    let error = start(&bench.gate, |config| *provider_settings(config) = other.settings()).await.err().unwrap();
+    assert!(error.contains("users of both would be one and the same"), "a sign-in is under way: {error}");
+}
+
+#[tokio::test]
+async fn an_application_that_was_only_built_has_ended_nothing() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let (_other, settings) = another(&bench).await;
+    let replaced = OidcSettings { replaces_issuer: Some(bench.provider.issuer()), ..settings };
+    for change in [|config: &mut Config| config.identities.clear(), |config: &mut Config| config.clients.clear()] {
+        let mut config = Config::clone(&bench.gate.config);
+        change(&mut config);
+        App::build(Arc::new(config), bench.gate.clock.clone()).await.unwrap();
+    }
+    let mut config = Config::clone(&bench.gate.config);
+    *provider_settings(&mut config) = replaced;
+    App::build(Arc::new(config), bench.gate.clock.clone()).await.unwrap();
+    read_feed(&bench.gate).await;
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
@@ -90,13 +130,15 @@ async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts() {
     for _ in 0..4 {
-        let (gate, first) = TestGate::with_provider(|_| {}).await;
+        let mut bench = Bench::new().await;
+        bench.approve().await;
+        let Bench { gate, provider: first, .. } = bench;
         by_hand(&gate, "DELETE FROM identities").await;
         let second = FakeProvider::start(&gate.clock).await;
         let starts = [&first, &second].map(|provider| {
             let (mut config, clock) = (Config::clone(&gate.config), gate.clock.clone());
             *provider_settings(&mut config) = provider.settings();
-            tokio::spawn(async move { App::build(Arc::new(config), clock).await.map(drop).map_err(|e| e.to_string()) })
+            tokio::spawn(async move { build(config, clock).await.map(drop) })
         });
         let [one, other] = starts;
         let (one, other) = (one.await.unwrap(), other.await.unwrap());
@@ -137,8 +179,8 @@ async fn a_refresh_token_is_never_shown_by_another_client_of_the_same_provider()
     assert!(bench.provider.revoked().is_empty());
 }
 
-/// What the first release left behind: no table of identities, and tokens that are bound to their users alone.
-async fn make_old(bench: &Bench, token: &str, grant: &str) {
+/// Puts a token into a grant as the first release wrote it: bound to its user alone.
+async fn unbind(bench: &Bench, token: &str, grant: &str) {
     let ring = Sealer::new(&bench.gate.config.secrets);
     let unbound = ring.seal("provider token", b"keycloak|alice-id", token.as_bytes());
     let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
@@ -149,14 +191,31 @@ async fn make_old(bench: &Bench, token: &str, grant: &str) {
         .execute(&mut connection)
         .await
         .unwrap();
-    connection
-        .execute(
-            "DROP TRIGGER grants_tell_their_end; DROP TABLE grant_ends; DROP TABLE identities; \
-             DROP INDEX grants_live_by_identity; DELETE FROM _sqlx_migrations WHERE version = 2",
-        )
-        .await
-        .unwrap();
     connection.close().await.unwrap();
+}
+
+/// What the first release left behind: no table of identities, and tokens that are bound to their users alone.
+async fn make_old(bench: &Bench, token: &str, grant: &str) {
+    unbind(bench, token, grant).await;
+    by_hand(
+        &bench.gate,
+        "DROP TRIGGER grants_tell_their_end; DROP TABLE grant_ends; DROP TABLE identities; \
+         DROP INDEX grants_live_by_identity; DELETE FROM _sqlx_migrations WHERE version = 2",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_names_no_provider_is_not_sent_to_the_one_that_replaces_its_own() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    unbind(&bench, "provider-refresh-token-1", claims(&given.access)["sid"].as_str().unwrap()).await;
+    let (other, settings) = another(&bench).await;
+    let settings = OidcSettings { replaces_issuer: Some(bench.provider.issuer()), ..settings };
+    bench.gate = bench.gate.restart_with(|config| *provider_settings(config) = settings).await;
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+    bench.gate.settle().await;
+    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ impl Issuer {
         };
         let token = match self.held_token(provider, &grant.subject, &grant.standing) {
             HeldToken::None => None,
-            HeldToken::Token(token) => Some(token),
+            HeldToken::Token(token) | HeldToken::Unbound(token) => Some(token),
             HeldToken::OfAnotherClient => {
                 self.end_grant(&grant.id, EndReason::IdentityChanged).await?;
                 return Err(TokenRefusal::invalid_grant("the identity provider knows this server anew: sign in again"));

@@ -150,6 +150,7 @@ impl TestGate {
 
     async fn start(directory: TempDir, config: Arc<Config>, clock: Clock, behind: Arc<Behind>) -> Self {
         let app = App::build(Arc::clone(&config), clock.clone()).await.expect("the gate is built");
+        app.adopt().await.expect("the configuration fits the store");
         Self { app, clock, config, behind, directory }
     }
 
