@@ -12,6 +12,8 @@ use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::SecretText;
 
 const LONGEST_ID: usize = 255;
+/// How short a client's secret may be, in characters: 32 hexadecimal ones are 128 bits.
+const SHORTEST_SECRET: usize = 32;
 
 /// A client that the operator knows beforehand.
 #[derive(Debug, Clone)]
@@ -57,7 +59,12 @@ pub(super) fn read(
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {
-        Some(source) => Some(reading.secret(&section.at("client_secret"), source)?),
+        Some(source) => {
+            let at = section.at("client_secret");
+            let secret = reading.secret(&at, source)?;
+            reading.keep(&at, check_secret(&secret))?;
+            Some(secret)
+        }
         None => None,
     };
     Some(ConfiguredClient {
@@ -81,6 +88,15 @@ fn check_id(id: &str) -> Result<(), Mistake> {
     let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
     if id.is_empty() || id.len() > LONGEST_ID || !printable {
         return Err(Mistake::new("must be 1 to 255 printable ASCII characters without spaces"));
+    }
+    Ok(())
+}
+
+/// The length is what defends a secret: the limit of wrong ones does not stop who has many addresses.
+fn check_secret(secret: &SecretText) -> Result<(), Mistake> {
+    if secret.expose().chars().count() < SHORTEST_SECRET {
+        return Err(Mistake::new(format!("has fewer than {SHORTEST_SECRET} characters: it could be guessed"))
+            .hint("make one with `openssl rand -base64 32`, and give it to the client"));
     }
     Ok(())
 }

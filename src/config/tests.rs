@@ -34,7 +34,8 @@ impl Ground {
 
     /// The whole configuration as it prints.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"].map(|name| (name, "s"));
+        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
+            .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -158,7 +159,7 @@ fn as_variable(node: &Node) -> String {
             format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", "))
         }
         Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
-        _ => "s".to_owned(),
+        _ => "a-secret-of-thirty-two-characters".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who calls `/token`: client authentication (RFC 6749 2.3, OAuth 2.1 2.4).
 //!
-//! Defends against: brute force of a client's secret, and lockout of the client by who guesses.
+//! Defends against: brute force of a client's secret, by its length (`config` refuses short ones), and floods of wrong ones,
+//! which are limited without a lockout of the client behind the same address.
 
 use super::Issuer;
 use super::token::TokenRefusal;
@@ -44,9 +45,9 @@ impl Issuer {
         }
     }
 
-    /// Compares a secret with the client's. Wrong ones count for the address that they come from; once it has used up its
-    /// guesses, a right one is refused there too, or the answer would still tell which one is right. Elsewhere the client
-    /// goes on as before.
+    /// Compares a secret with the client's. The right one is always accepted: a hosted client's users share its address, and
+    /// one who makes it send wrong secrets must not lock out the others. Secrets are too long to be guessed at any rate;
+    /// the limit of wrong ones is there for the log and for a client in a loop.
     fn check_secret(
         &self,
         client: &ClientId,
@@ -54,16 +55,14 @@ impl Issuer {
         secret: &SecretText,
         address: ClientAddress,
     ) -> Result<(), TokenRefusal> {
-        let guesses = &self.0.wrong_secrets;
-        // no client id has a space
-        let key = format!("{} {}", address.key(), client.as_str());
-        let words = "too many wrong secrets of this client came from this address: wait, then send the right one";
-        guesses.peek(&key).map_err(|retry_after| TokenRefusal::TooMany { retry_after, words })?;
         if Sha256::of(secret.expose().as_bytes()).same(hash) {
             return Ok(());
         }
-        // used up in this moment by another request: the next one is told
-        guesses.check(&key).ok();
+        // no client id has a space
+        let key = format!("{} {}", address.key(), client.as_str());
+        let words = "too many wrong secrets of this client came from this address: wait, then send the right one";
+        let counted = self.0.wrong_secrets.check(&key);
+        counted.map_err(|retry_after| TokenRefusal::TooMany { retry_after, words })?;
         Err(refused("the client secret is wrong"))
     }
 }

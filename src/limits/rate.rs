@@ -29,7 +29,7 @@ pub(crate) struct Limiter {
     clock: Clock,
     /// Decides where a key has its places: nobody else can tell which keys share them.
     seed: [u8; 32],
-    sketch: RateLimiter<Look, Sketch, GovernorClock, NoOpMiddleware<Nanos>>,
+    sketch: RateLimiter<Places, Sketch, GovernorClock, NoOpMiddleware<Nanos>>,
 }
 
 impl Limiter {
@@ -45,19 +45,7 @@ impl Limiter {
     /// # Errors
     /// When the key has used up what it may.
     pub(crate) fn check(&self, key: &str) -> Result<(), u64> {
-        self.judge(key, Counted::Yes)
-    }
-
-    /// Whether [`Self::check`] would succeed now; counts nothing.
-    ///
-    /// # Errors
-    /// When the key has used up what it may.
-    pub(crate) fn peek(&self, key: &str) -> Result<(), u64> {
-        self.judge(key, Counted::No)
-    }
-
-    fn judge(&self, key: &str, counted: Counted) -> Result<(), u64> {
-        self.sketch.check_key(&Look { places: self.places(key), counted }).map_err(|not_until| {
+        self.sketch.check_key(&self.places(key)).map_err(|not_until| {
             let wait = not_until.wait_time_from(GovernorClock(self.clock.clone()).now());
             wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
         })
@@ -76,19 +64,6 @@ impl Limiter {
 /// Where a key is counted, once in each row.
 type Places = [usize; ROWS];
 
-/// One look at a key.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Look {
-    places: Places,
-    counted: Counted,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Counted {
-    Yes,
-    No,
-}
-
 /// A count-min sketch with conservative update; what it keeps in a place is until when that is used up (GCRA's theoretical
 /// arrival time), 0 when it never was.
 struct Sketch(Mutex<Vec<u64>>);
@@ -100,19 +75,16 @@ impl Sketch {
 }
 
 impl StateStore for Sketch {
-    type Key = Look;
+    type Key = Places;
 
-    fn measure_and_replace<T, F, E>(&self, look: &Look, judge: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, places: &Places, judge: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let least = look.places.iter().filter_map(|place| used.get(*place)).min().copied().filter(|until| *until > 0);
+        let least = places.iter().filter_map(|place| used.get(*place)).min().copied().filter(|until| *until > 0);
         let (answer, until) = judge(least.map(Nanos::new))?;
-        if look.counted == Counted::No {
-            return Ok(answer);
-        }
-        for place in &look.places {
+        for place in places {
             if let Some(used) = used.get_mut(*place) {
                 *used = until.as_u64().max(*used);
             }
@@ -162,17 +134,6 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert_eq!(limiter.check("a"), Ok(()));
         assert!(limiter.check("a").is_err());
-    }
-
-    #[test]
-    fn a_peek_tells_what_a_check_would_and_counts_nothing() {
-        let (limiter, _clock) = limiter(2);
-        for _ in 0..10 {
-            assert_eq!(limiter.peek("a"), Ok(()));
-        }
-        limiter.check("a").unwrap();
-        limiter.check("a").unwrap();
-        assert_eq!((limiter.peek("a"), limiter.check("a"), limiter.peek("a")), (Err(1800), Err(1800), Err(1800)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Mistakes of `[[identity]]`, `[[upstream]]` and `[[client]]`.
 
 use insta::assert_snapshot;
+use portcullis::cli::Outcome;
 
 use super::{Operator, REST};
 
@@ -343,6 +344,17 @@ fn every_mistake_of_a_client_is_named() {
     portcullis.toml:45:13: error: client #8: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml: 20 errors
     "#);
+}
+
+#[test]
+fn a_client_secret_that_could_be_guessed_is_refused_with_a_hint() {
+    let client = "[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"https://a.example/\"]\n\
+                  client_secret = { env = \"CHAT\" }\n";
+    let text = format!("public_url = \"https://mcp.example.com\"{REST}{client}");
+    let problems = Operator::new().with("CHAT", &"x".repeat(31)).problems(text.clone());
+    assert!(problems.contains("client_secret: has fewer than 32 characters: it could be guessed"), "{problems}");
+    assert!(problems.contains("openssl rand -base64 32") && !problems.contains("xxx"), "{problems}");
+    assert_eq!(Operator::new().with("CHAT", &"x".repeat(32)).check(&text).outcome, Outcome::Done);
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn whole_example() -> String {
 fn whole_operator() -> Operator {
     let operator = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
         .into_iter()
-        .fold(Operator::without_proxy(), |operator, name| operator.with(name, "s"));
+        .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();

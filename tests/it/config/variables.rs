@@ -64,7 +64,7 @@ fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable(
         .with("PORTCULLIS_IDENTITY__KEYCLOAK__CLIENT_SECRET", "")
         .with("PORTCULLIS_UPSTREAM__EXPENSES__DEFAULT", "1")
         .with("PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS", "http://a.example/")
-        .with("PORTCULLIS_CLIENT__MY_CHAT_1__CLIENT_SECRET", "s");
+        .with("PORTCULLIS_CLIENT__MY_CHAT_1__CLIENT_SECRET", "a-secret-of-thirty-two-characters");
     let client = "[[client]]\nclient_id = \"my.chat-1\"\n";
     assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{client}")), @r#"
     PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS: error: client "my.chat-1": redirect_uris[0]: is neither https, nor http on a loopback address, nor an allowed private-use URI
