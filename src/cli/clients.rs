@@ -197,7 +197,7 @@ impl Delete {
         if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
             return Ok(None);
         }
-        // the client first: from then on it cannot redeem what would be a new grant
+        // the client first, with its sign-ins that are under way: from then on none of them becomes a grant
         let issuer = database::issuer(config.clone(), &store).await?;
         issuer.delete_client(&id, operator).await.map_err(database::words)?;
         let mut chosen = Chosen::new();

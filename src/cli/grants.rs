@@ -181,15 +181,24 @@ impl End {
             let (asked, ids) = (self.ids.is_empty() && !self.yes, self.ids);
             let filter = self.which.filter(&config)?;
             let store = database::open(&config).await?;
-            let (chosen, unknown) = choose(&store, &filter, ids).await?;
-            if chosen.is_empty()
-                || asked && !confirm(&question(&chosen), terminal).map_err(|error| error.to_string())?
-            {
+            let by_filter = ids.is_empty();
+            let (mut chosen, unknown) = choose(&store, &filter, ids).await?;
+            let agreed = chosen.is_empty()
+                || !asked
+                || confirm(&question(&chosen), terminal).map_err(|error| error.to_string())?;
+            if !agreed {
                 return Ok((Report::default(), unknown));
             }
-            let report = end(config, &store, chosen, &operator).await;
+            let mut refused = 0;
+            if by_filter {
+                // the sign-ins first: what became a grant meanwhile is found then
+                refused = store.refuse_under_way(&filter).await.map_err(database::words)?;
+                (chosen, _) = choose(&store, &filter, Vec::new()).await?;
+            }
+            let report =
+                if chosen.is_empty() { Ok(Report::default()) } else { end(config, &store, chosen, &operator).await };
             store.close().await;
-            Ok((report?, unknown))
+            Ok((Report { refused, ..report? }, unknown))
         });
         match ended {
             Ok((report, unknown)) => {
@@ -238,6 +247,8 @@ fn question(chosen: &Chosen) -> String {
 pub(super) struct Report {
     ended: Vec<EndedGrant>,
     revocations: BTreeMap<IdentityId, Revocations>,
+    /// How many sign-ins were under way, and are refused.
+    refused: u64,
 }
 
 /// Ends the grants of each user together, and then revokes what hangs on them at the providers.
@@ -253,7 +264,7 @@ pub(super) async fn end(config: Config, store: &Store, chosen: Chosen, operator:
         }
     }
     let revocations = issuer.revoke_ended(&ended).await;
-    Ok(Report { ended, revocations })
+    Ok(Report { ended, revocations, refused: 0 })
 }
 
 impl Report {
@@ -265,6 +276,10 @@ impl Report {
             writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
         }
         writeln!(terminal.out, "{} ended", counted(self.ended.len(), "grant"))?;
+        if self.refused > 0 {
+            let refused = usize::try_from(self.refused).unwrap_or(usize::MAX);
+            writeln!(terminal.out, "{} under way refused", counted(refused, "sign-in"))?;
+        }
         let mut outcome = Outcome::Done;
         for (identity, tally) in &self.revocations {
             if tally.revoked > 0 {

@@ -8,6 +8,7 @@ use crate::audit::{self, Event};
 use crate::identity::{Provider, SignedIn};
 use crate::model::authorization::{Authorization, Binding, ProviderStanding, SignIn};
 use crate::model::ids::Subject;
+use crate::storage::NewCode;
 
 impl Issuer {
     /// Makes the code for an authorization that was claimed.
@@ -18,7 +19,8 @@ impl Issuer {
         let sign_in = SignIn { subject, user: signed_in.user, standing };
         let code = binding.code(authorization.round);
         let expires_at = self.now() + self.config().lifetimes.code;
-        let issued = self.store().issue_code(&authorization.id, &code.sha256(), expires_at, &sign_in).await;
+        let new = NewCode { hash: &code.sha256(), expires_at, issuer: provider.issuer(), sign_in: &sign_in };
+        let issued = self.store().issue_code(&authorization.id, &new).await;
         if !matches!(issued, Ok(true)) {
             self.give_up_token(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }

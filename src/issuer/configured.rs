@@ -8,7 +8,7 @@ use super::Issuer;
 use crate::identity::Provider;
 use crate::keys::Resealing;
 use crate::model::grant::EndReason;
-use crate::model::ids::IdentityId;
+use crate::model::ids::{ClientId, IdentityId};
 use crate::storage::{GrantsOf, StoreError, StoredIdentity};
 
 /// Why the configuration does not fit the store.
@@ -34,6 +34,14 @@ pub enum Unfit {
     StillUsed(IdentityId),
 }
 
+/// What had left the configuration when this process started. What turns up later may be of a newer configuration than ours,
+/// and is not ours to end.
+#[derive(Debug)]
+pub(super) struct Departed {
+    identities: Vec<IdentityId>,
+    clients: Vec<ClientId>,
+}
+
 /// How often the grants of a replaced provider are ended, when another process gives new ones meanwhile.
 const REPLACE_TRIES: u32 = 5;
 
@@ -46,19 +54,39 @@ impl Issuer {
         for provider in self.0.parts.identities.iter() {
             self.adopt_identity(provider).await?;
         }
-        for identity in self.store().identities_with_grants().await? {
-            if self.0.parts.identities.get(identity.as_str()).is_none() {
-                let ended = self.end_grants_of(GrantsOf::Identity(&identity), EndReason::IdentityChanged).await?;
+        let mut departed = Departed {
+            identities: self.store().known_identities().await?,
+            clients: self.store().unregistered_clients().await?,
+        };
+        departed.identities.retain(|id| self.0.parts.identities.get(id.as_str()).is_none());
+        departed.clients.retain(|id| !self.config().clients.iter().any(|client| client.client_id == id.as_str()));
+        self.0.departed.set(departed).ok();
+        Ok(self.end_departed().await?)
+    }
+
+    /// Ends the grants of identities and clients that had left the configuration when this process started. Again and again,
+    /// because a process with the older configuration may go on to give new ones.
+    pub(super) async fn end_departed(&self) -> Result<(), StoreError> {
+        let Some(departed) = self.0.departed.get() else { return Ok(()) };
+        for identity in &departed.identities {
+            let ended = self.end_grants_of(GrantsOf::Identity(identity), EndReason::IdentityChanged).await?;
+            if ended > 0 {
                 tracing::warn!(%identity, ended, "this identity has left the configuration: its grants have ended");
             }
         }
-        for client in self.store().unregistered_clients_with_grants().await? {
-            if !self.config().clients.iter().any(|configured| configured.client_id == client.as_str()) {
-                let ended = self.end_grants_of(GrantsOf::Client(&client), EndReason::ClientRemoved).await?;
+        for client in &departed.clients {
+            let ended = self.end_grants_of(GrantsOf::Client(client), EndReason::ClientRemoved).await?;
+            if ended > 0 {
                 tracing::warn!(%client, ended, "this client has left the configuration: its grants have ended");
             }
         }
         Ok(())
+    }
+
+    /// Whether the store, too, has the issuer of this provider behind its id: a process of before the change has not.
+    pub(super) async fn is_behind(&self, provider: &Provider) -> Result<bool, StoreError> {
+        let stored = self.store().identity(provider.id()).await?;
+        Ok(stored.is_some_and(|stored| stored.issuer == provider.issuer()))
     }
 
     async fn adopt_identity(&self, provider: &Provider) -> Result<(), Unfit> {

@@ -24,6 +24,9 @@ impl Issuer {
             // what would be deleted may hold a token that is to be revoked
             Err(error) => tracing::warn!(%error, "sign-ins that came to nothing could not be read; it is tried again"),
         }
+        if let Err(error) = self.end_departed().await {
+            tracing::warn!(%error, "grants of what has left the configuration could not be ended; it is tried again");
+        }
         if let Err(error) = self.end_unusable_grants().await {
             tracing::warn!(%error, "grants that came to their end could not be ended; it is tried again");
         }

@@ -26,6 +26,8 @@ pub(super) enum HeldToken {
     Token(SecretText),
     /// The provider gave it to another client id: it is nothing to the client that we are now.
     OfAnotherClient,
+    /// Another provider gave it, which stood under the same id.
+    OfAnotherIssuer,
     /// This one, in the first release's form: it does not name the provider that gave it.
     Unbound(SecretText),
     /// It cannot be opened.
@@ -150,6 +152,7 @@ impl Issuer {
                         outcome.map_err(Some)
                     }
                     HeldToken::OfAnotherClient => Err(Some("the provider gave it to another client id".to_owned())),
+                    HeldToken::OfAnotherIssuer => Err(Some("another provider gave it".to_owned())),
                     HeldToken::Unbound(_) => {
                         Err(Some("it does not name its provider before the next start".to_owned()))
                     }
@@ -209,7 +212,11 @@ impl Issuer {
         let provider = self.0.parts.identities.get(identity.as_str()).filter(|_| standing.offline)?;
         match self.held_token(provider, subject, standing) {
             HeldToken::Token(token) => Some(token),
-            HeldToken::None | HeldToken::OfAnotherClient | HeldToken::Unbound(_) | HeldToken::Unopened => None,
+            HeldToken::None
+            | HeldToken::OfAnotherClient
+            | HeldToken::OfAnotherIssuer
+            | HeldToken::Unbound(_)
+            | HeldToken::Unopened => None,
         }
     }
 
@@ -232,6 +239,7 @@ impl Issuer {
         match open_provider_token(&self.0.parts.sealer, owner, provider.client_id(), sealed) {
             Ok(OpenedToken::Ours(token)) => HeldToken::Token(token),
             Ok(OpenedToken::OfAnotherClient) => HeldToken::OfAnotherClient,
+            Ok(OpenedToken::OfAnotherIssuer) => HeldToken::OfAnotherIssuer,
             Ok(OpenedToken::Unbound(token)) => HeldToken::Unbound(token),
             Err(_unsealable) => {
                 tracing::error!(

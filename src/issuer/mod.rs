@@ -24,7 +24,7 @@ mod sign_in;
 mod token;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,6 +98,7 @@ struct Inner {
     refreshing: token::SingleFlight,
     metadata: Bytes,
     tasks: TaskTracker,
+    departed: OnceLock<configured::Departed>,
 }
 
 /// The work of a request panicked.
@@ -124,6 +125,7 @@ impl Issuer {
             refreshing: token::SingleFlight::default(),
             metadata,
             tasks: TaskTracker::new(),
+            departed: OnceLock::new(),
         }))
     }
 

@@ -44,6 +44,8 @@ pub(crate) enum OpenedToken {
     Ours(SecretText),
     /// It was given to another client id: nobody but that one may use it.
     OfAnotherClient,
+    /// A key of the ring sealed it for another provider (or it was changed): it will never open here.
+    OfAnotherIssuer,
     /// It is in the first release's form, which does not name the provider that gave it.
     Unbound(SecretText),
 }
@@ -69,7 +71,7 @@ pub(crate) fn seal_provider_token(
 /// Opens a token for the client that we are today.
 ///
 /// # Errors
-/// When no key opens it, or it is another owner's.
+/// When the key that sealed it is not in the ring.
 pub(crate) fn open_provider_token(
     sealer: &Sealer,
     owner: TokenOwner<'_>,
@@ -81,7 +83,13 @@ pub(crate) fn open_provider_token(
         let token = String::from_utf8(token).or(Err(Unsealable))?;
         return Ok(OpenedToken::Unbound(token.into()));
     }
-    let plain = open_bound(sealer, owner, at_rest)?;
+    let plain = match open_bound(sealer, owner, at_rest) {
+        Ok(plain) => plain,
+        Err(_unsealable) if at_rest.get(1..).is_some_and(|sealed| sealer.has_key_of(sealed)) => {
+            return Ok(OpenedToken::OfAnotherIssuer);
+        }
+        Err(unsealable) => return Err(unsealable),
+    };
     let opened: Sealed<'_> = serde_json::from_slice(&plain).or(Err(Unsealable))?;
     if opened.client_id != client_id {
         return Ok(OpenedToken::OfAnotherClient);
@@ -135,7 +143,7 @@ mod tests {
             Ok(OpenedToken::Ours(token)) => Some(token.expose().to_owned()),
             Ok(OpenedToken::OfAnotherClient) => Some("another client's".to_owned()),
             Ok(OpenedToken::Unbound(token)) => Some(format!("unbound {}", token.expose())),
-            Err(_) => None,
+            Ok(OpenedToken::OfAnotherIssuer) | Err(_) => None,
         }
     }
 
@@ -152,6 +160,9 @@ mod tests {
         for other in others {
             assert_eq!(opened(other, "portcullis", &sealed), None, "{other:?}");
         }
+        let elsewhere = |ring| open_provider_token(&sealer(ring), others[0], "portcullis", &sealed);
+        assert!(matches!(elsewhere(1), Ok(OpenedToken::OfAnotherIssuer)));
+        assert!(elsewhere(2).is_err(), "a root key is missing: it may come back");
         assert_eq!(opened(OWNER, "portcullis", &sealed[1..]), None, "nor as what the first release wrote");
         assert_eq!(opened(OWNER, "portcullis", &[3]), None);
         assert_eq!(opened(OWNER, "portcullis", &[]), None);

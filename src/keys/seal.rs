@@ -86,6 +86,12 @@ impl Sealer {
         seal(&self.0.first.derive(b"seal", label), head, &aad, plain)
     }
 
+    /// Whether a key of the ring sealed this, by what it says of itself.
+    pub(super) fn has_key_of(&self, sealed: &[u8]) -> bool {
+        let id = sealed.split_at_checked(1 + KEY_ID_LEN).and_then(|(head, _)| head.split_first());
+        id.is_some_and(|(version, id)| *version == BY_RING && self.keys().any(|key| key.id == id))
+    }
+
     /// Opens what [`Self::seal`] sealed.
     ///
     /// # Errors

@@ -11,10 +11,12 @@ use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 sql! {
+    /// Not by a process that signs users in at a provider which another one has replaced.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
             user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
-        WHERE id = $1 AND stage = 'claimed'";
+        WHERE id = $1 AND stage = 'claimed'
+          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)";
 
     FIND_BY_CODE = concat!("
         SELECT ", columns!(), ", subject, user_claims,
@@ -34,11 +36,44 @@ sql! {
 
     FORGET_TOKEN = "UPDATE authorizations SET provider_token = NULL WHERE id = $1";
 
-    /// Who the user is and what the provider gave live on in the grant alone.
+    /// Who the user is and what the provider gave live on in the grant alone. The provider must still be the one of this
+    /// process, and the client known.
     REDEEM = "
         UPDATE authorizations SET stage = 'redeemed', redeemed_at = $2, grant_id = $3,
             user_claims = NULL, provider_token = NULL
-        WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4";
+        WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4
+          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $5)
+          AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id))";
+}
+
+/// A code and what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCode<'a> {
+    /// What we remember of it.
+    pub hash: &'a Sha256,
+    /// Until when it can be redeemed.
+    pub expires_at: Timestamp,
+    /// Which issuer is behind the identity, as this process is configured.
+    pub issuer: &'a str,
+    /// What the provider told.
+    pub sign_in: &'a SignIn,
+}
+
+/// A redemption: everything that becomes true at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Redemption<'a> {
+    /// The code.
+    pub code: &'a Sha256,
+    /// What the user granted.
+    pub grant: &'a Grant,
+    /// The grant's first refresh token, if it gets one.
+    pub refresh_token: Option<&'a NewRefreshToken>,
+    /// Which issuer is behind the identity, as this process is configured.
+    pub issuer: &'a str,
+    /// Whether the client stands in the configuration; one that does not must be registered.
+    pub client_is_configured: bool,
+    /// Now.
+    pub now: Timestamp,
 }
 
 #[derive(sqlx::FromRow)]
@@ -124,22 +159,17 @@ impl Store {
         .await
     }
 
-    /// `Claimed` → `CodeIssued`.
+    /// `Claimed` → `CodeIssued`. `false` when it is not claimed (any more), or another issuer is behind the identity.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn issue_code(
-        &self,
-        id: &AuthorizationId,
-        code: &Sha256,
-        expires_at: Timestamp,
-        sign_in: &SignIn,
-    ) -> Result<bool, StoreError> {
+    pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<bool, StoreError> {
+        let NewCode { hash, expires_at, issuer, sign_in } = *code;
         self.write(Turn::Claimed, async {
             let mut tx = self.begin().await?;
             let issued = sqlx::query(ISSUE_CODE)
                 .bind(id.as_str())
-                .bind(code.as_bytes().as_slice())
+                .bind(hash.as_bytes().as_slice())
                 .bind(expires_at.0)
                 .bind(sign_in.subject.as_str())
                 .bind(json(&sign_in.user)?)
@@ -147,6 +177,7 @@ impl Store {
                 .bind(sign_in.standing.offline)
                 .bind(sign_in.standing.ends_at.map(|at| at.0))
                 .bind(sign_in.standing.renewable)
+                .bind(issuer)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -185,17 +216,12 @@ impl Store {
 
     /// `CodeIssued` → `Redeemed`, the grant, its first refresh token, the client's use and the end of the grants beyond
     /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed,
-    /// expired at `now`, or failed `MAX_CODE_FAILURES` times. Otherwise the grants that ended to make room.
+    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the grants that ended to make room.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
-    pub async fn redeem_code(
-        &self,
-        code: &Sha256,
-        grant: &Grant,
-        refresh_token: Option<&NewRefreshToken>,
-        now: Timestamp,
-    ) -> Result<Option<Vec<GrantId>>, StoreError> {
+    pub async fn redeem_code(&self, redemption: &Redemption<'_>) -> Result<Option<Vec<GrantId>>, StoreError> {
+        let Redemption { code, grant, refresh_token, issuer, client_is_configured, now } = *redemption;
         self.write(Turn::Token, async {
             let mut tx = self.begin().await?;
             let redeemed = sqlx::query(REDEEM)
@@ -203,6 +229,8 @@ impl Store {
                 .bind(now.0)
                 .bind(grant.id.as_str())
                 .bind(MAX_CODE_FAILURES)
+                .bind(issuer)
+                .bind(client_is_configured)
                 .execute(&mut *tx)
                 .await?;
             if redeemed.rows_affected() == 0 {

@@ -29,11 +29,14 @@ sql! {
           AND NOT EXISTS (SELECT 1 FROM grants WHERE identity = $1)
           AND NOT EXISTS (SELECT 1 FROM authorizations WHERE identity = $1)";
 
-    WITH_GRANTS = "SELECT DISTINCT identity FROM grants WHERE ended_at IS NULL";
+    KNOWN = "SELECT id FROM identities UNION SELECT identity FROM grants WHERE ended_at IS NULL";
 
     CLIENTS_WITHOUT_REGISTRATION = "
-        SELECT DISTINCT client_id FROM grants
-        WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = grants.client_id)";
+        SELECT client_id FROM grants
+        WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = grants.client_id)
+        UNION
+        SELECT client_id FROM authorizations
+        WHERE NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = authorizations.client_id)";
 }
 
 /// An identity provider as the store knows it.
@@ -132,23 +135,37 @@ impl Store {
         .await
     }
 
-    /// The identities of which a grant lives.
+    /// Which provider is behind an id.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn identities_with_grants(&self) -> Result<Vec<IdentityId>, StoreError> {
+    pub async fn identity(&self, id: &IdentityId) -> Result<Option<StoredIdentity>, StoreError> {
         self.read(async {
-            let ids: Vec<String> = sqlx::query_scalar(WITH_GRANTS).fetch_all(self.readers()).await?;
+            let row: Option<IdentityRow> =
+                sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(self.readers()).await?;
+            Ok(row.map(StoredIdentity::from))
+        })
+        .await
+    }
+
+    /// The identities that were ever configured, and those of which a grant lives.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn known_identities(&self) -> Result<Vec<IdentityId>, StoreError> {
+        self.read(async {
+            let ids: Vec<String> = sqlx::query_scalar(KNOWN).fetch_all(self.readers()).await?;
             Ok(ids.into_iter().map(IdentityId::from).collect())
         })
         .await
     }
 
-    /// The clients of which a grant lives and that are not registered: those of the configuration, of today or of before.
+    /// The clients of which there is a grant or a sign-in and that are not registered: those of the configuration, of today
+    /// or of before.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn unregistered_clients_with_grants(&self) -> Result<Vec<ClientId>, StoreError> {
+    pub async fn unregistered_clients(&self) -> Result<Vec<ClientId>, StoreError> {
         self.read(async {
             let ids: Vec<String> = sqlx::query_scalar(CLIENTS_WITHOUT_REGISTRATION).fetch_all(self.readers()).await?;
             Ok(ids.into_iter().map(ClientId::from).collect())

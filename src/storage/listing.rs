@@ -25,6 +25,13 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
+    /// The provider's tokens stay: what is abandoned is revoked before it is deleted.
+    REFUSE_UNDER_WAY = "
+        UPDATE authorizations SET stage = 'refused'
+        WHERE stage IN ('pending', 'claimed', 'code_issued')
+          AND ($1 IS NULL OR subject = $1) AND ($2 IS NULL OR client_id = $2)
+          AND ($3 IS NULL OR request ->> 'resource' = $3)";
+
     DELETE_CLIENT = "DELETE FROM clients WHERE id = $1";
 }
 
@@ -212,11 +219,35 @@ impl Store {
         .await
     }
 
-    /// Forgets a registered client; `false` when there is none. Its grants are another matter.
+    /// Takes back the sign-ins that are under way and would end in grants that this filter lets through; answers how many.
+    /// Whose a sign-in is shows when its code is issued.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn refuse_under_way(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
+        let refuse = sqlx::query(REFUSE_UNDER_WAY)
+            .bind(filter.subject.as_deref())
+            .bind(filter.client.as_deref())
+            .bind(filter.resource.as_deref());
+        self.execute(Turn::Token, refuse).await
+    }
+
+    /// Forgets a registered client, and takes back its sign-ins that are under way; `false` when there is none. Its grants
+    /// are another matter.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Token, sqlx::query(DELETE_CLIENT).bind(id.as_str())).await? == 1)
+        self.write(Turn::Token, async {
+            let mut tx = self.begin().await?;
+            let deleted = sqlx::query(DELETE_CLIENT).bind(id.as_str()).execute(&mut *tx).await?.rows_affected() == 1;
+            if deleted {
+                let refuse = sqlx::query(REFUSE_UNDER_WAY).bind(None::<&str>).bind(id.as_str()).bind(None::<&str>);
+                refuse.execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(deleted)
+        })
+        .await
     }
 }

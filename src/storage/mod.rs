@@ -29,7 +29,7 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
-pub use codes::Abandoned;
+pub use codes::{Abandoned, NewCode, Redemption};
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
 pub use expiry::Retention;

@@ -31,15 +31,17 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 8] = [
+const SCANS: [(&str, &str); 9] = [
     ("sqlite.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
-    ("identities.rs", "WITH_GRANTS"),
+    ("identities.rs", "KNOWN"),
     ("identities.rs", "CLIENTS_WITHOUT_REGISTRATION"),
     ("identities.rs", "REFUSE_OPEN"),
     // once, at a start with another issuer than before
     ("identities.rs", "CORRECT"),
+    // the sign-ins of the last minutes, when an operator takes consent back
+    ("listing.rs", "REFUSE_UNDER_WAY"),
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
     ("clients.rs", "EVICT_ONE"),

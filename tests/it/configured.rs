@@ -71,6 +71,59 @@ async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_process_with_the_replaced_issuer_signs_no_user_in_any_more() {
+    let mut bench = Bench::new().await;
+    let waiting = bench.approve().await;
+    let (_other, settings) = another(&bench).await;
+    let settings = OidcSettings { replaces_issuer: Some(bench.provider.issuer()), ..settings };
+    let new = bench.gate.twin_with(|config| *provider_settings(config) = settings).await;
+    for url in [waiting, bench.approve().await] {
+        let answer = bench.back(&bench.provider.visit(&url)).await;
+        assert!(answer.header("location").is_empty() && !answer.body.contains("code="), "{answer:?}");
+    }
+    assert_eq!(new.app.store().known_identities().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_grant_whose_token_another_issuer_gave_ends_at_its_refresh() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let (other, settings) = another(&bench).await;
+    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
+    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    sqlx::query("UPDATE identities SET issuer = $1").bind(other.issuer()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let old = bench.gate.refresh(&bench.client, &given.refresh).await;
+    assert_eq!(old.status, 200, "to the process of before the token is still good");
+    let given = tokens(&old);
+    bench.gate = bench.gate.restart_with(|config| *provider_settings(config) = settings).await;
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
+    assert_eq!(bench.gate.call(&given.access).await.status, 401);
+    bench.gate.settle().await;
+    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_an_older_process_still_grants_to_a_client_that_left_ends_too() {
+    let chat = ConfiguredClient {
+        client_id: "chat".to_owned(),
+        name: None,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        client_secret: None,
+        auth_method: AuthMethod::None,
+    };
+    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
+    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    bench.tokens().await;
+    let new = bench.gate.twin_with(|config| config.clients.clear()).await;
+    let late = bench.tokens().await;
+    new.app.issuer().expire().await;
+    assert_eq!(new.call(&late.access).await.status, 401);
+    read_feed(&bench.gate).await;
+    assert_eq!(bench.gate.call(&late.access).await.status, 401);
+}
+
+#[tokio::test]
 async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_question() {
     let (gate, provider) = TestGate::with_provider(|_| {}).await;
     let other = FakeProvider::start(&gate.clock).await;

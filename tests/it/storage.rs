@@ -24,7 +24,7 @@ use portcullis::model::user::User;
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
-use portcullis::storage::{NewRefreshToken, Rotation, Store};
+use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
 use tempfile::TempDir;
 
 /// Makes a test of every promise for every engine.
@@ -48,6 +48,9 @@ pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
+/// Who signs users in.
+pub(crate) const ISSUER: &str = "https://keycloak.example";
+
 /// A directory with a database, gone at the end.
 pub(crate) struct SqlitePlace {
     directory: TempDir,
@@ -65,6 +68,9 @@ impl SqlitePlace {
 
     pub(crate) async fn open(&self) -> (Store, Clock) {
         let store = Store::open(&config::Storage::Sqlite(self.file()), &self.clock).await.unwrap();
+        let keycloak =
+            StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
+        store.keep_identity(&keycloak).await.unwrap();
         (store, self.clock.clone())
     }
 }
@@ -110,7 +116,7 @@ impl Fresh {
     /// A code that can be redeemed for a minute.
     pub(crate) async fn code(&self, client: &str) -> (Authorization, Sha256) {
         let (authorization, code) = (self.claimed(client).await, some_hash());
-        assert!(self.store.issue_code(&authorization.id, &code, self.now() + MINUTE, &ada()).await.unwrap());
+        assert!(self.store.issue_code(&authorization.id, &new_code(&code, self.now() + MINUTE, &ada())).await.unwrap());
         (authorization, code)
     }
 
@@ -124,7 +130,8 @@ impl Fresh {
         differs(&mut grant);
         let (authorization, code) = self.code(grant.client_id.as_str()).await;
         let token = refresh_token(self.now());
-        let ended = self.store.redeem_code(&code, &grant, Some(&token), self.now()).await.unwrap().unwrap();
+        let ended =
+            self.store.redeem_code(&redemption(&code, &grant, Some(&token), self.now())).await.unwrap().unwrap();
         SignedIn { grant, token, code, authorization: authorization.id, ended }
     }
 
@@ -240,6 +247,20 @@ pub(crate) fn ada() -> SignIn {
             renewable: true,
         },
     }
+}
+
+pub(crate) fn new_code<'a>(hash: &'a Sha256, expires_at: Timestamp, sign_in: &'a SignIn) -> NewCode<'a> {
+    NewCode { hash, expires_at, issuer: ISSUER, sign_in }
+}
+
+/// By a configured client.
+pub(crate) fn redemption<'a>(
+    code: &'a Sha256,
+    grant: &'a Grant,
+    refresh_token: Option<&'a NewRefreshToken>,
+    now: Timestamp,
+) -> Redemption<'a> {
+    Redemption { code, grant, refresh_token, issuer: ISSUER, client_is_configured: true, now }
 }
 
 pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {

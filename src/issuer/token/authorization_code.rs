@@ -6,14 +6,16 @@ use super::access_token::AnsweredScope;
 use super::{TokenRefusal, is_of};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
+use crate::identity::Provider;
 use crate::issuer::Issuer;
 use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES};
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientOrigin};
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::GrantId;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::pkce::CodeVerifier;
 use crate::secret::{Code, Sha256, Token};
+use crate::storage::Redemption;
 
 /// A second redemption this soon after the first is a client's own retry, not a thief.
 const RETRY: Duration = Duration::from_secs(10);
@@ -100,8 +102,18 @@ impl Issuer {
         let scope = AnsweredScope { allowed: &grant.scope, named: grant.named_scope.as_ref() };
         let response = self.token_response(&grant, &scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
         let stored = fresh.as_ref().map(|fresh| &fresh.stored);
-        let Some(made_room) = self.store().redeem_code(hash, &grant, stored, now).await? else {
-            return Err(TokenRefusal::invalid_grant("the code was redeemed before, or has expired"));
+        let provider = self.0.parts.identities.get(grant.identity.as_str());
+        let redemption = Redemption {
+            code: hash,
+            grant: &grant,
+            refresh_token: stored,
+            // no provider has an empty one
+            issuer: provider.map_or("", Provider::issuer),
+            client_is_configured: client.origin == ClientOrigin::Configured,
+            now,
+        };
+        let Some(made_room) = self.store().redeem_code(&redemption).await? else {
+            return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
         };
         for ended in made_room {
             audit::record(&Event::MadeRoom { grant: &ended });

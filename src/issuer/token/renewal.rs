@@ -20,7 +20,11 @@ impl Issuer {
         let token = match self.held_token(provider, &grant.subject, &grant.standing) {
             HeldToken::None => None,
             HeldToken::Token(token) | HeldToken::Unbound(token) => Some(token),
-            HeldToken::OfAnotherClient => {
+            HeldToken::OfAnotherIssuer if !self.is_behind(provider).await? => {
+                let words = format!("identity {} has another issuer by now: end this process", grant.identity);
+                return Err(TokenRefusal::Unavailable(words));
+            }
+            HeldToken::OfAnotherClient | HeldToken::OfAnotherIssuer => {
                 self.end_grant(&grant.id, EndReason::IdentityChanged).await?;
                 return Err(TokenRefusal::invalid_grant("the identity provider knows this server anew: sign in again"));
             }

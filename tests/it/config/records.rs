@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Operator, Printed};
 use crate::support::bench::Bench;
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{Given, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
@@ -185,6 +185,33 @@ async fn all_grants_of_a_user_end_together_and_each_offline_token_is_revoked() {
     assert!(running.is_refused_soon(&first).await && running.is_refused_soon(&second).await);
     assert_eq!(running.bench.provider.revoked().len(), 2);
     assert_eq!(running.status(&bob).await, WORKS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
+    let mut running = Running::new().await;
+    running.bench.provider.sign_in_as(json!({"sub": "ann"}));
+    for which in [["--user", "keycloak|ann"].as_slice(), &["--all"]] {
+        running.bench.browser = Browser::default();
+        let code = parameter(&running.bench.sign_in().await, "code").unwrap();
+        let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
+        assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+        assert_eq!(printed.out, "0 grants ended\n1 sign-in under way refused\n");
+        assert_eq!(running.bench.gate.redeem(&running.bench.client, &code).await.error(), "invalid_grant");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
+    let mut running = Running::new().await;
+    let bench = &mut running.bench;
+    let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
+    let id = running.bench.client.id.clone();
+    assert_eq!(running.run(&["clients", "delete", &id, "--yes"]).outcome, Outcome::Done);
+    let form = form.with("decision", "approve").with("identity", "keycloak");
+    let bench = &mut running.bench;
+    let answer = bench.browser.submit(&bench.gate, &form).await;
+    assert!(answer.status >= 400 && answer.header("location").is_empty(), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,10 @@ use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAI
 use portcullis::model::ids::GrantId;
 use portcullis::model::user::User;
 
-use super::{Fresh, MINUTE, ada, at_once, authorization, contract, grant, refresh_token, some_hash};
+use super::{
+    Fresh, MINUTE, ada, at_once, authorization, contract, grant, new_code, redemption, refresh_token, some_hash,
+};
+use portcullis::storage::{GrantFilter, NewCode, Redemption};
 
 contract! {
     an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once,
@@ -18,6 +21,10 @@ contract! {
     a_redeemed_code_tells_of_the_user_only_the_subject,
     code_cannot_be_redeemed_twice,
     of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant,
+    neither_issue_nor_redemption_works_for_a_process_with_another_issuer,
+    a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone,
+    what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_to_be_revoked,
+    what_is_under_way_is_refused_by_user_client_and_resource,
     an_expired_code_is_not_redeemed,
     five_failures_end_a_code,
     an_unknown_code_is_neither_found_nor_counted_nor_redeemed,
@@ -88,10 +95,13 @@ async fn a_silent_retry_happens_once(fresh: Fresh) {
 async fn a_code_is_issued_for_a_claimed_authorization_alone(fresh: Fresh) {
     let (pending, code) = (fresh.pending("c_1").await, some_hash());
     let expires_at = fresh.now() + MINUTE;
-    assert!(!fresh.store.issue_code(&pending.id, &code, expires_at, &ada()).await.unwrap());
+    assert!(!fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap());
     assert!(fresh.store.claim_authorization(&pending.id, 0, fresh.now()).await.unwrap());
-    assert!(fresh.store.issue_code(&pending.id, &code, expires_at, &ada()).await.unwrap());
-    assert!(!fresh.store.issue_code(&pending.id, &some_hash(), expires_at, &ada()).await.unwrap(), "another code");
+    assert!(fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap());
+    assert!(
+        !fresh.store.issue_code(&pending.id, &new_code(&some_hash(), expires_at, &ada())).await.unwrap(),
+        "another code"
+    );
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
     assert_eq!(issued.authorization, Authorization { stage: Stage::CodeIssued, ..pending });
     assert_eq!(issued.sign_in, ada());
@@ -106,7 +116,7 @@ async fn what_was_refused_stays_refused(fresh: Fresh) {
         assert!(!fresh.store.refuse_authorization(id, 0).await.unwrap());
         assert!(!fresh.store.claim_authorization(id, 0, fresh.now()).await.unwrap());
         assert!(!fresh.store.next_round(id, 0, AnotherRound::WithoutOffline).await.unwrap());
-        assert!(!fresh.store.issue_code(id, &some_hash(), fresh.now() + MINUTE, &ada()).await.unwrap());
+        assert!(!fresh.store.issue_code(id, &new_code(&some_hash(), fresh.now() + MINUTE, &ada())).await.unwrap());
         assert_eq!(stage(&fresh, &authorization).await, Stage::Refused);
     }
 }
@@ -140,7 +150,7 @@ async fn a_redeemed_code_tells_of_the_user_only_the_subject(fresh: Fresh) {
 async fn code_cannot_be_redeemed_twice(fresh: Fresh) {
     let first = fresh.signed_in("c_1").await;
     let (again, token) = (grant("c_1", fresh.now()), refresh_token(fresh.now()));
-    let second = fresh.store.redeem_code(&first.code, &again, Some(&token), fresh.now()).await.unwrap();
+    let second = fresh.store.redeem_code(&redemption(&first.code, &again, Some(&token), fresh.now())).await.unwrap();
     assert_eq!(second, None);
     assert_eq!(fresh.store.grant(&again.id).await.unwrap(), None);
     assert_eq!(fresh.store.refresh_token(&token.hash).await.unwrap(), None);
@@ -154,7 +164,7 @@ async fn of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant(fresh: Fres
         let store = fresh.store.clone();
         async move {
             let (grant, token) = (grant("c_1", now), refresh_token(now));
-            let redeemed = store.redeem_code(&code, &grant, Some(&token), now).await.unwrap();
+            let redeemed = store.redeem_code(&redemption(&code, &grant, Some(&token), now)).await.unwrap();
             assert_eq!(store.grant(&grant.id).await.unwrap().is_some(), redeemed.is_some());
             assert_eq!(store.refresh_token(&token.hash).await.unwrap().is_some(), redeemed.is_some());
             redeemed.map(|_| grant.id)
@@ -166,11 +176,77 @@ async fn of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant(fresh: Fres
     assert_eq!(winners, [issued.redeemed.unwrap().1]);
 }
 
+async fn neither_issue_nor_redemption_works_for_a_process_with_another_issuer(fresh: Fresh) {
+    let (claimed, hash) = (fresh.claimed("c_1").await, some_hash());
+    let sign_in = ada();
+    let new = new_code(&hash, fresh.now() + MINUTE, &sign_in);
+    let other = NewCode { issuer: "https://other.example", ..new };
+    assert!(!fresh.store.issue_code(&claimed.id, &other).await.unwrap());
+    assert!(fresh.store.issue_code(&claimed.id, &new).await.unwrap());
+    let grant = grant("c_1", fresh.now());
+    let right = redemption(&hash, &grant, None, fresh.now());
+    let other = Redemption { issuer: "https://other.example", ..right };
+    assert_eq!(fresh.store.redeem_code(&other).await.unwrap(), None);
+    assert_eq!(fresh.store.grant(&grant.id).await.unwrap(), None);
+    assert_eq!(fresh.store.redeem_code(&right).await.unwrap(), Some(vec![]));
+}
+
+async fn a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone(fresh: Fresh) {
+    let ((_, code), grant) = (fresh.code("c_1").await, grant("c_1", fresh.now()));
+    let unknown = Redemption { client_is_configured: false, ..redemption(&code, &grant, None, fresh.now()) };
+    assert_eq!(fresh.store.redeem_code(&unknown).await.unwrap(), None);
+    fresh.register("c_1", "A").await;
+    assert_eq!(fresh.store.redeem_code(&unknown).await.unwrap(), Some(vec![]));
+}
+
+async fn what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_to_be_revoked(fresh: Fresh) {
+    fresh.register("c_1", "A").await;
+    let (pending, claimed, (issued, code)) =
+        (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
+    let (other, _) = fresh.code("c_2").await;
+    assert!(fresh.store.delete_client(&"c_1".into()).await.unwrap());
+    for refused in [&pending, &claimed, &issued] {
+        assert_eq!(stage(&fresh, refused).await, Stage::Refused);
+    }
+    assert_eq!(stage(&fresh, &other).await, Stage::CodeIssued);
+    let grant = grant("c_1", fresh.now());
+    assert_eq!(fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap(), None);
+    assert_eq!(fresh.store.issued_code(&code).await.unwrap().unwrap().sign_in, ada());
+    fresh.clock.advance(60 * MINUTE);
+    assert_eq!(fresh.store.take_abandoned_tokens(fresh.now(), 10).await.unwrap().len(), 2);
+}
+
+async fn what_is_under_way_is_refused_by_user_client_and_resource(fresh: Fresh) {
+    let filter = |subject: Option<&str>, client: Option<&str>, resource: Option<&str>| GrantFilter {
+        subject: subject.map(str::to_owned),
+        client: client.map(str::to_owned),
+        resource: resource.map(str::to_owned),
+    };
+    let (issued, _) = fresh.code("c_1").await;
+    for none in [
+        filter(Some("keycloak|bob"), None, None),
+        filter(Some("keycloak|ada"), Some("c_2"), None),
+        filter(None, Some("c_1"), Some("https://other.example/mcp")),
+    ] {
+        assert_eq!(fresh.store.refuse_under_way(&none).await.unwrap(), 0, "{none:?}");
+        assert_eq!(stage(&fresh, &issued).await, Stage::CodeIssued);
+    }
+    for one in [
+        filter(Some("keycloak|ada"), None, None),
+        filter(None, Some("c_1"), Some("https://mcp.example.com/mcp")),
+        filter(None, None, None),
+    ] {
+        let (issued, _) = if one.subject.is_some() { (issued.clone(), some_hash()) } else { fresh.code("c_1").await };
+        assert_eq!(fresh.store.refuse_under_way(&one).await.unwrap(), 1, "{one:?}");
+        assert_eq!(stage(&fresh, &issued).await, Stage::Refused);
+    }
+}
+
 async fn an_expired_code_is_not_redeemed(fresh: Fresh) {
     let (_, code) = fresh.code("c_1").await;
     fresh.clock.advance(MINUTE);
     let grant = grant("c_1", fresh.now());
-    assert_eq!(fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap(), None);
+    assert_eq!(fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap(), None);
     assert_eq!(fresh.store.grant(&grant.id).await.unwrap(), None);
 }
 
@@ -183,8 +259,9 @@ async fn five_failures_end_a_code(fresh: Fresh) {
             assert_eq!(fresh.store.count_code_failure(&survives).await.unwrap(), count);
         }
     }
-    let redeem =
-        async |code| fresh.store.redeem_code(code, &grant("c_1", fresh.now()), None, fresh.now()).await.unwrap();
+    let redeem = async |code| {
+        fresh.store.redeem_code(&redemption(code, &grant("c_1", fresh.now()), None, fresh.now())).await.unwrap()
+    };
     assert_eq!(redeem(&ends).await, None);
     assert_eq!(redeem(&survives).await, Some(vec![]));
     assert_eq!(fresh.store.issued_code(&ends).await.unwrap().unwrap().failures, MAX_CODE_FAILURES);
@@ -195,5 +272,5 @@ async fn an_unknown_code_is_neither_found_nor_counted_nor_redeemed(fresh: Fresh)
     assert_eq!(fresh.store.issued_code(&code).await.unwrap(), None);
     assert_eq!(fresh.store.count_code_failure(&code).await.unwrap(), 0);
     let grant = grant("c_1", fresh.now());
-    assert_eq!(fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap(), None);
+    assert_eq!(fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap(), None);
 }

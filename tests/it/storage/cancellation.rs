@@ -7,7 +7,7 @@ use std::task::Poll;
 use portcullis::model::authorization::Stage;
 use portcullis::model::grant::EndReason;
 
-use super::{Fresh, MINUTE, contract, grant, refresh_token, rotation};
+use super::{Fresh, MINUTE, contract, grant, redemption, refresh_token, rotation};
 
 contract! {
     a_redemption_that_is_dropped_happened_whole_or_not_at_all,
@@ -67,7 +67,8 @@ async fn a_redemption_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh)
     at_every_moment(async |polls, leaves| {
         let ((_, code), token) = (fresh.code("c_1").await, refresh_token(fresh.now()));
         let grant = grant("c_1", fresh.now());
-        let call = fresh.store.redeem_code(&code, &grant, Some(&token), fresh.now());
+        let redemption = redemption(&code, &grant, Some(&token), fresh.now());
+        let call = fresh.store.redeem_code(&redemption);
         let answer = dropped_after(polls, leaves, call).await;
         // the next write waits for whatever the writer still does, and works
         fresh.pending("c_1").await;

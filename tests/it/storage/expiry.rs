@@ -9,7 +9,9 @@ use portcullis::model::user::User;
 use portcullis::secret::Sha256;
 use portcullis::storage::{NewRefreshToken, Retention};
 
-use super::{DAY, Fresh, HOUR, MINUTE, SignedIn, client, contract, refresh_token, some_hash};
+use super::{
+    DAY, Fresh, HOUR, MINUTE, SignedIn, ada, client, contract, new_code, redemption, refresh_token, some_hash,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEARLY_A_DAY: Duration = Duration::from_mins(24 * 60 - 1);
@@ -81,7 +83,7 @@ async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh)
     let (short, _) = fresh.code("c_1").await;
     let long = fresh.claimed("c_1").await;
     let late = fresh.now() + 2 * HOUR;
-    assert!(fresh.store.issue_code(&long.id, &some_hash(), late, &super::ada()).await.unwrap());
+    assert!(fresh.store.issue_code(&long.id, &new_code(&some_hash(), late, &ada())).await.unwrap());
     fresh.clock.advance(21 * MINUTE);
     assert_eq!(sweep(&fresh).await, 1);
     assert!(!is_there(&fresh, &short.id).await);
@@ -190,7 +192,7 @@ async fn a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user(fr
 async fn a_grant_without_refresh_token_ends_when_its_time_is_over(fresh: Fresh) {
     let (_, code) = fresh.code("c_1").await;
     let grant = Grant { expires_at: fresh.now() + HOUR, ..super::grant("c_1", fresh.now()) };
-    fresh.store.redeem_code(&code, &grant, None, fresh.now()).await.unwrap().unwrap();
+    fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap().unwrap();
     fresh.clock.advance(59 * MINUTE + 59 * SECOND);
     assert_eq!(end_unusable(&fresh).await, []);
     fresh.clock.advance(SECOND);
@@ -200,7 +202,7 @@ async fn a_grant_without_refresh_token_ends_when_its_time_is_over(fresh: Fresh) 
 async fn a_grant_lives_as_long_as_its_last_access_token_could(fresh: Fresh) {
     let soon = NewRefreshToken { expires_at: fresh.now() + MINUTE, ..refresh_token(fresh.now()) };
     let ((_, code), grant) = (fresh.code("c_1").await, super::grant("c_1", fresh.now()));
-    fresh.store.redeem_code(&code, &grant, Some(&soon), fresh.now()).await.unwrap().unwrap();
+    fresh.store.redeem_code(&redemption(&code, &grant, Some(&soon), fresh.now())).await.unwrap().unwrap();
     fresh.clock.advance(HOUR + 14 * MINUTE);
     assert_eq!(end_unusable(&fresh).await, []);
     fresh.clock.advance(MINUTE);
