@@ -31,16 +31,22 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// The redirect that an answer is, if it is one: also one without a `Location`, which no MCP client can use. `url` is the upstream's, `path` the one that was asked for, if it
-    /// differs.
+    /// The redirect that an answer is, if it is one: also one without a `Location`, which no MCP client can use. `url` is the
+    /// upstream's, `path` the one that was asked for, if it differs.
     pub(super) fn of<B>(answer: &Response<B>, url: &Uri, path: Option<&Uri>) -> Option<Self> {
         let (status, location) = (answer.status(), answer.headers().get(LOCATION));
         // 304 names no other place, unless it says that it does
         if !status.is_redirection() || (status == StatusCode::NOT_MODIFIED && location.is_none()) {
             return None;
         }
-        let asked = Url::parse(&url.to_string()).ok();
-        let asked = asked.and_then(|url| url.join(&path.map(ToString::to_string).unwrap_or_default()).ok());
+        let asked = Url::parse(&url.to_string()).ok().map(|mut asked| {
+            // not by `join`, which takes a path that begins with two slashes for another host
+            if let Some(path) = path {
+                asked.set_path(path.path());
+                asked.set_query(path.query());
+            }
+            asked
+        });
         let places = asked.and_then(|asked| {
             let named = asked.join(location?.to_str().ok()?).ok()?;
             Some((asked, named))
@@ -151,6 +157,17 @@ mod tests {
                 assert_eq!(followed(status, location, Some("/mcp/?a=1"), MOST).as_deref(), Ok(path), "{location}");
             }
         }
+    }
+
+    #[test]
+    fn a_path_that_begins_with_two_slashes_does_not_become_another_host() {
+        let second = |location| followed(307, location, Some("//evil.example/x?a=1"), MOST);
+        assert!(second("http://evil.example/y").unwrap_err().contains("not sent to another place"));
+        for (location, path) in [("/y", "/y"), ("y", "//evil.example/y"), ("http://10.0.0.5:8420/y", "/y")] {
+            assert_eq!(second(location).as_deref(), Ok(path), "{location}");
+        }
+        let first = followed(307, "http://10.0.0.5:8420//evil.example/x", Some("/mcp/"), MOST);
+        assert_eq!(first.as_deref(), Ok("//evil.example/x"));
     }
 
     #[test]
