@@ -51,6 +51,14 @@ pub(super) fn has_two_framings(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }
 
+/// Whether a message of HTTP/1.1 names any transfer coding but one `chunked`: each server between the client and us may find
+/// another end of such a body (RFC 9112 6.1, 7). Toward the upstream the body is framed anew.
+pub(super) fn has_odd_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next().map(HeaderValue::as_bytes);
+    codings.next().is_some() || first.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Whether a field that is judged here says two things at once: one server reads the first, another the last.
 pub(super) fn says_two_things(headers: &HeaderMap) -> bool {
     let once = |name: &str| name == "content-type" || name == "last-event-id" || name.starts_with("mcp-");

@@ -280,6 +280,29 @@ async fn two_framings_are_refused() {
 }
 
 #[tokio::test]
+async fn a_transfer_coding_that_is_not_one_chunked_is_refused_and_its_connection_ends() {
+    let behind = Upstream::polite().await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    let codings: [&[&str]; 7] = [
+        &["gzip, chunked"],
+        &["chunked, chunked"],
+        &["chunked", "chunked"],
+        &["gzip", "chunked"],
+        &["identity"],
+        &["chunked;q=1"],
+        &[""],
+    ];
+    for codings in codings {
+        let headers: Vec<_> = codings.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+        let answer = with(&gate, &good, "POST", &headers).await;
+        assert_eq!((answer.status, answer.header("connection")), (400, "close"), "{codings:?}");
+    }
+    assert_eq!(behind.count(), 0);
+    assert_eq!(with(&gate, &good, "POST", &[("transfer-encoding", "Chunked")]).await.status, 200);
+}
+
+#[tokio::test]
 async fn only_mcps_methods_pass() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
