@@ -72,6 +72,7 @@ impl From<UpstreamError> for Refusal {
         match error {
             UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
             UpstreamError::RequestBody(_) => Self::BrokenBody,
+            UpstreamError::SlowRequestBody => Self::SlowBody,
             UpstreamError::Unreachable(_)
             | UpstreamError::BrokeOff(_)
             | UpstreamError::Unreadable(_)

@@ -1,7 +1,7 @@
 //! What a call carries, read as far as it must be before the call is sent on.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +10,18 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::body::{Body, BoxError};
+use super::body::BoxError;
 use super::headers::is_media_type;
 use super::refusal::Refusal;
 use crate::limits::{self, CollectError, Collected, Room};
-use crate::upstream::{Payload, RequestBodyError};
+use crate::upstream::{Payload, RequestBodyError, Streamed};
 
 /// How long a body that we wait for may take to arrive.
 const COLLECT: Duration = Duration::from_secs(15);
+/// How long the client of a body that streams may keep the upstream waiting for its next byte.
+const NEXT_BYTE: Duration = Duration::from_secs(15);
 /// How many frames without a byte a body may have that is none.
 const EMPTY_FRAMES: usize = 16;
 
@@ -51,11 +53,11 @@ where
         return Ok(Payload::none());
     }
     if !is_small_json(parts, limit) {
-        return Ok(Payload::Streamed(passing(Passing { read: None, rest: body })));
+        return Ok(passing(None, body));
     }
     Ok(match limits::collect(&mut body, limit, room).await? {
         Collected::Whole(bytes) => Payload::Whole(bytes),
-        Collected::Beginning(read) => Payload::Streamed(passing(Passing { read: Some(read), rest: body })),
+        Collected::Beginning(read) => passing(Some(read), body),
     })
 }
 
@@ -98,30 +100,66 @@ where
 
 /// A request body on its way through: what was read of it, and the rest. It has no trailers: MCP has none, and what stands in
 /// them could be taken for what we say in headers.
+///
+/// Defends against slowloris: an upstream would hold a connection for each body that trickles.
 struct Passing<B> {
     read: Option<Bytes>,
     rest: B,
+    /// Until when the next byte must come, while one is waited for.
+    patience: Option<Pin<Box<Sleep>>>,
+    waits: bool,
 }
 
-fn passing<B>(body: Passing<B>) -> Body
+fn passing<B>(read: Option<Bytes>, rest: B) -> Payload
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    body.map_err(|error| BoxError::from(RequestBodyError(error.into()))).boxed_unsync()
+    let body = Passing { read, rest, patience: None, waits: false };
+    Payload::Streamed(Streamed::new(body.map_err(BoxError::from).boxed_unsync()))
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Passing<B> {
-    type Data = Bytes;
-    type Error = B::Error;
+impl<B> Passing<B> {
+    /// Ready when the next byte has been waited for too long. One timer serves the whole body.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NEXT_BYTE)));
+        if !std::mem::replace(&mut self.waits, true) {
+            patience.as_mut().reset(Instant::now() + NEXT_BYTE);
+        }
+        patience.as_mut().poll(cx)
+    }
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(read) = self.read.take() {
+impl<B> HttpBody for Passing<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let this = &mut *self;
+        if let Some(read) = this.read.take() {
             return Poll::Ready(Some(Ok(Frame::data(read))));
         }
-        match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+        let Poll::Ready(polled) = Pin::new(&mut this.rest).poll_frame(cx) else {
+            return this.poll_patience(cx).map(|()| Some(Err(RequestBodyError::Slow)));
+        };
+        match polled {
             Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
-            other => Poll::Ready(other),
+            Some(Ok(frame)) => {
+                // an empty frame of HTTP/2 is no progress
+                if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                    this.waits = false;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(RequestBodyError::Failed(error.into())))),
+            None => Poll::Ready(None),
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) enum UpstreamError {
     /// The client's own body failed on its way: no fault of the upstream's.
     #[error("was not sent the whole request: {0}")]
     RequestBody(String),
+    /// The client's own body came too slowly: no fault of the upstream's.
+    #[error("was not sent the whole request: the client's body came too slowly")]
+    SlowRequestBody,
     /// The connection broke after the request had begun to leave; it is not sent again.
     #[error("broke off: {0}")]
     BrokeOff(String),
@@ -44,14 +47,24 @@ impl UpstreamError {
     /// What went wrong once a connection was there.
     pub(super) fn exchange(error: &hyper::Error) -> Self {
         let words = innermost(error);
-        if cause::<RequestBodyError>(error).is_some() { Self::RequestBody(words) } else { Self::BrokeOff(words) }
+        match cause::<RequestBodyError>(error) {
+            Some(RequestBodyError::Slow) => Self::SlowRequestBody,
+            Some(RequestBodyError::Failed(_)) => Self::RequestBody(words),
+            None => Self::BrokeOff(words),
+        }
     }
 }
 
 /// What a request body fails with when it is the client that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the client's body failed: {0}")]
-pub(crate) struct RequestBodyError(pub(crate) Box<dyn Error + Send + Sync>);
+pub(crate) enum RequestBodyError {
+    /// It broke off.
+    #[error("the client's body failed: {0}")]
+    Failed(Box<dyn Error + Send + Sync>),
+    /// The client kept the upstream waiting.
+    #[error("the client's body came too slowly")]
+    Slow,
+}
 
 /// What an upstream's own status says of it, for the operator.
 pub(crate) fn status_words(status: StatusCode) -> String {

@@ -70,8 +70,16 @@ impl HttpUpstream {
         let answer = if call.head.method == Method::GET {
             self.follow(call).await
         } else {
+            let waits = call.payload.waits_for_client();
             let answer = timeout(self.first_byte, self.follow(call)).await;
-            answer.unwrap_or(Err(UpstreamError::TimedOut(self.first_byte)))
+            answer.unwrap_or_else(|_elapsed| {
+                let clients_fault = waits.is_some_and(|waits| waits.now());
+                Err(if clients_fault {
+                    UpstreamError::SlowRequestBody
+                } else {
+                    UpstreamError::TimedOut(self.first_byte)
+                })
+            })
         };
         self.note(self.tell_of_redirects(answer))
     }
@@ -137,7 +145,7 @@ impl HttpUpstream {
     }
 
     fn note(&self, answer: Result<Response<Answer>, UpstreamError>) -> Result<Response<Answer>, UpstreamError> {
-        if !matches!(answer, Err(UpstreamError::RequestBody(_))) {
+        if !matches!(answer, Err(UpstreamError::RequestBody(_) | UpstreamError::SlowRequestBody)) {
             self.failed.store(answer.is_err(), Ordering::Relaxed);
         }
         answer

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use ::http::header::HOST;
@@ -19,7 +21,45 @@ const KEPT: usize = 64 * 1024;
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body that passes through.
-type Streamed = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) struct Streamed {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    waits: WaitsForClient,
+}
+
+/// Whether the upstream waits for more of a client's body: what takes too long then is no fault of the upstream's.
+#[derive(Clone, Default)]
+pub(super) struct WaitsForClient(Arc<AtomicBool>);
+
+impl WaitsForClient {
+    pub(super) fn now(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Streamed {
+    pub(crate) fn new(body: UnsyncBoxBody<Bytes, BoxError>) -> Self {
+        Self { body, waits: WaitsForClient::default() }
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.waits.0.store(polled.is_pending(), Ordering::Relaxed);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// What a request carries.
 pub(crate) enum Payload {
@@ -40,6 +80,14 @@ impl Payload {
         match self {
             Self::Whole(bytes) => Some(bytes),
             Self::Streamed(_) => None,
+        }
+    }
+
+    /// What tells whose fault it is when sending takes too long; a body that is here as a whole waits for nothing.
+    pub(super) fn waits_for_client(&self) -> Option<WaitsForClient> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Streamed(body) => Some(body.waits.clone()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a request carries, whatever its framing.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -147,6 +148,59 @@ async fn json_that_turns_out_longer_than_the_limit_streams_on_and_nothing_of_it_
             assert!(seen.trailers.is_none());
         }
     }
+}
+
+#[tokio::test]
+async fn a_streamed_body_that_stalls_is_given_up_and_its_upstream_is_not_blamed() {
+    let operations = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let behind = Upstream::polite().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+        config.server.inspect_limit = 1024;
+        config.server.listen = "127.0.0.1:0".parse().unwrap();
+        config.server.operations = Some(operations);
+    })
+    .await;
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    tokio::time::pause();
+    let stalls = |kind: &str, declared: Option<u64>, pieces: Vec<(u64, &'static str)>| {
+        let mut request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {good}"));
+        request = request.header("content-type", kind);
+        if let Some(length) = declared {
+            request = request.header("content-length", length);
+        }
+        let pieces = stream::iter(pieces).then(|(seconds, piece)| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())))
+        });
+        request.body(StreamBody::new(Box::pin(pieces.chain(stream::pending())))).unwrap()
+    };
+    for (kind, declared, pieces, after) in [
+        ("text/plain", None, vec![(0, "x")], 15),
+        ("text/plain", Some(9), vec![(1, "x"), (14, "x"), (14, "x")], 44),
+        ("application/json", Some(9999), vec![(0, "{")], 15),
+        // empty frames are no progress
+        ("text/plain", None, vec![(0, "x"), (10, ""), (10, ""), (10, "")], 15),
+        // one byte at a time, until the upstream's own time is over
+        ("text/plain", None, vec![(10, "x"); 100], 300),
+    ] {
+        let request = stalls(kind, declared, pieces);
+        let began = tokio::time::Instant::now();
+        let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+        assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (408, &"close".parse().unwrap()));
+        assert!((after..after + 7).contains(&began.elapsed().as_secs()), "{after}: {:?}", began.elapsed());
+    }
+    tokio::time::resume();
+    let (listeners, app) = (gate.app.listen().await.unwrap(), gate.app.clone());
+    let running = tokio::spawn(async move { app.run(listeners).await });
+    let mut connection = TcpStream::connect(operations).await.unwrap();
+    connection.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    running.abort();
+    assert!(answer.ends_with(r#"{"ready":true,"degraded":[]}"#), "{answer}");
 }
 
 #[tokio::test]
