@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 /// How much of a method's and of a tool's name is logged, in bytes. No real one is longer.
 const MAX_NAME: usize = 128;
+/// The longest id that our own errors repeat, in bytes. It is kept until the answer begins, outside the memory budget for
+/// bodies; real ids are numbers or UUIDs.
+const MAX_ID: usize = 256;
 /// The JSON-RPC method that names a tool (MCP, tools).
 const TOOLS_CALL: &str = "tools/call";
 /// What a message is called in the log that could be read in two ways: by any of its names it might be another one.
@@ -45,12 +48,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The id, exactly as it was written; only a number or a text is one. A copy, so that the body is not kept in memory
-    /// while its answer is waited for.
+    /// The id, exactly as it was written; only a number or a text of at most [`MAX_ID`] bytes is one. A copy, so that the
+    /// body is not kept in memory while its answer is waited for.
     pub(super) fn id(&self) -> Option<Box<RawValue>> {
         let Self::Single(Envelope { id: Some(id), .. }) = self else { return None };
         let is_id = id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
-        is_id.then(|| (*id).to_owned())
+        (is_id && id.get().len() <= MAX_ID).then(|| (*id).to_owned())
     }
 
     /// The method's name, for the log.
@@ -94,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{MAX_NAME, Message};
+    use super::{MAX_ID, MAX_NAME, Message};
 
     fn id(body: &[u8]) -> Option<String> {
         Message::read(body).id().map(|id| id.get().to_owned())
@@ -121,6 +124,17 @@ mod tests {
         assert_eq!(id(br#"{"id":"a\u0041","method":7}"#).as_deref(), Some(r#""a\u0041""#));
         for none in [r#"{"id":null}"#, r#"{"id":{}}"#, r#"{"id":[1]}"#, r"[1,2]", "junk", "{}", r#"{"id":true}"#] {
             assert_eq!(id(none.as_bytes()), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_long_id_is_not_kept() {
+        for (digits, kept) in [(MAX_ID, true), (MAX_ID + 1, false), (1024 * 1024, false)] {
+            let (number, text) = ("1".repeat(digits), format!("\"{}\"", "x".repeat(digits - 2)));
+            for written in [number, text] {
+                let body = format!(r#"{{"id":{written},"method":"ping"}}"#);
+                assert_eq!(id(body.as_bytes()), kept.then_some(written), "{digits} bytes");
+            }
         }
     }
 
