@@ -1,17 +1,23 @@
 //! What the access line says of a call: who called what, and what was decided. Never an argument.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use http::Method;
 
 use super::authenticate::VerifiedToken;
 use super::message::Message;
 use super::refusal::Refusal;
+
+/// What a message is called in the log that went through unread, or of which nobody knows yet: it may call any tool.
+const NOT_READ: &str = "(not read)";
 
 /// What is known of a call. It is filled in as it becomes known, so that a client that hangs up is named as well.
 #[derive(Default)]
 pub(crate) struct CallRecord {
     upstream: Option<Arc<str>>,
     caller: Option<Arc<VerifiedToken>>,
-    method: Option<String>,
+    method: Option<Cow<'static, str>>,
     tool: Option<String>,
     decision: Option<&'static str>,
 }
@@ -36,10 +42,15 @@ impl CallRecord {
         }
     }
 
+    /// A request whose message was not read yet, and may never be: every POST carries one.
+    pub(super) fn carries_message(&mut self, method: &Method) {
+        self.method = (*method == Method::POST).then_some(Cow::Borrowed(NOT_READ));
+    }
+
     /// Keeps what the message asks for, when the access log is on.
     pub(super) fn asks(&mut self, message: &Message<'_>) {
         if tracing::enabled!(target: "access", tracing::Level::INFO) {
-            self.method = message.method();
+            self.method = message.method().map(Cow::Owned);
             self.tool = message.tool();
         }
     }

@@ -1,8 +1,12 @@
 //! A JSON-RPC message, as far as the gateway reads it: its id for our own errors, its method and its tool for the log. The body
 //! is parsed once; what is forwarded are its bytes.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::telemetry::printable;
 
 /// How much of a method's and of a tool's name is logged, in bytes. No real one is longer.
 const MAX_NAME: usize = 128;
@@ -63,7 +67,7 @@ impl<'a> Message<'a> {
             Self::Batch => Some("(batch)".to_owned()),
             Self::Unreadable => Some(UNREADABLE.to_owned()),
         };
-        method.map(shortened)
+        method.map(for_the_log)
     }
 
     /// The name of the tool that is called, for the log.
@@ -72,7 +76,7 @@ impl<'a> Message<'a> {
         let is_call = envelope.method().as_deref() == Some(TOOLS_CALL);
         let params = envelope.params.filter(|params| is_call && params.get().starts_with('{'))?;
         let tool = serde_json::from_str(params.get());
-        tool.map_or_else(|_| Some(UNREADABLE.to_owned()), |ToolCall { name }| name).map(shortened)
+        tool.map_or_else(|_| Some(UNREADABLE.to_owned()), |ToolCall { name }| name).map(for_the_log)
     }
 }
 
@@ -83,13 +87,17 @@ impl Envelope<'_> {
     }
 }
 
-fn shortened(mut name: String) -> String {
+/// A name as it may stand in the log: not long, and nothing in it steers a terminal.
+fn for_the_log(mut name: String) -> String {
     if name.len() > MAX_NAME {
         name.truncate(name.floor_char_boundary(MAX_NAME));
         name.push('…');
         name.shrink_to_fit();
     }
-    name
+    match printable(&name) {
+        Cow::Borrowed(_) => name,
+        Cow::Owned(printable) => printable,
+    }
 }
 
 #[cfg(test)]
@@ -157,6 +165,14 @@ mod tests {
         }
         let twice = r#"{"method":"tools/call","params":{"name":"a","name":"b"}}"#;
         assert_eq!(read(twice), named("tools/call", Some("(unreadable)")));
+    }
+
+    #[test]
+    fn no_name_steers_the_terminal_that_shows_the_log() {
+        let call = r#"{"method":"tools/call","params":{"name":"a\u001b[2J\u009b31m\u202eb\u200b\u2028c"}}"#;
+        let method = read("{\"method\":\"x\u{9b}31m\u{202e}\"}").0;
+        assert_eq!(method.as_deref(), Some("x\u{fffd}31m\u{fffd}"));
+        assert_eq!(read(call).1.as_deref(), Some("a\u{fffd}[2J\u{fffd}31m\u{fffd}b\u{fffd}\u{fffd}c"));
     }
 
     #[test]

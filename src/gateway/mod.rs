@@ -319,12 +319,13 @@ impl Gateway {
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         record.permitted();
+        record.carries_message(&parts.method);
         admission.leave();
         let mut lease = self.lease(&token).await?;
         let (limit, room) = (self.0.config.server.inspect_limit, self.0.budget.room_of_user(&token.subject));
         let receiving = request_body::receive(&parts, body, limit, room);
         let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
-        if let Some(body) = payload.whole() {
+        if let Some(body) = payload.whole().filter(|_| parts.method == Method::POST) {
             let message = Message::read(body);
             record.asks(&message);
             *message_id = message.id();
@@ -351,6 +352,9 @@ impl Gateway {
 fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if headers::has_two_framings(&parts.headers) {
         return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
+    }
+    if headers::has_odd_coding(&parts.headers) {
+        return Err(Refusal::Malformed("a Transfer-Encoding that is not `chunked` alone"));
     }
     if headers::says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));

@@ -2,6 +2,7 @@
 //! nobody acts unseen by hanging up.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,13 +124,27 @@ fn whole(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The path, or its beginning.
+/// The path, or its beginning. What is not graphic ASCII is percent-encoded: nobody has to prove anything to be logged, and the
+/// log is read on terminals.
 fn shown(uri: &Uri) -> Cow<'_, str> {
     let path = uri.path();
-    match path.split_at_checked(path.floor_char_boundary(MAX_PATH)) {
-        Some((beginning, rest)) if !rest.is_empty() => Cow::Owned(format!("{beginning}…")),
-        _ => Cow::Borrowed(path),
+    let (beginning, rest) = path.split_at_checked(path.floor_char_boundary(MAX_PATH)).unwrap_or((path, ""));
+    if rest.is_empty() && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Cow::Borrowed(path);
     }
+    let mut shown = String::with_capacity(beginning.len() + '…'.len_utf8());
+    for byte in beginning.bytes() {
+        if byte.is_ascii_graphic() {
+            shown.push(byte.into());
+        } else {
+            // writing to a text cannot fail
+            write!(shown, "%{byte:02X}").ok();
+        }
+    }
+    if !rest.is_empty() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
 }
 
 /// The body of a request, counted as it is read.
@@ -201,6 +216,13 @@ fn length(frame: &Frame<Bytes>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{MAX_PATH, shown};
+
+    #[test]
+    fn a_path_is_logged_in_graphic_ascii_only() {
+        let path = "/mcp/\u{9b}31m\u{202e}\"%0Aü";
+        let uri = http::Uri::from_maybe_shared(bytes::Bytes::from(path)).unwrap();
+        assert_eq!(shown(&uri), "/mcp/%C2%9B31m%E2%80%AE\"%0A%C3%BC");
+    }
 
     #[test]
     fn of_a_long_path_the_beginning_is_logged() {

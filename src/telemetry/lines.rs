@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::printable::printable_line;
+
 /// How many bytes may be queued before a line is dropped; about four thousand lines.
 const ROOM: usize = 1024 * 1024;
 /// The same for audit lines.
@@ -220,7 +222,8 @@ pub(super) struct Line<'a> {
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lines.push(self.kind, bytes);
+        // here, so that it holds for every field of every event
+        self.lines.push(self.kind, &printable_line(bytes));
         Ok(bytes.len())
     }
 

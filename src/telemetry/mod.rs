@@ -2,12 +2,14 @@
 
 mod lines;
 pub mod log;
+mod printable;
 
 use std::fmt;
 
 use data_encoding::BASE32_NOPAD;
 
 use crate::secret::random;
+pub(crate) use printable::{is_hidden, printable};
 
 /// The id of one request: in every log line of it, in the `X-Request-Id` of its answer and on every error page.
 #[derive(Clone, PartialEq, Eq)]

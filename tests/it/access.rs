@@ -1,7 +1,10 @@
 //! What the access line of a request says, and when it is written: when the answer has ended.
 
+use bytes::Bytes;
+use futures_util::stream;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 
 use crate::support::gate::{TestGate, claims, upstream};
 use crate::support::log::{Lines, watch};
@@ -52,11 +55,50 @@ async fn the_line_of_a_call_says_who_called_which_tool_and_how_it_went_but_no_ar
     let answer = gate.call_with("/mcp", &good, CALL).await;
     let [line] = &requests(&lines)[..] else { panic!("{}", lines.text()) };
     let sizes = format!("request_bytes={} response_bytes={}", CALL.len(), answer.body.len());
-    let named = r#"rpc="tools/call" tool="pay\nnow" decision="permitted""#;
+    let named = r#"rpc="tools/call" tool="pay�now" decision="permitted""#;
     assert_says(line, &[&caller(&good), named, &sizes, "status=200", " milliseconds=", " head_milliseconds="]);
     for secret in ["4711-secret", "incomplete", &good] {
         assert!(!lines.text().contains(secret), "{secret}: {}", lines.text());
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_forwarded_unread_is_named_so() {
+    let behind = Upstream::polite().await;
+    let url = behind.url();
+    let gate = TestGate::with(|config| {
+        config.upstreams = vec![upstream(&config.public_url, "mcp", &url)];
+        config.server.inspect_limit = 1024;
+    })
+    .await;
+    let good = token(&gate).await;
+    let padded = format!("{CALL}{}", " ".repeat(1024));
+    for (kind, message) in [
+        ("application/json", &*padded),
+        ("text/plain; application/json", CALL),
+        ("application/json-patch+json", CALL),
+        ("", CALL),
+    ] {
+        for declared in [true, false] {
+            let (lines, _guard) = watch();
+            let mut request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {good}"));
+            request = request.header("content-type", kind);
+            if declared {
+                request = request.header("content-length", message.len());
+            }
+            let frame = Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(message.to_owned())));
+            let request = request.body(StreamBody::new(stream::iter([frame]))).unwrap();
+            let response = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
+            assert_eq!(response.status(), 200);
+            response.into_body().collect().await.unwrap();
+            assert_eq!(behind.last().body, message);
+            let [line] = &requests(&lines)[..] else { panic!("{}", lines.text()) };
+            assert_says(line, &[&caller(&good), "rpc=\"(not read)\" decision=\"permitted\""]);
+        }
+    }
+    let (lines, _guard) = watch();
+    gate.send(gate.request("DELETE", "/mcp").header("authorization", format!("Bearer {good}")), "").await;
+    assert!(!lines.text().contains("rpc="), "{}", lines.text());
 }
 
 #[tokio::test]
@@ -141,7 +183,7 @@ async fn a_client_that_hangs_up_before_its_answer_is_named_with_what_it_asked() 
     }
     let [line] = &requests(&lines)[..] else { panic!("{}", lines.text()) };
     let size = format!("request_bytes={}", CALL.len());
-    assert_says(line, &[&caller(&good), "request without an answer", "tool=\"pay\\nnow\"", &size]);
+    assert_says(line, &[&caller(&good), "request without an answer", "tool=\"pay\u{fffd}now\"", &size]);
 }
 
 #[tokio::test]

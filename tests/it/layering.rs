@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("revocation", "storage model clock"),
     ("keys", "storage model oauth secret clock outbound config"),
     ("policy", "model oauth config"),
-    ("identity", "keys oauth secret outbound clock config model limits"),
+    ("identity", "keys oauth secret outbound clock config model limits telemetry"),
     ("audit", "storage model oauth clock config"),
     ("delegation", "identity keys storage model oauth outbound config clock secret"),
     (

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{AUDIT_ROOM, Kind, Lines, Lost, PATIENCE, PIECE, ROOM};
+use super::{AUDIT_ROOM, Kind, Line, Lines, Lost, PATIENCE, PIECE, ROOM};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -173,4 +173,14 @@ async fn a_waiting_audit_line_leaves_the_runtime_to_the_others() {
     let other = tokio::spawn(async {});
     tokio::time::timeout(PATIENCE / 2, other).await.expect("the only worker is free for it").unwrap();
     waiting.await.unwrap();
+}
+
+#[test]
+fn no_line_carries_a_character_that_steers_a_terminal() {
+    let mut bench = Bench::new();
+    let said = "{\"cause\":\"host \u{9b}31m\u{202e}gpj\u{200b} ü\"}\n";
+    for kind in [Kind::Plain, Kind::Audit] {
+        Line { lines: &bench.lines, kind }.write_all(said.as_bytes()).unwrap();
+    }
+    assert_eq!(bench.read_on(), "{\"cause\":\"host \u{fffd}31m\u{fffd}gpj\u{fffd} ü\"}\n".repeat(2));
 }
