@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
@@ -60,8 +61,12 @@ pub(super) struct Patience {
 impl Patience {
     /// Anybody's: a connection takes a place from others.
     pub(super) const STRANGER: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
-    /// A trusted proxy's, or one of this machine.
+    /// A trusted proxy's.
     pub(super) const PROXY: Self = Self { first: KEPT, idle: KEPT, linger: LINGER };
+    /// One of this machine that is not named as a proxy. It may be one, or a TCP forwarder that brings strangers.
+    pub(super) const LOCAL: Self = Self { first: HEAD, idle: KEPT, linger: LINGER };
+    /// A health checker's.
+    pub(super) const CHECKER: Self = Self { first: HEAD, idle: Duration::from_secs(15), linger: Duration::ZERO };
 }
 
 /// Under which terms a connection is served.
@@ -70,6 +75,8 @@ pub(super) struct Terms {
     pub(super) drain: Drain,
     /// How long it is kept when nothing happens.
     pub(super) patience: Patience,
+    /// Cancelled when it must give up its place: at the next moment without an open request.
+    pub(super) leave: CancellationToken,
 }
 
 /// The body of a request, as it arrives. On HTTP/1.1 it is a part of the connection's one exchange.
@@ -107,6 +114,7 @@ where
             None => return Ok(()),
         },
         () = async { terms.drain.no_more().cancelled().await; tokio::time::sleep(LINGER).await } => return Ok(()),
+        () = terms.leave.cancelled() => return Ok(()),
     };
     let waiting = Waiting::default();
     let is_http2 = first == PREFACE;
@@ -140,7 +148,7 @@ async fn first_bytes<T: AsyncRead + Unpin>(
 async fn http1<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    Terms { drain, patience }: Terms,
+    Terms { drain, patience, leave }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
@@ -182,6 +190,11 @@ where
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
         () = lingers => connection.as_mut().graceful_shutdown(),
+        // without a request there was no answer either, and the library would still wait for the first one
+        () = leave.cancelled() => match waiting.head() {
+            Some(0) => return Ok(()),
+            _ => connection.as_mut().graceful_shutdown(),
+        },
     }
     Ok(connection.await?)
 }
@@ -189,7 +202,7 @@ where
 async fn http2<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    Terms { drain, patience }: Terms,
+    Terms { drain, patience, leave }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
@@ -222,6 +235,11 @@ where
         ended = connection.as_mut() => return Ok(ended?),
         () = drain.no_more().cancelled() => connection.as_mut().graceful_shutdown(),
         () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),
+        // without a request there was no answer either, and the library would still wait for the first one
+        () = leave.cancelled() => match waiting.head() {
+            Some(0) => return Ok(()),
+            _ => connection.as_mut().graceful_shutdown(),
+        },
     }
     // what came before the peer knew is still answered; what it does not take now it never will
     tokio::select! {

@@ -1,6 +1,7 @@
 //! The accept loop.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,52 +11,73 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Patience, Received, Terms};
+use super::exchange::Held;
+use super::resting::{Resting, Seat};
 use super::{App, Drain, socket};
 use crate::gateway::BoxError;
-use crate::limits::{Holder, Pool};
+use crate::limits::{Holder, Pool, Share, Shortage};
 
 /// How long we wait when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 /// How long connections may take to finish after streams were told to end.
 const LAST: Duration = Duration::from_secs(5);
 
+/// How long a connection that must give up its place may take to send what it has; how soon another is asked.
+const PARTING: Duration = Duration::from_millis(250);
+const ASKED_AGAIN: Duration = Duration::from_millis(20);
+
+/// By whom a peer's connections are counted, if they are, and how long they are kept.
+pub(super) struct Guest {
+    pub(super) holder: Option<Holder>,
+    pub(super) patience: Patience,
+}
+
 /// Accepts and serves until drained.
 pub(crate) async fn serve(app: App, listener: TcpListener, drain: Drain) {
     let door = app.clone();
     let connections = app.connections().clone();
-    let holder = move |peer| door.holder(peer);
+    let guest = move |peer| door.guest(peer);
     let answer = move |request, peer| app.handle(request, peer);
-    accept(listener, connections, &drain, holder, answer).await;
+    accept(listener, connections, &drain, guest, answer).await;
 }
 
-/// Gives every request of every connection to `answer`; `holder` says by whom a peer's connections are counted: what is not
-/// counted is kept longer, too. While there is no place in `pool`, connections wait in the kernel's queue.
-pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, holder: C, answer: A)
+/// Gives every request of every connection to `answer`. While there is no place in `pool`, connections wait in the kernel's
+/// queue, and those that have waited longest for a request are closed.
+pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, guest: C, answer: A)
 where
-    C: Fn(IpAddr) -> Option<Holder> + Send + Sync,
+    C: Fn(IpAddr) -> Guest + Send + Sync,
     A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let connections = TaskTracker::new();
+    let resting = Resting::default();
     loop {
         let (one, accepted) = tokio::select! {
             () = drain.no_more().cancelled() => break,
-            next = async { (pool.next().await, listener.accept().await) } => next,
+            next = async { (next_place(&pool, &resting).await, listener.accept().await) } => next,
         };
         let Ok(one) = one else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let (place, patience) = match holder(peer.ip()) {
-                    Some(holder) => (pool.assign(one, holder), Patience::STRANGER),
-                    None => (Ok(one), Patience::PROXY),
-                };
-                let Ok(place) = place else { continue };
-                let (answer, terms) = (answer.clone(), Terms { drain: drain.clone(), patience });
+                let Guest { holder, patience } = guest(peer.ip());
+                let (pool, resting, drain) = (pool.clone(), resting.clone(), drain.clone());
+                let answer = answer.clone();
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
+                    let Ok(place) = counted(&pool, one, holder.as_ref(), &resting).await else { return };
                     socket::prepare(&stream);
-                    if let Err(error) = connection::serve(stream, terms, |request| answer(request, peer)).await {
+                    let seat = resting.enter(holder);
+                    let terms = Terms { drain, patience, leave: seat.leave().clone() };
+                    let served = connection::serve(stream, terms, |request| {
+                        let (open, answered) = (seat.open(), answer(request, peer));
+                        async move { answered.await.map(|body| Held::new(body, open)) }
+                    });
+                    let ended = tokio::select! {
+                        ended = served => ended,
+                        () = parted(&seat) => Ok(()),
+                    };
+                    if let Err(error) = ended {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }
                     drop(place);
@@ -77,27 +99,77 @@ where
     }
 }
 
+/// Waits for a place. While there is none, connections without an open request are closed, the longest waiting first.
+async fn next_place(pool: &Pool, resting: &Resting) -> Result<Share, Shortage> {
+    let mut place = pin!(pool.next());
+    let mut patience = Duration::ZERO;
+    loop {
+        if let Ok(place) = tokio::time::timeout(patience, place.as_mut()).await {
+            return place;
+        }
+        resting.close_longest();
+        patience = ASKED_AGAIN;
+    }
+}
+
+/// Counts a place as its holder's. Strangers behind a proxy must not keep its other clients out with silent connections:
+/// of those that share one count, one that waits for a request makes room.
+async fn counted(pool: &Pool, mut place: Share, holder: Option<&Holder>, resting: &Resting) -> Result<Share, Shortage> {
+    let Some(holder) = holder else { return Ok(place) };
+    while let Err(shortage) = pool.assign(&mut place, holder.clone()) {
+        if *holder != Holder::Trusted || !resting.close_longest_of(holder) {
+            return Err(shortage);
+        }
+        tokio::time::sleep(ASKED_AGAIN).await;
+    }
+    Ok(place)
+}
+
+/// Completes when a connection had to give up its place, and had the time to end by itself.
+async fn parted(seat: &Seat) {
+    seat.leave().cancelled().await;
+    tokio::time::sleep(PARTING).await;
+    while !seat.rests() {
+        tokio::time::sleep(PARTING).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::net::SocketAddr;
+    use std::net::{IpAddr, SocketAddr};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::Empty;
     use hyper::client::conn::{http1, http2};
     use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
     use tokio::time::timeout;
 
-    use super::{LAST, accept};
+    use super::{Guest, LAST, accept};
     use crate::gateway::{Body, full};
     use crate::inbound::Drain;
-    use crate::limits::Pool;
+    use crate::inbound::connection::Patience;
+    use crate::limits::{Holder, Pool};
+
+    fn proxy(_peer: IpAddr) -> Guest {
+        Guest { holder: Some(Holder::Trusted), patience: Patience::PROXY }
+    }
+
+    fn uncounted(_peer: IpAddr) -> Guest {
+        Guest { holder: None, patience: Patience::CHECKER }
+    }
 
     async fn listening() -> SocketAddr {
+        listening_to(proxy).await
+    }
+
+    async fn listening_to(guest: fn(IpAddr) -> Guest) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -105,7 +177,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/panic");
                 Response::new(full("well"))
             };
-            accept(listener, Pool::new(64, 64), &Drain::default(), |_| None, answer).await;
+            accept(listener, Pool::new(64, 64), &Drain::default(), guest, answer).await;
         });
         address
     }
@@ -142,6 +214,25 @@ mod tests {
         assert_eq!(sender.send_request(get("/")).await.unwrap().status(), 200);
     }
 
+    #[tokio::test]
+    async fn silent_connections_and_begun_heads_keep_no_place_from_a_request() {
+        for guest in [proxy, uncounted] {
+            let address = listening_to(guest).await;
+            let mut kept = over_http1(address).await;
+            assert_eq!(kept.send_request(get("/")).await.unwrap().status(), 200);
+            let mut held = Vec::new();
+            for number in 0..200 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                if number % 2 == 1 {
+                    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+                }
+                held.push(stream);
+            }
+            let answered = async { over_http1(address).await.send_request(get("/")).await.unwrap().status() };
+            assert_eq!(timeout(Duration::from_secs(5), answered).await.expect("there is a place"), 200);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn going_down_waits_for_no_place() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +244,7 @@ mod tests {
                 heard.notify_one();
                 pending::<Response<Body>>()
             };
-            accept(listener, Pool::new(1, 1), &down, |_| None, answer).await;
+            accept(listener, Pool::new(1, 1), &down, uncounted, answer).await;
         });
         let mut stuck = over_http1(address).await;
         let unanswered = tokio::spawn(async move { stuck.send_request(get("/")).await.is_err() });

@@ -10,6 +10,7 @@ mod host;
 mod leftover;
 mod listen;
 mod operations;
+mod resting;
 mod socket;
 mod streams;
 mod timed;
@@ -32,10 +33,12 @@ use crate::telemetry::RequestId;
 use crate::web::Web;
 use access::{Access, Answer};
 use client_address::Proxies;
+use connection::Patience;
 use exchange::Held;
 use hints::Hints;
 use host::{Hosts, WrongHost};
 use leftover::{Leftover, Lent};
+use listen::Guest;
 
 pub use drain::Drain;
 pub(crate) use listen::serve;
@@ -74,11 +77,15 @@ impl App {
         &self.0.budget.connections
     }
 
-    /// By whom connections of this peer are counted: not at all those of our own proxies, nor of this machine.
-    fn holder(&self, peer: std::net::IpAddr) -> Option<Holder> {
+    /// By whom connections of this peer are counted, and how long they are kept.
+    fn guest(&self, peer: std::net::IpAddr) -> Guest {
         let peer = peer.to_canonical();
-        let ours = peer.is_loopback() || self.0.proxies.trusts(peer);
-        (!ours).then(|| ClientAddress(peer).into())
+        let (holder, patience) = match peer {
+            _ if self.0.proxies.trusts(peer) => (Holder::Trusted, Patience::PROXY),
+            _ if peer.is_loopback() => (Holder::Trusted, Patience::LOCAL),
+            _ => (ClientAddress(peer).into(), Patience::STRANGER),
+        };
+        Guest { holder: Some(holder), patience }
     }
 
     /// Answers one request of a peer. Whether it is let in is decided before a future of any size exists: a peer may open

@@ -12,11 +12,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use super::connection::Received;
-use super::listen::accept;
+use super::connection::{Patience, Received};
+use super::listen::{Guest, accept};
 use super::{Drain, plain, without_body};
 use crate::gateway::{Body, full};
-use crate::limits::{ClientAddress, Pool};
+use crate::limits::Pool;
 
 /// Tells what is wrong with what this process depends on; each entry is a sentence for an operator.
 pub(crate) type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -44,8 +44,9 @@ impl Operations {
             let response = if request.method() == Method::HEAD { without_body(response) } else { response };
             async move { response }
         };
-        let holder = |peer: IpAddr| (!peer.to_canonical().is_loopback()).then(|| ClientAddress(peer).into());
-        accept(listener, connections, &Drain::default(), holder, answer).await;
+        // no share by address: answers are made at once, so that there is always a connection without a request to close
+        let guest = |_peer| Guest { holder: None, patience: Patience::CHECKER };
+        accept(listener, connections, &Drain::default(), guest, answer).await;
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Body> {

@@ -20,6 +20,8 @@ pub(crate) enum Holder {
     Address(IpAddr),
     /// A user, by subject.
     User(Arc<str>),
+    /// All peers together that are not counted by address: proxies, and this machine.
+    Trusted,
 }
 
 impl From<ClientAddress> for Holder {
@@ -99,10 +101,10 @@ impl Pool {
     /// Gives what was taken by [`Self::next`] to a holder.
     ///
     /// # Errors
-    /// When the holder may not have so many.
-    pub(crate) fn assign(&self, share: Share, holder: Holder) -> Result<Share, Shortage> {
-        let held = self.hold_of(share.amount(), holder, share.amount())?;
-        Ok(Share { held: Some(held), ..share })
+    /// When the holder may not have so many; the share stays without a holder.
+    pub(crate) fn assign(&self, share: &mut Share, holder: Holder) -> Result<(), Shortage> {
+        share.held = Some(self.hold_of(share.amount(), holder, share.amount())?);
+        Ok(())
     }
 
     fn permit(&self, amount: usize) -> Result<OwnedSemaphorePermit, Shortage> {
@@ -121,10 +123,10 @@ impl Pool {
         let entry = held.get_mut(&holder);
         let before = entry.as_deref().copied().unwrap_or_default();
         let after = before.saturating_add(amount);
-        if after > self.0.share {
+        if after > self.most(&holder) {
             return Err(Shortage::Share);
         }
-        if before > 0 && after > left {
+        if before > 0 && after > left && holder != Holder::Trusted {
             return Err(Shortage::Pool);
         }
         match entry {
@@ -133,6 +135,11 @@ impl Pool {
         }
         drop(held);
         Ok(Held { pool: self.clone(), holder, amount })
+    }
+
+    /// The most that a holder may have. Proxies bring the connections of many clients; a quarter is left for all others.
+    fn most(&self, holder: &Holder) -> usize {
+        if *holder == Holder::Trusted { self.0.size - self.0.size / 4 } else { self.0.share }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
@@ -282,12 +289,24 @@ mod tests {
     #[tokio::test]
     async fn what_has_no_holder_yet_is_refused_to_one_that_has_enough() {
         let pool = Pool::new(16, 2);
-        let next = async || pool.assign(pool.next().await.unwrap(), user("a"));
+        let next = async || {
+            let mut share = pool.next().await.unwrap();
+            pool.assign(&mut share, user("a")).map(|()| share)
+        };
         let held = (next().await.unwrap(), next().await.unwrap());
         assert_eq!(next().await.err(), Some(Shortage::Share));
         assert_eq!(pool.state(), (14, 1), "the refused one is free again");
         drop(held);
         assert_eq!(pool.state(), (16, 0));
+    }
+
+    #[test]
+    fn what_is_not_counted_by_address_leaves_a_quarter_to_all_others() {
+        let pool = Pool::new(448, 224);
+        let trusted = all(&pool, &Holder::Trusted);
+        assert_eq!(trusted.len(), 336);
+        assert_eq!(pool.take(Holder::Trusted, 1).err(), Some(Shortage::Share));
+        assert_eq!(all(&pool, &user("a")).len(), 56);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{ConnectionError, HEAD, IDLE, KEPT, LINGER, Patience, Received, Terms, serve};
 use crate::gateway::{Body, full};
@@ -51,7 +52,7 @@ fn connect_as(
     patience: Patience,
     drain: &Drain,
 ) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
-    let terms = Terms { drain: drain.clone(), patience };
+    let terms = Terms { drain: drain.clone(), patience, leave: CancellationToken::new() };
     let (client, server) = duplex(buffer);
     let (send, body) = events();
     let body = std::sync::Mutex::new(Some(body));
@@ -199,6 +200,10 @@ async fn an_idle_connection_of_a_proxy_outlives_the_proxys_own_limit_and_a_stran
         drop(timeout(2 * KEPT, served).await.unwrap());
         assert!((kept..kept * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
+    let (_client, _send, forwarded) = connect_as(LARGE, Patience::LOCAL, &Drain::default());
+    let began = Instant::now();
+    assert!(matches!(ends(forwarded).await, Some(Err(ConnectionError::Silent))), "a TCP forwarder brings strangers");
+    assert_eq!(began.elapsed(), HEAD);
     assert!(KEPT > HOUR, "Envoy keeps its connections for an hour");
 }
 
