@@ -101,6 +101,11 @@ impl IdentityHeaders {
     pub(crate) fn write(&self, headers: &mut http::HeaderMap) {
         headers.extend(self.0.iter().cloned());
     }
+
+    /// The bytes of all values.
+    pub(crate) fn size(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.len()).sum()
+    }
 }
 
 /// Printable ASCII stays; the rest, `%` and what else is asked for is percent-encoded, so that it can be read back.

@@ -20,8 +20,10 @@ use crate::revocation::{GrantWatch, Revocation};
 use crate::secret::Sha256;
 use crate::storage::Store;
 
-/// How many tokens are remembered.
-const REMEMBERED: u64 = 100_000;
+/// How much memory the tokens take that are remembered, in bytes: 100,000 of the usual size.
+const REMEMBERED: u64 = 64 * 1024 * 1024;
+/// What one takes besides its texts: the entry and its key, and what the cache keeps of them.
+const ENTRY: usize = 512;
 /// No token of ours is longer, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 /// Why a token is refused whose grant has ended. The words are for the log.
@@ -99,9 +101,20 @@ enum Known {
     Ended,
 }
 
-impl Default for Verified {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(REMEMBERED).build())
+impl Verified {
+    /// A token is forgotten after the time that a new one lives. Whether it is still good decides the clock, at each use.
+    pub(super) fn new(lifetime: Duration) -> Self {
+        let cache = Cache::builder().max_capacity(REMEMBERED).time_to_live(lifetime);
+        Self(cache.weigher(|_, known: &Known| u32::try_from(known.size()).unwrap_or(u32::MAX)).build())
+    }
+}
+
+impl Known {
+    /// About how much memory it takes, in bytes.
+    fn size(&self) -> usize {
+        let Self::Good(token) = self else { return ENTRY };
+        let texts = token.subject.len() + token.client.as_str().len() + token.audience.len();
+        ENTRY + texts + token.scope.to_string().len() + token.identity.size()
     }
 }
 
@@ -138,6 +151,12 @@ impl Authenticator {
         let Known::Good(token) = known else { return Err(Refusal::InvalidToken(ENDED)) };
         token.validity.judge(self.clock.now()).map_err(Refusal::InvalidToken)?;
         if token.stands() { Ok(token) } else { Err(Refusal::InvalidToken(ENDED)) }
+    }
+
+    /// The hash of the bearer, when it is remembered.
+    pub(super) fn known(&self, headers: &HeaderMap) -> Option<Sha256> {
+        let key = Sha256::of(bearer(headers).ok()?.as_bytes());
+        self.verified.0.contains_key(&key).then_some(key)
     }
 
     async fn first_use(&self, token: &str) -> Result<Known, FirstUse> {
@@ -194,14 +213,38 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use http::header::AUTHORIZATION;
     use http::{HeaderMap, HeaderValue};
 
-    use super::bearer;
+    use super::{ENTRY, Known, REMEMBERED, Verified, VerifiedToken, bearer};
     use crate::gateway::refusal::Refusal;
+    use crate::secret::Sha256;
 
     fn headers(values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[tokio::test]
+    async fn remembered_tokens_take_a_bounded_memory_and_are_forgotten_in_time() {
+        let lifetime = Duration::from_millis(50);
+        let (verified, key) = (Verified::new(lifetime), |number: u64| Sha256::of(&number.to_be_bytes()));
+        let large = 1024 * 1024;
+        for number in 0..200 {
+            let mut token = VerifiedToken::of_grant("g");
+            token.audience = "x".repeat(large);
+            assert!(Known::Good(Arc::new(VerifiedToken::of_grant("g"))).size() >= ENTRY);
+            verified.0.insert(key(number), Known::Good(Arc::new(token))).await;
+        }
+        verified.0.run_pending_tasks().await;
+        assert!(verified.0.weighted_size() <= REMEMBERED, "{}", verified.0.weighted_size());
+        verified.0.insert(key(1000), Known::Ended).await;
+        tokio::time::sleep(lifetime * 2).await;
+        assert!(!verified.0.contains_key(&key(1000)));
+        verified.0.run_pending_tasks().await;
+        assert_eq!(verified.0.entry_count(), 0);
     }
 
     #[test]

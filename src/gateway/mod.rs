@@ -44,6 +44,7 @@ use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Shortage};
 use crate::policy;
 use crate::revocation::Revocation;
+use crate::secret::Sha256;
 use crate::storage::Store;
 use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
@@ -181,7 +182,7 @@ impl Gateway {
             clock,
             delegation: Delegation::new(&config.upstreams),
             max_staleness: config.server.revocation_staleness,
-            verified: Verified::default(),
+            verified: Verified::new(config.lifetimes.access_token),
         };
         Self(Arc::new(Inner {
             served,
@@ -208,6 +209,11 @@ impl Gateway {
     #[must_use]
     pub(crate) fn route(&self, path: &str) -> Option<Arc<Route>> {
         self.0.routes.iter().find(|route| route.names.path == path).cloned()
+    }
+
+    /// The hash of a request's bearer, when it was verified before. Whether it is still good is not looked at.
+    pub(crate) fn known_token(&self, headers: &HeaderMap) -> Option<Sha256> {
+        self.0.authenticator.known(headers)
     }
 
     /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not

@@ -29,6 +29,7 @@ use http_body_util::BodyExt;
 use crate::config::Config;
 use crate::gateway::{Body, BoxError, CallRecord, Gateway, Route, full, name_answer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
+use crate::secret::Sha256;
 use crate::telemetry::RequestId;
 use crate::web::Web;
 use access::{Access, Answer};
@@ -134,7 +135,17 @@ impl App {
             return Err(Shut::TooManyFields);
         }
         self.0.hosts.judge(request).map_err(Shut::WrongHost)?;
-        self.0.budget.admit(address, head_size(request)).map_err(Shut::Busy)
+        let (budget, head) = (&self.0.budget, head_size(request));
+        budget.admit(address, head).or_else(|shortage| match self.known_token(request) {
+            Some(token) => budget.admit_known(token, head).map_err(Shut::Busy),
+            None => Err(Shut::Busy(shortage)),
+        })
+    }
+
+    /// The token of a request to an upstream's path, when it was verified before.
+    fn known_token<B>(&self, request: &Request<B>) -> Option<Sha256> {
+        self.0.gateway.route(request.uri().path())?;
+        self.0.gateway.known_token(request.headers())
     }
 
     /// What is said to a request that is not looked at, in the words of the protocol that its path speaks.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `connections` | descriptors of clients | address |
 //! | `requests` | requests whose user is not known, or that have none | address |
+//! | `known` | the same with a token that was verified before, when `requests` has no place for them | token |
 //! | `calls` | calls to upstreams, each with a descriptor | user |
 //! | `strangers`, `users` | bytes of bodies that are held in memory | address, user |
 //!
@@ -15,6 +16,7 @@ use super::machine::Machine;
 use super::pool::{Holder, Pool, Share, Shortage};
 use super::{ClientAddress, Room};
 use crate::config::{Config, Limits};
+use crate::secret::Sha256;
 
 /// Files that are neither connections nor calls: the database, the log, listeners, providers, health checks.
 const RESERVED: u64 = 128;
@@ -41,6 +43,7 @@ pub(crate) struct Budget {
     /// The most idle connections to one upstream: their descriptors belong to no call.
     pub(crate) idle_per_upstream: usize,
     requests: Pool,
+    known: Pool,
     strangers: Pool,
     users: Pool,
 }
@@ -51,11 +54,11 @@ impl Budget {
     pub(crate) fn new(config: &Config) -> Self {
         let (largest, upstreams) = (config.server.inspect_limit, config.upstreams.len());
         let budget = Self::divide(Machine::read(), &config.limits, largest, upstreams);
-        let Self { connections, calls, requests, strangers, users, .. } = &budget;
+        let Self { connections, calls, requests, known, strangers, users, .. } = &budget;
         tracing::info!(
             connections = connections.size(),
             connections_per_address = connections.share(),
-            requests = requests.size(),
+            requests = requests.size() + known.size(),
             requests_per_address = requests.share(),
             calls = calls.size(),
             calls_per_user = calls.share(),
@@ -74,6 +77,8 @@ impl Budget {
         let connections = at_most(limits.connections, connections, "connections");
         let calls = at_most(limits.calls, calls, "calls");
         let requests = whole((machine.memory / PER_CONNECTION).clamp(512, MOST_REQUESTS));
+        let known = requests / 4;
+        let requests = requests - known;
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
         let bodies = limits.body_memory.unwrap_or_else(|| {
             let (least, most) = BODIES;
@@ -87,6 +92,7 @@ impl Budget {
             calls: Pool::new(calls, limits.calls_per_user.min((calls / 4).max(1))),
             idle_per_upstream: idle.max(1),
             requests: Pool::new(requests, limits.requests_per_address.min(requests / 2)),
+            known: Pool::new(known, known / 16),
             strangers: Pool::new(strangers, strangers / 4),
             users: Pool::new(users, (users / 4).max(largest)),
         }
@@ -100,6 +106,17 @@ impl Budget {
         let holder = Holder::from(address);
         let large = if head > SMALL_HEAD { Some(self.strangers.take(holder.clone(), head)?) } else { None };
         Ok(Admission(Some((self.requests.take(holder, 1)?, large))))
+    }
+
+    /// Lets a request in that [`Self::admit`] refuses, with a token that was verified before: strangers must not turn away
+    /// what they cannot send.
+    ///
+    /// # Errors
+    /// When there are too many of this token already, or of all such tokens together.
+    pub(crate) fn admit_known(&self, token: Sha256, head: usize) -> Result<Admission, Shortage> {
+        let holder = Holder::Token(token);
+        let large = if head > SMALL_HEAD { Some(self.users.take(holder.clone(), head)?) } else { None };
+        Ok(Admission(Some((self.known.take(holder, 1)?, large))))
     }
 
     /// Memory for a body that a stranger sends.
@@ -178,7 +195,8 @@ mod tests {
         let large = budget(u64::MAX, 64 * GIB, &Limits::default());
         assert_eq!((large.connections.size(), large.connections.share()), (16_384, 1024));
         assert_eq!((large.calls.size(), large.calls.share()), (16_384, 1024));
-        assert_eq!((large.requests.size(), large.requests.share()), (4096, 256));
+        assert_eq!((large.requests.size(), large.requests.share()), (3072, 256));
+        assert_eq!((large.known.size(), large.known.share()), (1024, 64));
         assert_eq!(large.strangers.size() + large.users.size(), 256 << 20);
         let small = budget(u64::MAX, GIB / 4, &Limits::default());
         assert_eq!(small.connections.size(), 1024);
@@ -212,6 +230,6 @@ mod tests {
         assert!(budget.admit(ClientAddress("203.0.113.8".parse().unwrap()), 64 * 1024).is_ok());
         assert!(budget.admit(address, 2000).is_ok(), "a small head is no memory of its own");
         admitted.clear();
-        assert_eq!((budget.strangers.state(), budget.requests.state()), ((1 << 20, 0), (4096, 0)));
+        assert_eq!((budget.strangers.state(), budget.requests.state()), ((1 << 20, 0), (3072, 0)));
     }
 }

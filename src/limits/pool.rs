@@ -5,23 +5,40 @@
 //! newcomer finds a place.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::ClientAddress;
+use crate::secret::Sha256;
 
 /// Who holds something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Holder {
     /// An address (IPv6: a /64), as long as nothing else is known.
     Address(IpAddr),
+    /// An IPv6 /48: all its /64s together. Booked beside the address, never alone.
+    Site(Ipv6Addr),
     /// A user, by subject.
     User(Arc<str>),
+    /// A token that was verified here, while it is not looked at again.
+    Token(Sha256),
     /// All peers together that are not counted by address: proxies, and this machine.
     Trusted,
+}
+
+impl Holder {
+    /// What is booked besides: a site has 65,536 networks of IPv6, and each would be a newcomer.
+    fn site(&self) -> Option<Self> {
+        match self {
+            Self::Address(IpAddr::V6(address)) => {
+                Some(Self::Site(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80))))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<ClientAddress> for Holder {
@@ -120,18 +137,19 @@ impl Pool {
     fn hold_of(&self, taken: usize, holder: Holder, amount: usize) -> Result<Held, Shortage> {
         let mut held = self.held();
         let left = (self.0.free.available_permits() + taken).saturating_sub(amount);
-        let entry = held.get_mut(&holder);
-        let before = entry.as_deref().copied().unwrap_or_default();
-        let after = before.saturating_add(amount);
-        if after > self.most(&holder) {
-            return Err(Shortage::Share);
+        let site = holder.site();
+        for booked in std::iter::once(&holder).chain(&site) {
+            let before = held.get(booked).copied().unwrap_or_default();
+            let after = before.saturating_add(amount);
+            if after > self.most(booked) {
+                return Err(Shortage::Share);
+            }
+            if before > 0 && after > left && *booked != Holder::Trusted {
+                return Err(Shortage::Pool);
+            }
         }
-        if before > 0 && after > left && holder != Holder::Trusted {
-            return Err(Shortage::Pool);
-        }
-        match entry {
-            Some(count) => *count = after,
-            None => drop(held.insert(holder.clone(), after)),
+        for booked in std::iter::once(holder.clone()).chain(site) {
+            *held.entry(booked).or_default() += amount;
         }
         drop(held);
         Ok(Held { pool: self.clone(), holder, amount })
@@ -139,7 +157,12 @@ impl Pool {
 
     /// The most that a holder may have. Proxies bring the connections of many clients; a quarter is left for all others.
     fn most(&self, holder: &Holder) -> usize {
-        if *holder == Holder::Trusted { self.0.size - self.0.size / 4 } else { self.0.share }
+        let Inner { size, share, .. } = *self.0;
+        match holder {
+            Holder::Trusted => size - size / 4,
+            Holder::Site(_) => share.saturating_mul(4).min(size / 4).max(share),
+            Holder::Address(_) | Holder::User(_) | Holder::Token(_) => share,
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
@@ -198,10 +221,12 @@ impl Held {
     fn give_back(&mut self, amount: usize) {
         self.amount -= amount;
         let mut held = self.pool.held();
-        if let Some(count) = held.get_mut(&self.holder) {
-            *count -= amount;
-            if *count == 0 {
-                held.remove(&self.holder);
+        for booked in std::iter::once(&self.holder).chain(&self.holder.site()) {
+            if let Some(count) = held.get_mut(booked) {
+                *count -= amount;
+                if *count == 0 {
+                    held.remove(booked);
+                }
             }
         }
     }
@@ -223,12 +248,13 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::time::Duration;
 
     use proptest::prelude::*;
     use tokio::time::Instant;
 
-    use super::{Holder, Pool, Share, Shortage};
+    use super::{ClientAddress, Holder, Pool, Share, Shortage};
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -307,6 +333,22 @@ mod tests {
         assert_eq!(trusted.len(), 336);
         assert_eq!(pool.take(Holder::Trusted, 1).err(), Some(Shortage::Share));
         assert_eq!(all(&pool, &user("a")).len(), 56);
+    }
+
+    #[test]
+    fn all_networks_of_one_ipv6_site_together_leave_most_of_the_pool() {
+        let network = |site: u16, number: u16| {
+            Holder::from(ClientAddress(Ipv6Addr::from([0x2001, 0xdb8, site, number, 0, 0, 0, 1]).into()))
+        };
+        let pool = Pool::new(4096, 256);
+        let first = (0..5000).filter_map(|number| pool.take(network(1, number), 1).ok()).collect::<Vec<_>>();
+        assert_eq!(first.len(), 1024, "2,000 networks that each come once are not 2,000 newcomers");
+        assert_eq!(pool.take(network(1, 9999), 1).err(), Some(Shortage::Share));
+        assert!(pool.take(network(2, 0), 1).is_ok(), "another site");
+        assert!(pool.take(user("a"), 1).is_ok());
+        drop(first);
+        assert_eq!(pool.state(), (4096, 0));
+        assert_eq!(all(&Pool::new(448, 224), &network(1, 0)).len(), 224, "one network alone has its whole share");
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, TestGate, local_user, tokens, upstream};
+use crate::support::gate::{Answer, NOBODY, TestGate, local_user, tokens, upstream};
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::Upstream;
 
@@ -172,6 +172,24 @@ async fn the_next_silent_request_of_an_address_is_refused_early_while_another_ad
     drop(held);
     tokio::task::yield_now().await;
     assert_eq!(from(&gate, ADDRESS, "POST", "/token").await.status, 400, "what is dropped no longer counts");
+}
+
+#[tokio::test]
+async fn strangers_do_not_turn_a_known_caller_away() {
+    let gate = gate_before(NOBODY, 1, |config| config.limits.requests_per_address = 4).await;
+    let good = token_of(&gate, "user0").await;
+    let call = async |token: &str| {
+        let request = call(&gate, token, message(200).len());
+        gate.send_from(ADDRESS.parse().unwrap(), request, message(200)).await.status
+    };
+    assert_eq!(call(&good).await, 502, "it is verified, and there is no upstream");
+    let held: Vec<_> = (0..4).map(|_| Pending::send(&gate, ADDRESS, silent_form(&gate, "/token"))).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(call("a.stranger.s").await, 503);
+    for _ in 0..100 {
+        assert_eq!(call(&good).await, 502);
+    }
+    drop(held);
 }
 
 #[tokio::test]

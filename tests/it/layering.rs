@@ -31,7 +31,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
         "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret limits telemetry",
     ),
     ("web", "issuer gateway keys oauth model limits telemetry config clock secret"),
-    ("inbound", "gateway web limits telemetry config clock oauth"),
+    ("inbound", "gateway web limits telemetry config clock oauth secret"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.
