@@ -50,7 +50,7 @@ def test_the_consent_buttons_are_visible_without_scrolling(
     page.goto(client.attempt().url)
     photograph(page, f"consent-{width}x{height}", full_page=False)
     for seen in (page.locator("h1"), page.locator(".host"), approve_button(page), deny_button(page)):
-        assert is_on_screen(page, seen), seen
+        assert is_on_screen(seen), seen
     page.mouse.wheel(0, 10_000)
     expect(page.get_by_text("nothing has been allowed yet")).to_be_in_viewport(ratio=1)
     profile.close()
@@ -113,7 +113,7 @@ def assert_fits(page: Page, name: str) -> None:
     assert page.title()
 
 
-def is_on_screen(page: Page, element: Locator) -> bool:
+def is_on_screen(element: Locator) -> bool:
     """Whether all of an element is seen, and nothing lies over its middle."""
     seen: bool = element.evaluate(
         """(element) => {
@@ -127,7 +127,7 @@ def is_on_screen(page: Page, element: Locator) -> bool:
 
 
 def scroll_past_the_approve_button(page: Page) -> tuple[int, list[int]]:
-    """In how many scroll positions the button can be clicked, and in which of them host or caution are cut or covered."""
+    """In how many scroll positions the button can be clicked, and in which of them host or caution are not seen."""
     clickable, hidden = page.evaluate(
         """() => {
             const button = document.querySelector("button[value=approve]");

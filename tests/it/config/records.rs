@@ -76,7 +76,7 @@ impl Running {
     }
 
     async fn status(&self, given: &Given) -> u16 {
-        self.bench.gate.call(&given.access).await.status
+        self.bench.gate.status_of_call(&given.access).await
     }
 
     /// Whether a token is refused within a second.

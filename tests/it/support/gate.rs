@@ -325,13 +325,22 @@ impl TestGate {
     /// Calls with a message of its own.
     pub async fn call_with(&self, path: &str, token: &str, message: impl Into<Bytes>) -> Answer {
         let body = message.into();
-        let request = self
-            .request("POST", path)
+        self.send(self.calling(path, token, body.len()), body).await
+    }
+
+    /// The status of a call whose grant may end while its answer comes.
+    pub async fn status_of_call(&self, token: &str) -> u16 {
+        const BODY: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        let request = self.calling("/mcp", token, BODY.len()).body(Full::new(Bytes::from(BODY))).unwrap();
+        self.app.handle(request, SocketAddr::from((Ipv4Addr::LOCALHOST, 50000))).await.status().as_u16()
+    }
+
+    fn calling(&self, path: &str, token: &str, length: usize) -> http::request::Builder {
+        self.request("POST", path)
             .header("authorization", format!("Bearer {token}"))
             .header(CONTENT_TYPE, "application/json")
-            .header("content-length", body.len())
-            .header("accept", "application/json, text/event-stream");
-        self.send(request, body).await
+            .header("content-length", length)
+            .header("accept", "application/json, text/event-stream")
     }
 }
 

@@ -1,7 +1,7 @@
 //! What was logged while a test looked on.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 /// A place for a subscriber to write to; clones share it.
 #[derive(Clone, Default)]
@@ -15,6 +15,10 @@ impl Lines {
 
 /// Looks on at what this thread logs, until the guard is dropped.
 pub fn watch() -> (Lines, tracing::subscriber::DefaultGuard) {
+    // While there is one subscriber only, and on one thread, a place in the code that logs for the first time on another
+    // thread is switched off for all: tracing asks that thread's own subscriber, which is none.
+    static EVERYWHERE: Once = Once::new();
+    EVERYWHERE.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
