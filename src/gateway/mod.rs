@@ -1,6 +1,7 @@
 //! Our resource server and proxy: authenticate → authorize → forward.
 //!
-//! The order on an upstream's path: `Origin`, preflight, framing, bearer, audience, session owner, scopes, body, upstream.
+//! The order on an upstream's path, once `inbound` has judged `Host`: `Origin`, preflight, framing and method, declared body,
+//! bearer, audience, session owner, scopes, a place among the user's calls, body, upstream.
 
 mod answer_headers;
 mod authenticate;

@@ -7,8 +7,10 @@
 //! | `known` | the same with a token that was verified before, when `requests` has no place for them | token |
 //! | `calls` | calls to upstreams, each with a descriptor | user |
 //! | `strangers`, `users` | bytes of bodies that are held in memory | address, user |
+//! | `operations` | connections of health checks, out of the reserved files | nobody: the longest waiting makes room |
 //!
-//! Bytes are two pools: strangers must not take what calls with a token need.
+//! Bytes are two pools: strangers must not take what calls with a token need. The turns of the one database writer are given
+//! by `storage`, which stands below.
 
 use std::sync::Arc;
 
