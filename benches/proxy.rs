@@ -1,6 +1,9 @@
 //! Calls per second through the gate and directly to the same upstream, in turn, in one run: `cargo bench --bench proxy`.
 //!
 //! Everything shares this machine's cores, so the ratio is what counts. Each round takes two seconds.
+//!
+//! `cargo bench --bench proxy -- --calls N` sends N calls through the gate, one after another, and nothing else: two runs under
+//! a profiler that counts instructions tell what one call costs, whatever else the machine does.
 
 #![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
@@ -36,14 +39,19 @@ const ROUNDS: usize = 5;
 const CALL: &[u8] =
     br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}"#;
 
-/// Calls on one connection until the end; the latency of each.
-async fn caller(address: SocketAddr, path: &'static str, token: String, end: Instant) -> Vec<Duration> {
+/// Calls on one connection for as long as `goes_on` says; the latency of each.
+async fn caller(
+    address: SocketAddr,
+    path: &'static str,
+    token: String,
+    goes_on: impl Fn(usize) -> bool,
+) -> Vec<Duration> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let mut latencies = Vec::new();
-    while Instant::now() < end {
+    while goes_on(latencies.len()) {
         let began = Instant::now();
         let request = Request::post(path)
             .header("host", "127.0.0.1:6749")
@@ -53,6 +61,7 @@ async fn caller(address: SocketAddr, path: &'static str, token: String, end: Ins
             .header("mcp-protocol-version", "2026-07-28")
             .body(Full::new(Bytes::from_static(CALL)))
             .unwrap();
+        sender.ready().await.unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!(response.status(), 200);
         response.into_body().collect().await.unwrap();
@@ -64,13 +73,20 @@ async fn caller(address: SocketAddr, path: &'static str, token: String, end: Ins
 /// Calls per second, and the latency that half and 99 of 100 calls do not exceed.
 async fn round(address: SocketAddr, path: &'static str, token: &str) -> (f64, Duration, Duration) {
     let end = Instant::now() + ROUND;
-    let calls = join_all((0..CONNECTIONS).map(|_| tokio::spawn(caller(address, path, token.to_owned(), end)))).await;
+    let caller = || caller(address, path, token.to_owned(), move |_| Instant::now() < end);
+    let calls = join_all((0..CONNECTIONS).map(|_| tokio::spawn(caller()))).await;
     let mut latencies: Vec<Duration> = calls.into_iter().flat_map(Result::unwrap).collect();
     latencies.sort_unstable();
     let at = |percent: usize| latencies[latencies.len() * percent / 100];
     #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
     let per_second = latencies.len() as f64 / ROUND.as_secs_f64();
     (per_second, at(50), at(99))
+}
+
+/// N, when `--calls N` was given.
+fn calls_alone() -> Option<usize> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--calls");
+    arguments.nth(1).map(|number| number.parse().unwrap())
 }
 
 #[tokio::main]
@@ -81,6 +97,10 @@ async fn main() {
     let client = gate.register().await;
     let token = gate.tokens(&client).await.access;
     let address = gate.listen().await;
+    if let Some(calls) = calls_alone() {
+        caller(address, "/mcp", token, |done| done < calls).await;
+        return;
+    }
     let mut ratios = Vec::new();
     println!("{CONNECTIONS} connections, {} bytes a call", CALL.len());
     for number in 1..=ROUNDS {

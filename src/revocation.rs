@@ -9,15 +9,14 @@
 //! found by it, one that is committed later reaches the watch.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::model::ids::GrantId;
+use crate::signal::Signal;
 use crate::storage::{Feed, FeedPosition, Store, StoreError};
 
 /// How often the feed is read.
@@ -27,31 +26,18 @@ const FEW: usize = 1024;
 
 /// One grant, as its holders in this process see it.
 #[derive(Debug, Default)]
-pub struct GrantWatch {
-    ended: AtomicBool,
-    told: Notify,
-}
+pub struct GrantWatch(Signal);
 
 impl GrantWatch {
     /// Whether the grant has ended. Once true it stays true.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.0.is_set()
     }
 
     /// Completes when the grant has ended.
     pub async fn ended(&self) {
-        // made before the flag is read: an end between the two wakes it
-        let told = self.told.notified();
-        if !self.has_ended() {
-            told.await;
-        }
-    }
-
-    fn end(&self) {
-        if !self.ended.swap(true, Ordering::AcqRel) {
-            self.told.notify_waiters();
-        }
+        self.0.wait().await;
     }
 }
 
@@ -109,7 +95,7 @@ impl Revocation {
     pub fn note_ended(&self, grant: &GrantId) {
         let watch = self.watched().grants.get(grant).and_then(Weak::upgrade);
         if let Some(watch) = watch {
-            watch.end();
+            watch.0.set();
         }
     }
 

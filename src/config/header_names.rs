@@ -145,9 +145,14 @@ pub(crate) fn folded(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.chars().map(fold).collect())
 }
 
-/// A set of folded names and of beginnings of names. One binary search finds whether a name is in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct HeaderNames(Vec<Pattern>);
+/// A set of folded names and of beginnings of names. Every header of every call is looked up: one binary search among the
+/// few patterns that begin with the same byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeaderNames {
+    patterns: Vec<Pattern>,
+    /// Where in `patterns` those begin whose first byte is at least the index; one entry more than there are bytes.
+    starts: Vec<usize>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pattern {
@@ -166,15 +171,36 @@ impl HeaderNames {
         let mut patterns: Vec<Pattern> = names.into_iter().map(pattern).collect();
         patterns.sort();
         patterns.dedup_by(|next, kept| kept.covers(&next.text));
-        Self(patterns)
+        let first = |pattern: &Pattern| pattern.text.bytes().next().map_or(0, usize::from);
+        let start = |byte| patterns.partition_point(|pattern| first(pattern) < byte);
+        let starts = (0..=256).map(start).collect();
+        Self { patterns, starts }
     }
 
     /// Whether a folded name is in the set.
     pub(crate) fn contains(&self, name: &str) -> bool {
+        let patterns = self.alike(name).unwrap_or_default();
         // what a beginning covers was left out of the set, so only the last pattern that is not greater can match
-        let after = self.0.partition_point(|pattern| *pattern.text <= *name);
-        let last = after.checked_sub(1).and_then(|last| self.0.get(last));
-        last.is_some_and(|pattern| pattern.covers(name))
+        let after = patterns.partition_point(|pattern| *pattern.text <= *name);
+        let last = after.checked_sub(1).and_then(|last| patterns.get(last));
+        last.is_some_and(|pattern| pattern.covers(name)) || self.covers_all()
+    }
+
+    /// The patterns that begin with the same byte as a name.
+    fn alike(&self, name: &str) -> Option<&[Pattern]> {
+        let first = name.bytes().next().map_or(0, usize::from);
+        self.patterns.get(*self.starts.get(first)?..*self.starts.get(first + 1)?)
+    }
+
+    /// Whether the pattern `*` is in the set: it is the only one then.
+    fn covers_all(&self) -> bool {
+        self.patterns.first().is_some_and(|pattern| !pattern.whole && pattern.text.is_empty())
+    }
+}
+
+impl Default for HeaderNames {
+    fn default() -> Self {
+        Self::new([])
     }
 }
 
@@ -195,14 +221,14 @@ mod tests {
         for list in [PROTECTED, OTHER_PROXIES] {
             assert!(list.iter().all(|name| folded(name.trim_end_matches('*')) == name.trim_end_matches('*')));
             let names = HeaderNames::new(list.iter().copied());
-            assert_eq!(names.0.len(), list.len());
+            assert_eq!(names.patterns.len(), list.len());
         }
     }
 
     proptest! {
         #[test]
         fn the_search_finds_what_a_comparison_with_every_pattern_finds(
-            patterns in prop::collection::vec("[ab-]{1,4}\\*?", 0..12),
+            patterns in prop::collection::vec("[ab-]{1,4}\\*?|\\*", 0..12),
             name in "[ab-]{0,6}",
         ) {
             let set = HeaderNames::new(patterns.iter().map(String::as_str));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
@@ -67,26 +66,19 @@ impl Gateway {
             tracing::debug!(%error, "a query that does not fit the upstream's URL");
             Refusal::Malformed("the query cannot be forwarded")
         };
-        head.uri = call.route.served.client.target(head.uri.query()).map_err(unfit)?;
-        head.version = http::Version::HTTP_11;
+        let target = call.route.served.client.target(head.uri.query()).map_err(unfit)?;
         call.route.served.rules.clean(&mut head.headers);
-        let length = match &payload {
-            Payload::Whole(bytes) => Some(bytes.len() as u64),
-            Payload::Streamed(body) => body.size_hint().exact(),
-        };
-        if let Some(length) = length.filter(|_| head.method == Method::POST) {
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if head.method == Method::POST && payload.is_empty() {
+            // the HTTP library says the length of any other body, but nothing of one that is none (RFC 9110 8.6)
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        if let Some(client) = call.client {
-            self.0.forwarding.write(&mut head.headers, client);
-        }
-        if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
+        self.0.forwarding.write(&mut head.headers, call.origin.client);
+        if let Ok(id) = HeaderValue::from_str(call.origin.id.as_str()) {
             head.headers.insert(super::REQUEST_ID, id);
         }
         token.identity.write(&mut head.headers);
         call.route.served.rules.add(&mut head.headers);
-        head.extensions.clear();
-        Ok(Outgoing { head, payload })
+        Ok(Outgoing { method: head.method, target, headers: head.headers, payload })
     }
 
     /// Makes an upstream's answer the client's.
@@ -134,7 +126,7 @@ impl Gateway {
 /// Opens a stream of events whose upstream has not answered yet.
 fn open_early(call: &Call<'_>, pending: Pending, lease: Lease) -> Response<Body> {
     let settings = &call.upstream().settings;
-    let early = Early::new(pending, settings.id.clone(), call.id.clone());
+    let early = Early::new(pending, settings.id.clone(), call.origin.id.clone());
     let body = match settings.http.keep_alive {
         Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
         None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),

@@ -4,13 +4,13 @@
 //! upstream nothing that a client sends may be taken for what we say: names are compared as
 //! [`folded`](crate::config::header_names::folded).
 
-use std::net::IpAddr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::header_names::{HeaderNames, PROTECTED, folded};
 use crate::config::{PublicUrl, RequestHeaders};
+use crate::limits::ClientAddress;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -139,10 +139,10 @@ impl Forwarding {
     }
 
     /// Adds it to a request from which everything of that kind was removed.
-    pub(super) fn write(&self, headers: &mut HeaderMap, client: IpAddr) {
+    pub(super) fn write(&self, headers: &mut HeaderMap, client: ClientAddress) {
         headers.insert(FORWARDED_PROTO, self.proto.clone());
         headers.insert(FORWARDED_HOST, self.host.clone());
-        if let Ok(client) = HeaderValue::try_from(client.to_string()) {
+        if let Ok(client) = HeaderValue::try_from(client.0.to_string()) {
             headers.insert(FORWARDED_FOR, client);
         }
     }

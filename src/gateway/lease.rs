@@ -4,19 +4,22 @@
 //! age that the operator set, or this process; neither while its body arrives, nor while it waits for its answer, nor while
 //! the answer comes.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::authenticate::VerifiedToken;
 use crate::limits::Share;
+use crate::signal::Signal;
 
 /// No call lasts that long, and not every moment after it can be told.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// How late a call may learn at most that it is over. Most calls are done before that, and wait for a timer only.
+const SOON: Duration = Duration::from_millis(250);
 
 /// Why a call is over before its answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,7 @@ pub(super) enum Over {
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) max_age: Option<Duration>,
-    pub(super) drained: CancellationToken,
+    pub(super) drained: Signal,
 }
 
 impl Ends {
@@ -55,7 +58,7 @@ impl Ends {
 #[derive(Clone)]
 struct Terms {
     token: Arc<VerifiedToken>,
-    drained: CancellationToken,
+    drained: Signal,
     until: Instant,
     /// Why it is over after `until`.
     then: Over,
@@ -63,11 +66,14 @@ struct Terms {
 
 impl Terms {
     async fn over(self) -> Over {
+        let mut timer = pin!(tokio::time::sleep_until(self.until.min(Instant::now() + SOON)));
+        timer.as_mut().await;
+        timer.as_mut().reset(self.until);
         tokio::select! {
             biased;
             () = self.token.ended() => Over::Ended,
-            () = tokio::time::sleep_until(self.until) => self.then,
-            () = self.drained.cancelled() => Over::Draining,
+            () = timer => self.then,
+            () = self.drained.wait() => Over::Draining,
         }
     }
 }
@@ -95,6 +101,7 @@ impl Lease {
     /// # Errors
     /// When the call is over; it must not be polled again then.
     pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
+        self.check()?;
         tokio::select! {
             biased;
             over = &mut self.over => Err(over),
@@ -116,7 +123,7 @@ impl Lease {
         match () {
             () if !token.stands() => Err(Over::Ended),
             () if Instant::now() >= *until => Err(*then),
-            () if drained.is_cancelled() => Err(Over::Draining),
+            () if drained.is_set() => Err(Over::Draining),
             () => Ok(()),
         }
     }
@@ -127,19 +134,18 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use tokio_util::sync::CancellationToken;
-
     use super::{Ends, Over};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::authenticate::VerifiedToken;
     use crate::revocation::Revocation;
+    use crate::signal::Signal;
 
     const HOUR: Duration = Duration::from_hours(1);
 
     #[tokio::test]
     async fn what_has_ended_begins_nothing_more() {
         let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
-        let ends = Ends { max_age: None, drained: CancellationToken::new() };
+        let ends = Ends { max_age: None, drained: Signal::default() };
         let token = VerifiedToken::under(revocation.watch(&"g_1".into()));
         let mut lease = ends.lease(Arc::new(token), HOUR);
         assert_eq!(lease.hold(async { 1 }).await, Ok(1));

@@ -21,7 +21,6 @@ mod session;
 mod stream;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +29,6 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
 
 pub use body::Body;
 pub(crate) use body::BoxError;
@@ -46,6 +44,7 @@ use crate::limits::{Admission, Budget, ClientAddress, Holder, Shortage};
 use crate::policy;
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
+use crate::signal::Signal;
 use crate::storage::Store;
 use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
@@ -81,8 +80,8 @@ pub(crate) struct GatewayParts {
     pub clock: Clock,
     /// How many calls, and how much memory for their bodies.
     pub budget: Budget,
-    /// Cancelled when open streams must end.
-    pub drained: CancellationToken,
+    /// Set when open streams must end.
+    pub drained: Signal,
 }
 
 /// The gateway. Cheap to clone.
@@ -117,21 +116,24 @@ pub(crate) struct Route {
     names: ResourceNames,
 }
 
-/// One request to an upstream: where it goes, who sent it, and under which id the log has it.
+/// Where a request comes from.
+pub(crate) struct Origin {
+    /// Under which id the log has it.
+    pub(crate) id: RequestId,
+    /// Who sent it.
+    pub(crate) client: ClientAddress,
+}
+
+/// One request to an upstream: where it goes, and where it comes from.
 struct Call<'a> {
     route: &'a Route,
     spelling: Spelling<'a>,
-    id: RequestId,
-    client: Option<IpAddr>,
+    origin: &'a Origin,
 }
 
 impl<'a> Call<'a> {
-    /// Takes what is known of a request out of its extensions.
-    fn of(route: &'a Route, config: &'a Config, parts: &mut Parts) -> Self {
-        let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
-        let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
-        let client = parts.extensions.remove().map(|ClientAddress(address)| address);
-        Self { route, spelling, id, client }
+    fn of(route: &'a Route, config: &'a Config, origin: &'a Origin, parts: &Parts) -> Self {
+        Self { route, spelling: Spelling::of(&config.public_url, &parts.uri, &parts.headers), origin }
     }
 
     fn upstream(&self) -> &'a Upstream {
@@ -144,7 +146,7 @@ impl<'a> Call<'a> {
             upstream: self.upstream(),
             names: &self.route.names,
             spelling: &self.spelling,
-            request_id: &self.id,
+            request_id: &self.origin.id,
             id,
         })
     }
@@ -222,11 +224,12 @@ impl Gateway {
     pub(crate) fn misdirected(
         &self,
         route: &Route,
-        mut parts: Parts,
+        origin: &Origin,
+        parts: &Parts,
         cause: String,
         record: &mut CallRecord,
     ) -> Response<Body> {
-        let call = Call::of(route, &self.0.config, &mut parts);
+        let call = Call::of(route, &self.0.config, origin, parts);
         record.reaches(&call.route.served.id);
         let refusal = Refusal::Misdirected(cause);
         record.refused(&refusal);
@@ -244,28 +247,29 @@ impl Gateway {
     pub(crate) fn refuse_busy(
         &self,
         route: &Route,
-        mut parts: Parts,
+        origin: &Origin,
+        parts: &Parts,
         why: &'static str,
         record: &mut CallRecord,
     ) -> Response<Body> {
-        let origin = self.0.cors.judge(&parts.headers);
-        let call = Call::of(route, &self.0.config, &mut parts);
+        let page = self.0.cors.judge(&parts.headers);
+        let call = Call::of(route, &self.0.config, origin, parts);
         record.reaches(&call.route.served.id);
         let refusal = Refusal::Busy(why);
         record.refused(&refusal);
         let mut response = call.refuse(&refusal, None);
-        if let Ok(Some(origin)) = origin {
-            Cors::expose(response.headers_mut(), origin);
+        if let Ok(Some(page)) = page {
+            Cors::expose(response.headers_mut(), page);
         }
         response
     }
 
-    /// Answers a request to an upstream's path. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`. It leaves the requests of its address when its user is known. What is learnt of the call goes
-    /// into the record.
+    /// Answers a request to an upstream's path. It leaves the requests of its address when its user is known. What is learnt
+    /// of the call goes into the record.
     pub(crate) async fn handle<B>(
         &self,
         route: &Route,
+        origin: &Origin,
         request: Request<B>,
         admission: &mut Admission,
         record: &mut CallRecord,
@@ -274,11 +278,11 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut parts, body) = request.into_parts();
-        let call = Call::of(route, &self.0.config, &mut parts);
+        let (parts, body) = request.into_parts();
+        let call = Call::of(route, &self.0.config, origin, &parts);
         record.reaches(&call.route.served.id);
-        let origin = match self.0.cors.judge(&parts.headers) {
-            Ok(origin) => origin,
+        let page = match self.0.cors.judge(&parts.headers) {
+            Ok(page) => page,
             Err(refusal) => {
                 record.refused(&refusal);
                 return call.refuse(&refusal, None);
@@ -294,8 +298,8 @@ impl Gateway {
             record.refused(&refusal);
             call.refuse(&refusal, message_id.as_deref())
         });
-        if let Some(origin) = origin {
-            Cors::expose(response.headers_mut(), origin);
+        if let Some(page) = page {
+            Cors::expose(response.headers_mut(), page);
         }
         response
     }

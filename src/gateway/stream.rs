@@ -80,13 +80,13 @@ mod tests {
     use futures_util::stream;
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
-    use tokio_util::sync::CancellationToken;
 
     use super::{EarlyEnd, Stream};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::authenticate::VerifiedToken;
     use crate::gateway::lease::{Ends, Over};
     use crate::revocation::Revocation;
+    use crate::signal::Signal;
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
     const HOUR: Duration = Duration::from_hours(1);
@@ -94,7 +94,7 @@ mod tests {
     type End = fn(&Revocation, &Ends);
 
     fn ends(max_age: Option<Duration>) -> Ends {
-        Ends { max_age, drained: CancellationToken::new() }
+        Ends { max_age, drained: Signal::default() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -102,7 +102,7 @@ mod tests {
         const MINUTE: Duration = Duration::from_mins(1);
         for (why, max_age, passes, end) in [
             (Over::Ended, None, Duration::ZERO, (|revocation, _| revocation.note_ended(&"g_1".into())) as End),
-            (Over::Draining, None, Duration::ZERO, |_, ends| ends.drained.cancel()),
+            (Over::Draining, None, Duration::ZERO, |_, ends| ends.drained.set()),
             (Over::Aged, Some(MINUTE), MINUTE, |_, _| {}),
             (Over::Ended, None, HOUR, |_, _| {}),
         ] {
@@ -129,7 +129,7 @@ mod tests {
         let lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
         let empty = StreamBody::new(stream::empty::<Result<Frame<Bytes>, Infallible>>());
         let mut stream = Stream::new(empty, lease, EarlyEnd::Broken);
-        ends.drained.cancel();
+        ends.drained.set();
         assert!(stream.frame().await.is_none());
     }
 }

@@ -16,13 +16,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
-use super::{Drain, MAX_FIELDS};
+use super::Drain;
 use crate::gateway::BoxError;
+use crate::signal::Signal;
 
 /// How every HTTP/2 connection begins (RFC 9113 3.4). `PROPFIND` and `PROPPATCH` of HTTP/1 begin alike, and a request of
 /// HTTP/1 may have any method, `PRI` too: the version alone decides.
@@ -75,8 +75,8 @@ pub(super) struct Terms {
     pub(super) drain: Drain,
     /// How long it is kept when nothing happens.
     pub(super) patience: Patience,
-    /// Cancelled when it must give up its place: at the next moment without an open request.
-    pub(super) leave: CancellationToken,
+    /// Set when it must give up its place: at the next moment without an open request.
+    pub(super) leave: Signal,
 }
 
 /// The body of a request, as it arrives. On HTTP/1.1 it is a part of the connection's one exchange.
@@ -113,8 +113,8 @@ where
             Some(read) => read,
             None => return Ok(()),
         },
-        () = async { terms.drain.no_more().cancelled().await; tokio::time::sleep(LINGER).await } => return Ok(()),
-        () = terms.leave.cancelled() => return Ok(()),
+        () = async { terms.drain.no_more().wait().await; tokio::time::sleep(LINGER).await } => return Ok(()),
+        () = terms.leave.wait() => return Ok(()),
     };
     let waiting = Waiting::default();
     let is_http2 = first == PREFACE;
@@ -163,7 +163,7 @@ where
         let no_more = drain.no_more();
         async move {
             let mut response = answered.await.map(|body| Held::new(body, Some(busy)));
-            if no_more.is_cancelled() {
+            if no_more.is_set() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -173,17 +173,16 @@ where
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(patience.idle)
-            .max_headers(MAX_FIELDS)
             .max_buf_size(MAX_HEAD)
             .serve_connection(io, service)
     );
     // the library's own shutdown closes an idle connection at once, and with it loses a request that is on its way
     let lingers = async {
-        drain.no_more().cancelled().await;
+        drain.no_more().wait().await;
         if !patience.linger.is_zero() {
             tokio::select! {
                 () = waiting.idle(patience.linger) => {}
-                () = drain.streams_end().cancelled() => {}
+                () = drain.streams_end().wait() => {}
             }
         }
     };
@@ -191,7 +190,7 @@ where
         ended = connection.as_mut() => return Ok(ended?),
         () = lingers => connection.as_mut().graceful_shutdown(),
         // without a request there was no answer either, and the library would still wait for the first one
-        () = leave.cancelled() => match waiting.head() {
+        () = leave.wait() => match waiting.head() {
             Some(0) => return Ok(()),
             _ => connection.as_mut().graceful_shutdown(),
         },
@@ -233,10 +232,10 @@ where
     );
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
-        () = drain.no_more().cancelled() => connection.as_mut().graceful_shutdown(),
+        () = drain.no_more().wait() => connection.as_mut().graceful_shutdown(),
         () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),
         // without a request there was no answer either, and the library would still wait for the first one
-        () = leave.cancelled() => match waiting.head() {
+        () = leave.wait() => match waiting.head() {
             Some(0) => return Ok(()),
             _ => connection.as_mut().graceful_shutdown(),
         },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use crate::signal::Signal;
 
 /// How long we accept after we said that we are not ready: balancers need that to notice.
 const STILL_ACCEPT: Duration = Duration::from_secs(5);
@@ -10,44 +10,44 @@ const STILL_ACCEPT: Duration = Duration::from_secs(5);
 /// The stages of the way down. Cheap to clone; clones go down together.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
-    not_ready: CancellationToken,
-    no_more: CancellationToken,
-    streams_end: CancellationToken,
+    not_ready: Signal,
+    no_more: Signal,
+    streams_end: Signal,
 }
 
 impl Drain {
     /// Goes down: answers when streams have been told to end. `deadline` counts from now.
     pub async fn run(&self, deadline: Duration) {
-        self.not_ready.cancel();
+        self.not_ready.set();
         let still_accept = STILL_ACCEPT.min(deadline);
         tokio::time::sleep(still_accept).await;
-        self.no_more.cancel();
+        self.no_more.set();
         tokio::time::sleep(deadline.saturating_sub(still_accept)).await;
-        self.streams_end.cancel();
+        self.streams_end.set();
     }
 
     /// Goes down at once, for whoever presses Ctrl-C at a terminal.
     pub fn at_once(&self) {
-        self.not_ready.cancel();
-        self.no_more.cancel();
-        self.streams_end.cancel();
+        self.not_ready.set();
+        self.no_more.set();
+        self.streams_end.set();
     }
 
     /// Whether new work is welcome.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.not_ready.is_cancelled()
+        !self.not_ready.is_set()
     }
 
-    /// Cancelled when no more connections are taken and those that are there finish.
+    /// Set when no more connections are taken and those that are there finish.
     #[must_use]
-    pub const fn no_more(&self) -> &CancellationToken {
+    pub const fn no_more(&self) -> &Signal {
         &self.no_more
     }
 
-    /// Cancelled when open streams end.
+    /// Set when open streams end.
     #[must_use]
-    pub const fn streams_end(&self) -> &CancellationToken {
+    pub const fn streams_end(&self) -> &Signal {
         &self.streams_end
     }
 }

@@ -54,7 +54,7 @@ where
     let resting = Resting::default();
     loop {
         let (one, accepted) = tokio::select! {
-            () = drain.no_more().cancelled() => break,
+            () = drain.no_more().wait() => break,
             next = async { (next_place(&pool, &resting).await, listener.accept().await) } => next,
         };
         let Ok(one) = one else { return };
@@ -67,7 +67,7 @@ where
                 connections.spawn(async move {
                     let Ok(place) = counted(&pool, one, holder.as_ref(), &resting).await else { return };
                     socket::prepare(&stream);
-                    let seat = resting.enter(holder);
+                    let seat = resting.enter(holder.as_ref());
                     let terms = Terms { drain, patience, leave: seat.leave().clone() };
                     let served = connection::serve(stream, terms, |request| {
                         let (open, answered) = (seat.open(), answer(request, peer));
@@ -93,7 +93,7 @@ where
     connections.close();
     tokio::select! {
         () = connections.wait() => {}
-        () = async { drain.streams_end().cancelled().await; tokio::time::sleep(LAST).await } => {
+        () = async { drain.streams_end().wait().await; tokio::time::sleep(LAST).await } => {
             tracing::warn!(open = connections.len(), "connections were still open at the end");
         }
     }
@@ -117,7 +117,7 @@ async fn next_place(pool: &Pool, resting: &Resting) -> Result<Share, Shortage> {
 async fn counted(pool: &Pool, mut place: Share, holder: Option<&Holder>, resting: &Resting) -> Result<Share, Shortage> {
     let Some(holder) = holder else { return Ok(place) };
     while let Err(shortage) = pool.assign(&mut place, holder.clone()) {
-        if *holder != Holder::Trusted || !resting.close_longest_of(holder) {
+        if *holder != Holder::Trusted || !resting.close_longest_trusted() {
             return Err(shortage);
         }
         tokio::time::sleep(ASKED_AGAIN).await;
@@ -127,7 +127,7 @@ async fn counted(pool: &Pool, mut place: Share, holder: Option<&Holder>, resting
 
 /// Completes when a connection had to give up its place, and had the time to end by itself.
 async fn parted(seat: &Seat) {
-    seat.leave().cancelled().await;
+    seat.leave().wait().await;
     tokio::time::sleep(PARTING).await;
     while !seat.rests() {
         tokio::time::sleep(PARTING).await;

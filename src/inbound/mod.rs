@@ -27,7 +27,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, CallRecord, Gateway, Route, full, name_answer};
+use crate::gateway::{Body, BoxError, Gateway, Origin, Route, full, name_answer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
 use crate::secret::Sha256;
 use crate::telemetry::RequestId;
@@ -45,8 +45,8 @@ pub use drain::Drain;
 pub(crate) use listen::serve;
 pub(crate) use operations::{Health, Operations};
 
-/// The most fields in one head, whatever the protocol.
-const MAX_FIELDS: usize = 200;
+/// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
+const MAX_FIELDS: usize = 100;
 
 /// What may wait for a body, in bytes. What is larger begins when the body is there.
 const SMALL: usize = 3 * 1024;
@@ -93,7 +93,7 @@ impl App {
     /// requests faster than we answer them, and each that waits for its turn takes memory already.
     pub(crate) fn handle<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Answer>> + Send + use<B>
     where
@@ -103,21 +103,19 @@ impl App {
         let id = RequestId::random();
         let address = ClientAddress(self.0.proxies.client(peer.ip(), request.headers()));
         let mut access = Access::begin(&request, id.clone(), address);
-        request.extensions_mut().insert(id.clone());
-        request.extensions_mut().insert(address);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
-        let mut arrival = Arrival { id, access, leftover };
+        let mut arrival = Arrival { id, address, access, leftover };
         let route = self.0.gateway.route(request.uri().path());
         match self.let_in(&request, address) {
             Ok(admission) => {
                 self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
                 Either::Left(match route {
                     Some(route) => Box::pin(self.clone().call(route, request, arrival, admission)) as Answering,
-                    None => boxed_small(self.clone().own(request, arrival, address, admission)),
+                    None => boxed_small(self.clone().own(request, arrival, admission)),
                 })
             }
             Err(shut) => {
-                let refused = self.refuse(route.as_deref(), request, &shut, &mut arrival.access.call);
+                let refused = self.refuse(route.as_deref(), request, &shut, &mut arrival);
                 match arrival.leftover {
                     Some(_) => Either::Left(Box::pin(arrival.settled(refused)) as Answering),
                     None => Either::Right(std::future::ready(arrival.answered(refused))),
@@ -154,16 +152,17 @@ impl App {
         route: Option<&Route>,
         request: Request<B>,
         shut: &Shut,
-        call: &mut CallRecord,
+        arrival: &mut Arrival<impl http_body::Body>,
     ) -> Response<Body> {
         let (parts, _body) = request.into_parts();
+        let (origin, call) = (arrival.origin(), &mut arrival.access.call);
         let why = match shut {
             Shut::TooManyFields => {
-                return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 200 header fields.\n");
+                return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 100 header fields.\n");
             }
             Shut::WrongHost(wrong) => {
                 return match (wrong.cause(), route) {
-                    (Some(cause), Some(route)) => self.0.gateway.misdirected(route, parts, cause, call),
+                    (Some(cause), Some(route)) => self.0.gateway.misdirected(route, &origin, &parts, cause, call),
                     _ => self.0.hosts.refuse(wrong, &parts.headers),
                 };
             }
@@ -171,7 +170,7 @@ impl App {
             Shut::Busy(Shortage::Pool) => "too many requests at once",
         };
         match route {
-            Some(route) => self.0.gateway.refuse_busy(route, parts, why, call),
+            Some(route) => self.0.gateway.refuse_busy(route, &origin, &parts, why, call),
             None => self.0.web.refuse_busy(parts.uri.path(), why),
         }
     }
@@ -189,8 +188,9 @@ impl App {
         B::Error: Into<BoxError>,
     {
         let page = self.0.web.server_page(&request);
+        let origin = arrival.origin();
         let record = &mut arrival.access.call;
-        let answer = self.0.gateway.handle(&route, request, &mut admission, record).await;
+        let answer = self.0.gateway.handle(&route, &origin, request, &mut admission, record).await;
         let response = match page {
             // every 401 on an upstream's path is the gateway's own: status and challenge stay
             Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
@@ -202,16 +202,17 @@ impl App {
     /// A request to a path of our own.
     async fn own<B>(
         self,
-        request: Request<Lent<B>>,
+        mut request: Request<Lent<B>>,
         arrival: Arrival<B>,
-        address: ClientAddress,
         admission: Admission,
     ) -> Response<Answer>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let response = self.0.web.handle(request, self.0.budget.room_of_address(address)).await;
+        request.extensions_mut().insert(arrival.id.clone());
+        request.extensions_mut().insert(arrival.address);
+        let response = self.0.web.handle(request, self.0.budget.room_of_address(arrival.address)).await;
         arrival.settled(counted(response, admission)).await
     }
 }
@@ -235,8 +236,16 @@ fn boxed_small(waiting: impl Future<Output = Response<Answer>> + Send + 'static)
 /// What is known of a request whatever becomes of it.
 struct Arrival<B: http_body::Body> {
     id: RequestId,
+    address: ClientAddress,
     access: Access,
     leftover: Option<Leftover<B>>,
+}
+
+impl<B: http_body::Body> Arrival<B> {
+    /// Under which id the log has the request, and who sent it.
+    fn origin(&self) -> Origin {
+        Origin { id: self.id.clone(), client: self.address }
+    }
 }
 
 impl<B> Arrival<B>

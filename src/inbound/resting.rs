@@ -1,140 +1,204 @@
 //! Connections without an open request, in the order in which they began to wait.
 //!
-//! Defends against silent connections and slow heads that take every place: when there is none left, the connection that has
-//! waited longest gives its own up.
+//! Defends against slowloris and silent connections that take every place: when no place is left, the connection that has
+//! waited longest is closed.
+//!
+//! A request costs a few atomic operations here and no lock: it only notes when its connection began to wait. The order is
+//! made when somebody asks for it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::limits::Holder;
+use crate::signal::Signal;
 
-/// The connections of one listener that wait for a request. Cheap to clone.
+/// The connections of one listener. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Resting(Arc<Mutex<Queue>>);
+pub(super) struct Resting(Arc<Inner>);
 
 #[derive(Default)]
-struct Queue {
-    next: u64,
-    waiting: BTreeMap<u64, Place>,
+struct Inner {
+    /// Counts the moments at which a connection began to wait.
+    now: AtomicU64,
+    lines: Mutex<Lines>,
 }
 
-#[derive(Clone)]
-struct Place {
-    holder: Option<Holder>,
-    leave: CancellationToken,
+/// Every connection stands in its line at a moment when it began to wait, which may be long ago: it may have served requests
+/// since. Those found busy stand in no line until their last request ends.
+#[derive(Default)]
+struct Lines {
+    trusted: Line,
+    others: Line,
+}
+
+type Line = BTreeMap<u64, Arc<Connection>>;
+
+struct Connection {
+    /// Whether it is a trusted proxy's, or this machine's.
+    trusted: bool,
+    leave: Signal,
+    requests: AtomicUsize,
+    /// When it last began to wait.
+    since: AtomicU64,
+    /// Where it stands in its line. Changed under the lock only.
+    stands_at: AtomicU64,
+    /// Taken out of its line because it was busy. Changed under the lock only.
+    aside: AtomicBool,
+}
+
+impl Connection {
+    fn rests(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) == 0
+    }
 }
 
 impl Resting {
     /// A new connection: it waits for its first request.
-    pub(super) fn enter(&self, holder: Option<Holder>) -> Seat {
-        let place = Place { holder, leave: CancellationToken::new() };
-        let number = self.queue().add(place.clone());
-        Seat(Arc::new(Occupied { resting: self.clone(), place, requests: Mutex::new((0, number)) }))
+    pub(super) fn enter(&self, holder: Option<&Holder>) -> Seat {
+        let connection = Arc::new(Connection {
+            trusted: holder == Some(&Holder::Trusted),
+            leave: Signal::default(),
+            requests: AtomicUsize::new(0),
+            since: AtomicU64::new(self.tick()),
+            stands_at: AtomicU64::new(0),
+            aside: AtomicBool::new(false),
+        });
+        self.lines().add(Arc::clone(&connection));
+        Seat { resting: self.clone(), connection }
     }
 
     /// Asks the connection that has waited longest to end; whether there was one.
     pub(super) fn close_longest(&self) -> bool {
-        let first = self.queue().waiting.pop_first();
-        first.map(|(_, place)| place.leave.cancel()).is_some()
+        let mut lines = self.lines();
+        match (lines.longest(true), lines.longest(false)) {
+            (Some(trusted), Some(other)) => lines.close(trusted < other, trusted.min(other)),
+            (Some(trusted), None) => lines.close(true, trusted),
+            (None, Some(other)) => lines.close(false, other),
+            (None, None) => false,
+        }
     }
 
-    /// The same among the connections of one holder.
-    pub(super) fn close_longest_of(&self, holder: &Holder) -> bool {
-        let mut queue = self.queue();
-        let first = queue.waiting.iter().find(|(_, place)| place.holder.as_ref() == Some(holder));
-        let Some(number) = first.map(|(number, _)| *number) else { return false };
-        queue.waiting.remove(&number).map(|place| place.leave.cancel()).is_some()
+    /// The same among the connections of trusted proxies and this machine.
+    pub(super) fn close_longest_trusted(&self) -> bool {
+        let mut lines = self.lines();
+        lines.longest(true).is_some_and(|longest| lines.close(true, longest))
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tick(&self) -> u64 {
+        self.0.now.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
-    fn add(&mut self, place: Place) -> u64 {
-        self.next += 1;
-        self.waiting.insert(self.next, place);
-        self.next
+impl Lines {
+    const fn of(&mut self, trusted: bool) -> &mut Line {
+        if trusted { &mut self.trusted } else { &mut self.others }
+    }
+
+    fn add(&mut self, connection: Arc<Connection>) {
+        let since = connection.since.load(Ordering::SeqCst);
+        connection.stands_at.store(since, Ordering::SeqCst);
+        connection.aside.store(false, Ordering::SeqCst);
+        self.of(connection.trusted).insert(since, connection);
+    }
+
+    /// Puts a line in order as far as its first place, and answers with it. Each step is paid for by a request that was
+    /// served since the last one.
+    fn longest(&mut self, trusted: bool) -> Option<u64> {
+        while let Some(first) = self.of(trusted).first_entry() {
+            if first.get().rests() && first.get().since.load(Ordering::SeqCst) == *first.key() {
+                return Some(*first.key());
+            }
+            let connection = first.remove();
+            connection.aside.store(true, Ordering::SeqCst);
+            // looked at after the flag was set: a request that ends now either shows here or sees the flag
+            if connection.rests() {
+                self.add(connection);
+            }
+        }
+        None
+    }
+
+    fn close(&mut self, trusted: bool, stands_at: u64) -> bool {
+        let closed = self.of(trusted).remove(&stands_at);
+        closed.map(|connection| connection.leave.set()).is_some()
     }
 }
 
-/// One connection's entry; removed when the last clone is gone.
-#[derive(Clone)]
-pub(super) struct Seat(Arc<Occupied>);
-
-struct Occupied {
+/// One connection's entry; removed when this is dropped.
+pub(super) struct Seat {
     resting: Resting,
-    place: Place,
-    /// The number of open requests, and the number in the queue when there are none.
-    requests: Mutex<(usize, u64)>,
+    connection: Arc<Connection>,
 }
 
 impl Seat {
     /// A request arrived whole: the connection does not wait until the answer is gone.
     pub(super) fn open(&self) -> Open {
-        let mut requests = self.requests();
-        if requests.0 == 0 {
-            self.0.resting.queue().waiting.remove(&requests.1);
-        }
-        requests.0 += 1;
-        drop(requests);
-        Open(self.clone())
+        self.connection.requests.fetch_add(1, Ordering::SeqCst);
+        Open { resting: self.resting.clone(), connection: Arc::clone(&self.connection) }
     }
 
-    /// Cancelled when the connection must give up its place.
-    pub(super) fn leave(&self) -> &CancellationToken {
-        &self.0.place.leave
+    /// Set when the connection must give up its place.
+    pub(super) fn leave(&self) -> &Signal {
+        &self.connection.leave
     }
 
     /// Whether no request is open.
     pub(super) fn rests(&self) -> bool {
-        self.requests().0 == 0
-    }
-
-    fn requests(&self) -> MutexGuard<'_, (usize, u64)> {
-        self.0.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.rests()
     }
 }
 
-impl Drop for Occupied {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let number = self.requests.get_mut().unwrap_or_else(PoisonError::into_inner).1;
-        self.resting.queue().waiting.remove(&number);
+        let mut lines = self.resting.lines();
+        // what still serves a request, on another task, does not come back
+        self.connection.aside.store(false, Ordering::SeqCst);
+        let stood_at = self.connection.stands_at.load(Ordering::SeqCst);
+        lines.of(self.connection.trusted).remove(&stood_at);
     }
 }
 
 /// An open request.
-pub(super) struct Open(Seat);
+pub(super) struct Open {
+    resting: Resting,
+    connection: Arc<Connection>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut requests = self.0.requests();
-        requests.0 -= 1;
-        if requests.0 == 0 && !self.0.leave().is_cancelled() {
-            requests.1 = self.0.0.resting.queue().add(self.0.0.place.clone());
+        // before the count: who sees none open must see since when
+        self.connection.since.store(self.resting.tick(), Ordering::SeqCst);
+        let last = self.connection.requests.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && self.connection.aside.load(Ordering::SeqCst) {
+            let mut lines = self.resting.lines();
+            if self.connection.aside.load(Ordering::SeqCst) && self.connection.rests() {
+                lines.add(Arc::clone(&self.connection));
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Resting;
+    use super::{Resting, Seat};
     use crate::limits::Holder;
 
     #[test]
-    fn the_connection_that_waited_longest_without_a_request_leaves_first() {
+    fn the_connection_that_waited_longest_without_a_request_is_closed_first() {
         let resting = Resting::default();
-        let (first, second, third) = (resting.enter(None), resting.enter(Some(Holder::Trusted)), resting.enter(None));
-        let asked = || [&first, &second, &third].map(|seat| seat.leave().is_cancelled());
+        let (first, second, third) = (resting.enter(None), resting.enter(Some(&Holder::Trusted)), resting.enter(None));
+        let asked = || [&first, &second, &third].map(|seat| seat.leave().is_set());
         let (request, another) = (first.open(), first.open());
         drop(request);
         assert!(!first.rests(), "another request is open");
         assert!(resting.close_longest());
         assert_eq!(asked(), [false, true, false]);
-        assert!(!resting.close_longest_of(&Holder::Trusted), "it was asked already");
+        assert!(!resting.close_longest_trusted(), "it was asked already");
         drop(another);
         assert!(resting.close_longest());
         assert_eq!(asked(), [false, true, true], "the first waits only since its request ended");
@@ -143,5 +207,46 @@ mod tests {
         drop((first, second, third));
         drop(resting.enter(None));
         assert!(!resting.close_longest(), "a connection that ended is forgotten");
+    }
+
+    #[test]
+    fn a_busy_connection_is_never_closed_and_waits_again_after_its_last_request() {
+        let resting = Resting::default();
+        let seat = resting.enter(None);
+        let requests = (seat.open(), seat.open());
+        assert!(!resting.close_longest() && !resting.close_longest());
+        drop(requests.0);
+        assert!(!resting.close_longest());
+        drop(requests.1);
+        let later = resting.enter(None);
+        assert!(resting.close_longest());
+        assert!(seat.leave().is_set() && !later.leave().is_set());
+    }
+
+    #[test]
+    fn a_request_that_outlives_its_connection_leaves_nothing_behind() {
+        let resting = Resting::default();
+        let seat = resting.enter(None);
+        let request = seat.open();
+        assert!(!resting.close_longest());
+        drop(seat);
+        drop(request);
+        assert!(!resting.close_longest());
+    }
+
+    #[test]
+    fn whatever_happens_at_once_every_waiting_connection_is_closed_once_in_the_end() {
+        let resting = Resting::default();
+        let seats: Vec<Seat> = (0..64).map(|_| resting.enter(None)).collect();
+        let closed = std::thread::scope(|scope| {
+            for seats in seats.chunks(16) {
+                scope.spawn(move || (0..500).for_each(|_| seats.iter().for_each(|seat| drop((seat.open(), seat.open())))));
+            }
+            let closer = scope.spawn(|| (0..32).filter(|_| resting.close_longest()).count());
+            closer.join().unwrap()
+        });
+        let left = std::iter::repeat_with(|| resting.close_longest()).take_while(|closed| *closed).count();
+        assert_eq!(closed + left, seats.len());
+        assert!(seats.iter().all(|seat| seat.leave().is_set()));
     }
 }

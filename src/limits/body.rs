@@ -12,8 +12,9 @@ use super::pool::{Holder, Pool, Share, Shortage};
 const ARRIVAL: Duration = Duration::from_secs(15);
 /// How long a body waits for room in memory before it is read.
 const ROOM: Duration = Duration::from_secs(2);
-/// What is allocated first for a body of unknown length.
-const FIRST: usize = 4 * 1024;
+/// Bodies up to this size are not counted: as many may be there as requests and calls, and those are counted. It is also
+/// what is allocated first for a body of unknown length.
+const SMALL: usize = 4 * 1024;
 
 /// Whose memory a body takes.
 #[derive(Clone)]
@@ -50,8 +51,9 @@ pub(crate) enum Collected {
     Beginning(Bytes),
 }
 
-/// Reads a body whole. Its declared length is reserved before a byte is read, an undeclared one as it grows. What is
-/// reserved is free again when the last reference to the bytes is gone, wherever they went.
+/// Reads a body whole. A declared length is reserved before a byte is read, an undeclared one as it grows; a body of up to
+/// [`SMALL`] bytes is part of what a request takes anyway. What is reserved is free again when the last reference to the
+/// bytes is gone, wherever they went.
 ///
 /// # Errors
 /// See [`CollectError`].
@@ -63,22 +65,24 @@ where
     if declared > limit {
         return Err(CollectError::TooLarge);
     }
-    let share = room.pool.wait(room.holder, declared, ROOM).await?;
-    let mut held = Reserved { bytes: Vec::new(), share };
+    let mut held = Reserved { bytes: Vec::new(), room, share: None };
+    if declared > SMALL {
+        held.share = Some(held.room.pool.wait(held.room.holder.clone(), declared, ROOM).await?);
+    }
     held.bytes.reserve_exact(declared);
     let whole = match tokio::time::timeout(ARRIVAL, held.fill(body, limit)).await {
         Ok(filled) => filled?,
         Err(_elapsed) => return Err(CollectError::TooSlow),
     };
-    held.share.shrink(held.bytes.capacity());
-    let bytes = Bytes::from_owner(held);
+    let bytes = held.into_bytes();
     Ok(if whole { Collected::Whole(bytes) } else { Collected::Beginning(bytes) })
 }
 
 /// Bytes, and their part of the budget.
 struct Reserved {
     bytes: Vec<u8>,
-    share: Share,
+    room: Room,
+    share: Option<Share>,
 }
 
 impl Reserved {
@@ -91,7 +95,7 @@ impl Reserved {
             let Ok(data) = frame.map_err(|_broken| CollectError::Broken)?.into_data() else { continue };
             let size = self.bytes.len().saturating_add(data.len());
             if size > self.bytes.capacity() {
-                self.grow(size.max(self.bytes.capacity().saturating_mul(2).max(FIRST).min(limit)))?;
+                self.grow(size.max(self.bytes.capacity().saturating_mul(2).max(SMALL).min(limit)))?;
             }
             self.bytes.extend_from_slice(&data);
             if size > limit {
@@ -102,9 +106,23 @@ impl Reserved {
     }
 
     fn grow(&mut self, capacity: usize) -> Result<(), CollectError> {
-        self.share.grow(capacity.saturating_sub(self.share.amount()))?;
+        match &mut self.share {
+            _ if capacity <= SMALL => {}
+            Some(share) => share.grow(capacity.saturating_sub(share.amount()))?,
+            None => self.share = Some(self.room.pool.take(self.room.holder.clone(), capacity)?),
+        }
         self.bytes.reserve_exact(capacity - self.bytes.len());
         Ok(())
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        match &mut self.share {
+            None => self.bytes.into(),
+            Some(share) => {
+                share.shrink(self.bytes.capacity());
+                Bytes::from_owner(self)
+            }
+        }
     }
 }
 

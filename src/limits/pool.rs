@@ -5,6 +5,7 @@
 //! newcomer finds a place.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,7 +65,20 @@ struct Inner {
     free: Arc<Semaphore>,
     size: usize,
     share: usize,
-    held: Mutex<HashMap<Holder, usize>>,
+    held: Mutex<Books>,
+}
+
+/// How many each holder has.
+type Books = HashMap<Holder, usize>;
+
+/// Takes an amount off what a holder has.
+fn unbook(held: &mut Books, holder: Holder, amount: usize) {
+    if let Entry::Occupied(mut booked) = held.entry(holder) {
+        match booked.get().saturating_sub(amount) {
+            0 => drop(booked.remove()),
+            left => drop(booked.insert(left)),
+        }
+    }
 }
 
 impl Pool {
@@ -137,22 +151,35 @@ impl Pool {
     fn hold_of(&self, taken: usize, holder: Holder, amount: usize) -> Result<Held, Shortage> {
         let mut held = self.held();
         let left = (self.0.free.available_permits() + taken).saturating_sub(amount);
-        let site = holder.site();
-        for booked in std::iter::once(&holder).chain(&site) {
-            let before = held.get(booked).copied().unwrap_or_default();
-            let after = before.saturating_add(amount);
-            if after > self.most(booked) {
-                return Err(Shortage::Share);
-            }
-            if before > 0 && after > left && *booked != Holder::Trusted {
-                return Err(Shortage::Pool);
-            }
-        }
-        for booked in std::iter::once(holder.clone()).chain(site) {
-            *held.entry(booked).or_default() += amount;
+        self.book(&mut held, holder.clone(), amount, left)?;
+        if let Some(site) = holder.site()
+            && let Err(shortage) = self.book(&mut held, site, amount, left)
+        {
+            unbook(&mut held, holder, amount);
+            return Err(shortage);
         }
         drop(held);
         Ok(Held { pool: self.clone(), holder, amount })
+    }
+
+    /// Adds an amount to what a holder has, of which `left` are left for all others.
+    fn book(&self, held: &mut Books, holder: Holder, amount: usize, left: usize) -> Result<(), Shortage> {
+        let (most, trusted) = (self.most(&holder), holder == Holder::Trusted);
+        match held.entry(holder) {
+            Entry::Vacant(_) if amount > most => Err(Shortage::Share),
+            Entry::Vacant(newcomer) => {
+                newcomer.insert(amount);
+                Ok(())
+            }
+            Entry::Occupied(mut booked) => match booked.get().saturating_add(amount) {
+                after if after > most => Err(Shortage::Share),
+                after if after > left && !trusted => Err(Shortage::Pool),
+                after => {
+                    booked.insert(after);
+                    Ok(())
+                }
+            },
+        }
     }
 
     /// The most that a holder may have. Proxies bring the connections of many clients; a quarter is left for all others.
@@ -165,7 +192,7 @@ impl Pool {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+    fn held(&self) -> MutexGuard<'_, Books> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,13 +248,8 @@ impl Held {
     fn give_back(&mut self, amount: usize) {
         self.amount -= amount;
         let mut held = self.pool.held();
-        for booked in std::iter::once(&self.holder).chain(&self.holder.site()) {
-            if let Some(count) = held.get_mut(booked) {
-                *count -= amount;
-                if *count == 0 {
-                    held.remove(booked);
-                }
-            }
+        for booked in std::iter::once(self.holder.clone()).chain(self.holder.site()) {
+            unbook(&mut held, booked, amount);
         }
     }
 }

@@ -35,6 +35,12 @@ pub(super) fn settle(headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
 
 /// One decimal number in one field: `5, 5`, `05` and repeated fields are read in different ways (RFC 9110 8.6).
 fn length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut fields = headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(only), None) = (fields.next(), fields.next())
+        && is_plain(only.as_bytes())
+    {
+        return Ok(());
+    }
     let mut lengths =
         headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let Some(first) = lengths.next().map(decimal) else { return Ok(()) };
@@ -42,6 +48,11 @@ fn length(headers: &mut HeaderMap) -> Result<(), &'static str> {
     let length = length.ok_or("it has no Content-Length that can be read in one way only")?;
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(())
+}
+
+/// A number as everybody writes it. Such an answer needs no other header.
+fn is_plain(text: &[u8]) -> bool {
+    decimal(text).is_some() && text.trim_ascii().len() == text.len() && (text == b"0" || !text.starts_with(b"0"))
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {

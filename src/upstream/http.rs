@@ -67,7 +67,7 @@ impl HttpUpstream {
     /// # Errors
     /// See [`UpstreamError`].
     pub(crate) async fn send(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
-        let answer = if call.head.method == Method::GET {
+        let answer = if call.method == Method::GET {
             self.follow(call).await
         } else {
             let waits = call.payload.waits_for_client();
@@ -100,7 +100,7 @@ impl HttpUpstream {
         loop {
             let copy = call.copy();
             let mut answer = self.exchange(call).await?;
-            let asked = copy.as_ref().map(|copy| &copy.head.uri);
+            let asked = copy.as_ref().map(|copy| &copy.target);
             let Some(redirect) = Redirect::of(&answer, &self.url, asked) else {
                 if let Some(followed) = followed {
                     answer.extensions_mut().insert::<Followed>(followed);
@@ -108,7 +108,7 @@ impl HttpUpstream {
                 return Ok(answer);
             };
             call = redirect.follow(copy, &self.host, left)?;
-            followed = Some(Followed(call.head.uri.clone()));
+            followed = Some(Followed(call.target.clone()));
             left -= 1;
         }
     }

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use ::http::header::HOST;
-use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -83,6 +82,14 @@ impl Payload {
         }
     }
 
+    /// Whether it is known to hold nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
     /// What tells whose fault it is when sending takes too long; a body that is here as a whole waits for nothing.
     pub(super) fn waits_for_client(&self) -> Option<WaitsForClient> {
         match self {
@@ -92,11 +99,12 @@ impl Payload {
     }
 }
 
-/// A request to an upstream. Its URI is a path with a query, as `HttpUpstream::target` makes it.
+/// A request to an upstream.
 pub(crate) struct Outgoing {
-    /// Method, path and headers.
-    pub(crate) head: Parts,
-    /// The body.
+    pub(crate) method: Method,
+    /// A path with a query, as `HttpUpstream::target` makes it.
+    pub(crate) target: Uri,
+    pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
 }
 
@@ -104,23 +112,28 @@ impl Outgoing {
     /// The same again, unless its body passes through only once, or is large.
     pub(super) fn copy(&self) -> Option<Self> {
         let payload = Payload::Whole(self.payload.whole().filter(|body| body.len() <= KEPT)?.clone());
-        Some(Self { head: self.head.clone(), payload })
+        let (method, target, headers) = (self.method.clone(), self.target.clone(), self.headers.clone());
+        Some(Self { method, target, headers, payload })
     }
 
     /// Whether it may use a connection that others used before and after it: only what a server reads to its end by any
     /// reading of HTTP, a POST whose body is all here and has a length.
     pub(super) fn may_share(&self) -> bool {
-        self.head.method == Method::POST && self.payload.whole().is_some_and(|bytes| !bytes.is_empty())
+        self.method == Method::POST && self.payload.whole().is_some_and(|bytes| !bytes.is_empty())
     }
 
     pub(super) fn into_request(self, host: &HeaderValue) -> Request<Sent> {
-        let Self { mut head, payload } = self;
-        head.headers.insert(HOST, host.clone());
+        let Self { method, target, mut headers, payload } = self;
+        headers.insert(HOST, host.clone());
         let body = match payload {
             Payload::Whole(bytes) => Sent::Whole(Full::new(bytes)),
             Payload::Streamed(body) => Sent::Streamed(body),
         };
-        Request::from_parts(head, body)
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        request
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::uri::Authority;
-use ::http::{Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
 use super::redirect::Followed;
@@ -105,15 +105,16 @@ pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) 
     // nothing restarts here: whoever starts us wants to know now
     upstream.settings.http.reconnect = None;
     let client = HttpUpstream::new(&upstream, global_ca_file, 1);
-    let request = client.target(None).and_then(|path| Request::get(path).header(ACCEPT, "text/event-stream").body(()));
-    let mut head = match request {
-        Ok(request) => request.into_parts().0,
+    let target = match client.target(None) {
+        Ok(target) => target,
         Err(error) => return vec![Finding::NoAnswer(format!("cannot be called: {error}"))],
     };
+    let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
     for added in &upstream.settings.request_headers.added {
-        head.headers.insert(added.name.clone(), added.value.clone());
+        headers.insert(added.name.clone(), added.value.clone());
     }
-    match tokio::time::timeout(PATIENCE, client.look(Outgoing { head, payload: Payload::none() })).await {
+    let question = Outgoing { method: Method::GET, target, headers, payload: Payload::none() };
+    match tokio::time::timeout(PATIENCE, client.look(question)).await {
         Err(_elapsed) => Vec::new(),
         Ok(Ok(response)) => {
             let redirect = redirect(&response);

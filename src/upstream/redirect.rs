@@ -77,7 +77,7 @@ impl Redirect {
             return Err(self.refused(AGAIN));
         }
         let path = &named[Position::BeforePath..Position::AfterQuery];
-        call.head.uri = path.parse().map_err(|_invalid| self.refused(ELSEWHERE))?;
+        call.target = path.parse().map_err(|_invalid| self.refused(ELSEWHERE))?;
         Ok(call)
     }
 
@@ -119,7 +119,7 @@ fn is_own(base: &Url, host: &HeaderValue, target: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use ::http::header::LOCATION;
-    use ::http::{HeaderValue, Request, Response, Uri};
+    use ::http::{HeaderMap, HeaderValue, Method, Response, Uri};
     use bytes::Bytes;
 
     use super::{MOST, Redirect};
@@ -131,14 +131,14 @@ mod tests {
         let answer = Response::builder().status(status).header(LOCATION, location).body(()).unwrap();
         let url: Uri = "http://10.0.0.5:8420/mcp/".parse().unwrap();
         let call = path.map(|path| {
-            let (head, ()) = Request::post(path).body(()).unwrap().into_parts();
-            Outgoing { head, payload: Payload::Whole(Bytes::from_static(b"{}")) }
+            let payload = Payload::Whole(Bytes::from_static(b"{}"));
+            Outgoing { method: Method::POST, target: path.parse().unwrap(), headers: HeaderMap::new(), payload }
         });
-        let redirect = Redirect::of(&answer, &url, call.as_ref().map(|call| &call.head.uri)).unwrap();
+        let redirect = Redirect::of(&answer, &url, call.as_ref().map(|call| &call.target)).unwrap();
         match redirect.follow(call, &HOST, left) {
             Ok(again) => {
-                assert_eq!((again.head.method.as_str(), &**again.payload.whole().unwrap()), ("POST", &b"{}"[..]));
-                Ok(again.head.uri.to_string())
+                assert_eq!((again.method.as_str(), &**again.payload.whole().unwrap()), ("POST", &b"{}"[..]));
+                Ok(again.target.to_string())
             }
             Err(error) => Err(error.to_string()),
         }

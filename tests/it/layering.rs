@@ -9,13 +9,14 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("oauth", "secret"),
     ("secret", ""),
     ("clock", ""),
+    ("signal", ""),
     ("config", "oauth secret"),
     ("telemetry", "config clock secret"),
     ("outbound", "config clock secret"),
     ("limits", "config clock secret"),
     ("model", "oauth secret clock"),
     ("storage", "model oauth secret config clock"),
-    ("revocation", "storage model clock"),
+    ("revocation", "storage model clock signal"),
     ("keys", "storage model oauth secret clock outbound config"),
     ("policy", "model oauth config"),
     ("identity", "keys oauth secret outbound clock config model limits telemetry"),
@@ -28,10 +29,10 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("upstream", "model config oauth secret telemetry clock outbound"),
     (
         "gateway",
-        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret limits telemetry",
+        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret signal limits telemetry",
     ),
     ("web", "issuer gateway keys oauth model limits telemetry config clock secret"),
-    ("inbound", "gateway web limits telemetry config clock oauth secret"),
+    ("inbound", "gateway web limits telemetry config clock oauth secret signal"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.

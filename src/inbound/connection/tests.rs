@@ -15,7 +15,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::{ConnectionError, HEAD, IDLE, KEPT, LINGER, Patience, Received, Terms, serve};
 use crate::gateway::{Body, full};
@@ -52,7 +51,7 @@ fn connect_as(
     patience: Patience,
     drain: &Drain,
 ) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
-    let terms = Terms { drain: drain.clone(), patience, leave: CancellationToken::new() };
+    let terms = Terms { drain: drain.clone(), patience, leave: crate::signal::Signal::default() };
     let (client, server) = duplex(buffer);
     let (send, body) = events();
     let body = std::sync::Mutex::new(Some(body));
@@ -238,7 +237,7 @@ async fn while_we_shut_down_a_proxys_late_request_is_answered_with_close_and_a_s
     }
     let going_down = drain.clone();
     tokio::spawn(async move { going_down.run(Duration::from_secs(25)).await });
-    drain.no_more().cancelled().await;
+    drain.no_more().wait().await;
     let began = Instant::now();
     drop(strange.await.unwrap());
     assert_eq!(began.elapsed(), Duration::ZERO);
