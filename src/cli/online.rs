@@ -28,7 +28,7 @@ async fn upstream_problems(config: &Config, upstream: &Upstream) -> Vec<Problem>
 
 async fn provider_problem(config: &Config, provider: &Provider) -> Option<Problem> {
     let redirect_uri = config.public_url.join(&paths::callback(provider.id().as_str()));
-    let what = provider.try_out(&redirect_uri).await.err()?;
+    let (what, hint) = provider.try_out(&redirect_uri).await.err()?.into_parts();
     let subject = format!("identity {:?}", provider.id().as_str());
-    Some(Problem { place: Place::File, severity: Severity::Error, subject, what, hint: None })
+    Some(Problem { place: Place::File, severity: Severity::Error, subject, what, hint })
 }

@@ -8,11 +8,11 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::keycloak;
-use super::metadata::ProviderMetadata;
+use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
 use crate::clock::Clock;
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::keys::{Refetch, Refetched};
-use crate::outbound::Fetcher;
+use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::random;
 
 /// How long the document may take to arrive.
@@ -36,7 +36,7 @@ struct Source {
     health: Arc<Health>,
     known: RwLock<Option<Arc<ProviderMetadata>>>,
     /// Why the last reading failed, if it did.
-    failure: RwLock<Option<String>>,
+    failure: RwLock<Option<Diagnosis>>,
 }
 
 impl Discovery {
@@ -68,24 +68,24 @@ impl Discovery {
     }
 
     /// Why the document could not be read the last time, if it could not.
-    pub(super) fn last_failure(&self) -> Option<String> {
+    pub(super) fn last_failure(&self) -> Option<Diagnosis> {
         self.source.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was read last; read now when nothing was.
-    pub(super) async fn get(&self) -> Result<Arc<ProviderMetadata>, String> {
+    pub(super) async fn get(&self) -> Result<Arc<ProviderMetadata>, Diagnosis> {
         if let Some(known) = self.source.known() {
             return Ok(known);
         }
         let refreshed = self.refresh().await;
-        self.source.known().ok_or_else(|| refreshed.err().unwrap_or_else(|| "was never read".to_owned()))
+        self.source.known().ok_or_else(|| refreshed.err().unwrap_or_else(|| Diagnosis::new("was never read")))
     }
 
-    async fn refresh(&self) -> Result<(), String> {
+    async fn refresh(&self) -> Result<(), Diagnosis> {
         let source = Arc::clone(&self.source);
         match self.refetch.ask(async move { source.read().await }).await {
             Refetched::Fresh | Refetched::TooSoon => Ok(()),
-            Refetched::Failed(words) => Err(words),
+            Refetched::Failed(failure) => Err(failure),
         }
     }
 
@@ -97,9 +97,9 @@ impl Discovery {
                 false
             }
             Ok(()) => false,
-            Err(words) => {
+            Err(failure) => {
                 if !failed_before {
-                    tracing::warn!("{words}");
+                    tracing::warn!("{failure}");
                 }
                 true
             }
@@ -126,9 +126,10 @@ impl Source {
     }
 
     /// What was read before stays in use when the new document cannot be believed.
-    async fn read(&self) -> Result<(), String> {
-        let read = self.fetch().await.map_err(|cause| {
-            format!("the discovery document of identity {} at {}: {cause}", self.identity, self.settings.discovery)
+    async fn read(&self) -> Result<(), Diagnosis> {
+        let read = self.fetch().await.map_err(|failure| {
+            let (identity, url) = (&self.identity, &self.settings.discovery);
+            failure.in_context(format_args!("the discovery document of identity {identity} at {url}"))
         });
         *self.failure.write().unwrap_or_else(PoisonError::into_inner) = read.as_ref().err().cloned();
         match read {
@@ -137,28 +138,29 @@ impl Source {
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(metadata));
                 Ok(())
             }
-            Err(words) => {
-                self.health.failed(&words);
-                Err(words)
+            Err(failure) => {
+                self.health.failed(&failure.to_string());
+                Err(failure)
             }
         }
     }
 
-    async fn fetch(&self) -> Result<ProviderMetadata, String> {
-        let fetched = self.fetcher.get(self.settings.discovery.as_str(), TIMEOUT).await;
-        let fetched = fetched.map_err(|cause| cause.to_string())?;
-        let status = fetched.status.as_u16();
-        match fetched.status {
-            StatusCode::OK => ProviderMetadata::parse(&fetched.body, &self.settings),
+    async fn fetch(&self) -> Result<ProviderMetadata, Diagnosis> {
+        let fetched = self.fetcher.get(self.settings.discovery.as_str(), TIMEOUT).await?;
+        let answers = Diagnosis::new(format!("it answers {}", fetched.status.as_u16()));
+        Err(match fetched.status {
+            StatusCode::OK => return ProviderMetadata::parse(&fetched.body, &self.settings),
             StatusCode::NOT_FOUND if self.settings.flavour == OidcFlavour::Keycloak => {
-                Err(format!("it answers {status}: {}", keycloak::DISCOVERY_MEND))
+                answers.with_hint(keycloak::DISCOVERY_MEND)
             }
             other if other.is_redirection() => {
-                Err(format!("it answers {status}: redirects are not followed, set `discovery` to where it leads"))
+                answers.with_hint("redirects are not followed, set `discovery` to where it leads")
             }
-            other if other.is_client_error() => Err(format!("it answers {status}: check `discovery` and `issuer`")),
-            _ => Err(format!("it answers {status}")),
-        }
+            other if other.is_client_error() => answers.with_hint(WRONG_ADDRESS),
+            _ => {
+                answers.with_hint("the server is there and fails: see its own log, and that of a proxy in front of it")
+            }
+        })
     }
 }
 

@@ -8,11 +8,12 @@ pub(super) const ISSUER_MEND: &str = "Keycloak without --hostname names itself a
      start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names";
 
 /// Why its metadata are not found.
-pub(super) const DISCOVERY_MEND: &str =
-    "does the realm exist, and does Keycloak run under a path (--http-relative-path)?";
+pub(super) const DISCOVERY_MEND: &str = "does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and \
+     with --http-relative-path=/auth, it is https://HOST/auth/realms/NAME";
 
 /// Why it refuses our credentials.
-pub(super) const CLIENT_MEND: &str = "(in Keycloak: the client's tab Credentials; is the client enabled, with client authentication and standard flow on?)";
+pub(super) const CLIENT_MEND: &str = "Keycloak shows the secret in the client's tab Credentials; the client must be enabled, \
+     with client authentication and standard flow on";
 
 /// Why the answer carries no `iss` although the metadata promise it.
 pub(super) const ISS_MEND: &str = "in Keycloak `Exclude Issuer From Authentication Response` of our client must be off";

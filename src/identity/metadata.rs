@@ -12,6 +12,10 @@ use super::keycloak;
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::OFFLINE_ACCESS;
+use crate::outbound::Diagnosis;
+
+/// Why what is found at an address is not the provider's.
+pub(super) const WRONG_ADDRESS: &str = "check `issuer`, and `discovery` if it is set";
 
 /// What we need of the document.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,26 +42,18 @@ pub(super) enum SecretIn {
 }
 
 impl ProviderMetadata {
-    pub(super) fn parse(body: &[u8], settings: &OidcSettings) -> Result<Self, String> {
+    pub(super) fn parse(body: &[u8], settings: &OidcSettings) -> Result<Self, Diagnosis> {
         let metadata: Self = serde_json::from_slice(body).map_err(|cause| {
             let cause = excerpt(&cause.to_string());
-            format!("it is no discovery document ({cause}): check `discovery` and `issuer`")
+            Diagnosis::new(format!("it is no discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
         metadata.check(settings)?;
         Ok(metadata)
     }
 
-    fn check(&self, settings: &OidcSettings) -> Result<(), String> {
+    fn check(&self, settings: &OidcSettings) -> Result<(), Diagnosis> {
         if self.issuer != settings.issuer {
-            let mend = match settings.flavour {
-                OidcFlavour::Keycloak => keycloak::ISSUER_MEND,
-                OidcFlavour::Generic => "`issuer` must be spelt as the provider spells it, byte for byte",
-            };
-            return Err(format!(
-                "it names the issuer {:?}, the configuration names {:?}: {mend}",
-                excerpt(&self.issuer),
-                settings.issuer
-            ));
+            return Err(self.another_issuer(settings));
         }
         let http_allowed = settings.discovery.scheme() == "http" || settings.issuer.starts_with("http:");
         for (name, url) in [
@@ -71,6 +67,25 @@ impl ProviderMetadata {
             }
         }
         Ok(())
+    }
+
+    /// The document may be another provider's, so what it says is suggested and never taken over.
+    fn another_issuer(&self, settings: &OidcSettings) -> Diagnosis {
+        let (named, configured) = (excerpt(&self.issuer), &settings.issuer);
+        let cause = format!("it names the issuer {named:?}, the configuration names {configured:?}");
+        let mut hint = if named == self.issuer {
+            let discovery = settings.discovery.as_str();
+            format!(
+                "if that is the provider that you mean, set issuer = {named:?}, byte for byte, and discovery = {discovery:?}"
+            )
+        } else {
+            "`issuer` must be spelt as the provider spells it, byte for byte".to_owned()
+        };
+        if settings.flavour == OidcFlavour::Keycloak {
+            hint.push_str("; ");
+            hint.push_str(keycloak::ISSUER_MEND);
+        }
+        Diagnosis::new(cause).with_hint(hint)
     }
 
     pub(super) fn lists_offline_access(&self) -> bool {
@@ -139,7 +154,7 @@ mod tests {
     }
 
     fn parse(document: &Value, settings: &OidcSettings) -> Result<ProviderMetadata, String> {
-        ProviderMetadata::parse(document.to_string().as_bytes(), settings)
+        ProviderMetadata::parse(document.to_string().as_bytes(), settings).map_err(|failure| failure.to_string())
     }
 
     const PUBLIC: &str = "https://sso.example.com/realms/mcp";
@@ -205,7 +220,8 @@ mod tests {
             let mut document = document(PUBLIC, PUBLIC);
             document[name] = value;
             let error = parse(&document, &settings(PUBLIC, PUBLIC)).unwrap_err();
-            assert!(error.len() < 700, "{name}: {}", error.len());
+            assert!(error.len() < 800, "{name}: {}", error.len());
+            assert!(!error.contains("set issuer"), "{name}: what is not shown whole is not suggested");
         }
     }
 

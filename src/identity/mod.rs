@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::{Config, IdentityKind};
 use crate::model::ids::IdentityId;
 use crate::oauth::scope::ScopeSet;
+use crate::outbound::Diagnosis;
 use crate::secret::SecretText;
 
 /// All providers. Cheap to clone.
@@ -160,7 +161,7 @@ impl Provider {
     /// When they cannot be read: a 503 page.
     pub async fn prepare(&self) -> Result<(), ExchangeError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.prepare().await.map_err(ExchangeError::Unavailable),
+            Kind::Oidc(oidc) => oidc.prepare().await.map_err(|failure| unavailable(&failure)),
             Kind::Local(_) => Ok(()),
         }
     }
@@ -171,7 +172,7 @@ impl Provider {
     /// When its metadata were never read, or could not be read the last time: a 503 page.
     pub async fn is_reachable(&self) -> Result<(), ExchangeError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(ExchangeError::Unavailable),
+            Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(|failure| unavailable(&failure)),
             Kind::Local(_) => Ok(()),
         }
     }
@@ -245,8 +246,8 @@ impl Provider {
     /// provider may write down that a code was wrong.
     ///
     /// # Errors
-    /// Words for the operator.
-    pub async fn try_out(&self, redirect_uri: &str) -> Result<(), String> {
+    /// What is wrong, for the operator.
+    pub async fn try_out(&self, redirect_uri: &str) -> Result<(), Diagnosis> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.try_out(redirect_uri).await,
             Kind::Local(_) => Ok(()),
@@ -266,7 +267,7 @@ impl Provider {
     /// Words for the operator.
     pub async fn try_revoke(&self, token: &SecretText) -> Result<bool, String> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.revoke(token).await,
+            Kind::Oidc(oidc) => oidc.revoke(token).await.map_err(|failure| failure.to_string()),
             Kind::Local(_) => Ok(false),
         }
     }
@@ -274,4 +275,8 @@ impl Provider {
     fn is_local(&self) -> ExchangeError {
         ExchangeError::Refused(format!("identity {} has a sign-in page of ours, not of a provider", self.id))
     }
+}
+
+fn unavailable(failure: &Diagnosis) -> ExchangeError {
+    ExchangeError::Unavailable(failure.to_string())
 }

@@ -13,13 +13,13 @@ use super::id_token::Identified;
 use super::id_tokens::{IdTokens, Unidentified};
 use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
-use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak};
+use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak, unavailable};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
 use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
-use crate::outbound::Fetcher;
+use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::{SecretText, base64url, random};
 
 /// How long the token endpoint may take at a sign-in, where the user watches.
@@ -69,12 +69,12 @@ impl Oidc {
         }
     }
 
-    pub(super) async fn prepare(&self) -> Result<(), String> {
+    pub(super) async fn prepare(&self) -> Result<(), Diagnosis> {
         self.discovery.get().await.map(drop)
     }
 
     /// As [`Self::prepare`], and the last reading did not fail.
-    pub(super) async fn is_reachable(&self) -> Result<(), String> {
+    pub(super) async fn is_reachable(&self) -> Result<(), Diagnosis> {
         self.prepare().await?;
         self.discovery.last_failure().map_or(Ok(()), Err)
     }
@@ -132,7 +132,7 @@ impl Oidc {
     }
 
     pub(super) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
-        let metadata = self.discovery.get().await.map_err(ExchangeError::Unavailable)?;
+        let metadata = self.discovery.get().await.map_err(|failure| unavailable(&failure))?;
         let verifier = exchange.code_verifier.expose();
         let form = [
             ("grant_type", "authorization_code"),
@@ -179,7 +179,8 @@ impl Oidc {
         };
         let deadline = Instant::now() + self.renew_timeout;
         let metadata = timeout_at(deadline, self.discovery.get()).await;
-        let metadata = metadata.map_err(|_elapsed| self.late())?.map_err(RenewError::Unavailable)?;
+        let metadata = metadata.map_err(|_elapsed| self.late())?;
+        let metadata = metadata.map_err(|failure| RenewError::Unavailable(failure.to_string()))?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         let asked_at = self.clock.now();
         let left = deadline.saturating_duration_since(Instant::now());
@@ -223,9 +224,9 @@ impl Oidc {
     }
 
     /// Redeems a made-up code: a provider that refuses the code has accepted the client before (RFC 6749 5.2).
-    pub(super) async fn try_out(&self, redirect_uri: &str) -> Result<(), String> {
+    pub(super) async fn try_out(&self, redirect_uri: &str) -> Result<(), Diagnosis> {
         let metadata = self.discovery.get().await?;
-        self.id_tokens.prepare(&metadata).await.map_err(|cause| cause.to_string())?;
+        self.id_tokens.prepare(&metadata).await?;
         let (code, verifier) = (base64url(&random::<32>()), base64url(&random::<32>()));
         let form = [
             ("grant_type", "authorization_code"),
@@ -234,15 +235,16 @@ impl Oidc {
             ("code_verifier", &verifier),
         ];
         match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
-            Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.words().to_owned()),
-            Err(Refusal::Away(words) | Refusal::Strange(words)) => Err(words),
+            Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
+            Err(Refusal::Away(failure) | Refusal::Strange(failure)) => Err(failure),
             Err(Refusal::Error { .. }) => Ok(()),
-            Ok(_) => Err(format!("identity {} takes any code for a good one", self.identity)),
+            Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
+                .with_hint("this is no provider to trust with sign-ins: check `issuer`")),
         }
     }
 
     /// Revokes a refresh token; `false` when the provider has no endpoint for that.
-    pub(super) async fn revoke(&self, token: &SecretText) -> Result<bool, String> {
+    pub(super) async fn revoke(&self, token: &SecretText) -> Result<bool, Diagnosis> {
         let metadata = self.discovery.get().await?;
         let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
         let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];
@@ -251,7 +253,8 @@ impl Oidc {
         if fetched.status == StatusCode::OK {
             Ok(true)
         } else {
-            Err(format!("the revocation endpoint of identity {} answers {}", self.identity, fetched.status.as_u16()))
+            let (identity, status) = (&self.identity, fetched.status.as_u16());
+            Err(Diagnosis::new(format!("the revocation endpoint of identity {identity} answers {status}")))
         }
     }
 
@@ -269,10 +272,12 @@ impl Oidc {
     ) -> Result<Answer, Refusal> {
         let result = self.endpoint(metadata).ask(form, secrets, timeout).await;
         match &result {
-            Err(refusal @ (Refusal::Away(_) | Refusal::Strange(_))) => self.health.failed(refusal.words()),
+            Err(refusal @ (Refusal::Away(_) | Refusal::Strange(_))) => {
+                self.health.failed(&refusal.diagnosis().to_string());
+            }
             Err(refusal) if refusal.concerns_our_credentials() => {
                 self.health.answered();
-                self.health.credentials_refused(refusal.words());
+                self.health.credentials_refused(&refusal.diagnosis().to_string());
             }
             Ok(_) | Err(Refusal::Error { .. }) => {
                 self.health.answered();

@@ -8,12 +8,16 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::excerpt::excerpt;
-use super::metadata::{ProviderMetadata, SecretIn};
+use super::metadata::{ProviderMetadata, SecretIn, WRONG_ADDRESS};
 use super::{ExchangeError, RenewError, keycloak};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::scope::OFFLINE_ACCESS;
-use crate::outbound::{Fetched, Fetcher};
+use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
+
+/// Why a token endpoint sends us elsewhere.
+const REDIRECTS: &str =
+    "redirects are not followed: the provider must name the address of its token endpoint that it redirects to";
 
 /// The token endpoint of one provider, and who we are there.
 pub(super) struct TokenEndpoint<'a> {
@@ -38,11 +42,11 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// Nobody answered, or somebody who will answer later: it passes.
-    Away(String),
+    Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
-    Error { status: StatusCode, error: String, words: String },
+    Error { status: StatusCode, error: String, diagnosis: Diagnosis },
     /// Something that no token endpoint says.
-    Strange(String),
+    Strange(Diagnosis),
 }
 
 #[derive(Deserialize)]
@@ -73,16 +77,17 @@ impl TokenEndpoint<'_> {
         let status = fetched.status;
         if status == StatusCode::OK {
             return read_answer(&fetched).ok_or_else(|| {
-                Refusal::Strange(format!("{} answers 200 with something that is no token response", self.name()))
+                let cause = format!("{} answers 200 with something that is no token response", self.name());
+                Refusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
             });
         }
         if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-            return Err(Refusal::Away(format!("{} answers {}", self.name(), status.as_u16())));
+            return Err(Refusal::Away(Diagnosis::new(format!("{} answers {}", self.name(), status.as_u16()))));
         }
         let Ok(document) = serde_json::from_slice::<ErrorDocument>(&fetched.body) else {
-            let mend = "check `discovery` and `issuer`; redirects are not followed";
-            let (name, status) = (self.name(), status.as_u16());
-            return Err(Refusal::Strange(format!("{name} answers {status} without an error code: {mend}")));
+            let cause = format!("{} answers {} without an error code", self.name(), status.as_u16());
+            let hint = if status.is_redirection() { REDIRECTS } else { WRONG_ADDRESS };
+            return Err(Refusal::Strange(Diagnosis::new(cause).with_hint(hint)));
         };
         Err(self.error(status, &document, secrets))
     }
@@ -93,7 +98,7 @@ impl TokenEndpoint<'_> {
         endpoint: &str,
         form: &[(&str, &str)],
         timeout: Duration,
-    ) -> Result<Fetched, String> {
+    ) -> Result<Fetched, Diagnosis> {
         let id = self.settings.client_id.as_str();
         let mut form = form.to_vec();
         let basic = match (&self.settings.client_secret, self.metadata.secret_in()) {
@@ -108,7 +113,7 @@ impl TokenEndpoint<'_> {
             }
         };
         let fetched = self.fetcher.post_form(endpoint, &form, basic, timeout).await;
-        fetched.map_err(|cause| format!("{}: {cause}", self.name()))
+        fetched.map_err(|failure| Diagnosis::from(failure).in_context(self.name()))
     }
 
     fn name(&self) -> String {
@@ -126,26 +131,29 @@ impl TokenEndpoint<'_> {
                 (excerpt(&document.error), excerpt(description))
             };
         let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
-        let mend = self.mend(&document.error);
-        let words = format!("{} answers {} {error}{said}{mend}", self.name(), status.as_u16());
-        Refusal::Error { status, error, words }
+        let diagnosis = Diagnosis::new(format!("{} answers {} {error}{said}", self.name(), status.as_u16()));
+        let diagnosis = match self.hint(&document.error) {
+            Some(hint) => diagnosis.with_hint(hint),
+            None => diagnosis,
+        };
+        Refusal::Error { status, error, diagnosis }
     }
 
     /// The setting that an error is about.
-    fn mend(&self, error: &str) -> String {
+    fn hint(&self, error: &str) -> Option<String> {
         let id = self.identity;
         match error {
             "invalid_client" | "unauthorized_client" => {
-                let more = match self.settings.flavour {
-                    OidcFlavour::Keycloak => format!(" {}", keycloak::CLIENT_MEND),
-                    OidcFlavour::Generic => String::new(),
-                };
-                format!(": check `client_id` and `client_secret` of identity {id}{more}")
+                let settings = format!("check `client_id` and `client_secret` of identity {id}");
+                Some(match self.settings.flavour {
+                    OidcFlavour::Keycloak => format!("{settings}; {}", keycloak::CLIENT_MEND),
+                    OidcFlavour::Generic => format!("{settings} against the client at the provider"),
+                })
             }
-            "invalid_scope" => format!(": check `scopes` and `standing` of identity {id} against the client there"),
-            keycloak::OFFLINE_NOT_ALLOWED => format!(": {}", keycloak::OFFLINE_MEND),
-            "unsupported_grant_type" => ": the provider must allow authorization_code and refresh_token".to_owned(),
-            _ => String::new(),
+            "invalid_scope" => Some(format!("check `scopes` and `standing` of identity {id} against the client there")),
+            keycloak::OFFLINE_NOT_ALLOWED => Some(keycloak::OFFLINE_MEND.to_owned()),
+            "unsupported_grant_type" => Some("the provider must allow authorization_code and refresh_token".to_owned()),
+            _ => None,
         }
     }
 }
@@ -173,22 +181,22 @@ impl Refusal {
         matches!(self, Self::Error { error, .. } if error == "invalid_client" || error == "unauthorized_client")
     }
 
-    pub(super) fn words(&self) -> &str {
+    pub(super) const fn diagnosis(&self) -> &Diagnosis {
         match self {
-            Self::Away(words) | Self::Strange(words) | Self::Error { words, .. } => words,
+            Self::Away(diagnosis) | Self::Strange(diagnosis) | Self::Error { diagnosis, .. } => diagnosis,
         }
     }
 
     /// What it means for a sign-in. `offline`: whether this round asked for `offline_access`.
     pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
         match self {
-            Self::Away(words) => ExchangeError::Unavailable(words),
-            Self::Error { status: StatusCode::BAD_REQUEST, error, words }
+            Self::Away(diagnosis) => ExchangeError::Unavailable(diagnosis.to_string()),
+            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis }
                 if offline && (error == keycloak::OFFLINE_NOT_ALLOWED || error == "invalid_scope") =>
             {
-                ExchangeError::OfflineRefused(words)
+                ExchangeError::OfflineRefused(diagnosis.to_string())
             }
-            Self::Error { words, .. } | Self::Strange(words) => ExchangeError::Refused(words),
+            Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => ExchangeError::Refused(diagnosis.to_string()),
         }
     }
 
@@ -196,10 +204,12 @@ impl Refusal {
     /// secret or an outage must not cost every user a sign-in.
     pub(super) fn at_renewal(self) -> RenewError {
         match self {
-            Self::Error { status: StatusCode::BAD_REQUEST, error, words } if error == "invalid_grant" => {
-                RenewError::Ended(words)
+            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis } if error == "invalid_grant" => {
+                RenewError::Ended(diagnosis.to_string())
             }
-            Self::Away(words) | Self::Error { words, .. } | Self::Strange(words) => RenewError::Unavailable(words),
+            Self::Away(diagnosis) | Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => {
+                RenewError::Unavailable(diagnosis.to_string())
+            }
         }
     }
 }

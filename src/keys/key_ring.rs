@@ -15,6 +15,7 @@ use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::outbound::Diagnosis;
 use crate::storage::{Store, StoreError};
 
 /// How many requests may wait for the next reading of the store.
@@ -172,10 +173,10 @@ impl Ring {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn read(&self) -> Result<(), String> {
+    async fn read(&self) -> Result<(), Diagnosis> {
         let stored = self.shelf.all().await.map_err(|cause| {
             tracing::warn!(%cause, "the signing keys could not be read again");
-            cause.to_string()
+            Diagnosis::new(cause.to_string())
         })?;
         let (keys, failure) = KeySet::open(&stored, &self.sealer);
         if let Some(failure) = failure {
@@ -183,7 +184,7 @@ impl Ring {
         }
         keys.signing(self.algorithm).map_err(|cause| {
             tracing::error!(%cause, "the signing keys in memory stay in use");
-            cause.to_string()
+            Diagnosis::new(cause.to_string())
         })?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::clock::Clock;
+use crate::outbound::Diagnosis;
 
 /// How long a source is left alone after it answered.
 const FLOOR: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ struct Attempt {
     number: u64,
     /// Monotonic.
     at: Duration,
-    result: Result<(), String>,
+    result: Result<(), Diagnosis>,
 }
 
 /// What became of the wish to ask again.
@@ -40,7 +41,7 @@ pub(crate) enum Refetched {
     /// The source answered a short while ago and is left alone.
     TooSoon,
     /// The source was asked, now or a moment ago, and failed: nothing is known.
-    Failed(String),
+    Failed(Diagnosis),
 }
 
 impl Refetch {
@@ -52,7 +53,7 @@ impl Refetch {
     /// itself, and runs to its end even when the caller goes away: others wait for it.
     pub(crate) async fn ask<F>(&self, ask: F) -> Refetched
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
     {
         let begun_before = self.begun.load(Ordering::SeqCst);
         let last = Arc::clone(&self.last).lock_owned().await;
@@ -69,7 +70,7 @@ impl Refetch {
     /// soon, the caller waits for the next run. All who wait share it.
     pub(crate) async fn ask_next<F>(&self, ask: F) -> Refetched
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
     {
         let begun_before = self.begun.load(Ordering::SeqCst);
         let last = Arc::clone(&self.last).lock_owned().await;
@@ -107,7 +108,7 @@ impl Refetch {
 
     async fn run<F>(&self, mut last: OwnedMutexGuard<Option<Attempt>>, ask: F) -> Refetched
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
     {
         let (number, at) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, self.clock.monotonic());
         let run = tokio::spawn(async move {
@@ -118,7 +119,7 @@ impl Refetch {
         match run.await {
             Ok(Ok(())) => Refetched::Fresh,
             Ok(Err(cause)) => Refetched::Failed(cause),
-            Err(_) => Refetched::Failed("the attempt was broken off".to_owned()),
+            Err(_) => Refetched::Failed(Diagnosis::new("the attempt was broken off")),
         }
     }
 }
@@ -133,6 +134,7 @@ mod tests {
 
     use super::{Refetch, Refetched};
     use crate::clock::{Clock, Timestamp};
+    use crate::outbound::Diagnosis;
 
     struct Source {
         asked: AtomicUsize,
@@ -147,8 +149,8 @@ mod tests {
         fn ask(
             self: &Arc<Self>,
             result: Result<(), &str>,
-        ) -> impl Future<Output = Result<(), String>> + Send + 'static {
-            let (source, result) = (Arc::clone(self), result.map_err(str::to_owned));
+        ) -> impl Future<Output = Result<(), Diagnosis>> + Send + 'static {
+            let (source, result) = (Arc::clone(self), result.map_err(Diagnosis::new));
             async move {
                 source.asked.fetch_add(1, Ordering::SeqCst);
                 drop(source.gate.acquire().await.unwrap());
@@ -180,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_source_is_left_alone_for_a_second() {
         let ((refetch, clock), source) = (refetch(), Source::open());
-        let failed = Refetched::Failed("down".to_owned());
+        let failed = Refetched::Failed(Diagnosis::new("down"));
         assert_eq!(refetch.ask(source.ask(Err("down"))).await, failed);
         assert_eq!(refetch.ask(source.ask(Ok(()))).await, failed);
         assert_eq!(source.asked(), 1);

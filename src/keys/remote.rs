@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::refetch::{Refetch, Refetched};
 use crate::clock::{Clock, Timestamp};
-use crate::outbound::Fetcher;
+use crate::outbound::{Diagnosis, Fetcher};
 
 /// After how long a key set is read again, whatever its cache headers say (Keycloak forbids to keep it at all).
 const FRESH_FOR: Duration = Duration::from_mins(5);
 /// How long a key set may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(4);
+/// Why a set that was just read is not the one that is asked for.
+const MOVED: &str = "its address changed a moment ago";
 
 /// The keys cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +21,13 @@ pub struct RemoteKeysError {
     /// Where it lies.
     pub url: String,
     /// What happened.
-    pub cause: String,
+    pub cause: Diagnosis,
+}
+
+impl From<RemoteKeysError> for Diagnosis {
+    fn from(RemoteKeysError { url, cause }: RemoteKeysError) -> Self {
+        cause.in_context(format_args!("the key set at {url} cannot be read"))
+    }
 }
 
 /// Reads the document; the error says what is wrong with it.
@@ -90,9 +98,7 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
         match (self.cached(url).or(cached).map(|(keys, _)| keys), refetched) {
             (Some(keys), _) => Ok(keys),
             (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
-            (None, _) => {
-                Err(RemoteKeysError { url: url.to_owned(), cause: "its address changed a moment ago".to_owned() })
-            }
+            (None, _) => Err(RemoteKeysError { url: url.to_owned(), cause: Diagnosis::new(MOVED) }),
         }
     }
 
@@ -100,12 +106,12 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
     /// ten seconds.
     pub async fn get_again(&self, url: &str) -> Unfound<K> {
         let refetched = self.refetch(url).await;
-        let failed = |cause: &str| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause: cause.to_owned() });
+        let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
         match (self.cached(url).map(|(keys, _)| keys), refetched) {
             (Some(read), Refetched::Fresh) => Unfound::Reread(read),
             (Some(read), Refetched::TooSoon) => Unfound::TooSoon(read),
-            (_, Refetched::Failed(cause)) => failed(&cause),
-            (None, _) => failed("its address changed a moment ago"),
+            (_, Refetched::Failed(cause)) => failed(cause),
+            (None, _) => failed(Diagnosis::new(MOVED)),
         }
     }
 
@@ -119,9 +125,9 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let ask = async move {
             let (read_at, age_from) = (clock.now(), clock.monotonic());
-            let answer = fetcher.get(&url, TIMEOUT).await.map_err(|cause| cause.to_string())?;
+            let answer = fetcher.get(&url, TIMEOUT).await?;
             if answer.status != http::StatusCode::OK {
-                return Err(format!("it answers {}", answer.status.as_u16()));
+                return Err(Diagnosis::new(format!("it answers {}", answer.status.as_u16())));
             }
             let read = ReadKeys { keys: Arc::new(parse(&answer.body)?), read_at };
             *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });

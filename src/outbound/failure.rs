@@ -1,4 +1,4 @@
-//! What went wrong with a call, in words that name the mend. Never the URL: a query may hold a secret.
+//! What went wrong with a call. Never the URL: a query may hold a secret.
 
 use std::error::Error;
 use std::io;
@@ -6,45 +6,78 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-/// The step of a control-plane call that failed, and the mend where there is one. `proxy` is where the call went through.
-pub(super) fn words(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> String {
+use super::Diagnosis;
+
+/// Why a server that may well be there is not reached.
+const REACH: &str = "check that the server runs, and that this machine can reach it under that address; behind a company \
+     proxy, set `proxy` in [outbound]";
+/// Why a name means nothing to this machine.
+const RESOLVE: &str = "check the spelling; where only a company proxy can resolve it, set `proxy` in [outbound]";
+/// Why a proxy does not lead to a server.
+const TUNNEL: &str = "check `proxy` in [outbound]; `no_proxy` there names what is called directly";
+
+/// Which step of a control-plane call failed. `proxy` is where the call went through.
+pub(super) fn diagnose(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> Diagnosis {
     if let Some(proxy) = proxy.filter(|_| error.is_connect() && cause::<rustls::Error>(error).is_none()) {
-        return no_tunnel(error, place, proxy);
+        return Diagnosis::new(no_tunnel(error, place, proxy)).with_hint(TUNNEL);
     }
-    match () {
-        () if error.is_builder() => format!("the address cannot be used: {}", innermost(error)),
-        () if error.is_dns() => format!("the name {place} cannot be resolved"),
-        () if error.is_timeout() && error.is_connect() => {
-            format!("no connection to {place} within {} s", super::CONNECT_TIMEOUT.min(timeout).as_secs())
-        }
-        () if error.is_timeout() => format!("no answer from {place} within {} s", timeout.as_secs_f32()),
-        () if error.is_connect() || cause::<rustls::Error>(error).is_some() => no_connection(error, place),
-        () => format!("the answer of {place} broke off: {}", innermost(error)),
+    if error.is_builder() {
+        return Diagnosis::new(format!("the address cannot be used: {}", innermost(error)));
     }
+    if error.is_dns() {
+        return Diagnosis::new(format!("the name {place} cannot be resolved")).with_hint(RESOLVE);
+    }
+    if error.is_timeout() && error.is_connect() {
+        let seconds = super::CONNECT_TIMEOUT.min(timeout).as_secs();
+        return Diagnosis::new(format!("no connection to {place} within {seconds} s")).with_hint(REACH);
+    }
+    if error.is_timeout() {
+        let seconds = timeout.as_secs_f32();
+        return Diagnosis::new(format!("no answer from {place} within {seconds} s"))
+            .with_hint("the server accepts connections: check its port, and its own log");
+    }
+    if let Some(tls) = cause(error) {
+        return tls_diagnosis(place, tls);
+    }
+    if error.is_connect() {
+        return Diagnosis::new(connection_words(error, place)).with_hint(REACH);
+    }
+    Diagnosis::new(format!("the answer of {place} broke off: {}", innermost(error)))
 }
 
 /// Why a proxy leads to no place. The library's words for it hold neither URL nor password.
 fn no_tunnel(error: &reqwest::Error, place: &str, proxy: &str) -> String {
-    let what = match () {
-        () if error.is_dns() => "its name cannot be resolved".to_owned(),
-        () if error.is_timeout() => "no connection in time".to_owned(),
-        () if cause(error).map(io::Error::kind) == Some(io::ErrorKind::ConnectionRefused) => {
-            "it refuses the connection".to_owned()
-        }
-        () => innermost(error),
+    let what = if error.is_dns() {
+        "its name cannot be resolved".to_owned()
+    } else if error.is_timeout() {
+        "no connection in time".to_owned()
+    } else if is_refused(error) {
+        "it refuses the connection".to_owned()
+    } else {
+        innermost(error)
     };
     format!("{place} cannot be reached through the proxy {proxy}: {what}")
 }
 
-/// Why no connection to a place came about, TLS included.
+/// Why no connection to a place came about, TLS included. What to do about a server that is away depends on what it is,
+/// and is left to the caller.
 pub(crate) fn no_connection(error: &(dyn Error + 'static), place: &str) -> String {
-    if let Some(tls) = cause(error) {
-        return tls_words(place, tls);
+    match cause(error) {
+        Some(tls) => tls_diagnosis(place, tls).to_string(),
+        None => connection_words(error, place),
     }
-    match cause(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => format!("{place} refuses the connection: nothing listens there"),
-        _ => format!("no connection to {place}: {}", innermost(error)),
+}
+
+fn connection_words(error: &(dyn Error + 'static), place: &str) -> String {
+    if is_refused(error) {
+        format!("{place} refuses the connection: nothing listens there")
+    } else {
+        format!("no connection to {place}: {}", innermost(error))
     }
+}
+
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    cause(error).map(io::Error::kind) == Some(io::ErrorKind::ConnectionRefused)
 }
 
 /// The last cause tells what happened; those before it only that something did.
@@ -57,30 +90,36 @@ pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) ->
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-fn tls_words(place: &str, error: &rustls::Error) -> String {
+fn tls_diagnosis(place: &str, error: &rustls::Error) -> Diagnosis {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let certificate = |what: &str| Diagnosis::new(format!("the certificate of {place} {what}"));
     match error {
-        InvalidCertificate(CertificateError::UnknownIssuer) => format!(
-            "the certificate of {place} is signed by nobody we know: name the certificate of its authority in `ca_file`"
-        ),
+        InvalidCertificate(CertificateError::UnknownIssuer) => {
+            certificate("is signed by an authority that is not trusted here")
+                .with_hint("name the certificate of that authority in `ca_file`")
+        }
         InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            format!("the certificate of {place} is for another name: {error}")
+            certificate(&format!("is for another name: {error}"))
+                .with_hint("call the server by a name in its certificate")
         }
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            format!("the certificate of {place} has expired")
+            certificate("has expired").with_hint("renew it, or correct this machine's clock")
         }
         InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            format!("the certificate of {place} is not valid yet: check this machine's clock")
+            certificate("is not valid yet").with_hint("check this machine's clock")
         }
         InvalidCertificate(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
-            format!("{place} shows the certificate of an authority as its own: give it one that the authority signed")
+            Diagnosis::new(format!("{place} shows the certificate of an authority as its own"))
+                .with_hint("give the server a certificate that the authority signed")
         }
-        InvalidMessage(_) => format!("{place} does not speak TLS on this port: is the address http?"),
+        InvalidMessage(_) => {
+            Diagnosis::new(format!("{place} does not speak TLS on this port")).with_hint("is the address http?")
+        }
         AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            format!("{place} speaks none of our protocols over TLS: let it offer HTTP/1.1")
+            Diagnosis::new(format!("{place} speaks none of our protocols over TLS")).with_hint("let it offer HTTP/1.1")
         }
-        AlertReceived(alert) => format!("{place} refuses our TLS: {alert:?}"),
-        _ => format!("no TLS with {place}: {error}"),
+        AlertReceived(alert) => Diagnosis::new(format!("{place} refuses our TLS: {alert:?}")),
+        _ => Diagnosis::new(format!("no TLS with {place}: {error}")),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Guarded HTTP for the control plane: every call is bounded in size and time, follows no redirect, and trusts the roots
 //! that the operator named. The proxy path does not come through here.
 
+mod diagnosis;
 pub(crate) mod failure;
 mod roots;
 mod route;
 
+pub use diagnosis::Diagnosis;
 pub use roots::tls_config;
 
 use std::time::Duration;
@@ -28,12 +30,21 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Why a call has no usable answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// No connection, no TLS, no answer in time; the words say which.
+    /// No connection, no TLS, no answer in time: the diagnosis says which.
     #[error("{0}")]
-    Unreachable(String),
+    Unreachable(Diagnosis),
     /// More bytes than allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+}
+
+impl From<FetchError> for Diagnosis {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Unreachable(diagnosis) => diagnosis,
+            error @ FetchError::TooLarge(_) => Self::new(error.to_string()),
+        }
+    }
 }
 
 /// An answer, read to its end.
@@ -115,7 +126,7 @@ impl Fetcher {
             let url = url::Url::parse(url).ok();
             let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
             let proxy = url.as_ref().and_then(|url| self.route.proxy_for(url));
-            FetchError::Unreachable(failure::words(&cause, place, proxy.as_deref(), timeout))
+            FetchError::Unreachable(failure::diagnose(&cause, place, proxy.as_deref(), timeout))
         };
         let mut response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
         let status = response.status();
@@ -138,8 +149,9 @@ fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose()));
     let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_base64_is_ascii| FetchError::Unreachable("the client secret does not fit a header".to_owned()))?;
+    let mut value = HeaderValue::try_from(value).map_err(|_base64_is_ascii| {
+        FetchError::Unreachable(Diagnosis::new("the client secret does not fit a header"))
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

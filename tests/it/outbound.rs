@@ -96,7 +96,9 @@ async fn a_server_that_never_answers_is_given_up() {
 async fn the_step_that_failed_is_named_with_its_mend() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let said = words(fetcher().get(&format!("http://{closed}/?secret=s3cret"), SOON).await);
-    assert_eq!(said, "127.0.0.1 refuses the connection: nothing listens there");
+    let expected = "127.0.0.1 refuses the connection: nothing listens there: check that the server runs, and that this machine \
+                    can reach it under that address; behind a company proxy, set `proxy` in [outbound]";
+    assert_eq!(said, expected);
 
     let plain = says(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), true).await.replace("http:", "https:");
     let said = words(fetcher().get(&plain, SOON).await);
@@ -116,7 +118,7 @@ async fn a_certificate_that_is_not_trusted_names_the_setting() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
     let url = format!("{}/certs", provider.issuer());
     let said = words(fetcher().get(&url, SOON).await);
-    assert!(said.contains("signed by nobody we know") && said.contains("`ca_file`"), "{said}");
+    assert!(said.contains("signed by an authority that is not trusted here") && said.contains("`ca_file`"), "{said}");
     let trusting = Fetcher::new(&provider.ca_file());
     assert_eq!(trusting.get(&url, SOON).await.unwrap().status, 200);
     let other_name = url.replace("127.0.0.1", "127.0.0.2");
@@ -209,10 +211,11 @@ async fn a_proxy_that_leads_nowhere_is_named_without_its_password() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let through = Fetcher::through(&[], &setting(&closed));
     let said = words(through.get("https://sso.example.com/certs?secret=s3cret", SOON).await);
-    assert_eq!(
-        said,
-        format!("sso.example.com cannot be reached through the proxy {closed}: it refuses the connection")
+    let expected = format!(
+        "sso.example.com cannot be reached through the proxy {closed}: it refuses the connection: check `proxy` in [outbound]; \
+         `no_proxy` there names what is called directly"
     );
+    assert_eq!(said, expected);
 
     let (place, _) = proxy("407 Proxy Authentication Required", None).await;
     let through = Fetcher::through(&[], &setting(&place));

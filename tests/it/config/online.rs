@@ -6,7 +6,7 @@ use portcullis::clock::Clock;
 use serde_json::json;
 
 use super::{Operator, Printed};
-use crate::support::provider::{CLIENT_SECRET, FakeProvider};
+use crate::support::provider::{CLIENT_SECRET, FakeProvider, Reply};
 use crate::support::upstream::{Upstream, answer};
 
 /// What is said of this upstream and this provider.
@@ -14,8 +14,13 @@ fn look(url: &str, issuer: &str, secret: &str) -> Printed {
     look_with("", url, issuer, secret)
 }
 
-/// The same, with more keys of the upstream; on a thread of its own, while both go on.
+/// The same, with more keys of the upstream.
 fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
+    run(&["check", "--online"], keys, url, issuer, secret)
+}
+
+/// The command on a thread of its own, while both go on.
+fn run(command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     let operator = Operator::new().with("SECRET", secret).with("UPSTREAM_KEY", "Bearer k");
     let text = format!(
         "public_url = \"https://mcp.example.com\"\n[storage]\nurl = \"sqlite:portcullis.db\"\n\
@@ -25,8 +30,8 @@ fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     );
     let file = operator.path("portcullis.toml").display().to_string();
     std::fs::write(&file, text).unwrap();
-    let command = || operator.run(&["check", "--online", "--config", &file]);
-    std::thread::scope(|scope| scope.spawn(command).join().unwrap())
+    let arguments = [command, &["--config", &file]].concat();
+    std::thread::scope(|scope| scope.spawn(|| operator.run(&arguments)).join().unwrap())
 }
 
 async fn provider() -> FakeProvider {
@@ -155,6 +160,7 @@ async fn an_upstream_and_a_provider_that_are_dead_are_both_named() {
     let words = printed.err.replace(&dead.to_string(), "DEAD").replace(&gone.to_string(), "GONE");
     assert_snapshot!(words, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://GONE/realms/mcp/.well-known/openid-configuration: 127.0.0.1 refuses the connection: nothing listens there
+        mend: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
     portcullis.toml: error: upstream "expenses": url: cannot be reached: DEAD refuses the connection: nothing listens there
         mend: start your MCP server first, and check host and port
     portcullis.toml: 2 errors
@@ -168,19 +174,90 @@ async fn a_wrong_client_secret_is_found_without_a_user() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert!(!printed.err.contains("wrong-Secret"), "{}", printed.err);
     assert_snapshot!(printed.err, @r#"
-    portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 401 unauthorized_client (Invalid client or Invalid client credentials): check `client_id` and `client_secret` of identity keycloak (in Keycloak: the client's tab Credentials; is the client enabled, with client authentication and standard flow on?)
+    portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 401 unauthorized_client (Invalid client or Invalid client credentials)
+        mend: check `client_id` and `client_secret` of identity keycloak; Keycloak shows the secret in the client's tab Credentials; the client must be enabled, with client authentication and standard flow on
+    portcullis.toml: 1 error
+    "#);
+}
+
+/// What is said of this provider, without its address.
+async fn of_a_provider(provider: &FakeProvider) -> String {
+    let behind = Upstream::polite().await;
+    let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
+    assert_eq!(printed.outcome, Outcome::Failed, "{}", printed.err);
+    printed.err.replace(&provider.address().to_string(), "HOST")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_calls_itself_otherwise_is_found_and_the_hint_says_what_to_write() {
+    let provider = provider().await;
+    provider.edit_discovery(|document| document["issuer"] = json!("https://sso.example.com/realms/other"));
+    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/mcp/.well-known/openid-configuration: it names the issuer "https://sso.example.com/realms/other", the configuration names "http://HOST/realms/mcp"
+        mend: if that is the provider that you mean, set issuer = "https://sso.example.com/realms/other", byte for byte, and discovery = "http://HOST/realms/mcp/.well-known/openid-configuration"; Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
     portcullis.toml: 1 error
     "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_issuer_that_calls_itself_otherwise_is_found() {
+async fn a_realm_that_is_not_there_is_found_and_the_hint_says_how_its_url_is_formed() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
-    provider.edit_discovery(|document| document["issuer"] = json!("https://sso.example.com/realms/other"));
-    let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
+    let issuer = provider.issuer().replace("/realms/mcp", "/realms/none");
+    let printed = look(&behind.url(), &issuer, CLIENT_SECRET);
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err.replace(&provider.address().to_string(), "HOST"), @r#"
-    portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/mcp/.well-known/openid-configuration: it names the issuer "https://sso.example.com/realms/other", the configuration names "http://HOST/realms/mcp": Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
+    portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/none/.well-known/openid-configuration: it answers 404
+        mend: does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and with --http-relative-path=/auth, it is https://HOST/auth/realms/NAME
     portcullis.toml: 1 error
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_not_trusted_is_found_and_the_hint_names_ca_file() {
+    assert_snapshot!(of_a_provider(&FakeProvider::start_tls(&Clock::system()).await).await, @r#"
+    portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at https://HOST/realms/mcp/.well-known/openid-configuration: the certificate of 127.0.0.1 is signed by an authority that is not trusted here
+        mend: name the certificate of that authority in `ca_file`
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_reached_are_found_with_their_address() {
+    let provider = provider().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    provider.edit_discovery(move |document| document["jwks_uri"] = json!(format!("http://{free}/certs")));
+    assert_snapshot!(of_a_provider(&provider).await.replace(&free.to_string(), "GONE"), @r#"
+    portcullis.toml: error: identity "keycloak": the key set at http://GONE/certs cannot be read: 127.0.0.1 refuses the connection: nothing listens there
+        mend: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_endpoint_that_is_none_is_found() {
+    let provider = provider().await;
+    provider.answer_token(Reply::html(404));
+    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 404 without an error code
+        mend: check `issuer`, and `discovery` if it is set
+    portcullis.toml: 1 error
+    "#);
+    provider.answer_token(Reply::json(200, &json!({"access_token": "a"})));
+    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    portcullis.toml: error: identity "keycloak": identity keycloak accepts a code that it never issued
+        mend: this is no provider to trust with sign-ins: check `issuer`
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_json_the_hint_stands_apart_from_the_cause() {
+    let (behind, provider) = (Upstream::polite().await, provider().await);
+    provider.stop().await;
+    let printed = run(&["check", "--online", "--json"], "", &behind.url(), &provider.issuer(), CLIENT_SECRET);
+    let problems: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
+    assert_eq!(problems[0]["key"], "identity \"keycloak\"");
+    let message = problems[0]["message"].as_str().unwrap();
+    assert!(message.ends_with("refuses the connection: nothing listens there"), "{message}");
+    assert!(problems[0]["hint"].as_str().unwrap().contains("`proxy` in [outbound]"), "{problems}");
 }

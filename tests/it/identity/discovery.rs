@@ -175,8 +175,10 @@ async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_mend() 
     for (path, mend) in [
         ("/auth?redirect_uri=http://127.0.0.1/", "redirects are not followed, set `discovery`"),
         ("/certs", "it is no discovery document"),
+        ("/none", "it answers 404: check `issuer`"),
     ] {
         let bench = Bench::with(|settings| {
+            settings.flavour = OidcFlavour::Generic;
             settings.discovery = format!("{}{path}", settings.issuer).parse().unwrap();
         })
         .await;

@@ -221,7 +221,7 @@ async fn every_refusal_of_the_token_endpoint_says_whether_it_passes_and_names_th
         (Reply::error(400, "invalid_grant", "Code not valid"), false, "Code not valid"),
         (Reply::error(400, "unsupported_grant_type", "x"), false, "must allow authorization_code"),
         (Reply::error(403, "access_denied", "Realm not enabled"), false, "Realm not enabled"),
-        (Reply::html(404), false, "check `discovery` and `issuer`"),
+        (Reply::html(404), false, "check `issuer`"),
         (Reply::json(200, &json!([])), false, "no token response"),
         (Reply::html(200), false, "no token response"),
         (Reply::json(200, &json!({"access_token": "x"})), false, "no ID token"),
