@@ -58,8 +58,9 @@ struct Which {
 
 /// End grants: their access and refresh tokens are refused within a second
 ///
-/// The identity provider's offline tokens that hang on them are revoked there, as far as it can be reached. The clients
-/// stay known; their users can sign in again unless the identity provider refuses them.
+/// Sign-ins that are under way are taken back with them; naming grants by ID leaves those alone. The identity provider's
+/// offline tokens that hang on the grants are revoked there, as far as it can be reached. The clients stay known; their
+/// users can sign in again unless the identity provider refuses them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -25,7 +25,10 @@ impl Issuer {
             self.give_up_token(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }
         if !issued? {
-            return Err(Fault::new(Trouble::Expired, "the authorization went while it was being answered"));
+            return Err(Fault::new(
+                Trouble::Expired,
+                "the authorization was taken back, or is gone, since the provider was asked",
+            ));
         }
         let request = &authorization.request;
         let (subject, client, resource) = (&sign_in.subject, &request.client_id, request.resource.as_str());

@@ -11,12 +11,15 @@ use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 sql! {
-    /// Not by a process that signs users in at a provider which another one has replaced.
+    /// Not by a process that signs users in at a provider which another one has replaced, and not for a user whose grants
+    /// ended while the sign-in was under way.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
             user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
         WHERE id = $1 AND stage = 'claimed'
-          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)";
+          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)
+          AND NOT EXISTS (
+              SELECT 1 FROM barred_sign_ins b WHERE b.authorization_id = authorizations.id AND b.subject = $4)";
 
     FIND_BY_CODE = concat!("
         SELECT ", columns!(), ", subject, user_claims,
@@ -159,7 +162,8 @@ impl Store {
         .await
     }
 
-    /// `Claimed` → `CodeIssued`. `false` when it is not claimed (any more), or another issuer is behind the identity.
+    /// `Claimed` → `CodeIssued`. `false` when it is not claimed (any more), another issuer is behind the identity, or the
+    /// user's grants ended since it began.
     ///
     /// # Errors
     /// When the store fails.

@@ -25,6 +25,14 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
+    /// Those that may yet turn out to be this user's.
+    BAR_UNDER_WAY = "
+        INSERT INTO barred_sign_ins (authorization_id, subject)
+        SELECT id, $1 FROM authorizations
+        WHERE stage IN ('pending', 'claimed') AND ($2 IS NULL OR client_id = $2)
+          AND ($3 IS NULL OR request ->> 'resource' = $3)
+        ON CONFLICT (authorization_id, subject) DO NOTHING";
+
     /// The provider's tokens stay: what is abandoned is revoked before it is deleted.
     REFUSE_UNDER_WAY = "
         UPDATE authorizations SET stage = 'refused'
@@ -220,16 +228,28 @@ impl Store {
     }
 
     /// Takes back the sign-ins that are under way and would end in grants that this filter lets through; answers how many.
-    /// Whose a sign-in is shows when its code is issued.
+    /// Whose a sign-in is shows when its code is issued: with a subject, those that have no code yet are not counted, and
+    /// none of them brings that user one.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails; then nothing happened.
     pub async fn refuse_under_way(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
-        let refuse = sqlx::query(REFUSE_UNDER_WAY)
-            .bind(filter.subject.as_deref())
-            .bind(filter.client.as_deref())
-            .bind(filter.resource.as_deref());
-        self.execute(Turn::Token, refuse).await
+        let GrantFilter { subject, client, resource } = filter;
+        self.write(Turn::Token, async {
+            let mut tx = self.begin().await?;
+            if let Some(subject) = subject {
+                let bar = sqlx::query(BAR_UNDER_WAY).bind(subject).bind(client.as_deref()).bind(resource.as_deref());
+                bar.execute(&mut *tx).await?;
+            }
+            let refuse = sqlx::query(REFUSE_UNDER_WAY)
+                .bind(subject.as_deref())
+                .bind(client.as_deref())
+                .bind(resource.as_deref());
+            let refused = refuse.execute(&mut *tx).await?.rows_affected();
+            tx.commit().await?;
+            Ok(refused)
+        })
+        .await
     }
 
     /// Forgets a registered client, and takes back its sign-ins that are under way; `false` when there is none. Its grants

@@ -31,7 +31,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 9] = [
+const SCANS: [(&str, &str); 10] = [
     ("sqlite.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
@@ -41,6 +41,7 @@ const SCANS: [(&str, &str); 9] = [
     // once, at a start with another issuer than before
     ("identities.rs", "CORRECT"),
     // the sign-ins of the last minutes, when an operator takes consent back
+    ("listing.rs", "BAR_UNDER_WAY"),
     ("listing.rs", "REFUSE_UNDER_WAY"),
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
@@ -182,4 +183,32 @@ async fn a_row_that_we_never_wrote_is_named_by_its_column_and_not_quoted() {
     .await;
     let error = store.client(&"c_1".into()).await.unwrap_err();
     assert_eq!(error.to_string(), "the database is corrupt: clients.redirect_uris");
+}
+
+#[tokio::test]
+async fn what_bars_a_sign_in_goes_with_it() {
+    let (_directory, store) = open().await;
+    on_writer(
+        &store,
+        "INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage,
+             created_at, expires_at)
+         VALUES ('r_1', 'c_1', '{}', 'keycloak', x'00', 0, FALSE, FALSE, 'pending', 1, 2)",
+    )
+    .await;
+    let filter = super::GrantFilter { subject: Some("keycloak|ada".to_owned()), ..super::GrantFilter::default() };
+    store.refuse_under_way(&filter).await.unwrap();
+    let barred = async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM barred_sign_ins");
+        count.fetch_one(store.readers()).await.unwrap()
+    };
+    assert_eq!(barred().await, 1);
+    let keep_nothing = super::Retention {
+        consent: Duration::ZERO,
+        replay_window: Duration::ZERO,
+        unused_client: Duration::ZERO,
+        used_client: Duration::ZERO,
+        access_token: Duration::ZERO,
+    };
+    store.delete_expired(&keep_nothing, Timestamp(1_000_000), 10).await.unwrap();
+    assert_eq!(barred().await, 0);
 }

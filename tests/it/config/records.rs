@@ -202,6 +202,41 @@ async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_can_begin_anew() {
+    let mut running = Running::new().await;
+    running.bench.provider.sign_in_as(json!({"sub": "ann"}));
+    // one that comes back afterwards, and one whose answer is being worked on
+    for in_flight in [false, true] {
+        running.bench.browser = Browser::default();
+        let url = running.bench.approve().await;
+        let back = running.bench.provider.visit(&url);
+        let path = back.strip_prefix(running.bench.gate.origin()).unwrap();
+        let end = || {
+            let printed = running.run(&["grants", "end", "--user", "keycloak|ann", "--yes"]);
+            assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Done, "0 grants ended\n"), "{}", printed.err);
+        };
+        let mut browser = running.bench.browser.clone();
+        let answer = if in_flight {
+            let held = running.bench.provider.hold_token();
+            let beside = async {
+                held.reached().await;
+                end();
+                drop(held);
+            };
+            tokio::join!(browser.get(&running.bench.gate, path), beside).0
+        } else {
+            end();
+            browser.get(&running.bench.gate, path).await
+        };
+        assert!(answer.status >= 400 && answer.header("location").is_empty(), "{in_flight}: {answer:?}");
+        assert_eq!(running.listed(&[]).len(), 0);
+        let anew = running.tokens("ann").await;
+        assert_eq!(running.status(&anew).await, WORKS);
+        assert_eq!(running.run(&["grants", "end", &grant_of(&anew)]).outcome, Outcome::Done);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
     let mut running = Running::new().await;
     let bench = &mut running.bench;

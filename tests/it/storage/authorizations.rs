@@ -1,7 +1,7 @@
 //! From consent to the redemption: every arrow of the state machine, and that it is gone for whoever comes second.
 
-use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, Stage};
-use portcullis::model::ids::GrantId;
+use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, SignIn, Stage};
+use portcullis::model::ids::{GrantId, Subject};
 use portcullis::model::user::User;
 
 use super::{
@@ -25,6 +25,8 @@ contract! {
     a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone,
     what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_to_be_revoked,
     what_is_under_way_is_refused_by_user_client_and_resource,
+    a_sign_in_under_way_when_a_users_grants_end_brings_that_user_no_code,
+    an_end_bars_only_the_sign_ins_of_its_client_and_resource,
     an_expired_code_is_not_redeemed,
     five_failures_end_a_code,
     an_unknown_code_is_neither_found_nor_counted_nor_redeemed,
@@ -239,6 +241,51 @@ async fn what_is_under_way_is_refused_by_user_client_and_resource(fresh: Fresh) 
         let (issued, _) = if one.subject.is_some() { (issued.clone(), some_hash()) } else { fresh.code("c_1").await };
         assert_eq!(fresh.store.refuse_under_way(&one).await.unwrap(), 1, "{one:?}");
         assert_eq!(stage(&fresh, &issued).await, Stage::Refused);
+    }
+}
+
+/// Whether a code can be issued for Ada, or for who else signed in.
+async fn issues(fresh: &Fresh, claimed: &Authorization, subject: &str) -> bool {
+    let (hash, sign_in) = (some_hash(), SignIn { subject: Subject::stored(subject.to_owned()), ..ada() });
+    let issued = fresh.store.issue_code(&claimed.id, &new_code(&hash, fresh.now() + MINUTE, &sign_in)).await.unwrap();
+    assert_eq!(fresh.store.issued_code(&hash).await.unwrap().is_some(), issued);
+    issued
+}
+
+async fn a_sign_in_under_way_when_a_users_grants_end_brings_that_user_no_code(fresh: Fresh) {
+    let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
+    let (claimed, pending, bobs) = (fresh.claimed("c_1").await, fresh.pending("c_1").await, fresh.pending("c_1").await);
+    for _ in 0..2 {
+        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "whose they are is not known yet");
+    }
+    let later = fresh.claimed("c_1").await;
+    for claim in [&pending, &bobs] {
+        assert!(fresh.store.claim_authorization(&claim.id, 0, fresh.now()).await.unwrap());
+    }
+    assert!(!issues(&fresh, &claimed, "keycloak|ada").await);
+    assert!(!issues(&fresh, &pending, "keycloak|ada").await);
+    assert!(issues(&fresh, &bobs, "keycloak|bob").await);
+    assert!(issues(&fresh, &later, "keycloak|ada").await, "begun after the end, in the same second");
+}
+
+async fn an_end_bars_only_the_sign_ins_of_its_client_and_resource(fresh: Fresh) {
+    let ends = |client: Option<&str>, resource: Option<&str>| GrantFilter {
+        subject: Some("keycloak|ada".to_owned()),
+        client: client.map(str::to_owned),
+        resource: resource.map(str::to_owned),
+    };
+    let here = Some("https://mcp.example.com/mcp");
+    for (filter, bars) in [
+        (ends(Some("c_2"), None), false),
+        (ends(None, Some("https://other.example/mcp")), false),
+        (ends(Some("c_1"), Some("https://other.example/mcp")), false),
+        (ends(Some("c_1"), None), true),
+        (ends(Some("c_1"), here), true),
+        (ends(None, here), true),
+    ] {
+        let claimed = fresh.claimed("c_1").await;
+        fresh.store.refuse_under_way(&filter).await.unwrap();
+        assert_eq!(issues(&fresh, &claimed, "keycloak|ada").await, !bars, "{filter:?}");
     }
 }
 
