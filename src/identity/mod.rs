@@ -254,20 +254,13 @@ impl Provider {
         }
     }
 
-    /// Revokes a token at the provider (RFC 7009), as well as it goes: a failure is logged.
-    pub async fn revoke(&self, token: &SecretText) {
-        if let Err(cause) = self.try_revoke(token).await {
-            tracing::warn!(identity = %self.id, cause, "a refresh token could not be revoked");
-        }
-    }
-
     /// Revokes a token at the provider (RFC 7009); `false` when the provider has no endpoint for that.
     ///
     /// # Errors
-    /// Words for the operator.
-    pub async fn try_revoke(&self, token: &SecretText) -> Result<bool, String> {
+    /// What is wrong, for the operator.
+    pub async fn revoke(&self, token: &SecretText) -> Result<bool, Diagnosis> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.revoke(token).await.map_err(|failure| failure.to_string()),
+            Kind::Oidc(oidc) => oidc.revoke(token).await,
             Kind::Local(_) => Ok(false),
         }
     }

@@ -43,12 +43,11 @@ impl Issuer {
             }
             for Abandoned { identity, subject, standing } in abandoned {
                 if !self.store().has_live_grant(&subject, &identity, now).await? {
-                    let token = self.offline_token(&identity, &subject, &standing);
-                    tokens.extend(token.map(|token| (identity, token)));
+                    tokens.extend(self.ended_token(&identity, &subject, &standing));
                 }
             }
         }
-        self.revoke_in_turn(&tokens).await;
+        self.revoke_patiently(&tokens).await;
         Ok(())
     }
 

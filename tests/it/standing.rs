@@ -8,8 +8,9 @@ use portcullis::config::Standing;
 use serde_json::json;
 
 use crate::support::bench::{Bench, provider_settings};
-use crate::support::browser::parameter;
+use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{WORKS, claims, tokens};
+use crate::support::log::watch;
 use crate::support::provider::Reply;
 
 #[tokio::test]
@@ -183,4 +184,23 @@ async fn a_client_without_refresh_token_asks_for_no_offline_access() {
     bench.gate.clock.advance(Duration::from_hours(2));
     bench.gate.app.issuer().expire().await;
     assert!(bench.provider.revoked().is_empty(), "a session-bound token ends with the session");
+}
+
+#[tokio::test]
+async fn revocations_that_fail_are_logged_once_for_each_provider() {
+    let mut bench = Bench::new().await;
+    for user in ["ann", "bob"] {
+        bench.provider.sign_in_as(json!({"sub": user}));
+        bench.browser = Browser::default();
+        bench.tokens().await;
+    }
+    bench.provider.stop().await;
+    bench.gate.clock.advance(Duration::from_hours(31 * 24));
+    let (lines, guard) = watch();
+    bench.gate.app.issuer().expire().await;
+    drop(guard);
+    let text = lines.text();
+    let told: Vec<_> = text.lines().filter(|line| line.contains("could not be revoked")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("kept=2") && told[0].contains("refuses the connection"), "{told:?}");
 }

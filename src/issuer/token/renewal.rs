@@ -3,7 +3,7 @@
 use super::TokenRefusal;
 use crate::identity::{RenewError, Renewed};
 use crate::issuer::Issuer;
-use crate::issuer::grants::HeldToken;
+use crate::issuer::provider_tokens::HeldToken;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::user::User;

@@ -205,23 +205,24 @@ async fn standing_none_asks_nobody_and_a_missing_token_needs_a_sign_in() {
 }
 
 #[tokio::test]
-async fn a_token_is_revoked_where_discovery_says_and_a_failure_harms_nobody() {
+async fn a_token_is_revoked_where_discovery_says_and_a_failure_is_told() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let bench = &signed_in.bench;
-    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.us().revoke(&signed_in.token).await, Ok(true));
     assert_eq!(bench.provider.revoked(), [signed_in.token.expose()]);
     assert_eq!(bench.provider.last_call("/revoke").form["token_type_hint"], "refresh_token");
-    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.us().revoke(&signed_in.token).await, Ok(true), "one that is gone is as good as revoked");
     bench.provider.stop().await;
-    bench.us().revoke(&signed_in.token).await;
+    let failure = bench.us().revoke(&signed_in.token).await.unwrap_err().to_string();
+    assert!(failure.contains("refuses the connection"), "{failure}");
     assert_eq!(bench.provider.calls("/revoke"), 2);
 
     let just_started = Bench::new().await;
-    just_started.us().revoke(&signed_in.token).await;
+    assert_eq!(just_started.us().revoke(&signed_in.token).await, Ok(true));
     assert_eq!(just_started.provider.calls("/revoke"), 1, "the metadata are read for it");
 
     let bench = Bench::new().await;
     bench.provider.edit_discovery(|document| drop(document.as_object_mut().unwrap().remove("revocation_endpoint")));
-    bench.us().revoke(&signed_in.token).await;
+    assert_eq!(bench.us().revoke(&signed_in.token).await, Ok(false));
     assert_eq!(bench.provider.calls("/revoke"), 0);
 }
