@@ -34,3 +34,4 @@ pub mod storage;
 pub mod telemetry;
 mod upstream;
 pub mod web;
+mod wire;

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
@@ -29,6 +29,7 @@ use tokio::time::{Sleep, sleep};
 use super::events::{COMMENT, are_events, is_coded};
 use crate::telemetry::RequestId;
 use crate::upstream::{Answer, UpstreamError, status_words};
+use crate::wire::accept;
 
 /// How long the upstream has for its own head, connection included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,10 +41,7 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Response<Answer>, U
 
 /// Whether a request listens for events.
 pub(super) fn listens(parts: &Parts) -> bool {
-    let accepts = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("text/event-stream"))
-    };
-    parts.method == Method::GET && parts.headers.get_all(ACCEPT).iter().any(accepts)
+    parts.method == Method::GET && accept::weight_of("text/event-stream", &parts.headers) > 0
 }
 
 /// An answer whose body comes later.

@@ -1,6 +1,6 @@
 //! Whether a request was meant for us: a `Host` that is not ours is a rebound name, or a proxy that does not pass it on.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::plain;
@@ -8,6 +8,7 @@ use crate::config::{Config, PublicUrl};
 use crate::gateway::Body;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::telemetry::Cause;
+use crate::wire::accept;
 
 /// The names that we answer to.
 pub(super) struct Hosts {
@@ -92,13 +93,9 @@ impl WrongHost {
     }
 }
 
-/// Whether a program asks, rather than a browser.
+/// Whether a program asks, rather than a browser: it names JSON, and prefers it to HTML.
 fn wants_json(headers: &HeaderMap) -> bool {
-    let accepts = |media: &str| {
-        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split([',', ';'])).any(|entry| entry.trim().eq_ignore_ascii_case(media))
-    };
-    accepts("application/json") && !accepts("text/html")
+    accept::weight_of("application/json", headers) > accept::weight_of("text/html", headers)
 }
 
 #[cfg(test)]
@@ -145,6 +142,8 @@ mod tests {
         let wants =
             |accept: &str| wants_json(&http::HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().unwrap())]));
         assert!(wants("application/json") && wants("text/plain, Application/JSON;q=0.9, */*"));
+        assert!(wants("text/html;q=0.5, application/json"), "HTML is its second choice");
         assert!(!wants("text/html,application/xhtml+xml,application/json;q=0.9") && !wants("*/*") && !wants(""));
+        assert!(!wants("application/json;q=0") && !wants("application/json, text/html"));
     }
 }

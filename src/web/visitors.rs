@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::fault::SOON;
 use super::pages::{self, ClientSettings, FrontPage, Look, Page, ServerPage};
 use crate::config::Config;
+use crate::wire::accept;
 
 /// A page that was made at start.
 #[derive(Clone)]
@@ -109,45 +110,9 @@ fn is_person(method: &Method, headers: &HeaderMap) -> bool {
         && says("sec-fetch-dest", "document")
 }
 
-/// Content negotiation (RFC 9110 12.5.1), by the media types that are named: a wildcard prefers nothing.
 fn prefers_html(headers: &HeaderMap) -> bool {
-    let (mut html, mut others) = (0, 0);
-    for value in headers.get_all(ACCEPT) {
-        let Ok(text) = value.to_str() else { return false };
-        for range in text.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let best = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-                "text/html" => &mut html,
-                "application/json" | "text/event-stream" => &mut others,
-                _ => continue,
-            };
-            *best = weight(parts).max(*best);
-        }
-    }
-    html > others
-}
-
-/// The weight among the parameters of a media range, in thousandths; one that cannot be read is none.
-fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
-    let quality = parameters.find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-    });
-    match quality {
-        None => 1000,
-        Some(value) => thousandths(value).unwrap_or(0),
-    }
-}
-
-fn thousandths(value: &str) -> Option<u16> {
-    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
-    let digits = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction: u16 = format!("{decimals:0<3}").parse().ok().filter(|_| digits)?;
-    match whole {
-        "0" => Some(fraction),
-        "1" if fraction == 0 => Some(1000),
-        _ => None,
-    }
+    let weight = |media_type| accept::weight_of(media_type, headers);
+    weight("text/html") > weight("application/json").max(weight("text/event-stream"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("secret", ""),
     ("clock", ""),
     ("signal", ""),
+    ("wire", ""),
     ("config", "oauth secret"),
     ("telemetry", "config clock secret"),
     ("outbound", "config clock secret"),
@@ -29,10 +30,10 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("upstream", "model config oauth secret telemetry clock outbound"),
     (
         "gateway",
-        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret signal limits telemetry",
+        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret signal limits telemetry wire",
     ),
-    ("web", "issuer gateway keys oauth model limits telemetry config clock secret"),
-    ("inbound", "gateway web limits telemetry config clock oauth secret signal"),
+    ("web", "issuer gateway keys oauth model limits telemetry config clock secret wire"),
+    ("inbound", "gateway web limits telemetry config clock oauth secret signal wire"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.

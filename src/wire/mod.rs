@@ -1,0 +1,3 @@
+//! HTTP vocabulary that several modules need.
+
+pub(crate) mod accept;
