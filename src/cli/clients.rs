@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::grants::{self, Chosen, Report};
-use super::shown::{self, counted, moment, plain, quoted};
+use super::shown::{self, counted, escaped, moment, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -145,7 +145,7 @@ impl Row {
         let grants = counted(usize::try_from(self.use_of.grants).unwrap_or_default(), "live grant");
         let used =
             self.use_of.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {}", moment(at)));
-        writeln!(out, "{}{name}", plain(&self.id))?;
+        writeln!(out, "{}{name}", escaped(&self.id))?;
         writeln!(out, "    {}, sends codes to {}", self.origin(), hosts.join(", "))?;
         writeln!(out, "    {grants}, {used}\n")
     }
@@ -155,7 +155,7 @@ impl Delete {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
         let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
-        let id = plain(&self.id);
+        let id = escaped(&self.id);
         if config.clients.iter().any(|client| client.client_id == self.id) {
             writeln!(terminal.err, "error: client {id} stands in the configuration")?;
             writeln!(
@@ -186,7 +186,7 @@ impl Delete {
         operator: &str,
     ) -> Result<Option<Report>, String> {
         let store = database::open(&config).await?;
-        let (id, shown) = (ClientId::from(self.id.as_str()), plain(&self.id));
+        let (id, shown) = (ClientId::from(self.id.as_str()), escaped(&self.id));
         let filter = GrantFilter { client: Some(self.id.clone()), ..GrantFilter::default() };
         let client = store.client(&id).await.map_err(database::words)?;
         let client = client

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::shown::{self, counted, moment, plain, quoted};
+use super::shown::{self, counted, escaped, moment, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::config::Config;
 use crate::issuer::Revocations;
@@ -164,10 +164,10 @@ fn row(grant: &ListedGrant, config: &Config) -> Value {
 fn show(grant: &ListedGrant, config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let who = grant.user.name.as_deref().or(grant.user.preferred_username.as_deref());
     let named = |name: Option<&str>| name.map(|name| format!("  {}", quoted(name))).unwrap_or_default();
-    writeln!(out, "{}", plain(grant.id.as_str()))?;
-    writeln!(out, "    user      {}{}", plain(grant.subject.as_str()), named(who))?;
-    writeln!(out, "    client    {}{}", plain(grant.client.as_str()), named(client_name(grant, config)))?;
-    writeln!(out, "    resource  {}", plain(&grant.resource))?;
+    writeln!(out, "{}", escaped(grant.id.as_str()))?;
+    writeln!(out, "    user      {}{}", escaped(grant.subject.as_str()), named(who))?;
+    writeln!(out, "    client    {}{}", escaped(grant.client.as_str()), named(client_name(grant, config)))?;
+    writeln!(out, "    resource  {}", escaped(&grant.resource))?;
     writeln!(out, "    scope     {}", grant.scope)?;
     let [created, used, ends] = [grant.created_at, grant.last_used_at, grant.expires_at].map(moment);
     writeln!(out, "    created   {created}, last used {used}, ends {ends}\n")
@@ -204,7 +204,7 @@ impl End {
         match ended {
             Ok((report, unknown)) => {
                 for id in &unknown {
-                    writeln!(terminal.err, "error: {}: there is no such live grant", plain(id))?;
+                    writeln!(terminal.err, "error: {}: there is no such live grant", escaped(id))?;
                 }
                 let told = report.tell(terminal)?;
                 Ok(if unknown.is_empty() { told } else { Outcome::Failed })
@@ -273,7 +273,7 @@ impl Report {
     pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         for ended in &self.ended {
             let grant = &ended.grant;
-            let (id, user, client) = (&grant.id, plain(grant.subject.as_str()), plain(grant.client_id.as_str()));
+            let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));
             writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
         }
         writeln!(terminal.out, "{} ended", counted(self.ended.len(), "grant"))?;
@@ -288,7 +288,7 @@ impl Report {
             }
             if let Some(failure) = &tally.failure {
                 let kept = counted(tally.kept, "offline token");
-                writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", plain(failure))?;
+                writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
                 writeln!(terminal.err, "  mend: nothing here holds them any more; end those users' sessions there")?;
                 outcome = Outcome::Failed;
             }

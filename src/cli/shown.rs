@@ -7,6 +7,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::clock::Timestamp;
+pub(super) use crate::config::counted;
 
 /// A name in quotes, in which every control and invisible character is spelt out: where it ends cannot be faked.
 pub(super) fn quoted(name: &str) -> String {
@@ -14,7 +15,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// The same for what needs no quotes: ids, subjects, URLs.
-pub(super) fn plain(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
@@ -43,7 +44,7 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 /// Where codes are sent: the host of a web address, the whole of anything else.
 pub(super) fn redirect_host(uri: &str) -> String {
     let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    plain(url.as_ref().and_then(Url::host_str).unwrap_or(uri))
+    escaped(url.as_ref().and_then(Url::host_str).unwrap_or(uri))
 }
 
 /// JSON for machines, in ASCII: it may be read on a terminal, too.
@@ -64,17 +65,12 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, std::io::Error> {
     Ok(ascii)
 }
 
-/// `1 grant`, `2 grants`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json as value};
 
-    use super::{json, moment, plain, quoted, redirect_host};
+    use super::{escaped, json, moment, quoted, redirect_host};
     use crate::clock::Timestamp;
 
     #[test]
@@ -110,7 +106,7 @@ mod tests {
             // between them lie hyphens, dashes and quotes, which are harmless
             let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let hostile = |c: char| c.is_control() || turns(c);
-            prop_assert!(!quoted(&name).chars().any(hostile) && !plain(&name).chars().any(hostile));
+            prop_assert!(!quoted(&name).chars().any(hostile) && !escaped(&name).chars().any(hostile));
             let text = json(&value!([name])).unwrap();
             prop_assert!(text.bytes().all(|byte| byte == b'\n' || (32..127).contains(&byte)));
             prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value!([name]));

@@ -69,7 +69,7 @@ pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstrea
 pub use upstream_http::UpstreamHttp;
 
 use problem::Mistake;
-pub(crate) use problem::io_words;
+pub(crate) use problem::{counted, io_words};
 use reading::Reading;
 use sections::Sections;
 pub(crate) use whole::reaches;

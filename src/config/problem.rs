@@ -164,7 +164,8 @@ impl fmt::Display for Problems {
     }
 }
 
-fn counted(count: usize, noun: &str) -> String {
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }

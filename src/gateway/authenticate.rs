@@ -13,7 +13,7 @@ use moka::future::Cache;
 use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
 use crate::delegation::{Delegation, IdentityHeaders};
-use crate::keys::{Expected, KeyRing, Validity, VerifyError, verify_access_token};
+use crate::keys::{Expected, KeyRing, MAX_ACCESS_TOKEN, Validity, VerifyError, verify_access_token};
 use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::scope::ScopeSet;
 use crate::revocation::{GrantWatch, Revocation};
@@ -24,8 +24,6 @@ use crate::storage::Store;
 const REMEMBERED: u64 = 64 * 1024 * 1024;
 /// What one takes besides its texts: the entry and its key, and what the cache keeps of them.
 const ENTRY: usize = 512;
-/// No token of ours is longer, in bytes.
-const MAX_TOKEN: usize = 8 * 1024;
 /// Why a token is refused whose grant has ended. The words are for the log.
 pub(super) const ENDED: &str = "the token's grant has ended";
 
@@ -205,7 +203,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::InvalidToken("the Authorization header is not Bearer"));
     }
     let token = token.trim();
-    if token.is_empty() || token.len() > MAX_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
+    if token.is_empty() || token.len() > MAX_ACCESS_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return Err(Refusal::InvalidToken("not an access token of ours"));
     }
     Ok(token)

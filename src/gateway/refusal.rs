@@ -12,9 +12,7 @@ use crate::config::{ResourceNames, Spelling, Upstream};
 use crate::oauth::challenge::{BearerError, Challenge};
 use crate::telemetry::{Cause, RequestId};
 use crate::upstream::{UpstreamError, status_words};
-
-/// Seconds after which something that passes is tried again.
-const SOON: u64 = 5;
+use crate::wire::RETRY_SOON;
 
 /// JSON-RPC 2.0 5.1: the request was wrong.
 const INVALID_REQUEST: i32 = -32600;
@@ -292,7 +290,7 @@ impl Refusal {
             | Self::ShuttingDownUnknown
             | Self::ShuttingDownUnsent
             | Self::TooManyCalls => {
-                drop(headers.insert(RETRY_AFTER, HeaderValue::from(SOON)));
+                drop(headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SOON)));
             }
             Self::Method => {
                 drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE")));

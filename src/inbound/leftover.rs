@@ -17,9 +17,9 @@ use http_body_util::BodyExt;
 
 use crate::gateway::{Body, BoxError};
 
-/// What is read for nothing, in bytes and time.
-const SMALL: usize = 64 * 1024;
-const SOON: Duration = Duration::from_secs(1);
+/// How much of an unread body is drained, and for how long.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 type Slot<B> = Arc<Mutex<Option<B>>>;
 
@@ -81,8 +81,8 @@ where
     pub(super) async fn settle(self, response: &mut Response<Body>) {
         let Some(body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // whoever waits for our word before sending must not be asked to send for nothing
-        let small = !self.expects && body.size_hint().lower() <= SMALL as u64;
-        let read = small && tokio::time::timeout(SOON, reads_to_the_end(body)).await == Ok(true);
+        let small = !self.expects && body.size_hint().lower() <= DRAIN_BYTES as u64;
+        let read = small && tokio::time::timeout(DRAIN_TIME, reads_to_the_end(body)).await == Ok(true);
         if !read {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -91,7 +91,7 @@ where
 
 /// Reads a body without keeping it; whether it ended before it was too large.
 async fn reads_to_the_end<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> bool {
-    let mut left = SMALL;
+    let mut left = DRAIN_BYTES;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
         let size = frame.data_ref().map_or(0, Bytes::len);

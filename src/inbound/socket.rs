@@ -6,10 +6,10 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// When a peer that says nothing is asked whether it still lives, how often then, and how often in vain.
-const SILENT: Duration = Duration::from_mins(1);
-const AGAIN: Duration = Duration::from_secs(15);
-const IN_VAIN: u32 = 4;
+/// TCP keep-alive towards clients: idle time, interval and number of probes.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_PROBES: u32 = 4;
 /// How many bytes the system may hold that it has not sent yet.
 const UNSENT: u32 = 128 * 1024;
 
@@ -25,7 +25,8 @@ pub(super) fn prepare(stream: &TcpStream) {
 /// An event stream may be silent for hours. Of a peer that went without a word (a laptop closed, a network changed) nothing
 /// else would ever tell, and its stream would stay until the grant ends.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    let terms = TcpKeepalive::new().with_time(SILENT).with_interval(AGAIN).with_retries(IN_VAIN);
+    let terms =
+        TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_INTERVAL).with_retries(KEEP_ALIVE_PROBES);
     SockRef::from(stream).set_tcp_keepalive(&terms)
 }
 
@@ -51,7 +52,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
-    use super::{AGAIN, IN_VAIN, SILENT, prepare};
+    use super::{KEEP_ALIVE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES, prepare};
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,9 +66,9 @@ mod tests {
         prepare(&served);
         let socket = SockRef::from(&served);
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENT);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), AGAIN);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), IN_VAIN);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEP_ALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEP_ALIVE_PROBES);
     }
 
     #[tokio::test]

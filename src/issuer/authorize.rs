@@ -72,7 +72,7 @@ impl Issuer {
             return Err(wrong(OAuthError::new(ErrorCode::InvalidRequest, "client_id is missing")));
         };
         let Some(client) = self.find_client(client_id).await? else {
-            let client_id = shown(client_id);
+            let client_id = without_sentences(client_id);
             let redirect_uri = parameters.one("redirect_uri").ok().flatten().map(str::to_owned);
             let detail = format!("client {client_id:?} is not known here");
             return Err(Fault::new(Trouble::UnknownClient { client_id, redirect_uri }, detail));
@@ -202,7 +202,7 @@ fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
 }
 
 /// An id that nobody has, as it may stand on a page: ids hold no spaces (RFC 6749 A.1, and ours), sentences of a stranger do.
-fn shown(client_id: &str) -> String {
+fn without_sentences(client_id: &str) -> String {
     client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 

@@ -17,4 +17,5 @@ pub(crate) use refetch::{Refetch, Refetched};
 pub use remote::{ParseKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
+pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, VerifyError, verify_access_token};

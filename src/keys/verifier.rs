@@ -9,8 +9,8 @@ use super::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 
-/// Longer than any token of ours: what is longer is not worth reading.
-const MAX_TOKEN: usize = 8 * 1024;
+/// Longer than any access token of ours, in bytes: what is longer is not worth reading.
+pub(crate) const MAX_ACCESS_TOKEN: usize = 8 * 1024;
 /// How far another process's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_mins(1);
 
@@ -81,7 +81,7 @@ pub async fn verify_access_token(
     token: &str,
     expected: &Expected<'_>,
 ) -> Result<(AccessTokenClaims, Validity), VerifyError> {
-    if token.len() > MAX_TOKEN {
+    if token.len() > MAX_ACCESS_TOKEN {
         return Err(VerifyError::Invalid("it is longer than any of ours"));
     }
     let header = header(token)?;

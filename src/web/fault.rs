@@ -11,9 +11,7 @@ use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::telemetry::{Cause, RequestId};
-
-/// Seconds after which something that passes is tried again.
-pub(super) const SOON: u64 = 5;
+use crate::wire::RETRY_SOON;
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
@@ -23,7 +21,7 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Bo
 /// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
-    let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), SOON);
+    let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
     with_cause(response, cause)
 }
 
@@ -31,12 +29,12 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
 pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
     let status = error.status();
     let response = oauth_error(status, &OAuthError::new(error.code(otherwise), error.words()));
-    if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, SOON) } else { response }
+    if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, RETRY_SOON) } else { response }
 }
 
 /// The page of a server that has too much to do.
 pub(super) fn busy_page(look: &Look) -> Response<Body> {
-    retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(look)).into_response(), SOON)
+    retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(look)).into_response(), RETRY_SOON)
 }
 
 /// With the number of seconds to wait.
@@ -65,7 +63,7 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
     };
     let mut response = (status, document(look, &fault.trouble, request_id)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response = retry_after(response, SOON);
+        response = retry_after(response, RETRY_SOON);
     }
     with_cause(response, fault.detail)
 }

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::fault::SOON;
 use super::pages::{self, ClientSettings, FrontPage, Look, Page, ServerPage};
 use crate::config::Config;
-use crate::wire::accept;
+use crate::wire::{RETRY_SOON, accept};
 
 /// A page that was made at start.
 #[derive(Clone)]
@@ -71,7 +70,7 @@ impl Visitors {
     pub(super) fn busy<B>(&self, body: impl FnOnce(Bytes) -> B) -> Response<B> {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(SOON));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SOON));
         self.busy.clone().instead_of(answer, body)
     }
 
