@@ -98,9 +98,11 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
             "What arrived here was not made by this server for this sign-in.",
             "If you came here by a link that somebody sent you, close this window. Otherwise connect from the application again.",
         ),
-        Trouble::Expired => {
-            ("This sign-in is over", "It took too long, or was finished before.", "Connect from the application again.")
-        }
+        Trouble::Expired => (
+            "This sign-in is over",
+            "It took too long, was finished before, or was taken back.",
+            "Connect from the application again.",
+        ),
         Trouble::TooMany => (
             "Too many sign-ins from your network",
             "More sign-ins were begun from your address than people begin.",

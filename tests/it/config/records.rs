@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
 use portcullis::config::Storage;
+use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Client, ClientOrigin};
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
@@ -229,6 +230,10 @@ async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_ca
             browser.get(&running.bench.gate, path).await
         };
         assert!(answer.status >= 400 && answer.header("location").is_empty(), "{in_flight}: {answer:?}");
+        let state = parameter(&url, "state").unwrap();
+        let id = state.split('.').next().unwrap().into();
+        let authorization = running.bench.gate.app.store().authorization(&id).await.unwrap().unwrap();
+        assert_eq!(authorization.stage, Stage::Refused, "a reload need not wait");
         assert_eq!(running.listed(&[]).len(), 0);
         let anew = running.tokens("ann").await;
         assert_eq!(running.status(&anew).await, WORKS);
