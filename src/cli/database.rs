@@ -25,7 +25,7 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
             file.display()
         ));
     }
-    Store::open(&config.storage, &Clock::system()).await.map_err(words)
+    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system()).await.map_err(words)
 }
 
 /// What ends grants, with all that hangs on them. It serves nobody and runs nothing in the background.

@@ -13,7 +13,9 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Connections of one address (IPv6: /64).
     pub connections_per_address: usize,
-    /// Requests of one address that are answered at once and have no user, or none yet.
+    /// Requests that are answered at once and have no user, or none yet.
+    pub requests: Option<usize>,
+    /// The same of one address.
     pub requests_per_address: usize,
     /// Calls to upstreams.
     pub calls: Option<usize>,
@@ -21,6 +23,12 @@ pub struct Limits {
     pub calls_per_user: usize,
     /// Bytes of request bodies that are held in memory.
     pub body_memory: Option<usize>,
+    /// The same of one address, while the user is not known.
+    pub body_memory_per_address: Option<usize>,
+    /// The same of one user.
+    pub body_memory_per_user: Option<usize>,
+    /// Writes that strangers can cause and that wait for the database, of each kind.
+    pub waiting_writes: usize,
 }
 
 impl Default for Limits {
@@ -28,16 +36,22 @@ impl Default for Limits {
         Self {
             connections: None,
             connections_per_address: 1024,
+            requests: None,
             requests_per_address: 256,
             calls: None,
             calls_per_user: 1024,
             body_memory: None,
+            body_memory_per_address: None,
+            body_memory_per_user: None,
+            waiting_writes: 256,
         }
     }
 }
 
 /// The least memory for bodies: forms of strangers get a part of it.
 const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
+/// The least share of it: a head and a form, each of the largest size that is read, and as much again.
+const LEAST_SHARE: u64 = 256 * 1024;
 /// With fewer nobody gets in beside one that is slow.
 const FEWEST: u32 = 4;
 
@@ -46,10 +60,14 @@ const FEWEST: u32 = 4;
 pub(super) struct Written {
     connections: Option<u32>,
     connections_per_address: Option<u32>,
+    requests: Option<u32>,
     requests_per_address: Option<u32>,
     calls: Option<u32>,
     calls_per_user: Option<u32>,
     body_memory: Option<Scalar>,
+    body_memory_per_address: Option<Scalar>,
+    body_memory_per_user: Option<Scalar>,
+    waiting_writes: Option<u32>,
 }
 
 /// Reads the section.
@@ -59,18 +77,25 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<L
     let mut number = |key: &str, written: Option<u32>| reading.keep(&section.at(key), count(written?));
     let connections = number("connections", written.connections);
     let connections_per_address = number("connections_per_address", written.connections_per_address);
+    let requests = number("requests", written.requests);
     let requests_per_address = number("requests_per_address", written.requests_per_address);
     let calls = number("calls", written.calls);
     let calls_per_user = number("calls_per_user", written.calls_per_user);
-    let body_memory =
-        written.body_memory.and_then(|written| reading.keep(&section.at("body_memory"), memory(&written)));
+    let waiting_writes = number("waiting_writes", written.waiting_writes);
+    let mut size = |key: &str, written: Option<Scalar>, read: fn(&Scalar) -> Result<usize, Mistake>| {
+        reading.keep(&section.at(key), read(&written?))
+    };
     Some(Limits {
         connections,
         connections_per_address: connections_per_address.unwrap_or(default.connections_per_address),
+        requests,
         requests_per_address: requests_per_address.unwrap_or(default.requests_per_address),
         calls,
         calls_per_user: calls_per_user.unwrap_or(default.calls_per_user),
-        body_memory,
+        body_memory: size("body_memory", written.body_memory, memory),
+        body_memory_per_address: size("body_memory_per_address", written.body_memory_per_address, share),
+        body_memory_per_user: size("body_memory_per_user", written.body_memory_per_user, share),
+        waiting_writes: waiting_writes.unwrap_or(default.waiting_writes),
     })
 }
 
@@ -86,6 +111,15 @@ fn memory(written: &Scalar) -> Result<usize, Mistake> {
     let bytes = written.bytes()?;
     if bytes < LEAST_MEMORY {
         return Err(Mistake::new("is less than 4MiB").hint("leave it out for an eighth of the memory, up to 256MiB"));
+    }
+    usize::try_from(bytes).map_err(|_too_large| Mistake::new("is more than this machine can hold"))
+}
+
+fn share(written: &Scalar) -> Result<usize, Mistake> {
+    let bytes = written.bytes()?;
+    if bytes < LEAST_SHARE {
+        let mistake = Mistake::new("is less than 256KiB");
+        return Err(mistake.hint("leave it out for a share of body_memory; the log of the start names the number"));
     }
     usize::try_from(bytes).map_err(|_too_large| Mistake::new("is more than this machine can hold"))
 }

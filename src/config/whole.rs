@@ -225,12 +225,17 @@ fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, re
     }
 }
 
-/// Whether the largest body that is collected leaves room for others.
+/// Whether the largest body that is collected fits, and leaves room for others.
 fn check_memory(server: &Server, limits: &Limits, sections: &Sections, reading: &mut Reading<'_>) {
     let largest = server.inspect_limit;
     if limits.body_memory.is_some_and(|memory| memory / 4 < largest) {
         let mistake = Mistake::new(format!("is less than four bodies of server.inspect_limit, {largest} bytes each"));
         reading.error(&sections.table("limits").at("body_memory"), mistake.hint("raise it, or lower inspect_limit"));
+    }
+    if limits.body_memory_per_user.is_some_and(|memory| memory < largest) {
+        let mistake = Mistake::new(format!("is less than one body of server.inspect_limit, {largest} bytes"));
+        let at = sections.table("limits").at("body_memory_per_user");
+        reading.error(&at, mistake.hint("raise it, or lower inspect_limit"));
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::body::BoxError;
 use super::headers::is_media_type;
 use super::refusal::Refusal;
-use crate::limits::{self, CollectError, Collected, Room};
+use crate::limits::{self, CollectError, Collected, Room, Shortage};
 use crate::upstream::{Payload, RequestBodyError, Streamed};
 
 /// How long a body that we wait for may take to arrive.
@@ -66,7 +66,10 @@ impl From<CollectError> for Refusal {
         match error {
             CollectError::TooLarge | CollectError::Broken => Self::BrokenBody,
             CollectError::TooSlow => Self::SlowBody,
-            CollectError::NoRoom => Self::Busy("the memory for bodies (limits.body_memory) is in use"),
+            CollectError::NoRoom(Shortage::Share) => {
+                Self::Busy("this user's share of the memory for bodies (limits.body_memory_per_user) is in use")
+            }
+            CollectError::NoRoom(Shortage::Pool) => Self::Busy("the memory for bodies (limits.body_memory) is in use"),
         }
     }
 }

@@ -33,12 +33,12 @@ pub(crate) enum CollectError {
     /// It ended early.
     Broken,
     /// There is no memory for it now.
-    NoRoom,
+    NoRoom(Shortage),
 }
 
 impl From<Shortage> for CollectError {
-    fn from(_: Shortage) -> Self {
-        Self::NoRoom
+    fn from(shortage: Shortage) -> Self {
+        Self::NoRoom(shortage)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use http_body_util::{BodyExt, Full, StreamBody};
 
     use super::{ARRIVAL, CollectError, Collected, Room, collect};
-    use crate::limits::pool::{Holder, Pool};
+    use crate::limits::pool::{Holder, Pool, Shortage};
 
     const MIB: usize = 1024 * 1024;
 
@@ -211,7 +211,8 @@ mod tests {
 
         let small = Pool::new(20_000, 20_000);
         let mut large = pieces(&[5000; 10], Some(Ok(end())));
-        assert_eq!(collect(&mut large, MIB, room(&small, "a")).await, Err(CollectError::NoRoom));
+        let refused = collect(&mut large, MIB, room(&small, "a")).await;
+        assert_eq!(refused, Err(CollectError::NoRoom(Shortage::Pool)));
         assert_eq!(small.state(), (20_000, 0));
     }
 
@@ -236,7 +237,7 @@ mod tests {
         let collected = join_all(collected).await;
         let (whole, refused): (Vec<_>, Vec<_>) = collected.into_iter().partition(Result::is_ok);
         assert_eq!((whole.len(), pool.state().0), (16, 0));
-        assert!(refused.iter().all(|error| matches!(error, Err(CollectError::NoRoom))));
+        assert!(refused.iter().all(|error| matches!(error, Err(CollectError::NoRoom(_)))));
         drop(whole);
         assert_eq!(pool.state(), (16 * MIB, 0));
     }

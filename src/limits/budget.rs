@@ -65,6 +65,9 @@ impl Budget {
             calls = calls.size(),
             calls_per_user = calls.share(),
             body_memory = strangers.size() + users.size(),
+            body_memory_per_address = strangers.share(),
+            body_memory_per_user = users.share(),
+            waiting_writes = config.limits.waiting_writes,
             "limits"
         );
         budget
@@ -78,25 +81,21 @@ impl Budget {
         let calls = (files / 8).saturating_mul(3).clamp(12, MOST);
         let connections = at_most(limits.connections, connections, "connections");
         let calls = at_most(limits.calls, calls, "calls");
-        let requests = whole((machine.memory / PER_CONNECTION).clamp(512, MOST_REQUESTS));
-        let known = requests / 4;
-        let requests = requests - known;
+        let suits = whole((machine.memory / PER_CONNECTION).clamp(512, MOST_REQUESTS));
+        let requests = limits.requests.unwrap_or(suits);
+        let known = (requests / 4).max(1);
+        let requests = requests.saturating_sub(known).max(1);
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
-        let bodies = limits.body_memory.unwrap_or_else(|| {
-            let (least, most) = BODIES;
-            whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))
-        });
-        let strangers = bodies / 4;
-        let users = bodies - strangers;
+        let (strangers, users) = divide_memory(machine, limits, largest);
         Self {
             connections: Pool::new(connections, limits.connections_per_address.min(connections / 2)),
             operations: Pool::new(OPERATIONS, OPERATIONS / 2),
             calls: Pool::new(calls, limits.calls_per_user.min((calls / 4).max(1))),
             idle_per_upstream: idle.max(1),
-            requests: Pool::new(requests, limits.requests_per_address.min(requests / 2)),
-            known: Pool::new(known, known / 16),
-            strangers: Pool::new(strangers, strangers / 4),
-            users: Pool::new(users, (users / 4).max(largest)),
+            requests: Pool::new(requests, limits.requests_per_address.min(requests / 2).max(1)),
+            known: Pool::new(known, (known / 16).max(1)),
+            strangers,
+            users,
         }
     }
 
@@ -147,6 +146,19 @@ impl Admission {
     }
 }
 
+/// Memory for bodies: what strangers may take of it, and what users may. Nobody gets more than half of either.
+fn divide_memory(machine: Machine, limits: &Limits, largest: usize) -> (Pool, Pool) {
+    let bodies = limits.body_memory.unwrap_or_else(|| {
+        let (least, most) = BODIES;
+        whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))
+    });
+    let strangers = bodies / 4;
+    let users = bodies - strangers;
+    let per_address = limits.body_memory_per_address.unwrap_or(strangers / 4).min(strangers / 2);
+    let per_user = limits.body_memory_per_user.unwrap_or(users / 4).min(users / 2).max(largest);
+    (Pool::new(strangers, per_address), Pool::new(users, per_user))
+}
+
 /// What the operator wants, as far as the machine has it.
 fn at_most(wanted: Option<usize>, there_is: u64, name: &str) -> usize {
     let there_is = whole(there_is);
@@ -166,9 +178,12 @@ fn whole(number: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::{Budget, MIB, Machine, Shortage};
     use crate::config::Limits;
     use crate::limits::ClientAddress;
+    use crate::secret::Sha256;
 
     const GIB: u64 = 1024 * MIB;
 
@@ -206,15 +221,65 @@ mod tests {
         let limits = Limits {
             connections: Some(100),
             connections_per_address: 10,
+            requests: Some(200),
+            requests_per_address: 20,
             calls: Some(1 << 20),
             calls_per_user: 5,
             body_memory: Some(8 << 20),
+            body_memory_per_address: Some(600 << 10),
+            body_memory_per_user: Some(2 << 20),
             ..Limits::default()
         };
         let set = budget(1024, 4 * GIB, &limits);
         assert_eq!((set.connections.size(), set.connections.share()), (100, 10));
         assert_eq!((set.calls.size(), set.calls.share()), (336, 5), "there are no more");
-        assert_eq!((set.strangers.size(), set.users.size()), (2 << 20, 6 << 20));
+        assert_eq!((set.requests.size(), set.requests.share()), (150, 20));
+        assert_eq!((set.known.size(), set.known.share()), (50, 3));
+        assert_eq!((set.strangers.size(), set.strangers.share()), (2 << 20, 600 << 10));
+        assert_eq!((set.users.size(), set.users.share()), (6 << 20, 2 << 20));
+    }
+
+    #[test]
+    fn no_share_is_more_than_half_of_what_there_is_and_none_is_nothing() {
+        let set = |limits: Limits| budget(1024, 4 * GIB, &limits);
+        let few = set(Limits { requests: Some(4), ..Limits::default() });
+        assert_eq!((few.requests.size(), few.requests.share()), (3, 1));
+        assert_eq!((few.known.size(), few.known.share()), (1, 1));
+        let greedy = set(Limits {
+            requests: Some(1000),
+            requests_per_address: 10_000,
+            body_memory: Some(8 << 20),
+            body_memory_per_address: Some(1 << 30),
+            body_memory_per_user: Some(1 << 30),
+            ..Limits::default()
+        });
+        assert_eq!((greedy.requests.size(), greedy.requests.share()), (750, 375));
+        assert_eq!((greedy.strangers.share(), greedy.users.share()), (1 << 20, 3 << 20));
+    }
+
+    #[test]
+    fn about_a_hundred_addresses_are_needed_to_take_all_requests_and_known_tokens_keep_theirs() {
+        let budget = budget(u64::MAX, 64 * GIB, &Limits::default());
+        let address = |number: usize| ClientAddress(Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into());
+        let fill = |addresses: usize| {
+            let mut held = Vec::new();
+            loop {
+                let before = held.len();
+                held.extend((0..addresses).filter_map(|number| budget.admit(address(number), 500).ok()));
+                if held.len() == before {
+                    return held;
+                }
+            }
+        };
+        let held = fill(15);
+        assert_eq!(budget.requests.state().0, 3072 / 16, "as much as each of them has");
+        assert!(budget.admit(address(1000), 500).is_ok(), "one that has none yet is let in");
+        drop(held);
+        let _held = fill(54);
+        let one_each = (1000..).map_while(|number| budget.admit(address(number), 500).ok()).collect::<Vec<_>>();
+        assert_eq!(budget.requests.state().0, 0);
+        assert!((50..60).contains(&one_each.len()), "{}", one_each.len());
+        assert!(budget.admit_known(Sha256::of(b"a token"), 500).is_ok(), "but for tokens that were seen before");
     }
 
     #[test]

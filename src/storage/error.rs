@@ -13,7 +13,7 @@ pub enum StoreError {
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// Too many writes of its kind wait for the one writer: this one was not begun.
-    #[error("too many writes wait for the database: this one was not begun")]
+    #[error("too many writes wait for the database (limits.waiting_writes): this one was not begun")]
     Busy,
     /// A row holds something that this program never wrote.
     #[error("the database is corrupt: {table}.{column}")]

@@ -78,18 +78,18 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store and brings its schema up to date.
+    /// Opens the store and brings its schema up to date. So many writes of each kind that strangers can cause may wait.
     ///
     /// # Errors
     /// When the place cannot be opened or written, or its schema is newer than this program.
-    pub async fn open(settings: &config::Storage, clock: &Clock) -> Result<Self, StoreError> {
+    pub async fn open(settings: &config::Storage, waiting_writes: usize, clock: &Clock) -> Result<Self, StoreError> {
         let config::Storage::Sqlite(file) = settings;
         let pools = sqlite::open(file).await?;
         Ok(Self(Arc::new(Inner {
             file: file.clone(),
             pools,
-            turns: Turns::default(),
-            lookups: Turns::default(),
+            turns: Turns::new(waiting_writes),
+            lookups: Turns::new(waiting_writes),
             clock: clock.clone(),
             limit: CALL_LIMIT,
             read_failed: AtomicBool::new(false),

@@ -48,10 +48,13 @@ const SCANS: [(&str, &str); 10] = [
     ("clients.rs", "EVICT_ONE"),
 ];
 
+/// How many writes of a kind may wait here.
+const WAITING_WRITES: usize = 8;
+
 async fn open() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let settings = config::Storage::Sqlite(directory.path().join("test.db"));
-    let store = Store::open(&settings, &Clock::manual(Timestamp(1_000_000))).await.unwrap();
+    let store = Store::open(&settings, WAITING_WRITES, &Clock::manual(Timestamp(1_000_000))).await.unwrap();
     (directory, store)
 }
 

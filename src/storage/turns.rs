@@ -1,8 +1,8 @@
 //! Who writes next. SQLite has one writer, and whoever waits for it stands in line: here the line has classes, so that a
 //! flood of what strangers may ask for (registrations, approvals) does not keep those waiting who are signed in.
 //!
-//! A higher class goes first, but a lower one is passed over a limited number of times. What strangers can fill is bounded:
-//! beyond that a write is refused at once, before it costs anybody time.
+//! A higher class goes first, but a lower one is passed over a limited number of times. What strangers can fill is bounded
+//! (`limits.waiting_writes`): beyond that a write is refused at once, before it costs anybody time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,11 +35,11 @@ pub(super) enum Turn {
 impl Turn {
     const ALL: [Self; 6] = [Self::Token, Self::Claimed, Self::SignIn, Self::Upkeep, Self::Approval, Self::Registration];
 
-    /// How many may wait. Work that must not be lost half-way is not refused; the time limit of a call bounds it.
-    const fn most(self) -> usize {
+    /// Whether only so many may wait. Work that must not be lost half-way is not refused; the time limit of a call bounds it.
+    const fn is_bounded(self) -> bool {
         match self {
-            Self::Token | Self::Claimed | Self::Upkeep => usize::MAX,
-            Self::SignIn | Self::Approval | Self::Registration => 256,
+            Self::Token | Self::Claimed | Self::Upkeep => false,
+            Self::SignIn | Self::Approval | Self::Registration => true,
         }
     }
 }
@@ -50,6 +50,8 @@ pub(super) struct Turns(Arc<Mutex<Line>>);
 
 struct Line {
     taken: bool,
+    /// How many may wait of each class that is bounded.
+    most: usize,
     classes: [Class; Turn::ALL.len()],
 }
 
@@ -62,14 +64,13 @@ struct Class {
 /// The turn of one write; the next one's when it is dropped.
 pub(super) struct Taken(Option<Turns>);
 
-impl Default for Turns {
-    fn default() -> Self {
-        let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
-        Self(Arc::new(Mutex::new(Line { taken: false, classes })))
-    }
-}
-
 impl Turns {
+    /// A line in which so many may wait of each class that strangers can fill.
+    pub(super) fn new(most: usize) -> Self {
+        let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
+        Self(Arc::new(Mutex::new(Line { taken: false, most, classes })))
+    }
+
     /// Waits for a turn.
     ///
     /// # Errors
@@ -112,10 +113,11 @@ impl Turns {
 impl Line {
     fn wait(&mut self, turn: Turn) -> Result<oneshot::Receiver<Taken>, StoreError> {
         let class = self.classes.iter_mut().find(|class| class.turn == turn).ok_or(StoreError::Busy)?;
-        if class.waiting.len() >= turn.most() {
+        let most = if turn.is_bounded() { self.most } else { usize::MAX };
+        if class.waiting.len() >= most {
             class.waiting.retain(|waiting| !waiting.is_closed());
         }
-        if class.waiting.len() >= turn.most() {
+        if class.waiting.len() >= most {
             return Err(StoreError::Busy);
         }
         let (give, given) = oneshot::channel();
@@ -156,9 +158,12 @@ mod tests {
     use super::{PASSES, Taken, Turn, Turns};
     use crate::storage::StoreError;
 
+    /// How many may wait of a class that is bounded.
+    const MOST: usize = 20;
+
     /// Lets all of these wait while the turn is taken, and answers in which order they had theirs.
     async fn order(waiting: &[Turn]) -> Vec<Turn> {
-        let (turns, order) = (Turns::default(), Arc::new(Mutex::new(Vec::new())));
+        let (turns, order) = (Turns::new(MOST), Arc::new(Mutex::new(Vec::new())));
         let taken = turns.take(Turn::Upkeep).await.unwrap();
         let waiting = waiting.iter().map(|turn| async {
             let taken = turns.take(*turn).await.unwrap();
@@ -182,6 +187,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tokens_and_claimed_sign_ins_go_first_past_lines_that_are_full() {
+        use Turn::{Approval, Claimed, Registration, SignIn, Token, Upkeep};
+        let full = [[SignIn; MOST], [Approval; MOST], [Registration; MOST]].concat();
+        let urgent = [Token, Claimed, Token, Claimed];
+        let order = order(&[&full[..], &urgent].concat()).await;
+        assert_eq!(order[..4], [Token, Token, Claimed, Claimed], "although they came last");
+        assert_eq!(order.len(), full.len() + urgent.len());
+
+        let turns = Turns::new(MOST);
+        let taken = turns.take(Upkeep).await.unwrap();
+        let mut waiting: Vec<_> = full.iter().map(|turn| Box::pin(turns.take(*turn))).collect();
+        for waiting in &mut waiting {
+            assert!(poll!(waiting).is_pending());
+        }
+        for turn in [SignIn, Approval, Registration] {
+            assert!(matches!(turns.take(turn).await, Err(StoreError::Busy)), "{turn:?}");
+        }
+        for turn in [Token, Claimed, Upkeep] {
+            let mut many: Vec<_> = (0..10 * MOST).map(|_| Box::pin(turns.take(turn))).collect();
+            for one in &mut many {
+                assert!(poll!(one).is_pending(), "{turn:?} is never refused");
+            }
+        }
+        drop(taken);
+    }
+
+    #[tokio::test]
     async fn the_least_urgent_is_passed_over_a_limited_number_of_times() {
         let flood = [Turn::Token; 100];
         let order = order(&[&flood[..], &[Turn::Registration, Turn::Upkeep]].concat()).await;
@@ -192,10 +224,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_strangers_can_fill_is_bounded_and_who_left_makes_room() {
-        let turns = Turns::default();
+        let turns = Turns::new(MOST);
         let first = turns.take(Turn::Token).await.unwrap();
-        let mut waiting: Vec<_> =
-            (0..Turn::Registration.most()).map(|_| Box::pin(turns.take(Turn::Registration))).collect();
+        let mut waiting: Vec<_> = (0..MOST).map(|_| Box::pin(turns.take(Turn::Registration))).collect();
         for waiting in &mut waiting {
             assert!(poll!(waiting).is_pending());
         }
@@ -214,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_was_given_to_a_caller_who_left_goes_on() {
-        let turns = Turns::default();
+        let turns = Turns::new(MOST);
         let taken: Taken = turns.take(Turn::Token).await.unwrap();
         let mut leaves = Box::pin(turns.take(Turn::Token));
         let mut stays = Box::pin(turns.take(Turn::Token));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Extensions, StatusCode};
 
-use crate::limits::{self, CollectError, Collected, Room};
+use crate::limits::{self, CollectError, Collected, Room, Shortage};
 use crate::oauth::error::ErrorCode;
 
 /// The largest body that any endpoint of ours reads, in bytes.
@@ -20,15 +20,26 @@ impl BodyError {
             CollectError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             CollectError::TooSlow => StatusCode::REQUEST_TIMEOUT,
             CollectError::Broken => StatusCode::BAD_REQUEST,
-            CollectError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            CollectError::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// The OAuth code that says it; `otherwise` when it is the client's fault.
     pub(super) const fn code(self, otherwise: ErrorCode) -> ErrorCode {
         match self.0 {
-            CollectError::NoRoom => ErrorCode::TemporarilyUnavailable,
+            CollectError::NoRoom(_) => ErrorCode::TemporarilyUnavailable,
             CollectError::TooLarge | CollectError::TooSlow | CollectError::Broken => otherwise,
+        }
+    }
+
+    /// Words for the log: the setting that was the limit.
+    pub(super) const fn cause(self) -> Option<&'static str> {
+        match self.0 {
+            CollectError::NoRoom(Shortage::Share) => {
+                Some("this address's share of the memory for bodies (limits.body_memory_per_address) is in use")
+            }
+            CollectError::NoRoom(Shortage::Pool) => Some("the memory for bodies (limits.body_memory) is in use"),
+            CollectError::TooLarge | CollectError::TooSlow | CollectError::Broken => None,
         }
     }
 
@@ -38,7 +49,7 @@ impl BodyError {
             CollectError::TooLarge => "the body is larger than 64 KiB",
             CollectError::TooSlow => "the body did not arrive within 15 seconds",
             CollectError::Broken => "the body ended early",
-            CollectError::NoRoom => "the server is busy: try again in a few seconds",
+            CollectError::NoRoom(_) => "the server is busy: try again in a few seconds",
         }
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
 pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
     let status = error.status();
     let response = oauth_error(status, &OAuthError::new(error.code(otherwise), error.words()));
-    if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, RETRY_SOON) } else { response }
+    let response = if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, RETRY_SOON) } else { response };
+    match error.cause() {
+        Some(cause) => with_cause(response, cause.to_owned()),
+        None => response,
+    }
 }
 
 /// The page of a server that has too much to do.

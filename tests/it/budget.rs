@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{Answer, NOBODY, TestGate, local_user, tokens, upstream};
+use crate::support::log;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::Upstream;
 
@@ -395,6 +396,41 @@ async fn the_memory_of_a_body_is_given_back_after_every_way_of_ending() {
     tokio::time::resume();
     assert_eq!(slow.answer().await.status, 408);
     works("a slow body").await;
+}
+
+#[tokio::test]
+async fn shares_of_memory_are_settings_and_the_log_names_the_one_that_ran_out() {
+    let (lines, _guard) = log::watch();
+    let behind = Upstream::polite().await;
+    let gate = gate_before(&behind.url(), 1, |config| {
+        config.limits.requests = Some(800);
+        config.limits.body_memory = Some(16 * MIB);
+        config.limits.body_memory_per_address = Some(256 * 1024);
+        config.limits.body_memory_per_user = Some(2 * MIB);
+    })
+    .await;
+    let told = lines.text();
+    for number in [
+        "requests=800",
+        "body_memory=16777216",
+        "body_memory_per_address=262144",
+        "body_memory_per_user=2097152",
+        "waiting_writes=256",
+    ] {
+        assert!(told.contains(&format!(" {number} ")) || told.contains(&format!(" {number}\n")), "{number}: {told}");
+    }
+
+    let token = token_of(&gate, "user0").await;
+    let calls = [0; 2].map(|_| Pending::send(&gate, ADDRESS, silent_call(&gate, &token, MIB)));
+    let form = || gate.request("POST", "/token").header("content-type", FORM).body(Silent::new(64 * 1024)).unwrap();
+    let forms = [0; 4].map(|_| Pending::send(&gate, ADDRESS, form()));
+    tokio::task::yield_now().await;
+    assert_eq!(gate.call_with("/mcp", &token, message(MIB)).await.status, 503);
+    assert_eq!(Pending::send(&gate, ADDRESS, form()).answer().await.status, 503);
+    assert!(calls.iter().chain(&forms).all(|pending| !pending.0.is_finished()));
+    for setting in ["limits.body_memory_per_user", "limits.body_memory_per_address"] {
+        assert!(lines.text().contains(&format!("({setting}) is in use")), "{setting}: {}", lines.text());
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::support::gate::{Answer, REDIRECT_URI, TestGate, tokens};
+use crate::support::log;
 
 /// How many strangers register at once, and how often each, always from another /64.
 const STRANGERS: u16 = 1000;
@@ -69,4 +70,16 @@ async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_c
     assert!(answers.iter().all(|answer| [201, 503].contains(&answer.status)));
     assert!(!gate.app.store().is_degraded(), "a line that is full is no fault of the disk");
     assert_eq!(register_from(&gate, STRANGERS * EACH).await.status, 201, "afterwards all is as before");
+}
+
+#[tokio::test]
+async fn how_many_registrations_wait_is_a_setting_that_the_log_names() {
+    let (lines, _guard) = log::watch();
+    let gate = TestGate::with(|config| config.limits.waiting_writes = 4).await;
+    let statuses: Vec<_> = join_all((0..30).map(|number| register_from(&gate, number))).await;
+    let refused = statuses.iter().filter(|answer| answer.status == 503).count();
+    // one has its turn and four wait, first for the look-up and then for the write
+    assert!((20..=25).contains(&refused), "{refused} of 30");
+    assert!(statuses.iter().all(|answer| [201, 503].contains(&answer.status)));
+    assert!(lines.text().contains("(limits.waiting_writes)"), "{}", lines.text());
 }

@@ -48,6 +48,9 @@ pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
+/// How many writes of a kind may wait.
+pub(crate) const WAITING_WRITES: usize = 256;
+
 /// Who signs users in.
 pub(crate) const ISSUER: &str = "https://keycloak.example";
 
@@ -67,7 +70,11 @@ impl SqlitePlace {
     }
 
     pub(crate) async fn open(&self) -> (Store, Clock) {
-        let store = Store::open(&config::Storage::Sqlite(self.file()), &self.clock).await.unwrap();
+        self.open_with(WAITING_WRITES).await
+    }
+
+    pub(crate) async fn open_with(&self, waiting_writes: usize) -> (Store, Clock) {
+        let store = Store::open(&config::Storage::Sqlite(self.file()), waiting_writes, &self.clock).await.unwrap();
         let keycloak =
             StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
         store.keep_identity(&keycloak).await.unwrap();

@@ -1,6 +1,6 @@
 //! Mistakes of `[limits]`.
 
-use super::{Operator, REST};
+use super::{Operator, Outcome, REST};
 
 const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
 
@@ -10,16 +10,29 @@ fn problems(limits: &str) -> String {
 
 #[test]
 fn limits_that_let_nobody_in_are_refused_with_a_hint() {
-    let keys = ["connections", "connections_per_address", "requests_per_address", "calls", "calls_per_user"];
+    let keys = [
+        "connections",
+        "connections_per_address",
+        "requests",
+        "requests_per_address",
+        "calls",
+        "calls_per_user",
+        "waiting_writes",
+    ];
     let written = keys.map(|key| format!("{key} = 0\n")).concat();
-    let problems = problems(&format!("[limits]\n{written}body_memory = \"1KiB\"\n"));
+    let sizes =
+        ["body_memory", "body_memory_per_address", "body_memory_per_user"].map(|key| format!("{key} = \"1KiB\"\n"));
+    let problems = problems(&format!("[limits]\n{written}{}", sizes.concat()));
     for (line, key) in keys.iter().enumerate() {
         let expected =
             format!("portcullis.toml:{}:{}: error: limits: {key}: must be at least 4", line + 3, key.len() + 4);
         assert!(problems.contains(&expected), "{problems}");
     }
     assert!(problems.contains("limits: body_memory: is less than 4MiB"), "{problems}");
-    assert_eq!(problems.matches("leave it out").count(), 6, "{problems}");
+    for key in ["body_memory_per_address", "body_memory_per_user"] {
+        assert!(problems.contains(&format!("limits: {key}: is less than 256KiB")), "{problems}");
+    }
+    assert_eq!(problems.matches("leave it out").count(), 10, "{problems}");
 }
 
 #[test]
@@ -27,6 +40,17 @@ fn memory_for_bodies_holds_several_of_the_largest() {
     let problems = problems("[server]\ninspect_limit = \"8MiB\"\n[limits]\nbody_memory = \"16MiB\"\n");
     assert!(problems.contains("limits: body_memory: is less than four bodies of server.inspect_limit"), "{problems}");
     assert!(problems.contains("raise it, or lower inspect_limit"), "{problems}");
+}
+
+#[test]
+fn the_memory_of_one_user_holds_the_largest_body() {
+    let written = |size: &str| format!("{PUBLIC_URL}[limits]\nbody_memory_per_user = \"{size}\"\n{REST}");
+    let refused = Operator::new().problems(written("1023KiB"));
+    let expected =
+        "portcullis.toml:3:24: error: limits: body_memory_per_user: is less than one body of server.inspect_limit";
+    assert!(refused.contains(expected), "{refused}");
+    assert!(refused.contains("raise it, or lower inspect_limit"), "{refused}");
+    assert_eq!(Operator::new().check(written("1MiB")).outcome, Outcome::Done);
 }
 
 #[test]

@@ -2,17 +2,23 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::Pin;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, poll};
 use portcullis::config;
 use portcullis::model::grant::EndReason;
-use portcullis::storage::{Feed, Store};
+use portcullis::storage::{Feed, Store, StoreError};
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use super::signing_keys::key;
-use super::{Fresh, SqlitePlace, at_once, client};
+use super::{
+    Fresh, MINUTE, SqlitePlace, WAITING_WRITES, ada, at_once, authorization, client, grant, new_code, redemption,
+    refresh_token, rotation, some_hash,
+};
 
 async fn refused(place: &SqlitePlace, file: &Path) -> String {
-    match Store::open(&config::Storage::Sqlite(file.to_owned()), &place.clock).await {
+    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, &place.clock).await {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error.to_string(),
     }
@@ -82,7 +88,7 @@ async fn many_may_open_a_new_file_at_once() {
     let place = SqlitePlace::new();
     let stores = at_once(8, |_| {
         let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
-        async move { Store::open(&settings, &clock).await.unwrap() }
+        async move { Store::open(&settings, WAITING_WRITES, &clock).await.unwrap() }
     })
     .await;
     for (n, store) in stores.iter().enumerate() {
@@ -214,4 +220,56 @@ async fn a_closed_store_says_so() {
     store.close().await;
     let error = store.client(&"c_1".into()).await.unwrap_err().to_string();
     assert!(error.ends_with("portcullis.db is closed: this process is ending"), "{error}");
+}
+
+/// A write, under way, and its name.
+type Write<'a> = Pin<Box<dyn Future<Output = (&'static str, Result<(), StoreError>)> + Send + 'a>>;
+
+fn write<'a, T: 'a>(name: &'static str, work: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Write<'a> {
+    Box::pin(async move { (name, work.await.map(drop)) })
+}
+
+#[tokio::test]
+async fn refreshes_redemptions_and_ends_pass_registrations_and_approvals_whose_queues_are_full() {
+    const MOST: usize = 4;
+    let place = SqlitePlace::new();
+    let fresh = Fresh::new(place.open_with(MOST).await);
+    let (store, now) = (&fresh.store, fresh.now());
+    let (refreshes, ends) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await.grant);
+    assert!(store.take_refresh_lease(&refreshes.grant.id, "us", now + MINUTE, now).await.unwrap());
+    let (code, claimed) = (fresh.code("c_1").await.1, fresh.claimed("c_1").await);
+    let (redeemed, successor, next_code, ada) = (grant("c_1", now), refresh_token(now), some_hash(), ada());
+    let rotation = rotation(&refreshes.grant.id, &refreshes.token.hash, &successor, now);
+    let redemption = redemption(&code, &redeemed, None, now);
+    let next_code = new_code(&next_code, now + MINUTE, &ada);
+    let strangers: Vec<_> =
+        (0..=MOST).map(|n| (client(&format!("c_new{n}"), now), authorization("c_1", now))).collect();
+
+    let mut lock = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
+    lock.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut under_way: FuturesUnordered<Write<'_>> = FuturesUnordered::new();
+    under_way.push(write("first", store.refuse_authorization(&claimed.id, 7)));
+    assert!(poll!(under_way.next()).is_pending(), "the database is locked");
+    for (client, authorization) in &strangers[..MOST] {
+        under_way.push(write("registration", store.insert_client(client, "A", 1000)));
+        assert!(poll!(under_way.next()).is_pending());
+        under_way.push(write("approval", store.insert_authorization(authorization)));
+        assert!(poll!(under_way.next()).is_pending());
+    }
+    let (client, authorization) = &strangers[MOST];
+    assert!(matches!(store.insert_client(client, "A", 1000).await, Err(StoreError::Busy)));
+    assert!(matches!(store.insert_authorization(authorization).await, Err(StoreError::Busy)));
+
+    under_way.push(write("refresh", store.rotate_refresh_token(&rotation)));
+    under_way.push(write("redemption", store.redeem_code(&redemption)));
+    under_way.push(write("end", store.end_grant(&ends.id, EndReason::IdentityProvider, now)));
+    under_way.push(write("code", store.issue_code(&claimed.id, &next_code)));
+    assert!(poll!(under_way.next()).is_pending(), "none of them is refused");
+    lock.execute("ROLLBACK").await.unwrap();
+
+    let done: Vec<_> = under_way.collect().await;
+    assert!(done.iter().all(|(_, result)| result.is_ok()), "{done:?}");
+    let order: Vec<_> = done.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(order[..5], ["first", "refresh", "redemption", "end", "code"], "{order:?}");
+    assert_eq!(order[5..], [["approval"; MOST], ["registration"; MOST]].concat());
 }
