@@ -72,8 +72,8 @@ impl Gateway {
             // the HTTP library says the length of any other body, but nothing of one that is none (RFC 9110 8.6)
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        self.0.forwarding.write(&mut head.headers, call.origin.client);
-        if let Ok(id) = HeaderValue::from_str(call.origin.id.as_str()) {
+        self.0.forwarding.write(&mut head.headers, call.client);
+        if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
             head.headers.insert(super::REQUEST_ID, id);
         }
         token.identity.write(&mut head.headers);
@@ -126,7 +126,7 @@ impl Gateway {
 /// Opens a stream of events whose upstream has not answered yet.
 fn open_early(call: &Call<'_>, pending: Pending, lease: Lease) -> Response<Body> {
     let settings = &call.upstream().settings;
-    let early = Early::new(pending, settings.id.clone(), call.origin.id.clone());
+    let early = Early::new(pending, settings.id.clone(), call.id.clone());
     let body = match settings.http.keep_alive {
         Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
         None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),

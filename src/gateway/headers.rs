@@ -5,7 +5,7 @@
 //! [`folded`](crate::config::header_names::folded).
 
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::header_names::{HeaderNames, PROTECTED, folded};
@@ -44,19 +44,6 @@ pub(super) fn remove_where(headers: &mut HeaderMap, drops: impl Fn(&str) -> bool
     for name in &dropped {
         headers.remove(name);
     }
-}
-
-/// Two framings in one message (RFC 9112 6.3): whoever reads them differently reads another request.
-pub(super) fn has_two_framings(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-}
-
-/// Whether a message of HTTP/1.1 names any transfer coding but one `chunked`: each server between the client and us may find
-/// another end of such a body (RFC 9112 6.1, 7). Toward the upstream the body is framed anew.
-pub(super) fn has_odd_coding(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let first = codings.next().map(HeaderValue::as_bytes);
-    codings.next().is_some() || first.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Whether a field that is judged here says two things at once: one server reads the first, another the last.

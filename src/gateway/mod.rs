@@ -1,7 +1,7 @@
 //! Our resource server and proxy: authenticate → authorize → forward.
 //!
-//! The order on an upstream's path, once `inbound` has judged `Host`: `Origin`, preflight, framing and method, declared body,
-//! bearer, audience, session owner, scopes, a place among the user's calls, body, upstream.
+//! The order on an upstream's path, once `inbound` has judged framing and `Host`: `Origin`, preflight, shape and method,
+//! declared body, bearer, audience, session owner, scopes, a place among the user's calls, body, upstream.
 
 mod answer_headers;
 mod authenticate;
@@ -116,24 +116,48 @@ pub(crate) struct Route {
     names: ResourceNames,
 }
 
-/// Where a request comes from.
-pub(crate) struct Origin {
+/// Where a request comes from, and what is learnt of it.
+pub(crate) struct Origin<'a> {
     /// Under which id the log has it.
     pub(crate) id: RequestId,
     /// Who sent it.
     pub(crate) client: ClientAddress,
+    /// What its line in the access log says.
+    pub(crate) record: &'a mut CallRecord,
 }
 
-/// One request to an upstream: where it goes, and where it comes from.
+/// Why a request to an upstream's path is not let in.
+pub(crate) enum Unwelcome {
+    /// Its body could end in two places (request smuggling). The words are for the log.
+    Malformed(&'static str),
+    /// It came under a host name that is none of ours (DNS rebinding, or a proxy that does not pass the name on).
+    Misdirected(String),
+    /// There are too many requests.
+    Busy(&'static str),
+}
+
+impl From<Unwelcome> for Refusal {
+    fn from(unwelcome: Unwelcome) -> Self {
+        match unwelcome {
+            Unwelcome::Malformed(why) => Self::Malformed(why),
+            Unwelcome::Misdirected(cause) => Self::Misdirected(cause),
+            Unwelcome::Busy(why) => Self::Busy(why),
+        }
+    }
+}
+
+/// One request to an upstream: where it goes, who sent it, and under which id the log has it.
 struct Call<'a> {
     route: &'a Route,
     spelling: Spelling<'a>,
-    origin: &'a Origin,
+    id: RequestId,
+    client: ClientAddress,
 }
 
 impl<'a> Call<'a> {
-    fn of(route: &'a Route, config: &'a Config, origin: &'a Origin, parts: &Parts) -> Self {
-        Self { route, spelling: Spelling::of(&config.public_url, &parts.uri, &parts.headers), origin }
+    fn of(route: &'a Route, config: &'a Config, origin: &Origin<'_>, parts: &Parts) -> Self {
+        let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
+        Self { route, spelling, id: origin.id.clone(), client: origin.client }
     }
 
     fn upstream(&self) -> &'a Upstream {
@@ -146,7 +170,7 @@ impl<'a> Call<'a> {
             upstream: self.upstream(),
             names: &self.route.names,
             spelling: &self.spelling,
-            request_id: &self.origin.id,
+            request_id: &self.id,
             id,
         })
     }
@@ -219,23 +243,6 @@ impl Gateway {
         self.0.authenticator.known(headers)
     }
 
-    /// Refuses a request to an upstream's path under a host name that is none of ours (DNS rebinding, or a proxy that does not
-    /// pass the name on).
-    pub(crate) fn misdirected(
-        &self,
-        route: &Route,
-        origin: &Origin,
-        parts: &Parts,
-        cause: String,
-        record: &mut CallRecord,
-    ) -> Response<Body> {
-        let call = Call::of(route, &self.0.config, origin, parts);
-        record.reaches(&call.route.served.id);
-        let refusal = Refusal::Misdirected(cause);
-        record.refused(&refusal);
-        call.refuse(&refusal, None)
-    }
-
     /// The upstreams whose last call failed, by id.
     #[must_use]
     pub(crate) fn failing(&self) -> Vec<String> {
@@ -243,20 +250,19 @@ impl Gateway {
         failing.map(|served| served.upstream.settings.id.clone()).collect()
     }
 
-    /// Refuses a request to an upstream's path that is not let in, before anything is done for it. `why` is for the log.
-    pub(crate) fn refuse_busy(
+    /// Refuses a request to an upstream's path that is not let in, before anything is done for it.
+    pub(crate) fn refuse(
         &self,
         route: &Route,
-        origin: &Origin,
         parts: &Parts,
-        why: &'static str,
-        record: &mut CallRecord,
+        unwelcome: Unwelcome,
+        origin: Origin<'_>,
     ) -> Response<Body> {
         let page = self.0.cors.judge(&parts.headers);
-        let call = Call::of(route, &self.0.config, origin, parts);
-        record.reaches(&call.route.served.id);
-        let refusal = Refusal::Busy(why);
-        record.refused(&refusal);
+        let call = Call::of(route, &self.0.config, &origin, parts);
+        let refusal = Refusal::from(unwelcome);
+        origin.record.reaches(&route.served.id);
+        origin.record.refused(&refusal);
         let mut response = call.refuse(&refusal, None);
         if let Ok(Some(page)) = page {
             Cors::expose(response.headers_mut(), page);
@@ -264,23 +270,22 @@ impl Gateway {
         response
     }
 
-    /// Answers a request to an upstream's path. It leaves the requests of its address when its user is known. What is learnt
-    /// of the call goes into the record.
+    /// Answers a request to an upstream's path. It leaves the requests of its address when its user is known.
     pub(crate) async fn handle<B>(
         &self,
         route: &Route,
-        origin: &Origin,
         request: Request<B>,
         admission: &mut Admission,
-        record: &mut CallRecord,
+        origin: Origin<'_>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let call = Call::of(route, &self.0.config, origin, &parts);
-        record.reaches(&call.route.served.id);
+        let call = Call::of(route, &self.0.config, &origin, &parts);
+        let record = origin.record;
+        record.reaches(&route.served.id);
         let page = match self.0.cors.judge(&parts.headers) {
             Ok(page) => page,
             Err(refusal) => {
@@ -361,12 +366,6 @@ impl Gateway {
 
 /// What no MCP client sends, and what could be read in two ways.
 fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
-    if headers::has_two_framings(&parts.headers) {
-        return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
-    }
-    if headers::has_odd_coding(&parts.headers) {
-        return Err(Refusal::Malformed("a Transfer-Encoding that is not `chunked` alone"));
-    }
     if headers::says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
     }

@@ -1,10 +1,11 @@
-//! The one door in: accept → connection → for every request: id, client address, `Host`, log → gateway or web.
+//! The one door in: accept → connection → for every request: id, client address, framing, `Host`, log → gateway or web.
 
 mod access;
 mod client_address;
 mod connection;
 mod drain;
 mod exchange;
+mod framing;
 mod hints;
 mod host;
 mod leftover;
@@ -27,7 +28,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, Gateway, Origin, Route, full, name_answer};
+use crate::gateway::{Body, BoxError, Gateway, Origin, Route, Unwelcome, full, name_answer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
 use crate::secret::Sha256;
 use crate::telemetry::RequestId;
@@ -129,6 +130,8 @@ impl App {
     /// # Errors
     /// Why it is not.
     fn let_in<B>(&self, request: &Request<B>, address: ClientAddress) -> Result<Admission, Shut> {
+        // before all else: what is refused for another reason leaves its connection open
+        framing::judge(request.headers()).map_err(Shut::Malformed)?;
         if request.headers().len() > MAX_FIELDS {
             return Err(Shut::TooManyFields);
         }
@@ -155,22 +158,29 @@ impl App {
         arrival: &mut Arrival<impl http_body::Body>,
     ) -> Response<Body> {
         let (parts, _body) = request.into_parts();
-        let (origin, call) = (arrival.origin(), &mut arrival.access.call);
         let why = match shut {
+            Shut::Malformed(why) => {
+                return match route {
+                    Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Malformed(why), arrival.origin()),
+                    None => self.0.web.refuse_malformed(parts.uri.path(), why),
+                };
+            }
             Shut::TooManyFields => {
                 return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 100 header fields.\n");
             }
             Shut::WrongHost(wrong) => {
                 return match (wrong.cause(), route) {
-                    (Some(cause), Some(route)) => self.0.gateway.misdirected(route, &origin, &parts, cause, call),
+                    (Some(cause), Some(route)) => {
+                        self.0.gateway.refuse(route, &parts, Unwelcome::Misdirected(cause), arrival.origin())
+                    },
                     _ => self.0.hosts.refuse(wrong, &parts.headers),
                 };
             }
             Shut::Busy(Shortage::Share) => "too many requests of this address at once (limits.requests_per_address)",
-            Shut::Busy(Shortage::Pool) => "too many requests at once",
+            Shut::Busy(Shortage::Pool) => "too many requests at once (limits.requests)",
         };
         match route {
-            Some(route) => self.0.gateway.refuse_busy(route, &origin, &parts, why, call),
+            Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Busy(why), arrival.origin()),
             None => self.0.web.refuse_busy(parts.uri.path(), why),
         }
     }
@@ -188,9 +198,7 @@ impl App {
         B::Error: Into<BoxError>,
     {
         let page = self.0.web.server_page(&request);
-        let origin = arrival.origin();
-        let record = &mut arrival.access.call;
-        let answer = self.0.gateway.handle(&route, &origin, request, &mut admission, record).await;
+        let answer = self.0.gateway.handle(&route, request, &mut admission, arrival.origin()).await;
         let response = match page {
             // every 401 on an upstream's path is the gateway's own: status and challenge stay
             Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
@@ -219,6 +227,7 @@ impl App {
 
 /// Why a request is not looked at.
 enum Shut {
+    Malformed(&'static str),
     TooManyFields,
     WrongHost(WrongHost),
     Busy(Shortage),
@@ -242,9 +251,8 @@ struct Arrival<B: http_body::Body> {
 }
 
 impl<B: http_body::Body> Arrival<B> {
-    /// Under which id the log has the request, and who sent it.
-    fn origin(&self) -> Origin {
-        Origin { id: self.id.clone(), client: self.address }
+    fn origin(&mut self) -> Origin<'_> {
+        Origin { id: self.id.clone(), client: self.address, record: &mut self.access.call }
     }
 }
 

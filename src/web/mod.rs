@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::gateway::{Body, Gateway};
 use crate::issuer::{Fault, Issuer};
 use crate::limits::Room;
+use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::paths;
 
 /// What the endpoints call.
@@ -137,6 +138,22 @@ impl Web {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             response
         };
+        fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+
+    /// Refuses a request whose body could end in two places, and ends its connection. No browser sends one: what answers at a
+    /// page's path is a line of text.
+    pub(crate) fn refuse_malformed(&self, path: &str, why: &'static str) -> Response<Body> {
+        let mut response = if paths::is_page(path) {
+            plain(StatusCode::BAD_REQUEST, "It is not clear where the body of this request ends.\n")
+        } else {
+            let error = OAuthError::new(ErrorCode::InvalidRequest, why);
+            let mut response = fault::oauth_error(StatusCode::BAD_REQUEST, &error);
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response
+        };
+        // what follows on this connection cannot be told from the body
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
     }
 }

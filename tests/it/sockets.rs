@@ -156,6 +156,40 @@ async fn two_framings_in_either_order_are_never_two_requests() {
 }
 
 #[tokio::test]
+async fn a_body_that_could_end_in_two_places_is_refused_at_every_path_and_nothing_behind_it_is_read() {
+    let (url, reached) = raw_upstream(polite).await;
+    let bench = Bench::at(&url).await;
+    let codings = ["gzip, chunked", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"];
+    for path in ["/token", "/register", "/consent", "/.well-known/jwks.json", "/nowhere", "/mcp"] {
+        for (coding, host) in codings.iter().flat_map(|coding| [(coding, "127.0.0.1:6749"), (coding, "evil.example")]) {
+            let authorization = format!("Authorization: Bearer {}\r\n", bench.given.access);
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Transfer-Encoding: {coding}\r\n\r\n");
+            let mut connection = bench.connect().await;
+            connection.write_all(format!("{head}0\r\n\r\n{}", bench.call()).as_bytes()).await.unwrap();
+            let answers = read_all(&mut connection).await;
+            assert!(answers.starts_with("HTTP/1.1 400 "), "{path} {coding}: {answers}");
+            assert!(answers.contains("\r\nconnection: close\r\n"), "{path} {coding}: {answers}");
+            assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{path} {coding}: {answers}");
+            let words = match path {
+                "/mcp" => {
+                    r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"a Transfer-Encoding that is not"#
+                }
+                "/consent" => "It is not clear where the body of this request ends.",
+                _ => r#"{"error":"invalid_request","error_description":"a Transfer-Encoding that is not"#,
+            };
+            assert!(answers.contains(words), "{path} {coding}: {answers}");
+        }
+    }
+    assert_eq!(reached.load(Ordering::SeqCst), 0);
+    let mut connection = bench.connect().await;
+    let head = bench.head("POST", "Transfer-Encoding: Chunked\r\nConnection: close\r\n");
+    let body = format!("{:x}\r\n{CALL}\r\n0\r\n\r\n", CALL.len());
+    connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert!(read_all(&mut connection).await.starts_with("HTTP/1.1 200 "), "one `chunked` is as good as a length");
+}
+
+#[tokio::test]
 async fn events_pass_at_once_byte_for_byte_and_a_client_that_leaves_takes_its_request_along() {
     let (tell, mut told) = mpsc::unbounded_channel::<&str>();
     let (go, gone) = tokio::sync::watch::channel(false);

@@ -1,0 +1,56 @@
+//! Where a request's body ends: said once and in one way, or the request is refused and its connection ends.
+//!
+//! Defends against request smuggling (RFC 9112 11.2). A proxy in front that finds another end of the body than we do takes
+//! the rest of it for the next request, or the other way round. The server library accepts any list of codings that ends in
+//! `chunked`; so this is judged before everything else, for every path: whatever is answered to such a request, nothing
+//! else may be read from its connection.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
+
+/// Judges `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1, 6.3).
+///
+/// # Errors
+/// What is ambiguous. No client sends it.
+pub(super) fn judge(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next().map(HeaderValue::as_bytes) else { return Ok(()) };
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Err("both Transfer-Encoding and Content-Length");
+    }
+    if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
+        return Err("a Transfer-Encoding that is not `chunked` alone");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::judge;
+
+    fn judged(fields: &[(&'static str, &'static str)]) -> bool {
+        let fields =
+            fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, value);
+        }
+        judge(&headers).is_ok()
+    }
+
+    #[test]
+    fn only_a_length_or_one_chunked_coding_frames_a_body() {
+        assert!(judged(&[]));
+        assert!(judged(&[("content-length", "5")]));
+        assert!(judged(&[("transfer-encoding", "chunked")]));
+        assert!(judged(&[("transfer-encoding", "Chunked")]));
+        for coding in ["gzip, chunked", "chunked, chunked", "identity", "chunked;q=1", "chunked,", "xchunked", ""] {
+            assert!(!judged(&[("transfer-encoding", coding)]), "{coding}");
+        }
+        assert!(!judged(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]));
+        assert!(!judged(&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")]));
+        assert!(!judged(&[("content-length", "5"), ("transfer-encoding", "chunked")]));
+    }
+}
