@@ -146,7 +146,7 @@ impl Admission {
     }
 }
 
-/// Memory for bodies: what strangers may take of it, and what users may. Nobody gets more than half of either.
+/// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part.
 fn divide_memory(machine: Machine, limits: &Limits, largest: usize) -> (Pool, Pool) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;

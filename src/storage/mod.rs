@@ -78,7 +78,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store and brings its schema up to date. So many writes of each kind that strangers can cause may wait.
+    /// Opens the store and brings its schema up to date. At most `waiting_writes` writes of each kind that strangers can cause
+    /// may wait.
     ///
     /// # Errors
     /// When the place cannot be opened or written, or its schema is newer than this program.

@@ -35,7 +35,8 @@ pub(super) enum Turn {
 impl Turn {
     const ALL: [Self; 6] = [Self::Token, Self::Claimed, Self::SignIn, Self::Upkeep, Self::Approval, Self::Registration];
 
-    /// Whether only so many may wait. Work that must not be lost half-way is not refused; the time limit of a call bounds it.
+    /// Whether the number that may wait is bounded. Work that must not be lost half-way is not refused; the time limit of a call
+    /// bounds it.
     const fn is_bounded(self) -> bool {
         match self {
             Self::Token | Self::Claimed | Self::Upkeep => false,
@@ -65,7 +66,7 @@ struct Class {
 pub(super) struct Taken(Option<Turns>);
 
 impl Turns {
-    /// A line in which so many may wait of each class that strangers can fill.
+    /// An empty line. At most `most` may wait of each class that strangers can fill.
     pub(super) fn new(most: usize) -> Self {
         let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
         Self(Arc::new(Mutex::new(Line { taken: false, most, classes })))

@@ -143,7 +143,7 @@ impl Web {
 
     /// Refuses a request whose body could end in two places, and ends its connection. No browser sends one: what answers at a
     /// page's path is a line of text.
-    pub(crate) fn refuse_malformed(&self, path: &str, why: &'static str) -> Response<Body> {
+    pub(crate) fn refuse_malformed(path: &str, why: &'static str) -> Response<Body> {
         let mut response = if paths::is_page(path) {
             plain(StatusCode::BAD_REQUEST, "It is not clear where the body of this request ends.\n")
         } else {
