@@ -21,14 +21,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::events::{COMMENT, are_events, is_coded};
 use crate::telemetry::RequestId;
-use crate::upstream::{Answer, UpstreamError, status_words};
+use crate::upstream::{Answer, Outgoing, Sending, UpstreamError, status_words};
 use crate::wire::accept;
 
 /// How long the upstream has for its own head, connection included.
@@ -36,12 +35,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a stream stays open that will bring nothing.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The head of an upstream's answer, still to come.
-pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Response<Answer>, UpstreamError>> + Send>>;
-
 /// Whether a request listens for events.
-pub(super) fn listens(parts: &Parts) -> bool {
-    parts.method == Method::GET && accept::weight_of("text/event-stream", &parts.headers) > 0
+pub(super) fn listens(outgoing: &Outgoing) -> bool {
+    outgoing.method == Method::GET && accept::weight_of("text/event-stream", &outgoing.headers) > 0
 }
 
 /// An answer whose body comes later.
@@ -63,13 +59,13 @@ pub(super) struct Early {
 }
 
 enum State {
-    Waiting(Pending),
+    Waiting(Sending),
     Joined(Answer),
     Pausing(Pin<Box<Sleep>>),
 }
 
 impl Early {
-    pub(super) const fn new(pending: Pending, upstream: String, request_id: RequestId) -> Self {
+    pub(super) const fn new(pending: Sending, upstream: String, request_id: RequestId) -> Self {
         Self { state: State::Waiting(pending), opened: false, upstream, request_id }
     }
 

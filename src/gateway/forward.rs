@@ -1,6 +1,6 @@
 //! Bytes in, bytes out: what is allowed goes to the upstream, and its answer comes back.
 
-use std::sync::Arc;
+use std::pin::pin;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION};
 use http::request::Parts;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::answer_headers::clean_response;
 use super::authenticate::VerifiedToken;
 use super::body::Body;
-use super::early::{self, Early, Pending};
+use super::early::{self, Early};
 use super::events::{Events, are_events, are_open};
 use super::lease::Lease;
 use super::refusal::Refusal;
@@ -19,7 +19,7 @@ use super::session::Owner;
 use super::stream::{EarlyEnd, Stream};
 use super::{Call, Gateway};
 use crate::policy::Permit;
-use crate::upstream::{Answer, Outgoing, Payload};
+use crate::upstream::{Answer, Outgoing, Payload, Sending};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -31,54 +31,54 @@ impl Gateway {
     pub(super) async fn forward(
         &self,
         permit: &Permit<'_, Call<'_>>,
+        mut outgoing: Outgoing,
         mut lease: Lease,
-        mut parts: Parts,
-        payload: Payload,
     ) -> Result<Response<Body>, Refusal> {
         let call = permit.call();
         let client = &call.route.served.client;
-        let listens = early::listens(&parts);
-        if listens {
-            // an answer that comes late joins a stream of ours, which has no coding
-            parts.headers.remove(ACCEPT_ENCODING);
-        }
-        let outgoing = self.outgoing(call, lease.token(), parts, payload)?;
-        if !listens {
+        if !early::listens(&outgoing) {
             let answer = lease.hold(client.send(outgoing)).await??;
             return self.incoming(call, answer, lease);
         }
-        let client = Arc::clone(client);
-        let mut pending: Pending = Box::pin(async move { client.send(outgoing).await });
-        match lease.hold(timeout(early::PATIENCE, &mut pending)).await? {
+        // an answer that comes late joins a stream of ours, which has no coding
+        outgoing.headers.remove(ACCEPT_ENCODING);
+        let mut pending = client.send(outgoing);
+        match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
             Ok(answer) => self.incoming(call, answer?, lease),
             Err(_elapsed) => Ok(open_early(call, pending, lease)),
         }
     }
 
-    fn outgoing(
+    /// A permitted request as it leaves. What the client said goes into it, as far as it passes.
+    ///
+    /// # Errors
+    /// When its query does not fit the upstream's URL.
+    pub(super) fn outgoing(
         &self,
-        call: &Call<'_>,
+        permit: &Permit<'_, Call<'_>>,
         token: &VerifiedToken,
-        mut head: Parts,
+        head: &mut Parts,
         payload: Payload,
     ) -> Result<Outgoing, Refusal> {
         let unfit = |error: http::Error| {
             tracing::debug!(%error, "a query that does not fit the upstream's URL");
             Refusal::Malformed("the query cannot be forwarded")
         };
+        let call = permit.call();
         let target = call.route.served.client.target(head.uri.query()).map_err(unfit)?;
-        call.route.served.rules.clean(&mut head.headers);
-        if head.method == Method::POST && payload.is_empty() {
+        let (method, mut headers) = (head.method.clone(), std::mem::take(&mut head.headers));
+        call.route.served.rules.clean(&mut headers);
+        if method == Method::POST && payload.is_empty() {
             // the HTTP library says the length of any other body, but nothing of one that is none (RFC 9110 8.6)
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        self.0.forwarding.write(&mut head.headers, call.client);
+        self.0.forwarding.write(&mut headers, call.client);
         if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
-            head.headers.insert(super::REQUEST_ID, id);
+            headers.insert(super::REQUEST_ID, id);
         }
-        token.identity.write(&mut head.headers);
-        call.route.served.rules.add(&mut head.headers);
-        Ok(Outgoing { method: head.method, target, headers: head.headers, payload })
+        token.identity.write(&mut headers);
+        call.route.served.rules.add(&mut headers);
+        Ok(Outgoing { method, target, headers, payload })
     }
 
     /// Makes an upstream's answer the client's.
@@ -124,7 +124,7 @@ impl Gateway {
 }
 
 /// Opens a stream of events whose upstream has not answered yet.
-fn open_early(call: &Call<'_>, pending: Pending, lease: Lease) -> Response<Body> {
+fn open_early(call: &Call<'_>, pending: Sending, lease: Lease) -> Response<Body> {
     let settings = &call.upstream().settings;
     let early = Early::new(pending, settings.id.clone(), call.id.clone());
     let body = match settings.http.keep_alive {

@@ -4,7 +4,6 @@
 //! upstream nothing that a client sends may be taken for what we say: names are compared as
 //! [`folded`](crate::config::header_names::folded).
 
-
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 

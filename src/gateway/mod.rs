@@ -21,13 +21,14 @@ mod session;
 mod stream;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use serde_json::value::RawValue;
 
 pub use body::Body;
@@ -274,7 +275,7 @@ impl Gateway {
     pub(crate) async fn handle<B>(
         &self,
         route: &Route,
-        request: Request<B>,
+        (head, body): (&mut Parts, B),
         admission: &mut Admission,
         origin: Origin<'_>,
     ) -> Response<Body>
@@ -282,11 +283,10 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (parts, body) = request.into_parts();
-        let call = Call::of(route, &self.0.config, &origin, &parts);
+        let call = Call::of(route, &self.0.config, &origin, head);
         let record = origin.record;
         record.reaches(&route.served.id);
-        let page = match self.0.cors.judge(&parts.headers) {
+        let page = match self.0.cors.judge(&head.headers) {
             Ok(page) => page,
             Err(refusal) => {
                 record.refused(&refusal);
@@ -294,10 +294,10 @@ impl Gateway {
             }
         };
         let mut message_id = None;
-        let answer = if Cors::is_preflight(&parts.method, &parts.headers) {
-            Ok(Cors::preflight(&parts.headers))
+        let answer = if Cors::is_preflight(&head.method, &head.headers) {
+            Ok(Cors::preflight(&head.headers))
         } else {
-            self.serve(&call, Request::from_parts(parts, body), (admission, record), &mut message_id).await
+            self.serve(&call, (head, body), (admission, record), &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             record.refused(&refusal);
@@ -312,7 +312,7 @@ impl Gateway {
     async fn serve<B>(
         &self,
         call: &Call<'_>,
-        request: Request<B>,
+        (head, body): (&mut Parts, B),
         (admission, record): (&mut Admission, &mut CallRecord),
         message_id: &mut Option<Box<RawValue>>,
     ) -> Result<Response<Body>, Refusal>
@@ -320,34 +320,35 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut parts, body) = request.into_parts();
-        judge_shape(&parts)?;
-        request_body::judge(&parts, &body)?;
-        let token = self.0.authenticator.authenticate(&parts.headers).await?;
+        judge_shape(head)?;
+        request_body::judge(head, &body)?;
+        let token = self.0.authenticator.authenticate(&head.headers).await?;
         record.is_by(&token);
         // the request's own copy of the token is not needed any more, and must not travel on by accident
-        parts.headers.remove(AUTHORIZATION);
+        head.headers.remove(AUTHORIZATION);
         let resource = call.upstream().audience();
         if token.audience != resource {
             return Err(Refusal::InvalidToken("the token is for another resource"));
         }
-        self.0.sessions.unbind(&mut parts.headers, Owner { subject: &token.subject, resource })?;
+        self.0.sessions.unbind(&mut head.headers, Owner { subject: &token.subject, resource })?;
         let permit = policy::decide(&token.scope, call)
             .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
         record.permitted();
-        record.carries_message(&parts.method);
+        record.carries_message(&head.method);
         admission.leave();
         let mut lease = self.lease(&token).await?;
         let (limit, room) = (self.0.config.server.inspect_limit, self.0.budget.room_of_user(&token.subject));
-        let receiving = request_body::receive(&parts, body, limit, room);
-        let payload = lease.hold(receiving).await.map_err(Refusal::unsent)??;
-        if let Some(body) = payload.whole().filter(|_| parts.method == Method::POST) {
+        let payload = {
+            let receiving = pin!(request_body::receive(head, body, limit, room));
+            lease.hold(receiving).await.map_err(Refusal::unsent)??
+        };
+        if let Some(body) = payload.whole().filter(|_| head.method == Method::POST) {
             let message = Message::read(body);
             record.asks(&message);
             *message_id = message.id();
         }
-        // in a box: a call that waits for its body must not hold the room that sending it on takes
-        Box::pin(self.forward(&permit, lease, parts, payload)).await
+        let outgoing = self.outgoing(&permit, lease.token(), head, payload)?;
+        self.forward(&permit, outgoing, lease).await
     }
 
     /// Begins a call: it has a place among its user's, and with it a connection to its upstream.
@@ -355,7 +356,8 @@ impl Gateway {
         let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
         let mut lease = self.0.ends.lease(Arc::clone(token), left);
         let holder = Holder::User(Arc::clone(&token.subject));
-        match lease.hold(self.0.budget.calls.wait(holder, 1, PLACE)).await {
+        let place = pin!(self.0.budget.calls.wait(holder, 1, PLACE));
+        match lease.hold(place).await {
             Ok(Ok(place)) => Ok(lease.placed(place)),
             Ok(Err(Shortage::Share)) => Err(Refusal::TooManyCalls),
             Ok(Err(Shortage::Pool)) | Err(Over::Aged) => Err(Refusal::Busy("all connections to upstreams are in use")),

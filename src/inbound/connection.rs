@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
+use super::Drain;
 use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
-use super::Drain;
 use crate::gateway::BoxError;
 use crate::signal::Signal;
 

@@ -111,7 +111,7 @@ impl App {
             Ok(admission) => {
                 self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
                 Either::Left(match route {
-                    Some(route) => Box::pin(self.clone().call(route, request, arrival, admission)) as Answering,
+                    Some(route) => boxed_small(self.clone().call(route, request, arrival, admission)),
                     None => boxed_small(self.clone().own(request, arrival, admission)),
                 })
             }
@@ -162,7 +162,7 @@ impl App {
             Shut::Malformed(why) => {
                 return match route {
                     Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Malformed(why), arrival.origin()),
-                    None => self.0.web.refuse_malformed(parts.uri.path(), why),
+                    None => Web::refuse_malformed(parts.uri.path(), why),
                 };
             }
             Shut::TooManyFields => {
@@ -172,7 +172,7 @@ impl App {
                 return match (wrong.cause(), route) {
                     (Some(cause), Some(route)) => {
                         self.0.gateway.refuse(route, &parts, Unwelcome::Misdirected(cause), arrival.origin())
-                    },
+                    }
                     _ => self.0.hosts.refuse(wrong, &parts.headers),
                 };
             }
@@ -185,33 +185,38 @@ impl App {
         }
     }
 
-    /// A request to an upstream's path.
-    async fn call<B>(
+    /// A request to an upstream's path. What it is about stands once in the future, which every call allocates.
+    fn call<B>(
         self,
         route: Arc<Route>,
         request: Request<Lent<B>>,
         mut arrival: Arrival<B>,
         mut admission: Admission,
-    ) -> Response<Answer>
+    ) -> impl Future<Output = Response<Answer>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let page = self.0.web.server_page(&request);
-        let answer = self.0.gateway.handle(&route, request, &mut admission, arrival.origin()).await;
-        let response = match page {
-            // every 401 on an upstream's path is the gateway's own: status and challenge stay
-            Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
-            _ => answer,
-        };
-        arrival.settled(counted(response, admission)).await
+        let (mut head, body) = request.into_parts();
+        async move {
+            let answer = self.0.gateway.handle(&route, (&mut head, body), &mut admission, arrival.origin()).await;
+            let answer = match page {
+                // every 401 on an upstream's path is the gateway's own: status and challenge stay
+                Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
+                _ => answer,
+            };
+            let mut response = counted(answer, admission);
+            arrival.settle(&mut response).await;
+            arrival.answered(response)
+        }
     }
 
     /// A request to a path of our own.
     async fn own<B>(
         self,
         mut request: Request<Lent<B>>,
-        arrival: Arrival<B>,
+        mut arrival: Arrival<B>,
         admission: Admission,
     ) -> Response<Answer>
     where
@@ -221,7 +226,9 @@ impl App {
         request.extensions_mut().insert(arrival.id.clone());
         request.extensions_mut().insert(arrival.address);
         let response = self.0.web.handle(request, self.0.budget.room_of_address(arrival.address)).await;
-        arrival.settled(counted(response, admission)).await
+        let mut response = counted(response, admission);
+        arrival.settle(&mut response).await;
+        arrival.answered(response)
     }
 }
 
@@ -261,11 +268,16 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// The answer as it leaves, when what was not read of the request is dealt with.
-    async fn settled(mut self, mut response: Response<Body>) -> Response<Answer> {
+    /// Deals with what was not read of the request.
+    async fn settle(&mut self, response: &mut Response<Body>) {
         if let Some(leftover) = self.leftover.take() {
-            leftover.settle(&mut response).await;
+            leftover.settle(response).await;
         }
+    }
+
+    /// The answer as it leaves, when that is done.
+    async fn settled(mut self, mut response: Response<Body>) -> Response<Answer> {
+        self.settle(&mut response).await;
         self.answered(response)
     }
 

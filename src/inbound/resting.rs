@@ -240,7 +240,9 @@ mod tests {
         let seats: Vec<Seat> = (0..64).map(|_| resting.enter(None)).collect();
         let closed = std::thread::scope(|scope| {
             for seats in seats.chunks(16) {
-                scope.spawn(move || (0..500).for_each(|_| seats.iter().for_each(|seat| drop((seat.open(), seat.open())))));
+                scope.spawn(move || {
+                    (0..500).for_each(|_| seats.iter().for_each(|seat| drop((seat.open(), seat.open()))))
+                });
             }
             let closer = scope.spawn(|| (0..32).filter(|_| resting.close_longest()).count());
             closer.join().unwrap()

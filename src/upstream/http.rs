@@ -1,5 +1,7 @@
 //! An MCP server behind HTTP/1.1.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use super::outgoing::Outgoing;
 use super::pool::Pool;
 use super::redirect::{self, Followed, Redirect};
 use crate::config::{CaFile, Upstream};
+
+/// A request under way, until the head of its answer.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<Answer>, UpstreamError>> + Send>>;
 
 /// One upstream.
 pub(crate) struct HttpUpstream {
@@ -62,26 +67,26 @@ impl HttpUpstream {
     }
 
     /// Sends a request and waits for the head of its answer: for that of a GET as long as the caller likes. Dropping the
-    /// future takes the request with it.
+    /// future takes the request with it. It is boxed, so that a call which waits for its body does not hold the room that
+    /// sending it takes.
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(crate) async fn send(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
-        let answer = if call.method == Method::GET {
-            self.follow(call).await
-        } else {
-            let waits = call.payload.waits_for_client();
-            let answer = timeout(self.first_byte, self.follow(call)).await;
-            answer.unwrap_or_else(|_elapsed| {
-                let clients_fault = waits.is_some_and(|waits| waits.now());
-                Err(if clients_fault {
-                    UpstreamError::SlowRequestBody
-                } else {
-                    UpstreamError::TimedOut(self.first_byte)
+    pub(crate) fn send(self: &Arc<Self>, call: Outgoing) -> Sending {
+        let upstream = Arc::clone(self);
+        Box::pin(async move {
+            let limit = upstream.first_byte;
+            let answer = if call.method == Method::GET {
+                upstream.follow(call).await
+            } else {
+                let waits = call.payload.waits_for_client();
+                timeout(limit, upstream.follow(call)).await.unwrap_or_else(|_elapsed| {
+                    let clients_fault = waits.is_some_and(|waits| waits.now());
+                    Err(if clients_fault { UpstreamError::SlowRequestBody } else { UpstreamError::TimedOut(limit) })
                 })
-            })
-        };
-        self.note(self.tell_of_redirects(answer))
+            };
+            upstream.note(upstream.tell_of_redirects(answer))
+        })
     }
 
     /// Sends a request once, for a look at the upstream: what it does with the request is for the caller to tell, and is not
@@ -94,23 +99,19 @@ impl HttpUpstream {
     }
 
     /// Sends a request, to where the upstream's own redirects lead. The answer says where that was, when they led anywhere.
-    async fn follow(&self, mut call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
-        let mut left = redirect::MOST;
-        let mut followed = None;
-        loop {
-            let copy = call.copy();
-            let mut answer = self.exchange(call).await?;
+    async fn follow(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+        let mut copy = call.copy();
+        let mut answer = self.exchange(call).await?;
+        for left in (0..=redirect::MOST).rev() {
             let asked = copy.as_ref().map(|copy| &copy.target);
-            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else {
-                if let Some(followed) = followed {
-                    answer.extensions_mut().insert::<Followed>(followed);
-                }
-                return Ok(answer);
-            };
-            call = redirect.follow(copy, &self.host, left)?;
-            followed = Some(Followed(call.target.clone()));
-            left -= 1;
+            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else { break };
+            let again = redirect.follow(copy, &self.host, left)?;
+            copy = again.copy();
+            let followed = Followed(again.target.clone());
+            answer = Box::pin(self.exchange(again)).await?;
+            answer.extensions_mut().insert(followed);
         }
+        Ok(answer)
     }
 
     /// Logs once that every call is sent twice.
@@ -126,22 +127,24 @@ impl HttpUpstream {
     }
 
     /// Sends a request on a connection that waits, or on a new one.
-    async fn exchange(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+    fn exchange(&self, call: Outgoing) -> impl Future<Output = Result<Response<Answer>, UpstreamError>> + Send {
         let shares = call.may_share();
         let mut request = call.into_request(&self.host);
-        while let Some(mut idle) = if shares { self.pool.take() } else { None } {
-            match idle.try_send_request(request).await {
-                Ok(answer) => return Answer::of(answer, Some((idle, self.pool.clone()))),
-                Err(mut error) => {
-                    // only a request of which no byte left comes back: it is sent again, any other is not
-                    let unsent = error.take_message();
-                    request = unsent.ok_or_else(|| UpstreamError::exchange(error.error()))?;
+        async move {
+            while let Some(mut idle) = if shares { self.pool.take() } else { None } {
+                match idle.try_send_request(request).await {
+                    Ok(answer) => return Answer::of(answer, Some((idle, self.pool.clone()))),
+                    Err(mut error) => {
+                        // only a request of which no byte left comes back: it is sent again, any other is not
+                        let unsent = error.take_message();
+                        request = unsent.ok_or_else(|| UpstreamError::exchange(error.error()))?;
+                    }
                 }
             }
+            let mut connection = Box::pin(self.connector.connect()).await?;
+            let answer = connection.send_request(request).await.map_err(|error| UpstreamError::exchange(&error))?;
+            Answer::of(answer, shares.then(|| (connection, self.pool.clone())))
         }
-        let mut connection = Box::pin(self.connector.connect()).await?;
-        let answer = connection.send_request(request).await.map_err(|error| UpstreamError::exchange(&error))?;
-        Answer::of(answer, shares.then(|| (connection, self.pool.clone())))
     }
 
     fn note(&self, answer: Result<Response<Answer>, UpstreamError>) -> Result<Response<Answer>, UpstreamError> {

@@ -18,6 +18,6 @@ mod redirect;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::error::{RequestBodyError, UpstreamError, status_words};
-pub(crate) use self::http::HttpUpstream;
+pub(crate) use self::http::{HttpUpstream, Sending};
 pub(crate) use self::outgoing::{Outgoing, Payload, Streamed};
 pub(crate) use self::probe::{Finding, probe, shown};

@@ -3,6 +3,7 @@
 //! The pages are made once, at start: whoever asks for them costs a copy of a pointer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
@@ -14,26 +15,28 @@ use crate::wire::{RETRY_SOON, accept};
 
 /// A page that was made at start.
 #[derive(Clone)]
-pub(crate) struct ReadyPage {
+pub(crate) struct ReadyPage(Arc<Ready>);
+
+struct Ready {
     html: Bytes,
     headers: [(HeaderName, HeaderValue); 6],
 }
 
 impl ReadyPage {
     fn new(page: Page) -> Self {
-        Self { html: page.html.into(), headers: page.headers }
+        Self(Arc::new(Ready { html: page.html.into(), headers: page.headers }))
     }
 
     /// Puts the page in the place of an answer's body. The status stays, and every header that says more than what the
     /// body is: `WWW-Authenticate` and the request's id.
-    pub(crate) fn instead_of<A, B>(self, answer: Response<A>, body: impl FnOnce(Bytes) -> B) -> Response<B> {
+    pub(crate) fn instead_of<A, B>(&self, answer: Response<A>, body: impl FnOnce(Bytes) -> B) -> Response<B> {
         let (mut head, _) = answer.into_parts();
         head.headers.remove(CONTENT_LENGTH);
-        for (name, value) in self.headers {
-            head.headers.insert(name, value);
+        for (name, value) in &self.0.headers {
+            head.headers.insert(name.clone(), value.clone());
         }
         head.headers.insert(VARY, HeaderValue::from_static("accept, authorization, sec-fetch-mode, sec-fetch-dest"));
-        Response::from_parts(head, body(self.html))
+        Response::from_parts(head, body(self.0.html.clone()))
     }
 }
 
