@@ -65,14 +65,30 @@ missing_packages() {
     if [ "$for_browser" = yes ] && ! browser_is_there && first_available chromium >/dev/null; then
         printf '%s\n' chromium fonts-dejavu-core
     fi
-    # the program and its modules, without the service
+    # Apache's program and modules are a package of their own; the others' bring a service along
     if [ "$for_proxy" = yes ]; then
         [ -x /usr/sbin/apache2 ] || echo apache2-bin
+        [ -x /usr/sbin/nginx ] || echo nginx
+        [ -x /usr/sbin/haproxy ] || echo haproxy
+        have caddy || first_available caddy
     fi
 }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Installs packages without starting their services: policy-rc.d is Debian's switch for that.
+install_unstarted() {
+    # shellcheck disable=SC2016
+    as_root sh -c '
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            trap "rm -f $policy" EXIT
+            trap "exit 1" HUP INT TERM
+            printf "#!/bin/sh\nexit 101\n" >"$policy" && chmod 755 "$policy" || exit
+        fi
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "$@"
 }
 
 # Installs what is missing. Without the right to, says exactly what to install.
@@ -89,5 +105,5 @@ install_packages() {
     # The lists may have been empty until now.
     packages=$(missing_packages "$@" | sort -u | xargs)
     # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    install_unstarted $packages
 }

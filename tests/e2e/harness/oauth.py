@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +18,9 @@ REDIRECT_URI = "http://127.0.0.1:43210/callback"
 Json = dict[str, Any]
 
 
-def http_client(timeout: float = 20) -> httpx2.Client:
+def http_client(timeout: float = 20, trust: ssl.SSLContext | bool = True) -> httpx2.Client:
     """A plain HTTP client that follows nothing and takes no proxy from the environment."""
-    return httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+    return httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False, verify=trust)
 
 
 def challenge_parameters(response: httpx2.Response) -> dict[str, str]:
@@ -87,9 +88,9 @@ class Client:
     http: httpx2.Client = field(default_factory=http_client)
 
     @classmethod
-    def register(cls, server_url: str, **registration: Any) -> "Client":
+    def register(cls, server_url: str, http: httpx2.Client | None = None, **registration: Any) -> "Client":
         """Finds the authorization server from the 401 of an MCP server, and registers there."""
-        http = http_client()
+        http = http or http_client()
         refusal = http.post(server_url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
         assert refusal.status_code == 401, refusal.status_code
         resource = http.get(challenge_parameters(refusal)["resource_metadata"]).raise_for_status().json()

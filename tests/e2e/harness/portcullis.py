@@ -52,21 +52,25 @@ class Portcullis:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port, self.operations_port = free_port(), free_port()
-        self.public_url = f"http://127.0.0.1:{self.port}"
         self._environment = {"KEYCLOAK_CLIENT_SECRET": client_secret, "RUST_LOG": "debug"}
         self._config = directory / "portcullis.toml"
         self._child: Child | None = None
         key_file = directory / "root.key"
         key_file.touch(mode=0o600)
         key_file.write_text(_root_key() + "\n", encoding="ascii")
+        given = dict(sections or {})
+        self.public_url = str(given.pop("public_url", f"http://127.0.0.1:{self.port}"))
+        listening = {"listen": f"127.0.0.1:{self.port}", "operations": f"127.0.0.1:{self.operations_port}"}
+        server = given.pop("server", {})
+        assert isinstance(server, dict)
         document = {
             "public_url": self.public_url,
-            "server": {"listen": f"127.0.0.1:{self.port}", "operations": f"127.0.0.1:{self.operations_port}"},
+            "server": {**listening, **server},
             "storage": {"url": f"sqlite:{directory / 'portcullis.db'}"},
             "secrets": {"keys": [{"file": str(key_file)}]},
             "identity": [identity],
             "upstream": list(upstreams),
-            **(sections or {}),
+            **given,
         }
         self._config.write_text(tomli_w.dumps(document), encoding="utf-8")
 

@@ -1,5 +1,6 @@
 """A browser without a window: cookies, `Origin`, `Sec-Fetch-Site`, and no redirect followed behind one's back."""
 
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -18,11 +19,11 @@ def origin_of(url: str) -> str:
 class UserAgent:
     """One browser profile."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: ssl.SSLContext | bool = True) -> None:
         # Browsers trust loopback like https and keep `Secure` cookies there; Keycloak sets them on plain http.
         policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
         self.jar = CookieJar(policy)
-        self._http = httpx2.Client(cookies=self.jar, timeout=20, trust_env=False, follow_redirects=False)
+        self._http = httpx2.Client(cookies=self.jar, timeout=20, trust_env=False, follow_redirects=False, verify=trust)
 
     def get(self, url: str) -> httpx2.Response:
         """Opens an address as if it were typed or linked to."""

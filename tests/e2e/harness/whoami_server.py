@@ -3,6 +3,7 @@
 import json
 import sys
 
+import anyio
 from mcp.server.mcpserver import Context, MCPServer
 
 server = MCPServer("whoami")
@@ -18,6 +19,15 @@ def headers(ctx: Context) -> str:
 def echo(message: str) -> str:
     """The message again."""
     return f"Echo: {message}"
+
+
+@server.tool()
+async def count(ctx: Context) -> str:
+    """Tells of its progress three times, a second apart."""
+    for step in range(3):
+        await ctx.report_progress(step, 3)
+        await anyio.sleep(1)
+    return "done"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""What the tests behind a reverse proxy can ask for."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.certificate import Certificate
+from harness.proxies import Place, Proxy
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """What the proxy shows to its clients."""
+    return Certificate(tmp_path)
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path, certificate: Certificate) -> Iterator[Callable[[str, int, int], Proxy]]:
+    """Starts a proxy: its name, the port that it listens on, the port that it stands in front of."""
+    started: list[Proxy] = []
+
+    def start(name: str, port: int, target: int) -> Proxy:
+        started.append(Proxy(name, Place(port, target, certificate, tmp_path)))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.close()
