@@ -32,12 +32,11 @@ class Place:
     directory: Path
 
 
-def _documented(proxy: str) -> str:
-    """The first block of settings under the heading that begins with this name."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    found = re.search(rf"^### {proxy} .*?\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert found, f"{DOCUMENT.name} has no settings for {proxy}"
-    return found[1]
+def _documented(proxy: str) -> list[str]:
+    """The blocks of settings under the heading that begins with this name."""
+    sections = re.split(r"^##+ ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (section,) = (section for section in sections if section.startswith(f"{proxy} "))
+    return re.findall(r"^```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
 def _filled(settings: str, place: Place, **replaced: str) -> str:
@@ -49,6 +48,7 @@ def _filled(settings: str, place: Place, **replaced: str) -> str:
 
 
 def _nginx(place: Place) -> str:
+    location, server = _documented("nginx")
     # as root, its workers would otherwise be somebody who may not write here
     user = f"{pwd.getpwuid(os.geteuid()).pw_name} {grp.getgrgid(os.getegid()).gr_name}"
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -66,7 +66,8 @@ http {{
         listen 127.0.0.1:{place.port} ssl http2;
         ssl_certificate {place.certificate.chain};
         ssl_certificate_key {place.certificate.key};
-{_filled(_documented("nginx"), place)}
+{server}
+{_filled(location, place)}
     }}
 }}
 """
@@ -81,7 +82,7 @@ defaults
     timeout connect 5s
     timeout client 50s
     timeout server 50s
-{_filled(_documented("HAProxy"), place, **replaced)}
+{_filled(_documented("HAProxy")[0], place, **replaced)}
 """
 
 
@@ -103,7 +104,7 @@ Protocols h2 http/1.1
 SSLEngine on
 SSLCertificateFile "{place.certificate.chain}"
 SSLCertificateKeyFile "{place.certificate.key}"
-{_filled(_documented("Apache"), place)}
+{_filled(_documented("Apache")[0], place)}
 """
 
 
@@ -115,7 +116,7 @@ def _caddy(place: Place) -> str:
 	admin off
 	auto_https off
 }}
-{_filled(_documented("Caddy"), place, **site)}
+{_filled(_documented("Caddy")[0], place, **site)}
 """
 
 

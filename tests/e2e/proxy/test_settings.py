@@ -24,6 +24,8 @@ from harness.waiting import free_port, wait_until
 # where the client calls from; the proxy itself is 127.0.0.1
 CLIENT = "127.0.0.9"
 CLAIMED = "6.6.6.6"
+# a tool's parameter as a header: nginx and newer Caddys drop such names unless told
+PARAMETER = "mcp-param-user_id"
 Json = dict[str, Any]
 
 
@@ -31,6 +33,7 @@ Json = dict[str, Any]
 class Behind:
     """The gateway behind a proxy, and a session of a client that has signed in through both."""
 
+    proxy: str
     portcullis: Portcullis
     session: McpSession
 
@@ -68,13 +71,13 @@ def behind(
     start_proxy(request.param, port, portcullis.port)
     client = Client.register(portcullis.url(), http_client(trust=trust))
     token = client.sign_in(realm.person(agent=UserAgent(trust))).access_token
-    return Behind(portcullis, McpSession(portcullis.url(), token, _client(trust)).open())
+    return Behind(request.param, portcullis, McpSession(portcullis.url(), token, _client(trust)).open())
 
 
 def _client(trust: ssl.SSLContext) -> httpx2.Client:
     """Calls from the client's address, and lies about it."""
     transport = httpx2.HTTPTransport(verify=trust, local_address=CLIENT)
-    return httpx2.Client(transport=transport, timeout=30, headers={"X-Forwarded-For": CLAIMED})
+    return httpx2.Client(transport=transport, timeout=30, headers={"X-Forwarded-For": CLAIMED, PARAMETER: "7"})
 
 
 def _arrivals(lines: Iterator[str], beginning: str, count: int) -> list[float]:
@@ -104,6 +107,7 @@ def _addresses_are_the_clients_own(behind: Behind) -> None:
     seen = json.loads(behind.session.call("headers"))
     assert seen["x-forwarded-for"] == CLIENT
     assert seen["x-forwarded-proto"] == "https"
+    assert behind.proxy == "caddy" or seen[PARAMETER] == "7"
     (line,) = wait_until("the call is logged", lambda: behind.access_lines(tool="headers"), 5)
     assert line["address"] == CLIENT
     assert not behind.access_lines(address=CLAIMED)
