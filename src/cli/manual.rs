@@ -23,7 +23,7 @@ pub(super) struct Completions {
 #[derive(Debug, Args)]
 #[command(
     name = "man",
-    after_help = "Examples:\n  portcullis man > /usr/local/share/man/man1/portcullis.1\n  portcullis man grants end > /usr/local/share/man/man1/portcullis-grants-end.1"
+    after_help = "Examples:\n  portcullis man > portcullis.1 && man ./portcullis.1\n  portcullis man grants end > portcullis-grants-end.1"
 )]
 pub(super) struct Manual {
     /// The command, such as `grants end`; without one the program as a whole
