@@ -1,6 +1,7 @@
 //! What the README shows is what the program reads.
 
-use portcullis::config::Config;
+use portcullis::cli::{self, Outcome, Terminal};
+use portcullis::config::{Config, Log};
 
 fn readme() -> &'static str {
     include_str!("../../README.md")
@@ -38,4 +39,47 @@ fn the_realm_in_the_readme_knows_the_client_and_the_people_of_the_readme() {
         let known = realm["users"].as_array().unwrap().iter().find(|known| known["username"] == user).unwrap();
         assert_eq!(known["credentials"][0]["value"], format!("{user}-demo-password"));
     }
+}
+
+/// The arguments of each `portcullis …` in the code of a page.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let code = page.split('`').skip(1).step_by(2).flat_map(str::lines);
+    let commands = code.flat_map(|line| line.split(" && ")).filter_map(|part| part.trim().strip_prefix("portcullis "));
+    // a placeholder stands for a value that is right
+    commands.map(|command| command.replace("SHELL", "bash").split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn the_program_knows_every_command_that_the_pages_show() {
+    let pages = [readme(), include_str!("../../docs/operations.md"), include_str!("../../docs/behind-a-proxy.md")];
+    let shown: Vec<_> = pages.into_iter().flat_map(commands).collect();
+    assert!(shown.len() > 8, "{shown:?}");
+    for command in shown {
+        let arguments = [&["portcullis".to_owned()], &command[..], &["--help".to_owned()]].concat();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let start_log = |_: &Log| Ok(());
+        let mut terminal =
+            Terminal { out: &mut out, err: &mut err, input: &mut std::io::empty(), environment: Vec::new(), start_log };
+        let outcome = cli::run(arguments.into_iter().map(Into::into), &mut terminal);
+        assert_eq!(outcome, Outcome::Done, "{command:?}: {}", String::from_utf8_lossy(&err));
+    }
+}
+
+#[test]
+fn the_settings_behind_a_proxy_are_read() {
+    let page = include_str!("../../docs/behind-a-proxy.md");
+    let shown = &page[page.find("```toml\n").unwrap() + "```toml\n".len()..];
+    let shown: toml::Table = shown[..shown.find("```").unwrap()].parse().unwrap();
+    let mut whole: toml::Table = block("toml").parse().unwrap();
+    whole.extend(shown);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("portcullis.toml");
+    whole.insert("secrets".to_owned(), toml::toml! { keys = [{ env = "ROOT_KEY" }] }.into());
+    std::fs::write(&file, whole.to_string()).unwrap();
+    let environment =
+        [("KEYCLOAK_CLIENT_SECRET", "change-me".to_owned()), ("ROOT_KEY", data_encoding::BASE64.encode(&[7; 32]))];
+    let loaded = Config::load(&file, environment.map(|(name, value)| (name.to_owned(), value)));
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    assert_eq!(loaded.config.server.trusted_proxies.len(), 1);
 }
