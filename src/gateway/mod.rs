@@ -257,10 +257,10 @@ impl Gateway {
         route: &Route,
         parts: &Parts,
         unwelcome: Unwelcome,
-        origin: Origin<'_>,
+        origin: &mut Origin<'_>,
     ) -> Response<Body> {
         let page = self.0.cors.judge(&parts.headers);
-        let call = Call::of(route, &self.0.config, &origin, parts);
+        let call = Call::of(route, &self.0.config, origin, parts);
         let refusal = Refusal::from(unwelcome);
         origin.record.reaches(&route.served.id);
         origin.record.refused(&refusal);

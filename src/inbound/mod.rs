@@ -49,8 +49,9 @@ pub(crate) use operations::{Health, Operations};
 /// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
 const MAX_FIELDS: usize = 100;
 
-/// What may wait for a body, in bytes. What is larger begins when the body is there.
-const SMALL: usize = 3 * 1024;
+/// What may wait for a body, in bytes, besides the body itself, which stands in it several times. What is larger begins when
+/// the body is there.
+const SMALL: usize = 3 * 1024 + 512;
 
 /// Everything behind the door. Cheap to clone.
 #[derive(Clone)]
@@ -111,8 +112,8 @@ impl App {
             Ok(admission) => {
                 self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
                 Either::Left(match route {
-                    Some(route) => boxed_small(self.clone().call(route, request, arrival, admission)),
-                    None => boxed_small(self.clone().own(request, arrival, admission)),
+                    Some(route) => boxed_small::<B>(self.clone().call(route, request, arrival, admission)),
+                    None => boxed_small::<B>(self.clone().own(request, arrival, admission)),
                 })
             }
             Err(shut) => {
@@ -161,7 +162,9 @@ impl App {
         let why = match shut {
             Shut::Malformed(why) => {
                 return match route {
-                    Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Malformed(why), arrival.origin()),
+                    Some(route) => {
+                        self.0.gateway.refuse(route, &parts, Unwelcome::Malformed(why), &mut arrival.origin())
+                    }
                     None => Web::refuse_malformed(parts.uri.path(), why),
                 };
             }
@@ -171,7 +174,7 @@ impl App {
             Shut::WrongHost(wrong) => {
                 return match (wrong.cause(), route) {
                     (Some(cause), Some(route)) => {
-                        self.0.gateway.refuse(route, &parts, Unwelcome::Misdirected(cause), arrival.origin())
+                        self.0.gateway.refuse(route, &parts, Unwelcome::Misdirected(cause), &mut arrival.origin())
                     }
                     _ => self.0.hosts.refuse(wrong, &parts.headers),
                 };
@@ -180,7 +183,7 @@ impl App {
             Shut::Busy(Shortage::Pool) => "too many requests at once (limits.requests)",
         };
         match route {
-            Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Busy(why), arrival.origin()),
+            Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Busy(why), &mut arrival.origin()),
             None => self.0.web.refuse_busy(parts.uri.path(), why),
         }
     }
@@ -243,9 +246,10 @@ enum Shut {
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
 
-/// Boxes a future that waits for a body.
-fn boxed_small(waiting: impl Future<Output = Response<Answer>> + Send + 'static) -> Answering {
-    debug_assert!(size_of_val(&waiting) <= SMALL, "{} bytes wait for a body", size_of_val(&waiting));
+/// Boxes a future that waits for a body of type `B`.
+fn boxed_small<B>(waiting: impl Future<Output = Response<Answer>> + Send + 'static) -> Answering {
+    let (size, most) = (size_of_val(&waiting), SMALL + 8 * size_of::<B>());
+    debug_assert!(size <= most, "{size} bytes wait for a body, {most} may");
     Box::pin(waiting)
 }
 

@@ -241,7 +241,9 @@ mod tests {
         let closed = std::thread::scope(|scope| {
             for seats in seats.chunks(16) {
                 scope.spawn(move || {
-                    (0..500).for_each(|_| seats.iter().for_each(|seat| drop((seat.open(), seat.open()))))
+                    for seat in (0..500).flat_map(|_| seats) {
+                        drop((seat.open(), seat.open()));
+                    }
                 });
             }
             let closer = scope.spawn(|| (0..32).filter(|_| resting.close_longest()).count());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::Waiting;
 
@@ -25,8 +25,10 @@ pub(super) struct Timed<T> {
     stream: T,
     looked_at: Bytes,
     waiting: Waiting,
-    /// Until when the head of this number must be whole.
-    head: Option<(u64, Pin<Box<Sleep>>)>,
+    /// Until when the head of this number must be whole. Nearly every head is, as soon as its first byte is here.
+    head: Option<(u64, Instant)>,
+    /// Wakes us then, once a head was waited for. Kept for the next.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Until when something of what is written now must be taken.
     taking: Option<Pin<Box<Sleep>>>,
 }
@@ -34,8 +36,17 @@ pub(super) struct Timed<T> {
 impl<T> Timed<T> {
     /// Wraps a stream of which `looked_at` was read already, at `began`.
     pub(super) fn new(stream: T, looked_at: Bytes, waiting: Waiting, began: Instant) -> Self {
-        let head = Some((0, Box::pin(tokio::time::sleep_until(began + HEAD))));
-        Self { stream, looked_at, waiting, head, taking: None }
+        Self { stream, looked_at, waiting, head: Some((0, began + HEAD)), timer: None, taking: None }
+    }
+
+    /// Fails at this moment. One that is over fails at once.
+    fn poll_too_slow(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head came too slowly")))
     }
 
     /// Passes on what came of a write, or fails when nothing has for too long.
@@ -61,10 +72,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
         if self.head.as_ref().is_some_and(|(number, _)| Some(*number) != awaited) {
             self.head = None;
         }
-        if let Some((_, until)) = &mut self.head
-            && until.as_mut().poll(cx).is_ready()
+        if let Some((_, until)) = self.head
+            && let Poll::Ready(late) = self.poll_too_slow(until, cx)
         {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head came too slowly")));
+            return Poll::Ready(late);
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -72,7 +83,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
             && self.head.is_none()
             && let Some(number) = awaited
         {
-            self.head = Some((number, Box::pin(tokio::time::sleep(HEAD))));
+            self.head = Some((number, Instant::now() + HEAD));
         }
         polled
     }

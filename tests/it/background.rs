@@ -63,7 +63,7 @@ async fn a_grant_that_another_process_ended_is_known() {
     let (grant, now) = (claims["sid"].as_str().unwrap().into(), gate.clock.now());
     gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
     assert_eq!(gate.call(&given.access).await.status, WORKS, "nobody has told this process");
-    run_until(&gate, None, async || gate.call(&given.access).await.status == 401).await;
+    run_until(&gate, None, async || gate.status_of_call(&given.access).await == 401).await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn head_over_http_2_gets_every_refusal_without_a_body_and_the_connection_s
         gate.tokens(&client).await.access
     };
     let at = |uri: &str| Request::head(uri).header("authorization", format!("Bearer {good}"));
-    let many = (0..201).fold(at("http://127.0.0.1:6749/mcp"), |request, n| request.header(format!("x-{n}"), "1"));
+    let many = (0..101).fold(at("http://127.0.0.1:6749/mcp"), |request, n| request.header(format!("x-{n}"), "1"));
     for (request, status) in [
         (at("http://127.0.0.1:6749/mcp"), 405),
         (Request::head("http://127.0.0.1:6749/mcp"), 405),

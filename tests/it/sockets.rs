@@ -282,7 +282,7 @@ async fn a_head_that_is_too_large_or_has_too_many_fields_is_431() {
     let large = format!("X-Large: {}\r\n", "x".repeat(70_000));
     let fields =
         |count: usize, value: &str| (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect::<Vec<_>>().concat();
-    let many = fields(201, "1");
+    let many = fields(101, "1");
     for extra in [large, many] {
         let mut connection = bench.connect().await;
         let head = bench.head("GET", &extra);
@@ -291,7 +291,7 @@ async fn a_head_that_is_too_large_or_has_too_many_fields_is_431() {
         // while more than fits is still being written, the answer may be lost to the reset
         assert!(answer.starts_with("HTTP/1.1 431") || (answer.is_empty() && extra.len() > 65_536), "{answer}");
     }
-    let fits = fields(150, &"y".repeat(300));
+    let fits = fields(90, &"y".repeat(600));
     let mut connection = bench.connect().await;
     connection.write_all(bench.head("GET", &fits).as_bytes()).await.unwrap();
     assert!(read_head(&mut connection).await.starts_with("HTTP/1.1 200"));
@@ -316,7 +316,7 @@ async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
     });
     assert!(join_all(calls).await.iter().all(|status| *status == 200));
     let mut many = http::Request::get("http://127.0.0.1:6749/mcp");
-    for number in 0..201 {
+    for number in 0..101 {
         many = many.header(format!("x-{number}"), "1");
     }
     let many = many.body(http_body_util::Full::new(bytes::Bytes::new())).unwrap();
