@@ -65,6 +65,15 @@ struct Terms {
 }
 
 impl Terms {
+    /// What others set.
+    fn flags(&self) -> Result<(), Over> {
+        match () {
+            () if !self.token.stands() => Err(Over::Ended),
+            () if self.drained.is_set() => Err(Over::Draining),
+            () => Ok(()),
+        }
+    }
+
     async fn over(self) -> Over {
         let mut timer = pin!(tokio::time::sleep_until(self.until.min(Instant::now() + SOON)));
         timer.as_mut().await;
@@ -101,7 +110,7 @@ impl Lease {
     /// # Errors
     /// When the call is over; it must not be polled again then.
     pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
-        self.check()?;
+        self.terms.flags()?;
         tokio::select! {
             biased;
             over = &mut self.over => Err(over),
@@ -119,13 +128,8 @@ impl Lease {
     /// # Errors
     /// When it is.
     pub(super) fn check(&self) -> Result<(), Over> {
-        let Terms { token, drained, until, then } = &self.terms;
-        match () {
-            () if !token.stands() => Err(Over::Ended),
-            () if Instant::now() >= *until => Err(*then),
-            () if drained.is_set() => Err(Over::Draining),
-            () => Ok(()),
-        }
+        self.terms.flags()?;
+        if Instant::now() >= self.terms.until { Err(self.terms.then) } else { Ok(()) }
     }
 }
 

@@ -187,6 +187,7 @@ where
         }
     };
     tokio::select! {
+        biased;
         ended = connection.as_mut() => return Ok(ended?),
         () = lingers => connection.as_mut().graceful_shutdown(),
         // without a request there was no answer either, and the library would still wait for the first one
@@ -231,6 +232,7 @@ where
             .serve_connection(io, service)
     );
     tokio::select! {
+        biased;
         ended = connection.as_mut() => return Ok(ended?),
         () = drain.no_more().wait() => connection.as_mut().graceful_shutdown(),
         () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),

@@ -74,6 +74,7 @@ where
                         async move { answered.await.map(|body| Held::new(body, open)) }
                     });
                     let ended = tokio::select! {
+                        biased;
                         ended = served => ended,
                         () = parted(&seat) => Ok(()),
                     };

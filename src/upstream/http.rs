@@ -14,7 +14,7 @@ use super::connect::Connector;
 use super::error::UpstreamError;
 use super::outgoing::Outgoing;
 use super::pool::Pool;
-use super::redirect::{self, Followed, Redirect};
+use super::redirect::{self, Followed, Habit, Redirect};
 use crate::config::{CaFile, Upstream};
 
 /// A request under way, until the head of its answer.
@@ -31,7 +31,8 @@ pub(crate) struct HttpUpstream {
     connector: Connector,
     pool: Pool,
     failed: AtomicBool,
-    redirects: AtomicBool,
+    habit: Habit,
+    told_of_redirects: AtomicBool,
 }
 
 impl HttpUpstream {
@@ -51,7 +52,8 @@ impl HttpUpstream {
             connector: Connector::new(upstream, global_ca_file),
             pool: Pool::new(max_idle),
             failed: AtomicBool::new(false),
-            redirects: AtomicBool::new(false),
+            habit: Habit::default(),
+            told_of_redirects: AtomicBool::new(false),
             url,
         }
     }
@@ -100,13 +102,17 @@ impl HttpUpstream {
 
     /// Sends a request, to where the upstream's own redirects lead. The answer says where that was, when they led anywhere.
     async fn follow(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
-        let mut copy = call.copy();
+        let mut copy = if self.habit.may_redirect() { call.copy().ok_or(redirect::LARGE) } else { Err(redirect::NEW) };
         let mut answer = self.exchange(call).await?;
         for left in (0..=redirect::MOST).rev() {
-            let asked = copy.as_ref().map(|copy| &copy.target);
-            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else { break };
+            let asked = copy.as_ref().ok().map(|copy| &copy.target);
+            let Some(redirect) = Redirect::of(&answer, &self.url, asked) else {
+                self.habit.note_answer(answer.status());
+                break;
+            };
+            self.habit.note_redirect();
             let again = redirect.follow(copy, &self.host, left)?;
-            copy = again.copy();
+            copy = again.copy().ok_or(redirect::LARGE);
             let followed = Followed(again.target.clone());
             answer = Box::pin(self.exchange(again)).await?;
             answer.extensions_mut().insert(followed);
@@ -118,7 +124,7 @@ impl HttpUpstream {
     fn tell_of_redirects<E>(&self, answer: Result<Response<Answer>, E>) -> Result<Response<Answer>, E> {
         let followed = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Followed>());
         if let Some(Followed(to)) = followed
-            && !self.redirects.swap(true, Ordering::Relaxed)
+            && !self.told_of_redirects.swap(true, Ordering::Relaxed)
         {
             let (upstream, from, to) = (&self.id, self.url.path(), to.path());
             tracing::warn!(upstream, from, to, "the upstream redirects each call: write its `url` with the other path");

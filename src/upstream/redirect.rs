@@ -3,6 +3,8 @@
 //! A client must not see it: the address is an inner one. On the upstream's own origin we follow; a call never leaves for
 //! another host, whatever the upstream says, for it carries who the user is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ::http::header::LOCATION;
 use ::http::{HeaderValue, Response, StatusCode, Uri};
 use url::{Position, Url};
@@ -15,13 +17,43 @@ pub(super) const MOST: usize = 2;
 
 const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
 const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
-const GONE: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` where the server \
-     itself answers";
+/// Why a call cannot be sent a second time: its body passed through, or is large.
+pub(super) const LARGE: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` \
+     where the server itself answers";
+/// The same: no redirect was expected.
+pub(super) const NEW: &str = "the server answered calls itself until now, so this one was not kept for a second sending; the next ones \
+     follow the redirect: write as `url` where the server itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
 /// Where the redirects of a call led. Stands among the extensions of its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Followed(pub(super) Uri);
+
+/// Whether an upstream redirects. Nearly none does, and a copy of every call is the price of following: it is paid until the
+/// upstream has answered a call itself, and again from its first redirect on. So an upstream that begins to redirect while we
+/// run costs the calls that it does it to first.
+#[derive(Default)]
+pub(super) struct Habit {
+    answers: AtomicBool,
+    redirects: AtomicBool,
+}
+
+impl Habit {
+    pub(super) fn may_redirect(&self) -> bool {
+        self.redirects.load(Ordering::Relaxed) || !self.answers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_redirect(&self) {
+        self.redirects.store(true, Ordering::Relaxed);
+    }
+
+    /// An error may come from a layer in front of the server, and says nothing.
+    pub(super) fn note_answer(&self, status: StatusCode) {
+        if status.is_success() && !self.answers.load(Ordering::Relaxed) {
+            self.answers.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 /// A redirect.
 pub(super) struct Redirect {
@@ -54,14 +86,14 @@ impl Redirect {
         Some(Self { status, places })
     }
 
-    /// The call again, sent to where the redirect leads. `call` is a copy, when its body can be sent a second time, `host`
-    /// the name that the server was called by.
+    /// The call again, sent to where the redirect leads. `call` is a copy, or says why there is none; `host` is the name that
+    /// the server was called by.
     ///
     /// # Errors
     /// When it must not, or cannot, be followed.
     pub(super) fn follow(
         &self,
-        call: Option<Outgoing>,
+        call: Result<Outgoing, &'static str>,
         host: &HeaderValue,
         left: usize,
     ) -> Result<Outgoing, UpstreamError> {
@@ -72,7 +104,7 @@ impl Redirect {
         if !matches!(self.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             return Err(self.refused(METHOD));
         }
-        let Some(mut call) = call else { return Err(self.refused(GONE)) };
+        let mut call = call.map_err(|why| self.refused(why))?;
         if left == 0 {
             return Err(self.refused(AGAIN));
         }
@@ -122,7 +154,7 @@ mod tests {
     use ::http::{HeaderMap, HeaderValue, Method, Response, Uri};
     use bytes::Bytes;
 
-    use super::{MOST, Redirect};
+    use super::{LARGE, MOST, Redirect};
     use crate::upstream::outgoing::{Outgoing, Payload};
 
     const HOST: HeaderValue = HeaderValue::from_static("10.0.0.5:8420");
@@ -130,11 +162,11 @@ mod tests {
     fn followed(status: u16, location: &str, path: Option<&str>, left: usize) -> Result<String, String> {
         let answer = Response::builder().status(status).header(LOCATION, location).body(()).unwrap();
         let url: Uri = "http://10.0.0.5:8420/mcp/".parse().unwrap();
-        let call = path.map(|path| {
+        let call = path.ok_or(LARGE).map(|path| {
             let payload = Payload::Whole(Bytes::from_static(b"{}"));
             Outgoing { method: Method::POST, target: path.parse().unwrap(), headers: HeaderMap::new(), payload }
         });
-        let redirect = Redirect::of(&answer, &url, call.as_ref().map(|call| &call.target)).unwrap();
+        let redirect = Redirect::of(&answer, &url, call.as_ref().ok().map(|call| &call.target)).unwrap();
         match redirect.follow(call, &HOST, left) {
             Ok(again) => {
                 assert_eq!((again.method.as_str(), &**again.payload.whole().unwrap()), ("POST", &b"{}"[..]));

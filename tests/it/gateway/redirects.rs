@@ -1,5 +1,8 @@
 //! Upstreams that send a call elsewhere instead of answering it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 
 use super::{gate_at, token, with};
@@ -54,6 +57,32 @@ async fn a_redirect_on_the_upstreams_own_origin_is_followed_with_method_and_body
             assert_eq!(with(&gate, &good, method, &[("accept", "text/event-stream")]).await.status, 200);
             assert_eq!((behind.last().method.as_str(), behind.last().uri.as_str()), (method, "/there?a=1"));
         }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_begins_to_redirect_costs_one_call_and_the_next_ones_are_followed() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let has_moved = Arc::clone(&moved);
+    let behind = elsewhere(move |seen| {
+        let location = here(seen, "/there");
+        if has_moved.load(Ordering::SeqCst) {
+            answer(307, &[("location", &location)], "")
+        } else {
+            answer(200, &[JSON], "{}")
+        }
+    })
+    .await;
+    let gate = gate_at(&behind).await;
+    let good = token(&gate).await;
+    assert_eq!(gate.call(&good).await.status, 200);
+    moved.store(true, Ordering::SeqCst);
+    let (lines, _guard) = watch();
+    assert_eq!(gate.call(&good).await.status, 502);
+    assert!(lines.text().contains("the next ones follow the redirect"), "{}", lines.text());
+    for _ in 0..2 {
+        assert_eq!(gate.call(&good).await.status, 200);
+        assert_eq!(behind.last().uri, "/there");
     }
 }
 
