@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::gateway::{BoxError, Gateway, GatewayParts};
+use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Health, Operations};
 use crate::issuer::{Issuer, Parts};
@@ -21,6 +21,7 @@ use crate::limits::Budget;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::web::Web;
+use crate::wire::BoxError;
 use background::Background;
 
 pub use crate::gateway::Body;

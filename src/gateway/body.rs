@@ -4,8 +4,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
-/// What a body may fail with.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::wire::BoxError;
 
 /// A body on its way through: streamed, or a few bytes of our own.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;

@@ -32,7 +32,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use serde_json::value::RawValue;
 
 pub use body::Body;
-pub(crate) use body::BoxError;
 pub(crate) use body::full;
 pub(crate) use call_record::CallRecord;
 pub(crate) use headers::is_media_type;
@@ -49,6 +48,7 @@ use crate::signal::Signal;
 use crate::storage::Store;
 use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
+use crate::wire::BoxError;
 use authenticate::{Authenticator, Verified, VerifiedToken};
 use cors::Cors;
 use headers::{Forwarding, RequestRules};

@@ -12,11 +12,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::body::BoxError;
 use super::headers::is_media_type;
 use super::refusal::Refusal;
 use crate::limits::{self, CollectError, Collected, Room, Shortage};
 use crate::upstream::{Payload, RequestBodyError, Streamed};
+use crate::wire::BoxError;
 
 /// How long a body that we wait for may take to arrive.
 const COLLECT: Duration = Duration::from_secs(15);

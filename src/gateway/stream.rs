@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::body::BoxError;
 use super::lease::Lease;
+use crate::wire::BoxError;
 
 /// What the client sees of an answer that ends before it is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,10 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::{Body, BoxError, CallRecord};
+use crate::gateway::{Body, CallRecord};
 use crate::limits::ClientAddress;
 use crate::telemetry::{Cause, RequestId};
+use crate::wire::BoxError;
 
 /// How much of a path is logged, in bytes: a head may have 64 KiB.
 const MAX_PATH: usize = 512;

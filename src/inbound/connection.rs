@@ -21,8 +21,8 @@ use super::Drain;
 use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
-use crate::gateway::BoxError;
 use crate::signal::Signal;
+use crate::wire::BoxError;
 
 /// How every HTTP/2 connection begins (RFC 9113 3.4). `PROPFIND` and `PROPPATCH` of HTTP/1 begin alike, and a request of
 /// HTTP/1 may have any method, `PRI` too: the version alone decides.

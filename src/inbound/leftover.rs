@@ -15,7 +15,8 @@ use http::{HeaderValue, Request, Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use crate::gateway::{Body, BoxError};
+use crate::gateway::Body;
+use crate::wire::BoxError;
 
 /// How much of an unread body is drained, and for how long.
 const DRAIN_BYTES: usize = 64 * 1024;

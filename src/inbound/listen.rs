@@ -14,8 +14,8 @@ use super::connection::{self, Patience, Received, Terms};
 use super::exchange::Held;
 use super::resting::{Resting, Seat};
 use super::{App, Drain, socket};
-use crate::gateway::BoxError;
 use crate::limits::{Holder, Pool, Share, Shortage};
+use crate::wire::BoxError;
 
 /// How long we wait when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);

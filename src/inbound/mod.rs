@@ -28,11 +28,12 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
-use crate::gateway::{Body, BoxError, Gateway, Origin, Route, Unwelcome, full, name_answer};
+use crate::gateway::{Body, Gateway, Origin, Route, Unwelcome, full, name_answer};
 use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
 use crate::secret::Sha256;
 use crate::telemetry::RequestId;
 use crate::web::Web;
+use crate::wire::BoxError;
 use access::{Access, Answer};
 use client_address::Proxies;
 use connection::Patience;

@@ -1,6 +1,5 @@
 //! A call as it leaves.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::wire::BoxError;
+
 /// The largest body that is kept for a second sending until the answer begins, in bytes: a slow tool must not hold the memory of
 /// larger ones.
 const KEPT: usize = 64 * 1024;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body that passes through.
 pub(crate) struct Streamed {

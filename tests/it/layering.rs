@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
         "issuer",
         "identity keys policy storage revocation model oauth audit outbound clock config secret limits telemetry",
     ),
-    ("upstream", "model config oauth secret telemetry clock outbound"),
+    ("upstream", "model config oauth secret telemetry clock outbound wire"),
     (
         "gateway",
         "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret signal limits telemetry wire",
