@@ -8,16 +8,17 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use super::Gateway;
 use super::answer_headers::clean_response;
 use super::authenticate::VerifiedToken;
 use super::body::Body;
+use super::call::Call;
 use super::early::{self, Early};
 use super::events::{Events, are_events, are_open};
 use super::lease::Lease;
 use super::refusal::Refusal;
 use super::session::Owner;
 use super::stream::{EarlyEnd, Stream};
-use super::{Call, Gateway};
 use crate::policy::Permit;
 use crate::upstream::{Answer, Outgoing, Payload, Sending};
 

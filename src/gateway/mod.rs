@@ -6,6 +6,7 @@
 mod answer_headers;
 mod authenticate;
 mod body;
+mod call;
 mod call_record;
 mod cors;
 mod early;
@@ -33,6 +34,7 @@ use serde_json::value::RawValue;
 
 pub use body::Body;
 pub(crate) use body::full;
+pub(crate) use call::{CallContext, Unwelcome};
 pub(crate) use call_record::CallRecord;
 pub(crate) use headers::is_media_type;
 
@@ -40,7 +42,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ResourceNames, Spelling, Upstream};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::{Admission, Budget, ClientAddress, Holder, Shortage};
+use crate::limits::{Admission, Budget, Holder, Shortage};
 use crate::policy;
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
@@ -50,11 +52,12 @@ use crate::telemetry::RequestId;
 use crate::upstream::HttpUpstream;
 use crate::wire::BoxError;
 use authenticate::{Authenticator, Verified, VerifiedToken};
+use call::Call;
 use cors::Cors;
 use headers::{Forwarding, RequestRules};
 use lease::{Ends, Lease, Over};
 use message::Message;
-use refusal::{Asked, Refusal};
+use refusal::Refusal;
 use resource_metadata::Documents;
 use session::{Owner, Sessions};
 
@@ -115,72 +118,6 @@ struct Served {
 pub(crate) struct Route {
     served: Arc<Served>,
     names: ResourceNames,
-}
-
-/// Where a request comes from, and what is learnt of it.
-pub(crate) struct Origin<'a> {
-    /// Under which id the log has it.
-    pub(crate) id: RequestId,
-    /// Who sent it.
-    pub(crate) client: ClientAddress,
-    /// What its line in the access log says.
-    pub(crate) record: &'a mut CallRecord,
-}
-
-/// Why a request to an upstream's path is not let in.
-pub(crate) enum Unwelcome {
-    /// Its body could end in two places (request smuggling). The words are for the log.
-    Malformed(&'static str),
-    /// It came under a host name that is none of ours (DNS rebinding, or a proxy that does not pass the name on).
-    Misdirected(String),
-    /// There are too many requests.
-    Busy(&'static str),
-}
-
-impl From<Unwelcome> for Refusal {
-    fn from(unwelcome: Unwelcome) -> Self {
-        match unwelcome {
-            Unwelcome::Malformed(why) => Self::Malformed(why),
-            Unwelcome::Misdirected(cause) => Self::Misdirected(cause),
-            Unwelcome::Busy(why) => Self::Busy(why),
-        }
-    }
-}
-
-/// One request to an upstream: where it goes, who sent it, and under which id the log has it.
-struct Call<'a> {
-    route: &'a Route,
-    spelling: Spelling<'a>,
-    id: RequestId,
-    client: ClientAddress,
-}
-
-impl<'a> Call<'a> {
-    fn of(route: &'a Route, config: &'a Config, origin: &Origin<'_>, parts: &Parts) -> Self {
-        let spelling = Spelling::of(&config.public_url, &parts.uri, &parts.headers);
-        Self { route, spelling, id: origin.id.clone(), client: origin.client }
-    }
-
-    fn upstream(&self) -> &'a Upstream {
-        &self.route.served.upstream
-    }
-
-    /// Refuses it; `id` is that of its message, as far as it is known.
-    fn refuse(&self, refusal: &Refusal, id: Option<&RawValue>) -> Response<Body> {
-        refusal.response(&Asked {
-            upstream: self.upstream(),
-            names: &self.route.names,
-            spelling: &self.spelling,
-            request_id: &self.id,
-            id,
-        })
-    }
-}
-
-impl AsRef<Upstream> for Call<'_> {
-    fn as_ref(&self) -> &Upstream {
-        self.upstream()
-    }
 }
 
 impl Gateway {
@@ -257,37 +194,38 @@ impl Gateway {
         route: &Route,
         parts: &Parts,
         unwelcome: Unwelcome,
-        origin: &mut Origin<'_>,
+        context: &mut CallContext<'_>,
     ) -> Response<Body> {
-        let page = self.0.cors.judge(&parts.headers);
-        let call = Call::of(route, &self.0.config, origin, parts);
+        let origin = self.0.cors.judge(&parts.headers);
+        let call = Call::of(route, &self.0.config, context, parts);
         let refusal = Refusal::from(unwelcome);
-        origin.record.reaches(&route.served.id);
-        origin.record.refused(&refusal);
+        context.record.reaches(&route.served.id);
+        context.record.refused(&refusal);
         let mut response = call.refuse(&refusal, None);
-        if let Ok(Some(page)) = page {
-            Cors::expose(response.headers_mut(), page);
+        if let Ok(Some(origin)) = origin {
+            Cors::expose(response.headers_mut(), origin);
         }
         response
     }
 
-    /// Answers a request to an upstream's path. It leaves the requests of its address when its user is known.
+    /// Answers a request to an upstream's path. The admission is given up as soon as the user is known: from then on the
+    /// user's own limits count.
     pub(crate) async fn handle<B>(
         &self,
         route: &Route,
         (head, body): (&mut Parts, B),
         admission: &mut Admission,
-        origin: Origin<'_>,
+        context: CallContext<'_>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let call = Call::of(route, &self.0.config, &origin, head);
-        let record = origin.record;
+        let call = Call::of(route, &self.0.config, &context, head);
+        let record = context.record;
         record.reaches(&route.served.id);
-        let page = match self.0.cors.judge(&head.headers) {
-            Ok(page) => page,
+        let origin = match self.0.cors.judge(&head.headers) {
+            Ok(origin) => origin,
             Err(refusal) => {
                 record.refused(&refusal);
                 return call.refuse(&refusal, None);
@@ -303,8 +241,8 @@ impl Gateway {
             record.refused(&refusal);
             call.refuse(&refusal, message_id.as_deref())
         });
-        if let Some(page) = page {
-            Cors::expose(response.headers_mut(), page);
+        if let Some(origin) = origin {
+            Cors::expose(response.headers_mut(), origin);
         }
         response
     }

@@ -11,6 +11,7 @@ mod host;
 mod leftover;
 mod listen;
 mod operations;
+mod rejection;
 mod resting;
 mod socket;
 mod streams;
@@ -28,9 +29,8 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::config::Config;
-use crate::gateway::{Body, Gateway, Origin, Route, Unwelcome, full, name_answer};
-use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool, Shortage};
-use crate::secret::Sha256;
+use crate::gateway::{Body, CallContext, Gateway, Route, full, name_answer};
+use crate::limits::{Admission, Budget, ClientAddress, Holder, Pool};
 use crate::telemetry::RequestId;
 use crate::web::Web;
 use crate::wire::BoxError;
@@ -39,7 +39,7 @@ use client_address::Proxies;
 use connection::Patience;
 use exchange::Held;
 use hints::Hints;
-use host::{Hosts, WrongHost};
+use host::Hosts;
 use leftover::{Leftover, Lent};
 use listen::Guest;
 
@@ -47,11 +47,8 @@ pub use drain::Drain;
 pub(crate) use listen::serve;
 pub(crate) use operations::{Health, Operations};
 
-/// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
-const MAX_FIELDS: usize = 100;
-
-/// What may wait for a body, in bytes, besides the body itself, which stands in it several times. What is larger begins when
-/// the body is there.
+/// The largest future that may wait for a request's body, in bytes, besides the body, which it holds several times. What
+/// needs more room starts when the body is there.
 const SMALL: usize = 3 * 1024 + 512;
 
 /// Everything behind the door. Cheap to clone.
@@ -117,8 +114,8 @@ impl App {
                     None => boxed_small::<B>(self.clone().own(request, arrival, admission)),
                 })
             }
-            Err(shut) => {
-                let refused = self.refuse(route.as_deref(), request, &shut, &mut arrival);
+            Err(rejection) => {
+                let refused = self.refuse(route.as_deref(), request, rejection, &mut arrival);
                 match arrival.leftover {
                     Some(_) => Either::Left(Box::pin(arrival.settled(refused)) as Answering),
                     None => Either::Right(std::future::ready(arrival.answered(refused))),
@@ -127,69 +124,8 @@ impl App {
         }
     }
 
-    /// Whether a request is looked at.
-    ///
-    /// # Errors
-    /// Why it is not.
-    fn let_in<B>(&self, request: &Request<B>, address: ClientAddress) -> Result<Admission, Shut> {
-        // before all else: what is refused for another reason leaves its connection open
-        framing::judge(request.headers()).map_err(Shut::Malformed)?;
-        if request.headers().len() > MAX_FIELDS {
-            return Err(Shut::TooManyFields);
-        }
-        self.0.hosts.judge(request).map_err(Shut::WrongHost)?;
-        let (budget, head) = (&self.0.budget, head_size(request));
-        budget.admit(address, head).or_else(|shortage| match self.known_token(request) {
-            Some(token) => budget.admit_known(token, head).map_err(Shut::Busy),
-            None => Err(Shut::Busy(shortage)),
-        })
-    }
-
-    /// The token of a request to an upstream's path, when it was verified before.
-    fn known_token<B>(&self, request: &Request<B>) -> Option<Sha256> {
-        self.0.gateway.route(request.uri().path())?;
-        self.0.gateway.known_token(request.headers())
-    }
-
-    /// What is said to a request that is not looked at, in the words of the protocol that its path speaks.
-    fn refuse<B>(
-        &self,
-        route: Option<&Route>,
-        request: Request<B>,
-        shut: &Shut,
-        arrival: &mut Arrival<impl http_body::Body>,
-    ) -> Response<Body> {
-        let (parts, _body) = request.into_parts();
-        let why = match shut {
-            Shut::Malformed(why) => {
-                return match route {
-                    Some(route) => {
-                        self.0.gateway.refuse(route, &parts, Unwelcome::Malformed(why), &mut arrival.origin())
-                    }
-                    None => Web::refuse_malformed(parts.uri.path(), why),
-                };
-            }
-            Shut::TooManyFields => {
-                return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "More than 100 header fields.\n");
-            }
-            Shut::WrongHost(wrong) => {
-                return match (wrong.cause(), route) {
-                    (Some(cause), Some(route)) => {
-                        self.0.gateway.refuse(route, &parts, Unwelcome::Misdirected(cause), &mut arrival.origin())
-                    }
-                    _ => self.0.hosts.refuse(wrong, &parts.headers),
-                };
-            }
-            Shut::Busy(Shortage::Share) => "too many requests of this address at once (limits.requests_per_address)",
-            Shut::Busy(Shortage::Pool) => "too many requests at once (limits.requests)",
-        };
-        match route {
-            Some(route) => self.0.gateway.refuse(route, &parts, Unwelcome::Busy(why), &mut arrival.origin()),
-            None => self.0.web.refuse_busy(parts.uri.path(), why),
-        }
-    }
-
-    /// A request to an upstream's path. What it is about stands once in the future, which every call allocates.
+    /// A request to an upstream's path. Every call allocates this future, so each thing stands in it once: an `async fn` would
+    /// keep its arguments beside what is made of them.
     fn call<B>(
         self,
         route: Arc<Route>,
@@ -204,7 +140,7 @@ impl App {
         let page = self.0.web.server_page(&request);
         let (mut head, body) = request.into_parts();
         async move {
-            let answer = self.0.gateway.handle(&route, (&mut head, body), &mut admission, arrival.origin()).await;
+            let answer = self.0.gateway.handle(&route, (&mut head, body), &mut admission, arrival.context()).await;
             let answer = match page {
                 // every 401 on an upstream's path is the gateway's own: status and challenge stay
                 Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
@@ -236,14 +172,6 @@ impl App {
     }
 }
 
-/// Why a request is not looked at.
-enum Shut {
-    Malformed(&'static str),
-    TooManyFields,
-    WrongHost(WrongHost),
-    Busy(Shortage),
-}
-
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = Response<Answer>> + Send>>;
 
@@ -263,8 +191,8 @@ struct Arrival<B: http_body::Body> {
 }
 
 impl<B: http_body::Body> Arrival<B> {
-    fn origin(&mut self) -> Origin<'_> {
-        Origin { id: self.id.clone(), client: self.address, record: &mut self.access.call }
+    fn context(&mut self) -> CallContext<'_> {
+        CallContext { id: self.id.clone(), client: self.address, record: &mut self.access.call }
     }
 }
 
@@ -280,12 +208,13 @@ where
         }
     }
 
-    /// The answer as it leaves, when that is done.
+    /// The same, and then the answer as it leaves.
     async fn settled(mut self, mut response: Response<Body>) -> Response<Answer> {
         self.settle(&mut response).await;
         self.answered(response)
     }
 
+    /// The answer as it leaves: with the request's id, and a line in the access log at its end.
     fn answered(self, mut response: Response<Body>) -> Response<Answer> {
         name_answer(&mut response, &self.id);
         if self.access.asks_for_the_head_alone() {
@@ -301,13 +230,6 @@ fn counted(response: Response<Body>, admission: Admission) -> Response<Body> {
         return response.map(|body| Held::new(body, admission).boxed_unsync());
     }
     response
-}
-
-/// About how much memory a request's head takes, counted as HTTP/2 counts it (RFC 9113 6.5.2).
-fn head_size<B>(request: &Request<B>) -> usize {
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    target + fields.sum::<usize>()
 }
 
 /// The answer to HEAD: the head that GET would get, and no body. HTTP/1.1 would leave a body out by itself; in HTTP/2 it is
