@@ -29,7 +29,7 @@ pub mod outbound;
 mod policy;
 pub mod revocation;
 pub mod secret;
-pub mod signal;
+mod signal;
 pub mod storage;
 pub mod telemetry;
 mod upstream;

@@ -1,4 +1,4 @@
-//! A flag that is set once, and wakes those who wait for it: the end of a grant, the stages of the shutdown.
+//! A flag that is set once and then wakes all waiters: the end of a grant, the stages of the shutdown.
 //!
 //! Every call looks at several of these, and every connection waits for some while it works. So a look costs one atomic read,
 //! and a future that is polled again for another reason takes no lock.
@@ -11,9 +11,9 @@ use std::task::{Poll, Waker};
 
 use tokio::sync::Notify;
 
-/// Not set at first, and never taken back. Cheap to clone; clones are one signal.
+/// Starts unset; never unset again. Cheap to clone; clones are one signal.
 #[derive(Debug, Clone, Default)]
-pub struct Signal(Arc<Inner>);
+pub(crate) struct Signal(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -22,8 +22,8 @@ struct Inner {
 }
 
 impl Signal {
-    /// Sets it, and wakes all who wait.
-    pub fn set(&self) {
+    /// Sets it, and wakes all waiters.
+    pub(crate) fn set(&self) {
         if !self.0.set.swap(true, Ordering::AcqRel) {
             self.0.told.notify_waiters();
         }
@@ -31,13 +31,13 @@ impl Signal {
 
     /// Whether it was set.
     #[must_use]
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.set.load(Ordering::Acquire)
     }
 
     /// Completes when it is set.
-    pub async fn wait(&self) {
-        // made before the flag is read: what is set between the two wakes it
+    pub(crate) async fn wait(&self) {
+        // created before the flag is read: a `set` between the two still wakes it
         let mut told = pin!(self.0.told.notified());
         let mut registered: Option<Waker> = None;
         poll_fn(|cx| {
@@ -63,7 +63,7 @@ mod tests {
     use super::Signal;
 
     #[tokio::test]
-    async fn it_wakes_those_who_wait_before_and_after_it() {
+    async fn waits_that_begin_before_and_after_the_set_complete() {
         let signal = Signal::default();
         let waiting: Vec<_> = (0..3)
             .map(|_| {

@@ -150,7 +150,7 @@ pub(crate) fn folded(name: &str) -> Cow<'_, str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeaderNames {
     patterns: Vec<Pattern>,
-    /// Where in `patterns` those begin whose first byte is at least the index; one entry more than there are bytes.
+    /// For each byte, and once more at the end, the index of the first pattern that does not begin with a smaller byte.
     starts: Vec<usize>,
 }
 
@@ -179,7 +179,7 @@ impl HeaderNames {
 
     /// Whether a folded name is in the set.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        let patterns = self.alike(name).unwrap_or_default();
+        let patterns = self.candidates(name).unwrap_or_default();
         // what a beginning covers was left out of the set, so only the last pattern that is not greater can match
         let after = patterns.partition_point(|pattern| *pattern.text <= *name);
         let last = after.checked_sub(1).and_then(|last| patterns.get(last));
@@ -187,7 +187,7 @@ impl HeaderNames {
     }
 
     /// The patterns that begin with the same byte as a name.
-    fn alike(&self, name: &str) -> Option<&[Pattern]> {
+    fn candidates(&self, name: &str) -> Option<&[Pattern]> {
         let first = name.bytes().next().map_or(0, usize::from);
         self.patterns.get(*self.starts.get(first)?..*self.starts.get(first + 1)?)
     }

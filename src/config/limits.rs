@@ -13,7 +13,7 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Connections of one address (IPv6: /64).
     pub connections_per_address: usize,
-    /// Requests that are answered at once and have no user, or none yet.
+    /// Requests in progress that have no user, or none yet.
     pub requests: Option<usize>,
     /// The same of one address.
     pub requests_per_address: usize,
@@ -27,7 +27,7 @@ pub struct Limits {
     pub body_memory_per_address: Option<usize>,
     /// The same of one user.
     pub body_memory_per_user: Option<usize>,
-    /// Writes that strangers can cause and that wait for the database, of each kind.
+    /// How many writes of each kind that strangers can cause may wait for the database.
     pub waiting_writes: usize,
 }
 
@@ -52,7 +52,7 @@ impl Default for Limits {
 const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
 /// The least share of it: a head and a form, each of the largest size that is read, and as much again.
 const LEAST_SHARE: u64 = 256 * 1024;
-/// With fewer nobody gets in beside one that is slow.
+/// With fewer, one slow client could lock out all others.
 const FEWEST: u32 = 4;
 
 #[derive(Deserialize)]

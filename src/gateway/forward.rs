@@ -41,7 +41,7 @@ impl Gateway {
             let answer = lease.hold(client.send(outgoing)).await??;
             return self.incoming(call, answer, lease);
         }
-        // an answer that comes late joins a stream of ours, which has no coding
+        // an answer that comes late joins a stream of ours, which has no content coding
         outgoing.headers.remove(ACCEPT_ENCODING);
         let mut pending = client.send(outgoing);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
@@ -50,7 +50,7 @@ impl Gateway {
         }
     }
 
-    /// A permitted request as it leaves. What the client said goes into it, as far as it passes.
+    /// A permitted request as it leaves: the client's headers, as far as they may pass, and what we say.
     ///
     /// # Errors
     /// When its query does not fit the upstream's URL.
@@ -70,7 +70,7 @@ impl Gateway {
         let (method, mut headers) = (head.method.clone(), std::mem::take(&mut head.headers));
         call.route.served.rules.clean(&mut headers);
         if method == Method::POST && payload.is_empty() {
-            // the HTTP library says the length of any other body, but nothing of one that is none (RFC 9110 8.6)
+            // the HTTP library writes the length of every other body, but omits it for an empty one (RFC 9110 8.6)
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         self.0.forwarding.write(&mut headers, call.client);

@@ -15,11 +15,12 @@ use super::authenticate::VerifiedToken;
 use crate::limits::Share;
 use crate::signal::Signal;
 
-/// No call lasts that long, and not every moment after it can be told.
+/// Upper bound of a call's life: `Instant` arithmetic could overflow beyond it.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// How late a call may learn at most that it is over. Most calls are done before that, and wait for a timer only.
-const SOON: Duration = Duration::from_millis(250);
+/// How long a new call waits for one timer alone, before it also waits for the signals. Most calls are done by then, and never
+/// pay for more than the timer. So this is also how late a call may notice its end.
+const UNWATCHED: Duration = Duration::from_millis(250);
 
 /// Why a call is over before its answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,17 +66,19 @@ struct Terms {
 }
 
 impl Terms {
-    /// What others set.
-    fn flags(&self) -> Result<(), Over> {
-        match () {
-            () if !self.token.stands() => Err(Over::Ended),
-            () if self.drained.is_set() => Err(Over::Draining),
-            () => Ok(()),
+    /// Whether an event, rather than the time, has ended the call.
+    fn check_signals(&self) -> Result<(), Over> {
+        if !self.token.stands() {
+            return Err(Over::Ended);
         }
+        if self.drained.is_set() {
+            return Err(Over::Draining);
+        }
+        Ok(())
     }
 
     async fn over(self) -> Over {
-        let mut timer = pin!(tokio::time::sleep_until(self.until.min(Instant::now() + SOON)));
+        let mut timer = pin!(tokio::time::sleep_until(self.until.min(Instant::now() + UNWATCHED)));
         timer.as_mut().await;
         timer.as_mut().reset(self.until);
         tokio::select! {
@@ -105,12 +108,13 @@ impl Lease {
         &self.terms.token
     }
 
-    /// Works on something until it is done or the call is over. When it is over already, no work begins.
+    /// Works on something until it is done or the call is over. When it is over already, no work begins. Large futures come
+    /// pinned: one that is passed by value takes its room twice, here and in the caller.
     ///
     /// # Errors
     /// When the call is over; it must not be polled again then.
     pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Over> {
-        self.terms.flags()?;
+        self.terms.check_signals()?;
         tokio::select! {
             biased;
             over = &mut self.over => Err(over),
@@ -123,12 +127,12 @@ impl Lease {
         self.over.as_mut().poll(cx)
     }
 
-    /// Whether the call is over now, for whoever never has to wait: wakes nobody, and costs little.
+    /// Whether the call is over now, without waiting: for a body that is always ready.
     ///
     /// # Errors
     /// When it is.
     pub(super) fn check(&self) -> Result<(), Over> {
-        self.terms.flags()?;
+        self.terms.check_signals()?;
         if Instant::now() >= self.terms.until { Err(self.terms.then) } else { Ok(()) }
     }
 }

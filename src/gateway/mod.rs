@@ -121,7 +121,7 @@ pub(crate) struct Route {
 }
 
 impl Gateway {
-    /// Builds the gateway; connects to nobody.
+    /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
         let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained } = parts;
@@ -262,7 +262,7 @@ impl Gateway {
         request_body::judge(head, &body)?;
         let token = self.0.authenticator.authenticate(&head.headers).await?;
         record.is_by(&token);
-        // the request's own copy of the token is not needed any more, and must not travel on by accident
+        // the request's own copy of the token is no longer needed, and must not be forwarded by accident
         head.headers.remove(AUTHORIZATION);
         let resource = call.upstream().audience();
         if token.audience != resource {
@@ -304,15 +304,15 @@ impl Gateway {
     }
 }
 
-/// What no MCP client sends, and what could be read in two ways.
+/// Refuses what no MCP client sends, and what could be read in two ways.
 fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
     if headers::says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
     }
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
-        return Err(Refusal::Malformed("access tokens do not belong into a query: use the Authorization header"));
+        return Err(Refusal::Malformed("access tokens do not belong in a query: use the Authorization header"));
     }
-    // MCP has no other method, and servers that are asked by one they do not expect are left in strange states
+    // MCP has no other method, and servers get into strange states by one that they do not expect
     let known = [Method::GET, Method::POST, Method::DELETE];
     if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
 }

@@ -157,9 +157,8 @@ impl Source {
                 answers.with_hint("redirects are not followed, set `discovery` to where it leads")
             }
             other if other.is_client_error() => answers.with_hint(WRONG_ADDRESS),
-            _ => {
-                answers.with_hint("the server is there and fails: see its own log, and that of a proxy in front of it")
-            }
+            _ => answers
+                .with_hint("the server is reached but fails: see its log, and the log of any proxy in front of it"),
         })
     }
 }

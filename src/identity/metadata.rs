@@ -14,7 +14,7 @@ use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::Diagnosis;
 
-/// Why what is found at an address is not the provider's.
+/// The hint when the answer at an address is not a provider's.
 pub(super) const WRONG_ADDRESS: &str = "check `issuer`, and `discovery` if it is set";
 
 /// What we need of the document.
@@ -45,7 +45,7 @@ impl ProviderMetadata {
     pub(super) fn parse(body: &[u8], settings: &OidcSettings) -> Result<Self, Diagnosis> {
         let metadata: Self = serde_json::from_slice(body).map_err(|cause| {
             let cause = excerpt(&cause.to_string());
-            Diagnosis::new(format!("it is no discovery document ({cause})")).with_hint(WRONG_ADDRESS)
+            Diagnosis::new(format!("it is not a discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
         metadata.check(settings)?;
         Ok(metadata)
@@ -69,14 +69,14 @@ impl ProviderMetadata {
         Ok(())
     }
 
-    /// The document may be another provider's, so what it says is suggested and never taken over.
+    /// The document may be another provider's, so its issuer is suggested and never adopted.
     fn another_issuer(&self, settings: &OidcSettings) -> Diagnosis {
         let (named, configured) = (excerpt(&self.issuer), &settings.issuer);
         let cause = format!("it names the issuer {named:?}, the configuration names {configured:?}");
         let mut hint = if named == self.issuer {
             let discovery = settings.discovery.as_str();
             format!(
-                "if that is the provider that you mean, set issuer = {named:?}, byte for byte, and discovery = {discovery:?}"
+                "if that is the provider you mean, set issuer = {named:?}, byte for byte, and discovery = {discovery:?}"
             )
         } else {
             "`issuer` must be spelt as the provider spells it, byte for byte".to_owned()

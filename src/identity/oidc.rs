@@ -239,7 +239,7 @@ impl Oidc {
             Err(Refusal::Away(failure) | Refusal::Strange(failure)) => Err(failure),
             Err(Refusal::Error { .. }) => Ok(()),
             Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
-                .with_hint("this is no provider to trust with sign-ins: check `issuer`")),
+                .with_hint("do not trust this provider with sign-ins: check `issuer`")),
         }
     }
 

@@ -15,9 +15,9 @@ use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
 
-/// Why a token endpoint sends us elsewhere.
+/// The hint when a token endpoint redirects.
 const REDIRECTS: &str =
-    "redirects are not followed: the provider must name the address of its token endpoint that it redirects to";
+    "redirects are not followed: the provider must name the address that it redirects to as its token endpoint";
 
 /// The token endpoint of one provider, and who we are there.
 pub(super) struct TokenEndpoint<'a> {
@@ -41,11 +41,11 @@ pub(super) struct Answer {
 /// Why there is no good answer. Without secrets.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Nobody answered, or somebody who will answer later: it passes.
+    /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
     Error { status: StatusCode, error: String, diagnosis: Diagnosis },
-    /// Something that no token endpoint says.
+    /// An answer that no token endpoint gives.
     Strange(Diagnosis),
 }
 
@@ -77,7 +77,7 @@ impl TokenEndpoint<'_> {
         let status = fetched.status;
         if status == StatusCode::OK {
             return read_answer(&fetched).ok_or_else(|| {
-                let cause = format!("{} answers 200 with something that is no token response", self.name());
+                let cause = format!("{} answers 200 with something that is not a token response", self.name());
                 Refusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
             });
         }

@@ -7,7 +7,7 @@ use crate::signal::Signal;
 /// How long we accept after we said that we are not ready: balancers need that to notice.
 const STILL_ACCEPT: Duration = Duration::from_secs(5);
 
-/// The stages of the way down. Cheap to clone; clones go down together.
+/// The stages of the shutdown. Cheap to clone; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     not_ready: Signal,
@@ -16,7 +16,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Goes down: answers when streams have been told to end. `deadline` counts from now.
+    /// Shuts down: completes when streams have been told to end. `deadline` counts from now.
     pub async fn run(&self, deadline: Duration) {
         self.not_ready.set();
         let still_accept = STILL_ACCEPT.min(deadline);
@@ -26,7 +26,7 @@ impl Drain {
         self.streams_end.set();
     }
 
-    /// Goes down at once, for whoever presses Ctrl-C at a terminal.
+    /// Shuts down without waiting, for Ctrl-C at a terminal.
     pub fn at_once(&self) {
         self.not_ready.set();
         self.no_more.set();
@@ -41,13 +41,13 @@ impl Drain {
 
     /// Set when no more connections are taken and those that are there finish.
     #[must_use]
-    pub const fn no_more(&self) -> &Signal {
+    pub(crate) const fn no_more(&self) -> &Signal {
         &self.no_more
     }
 
     /// Set when open streams end.
     #[must_use]
-    pub const fn streams_end(&self) -> &Signal {
+    pub(crate) const fn streams_end(&self) -> &Signal {
         &self.streams_end
     }
 }

@@ -1,9 +1,10 @@
-//! Where a request's body ends: said once and in one way, or the request is refused and its connection ends.
+//! Where a request's body ends. It must be said once and in one way; otherwise the request is refused and its connection
+//! closed.
 //!
 //! Defends against request smuggling (RFC 9112 11.2). A proxy in front that finds another end of the body than we do takes
 //! the rest of it for the next request, or the other way round. The server library accepts any list of codings that ends in
-//! `chunked`; so this is judged before everything else, for every path: whatever is answered to such a request, nothing
-//! else may be read from its connection.
+//! `chunked`, so this is judged here, before everything else and for every path: nothing more may be read from a connection
+//! on which such a request came.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};

@@ -81,7 +81,7 @@ where
     /// Reads what was left, if it is small and comes soon; otherwise the answer ends the connection.
     pub(super) async fn settle(self, response: &mut Response<Body>) {
         let Some(body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        // whoever waits for our word before sending must not be asked to send for nothing
+        // a client that waits for 100 Continue must not be asked to send a body that is thrown away
         let small = !self.expects && body.size_hint().lower() <= DRAIN_BYTES as u64;
         let read = small && tokio::time::timeout(DRAIN_TIME, reads_to_the_end(body)).await == Ok(true);
         if !read {

@@ -3,8 +3,8 @@
 //! Defends against slowloris and silent connections that take every place: when no place is left, the connection that has
 //! waited longest is closed.
 //!
-//! A request costs a few atomic operations here and no lock: it only notes when its connection began to wait. The order is
-//! made when somebody asks for it.
+//! A request costs a few atomic operations here and no lock: it only notes when its connection began to wait. The lines are
+//! put in order when a connection must be closed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ struct Inner {
     lines: Mutex<Lines>,
 }
 
-/// Every connection stands in its line at a moment when it began to wait, which may be long ago: it may have served requests
+/// Every connection stands in its line at a moment when it began to wait. That may be out of date: it may have served requests
 /// since. Those found busy stand in no line until their last request ends.
 #[derive(Default)]
 struct Lines {
@@ -106,8 +106,8 @@ impl Lines {
         self.of(connection.trusted).insert(since, connection);
     }
 
-    /// Puts a line in order as far as its first place, and answers with it. Each step is paid for by a request that was
-    /// served since the last one.
+    /// Puts a line in order as far as its first place, and answers with it. The cost is amortized: each step is due to a
+    /// request that was served since the step before.
     fn longest(&mut self, trusted: bool) -> Option<u64> {
         while let Some(first) = self.of(trusted).first_entry() {
             if first.get().rests() && first.get().since.load(Ordering::SeqCst) == *first.key() {
@@ -156,7 +156,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut lines = self.resting.lines();
-        // what still serves a request, on another task, does not come back
+        // a request that is still open on another task must not put the connection back
         self.connection.aside.store(false, Ordering::SeqCst);
         let stood_at = self.connection.stands_at.load(Ordering::SeqCst);
         lines.of(self.connection.trusted).remove(&stood_at);
@@ -171,7 +171,7 @@ pub(super) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // before the count: who sees none open must see since when
+        // before the count: a reader that sees no open request must see this time as well
         self.connection.since.store(self.resting.tick(), Ordering::SeqCst);
         let last = self.connection.requests.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.connection.aside.load(Ordering::SeqCst) {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_happens_at_once_every_waiting_connection_is_closed_once_in_the_end() {
+    fn every_waiting_connection_is_closed_exactly_once_while_others_serve_requests() {
         let resting = Resting::default();
         let seats: Vec<Seat> = (0..64).map(|_| resting.enter(None)).collect();
         let closed = std::thread::scope(|scope| {

@@ -22,8 +22,8 @@ pub(super) fn prepare(stream: &TcpStream) {
     }
 }
 
-/// An event stream may be silent for hours. Of a peer that went without a word (a laptop closed, a network changed) nothing
-/// else would ever tell, and its stream would stay until the grant ends.
+/// An event stream may be silent for hours. Nothing else reveals a peer that vanished (a laptop closed, a network changed): its
+/// stream would stay open until the grant ends.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     let terms =
         TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_INTERVAL).with_retries(KEEP_ALIVE_PROBES);

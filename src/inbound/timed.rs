@@ -25,9 +25,10 @@ pub(super) struct Timed<T> {
     stream: T,
     looked_at: Bytes,
     waiting: Waiting,
-    /// Until when the head of this number must be whole. Nearly every head is, as soon as its first byte is here.
+    /// The number of the head that is being read, and by when it must be whole. Nearly every head is whole at its first read,
+    /// so this starts no timer yet.
     head: Option<(u64, Instant)>,
-    /// Wakes us then, once a head was waited for. Kept for the next.
+    /// Wakes us at that time. Made when a head is first waited for, and kept for the next.
     timer: Option<Pin<Box<Sleep>>>,
     /// Until when something of what is written now must be taken.
     taking: Option<Pin<Box<Sleep>>>,
@@ -39,7 +40,7 @@ impl<T> Timed<T> {
         Self { stream, looked_at, waiting, head: Some((0, began + HEAD)), timer: None, taking: None }
     }
 
-    /// Fails at this moment. One that is over fails at once.
+    /// Fails when this moment has come.
     fn poll_too_slow(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if timer.deadline() != until {

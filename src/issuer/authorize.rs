@@ -201,7 +201,8 @@ fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
     (!asked.is_empty()).then_some(known)
 }
 
-/// An id that nobody has, as it may stand on a page: ids hold no spaces (RFC 6749 A.1, and ours), sentences of a stranger do.
+/// An unknown id, made fit for a page: spaces become `?`, so that it cannot carry a stranger's message. No client id has any
+/// (RFC 6749 A.1 allows them, we do not).
 fn without_sentences(client_id: &str) -> String {
     client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -25,11 +25,11 @@ impl Issuer {
             self.give_up_token(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }
         if !issued? {
-            // the browser's next answer finds it settled, and does not wait for a code
+            // so that another answer of the browser finds it settled, and does not wait for a code
             self.store().refuse_authorization(&authorization.id, authorization.round).await?;
             return Err(Fault::new(
                 Trouble::Expired,
-                "the authorization was taken back, or is gone, since the provider was asked",
+                "the authorization was taken back, or expired, while the provider was asked",
             ));
         }
         let request = &authorization.request;

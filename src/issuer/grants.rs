@@ -1,5 +1,5 @@
-//! How grants end: however it comes about, every holder of a token learns of it, the audit log says why, and what the
-//! provider gave for the grant is revoked there.
+//! How grants end. In every case the holders of tokens are told, the audit log says why, and the provider's token for the
+//! grant is revoked there.
 
 use super::Issuer;
 use super::provider_tokens::EndedToken;
@@ -20,8 +20,8 @@ impl Issuer {
         Ok(())
     }
 
-    /// Ends the grants that nobody can use any more. For the background: it waits while tokens are revoked, so that a
-    /// provider is asked for one at a time, however many grants came to their end at once.
+    /// Ends the grants that can no longer be used. It waits for the revocations, so it is for the background: a provider gets
+    /// one at a time, however many grants end at once.
     pub(super) async fn end_unusable_grants(&self) -> Result<(), StoreError> {
         let access_token = self.config().lifetimes.access_token;
         let mut tokens = Vec::new();
@@ -60,8 +60,8 @@ impl Issuer {
         Ok(deleted)
     }
 
-    /// Ends batch after batch until none is left, and answers how many ended. `tokens` holds what is to be revoked then,
-    /// after a failure too: the store no longer has the tokens of the batches before it.
+    /// Ends batch after batch until none is left, and answers how many grants ended. Adds to `tokens` what must be revoked now;
+    /// that counts after a failure, too, because the store no longer has the tokens of the batches before it.
     async fn end_all<F>(&self, tokens: &mut Vec<EndedToken>, batch: impl Fn() -> F + Send) -> Result<usize, StoreError>
     where
         F: Future<Output = Result<Vec<EndedGrant>, StoreError>> + Send,

@@ -12,9 +12,9 @@ use crate::model::ids::{IdentityId, Subject};
 use crate::secret::SecretText;
 use crate::storage::EndedGrant;
 
-/// How long the providers may keep us with what is revoked at once.
+/// How long one round of revocations may take.
 const REVOCATIONS: Duration = Duration::from_mins(1);
-/// Why a token stays at a provider that the configuration does not name.
+/// Why a token is not revoked at a provider that the configuration no longer names.
 const NO_IDENTITY: &str = "the configuration no longer has this identity";
 
 /// The provider's token that we hold for a user.
@@ -23,9 +23,9 @@ pub(super) enum HeldToken {
     None,
     /// This one.
     Token(SecretText),
-    /// The provider gave it to another client id: it is nothing to the client that we are now.
+    /// The provider gave it to another client id: the client that we are now cannot use it.
     OfAnotherClient,
-    /// Another provider gave it, which stood under the same id.
+    /// Another provider gave it, which had the same id in the configuration before.
     OfAnotherIssuer,
     /// This one, in the first release's form: it does not name the provider that gave it.
     Unbound(SecretText),
@@ -36,7 +36,7 @@ pub(super) enum HeldToken {
 /// A provider's token that ended with its grant, or with a sign-in that came to nothing.
 pub(super) struct EndedToken {
     identity: IdentityId,
-    /// The token, or why it must be sent nowhere.
+    /// The token, or why it must not be sent to the provider.
     token: Result<SecretText, &'static str>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Revocations {
 enum AfterFailure {
     /// The next one may succeed.
     GoOn,
-    /// An operator waits for the outcome: that provider is asked no more.
+    /// An operator waits for the outcome: that provider is not asked again.
     Stop,
 }
 
@@ -70,15 +70,15 @@ impl Revocations {
 }
 
 impl Issuer {
-    /// Revokes what ends at the providers with these grants, one token at a time; a provider that failed once is asked no
-    /// more. Answers how it went at each provider that had something to revoke.
+    /// Revokes what ends at the providers with these grants, one token at a time; a provider that failed once is
+    /// not asked again. Answers how it went at each provider that had something to revoke.
     pub(crate) async fn revoke_ended(&self, ended: &[EndedGrant]) -> BTreeMap<IdentityId, Revocations> {
         let mut all = BTreeMap::new();
         self.revoke(&self.tokens_of(ended), AfterFailure::Stop, &mut all).await;
         all
     }
 
-    /// Revokes tokens at their providers as well as it goes, one at a time and not for ever; the log tells of failures.
+    /// Revokes tokens at their providers, best effort: one at a time, within a time limit, and failures go to the log.
     pub(super) async fn revoke_patiently(&self, tokens: &[EndedToken]) {
         let mut all = BTreeMap::new();
         let revoked = self.revoke(tokens, AfterFailure::GoOn, &mut all);
@@ -90,7 +90,7 @@ impl Issuer {
         }
     }
 
-    /// The same, while the caller goes on.
+    /// The same in the background.
     pub(super) fn revoke_in_background(&self, tokens: Vec<EndedToken>) {
         if !tokens.is_empty() {
             let issuer = self.clone();
@@ -98,7 +98,7 @@ impl Issuer {
         }
     }
 
-    /// Revokes, in the background, a token at the provider that no grant will ever hold: of a sign-in that came to nothing.
+    /// Revokes, in the background, the token of a sign-in that came to nothing: no grant will ever hold it.
     /// As at the end of a grant, only an offline one, and not while the user has a grant there.
     pub(super) async fn give_up_token(&self, identity: &IdentityId, subject: &Subject, standing: &ProviderStanding) {
         let Some(token) = self.ended_token(identity, subject, standing) else { return };

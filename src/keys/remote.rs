@@ -11,7 +11,7 @@ use crate::outbound::{Diagnosis, Fetcher};
 const FRESH_FOR: Duration = Duration::from_mins(5);
 /// How long a key set may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// Why a set that was just read is not the one that is asked for.
+/// Why a key set that was just read is not the wanted one.
 const MOVED: &str = "its address changed a moment ago";
 
 /// The keys cannot be had.

@@ -9,7 +9,7 @@ use super::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 
-/// Longer than any access token of ours, in bytes: what is longer is not worth reading.
+/// No access token of ours is longer than this, in bytes.
 pub(crate) const MAX_ACCESS_TOKEN: usize = 8 * 1024;
 /// How far another process's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_mins(1);

@@ -12,7 +12,7 @@ use super::pool::{Holder, Pool, Share, Shortage};
 const ARRIVAL: Duration = Duration::from_secs(15);
 /// How long a body waits for room in memory before it is read.
 const ROOM: Duration = Duration::from_secs(2);
-/// Bodies up to this size are not counted: as many may be there as requests and calls, and those are counted. It is also
+/// Bodies up to this size are not counted: there are at most as many as requests and calls, and those are counted. It is also
 /// what is allocated first for a body of unknown length.
 const SMALL: usize = 4 * 1024;
 

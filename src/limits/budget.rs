@@ -7,7 +7,7 @@
 //! | `known` | the same with a token that was verified before, when `requests` has no place for them | token |
 //! | `calls` | calls to upstreams, each with a descriptor | user |
 //! | `strangers`, `users` | bytes of bodies that are held in memory | address, user |
-//! | `operations` | connections of health checks, out of the reserved files | nobody: the longest waiting makes room |
+//! | `operations` | connections of health checks, out of the reserved files | no one: the one that is idle longest makes room |
 //!
 //! Bytes are two pools: strangers must not take what calls with a token need. The turns of the one database writer are given
 //! by `storage`, which stands below.
@@ -28,7 +28,7 @@ const MOST: u64 = 16_384;
 const OPERATIONS: usize = 32;
 /// The most requests at once before their user is known.
 const MOST_REQUESTS: u64 = 4096;
-/// What one connection may take of the machine's memory: a head that is being read, what a peer sent and nobody read.
+/// What one connection may take of the machine's memory: a head that is being read, and bytes that arrived but are not read yet.
 const PER_CONNECTION: u64 = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// The least and the most memory for bodies unless the operator says otherwise.
@@ -81,8 +81,8 @@ impl Budget {
         let calls = (files / 8).saturating_mul(3).clamp(12, MOST);
         let connections = at_most(limits.connections, connections, "connections");
         let calls = at_most(limits.calls, calls, "calls");
-        let suits = whole((machine.memory / PER_CONNECTION).clamp(512, MOST_REQUESTS));
-        let requests = limits.requests.unwrap_or(suits);
+        let default = whole((machine.memory / PER_CONNECTION).clamp(512, MOST_REQUESTS));
+        let requests = limits.requests.unwrap_or(default);
         let known = (requests / 4).max(1);
         let requests = requests.saturating_sub(known).max(1);
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
@@ -135,7 +135,7 @@ impl Budget {
 pub(crate) struct Admission(Option<(Share, Option<Share>)>);
 
 impl Admission {
-    /// From here on the request counts otherwise.
+    /// Stops counting the request here: from now on its user's limits apply.
     pub(crate) fn leave(&mut self) {
         self.0 = None;
     }
@@ -146,7 +146,8 @@ impl Admission {
     }
 }
 
-/// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part.
+/// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part, but a user
+/// always enough for the largest body.
 fn divide_memory(machine: Machine, limits: &Limits, largest: usize) -> (Pool, Pool) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;
@@ -159,7 +160,7 @@ fn divide_memory(machine: Machine, limits: &Limits, largest: usize) -> (Pool, Po
     (Pool::new(strangers, per_address), Pool::new(users, per_user))
 }
 
-/// What the operator wants, as far as the machine has it.
+/// What the operator wants, or as much of it as the machine has.
 fn at_most(wanted: Option<usize>, there_is: u64, name: &str) -> usize {
     let there_is = whole(there_is);
     match wanted {

@@ -162,7 +162,7 @@ impl Pool {
         Ok(Held { pool: self.clone(), holder, amount })
     }
 
-    /// Adds an amount to what a holder has, of which `left` are left for all others.
+    /// Adds an amount to what a holder has; `left` then remain for all others.
     fn book(&self, held: &mut Books, holder: Holder, amount: usize, left: usize) -> Result<(), Shortage> {
         let (most, trusted) = (self.most(&holder), holder == Holder::Trusted);
         match held.entry(holder) {

@@ -8,15 +8,15 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::Diagnosis;
 
-/// Why a server that may well be there is not reached.
+/// The hint when no connection to a server comes about.
 const REACH: &str = "check that the server runs, and that this machine can reach it under that address; behind a company \
      proxy, set `proxy` in [outbound]";
-/// Why a name means nothing to this machine.
+/// The hint when a name cannot be resolved.
 const RESOLVE: &str = "check the spelling; where only a company proxy can resolve it, set `proxy` in [outbound]";
-/// Why a proxy does not lead to a server.
+/// The hint when the proxy does not lead to the server.
 const TUNNEL: &str = "check `proxy` in [outbound]; `no_proxy` there names what is called directly";
 
-/// Which step of a control-plane call failed. `proxy` is where the call went through.
+/// Which step of a control-plane call failed. `proxy` is the one that the call went through.
 pub(super) fn diagnose(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> Diagnosis {
     if let Some(proxy) = proxy.filter(|_| error.is_connect() && cause::<rustls::Error>(error).is_none()) {
         return Diagnosis::new(no_tunnel(error, place, proxy)).with_hint(TUNNEL);
@@ -45,7 +45,7 @@ pub(super) fn diagnose(error: &reqwest::Error, place: &str, proxy: Option<&str>,
     Diagnosis::new(format!("the answer of {place} broke off: {}", innermost(error)))
 }
 
-/// Why a proxy leads to no place. The library's words for it hold neither URL nor password.
+/// Why the proxy does not lead to the server. The library's words for it hold neither URL nor password.
 fn no_tunnel(error: &reqwest::Error, place: &str, proxy: &str) -> String {
     let what = if error.is_dns() {
         "its name cannot be resolved".to_owned()
@@ -59,8 +59,8 @@ fn no_tunnel(error: &reqwest::Error, place: &str, proxy: &str) -> String {
     format!("{place} cannot be reached through the proxy {proxy}: {what}")
 }
 
-/// Why no connection to a place came about, TLS included. What to do about a server that is away depends on what it is,
-/// and is left to the caller.
+/// Why no connection to a server came about, TLS included. The hint for a server that cannot be reached depends on what it
+/// is, so the caller adds it.
 pub(crate) fn no_connection(error: &(dyn Error + 'static), place: &str) -> String {
     match cause(error) {
         Some(tls) => tls_diagnosis(place, tls).to_string(),

@@ -11,8 +11,8 @@ use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 sql! {
-    /// Not by a process that signs users in at a provider which another one has replaced, and not for a user whose grants
-    /// ended while the sign-in was under way.
+    /// Issues none when another process has replaced the identity's provider meanwhile, or when the user's grants were ended
+    /// during the sign-in.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
             user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// `Claimed` → `CodeIssued`. `false` when it is not claimed (any more), another issuer is behind the identity, or the
-    /// user's grants ended since it began.
+    /// user's grants were ended since it began.
     ///
     /// # Errors
     /// When the store fails.

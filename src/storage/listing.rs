@@ -25,7 +25,7 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
-    /// Those that may yet turn out to be this user's.
+    /// Whose a sign-in is shows only when its code is issued, so every one that may turn out to be this user's is barred.
     BAR_UNDER_WAY = "
         INSERT INTO barred_sign_ins (authorization_id, subject)
         SELECT id, $1 FROM authorizations
@@ -227,9 +227,8 @@ impl Store {
         .await
     }
 
-    /// Takes back the sign-ins that are under way and would end in grants that this filter lets through; answers how many.
-    /// Whose a sign-in is shows when its code is issued: with a subject, those that have no code yet are not counted, and
-    /// none of them brings that user one.
+    /// Takes back the sign-ins under way whose grants this filter would match; answers how many. With a subject, those that
+    /// have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

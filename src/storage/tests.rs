@@ -189,7 +189,7 @@ async fn a_row_that_we_never_wrote_is_named_by_its_column_and_not_quoted() {
 }
 
 #[tokio::test]
-async fn what_bars_a_sign_in_goes_with_it() {
+async fn a_bar_is_deleted_together_with_its_sign_in() {
     let (_directory, store) = open().await;
     on_writer(
         &store,

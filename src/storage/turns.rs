@@ -1,8 +1,8 @@
-//! Who writes next. SQLite has one writer, and whoever waits for it stands in line: here the line has classes, so that a
-//! flood of what strangers may ask for (registrations, approvals) does not keep those waiting who are signed in.
+//! Who writes next. SQLite has one writer; writes wait for it in queues by class, so that a flood of what strangers may ask
+//! for (registrations, approvals) does not delay users who are signed in.
 //!
 //! A higher class goes first, but a lower one is passed over a limited number of times. What strangers can fill is bounded
-//! (`limits.waiting_writes`): beyond that a write is refused at once, before it costs anybody time.
+//! (`limits.waiting_writes`): beyond that a write is refused at once, before it delays others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +66,7 @@ struct Class {
 pub(super) struct Taken(Option<Turns>);
 
 impl Turns {
-    /// An empty line. At most `most` may wait of each class that strangers can fill.
+    /// Empty queues. In each class that strangers can fill, at most `most` may wait.
     pub(super) fn new(most: usize) -> Self {
         let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
         Self(Arc::new(Mutex::new(Line { taken: false, most, classes })))
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_strangers_can_fill_is_bounded_and_who_left_makes_room() {
+    async fn queues_that_strangers_can_fill_are_bounded_and_abandoned_waits_make_room() {
         let turns = Turns::new(MOST);
         let first = turns.take(Turn::Token).await.unwrap();
         let mut waiting: Vec<_> = (0..MOST).map(|_| Box::pin(turns.take(Turn::Registration))).collect();

@@ -50,7 +50,7 @@ fn length(headers: &mut HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A number as everybody writes it. Such an answer needs no other header.
+/// A number in its usual form, without leading zeros or spaces: such a field stays as it is.
 fn is_plain(text: &[u8]) -> bool {
     decimal(text).is_some() && text.trim_ascii().len() == text.len() && (text == b"0" || !text.starts_with(b"0"))
 }

@@ -69,8 +69,8 @@ impl HttpUpstream {
     }
 
     /// Sends a request and waits for the head of its answer: for that of a GET as long as the caller likes. Dropping the
-    /// future takes the request with it. It is boxed, so that a call which waits for its body does not hold the room that
-    /// sending it takes.
+    /// future takes the request with it. It is boxed, so that a call that waits for its body does not already hold the
+    /// room that sending takes.
     ///
     /// # Errors
     /// See [`UpstreamError`].
@@ -102,7 +102,11 @@ impl HttpUpstream {
 
     /// Sends a request, to where the upstream's own redirects lead. The answer says where that was, when they led anywhere.
     async fn follow(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
-        let mut copy = if self.habit.may_redirect() { call.copy().ok_or(redirect::LARGE) } else { Err(redirect::NEW) };
+        let mut copy = if self.habit.may_redirect() {
+            call.copy().ok_or(redirect::BODY_NOT_KEPT)
+        } else {
+            Err(redirect::UNEXPECTED)
+        };
         let mut answer = self.exchange(call).await?;
         for left in (0..=redirect::MOST).rev() {
             let asked = copy.as_ref().ok().map(|copy| &copy.target);
@@ -112,7 +116,7 @@ impl HttpUpstream {
             };
             self.habit.note_redirect();
             let again = redirect.follow(copy, &self.host, left)?;
-            copy = again.copy().ok_or(redirect::LARGE);
+            copy = again.copy().ok_or(redirect::BODY_NOT_KEPT);
             let followed = Followed(again.target.clone());
             answer = Box::pin(self.exchange(again)).await?;
             answer.extensions_mut().insert(followed);

@@ -102,7 +102,7 @@ impl fmt::Display for Finding {
 /// nothing is found.
 pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
     let mut upstream = upstream.clone();
-    // nothing restarts here: whoever starts us wants to know now
+    // no waiting for a restart: the operator wants to know now
     upstream.settings.http.reconnect = None;
     let client = HttpUpstream::new(&upstream, global_ca_file, 1);
     let target = match client.target(None) {

@@ -17,11 +17,11 @@ pub(super) const MOST: usize = 2;
 
 const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
 const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
-/// Why a call cannot be sent a second time: its body passed through, or is large.
-pub(super) const LARGE: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` \
+/// Why there is no copy of a call: its body was streamed, or is large.
+pub(super) const BODY_NOT_KEPT: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` \
      where the server itself answers";
-/// The same: no redirect was expected.
-pub(super) const NEW: &str = "the server answered calls itself until now, so this one was not kept for a second sending; the next ones \
+/// Why there is no copy of a call: no redirect was expected.
+pub(super) const UNEXPECTED: &str = "the server answered calls itself until now, so this one was not kept for a second sending; the next ones \
      follow the redirect: write as `url` where the server itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
@@ -29,9 +29,9 @@ const AGAIN: &str = "that is one redirect too many: write as `url` where the ser
 #[derive(Debug, Clone)]
 pub(super) struct Followed(pub(super) Uri);
 
-/// Whether an upstream redirects. Nearly none does, and a copy of every call is the price of following: it is paid until the
-/// upstream has answered a call itself, and again from its first redirect on. So an upstream that begins to redirect while we
-/// run costs the calls that it does it to first.
+/// Whether an upstream redirects. Nearly none does, and following needs a copy of every call: copies are made until the upstream
+/// has answered a call itself, and again from its first redirect on. So when an upstream begins to redirect while we run, the
+/// first calls that it redirects fail.
 #[derive(Default)]
 pub(super) struct Habit {
     answers: AtomicBool,
@@ -154,7 +154,7 @@ mod tests {
     use ::http::{HeaderMap, HeaderValue, Method, Response, Uri};
     use bytes::Bytes;
 
-    use super::{LARGE, MOST, Redirect};
+    use super::{BODY_NOT_KEPT, MOST, Redirect};
     use crate::upstream::outgoing::{Outgoing, Payload};
 
     const HOST: HeaderValue = HeaderValue::from_static("10.0.0.5:8420");
@@ -162,7 +162,7 @@ mod tests {
     fn followed(status: u16, location: &str, path: Option<&str>, left: usize) -> Result<String, String> {
         let answer = Response::builder().status(status).header(LOCATION, location).body(()).unwrap();
         let url: Uri = "http://10.0.0.5:8420/mcp/".parse().unwrap();
-        let call = path.ok_or(LARGE).map(|path| {
+        let call = path.ok_or(BODY_NOT_KEPT).map(|path| {
             let payload = Payload::Whole(Bytes::from_static(b"{}"));
             Outgoing { method: Method::POST, target: path.parse().unwrap(), headers: HeaderMap::new(), payload }
         });

@@ -43,7 +43,7 @@ impl BodyError {
         }
     }
 
-    /// Words for whoever sent it.
+    /// Words for the client.
     pub(super) const fn words(self) -> &'static str {
         match self.0 {
             CollectError::TooLarge => "the body is larger than 64 KiB",

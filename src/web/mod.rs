@@ -141,8 +141,8 @@ impl Web {
         fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
     }
 
-    /// Refuses a request whose body could end in two places, and ends its connection. No browser sends one: what answers at a
-    /// page's path is a line of text.
+    /// Refuses a request whose body could end in two places, and ends its connection. No browser sends one, so the answer
+    /// at a page's path is a line of text.
     pub(crate) fn refuse_malformed(path: &str, why: &'static str) -> Response<Body> {
         let mut response = if paths::is_page(path) {
             plain(StatusCode::BAD_REQUEST, "It is not clear where the body of this request ends.\n")
@@ -152,7 +152,7 @@ impl Web {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             response
         };
-        // what follows on this connection cannot be told from the body
+        // the next request on this connection cannot be told from the body
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
     }

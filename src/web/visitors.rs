@@ -1,6 +1,6 @@
 //! People who open an address in a browser that is meant for MCP clients: they get a page, programs what they always get.
 //!
-//! The pages are made once, at start: whoever asks for them costs a copy of a pointer.
+//! The pages are made once, at start: a request for one costs a copy of a pointer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -106,7 +106,7 @@ async fn nobody_who_says_no_is_sent_to_sign_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_yes_and_no_at_once_in_two_processes_no_is_what_holds() {
+async fn deny_beats_a_concurrent_approve_in_another_process() {
     let gate = TestGate::new().await;
     let twin = gate.twin().await;
     let client = gate.register().await;
@@ -179,7 +179,7 @@ async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() 
 }
 
 #[tokio::test]
-async fn of_yes_and_no_to_one_form_only_one_is_told() {
+async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();

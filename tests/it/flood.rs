@@ -73,7 +73,7 @@ async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_c
 }
 
 #[tokio::test]
-async fn how_many_registrations_wait_is_a_setting_that_the_log_names() {
+async fn the_log_names_the_setting_that_bounds_waiting_registrations() {
     let (lines, _guard) = log::watch();
     let gate = TestGate::with(|config| config.limits.waiting_writes = 4).await;
     let statuses: Vec<_> = join_all((0..30).map(|number| register_from(&gate, number))).await;

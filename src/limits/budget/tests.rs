@@ -62,7 +62,7 @@ fn defaults_follow_the_machine_and_settings_only_lower_what_it_has() {
 }
 
 #[test]
-fn no_share_is_more_than_half_of_what_there_is_and_none_is_nothing() {
+fn every_share_is_at_least_one_and_at_most_half_of_its_pool() {
     let set = |limits: Limits| budget(1024, 4 * GIB, &limits);
     let few = set(Limits { requests: Some(4), ..Limits::default() });
     assert_eq!((few.requests.size(), few.requests.share()), (3, 1));

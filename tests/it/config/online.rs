@@ -180,8 +180,8 @@ async fn a_wrong_client_secret_is_found_without_a_user() {
     "#);
 }
 
-/// What is said of this provider, without its address.
-async fn of_a_provider(provider: &FakeProvider) -> String {
+/// What `check --online` says about this provider, without its address.
+async fn problems_of(provider: &FakeProvider) -> String {
     let behind = Upstream::polite().await;
     let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
     assert_eq!(printed.outcome, Outcome::Failed, "{}", printed.err);
@@ -189,18 +189,18 @@ async fn of_a_provider(provider: &FakeProvider) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_issuer_that_calls_itself_otherwise_is_found_and_the_hint_says_what_to_write() {
+async fn an_issuer_under_another_name_is_reported_and_the_hint_says_what_to_write() {
     let provider = provider().await;
     provider.edit_discovery(|document| document["issuer"] = json!("https://sso.example.com/realms/other"));
-    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/mcp/.well-known/openid-configuration: it names the issuer "https://sso.example.com/realms/other", the configuration names "http://HOST/realms/mcp"
-        mend: if that is the provider that you mean, set issuer = "https://sso.example.com/realms/other", byte for byte, and discovery = "http://HOST/realms/mcp/.well-known/openid-configuration"; Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
+        mend: if that is the provider you mean, set issuer = "https://sso.example.com/realms/other", byte for byte, and discovery = "http://HOST/realms/mcp/.well-known/openid-configuration"; Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
     portcullis.toml: 1 error
     "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_realm_that_is_not_there_is_found_and_the_hint_says_how_its_url_is_formed() {
+async fn a_missing_realm_is_reported_and_the_hint_says_how_its_url_is_formed() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     let issuer = provider.issuer().replace("/realms/mcp", "/realms/none");
     let printed = look(&behind.url(), &issuer, CLIENT_SECRET);
@@ -213,8 +213,8 @@ async fn a_realm_that_is_not_there_is_found_and_the_hint_says_how_its_url_is_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_not_trusted_is_found_and_the_hint_names_ca_file() {
-    assert_snapshot!(of_a_provider(&FakeProvider::start_tls(&Clock::system()).await).await, @r#"
+async fn an_untrusted_certificate_is_reported_and_the_hint_names_ca_file() {
+    assert_snapshot!(problems_of(&FakeProvider::start_tls(&Clock::system()).await).await, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at https://HOST/realms/mcp/.well-known/openid-configuration: the certificate of 127.0.0.1 is signed by an authority that is not trusted here
         mend: name the certificate of that authority in `ca_file`
     portcullis.toml: 1 error
@@ -222,11 +222,11 @@ async fn a_certificate_that_is_not_trusted_is_found_and_the_hint_names_ca_file()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_cannot_be_reached_are_found_with_their_address() {
+async fn unreachable_keys_are_reported_with_their_address() {
     let provider = provider().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     provider.edit_discovery(move |document| document["jwks_uri"] = json!(format!("http://{free}/certs")));
-    assert_snapshot!(of_a_provider(&provider).await.replace(&free.to_string(), "GONE"), @r#"
+    assert_snapshot!(problems_of(&provider).await.replace(&free.to_string(), "GONE"), @r#"
     portcullis.toml: error: identity "keycloak": the key set at http://GONE/certs cannot be read: 127.0.0.1 refuses the connection: nothing listens there
         mend: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
     portcullis.toml: 1 error
@@ -234,18 +234,18 @@ async fn keys_that_cannot_be_reached_are_found_with_their_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_endpoint_that_is_none_is_found() {
+async fn a_token_endpoint_that_is_not_one_is_reported() {
     let provider = provider().await;
     provider.answer_token(Reply::html(404));
-    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 404 without an error code
         mend: check `issuer`, and `discovery` if it is set
     portcullis.toml: 1 error
     "#);
     provider.answer_token(Reply::json(200, &json!({"access_token": "a"})));
-    assert_snapshot!(of_a_provider(&provider).await, @r#"
+    assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": identity keycloak accepts a code that it never issued
-        mend: this is no provider to trust with sign-ins: check `issuer`
+        mend: do not trust this provider with sign-ins: check `issuer`
     portcullis.toml: 1 error
     "#);
 }

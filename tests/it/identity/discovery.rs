@@ -174,7 +174,7 @@ async fn an_endpoint_under_plain_http_is_refused_when_the_provider_was_named_by_
 async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_mend() {
     for (path, mend) in [
         ("/auth?redirect_uri=http://127.0.0.1/", "redirects are not followed, set `discovery`"),
-        ("/certs", "it is no discovery document"),
+        ("/certs", "it is not a discovery document"),
         ("/none", "it answers 404: check `issuer`"),
     ] {
         let bench = Bench::with(|settings| {

@@ -94,7 +94,7 @@ async fn only_invalid_grant_ends_a_grant() {
         (Reply::error(429, "x", "x"), "429"),
         (Reply::html(400), "without an error code"),
         (Reply::html(502), "502"),
-        (Reply::html(200), "no token response"),
+        (Reply::html(200), "not a token response"),
         (Reply::html(307), "redirects are not followed"),
         (Reply::json(400, &json!({"error": ["invalid_grant"]})), "without an error code"),
     ];

@@ -244,7 +244,7 @@ async fn what_is_under_way_is_refused_by_user_client_and_resource(fresh: Fresh) 
     }
 }
 
-/// Whether a code can be issued for Ada, or for who else signed in.
+/// Whether a code can be issued for Ada, or for another user who signed in.
 async fn issues(fresh: &Fresh, claimed: &Authorization, subject: &str) -> bool {
     let (hash, sign_in) = (some_hash(), SignIn { subject: Subject::stored(subject.to_owned()), ..ada() });
     let issued = fresh.store.issue_code(&claimed.id, &new_code(&hash, fresh.now() + MINUTE, &sign_in)).await.unwrap();
