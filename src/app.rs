@@ -139,7 +139,7 @@ impl App {
     /// Opens the listeners of the configuration.
     ///
     /// # Errors
-    /// When one cannot be opened; the words name the mend.
+    /// When one cannot be opened; the words include the hint.
     pub async fn listen(&self) -> Result<Listeners, StartError> {
         let public = open("server.listen", self.config.server.listen).await?;
         let operations = match self.config.server.operations {

@@ -1,4 +1,4 @@
-//! Why the program does not start, and the mend.
+//! Why the program does not start, and what to do.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use crate::issuer::Unfit;
 use crate::keys::KeyError;
 use crate::storage::StoreError;
 
-/// Why the program does not start; each names the mend.
+/// Why the program does not start, with a hint where there is one.
 #[derive(Debug)]
 pub enum StartError {
     /// The store cannot be opened.
@@ -36,8 +36,8 @@ impl fmt::Display for StartError {
             Self::Unfit(error) => write!(f, "{error}"),
             Self::Listen { setting, address, cause } => write!(f, "{setting}: cannot listen on {address}: {cause}"),
         }?;
-        match self.mend() {
-            Some(mend) => write!(f, "\n  mend: {mend}"),
+        match self.hint() {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
         }
     }
@@ -47,7 +47,7 @@ impl std::error::Error for StartError {}
 
 impl StartError {
     /// What to do, where the words of the cause do not say it already.
-    fn mend(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(StoreError::Unavailable(_) | StoreError::Busy)
             | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_))
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_a_start_names_the_mend() {
+    fn each_failure_of_a_start_names_the_hint() {
         let corrupt = || StoreError::Corrupt { table: "signing_keys", column: "algorithm" };
         let errors = [
             corrupt().into(),
@@ -127,24 +127,24 @@ mod tests {
         let texts = errors.map(|error: StartError| error.to_string());
         insta::assert_snapshot!(texts.join("\n"), @r"
         storage: the database is corrupt: signing_keys.algorithm
-          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+          hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         storage: the database is corrupt: signing_keys.algorithm
-          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+          hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         keys: signing key k_1 was sealed by a root key that `secrets.keys` does not hold: add that key to the list again
         keys: signing key k_1 cannot be used: the public key is another's
-          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+          hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         keys: a signing key cannot be made: no memory
-          mend: start again; this machine may be short of memory
+          hint: start again; this machine may be short of memory
         keys: the store holds no ES256 signing key
-          mend: something else wrote to the database: restore a backup, or name a new file in storage.url
+          hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         server.listen: cannot listen on 192.0.2.1:80: address in use
-          mend: another program listens there: stop it, or choose another port
+          hint: another program listens there: stop it, or choose another port
         server.listen: cannot listen on 192.0.2.1:80: permission denied
-          mend: ports below 1024 need a privilege: choose a higher one
+          hint: ports below 1024 need a privilege: choose a higher one
         server.listen: cannot listen on 192.0.2.1:80: address not available
-          mend: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
+          hint: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
         server.listen: cannot listen on 192.0.2.1:80: other error
-          mend: choose another address, or port
+          hint: choose another address, or port
         ");
     }
 }

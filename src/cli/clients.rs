@@ -160,7 +160,7 @@ impl Delete {
             writeln!(terminal.err, "error: client {id} stands in the configuration")?;
             writeln!(
                 terminal.err,
-                "  mend: `portcullis grants end --client {id}` ends its grants; take its [[client]] out and restart to lock it out"
+                "  hint: `portcullis grants end --client {id}` ends its grants; take its [[client]] out and restart to lock it out"
             )?;
             return Ok(Outcome::Failed);
         }
@@ -190,7 +190,7 @@ impl Delete {
         let filter = GrantFilter { client: Some(self.id.clone()), ..GrantFilter::default() };
         let client = store.client(&id).await.map_err(database::words)?;
         let client = client
-            .ok_or_else(|| format!("there is no client {shown}\n  mend: `portcullis clients list` shows them"))?;
+            .ok_or_else(|| format!("there is no client {shown}\n  hint: `portcullis clients list` shows them"))?;
         let count = database::grants(&store, &filter).await?.len();
         let name = client.name.as_deref().map(|name| format!(" {}", quoted(name))).unwrap_or_default();
         let question = format!("Delete client {shown}{name} and end its {}?", counted(count, "grant"));

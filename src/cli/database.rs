@@ -21,7 +21,7 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
     let Storage::Sqlite(file) = &config.storage;
     if !file.exists() {
         return Err(format!(
-            "there is no database at {}\n  mend: `serve` makes it at its first start; check storage.url",
+            "there is no database at {}\n  hint: `serve` makes it at its first start; check storage.url",
             file.display()
         ));
     }

@@ -34,7 +34,7 @@ impl Dev {
         let Some(state_home) = state_home(&terminal.environment) else {
             writeln!(
                 terminal.err,
-                "error: neither XDG_STATE_HOME nor HOME says where to keep state\n  mend: set one of them"
+                "error: neither XDG_STATE_HOME nor HOME says where to keep state\n  hint: set one of them"
             )?;
             return Ok(Outcome::Failed);
         };
@@ -67,7 +67,7 @@ fn state_home(environment: &[(String, String)]) -> Option<PathBuf> {
 fn with_port(error: &StartError, port: u16) -> String {
     match error {
         StartError::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => format!(
-            "port {port} is in use by another program\n  mend: stop it, or choose another with --port; clients must then be given the new URL"
+            "port {port} is in use by another program\n  hint: stop it, or choose another with --port; clients must then be given the new URL"
         ),
         other => other.to_string(),
     }

@@ -104,7 +104,7 @@ fn audience(config: &Config, id: &str) -> Result<String, String> {
     let upstream = config.upstreams.iter().find(|upstream| upstream.settings.id == id);
     upstream.map(|upstream| upstream.audience().to_owned()).ok_or_else(|| {
         let ids: Vec<_> = config.upstreams.iter().map(|upstream| upstream.settings.id.as_str()).collect();
-        format!("there is no upstream {}\n  mend: the configuration has {}", quoted(id), ids.join(", "))
+        format!("there is no upstream {}\n  hint: the configuration has {}", quoted(id), ids.join(", "))
     })
 }
 
@@ -289,7 +289,7 @@ impl Report {
             if let Some(failure) = &tally.failure {
                 let kept = counted(tally.kept, "offline token");
                 writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
-                writeln!(terminal.err, "  mend: nothing here holds them any more; end those users' sessions there")?;
+                writeln!(terminal.err, "  hint: nothing here holds them any more; end those users' sessions there")?;
                 outcome = Outcome::Failed;
             }
         }

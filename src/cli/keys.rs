@@ -55,7 +55,7 @@ impl Keys {
                     "error: {} exists already, and what a root key sealed is lost with it",
                     path.display()
                 )?;
-                writeln!(terminal.err, "    mend: choose another name")?;
+                writeln!(terminal.err, "    hint: choose another name")?;
                 Ok(Outcome::Failed)
             }
             Err(error) => {

@@ -47,7 +47,7 @@ impl Manual {
         whole.build();
         let Some(command) = self.command.iter().try_fold(&whole, |command, name| command.find_subcommand(name)) else {
             writeln!(terminal.err, "error: there is no command {:?}", self.command.join(" "))?;
-            writeln!(terminal.err, "  mend: `portcullis --help` lists them")?;
+            writeln!(terminal.err, "  hint: `portcullis --help` lists them")?;
             return Ok(Outcome::Misused);
         };
         let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();

@@ -35,7 +35,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Resu
 
 fn no_threads(cause: &io::Error) -> String {
     format!(
-        "no threads can be started: {cause}\n  mend: raise the limits of processes and of open files (ulimit -u, -n)"
+        "no threads can be started: {cause}\n  hint: raise the limits of processes and of open files (ulimit -u, -n)"
     )
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), Start
 /// Names the part that failed.
 pub(super) async fn run(app: App, listeners: Listeners, config: &Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| {
-        format!("SIGTERM cannot be waited for: {cause}\n  mend: raise the limit of open files (ulimit -n)")
+        format!("SIGTERM cannot be waited for: {cause}\n  hint: raise the limit of open files (ulimit -n)")
     })?;
     let drain = app.drain().clone();
     let deadline = config.server.drain;

@@ -92,13 +92,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (Place, Mistake)> {
         Err(error) => {
             let place = error.span().map_or(Place::File, |span| lines.place(span.start));
             let mistake = Mistake::new(error.message().to_owned());
-            Err((place, mend(error.message()).into_iter().fold(mistake, Mistake::hint)))
+            Err((place, hint(error.message()).into_iter().fold(mistake, Mistake::hint)))
         }
     }
 }
 
-/// The mend of a mistake of syntax, where the parser's words do not say it already.
-fn mend(message: &str) -> Option<&'static str> {
+/// The hint for a mistake of syntax, where the parser's words do not say it already.
+fn hint(message: &str) -> Option<&'static str> {
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| message.starts_with(beginning));
     if begins(&["duplicate key"]) {
         Some("a key or a table stands once: put what belongs together into one place")

@@ -141,11 +141,11 @@ impl Config {
 
 fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
     let bytes = std::fs::read(file).map_err(|error| {
-        let mend = match error.kind() {
+        let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => "let the user who runs this read it",
             _ => "--config FILE names it, from the directory where the command runs",
         };
-        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error))).hint(mend)
+        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error))).hint(hint)
     });
     let text = bytes.and_then(|bytes| {
         let not_utf8 = || Mistake::new("the configuration is not UTF-8 text").hint("save it as UTF-8");

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: where, what, and how to mend it.
+//! What is wrong with a configuration: where, what, and how to correct it.
 //!
 //! No text here carries a value that was refused. It may be a secret in the wrong place, and whoever reads the message
 //! has line and column to look it up.
@@ -68,7 +68,7 @@ pub struct Problem {
     pub subject: String,
     /// What is wrong.
     pub what: String,
-    /// How to mend it, where the words above do not say so already.
+    /// How to correct it, where the words above do not say so already.
     pub hint: Option<String>,
 }
 
@@ -151,7 +151,7 @@ impl fmt::Display for Problems {
             let colon = if problem.subject.is_empty() { "" } else { ": " };
             writeln!(f, ": {severity}: {}{colon}{}", problem.subject, problem.what)?;
             if let Some(hint) = &problem.hint {
-                writeln!(f, "    mend: {hint}")?;
+                writeln!(f, "    hint: {hint}")?;
             }
         }
         let (errors, warnings) = (self.count(Severity::Error), self.count(Severity::Warning));
@@ -183,7 +183,7 @@ impl Mistake {
         Self { what: what.into(), hint: None }
     }
 
-    /// Says how to mend it.
+    /// Says how to correct it.
     pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -34,7 +34,7 @@ impl Origin {
     }
 }
 
-/// Why a text is no public URL; the words name the mend.
+/// Why a text is no public URL; the words include the hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::enum_variant_names, reason = "each says what the text is not")]
 pub enum PublicUrlError {

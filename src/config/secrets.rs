@@ -80,8 +80,8 @@ fn root_key(at: &At, source: &SecretSource, reading: &mut Reading<'_>) -> Option
         && matches!(reading.resolve(path).try_exists(), Ok(false))
     {
         let directory = reading.directory().display();
-        let mend = format!("`portcullis keys generate --out FILE` makes one; relative paths begin at {directory}");
-        reading.error(at, Mistake::new("the root key's file is not there").hint(mend));
+        let hint = format!("`portcullis keys generate --out FILE` makes one; relative paths begin at {directory}");
+        reading.error(at, Mistake::new("the root key's file is not there").hint(hint));
         return None;
     }
     let text = reading.secret(at, source)?;

@@ -57,9 +57,9 @@ pub(super) fn read<T: DeserializeOwned>(table: &Node) -> (Option<T>, Vec<Misshap
             hollow.push(Step::Key(missing.to_owned()));
         }
         let place = inner_mut(table.to_mut(), &positions).map_or(Place::File, |node| node.place.clone());
-        let mended = mend(table.to_mut(), &positions, error.cause).is_some();
+        let repaired = repair(table.to_mut(), &positions, error.cause).is_some();
         wrong.push(Misshapen { place, key, hollow, error });
-        if !mended {
+        if !repaired {
             return (None, wrong);
         }
     }
@@ -111,7 +111,7 @@ fn inner_mut<'a>(node: &'a mut Node, positions: &[usize]) -> Option<&'a mut Node
 }
 
 /// Makes hollow what does not fit; `None` when nothing can be done about it.
-fn mend(table: &mut Node, positions: &[usize], cause: Cause) -> Option<()> {
+fn repair(table: &mut Node, positions: &[usize], cause: Cause) -> Option<()> {
     match cause {
         Cause::MissingKey(key) => {
             let node = inner_mut(table, positions)?;

@@ -23,12 +23,12 @@ use state::{DemoUser, State};
 /// The port that `dev` listens on unless told: the number of OAuth's RFC.
 pub const DEFAULT_PORT: u16 = 6749;
 
-/// Why `dev` does not start; each names the mend.
+/// Why `dev` does not start; each with a hint.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The state directory cannot be used.
     #[error(
-        "{} cannot be used: {}\n  mend: make it writable for you, or point XDG_STATE_HOME elsewhere",
+        "{} cannot be used: {}\n  hint: make it writable for you, or point XDG_STATE_HOME elsewhere",
         path.display(), io_words(cause)
     )]
     State {
@@ -39,7 +39,7 @@ pub enum DevError {
     },
     /// A file of ours holds something else.
     #[error(
-        "{} is damaged\n  mend: delete the directory that it lies in; clients register and people sign in anew",
+        "{} is damaged\n  hint: delete the directory that it lies in; clients register and people sign in anew",
         path.display()
     )]
     Damaged {
@@ -47,14 +47,14 @@ pub enum DevError {
         path: PathBuf,
     },
     /// A second start.
-    #[error("portcullis dev runs already: {holder}\n  mend: use that one, stop it, or choose another port with --port")]
+    #[error("portcullis dev runs already: {holder}\n  hint: use that one, stop it, or choose another port with --port")]
     Running {
         /// Who has the lock.
         holder: String,
     },
     /// `--upstream` is no URL that we can call.
     #[error(
-        "--upstream {url:?} {why}\n  mend: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
+        "--upstream {url:?} {why}\n  hint: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
     )]
     BadUpstream {
         /// What was given, unless it may hold a password.
@@ -63,7 +63,7 @@ pub enum DevError {
         why: &'static str,
     },
     /// No call to what answers there can succeed.
-    #[error("--upstream {url} {what}\n  mend: {hint}")]
+    #[error("--upstream {url} {what}\n  hint: {hint}")]
     Unusable {
         /// What was given.
         url: String,
@@ -73,7 +73,7 @@ pub enum DevError {
         hint: &'static str,
     },
     /// A port that cannot be part of a URL.
-    #[error("--port {0} cannot be used\n  mend: choose one from 1024 to 65535")]
+    #[error("--port {0} cannot be used\n  hint: choose one from 1024 to 65535")]
     Port(u16),
     /// The built-in server cannot listen.
     #[error("the built-in MCP server cannot listen on loopback: {0}")]

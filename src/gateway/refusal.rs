@@ -51,7 +51,7 @@ pub(crate) enum Refusal {
     /// The upstream cannot be reached, or broke off.
     BadGateway(String),
     /// The upstream refused *our* call with 401, 403 or 421. None of them reaches a client as it is: it would be taken for
-    /// ours, whose mend is another token. VS Code answers a 403 without a challenge as it answers a 401: it drops the scopes
+    /// ours, and answered with another sign-in. VS Code answers a 403 without a challenge like a 401: it drops the scopes
     /// that it asked for, and when that does not help registers a new client and opens the browser, at every call
     /// (`extHostMcp.ts`, `_fetchWithAuthRetry`); other clients report an error, as they do for 502.
     ByUpstream(StatusCode),

@@ -151,7 +151,7 @@ impl Source {
         Err(match fetched.status {
             StatusCode::OK => return ProviderMetadata::parse(&fetched.body, &self.settings),
             StatusCode::NOT_FOUND if self.settings.flavour == OidcFlavour::Keycloak => {
-                answers.with_hint(keycloak::DISCOVERY_MEND)
+                answers.with_hint(keycloak::DISCOVERY_HINT)
             }
             other if other.is_redirection() => {
                 answers.with_hint("redirects are not followed, set `discovery` to where it leads")

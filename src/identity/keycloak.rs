@@ -4,22 +4,22 @@
 pub(super) const OFFLINE_NOT_ALLOWED: &str = "not_allowed";
 
 /// Why its issuer is not the configured one.
-pub(super) const ISSUER_MEND: &str = "Keycloak without --hostname names itself after the Host header it is reached by: \
+pub(super) const ISSUER_HINT: &str = "Keycloak without --hostname names itself after the Host header it is reached by: \
      start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names";
 
 /// Why its metadata are not found.
-pub(super) const DISCOVERY_MEND: &str = "does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and \
+pub(super) const DISCOVERY_HINT: &str = "does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and \
      with --http-relative-path=/auth, it is https://HOST/auth/realms/NAME";
 
 /// Why it refuses our credentials.
-pub(super) const CLIENT_MEND: &str = "Keycloak shows the secret in the client's tab Credentials; the client must be enabled, \
+pub(super) const CLIENT_HINT: &str = "Keycloak shows the secret in the client's tab Credentials; the client must be enabled, \
      with client authentication and standard flow on";
 
 /// Why the answer carries no `iss` although the metadata promise it.
-pub(super) const ISS_MEND: &str = "in Keycloak `Exclude Issuer From Authentication Response` of our client must be off";
+pub(super) const ISS_HINT: &str = "in Keycloak `Exclude Issuer From Authentication Response` of our client must be off";
 
 /// What makes a user one who may have offline tokens.
-pub(super) const OFFLINE_MEND: &str =
+pub(super) const OFFLINE_HINT: &str =
     "give the user the realm role offline_access and the client the optional client scope offline_access";
 
 /// When a refresh token with this `refresh_expires_in` ends, in seconds from now; `None` is never. 0 is how Keycloak marks

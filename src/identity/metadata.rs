@@ -83,7 +83,7 @@ impl ProviderMetadata {
         };
         if settings.flavour == OidcFlavour::Keycloak {
             hint.push_str("; ");
-            hint.push_str(keycloak::ISSUER_MEND);
+            hint.push_str(keycloak::ISSUER_HINT);
         }
         Diagnosis::new(cause).with_hint(hint)
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn another_issuer_is_refused_with_both_values_and_the_mend() {
+    fn another_issuer_is_refused_with_both_values_and_the_hint() {
         for other in [&format!("{PUBLIC}/"), "https://SSO.example.com/realms/mcp", "http://keycloak:8080/realms/mcp"] {
             let error = parse(&document(other, other), &settings(PUBLIC, "http://keycloak:8080/")).unwrap_err();
             assert!(error.contains(other) && error.contains(PUBLIC) && error.contains("--hostname"), "{error}");

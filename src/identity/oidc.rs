@@ -123,7 +123,7 @@ impl Oidc {
             (None, Some(metadata)) if !metadata.sends_iss => Ok(()),
             (None, Some(_)) => Err(format!(
                 "the answer of identity {id} carries no iss although its metadata promise it: {}",
-                keycloak::ISS_MEND
+                keycloak::ISS_HINT
             )),
             (None, None) => {
                 Err(format!("the answer carries no iss, and whether identity {id} sends it is not known yet"))

@@ -146,12 +146,12 @@ impl TokenEndpoint<'_> {
             "invalid_client" | "unauthorized_client" => {
                 let settings = format!("check `client_id` and `client_secret` of identity {id}");
                 Some(match self.settings.flavour {
-                    OidcFlavour::Keycloak => format!("{settings}; {}", keycloak::CLIENT_MEND),
+                    OidcFlavour::Keycloak => format!("{settings}; {}", keycloak::CLIENT_HINT),
                     OidcFlavour::Generic => format!("{settings} against the client at the provider"),
                 })
             }
             "invalid_scope" => Some(format!("check `scopes` and `standing` of identity {id} against the client there")),
-            keycloak::OFFLINE_NOT_ALLOWED => Some(keycloak::OFFLINE_MEND.to_owned()),
+            keycloak::OFFLINE_NOT_ALLOWED => Some(keycloak::OFFLINE_HINT.to_owned()),
             "unsupported_grant_type" => Some("the provider must allow authorization_code and refresh_token".to_owned()),
             _ => None,
         }

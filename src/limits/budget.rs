@@ -28,7 +28,7 @@ const MOST: u64 = 16_384;
 const OPERATIONS: usize = 32;
 /// The most requests at once before their user is known.
 const MOST_REQUESTS: u64 = 4096;
-/// What one connection may take of the machine's memory: a head that is being read, and bytes that arrived but are not read yet.
+/// What one connection may take of the machine's memory: a head that is being read, and bytes that arrived unread.
 const PER_CONNECTION: u64 = 256 * 1024;
 const MIB: u64 = 1024 * 1024;
 /// The least and the most memory for bodies unless the operator says otherwise.

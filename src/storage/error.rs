@@ -69,7 +69,7 @@ impl Failure {
     }
 }
 
-/// Puts an error of the engine into words that name the file and, where there is one, the mend.
+/// Puts an error of the engine into words that name the file and, where there is one, the hint.
 pub(super) fn explain(file: &Path, error: &sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(cause) => {

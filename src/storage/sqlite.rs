@@ -140,7 +140,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 
 fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mend = match error.kind() {
+    let why = match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             format!("{} is not a directory; make it first", directory.display())
         }
@@ -149,7 +149,7 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
         }
         _ => error.to_string(),
     };
-    StoreError::about(file, format_args!("cannot be opened: {} cannot be made: {mend}", path.display()))
+    StoreError::about(file, format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
 }
 
 async fn migrate(writer: &SqlitePool, file: &Path) -> Result<(), StoreError> {

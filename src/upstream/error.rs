@@ -38,7 +38,7 @@ pub(crate) enum UpstreamError {
         status: StatusCode,
         /// Where to, without the query, which may hold a secret.
         to: String,
-        /// What mends it.
+        /// What the operator can do.
         hint: &'static str,
     },
 }

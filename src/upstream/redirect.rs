@@ -18,20 +18,20 @@ pub(super) const MOST: usize = 2;
 const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
 const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
 /// Why there is no copy of a call: its body was streamed, or is large.
-pub(super) const BODY_NOT_KEPT: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): write as `url` \
-     where the server itself answers";
+pub(super) const BODY_NOT_KEPT: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): \
+     write as `url` where the server itself answers";
 /// Why there is no copy of a call: no redirect was expected.
-pub(super) const UNEXPECTED: &str = "the server answered calls itself until now, so this one was not kept for a second sending; the next ones \
-     follow the redirect: write as `url` where the server itself answers";
+pub(super) const UNEXPECTED: &str = "the server answered calls itself until now, so this one was not kept for a second sending; \
+     the next ones follow the redirect: write as `url` where the server itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
 /// Where the redirects of a call led. Stands among the extensions of its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Followed(pub(super) Uri);
 
-/// Whether an upstream redirects. Nearly none does, and following needs a copy of every call: copies are made until the upstream
-/// has answered a call itself, and again from its first redirect on. So when an upstream begins to redirect while we run, the
-/// first calls that it redirects fail.
+/// Whether an upstream redirects. Nearly none does, and following needs a copy of every call. Copies are made until the
+/// upstream has answered a call itself, and again from its first redirect on. So when an upstream begins to redirect while
+/// we run, the first calls that it redirects fail.
 #[derive(Default)]
 pub(super) struct Habit {
     answers: AtomicBool,

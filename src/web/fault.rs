@@ -74,7 +74,7 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
 
 /// The words for people. The operator's words are in the log, under the request id that the page shows.
 fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
-    let (title, happened, mend) = match trouble {
+    let (title, happened, hint) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
             let redirect_uri = redirect_uri.as_deref();
             return pages::unknown_client(&UnknownClientPage { look, client_id, redirect_uri, request_id });
@@ -119,7 +119,7 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
     };
     let for_developer = for_developer(trouble);
-    pages::error(&ErrorPage { look, title, happened, mend, for_developer: for_developer.as_deref(), request_id })
+    pages::error(&ErrorPage { look, title, happened, hint, for_developer: for_developer.as_deref(), request_id })
 }
 
 /// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and

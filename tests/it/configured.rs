@@ -60,7 +60,7 @@ async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(error, @r#"
             identity keycloak was https://a.example until now, and the configuration says https://b.example: users of both would be one and the same
-              mend: give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write replaces_issuer = "…" with the old issuer: every grant of the old provider then ends
+              hint: give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write replaces_issuer = "…" with the old issuer: every grant of the old provider then ends
             "#);
         }
     }

@@ -39,23 +39,23 @@ async fn whatever_an_mcp_server_may_answer_to_a_bare_get_is_fine() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_cannot_be_right_is_named_with_the_mend() {
+async fn an_upstream_that_cannot_be_right_is_named_with_the_hint() {
     assert_snapshot!(said(404, &[], "").await, @r#"
     --upstream http://HOST/mcp answers 404
-      mend: check the path; MCP servers usually listen at /mcp
+      hint: check the path; MCP servers usually listen at /mcp
     "#);
     assert_snapshot!(said(401, &[], "").await, @r#"
     --upstream http://HOST/mcp asks for credentials itself
-      mend: switch its own authentication off, or configure what it wants in `headers` of [[upstream]]
+      hint: switch its own authentication off, or configure what it wants in `headers` of [[upstream]]
     "#);
     assert_snapshot!(said(307, &[("location", "http://127.0.0.1:8420/mcp/")], "").await, @r#"
     --upstream http://HOST/mcp redirects to "http://127.0.0.1:8420/mcp/"
-      mend: give the URL that it redirects to
+      hint: give the URL that it redirects to
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
     assert_snapshot!(said(200, &[("content-type", "text/event-stream; charset=utf-8")], endpoint).await, @r#"
     --upstream http://HOST/mcp speaks HTTP+SSE, which is not in this version
-      mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp
+      hint: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     "#);
 }
 
@@ -80,7 +80,7 @@ async fn an_upstream_that_is_no_url_or_ourselves_is_refused_before_anything_is_k
     let directory = tempfile::tempdir().unwrap();
     for bad in ["127.0.0.1:8420/mcp", "localhost:8420/mcp", "ftp://a/b", "/mcp", "", "http://", "http://a/mcp?x=1"] {
         let words = prepare(directory.path(), bad).await.err().unwrap();
-        assert!(words.starts_with(&format!("--upstream {bad:?} ")) && words.contains("\n  mend: give "), "{words}");
+        assert!(words.starts_with(&format!("--upstream {bad:?} ")) && words.contains("\n  hint: give "), "{words}");
     }
     for ourselves in ["http://127.0.0.1:16749/mcp", "http://localhost:16749/"] {
         let words = prepare(directory.path(), ourselves).await.err().unwrap();
@@ -92,11 +92,11 @@ async fn an_upstream_that_is_no_url_or_ourselves_is_refused_before_anything_is_k
 }
 
 #[tokio::test]
-async fn a_state_directory_that_cannot_be_made_is_named_with_the_mend() {
+async fn a_state_directory_that_cannot_be_made_is_named_with_the_hint() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let words = prepare(&file, "http://127.0.0.1:9/mcp").await.err().unwrap();
     assert!(words.starts_with(&format!("{}/portcullis/dev-{PORT} cannot be used: ", file.display())), "{words}");
-    assert!(words.ends_with("mend: make it writable for you, or point XDG_STATE_HOME elsewhere"), "{words}");
+    assert!(words.ends_with("hint: make it writable for you, or point XDG_STATE_HOME elsewhere"), "{words}");
 }

@@ -347,7 +347,7 @@ async fn nothing_below_an_upstreams_path_is_forwarded() {
 }
 
 #[tokio::test]
-async fn another_host_name_is_misdirected_with_the_mend() {
+async fn another_host_name_is_misdirected_with_the_hint() {
     let gate = TestGate::new().await;
     let request = Request::builder().method("GET").uri("/.well-known/jwks.json").header("host", "evil.example");
     let answer = gate.send(request, "").await;

@@ -93,7 +93,7 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_step_that_failed_is_named_with_its_mend() {
+async fn the_step_that_failed_is_named_with_its_hint() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let said = words(fetcher().get(&format!("http://{closed}/?secret=s3cret"), SOON).await);
     let expected = "127.0.0.1 refuses the connection: nothing listens there: check that the server runs, and that this machine \

@@ -60,7 +60,7 @@ fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_named_with_the_mend() {
+fn a_database_that_cannot_be_used_is_named_with_the_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -73,7 +73,7 @@ fn a_database_that_cannot_be_used_is_named_with_the_mend() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_mend() {
+fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -82,20 +82,20 @@ fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_mend() {
     let words = |setting: Setting<'_>| last_words(directory, &setting).replace(&taken, "127.0.0.1:TAKEN");
     insta::assert_snapshot!(words(Setting { listen: &taken, ..FINE }), @r"
     error: server.listen: cannot listen on 127.0.0.1:TAKEN: Address already in use (os error 98)
-      mend: another program listens there: stop it, or choose another port
+      hint: another program listens there: stop it, or choose another port
     ");
     insta::assert_snapshot!(words(Setting { operations: &taken, ..FINE }), @r"
     error: server.operations: cannot listen on 127.0.0.1:TAKEN: Address already in use (os error 98)
-      mend: another program listens there: stop it, or choose another port
+      hint: another program listens there: stop it, or choose another port
     ");
     insta::assert_snapshot!(words(Setting { listen: "192.0.2.1:8080", ..FINE }), @r"
     error: server.listen: cannot listen on 192.0.2.1:8080: Cannot assign requested address (os error 99)
-      mend: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
+      hint: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
     ");
 }
 
 #[test]
-fn another_root_key_than_the_one_that_sealed_the_database_is_named_with_the_mend() {
+fn another_root_key_than_the_one_that_sealed_the_database_is_named_with_the_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -94,7 +94,7 @@ async fn another_algorithm_adds_a_key_and_keeps_the_old_one_published() {
 }
 
 #[tokio::test]
-async fn a_key_under_a_root_key_that_left_names_the_mend() {
+async fn a_key_under_a_root_key_that_left_names_the_hint() {
     let (shelf, clock) = (TestShelf::default(), clock());
     shelf.ring(Es256, &clock).await.unwrap();
     let error = shelf.ring_with(&sealer(2), Es256, &clock).await.err().unwrap();

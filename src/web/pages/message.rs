@@ -15,7 +15,7 @@ pub struct ErrorPage<'a> {
     /// What went wrong, for the user.
     pub happened: &'a str,
     /// What the user can do.
-    pub mend: &'a str,
+    pub hint: &'a str,
     /// What the client's developer needs to know, such as an OAuth error code with its description.
     pub for_developer: Option<&'a str>,
     /// The id under which the log has it.
@@ -66,7 +66,7 @@ pub fn busy(look: &Look) -> Page {
             gate: Gate::Down,
             title: "Too much to do at the moment",
             happened: "This server is busy and did not look at your request. Nothing is lost.",
-            mend: "Wait a few seconds, then load this page again.",
+            hint: "Wait a few seconds, then load this page again.",
             for_developer: None,
             finish: None,
             request_id: None,
@@ -81,7 +81,7 @@ struct Message<'a> {
     gate: Gate,
     title: &'a str,
     happened: &'a str,
-    mend: &'a str,
+    hint: &'a str,
     for_developer: Option<&'a str>,
     /// Where the sign-in is finished.
     finish: Option<&'a str>,
@@ -98,7 +98,7 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
             gate: Gate::Down,
             title: page.title,
             happened: page.happened,
-            mend: page.mend,
+            hint: page.hint,
             for_developer: page.for_developer,
             finish: None,
             request_id: Some(page.request_id),
@@ -115,7 +115,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         gate: Gate::Down,
         title: "This was already answered",
         happened,
-        mend: "If the application works, close this window. If it still waits for you, connect from there again.",
+        hint: "If the application works, close this window. If it still waits for you, connect from there again.",
         for_developer: None,
         finish: None,
         request_id: Some(page.request_id),
@@ -125,7 +125,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         EarlierAnswer::Finish(place) => Message {
             gate: Gate::Raised,
             title: "You are nearly there",
-            mend: "If the application still waits for you, finish here. If it already works, close this window.",
+            hint: "If the application still waits for you, finish here. If it already works, close this window.",
             finish: Some(place),
             request_id: None,
             ..over
@@ -133,7 +133,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         EarlierAnswer::Denied => Message {
             title: "You denied access",
             happened: "This sign-in was already answered: you denied it, so the application was given nothing.",
-            mend: "If you did not mean to, connect from the application again. Otherwise close this window.",
+            hint: "If you did not mean to, connect from the application again. Otherwise close this window.",
             ..over
         },
     };
@@ -153,7 +153,7 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
             gate: Gate::Down,
             title: &title,
             happened: &happened,
-            mend: "Connect from the application again in a minute. If it stays like this, tell your operator.",
+            hint: "Connect from the application again in a minute. If it stays like this, tell your operator.",
             for_developer: Some("temporarily_unavailable: the identity provider cannot be reached"),
             finish: None,
             request_id: Some(page.request_id),

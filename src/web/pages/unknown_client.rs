@@ -1,4 +1,4 @@
-//! The page for a client whose id we do not know: no error reaches it by redirect, so its user must mend it.
+//! The page for a client whose id we do not know: no error reaches it by redirect, so its user must act.
 
 use askama::Template;
 use url::{Host, Url};

@@ -67,7 +67,7 @@ def test_a_second_start_says_what_runs_already(dev: Dev) -> None:
     assert McpSession(dev.url(), "none").ping() == 401, "the first one runs on"
 
 
-def test_a_busy_port_is_a_message_with_the_mend(directory: Path) -> None:
+def test_a_busy_port_is_a_message_with_the_hint(directory: Path) -> None:
     late = Dev(directory)
     with socket.create_server(("127.0.0.1", late.port)):
         status, said = _ends(late)
@@ -77,7 +77,7 @@ def test_a_busy_port_is_a_message_with_the_mend(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("upstream", ["not a url", "ftp://127.0.0.1/mcp", "http://127.0.0.1:{free}/mcp"])
-def test_a_bad_upstream_is_a_message_with_the_mend(upstream: str, directory: Path) -> None:
+def test_a_bad_upstream_is_a_message_with_the_hint(upstream: str, directory: Path) -> None:
     address = upstream.format(free=free_port())
     status, said = _ends(Dev(directory, "--upstream", address))
     assert status in (1, 2)

@@ -42,7 +42,7 @@ class Cable:
         """Connections are reset, new ones accepted and never answered."""
         self._become(Condition.SILENT)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """As if nothing had been."""
         self._become(Condition.WHOLE)
 

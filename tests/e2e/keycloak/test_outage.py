@@ -43,7 +43,7 @@ def test_without_keycloak_tokens_work_and_refresh_waits(
     assert refused.elapsed.total_seconds() < 10, "clients give up after ten seconds"
     assert session.ping() == 200, "what is cached still works"
     wait_until("it says that it is degraded", lambda: is_degraded(portcullis), 15)
-    cable.mend()
+    cable.restore()
     assert Tokens.read(client.refresh(tokens.refresh_token)).access_token
     wait_until("it is whole again", lambda: not is_degraded(portcullis), 15)
 
@@ -67,7 +67,7 @@ def test_a_start_without_keycloak_recovers_by_itself(
     cable.cut()
     portcullis = gateway(realm, identity=behind(cable)).start()
     client = Client.register(portcullis.url())
-    cable.mend()
+    cable.restore()
     wait_until("it is whole", lambda: not is_degraded(portcullis), 20)
     assert client.sign_in(realm.person()).access_token
 

@@ -111,7 +111,7 @@ def _addresses_are_the_clients_own(behind: Behind) -> None:
     (line,) = wait_until("the call is logged", lambda: behind.access_lines(tool="headers"), 5)
     assert line["address"] == CLIENT
     assert not behind.access_lines(address=CLAIMED)
-    assert "hint:" not in behind.portcullis.child.log, "the settings of the document leave nothing to mend"
+    assert "hint:" not in behind.portcullis.child.log, "the settings of the document leave nothing to correct"
 
 
 def _a_large_body_passes(behind: Behind) -> None:

@@ -34,7 +34,7 @@ fn a_root_key_file_is_ones_own_and_never_written_over() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r#"
     error: /etc/portcullis/new.key exists already, and what a root key sealed is lost with it
-        mend: choose another name
+        hint: choose another name
     "#);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
     assert!(!printed.err.contains(key.trim()));

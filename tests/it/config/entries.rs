@@ -56,60 +56,60 @@ client_id = "x"
 fn every_mistake_of_an_identity_provider_is_named() {
     assert_snapshot!(Operator::new().problems(IDENTITIES), @r#"
     portcullis.toml: error: secrets: keys: there is no root key
-        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+        hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: storage: url: is missing
-        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
     portcullis.toml: error: upstream: there is no MCP server to protect
-        mend: add [[upstream]] with id, path and url
+        hint: add [[upstream]] with id, path and url
     portcullis.toml:2:1: error: identity #1: "client_id" is missing
-        mend: add client_id = "…"
+        hint: add client_id = "…"
     portcullis.toml:2:1: error: identity #1: "issuer" is missing
-        mend: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
+        hint: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
     portcullis.toml:3:6: error: identity #1: id: is no id
-        mend: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
+        hint: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
     portcullis.toml:4:8: error: identity #1: kind: must be "keycloak" or "oidc"
-        mend: did you mean "keycloak"?
+        hint: did you mean "keycloak"?
     portcullis.toml:7:8: error: identity "keycloak": name: must be 1 to 100 characters on one line
     portcullis.toml:9:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
-        mend: when only containers reach it by http, write its public https name here and the inner address into discovery
+        hint: when only containers reach it by http, write its public https name here and the inner address into discovery
     portcullis.toml:10:13: error: identity "keycloak": discovery: must be a whole http or https URL
-        mend: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
+        hint: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
     portcullis.toml:11:13: error: identity "keycloak": client_id: is empty
     portcullis.toml:12:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:13:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
-        mend: standing = "offline" is the default
+        hint: standing = "offline" is the default
     portcullis.toml:13:39: error: identity "keycloak": scopes[2]: is not one scope
-        mend: printable ASCII without spaces, quotes and backslashes
+        hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:14:12: error: identity "keycloak": standing: must be one of "offline", "session", "none"
     portcullis.toml:16:6: error: identity "keycloak": id: is taken: line 6 has the same
-        mend: every one needs its own
+        hint: every one needs its own
     portcullis.toml:18:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
-        mend: when only containers reach it by http, write its public https name here and the inner address into discovery
+        hint: when only containers reach it by http, write its public https name here and the inner address into discovery
     portcullis.toml:19:13: error: identity "keycloak": discovery: must be a whole http or https URL
-        mend: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
+        hint: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
     portcullis.toml:20:13: error: identity "keycloak": client_id: is empty
     portcullis.toml:21:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:22:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
-        mend: standing = "offline" is the default
+        hint: standing = "offline" is the default
     portcullis.toml:22:39: error: identity "keycloak": scopes[2]: is not one scope
-        mend: printable ASCII without spaces, quotes and backslashes
+        hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:23:16: error: identity "keycloak": groups_claim: is empty
     portcullis.toml:24:11: error: identity "keycloak": ca_file: the file cannot be read: there is no such file or directory
-        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml:26:6: error: identity "key": id: is reserved: subjects of machines begin with it
-        mend: choose another id
+        hint: choose another id
     portcullis.toml:28:10: error: identity "key": issuer: is public_url: we would ask ourselves who the user is
-        mend: write the identity provider's issuer
+        hint: write the identity provider's issuer
     portcullis.toml:32:8: error: identity "entra": kind: "entra" is not in this version
-        mend: "keycloak" and "oidc" are
+        hint: "keycloak" and "oidc" are
     portcullis.toml:36:8: error: identity "us": kind: "local" is not in this version
-        mend: `portcullis dev` has users of its own; here "keycloak" and "oidc" sign people in
+        hint: `portcullis dev` has users of its own; here "keycloak" and "oidc" sign people in
     portcullis.toml:40:10: error: identity "more": issuer: is the address of the metadata
-        mend: leave /.well-known/openid-configuration out
+        hint: leave /.well-known/openid-configuration out
     portcullis.toml:42:1: error: identity #8: "id" is missing
-        mend: add a short name such as id = "main"
+        hint: add a short name such as id = "main"
     portcullis.toml: 30 errors
     "#);
 }
@@ -163,41 +163,41 @@ default = "yes"
 fn every_mistake_of_an_upstream_is_named() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{UPSTREAMS}")), @r#"
     portcullis.toml:17:6: error: upstream "expenses": id: is taken: line 12 has the same
-        mend: every one needs its own
+        hint: every one needs its own
     portcullis.toml:18:8: error: upstream "expenses": path: is taken: line 13 has the same
-        mend: two paths must differ in more than their case
+        hint: two paths must differ in more than their case
     portcullis.toml:19:7: error: upstream "expenses": url: must be a whole http or https URL, without user information and fragment
-        mend: such as "http://127.0.0.1:8420/mcp"
+        hint: such as "http://127.0.0.1:8420/mcp"
     portcullis.toml:20:10: error: upstream "expenses": scopes: is empty: tokens without a scope say nothing
-        mend: leave it out for ["mcp:access"]
+        hint: leave it out for ["mcp:access"]
     portcullis.toml:23:6: error: upstream #3: id: is no id
-        mend: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
+        hint: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
     portcullis.toml:24:8: error: upstream #3: path: is one of our own paths, or below one
-        mend: write a path such as "/mcp" or "/team/expenses"
+        hint: write a path such as "/mcp" or "/team/expenses"
     portcullis.toml:25:7: error: upstream #3: url: must be a whole http or https URL, without user information and fragment
-        mend: such as "http://127.0.0.1:8420/mcp"
+        hint: such as "http://127.0.0.1:8420/mcp"
     portcullis.toml:26:11: error: upstream #3: scopes[0]: has a meaning of its own, which is not entering an upstream
-        mend: openid, profile, email and offline_access cannot be asked for here
+        hint: openid, profile, email and offline_access cannot be asked for here
     portcullis.toml:26:21: error: upstream #3: scopes[1]: is not one scope
-        mend: printable ASCII without spaces, quotes and backslashes
+        hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:27:11: error: upstream #3: default: is taken: line 21 says so too
-        mend: a client that names no resource can mean one upstream only
+        hint: a client that names no resource can mean one upstream only
     portcullis.toml:28:24: error: upstream #3: authorization_server: a foreign authorization server is not in this version
-        mend: write "own", or leave it out
+        hint: write "own", or leave it out
     portcullis.toml:32:7: error: upstream "wiki": sse: is not in this version
-        mend: give the server's Streamable HTTP endpoint as url
+        hint: give the server's Streamable HTTP endpoint as url
     portcullis.toml:36:11: error: upstream "files": command: is not in this version
-        mend: give the server's Streamable HTTP endpoint as url
+        hint: give the server's Streamable HTTP endpoint as url
     portcullis.toml:37:1: error: upstream "notes": "path" is missing
-        mend: add path = "/mcp": public_url and this path are the server's URL in clients
+        hint: add path = "/mcp": public_url and this path are the server's URL in clients
     portcullis.toml:42:8: error: upstream "loop": path: must not end with /
-        mend: leave it out: clients reach the path with and without it
+        hint: leave it out: clients reach the path with and without it
     portcullis.toml:43:7: error: upstream "loop": url: leads back to this program
-        mend: write where the MCP server itself listens
+        hint: write where the MCP server itself listens
     portcullis.toml:47:7: error: upstream "round": url: has a query, which is the client's to send
-        mend: such as "http://127.0.0.1:8420/mcp"
+        hint: such as "http://127.0.0.1:8420/mcp"
     portcullis.toml:51:7: error: upstream "round2": url: leads back to this program
-        mend: write where the MCP server itself listens
+        hint: write where the MCP server itself listens
     portcullis.toml:52:8: error: upstream "round2": name: must be 1 to 100 characters on one line
     portcullis.toml:57:11: error: upstream "last": default: must be true or false
     portcullis.toml: 20 errors
@@ -236,35 +236,35 @@ fn every_mistake_in_what_goes_to_an_upstream_is_named() {
     assert_snapshot!(problems, @r#"
     portcullis.toml:20:54: error: upstream "keys": headers.x-key: is taken: line 20 has the same header
     portcullis.toml:20:54: error: upstream "keys": headers.x-key: the value does not fit a header
-        mend: one line of printable ASCII, without spaces around it, at most 8 KiB
+        hint: one line of printable ASCII, without spaces around it, at most 8 KiB
     portcullis.toml:20:110: error: upstream "keys": headers.host: is not set among the headers
-        mend: the upstream's `host` says under which name it is called
+        hint: the upstream's `host` says under which name it is called
     portcullis.toml:20:138: error: upstream "keys": headers.mcp-name: describes the message that the client sends: it cannot be the same for all calls
     portcullis.toml:20:174: error: upstream "keys": headers.X-Forwarded-User: is a header that only the gateway writes, or that ends at it
     portcullis.toml:20:199: error: upstream "keys": headers: is no name of a header
-        mend: letters, digits and hyphens
+        hint: letters, digits and hyphens
     portcullis.toml:20:225: error: upstream "keys": headers.cookie: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:20:254: error: upstream "keys": headers.x-odd: the value does not fit a header
-        mend: one line of printable ASCII, without spaces around it, at most 8 KiB
+        hint: one line of printable ASCII, without spaces around it, at most 8 KiB
     portcullis.toml:21:31: error: upstream "keys": drop_headers[1]: is neither a name of a header nor the beginning of one
-        mend: such as "x-tenant" or "x-tenant-*": a * stands at the end only
+        hint: such as "x-tenant" or "x-tenant-*": a * stands at the end only
     portcullis.toml:21:36: error: upstream "keys": drop_headers[2]: is neither a name of a header nor the beginning of one
-        mend: a * stands at the end only
+        hint: a * stands at the end only
     portcullis.toml:21:43: error: upstream "keys": drop_headers[3]: would drop mcp-method, without which MCP does not work
     portcullis.toml:22:37: error: upstream "keys": keep_headers[1]: is never taken from a client: with it any user could pass for another
     portcullis.toml:22:57: error: upstream "keys": keep_headers[2]: is not dropped, so there is nothing to keep
-        mend: leave it out
+        hint: leave it out
     portcullis.toml:22:69: error: upstream "keys": keep_headers[3]: is no name of a header
-        mend: exceptions are written out, one by one, without a *
+        hint: exceptions are written out, one by one, without a *
     portcullis.toml:23:20: error: upstream "keys": groups[1]: is neither a group nor the beginning of one
-        mend: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
+        hint: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
     portcullis.toml:23:27: error: upstream "keys": groups[2]: is neither a group nor the beginning of one
-        mend: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
+        hint: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
     portcullis.toml:24:20: error: upstream "keys": max_groups_bytes: must lie between 64 bytes and 32KiB
-        mend: groups = [] tells no groups at all
+        hint: groups = [] tells no groups at all
     portcullis.toml:29:29: error: upstream "inline": headers.authorization: a secret does not stand in this file
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:34:11: error: upstream "shape": headers: must be a table of header names, such as { authorization = { env = "NAME" } }
     portcullis.toml:35:10: error: upstream "shape": groups: must be a list in [ ]
     portcullis.toml: 20 errors
@@ -309,33 +309,33 @@ redirect_uris = ["https://a.example/"]
 fn every_mistake_of_a_client_is_named() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{CLIENTS}")), @r#"
     portcullis.toml:17:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
-        mend: choose another client id
+        hint: choose another client id
     portcullis.toml:18:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
-        mend: the client's documentation names them
+        hint: the client's documentation names them
     portcullis.toml:19:17: error: client "c_1": client_secret: a secret does not stand in this file
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:21:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
-        mend: choose another client id
+        hint: choose another client id
     portcullis.toml:22:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
-        mend: the client's documentation names them
+        hint: the client's documentation names them
     portcullis.toml:23:17: error: client "c_1": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:25:13: error: client #3: client_id: a URL is the id of a client that is known by its document
-        mend: choose another client id
+        hint: choose another client id
     portcullis.toml:27:30: error: client #3: token_endpoint_auth_method: wants a secret, and there is none
-        mend: add client_secret = { env = "NAME" }
+        hint: add client_secret = { env = "NAME" }
     portcullis.toml:30:18: error: client "chat": redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
-        mend: write every one out
+        hint: write every one out
     portcullis.toml:30:46: error: client "chat": redirect_uris[1]: is neither https, nor http on a loopback address, nor an allowed private-use URI
-        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+        hint: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
     portcullis.toml:30:92: error: client "chat": redirect_uris[3]: is written twice, in line 30 before
-        mend: leave one out
+        hint: leave one out
     portcullis.toml:30:114: error: client "chat": redirect_uris[4]: is neither https, nor http on a loopback address, nor an allowed private-use URI
-        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+        hint: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
     portcullis.toml:32:30: error: client "chat": token_endpoint_auth_method: is "none", and there is a client_secret
-        mend: leave one of the two out
+        hint: leave one of the two out
     portcullis.toml:34:13: error: client "chat": client_id: is taken: line 29 has the same
-        mend: every one needs its own
+        hint: every one needs its own
     portcullis.toml:35:8: error: client "chat": name: must be 1 to 100 characters on one line
     portcullis.toml:38:13: error: client #6: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml:39:17: error: client #6: redirect_uris: must be a list in [ ]
@@ -375,11 +375,11 @@ fn every_ca_file_is_read_by_check_and_named_by_its_place() {
     let text = format!("public_url = \"https://mcp.example.com\"\nca_file = \"ca.pem\"{rest}");
     assert_snapshot!(operator.problems(text), @r#"
     portcullis.toml:2:11: error: ca_file: the file holds a certificate that cannot be a root
-        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml:8:11: error: identity "keycloak": ca_file: the file holds a certificate that cannot be a root
-        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml:14:11: error: upstream "expenses": ca_file: the file holds a certificate that cannot be a root
-        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml: 3 errors
     "#);
 }

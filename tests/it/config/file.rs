@@ -66,50 +66,50 @@ max_unused = 0
 fn every_mistake_of_meaning_is_named_in_one_run() {
     assert_snapshot!(Operator::without_proxy().problems(SECTIONS), @r#"
     portcullis.toml: error: identity: there is no identity provider
-        mend: add [[identity]]: it signs people in
+        hint: add [[identity]]: it signs people in
     portcullis.toml: error: secrets: keys: there is no root key
-        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+        hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: upstream: there is no MCP server to protect
-        mend: add [[upstream]] with id, path and url
+        hint: add [[upstream]] with id, path and url
     portcullis.toml:1:14: error: public_url: must be https unless its host is this machine (127.0.0.1, [::1] or localhost)
     portcullis.toml:4:10: error: server: listen: must be an IP address and a port
-        mend: "127.0.0.1:8080" for this machine only, "0.0.0.0:8080" or "[::]:8080" for everyone
+        hint: "127.0.0.1:8080" for this machine only, "0.0.0.0:8080" or "[::]:8080" for everyone
     portcullis.toml:5:14: error: server: operations: is the address of listen too
-        mend: give it another port, or write "off"
+        hint: give it another port, or write "off"
     portcullis.toml:6:34: error: server: trusted_proxies[1]: must be a network or an address
-        mend: for example "10.0.0.0/8" or "192.0.2.7"
+        hint: for example "10.0.0.0/8" or "192.0.2.7"
     portcullis.toml:6:43: warning: server: trusted_proxies[2]: trusts everyone to say where they come from
-        mend: name the network of your proxies only
+        hint: name the network of your proxies only
     portcullis.toml:7:20: error: server: allowed_origins[0]: is no origin as browsers send it
-        mend: scheme, host and port only: "https://app.example.com"; "*" means every origin
+        hint: scheme, host and port only: "https://app.example.com"; "*" means every origin
     portcullis.toml:7:63: error: server: allowed_origins[2]: is no origin as browsers send it
-        mend: scheme, host and port only: "https://app.example.com"; "*" means every origin
+        hint: scheme, host and port only: "https://app.example.com"; "*" means every origin
     portcullis.toml:8:39: error: server: allowed_hosts[1]: is no host
-        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+        hint: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
     portcullis.toml:8:56: error: server: allowed_hosts[2]: is no host
-        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+        hint: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
     portcullis.toml:9:17: error: server: inspect_limit: must be a size
-        mend: a number of bytes, or a text such as "64KiB" or "1MiB"
+        hint: a number of bytes, or a text such as "64KiB" or "1MiB"
     portcullis.toml:10:18: error: server: max_stream_age: must be a duration
-        mend: a duration such as "1h", or "off"
+        hint: a duration such as "1h", or "off"
     portcullis.toml:11:24: error: server: revocation_staleness: must be longer than nothing
-        mend: "off" switches it off
+        hint: "off" switches it off
     portcullis.toml:12:9: error: server: drain: must be a duration
-        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+        hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
     portcullis.toml:15:7: error: storage: url: PostgreSQL is not in this version
-        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
     portcullis.toml:18:8: error: lifetimes: code: is too long: at most 10m
     portcullis.toml:19:11: error: lifetimes: consent: must be a duration
-        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+        hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
     portcullis.toml:20:16: error: lifetimes: access_token: must be longer than nothing
     portcullis.toml:23:30: error: registration: private_use_redirect_uris[0]: must be scheme, authority and path in normal form, without query and fragment
-        mend: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
+        hint: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
     portcullis.toml:23:41: error: registration: private_use_redirect_uris[1]: is no private-use URI
-        mend: https, and http on loopback, are allowed without a list
+        hint: https, and http on loopback, are allowed without a list
     portcullis.toml:23:57: error: registration: private_use_redirect_uris[2]: a pattern: redirect URIs are compared whole, never matched
-        mend: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
+        hint: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
     portcullis.toml:24:14: error: registration: max_unused: must be at least 1
-        mend: enabled = false switches registration off
+        hint: enabled = false switches registration off
     portcullis.toml: 23 errors, 1 warning
     "#);
 }
@@ -124,7 +124,7 @@ fn a_form_or_level_of_the_log_that_does_not_exist_is_named_with_what_does() {
     "#);
     assert_snapshot!(problems("level = \"warn,portcullis=loud\""), @r#"
     portcullis.toml:3:9: error: log: level: must be levels, separated by commas
-        mend: "info", or with targets "warn,portcullis=debug,access=off"; off, error, warn, info, debug, trace
+        hint: "info", or with targets "warn,portcullis=debug,access=off"; off, error, warn, info, debug, trace
     portcullis.toml: 1 error
     "#);
 }
@@ -152,27 +152,27 @@ urll = "http://127.0.0.1:1/mcp"
     assert_snapshot!(Operator::new().problems(format!("{text}{REST}")), @r#"
     portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
     portcullis.toml:2:1: error: unknown key "ca_flie"
-        mend: did you mean "ca_file"?
+        hint: did you mean "ca_file"?
     portcullis.toml:2:11: error: ca_file: the file cannot be read: there is no such file or directory
-        mend: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
     portcullis.toml:3:2: error: unknown key "sever"
-        mend: did you mean "server"?
+        hint: did you mean "server"?
     portcullis.toml:6:1: error: server: unknown key "lisetn"
-        mend: did you mean "listen"?
+        hint: did you mean "listen"?
     portcullis.toml:7:1: error: server: unknown key "frobnicate"
-        mend: the keys here are listen, operations, operations_hosts, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
+        hint: the keys here are listen, operations, operations_hosts, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
     portcullis.toml:8:9: error: server: drain: must be a duration
-        mend: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
+        hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
     portcullis.toml:10:13: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
     portcullis.toml:11:1: error: tokens: unknown key "refersh"
-        mend: did you mean "refresh"?
+        hint: did you mean "refresh"?
     portcullis.toml:13:11: error: registration: enabled: must be true or false
     portcullis.toml:16:8: error: upstream "wiki": path: must not end with /
-        mend: leave it out: clients reach the path with and without it
+        hint: leave it out: clients reach the path with and without it
     portcullis.toml:17:1: error: upstream "wiki": unknown key "urll"
-        mend: did you mean "url"?
+        hint: did you mean "url"?
     portcullis.toml:17:8: error: upstream "wiki": url: leads back to this program
-        mend: write where the MCP server itself listens
+        hint: write where the MCP server itself listens
     portcullis.toml: 13 errors
     "#);
 }
@@ -181,15 +181,15 @@ urll = "http://127.0.0.1:1/mcp"
 fn an_empty_file_is_told_what_it_needs() {
     assert_snapshot!(Operator::new().problems(""), @r#"
     portcullis.toml: error: identity: there is no identity provider
-        mend: add [[identity]]: it signs people in
+        hint: add [[identity]]: it signs people in
     portcullis.toml: error: public_url: is missing
-        mend: write public_url = "https://mcp.example.com": it is permanent, clients keep it with their credentials
+        hint: write public_url = "https://mcp.example.com": it is permanent, clients keep it with their credentials
     portcullis.toml: error: secrets: keys: there is no root key
-        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+        hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: storage: url: is missing
-        mend: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
     portcullis.toml: error: upstream: there is no MCP server to protect
-        mend: add [[upstream]] with id, path and url
+        hint: add [[upstream]] with id, path and url
     portcullis.toml: 5 errors
     "#);
 }
@@ -201,20 +201,20 @@ fn a_section_in_the_wrong_form_is_told_its_form_and_not_missed_besides() {
     assert_snapshot!(Operator::new().problems(text), @r#"
     portcullis.toml:2:1: error: storage: must be one table, [storage]
     portcullis.toml:3:1: error: upstream: must be a list of tables
-        mend: write [[upstream]]
+        hint: write [[upstream]]
     portcullis.toml:4:11: error: client #1: must be a table
     portcullis.toml:5:3: error: server: must be one table, [server]
     portcullis.toml:6:1: error: secrets: keys: there is no root key
-        mend: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
+        hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml:6:3: error: secrets: must be one table, [secrets]
     portcullis.toml:7:1: error: identity "x": "client_id" is missing
-        mend: add client_id = "…"
+        hint: add client_id = "…"
     portcullis.toml:7:1: error: identity "x": "issuer" is missing
-        mend: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
+        hint: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
     portcullis.toml:7:1: error: identity "x": "kind" is missing
-        mend: add kind = "keycloak", or "oidc" for any other OpenID Connect provider
+        hint: add kind = "keycloak", or "oidc" for any other OpenID Connect provider
     portcullis.toml:7:2: error: identity: must be a list of tables
-        mend: write [[identity]]
+        hint: write [[identity]]
     portcullis.toml: 10 errors
     "#);
 }
@@ -224,12 +224,12 @@ fn a_mistake_of_syntax_is_named_with_its_place() {
     let operator = Operator::new();
     assert_snapshot!(operator.problems("public_url = \"https://mcp.example.com\"\n[server]\nlisten = 127.0.0.1:8080\n"), @r#"
     portcullis.toml:3:15: error: invalid float, expected nothing
-        mend: a text stands in quotes: "127.0.0.1:8080"
+        hint: a text stands in quotes: "127.0.0.1:8080"
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.problems("[server]\ndrain = \"1s\"\ndrain = \"2s\"\n"), @r#"
     portcullis.toml:3:1: error: duplicate key
-        mend: a key or a table stands once: put what belongs together into one place
+        hint: a key or a table stands once: put what belongs together into one place
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.problems("[server\n"), @r#"
@@ -238,7 +238,7 @@ fn a_mistake_of_syntax_is_named_with_its_place() {
     "#);
     assert_snapshot!(operator.problems(b"x = \"\xff\""), @r#"
     portcullis.toml: error: the configuration is not UTF-8 text
-        mend: save it as UTF-8
+        hint: save it as UTF-8
     portcullis.toml: 1 error
     "#);
 }
@@ -248,12 +248,12 @@ fn a_file_that_cannot_be_read_says_why() {
     let operator = Operator::new();
     assert_snapshot!(operator.run(&["check", "--config", "/nowhere/portcullis.toml"]).err, @r#"
     /nowhere/portcullis.toml: error: the configuration cannot be read: there is no such file or directory
-        mend: --config FILE names it, from the directory where the command runs
+        hint: --config FILE names it, from the directory where the command runs
     /nowhere/portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.run(&["check", "-c", "/"]).err, @r#"
     /: error: the configuration cannot be read: it is a directory
-        mend: --config FILE names it, from the directory where the command runs
+        hint: --config FILE names it, from the directory where the command runs
     /: 1 error
     "#);
 }
@@ -276,21 +276,21 @@ enabled = false
     assert!(printed.out.starts_with("portcullis.toml: ok\n"), "{}", printed.out);
     assert_snapshot!(printed.err, @r#"
     portcullis.toml:1:14: warning: public_url: leads to this machine only, while server.listen takes connections from elsewhere
-        mend: right in a container whose port is published on 127.0.0.1; else write the https URL that clients use
+        hint: right in a container whose port is published on 127.0.0.1; else write the https URL that clients use
     portcullis.toml:4:20: warning: server: trusted_proxies[0]: trusts everyone to say where they come from
-        mend: name the network of your proxies only
+        hint: name the network of your proxies only
     portcullis.toml:6:11: warning: registration: enabled: no client can ever connect: none is configured, and none may register
-        mend: add [[client]], or leave registration on
+        hint: add [[client]], or leave registration on
     portcullis.toml:11:9: warning: secrets: keys[0]: other users of this machine can read the secret's file
-        mend: chmod 600 it
+        hint: chmod 600 it
     portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME, without a slash behind it
-        mend: kind = "oidc" is for other providers
+        hint: kind = "oidc" is for other providers
     portcullis.toml: 5 warnings
     "#);
     let printed = operator.check(format!("public_url = \"http://localhost:6749\"\n{REST}"));
     assert_snapshot!(printed.err, @r#"
     portcullis.toml:1:14: warning: public_url: leads to another port than server.listen, which is 127.0.0.1:8080
-        mend: write the same port into both
+        hint: write the same port into both
     portcullis.toml: 1 warning
     "#);
 }
@@ -302,7 +302,7 @@ fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() 
     assert_eq!(printed.outcome, Outcome::Done);
     assert_snapshot!(printed.err, @r#"
     portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
-        mend: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
+        hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml: 1 warning
     "#);
     for said in ["[]", "[\"10.0.0.0/8\"]"] {
@@ -322,25 +322,25 @@ fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
         .replace("[[upstream]]", "[[upstreams]]");
     assert_snapshot!(Operator::without_proxy().problems(text), @r#"
     portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
-        mend: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
+        hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml:1:1: error: unknown key "publik_url"
-        mend: did you mean "public_url"?
+        hint: did you mean "public_url"?
     portcullis.toml:2:2: error: unknown key "storge"
-        mend: did you mean "storage"?
+        hint: did you mean "storage"?
     portcullis.toml:4:2: error: unknown key "secretes"
-        mend: did you mean "secrets"?
+        hint: did you mean "secrets"?
     portcullis.toml:6:3: error: unknown key "identities"
-        mend: did you mean "identity"?
+        hint: did you mean "identity"?
     portcullis.toml:11:3: error: unknown key "upstreams"
-        mend: did you mean "upstream"?
+        hint: did you mean "upstream"?
     portcullis.toml: 5 errors, 1 warning
     "#);
 }
 
 #[test]
-fn a_mistake_of_syntax_has_a_mend_that_fits() {
+fn a_mistake_of_syntax_has_a_hint_that_fits() {
     let operator = Operator::without_proxy();
-    for (line, mend) in [
+    for (line, hint) in [
         ("drain = 25s", "a text stands in quotes"),
         ("a = 10.0.0.0/8", "a text stands in quotes"),
         ("a = True", "small letters"),
@@ -352,7 +352,7 @@ fn a_mistake_of_syntax_has_a_mend_that_fits() {
         ("a = 1\na = 2", "stands once"),
     ] {
         let problems = operator.problems(format!("{line}\n"));
-        assert!(problems.contains("    mend: ") && problems.contains(mend), "{line}: {problems}");
+        assert!(problems.contains("    hint: ") && problems.contains(hint), "{line}: {problems}");
     }
 }
 
@@ -363,8 +363,8 @@ fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
         let rest = REST.replace("kind = \"keycloak\"", &format!("kind = {kind}"));
         operator.problems(format!("public_url = \"https://mcp.example.com\"{rest}"))
     };
-    assert!(problems("\"google\"").contains("mend: \"oidc\" is any other OpenID Connect provider"));
-    assert!(problems("\"keyclock\"").contains("mend: did you mean \"keycloak\"?"));
+    assert!(problems("\"google\"").contains("hint: \"oidc\" is any other OpenID Connect provider"));
+    assert!(problems("\"keyclock\"").contains("hint: did you mean \"keycloak\"?"));
     assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
 }
 
@@ -418,7 +418,7 @@ token_endpoint_auth_method = "basic"
 #[test]
 fn thirty_mistakes_of_one_file_are_named_in_one_run() {
     let problems = Operator::without_proxy().problems(THIRTY);
-    let named: Vec<_> = problems.lines().filter(|line| !line.starts_with("    mend: ")).collect();
+    let named: Vec<_> = problems.lines().filter(|line| !line.starts_with("    hint: ")).collect();
     assert_snapshot!(named.join("\n"), @r#"
     portcullis.toml:1:1: error: unknown key "public_ulr"
     portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
@@ -487,7 +487,7 @@ fn a_value_that_cannot_be_read_gives_no_reason_for_other_complaints() {
     portcullis.toml:8:8: error: identity "keycloak": kind: must be "keycloak" or "oidc"
     portcullis.toml:13:8: error: upstream "expenses": path: must be a text in quotes
     portcullis.toml:18:17: error: client "chat": client_secret: must say where the secret lies, once
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:21:10: error: server: listen: must be a text in quotes
     portcullis.toml: 4 errors
     "#);

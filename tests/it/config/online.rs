@@ -61,33 +61,33 @@ async fn what_answers_as_it_should_is_fine_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_cannot_be_right_is_an_error_with_its_mend() {
+async fn an_upstream_that_cannot_be_right_is_an_error_with_its_hint() {
     let (outcome, words) = of_an_upstream(404, &[], "").await;
     assert_eq!(outcome, Outcome::Failed);
     assert_snapshot!(words, @r#"
     portcullis.toml: error: upstream "expenses": url: answers 404
-        mend: check the path; MCP servers usually listen at /mcp
+        hint: check the path; MCP servers usually listen at /mcp
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(of_an_upstream(401, &[], "").await.1, @r#"
     portcullis.toml: error: upstream "expenses": url: asks for credentials itself
-        mend: switch its own authentication off, or configure what it wants in `headers` of [[upstream]]
+        hint: switch its own authentication off, or configure what it wants in `headers` of [[upstream]]
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(of_an_upstream(307, &[("location", "http://127.0.0.1:8420/mcp/")], "").await.1, @r#"
     portcullis.toml: error: upstream "expenses": url: redirects to "http://127.0.0.1:8420/mcp/"
-        mend: give the URL that it redirects to
+        hint: give the URL that it redirects to
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(of_an_upstream(421, &[], "Invalid Host header").await.1, @r#"
     portcullis.toml: error: upstream "expenses": url: answers 421: it does not know the name "HOST"
-        mend: add that name to those that your MCP server allows, or set `host` of [[upstream]] to one that it answers to
+        hint: add that name to those that your MCP server allows, or set `host` of [[upstream]] to one that it answers to
     portcullis.toml: 1 error
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
     assert_snapshot!(of_an_upstream(200, &[("content-type", "text/event-stream")], endpoint).await.1, @r#"
     portcullis.toml: error: upstream "expenses": url: speaks HTTP+SSE, which is not in this version
-        mend: start your MCP server with Streamable HTTP; it then usually listens at /mcp
+        hint: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     portcullis.toml: 1 error
     "#);
 }
@@ -116,7 +116,7 @@ async fn an_upstream_that_may_be_right_is_a_warning() {
     assert_eq!(outcome, Outcome::Done);
     assert_snapshot!(words, @r#"
     portcullis.toml: warning: upstream "expenses": url: answers 403: it may not know the name "HOST"
-        mend: add that name to those that your MCP server allows, or set `host` of [[upstream]] to one that it answers to
+        hint: add that name to those that your MCP server allows, or set `host` of [[upstream]] to one that it answers to
     portcullis.toml: 1 warning
     "#);
     let (outcome, words) = of_an_upstream(200, &[("content-type", "text/html")], "<html>").await;
@@ -141,7 +141,7 @@ async fn an_upstream_that_redirects_each_call_on_its_own_origin_is_a_warning() {
         let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
         assert_eq!(printed.outcome, Outcome::Done);
         let said = "portcullis.toml: warning: upstream \"expenses\": url: redirects each call to \"/backend/\"\n    \
-                    mend: write `url` with that path\nportcullis.toml: 1 warning\n";
+                    hint: write `url` with that path\nportcullis.toml: 1 warning\n";
         assert_eq!(printed.err, said);
         let gone = behind.url().replace("/backend", "/gone");
         let printed = look(&gone, &provider.issuer(), CLIENT_SECRET);
@@ -160,9 +160,9 @@ async fn an_upstream_and_a_provider_that_are_dead_are_both_named() {
     let words = printed.err.replace(&dead.to_string(), "DEAD").replace(&gone.to_string(), "GONE");
     assert_snapshot!(words, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://GONE/realms/mcp/.well-known/openid-configuration: 127.0.0.1 refuses the connection: nothing listens there
-        mend: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
+        hint: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
     portcullis.toml: error: upstream "expenses": url: cannot be reached: DEAD refuses the connection: nothing listens there
-        mend: start your MCP server first, and check host and port
+        hint: start your MCP server first, and check host and port
     portcullis.toml: 2 errors
     "#);
 }
@@ -175,7 +175,7 @@ async fn a_wrong_client_secret_is_found_without_a_user() {
     assert!(!printed.err.contains("wrong-Secret"), "{}", printed.err);
     assert_snapshot!(printed.err, @r#"
     portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 401 unauthorized_client (Invalid client or Invalid client credentials)
-        mend: check `client_id` and `client_secret` of identity keycloak; Keycloak shows the secret in the client's tab Credentials; the client must be enabled, with client authentication and standard flow on
+        hint: check `client_id` and `client_secret` of identity keycloak; Keycloak shows the secret in the client's tab Credentials; the client must be enabled, with client authentication and standard flow on
     portcullis.toml: 1 error
     "#);
 }
@@ -194,7 +194,7 @@ async fn an_issuer_under_another_name_is_reported_and_the_hint_says_what_to_writ
     provider.edit_discovery(|document| document["issuer"] = json!("https://sso.example.com/realms/other"));
     assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/mcp/.well-known/openid-configuration: it names the issuer "https://sso.example.com/realms/other", the configuration names "http://HOST/realms/mcp"
-        mend: if that is the provider you mean, set issuer = "https://sso.example.com/realms/other", byte for byte, and discovery = "http://HOST/realms/mcp/.well-known/openid-configuration"; Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
+        hint: if that is the provider you mean, set issuer = "https://sso.example.com/realms/other", byte for byte, and discovery = "http://HOST/realms/mcp/.well-known/openid-configuration"; Keycloak without --hostname names itself after the Host header it is reached by: start it with --hostname=URL, and with --hostname-backchannel-dynamic=true when it is reached under two names
     portcullis.toml: 1 error
     "#);
 }
@@ -207,7 +207,7 @@ async fn a_missing_realm_is_reported_and_the_hint_says_how_its_url_is_formed() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err.replace(&provider.address().to_string(), "HOST"), @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at http://HOST/realms/none/.well-known/openid-configuration: it answers 404
-        mend: does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and with --http-relative-path=/auth, it is https://HOST/auth/realms/NAME
+        hint: does the realm exist? `issuer` is https://HOST/realms/NAME; before Keycloak 17, and with --http-relative-path=/auth, it is https://HOST/auth/realms/NAME
     portcullis.toml: 1 error
     "#);
 }
@@ -216,7 +216,7 @@ async fn a_missing_realm_is_reported_and_the_hint_says_how_its_url_is_formed() {
 async fn an_untrusted_certificate_is_reported_and_the_hint_names_ca_file() {
     assert_snapshot!(problems_of(&FakeProvider::start_tls(&Clock::system()).await).await, @r#"
     portcullis.toml: error: identity "keycloak": the discovery document of identity keycloak at https://HOST/realms/mcp/.well-known/openid-configuration: the certificate of 127.0.0.1 is signed by an authority that is not trusted here
-        mend: name the certificate of that authority in `ca_file`
+        hint: name the certificate of that authority in `ca_file`
     portcullis.toml: 1 error
     "#);
 }
@@ -228,7 +228,7 @@ async fn unreachable_keys_are_reported_with_their_address() {
     provider.edit_discovery(move |document| document["jwks_uri"] = json!(format!("http://{free}/certs")));
     assert_snapshot!(problems_of(&provider).await.replace(&free.to_string(), "GONE"), @r#"
     portcullis.toml: error: identity "keycloak": the key set at http://GONE/certs cannot be read: 127.0.0.1 refuses the connection: nothing listens there
-        mend: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
+        hint: check that the server runs, and that this machine can reach it under that address; behind a company proxy, set `proxy` in [outbound]
     portcullis.toml: 1 error
     "#);
 }
@@ -239,13 +239,13 @@ async fn a_token_endpoint_that_is_not_one_is_reported() {
     provider.answer_token(Reply::html(404));
     assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": the token endpoint of identity keycloak answers 404 without an error code
-        mend: check `issuer`, and `discovery` if it is set
+        hint: check `issuer`, and `discovery` if it is set
     portcullis.toml: 1 error
     "#);
     provider.answer_token(Reply::json(200, &json!({"access_token": "a"})));
     assert_snapshot!(problems_of(&provider).await, @r#"
     portcullis.toml: error: identity "keycloak": identity keycloak accepts a code that it never issued
-        mend: do not trust this provider with sign-ins: check `issuer`
+        hint: do not trust this provider with sign-ins: check `issuer`
     portcullis.toml: 1 error
     "#);
 }

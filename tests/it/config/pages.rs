@@ -50,21 +50,21 @@ text = "read"
     assert_snapshot!(operator.problems(format!("{PUBLIC_URL}{rest}{REST}")), @r##"
     portcullis.toml:4:8: error: pages: name: must be 1 to 100 characters on one line
     portcullis.toml:5:8: error: pages: logo: the file is neither PNG nor SVG
-        mend: a PNG or SVG of at most 16 KiB: it is shown about 30 pixels high; relative paths begin at /etc/portcullis
+        hint: a PNG or SVG of at most 16 KiB: it is shown about 30 pixels high; relative paths begin at /etc/portcullis
     portcullis.toml:6:9: error: pages: color: must be a colour
-        mend: six hexadecimal digits: "#1b5e4f"
+        hint: six hexadecimal digits: "#1b5e4f"
     portcullis.toml:7:11: error: pages: support: must be an https or mailto URL
-        mend: "https://help.example.com/mcp" or "mailto:help@example.com"
+        hint: "https://help.example.com/mcp" or "mailto:help@example.com"
     portcullis.toml:8:29: error: pages: known_hosts[1]: is neither a host nor a host with a path
-        mend: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
+        hint: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
     portcullis.toml:8:46: error: pages: known_hosts[2]: is neither a host nor a host with a path
-        mend: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
+        hint: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
     portcullis.toml:14:1: error: upstream "wiki": scope[0]: has a value that is none of this upstream's scopes
-        mend: add it to scopes, or leave this out
+        hint: add it to scopes, or leave this out
     portcullis.toml:17:1: error: upstream "wiki": scope[1]: has a text that is not 1 to 100 characters on one line
-        mend: it is read as the end of "It may …"
+        hint: it is read as the end of "It may …"
     portcullis.toml:20:1: error: upstream "wiki": scope[2]: is taken: line 17 has the same
-        mend: every one needs its own
+        hint: every one needs its own
     portcullis.toml: 9 errors
     "##);
 }

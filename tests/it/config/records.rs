@@ -146,7 +146,7 @@ async fn live_grants_are_listed_by_user_client_and_upstream() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r#"
     error: there is no upstream "wiki"
-      mend: the configuration has mcp
+      hint: the configuration has mcp
     "#);
 }
 
@@ -333,7 +333,7 @@ async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_de
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
     error: client chat stands in the configuration
-      mend: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
+      hint: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);
@@ -386,7 +386,7 @@ fn a_database_that_is_not_there_is_not_made() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r"
     error: there is no database at /etc/portcullis/portcullis.db
-      mend: `serve` makes it at its first start; check storage.url
+      hint: `serve` makes it at its first start; check storage.url
     ");
     assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
     assert!(!database.exists());

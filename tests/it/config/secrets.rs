@@ -37,58 +37,58 @@ fn a_secret_must_be_there_and_be_one() {
     operator.write_secret("binary", [0xff; 32]);
     assert_snapshot!(operator.problems(SECRETS), @r#"
     portcullis.toml: error: upstream: there is no MCP server to protect
-        mend: add [[upstream]] with id, path and url
+        hint: add [[upstream]] with id, path and url
     portcullis.toml:3:7: error: storage: url: the directory of the database does not exist
-        mend: make it, for the user who runs this
+        hint: make it, for the user who runs this
     portcullis.toml:7:5: error: secrets: keys[1]: is the same key as one before it
-        mend: leave one out
+        hint: leave one out
     portcullis.toml:8:5: error: secrets: keys[2]: the secret is no root key: base64 of 32 bytes
-        mend: `portcullis keys generate` makes one
+        hint: `portcullis keys generate` makes one
     portcullis.toml:9:5: error: secrets: keys[3]: the secret is empty
-        mend: write it into its file or variable
+        hint: write it into its file or variable
     portcullis.toml:10:5: error: secrets: keys[4]: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:11:5: error: secrets: keys[5]: the secret is empty
-        mend: write it into its file or variable
+        hint: write it into its file or variable
     portcullis.toml:12:5: error: secrets: keys[6]: the secret's file cannot be read: it is larger than 65536 bytes
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:14:5: error: secrets: keys[8]: the root key's file is not there
-        mend: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
+        hint: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
     portcullis.toml:15:5: error: secrets: keys[9]: the secret's file cannot be read: it is a directory
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:16:5: error: secrets: keys[10]: a secret does not stand in this file
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:23:17: error: identity "keycloak": client_secret: must say where the secret lies, once
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml: 13 errors
     "#);
     assert_snapshot!(operator.problems(SECRETS.replace("    \"inline\",\n", "")), @r#"
     portcullis.toml: error: upstream: there is no MCP server to protect
-        mend: add [[upstream]] with id, path and url
+        hint: add [[upstream]] with id, path and url
     portcullis.toml:3:7: error: storage: url: the directory of the database does not exist
-        mend: make it, for the user who runs this
+        hint: make it, for the user who runs this
     portcullis.toml:7:5: error: secrets: keys[1]: is the same key as one before it
-        mend: leave one out
+        hint: leave one out
     portcullis.toml:8:5: error: secrets: keys[2]: the secret is no root key: base64 of 32 bytes
-        mend: `portcullis keys generate` makes one
+        hint: `portcullis keys generate` makes one
     portcullis.toml:9:5: error: secrets: keys[3]: the secret is empty
-        mend: write it into its file or variable
+        hint: write it into its file or variable
     portcullis.toml:10:5: error: secrets: keys[4]: the environment variable NOT_SET is not set, or is not UTF-8 text
-        mend: set it for this process; the name is written without $
+        hint: set it for this process; the name is written without $
     portcullis.toml:11:5: error: secrets: keys[5]: the secret is empty
-        mend: write it into its file or variable
+        hint: write it into its file or variable
     portcullis.toml:12:5: error: secrets: keys[6]: the secret's file cannot be read: it is larger than 65536 bytes
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:14:5: error: secrets: keys[8]: the root key's file is not there
-        mend: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
+        hint: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
     portcullis.toml:15:5: error: secrets: keys[9]: the secret's file cannot be read: it is a directory
-        mend: relative paths begin at /etc/portcullis
+        hint: relative paths begin at /etc/portcullis
     portcullis.toml:22:17: error: identity "keycloak": client_secret: must say where the secret lies, once
-        mend: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml: 12 errors
     "#);
 }

@@ -25,28 +25,28 @@ fn a_variable_that_names_nothing_is_a_slip_and_is_told_what_it_may_have_meant() 
         .with("OTHERS_SERVER__LISTN", "");
     assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}")), @r#"
     PORTCULLIS_: error: names nothing in the configuration
-        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+        hint: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
     PORTCULLIS_CLIENT__CHAT__NAME: error: names no client: the file has none with an id
     PORTCULLIS_FROBNICATE: error: names nothing in the configuration
-        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+        hint: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
     PORTCULLIS_PUBLIC_ULR: error: names nothing in the configuration
-        mend: did you mean PORTCULLIS_PUBLIC_URL?
+        hint: did you mean PORTCULLIS_PUBLIC_URL?
     PORTCULLIS_SERVER: error: names nothing in the configuration
-        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+        hint: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
     PORTCULLIS_SERVER__LISTEN__MORE: error: names nothing in the configuration
-        mend: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
+        hint: PORTCULLIS_SECTION__KEY, such as PORTCULLIS_SERVER__LISTEN, or PORTCULLIS_PUBLIC_URL
     PORTCULLIS_SERVER__LISTN: error: server: unknown key "listn"
-        mend: did you mean "listen"?
+        hint: did you mean "listen"?
     PORTCULLIS_SEVER__LISTEN: error: names nothing in the configuration
-        mend: did you mean PORTCULLIS_SERVER__LISTEN?
+        hint: did you mean PORTCULLIS_SERVER__LISTEN?
     PORTCULLIS_Server__Listen: error: is not written in capitals
-        mend: all variables of this program are
+        hint: all variables of this program are
     PORTCULLIS_UPSTREAM__EXPENSES__ULR: error: upstream "expenses": unknown key "ulr"
-        mend: did you mean "url"?
+        hint: did you mean "url"?
     PORTCULLIS_UPSTREAM__URL: error: does not say which one is meant
-        mend: the id stands in the middle: PORTCULLIS_UPSTREAM__ID__KEY
+        hint: the id stands in the middle: PORTCULLIS_UPSTREAM__ID__KEY
     PORTCULLIS_UPSTREAM__WIKI__URL: error: names no upstream of the file
-        mend: there are EXPENSES
+        hint: there are EXPENSES
     portcullis.toml: 12 errors
     "#);
 }
@@ -68,20 +68,20 @@ fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable(
     let client = "[[client]]\nclient_id = \"my.chat-1\"\n";
     assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{client}")), @r#"
     PORTCULLIS_CLIENT__MY_CHAT_1__REDIRECT_URIS: error: client "my.chat-1": redirect_uris[0]: is neither https, nor http on a loopback address, nor an allowed private-use URI
-        mend: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
+        hint: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
     PORTCULLIS_IDENTITY__KEYCLOAK__CLIENT_SECRET: error: identity "keycloak": client_secret: the secret is empty
-        mend: write it into its file or variable
+        hint: write it into its file or variable
     PORTCULLIS_PUBLIC_URL: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
     PORTCULLIS_REGISTRATION__ENABLED: error: registration: enabled: must be true or false
     PORTCULLIS_SECRETS__KEYS: error: secrets: keys[0]: the secret is no root key: base64 of 32 bytes
-        mend: `portcullis keys generate` makes one
+        hint: `portcullis keys generate` makes one
     PORTCULLIS_SERVER__ALLOWED_HOSTS: error: server: allowed_hosts[1]: is no host
-        mend: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
+        hint: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
     PORTCULLIS_SERVER__INSPECT_LIMIT: error: server: inspect_limit: must lie between 1KiB and 64MiB
     PORTCULLIS_SERVER__TRUSTED_PROXIES: error: server: trusted_proxies[1]: must be a network or an address
-        mend: for example "10.0.0.0/8" or "192.0.2.7"
+        hint: for example "10.0.0.0/8" or "192.0.2.7"
     PORTCULLIS_TOKENS__ALGORITHM: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
-        mend: did you mean "ES256"?
+        hint: did you mean "ES256"?
     PORTCULLIS_UPSTREAM__EXPENSES__DEFAULT: error: upstream "expenses": default: must be true or false
     portcullis.toml: 10 errors
     "#);
@@ -132,7 +132,7 @@ fn a_proxy_in_the_environment_is_not_used_unsaid_and_its_password_never_printed(
     assert_eq!(unsaid.outcome, Outcome::Done);
     assert_snapshot!(unsaid.err, @r#"
     portcullis.toml: warning: outbound: proxy: HTTPS_PROXY is set, and not used: identity providers are called directly
-        mend: [outbound] proxy = "env" uses it and NO_PROXY; proxy = "off" says that this is meant
+        hint: [outbound] proxy = "env" uses it and NO_PROXY; proxy = "off" says that this is meant
     portcullis.toml: 1 warning
     "#);
     for said in ["proxy = \"off\"", "proxy = \"env\"", "proxy = \"http://other.example.com:3128\""] {
@@ -144,9 +144,9 @@ fn a_proxy_in_the_environment_is_not_used_unsaid_and_its_password_never_printed(
     let wrong = "proxy = \"http://user:s3cret@proxy.example.com:3128\"\nno_proxy = [\"http://keycloak\"]";
     assert_snapshot!(operator().problems(text(wrong)), @r#"
     portcullis.toml:3:9: error: outbound: proxy: holds a password, and no secret stands in this file
-        mend: write "env", and put the whole URL into the variable HTTPS_PROXY
+        hint: write "env", and put the whole URL into the variable HTTPS_PROXY
     portcullis.toml:4:13: error: outbound: no_proxy[0]: is neither a name, nor an address, nor a network
-        mend: such as "keycloak", ".internal" or "10.0.0.0/8", without scheme and port
+        hint: such as "keycloak", ".internal" or "10.0.0.0/8", without scheme and port
     portcullis.toml: 2 errors
     "#);
     let socks = Operator::new().with("ALL_PROXY", "socks5://user:s3cret@proxy.example.com:1080");

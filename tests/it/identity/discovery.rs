@@ -83,7 +83,7 @@ async fn local_users_alone_keep_the_loop_waiting_for_ever() {
 }
 
 #[tokio::test]
-async fn another_issuer_is_refused_with_both_names_and_the_mend() {
+async fn another_issuer_is_refused_with_both_names_and_the_hint() {
     let bench = Bench::with(|settings| settings.issuer = "https://sso.example.com/realms/mcp".to_owned()).await;
     let words = unavailable(bench.sign_in().await);
     assert!(words.contains("https://sso.example.com/realms/mcp"), "{words}");
@@ -116,7 +116,7 @@ async fn inside_a_cluster_the_issuer_has_another_name_than_the_document() {
 }
 
 #[tokio::test]
-async fn a_realm_that_does_not_exist_names_the_mend() {
+async fn a_realm_that_does_not_exist_names_the_hint() {
     let bench = Bench::with(|settings| {
         let elsewhere = settings.discovery.as_str().replace("/mcp/", "/none/");
         settings.discovery = elsewhere.parse().unwrap();
@@ -171,8 +171,8 @@ async fn an_endpoint_under_plain_http_is_refused_when_the_provider_was_named_by_
 }
 
 #[tokio::test]
-async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_mend() {
-    for (path, mend) in [
+async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_hint() {
+    for (path, hint) in [
         ("/auth?redirect_uri=http://127.0.0.1/", "redirects are not followed, set `discovery`"),
         ("/certs", "it is not a discovery document"),
         ("/none", "it answers 404: check `issuer`"),
@@ -183,6 +183,6 @@ async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_mend() 
         })
         .await;
         let words = unavailable(bench.us().prepare().await);
-        assert!(words.contains(mend) && words.contains("`discovery`"), "{words}");
+        assert!(words.contains(hint) && words.contains("`discovery`"), "{words}");
     }
 }

@@ -125,7 +125,7 @@ async fn a_refresh_token_that_the_provider_repeats_is_not_repeated_by_us() {
 }
 
 #[tokio::test]
-async fn a_rotated_client_secret_is_trouble_until_it_is_mended() {
+async fn a_rotated_client_secret_is_trouble_until_it_is_corrected() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let bench = &signed_in.bench;
     bench.provider.set_client_secret(Some("rotated"));

@@ -265,7 +265,7 @@ pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
         look: &PLAIN,
         title,
         happened: "Keycloak answered in a way that must not be believed.",
-        mend: "Connect from the application again. If it happens again, tell your operator.",
+        hint: "Connect from the application again. If it happens again, tell your operator.",
         for_developer: Some("invalid_request: redirect_uri is not one of those that were registered"),
         request_id,
     })

@@ -115,7 +115,7 @@ async fn the_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_read_is_named_with_the_mend() {
+async fn a_file_that_others_can_read_is_named_with_the_hint() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o660, true), (0o400 | 0o200, false)] {
@@ -123,13 +123,13 @@ async fn a_file_that_others_can_read_is_named_with_the_mend() {
         let (log, guard) = crate::support::log::watch();
         place.open().await.0.close().await;
         drop(guard);
-        let mend = format!("run `chmod 600 {}", place.file().display());
-        assert_eq!(log.text().contains(&mend), warns, "{mode:o}: {}", log.text());
+        let hint = format!("run `chmod 600 {}", place.file().display());
+        assert_eq!(log.text().contains(&hint), warns, "{mode:o}: {}", log.text());
     }
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_named_with_the_mend() {
+async fn a_missing_directory_is_named_with_the_hint() {
     let place = SqlitePlace::new();
     let file = place.file().parent().unwrap().join("missing/portcullis.db");
     let error = refused(&place, &file).await;
