@@ -1,6 +1,6 @@
 //! Which grants have ended: known to every holder of a token within a second.
 //!
-//! Whoever holds a verified token (a cache entry, an open call) holds the [`GrantWatch`] of its grant, one for all holders
+//! Each holder of a verified token (a cache entry, an open call) has the [`GrantWatch`] of its grant, one for all holders
 //! in this process. An end sets a flag there that is never taken back: it is remembered for as long as anything lives that
 //! could forget it, whatever the clock says and however long tokens live. To look costs one atomic read.
 //!
@@ -21,7 +21,7 @@ use crate::storage::{Feed, FeedPosition, Store, StoreError};
 
 /// How often the feed is read.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Below this many watches nobody looks for those that were dropped.
+/// Below this many watches, dropped ones are not looked for.
 const FEW: usize = 1024;
 
 /// One grant, as its holders in this process see it.
@@ -214,7 +214,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &other));
         revocation.note_ended(&"g_1".into());
         assert!(one.has_ended() && other.has_ended() && !elsewhere.has_ended());
-        assert!(revocation.watch(&"g_1".into()).has_ended(), "sticky while anybody holds it");
+        assert!(revocation.watch(&"g_1".into()).has_ended(), "sticky while it is held");
     }
 
     #[tokio::test]

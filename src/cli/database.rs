@@ -28,7 +28,7 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
     Store::open(&config.storage, config.limits.waiting_writes, &Clock::system()).await.map_err(words)
 }
 
-/// What ends grants, with all that hangs on them. It serves nobody and runs nothing in the background.
+/// What ends grants, with all that hangs on them. It serves no requests and runs nothing in the background.
 pub(super) async fn issuer(config: Config, store: &Store) -> Result<Issuer, String> {
     let (config, clock) = (Arc::new(config), Clock::system());
     let sealer = Sealer::new(&config.secrets);

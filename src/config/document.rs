@@ -38,7 +38,7 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// An empty table that nobody wrote.
+    /// An empty table that is not in the file.
     pub(super) const fn absent() -> Self {
         Self { place: Place::File, value: Value::Table(Vec::new()) }
     }

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration: where, what, and how to correct it.
 //!
-//! No text here carries a value that was refused. It may be a secret in the wrong place, and whoever reads the message
-//! has line and column to look it up.
+//! No text here carries a value that was refused. It may be a secret in the wrong place, and the reader of the
+//! message has line and column to look it up.
 
 use std::borrow::Cow;
 use std::fmt;

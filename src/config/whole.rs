@@ -244,7 +244,7 @@ fn check_proxies(server: &Server, sections: &Sections, reading: &mut Reading<'_>
     let section = sections.table("server");
     if server.trusted_proxies.is_empty() && !section.has("trusted_proxies") {
         let mistake = Mistake::new(
-            "names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do",
+            "is empty, but TLS ends at a proxy: all clients have its address, and share what one address may do",
         );
         let hint = "name that proxy's address or network: trusted_proxies = [\"127.0.0.1\"]; [] when it sends no \
              X-Forwarded-For";

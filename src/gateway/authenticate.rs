@@ -127,7 +127,7 @@ impl Authenticator {
     /// Finds out whose request this is.
     ///
     /// # Errors
-    /// 401 when there is no good token, 503 when that cannot be known now, 400 when nobody can say what was meant.
+    /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
     pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<VerifiedToken>, Refusal> {
         let token = bearer(headers)?;
         if let Some(max) = self.max_staleness

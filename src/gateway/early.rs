@@ -77,7 +77,10 @@ impl Early {
                     self.state = State::Joined(answer.into_body());
                     return None;
                 }
-                ("answered with a coded stream".to_owned(), "answered with a coding that nobody asked for".to_owned())
+                (
+                    "answered with a coded stream".to_owned(),
+                    "answered with a content coding that was not asked for".to_owned(),
+                )
             }
             Ok(answer) => (format!("answered {}", answer.status().as_u16()), status_words(answer.status())),
             Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::NotConnected(_))) => {

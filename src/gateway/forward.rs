@@ -92,7 +92,7 @@ impl Gateway {
                 return Err(Refusal::ByUpstream(refused));
             }
             StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Refusal::BadGateway("switched to a protocol that nobody asked for".to_owned()));
+                return Err(Refusal::BadGateway("switched to a protocol that was not asked for".to_owned()));
             }
             _ => {}
         }

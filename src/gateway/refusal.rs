@@ -22,7 +22,7 @@ const INTERNAL_ERROR: i32 = -32603;
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Two framings, two tokens, a token in the query: nobody can say what was meant.
+    /// Two framings, two tokens, a token in the query: it is ambiguous.
     Malformed(&'static str),
     /// No token came.
     NoToken,
@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     InvalidToken(&'static str),
     /// The token allows too little.
     InsufficientScope(String),
-    /// The session is nobody's, or somebody else's: the client begins anew (MCP 2025-11-25, session management).
+    /// The session does not exist, or is another user's: the client begins anew (MCP 2025-11-25, session management).
     UnknownSession,
     /// A browser of an origin that may not call.
     Origin,
@@ -175,7 +175,7 @@ impl Refusal {
         }
     }
 
-    /// Words for whoever reads the client's log.
+    /// Words for the reader of the client's log.
     fn message(&self, asked: &Asked<'_>) -> String {
         let name = &asked.upstream.settings.name;
         match self {

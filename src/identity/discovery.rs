@@ -58,7 +58,7 @@ impl Discovery {
         self.source.known()
     }
 
-    /// What was read last; when nothing was, whoever waits in [`Self::pause`] is told to hurry.
+    /// What was read last; when nothing was, the task in [`Self::pause`] is woken.
     pub(super) fn known_or_hurry(&self) -> Option<Arc<ProviderMetadata>> {
         let known = self.known();
         if known.is_none() {
@@ -106,7 +106,7 @@ impl Discovery {
         }
     }
 
-    /// Waits until it is time to read again, or until somebody needs what was never read.
+    /// Waits until it is time to read again, or until the document is needed and was never read.
     pub(super) async fn pause(&self, failing: bool) {
         let [random] = random();
         tokio::select! {

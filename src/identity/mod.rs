@@ -58,7 +58,7 @@ enum Kind {
 }
 
 impl Identities {
-    /// Builds all providers of the configuration; asks nobody yet.
+    /// Builds all providers of the configuration; sends nothing yet.
     #[must_use]
     pub fn new(config: &Config, clock: &Clock) -> Self {
         let providers = config.identities.iter().map(|identity| {
@@ -242,8 +242,8 @@ impl Provider {
         }
     }
 
-    /// Asks the provider what a sign-in asks: its metadata, its keys, and whether it knows us. Nobody is signed in, and the
-    /// provider may write down that a code was wrong.
+    /// Asks the provider what a sign-in asks: its metadata, its keys, and whether it knows us. No one is signed in; the
+    /// provider may log a wrong code.
     ///
     /// # Errors
     /// What is wrong, for the operator.

@@ -26,7 +26,7 @@ use crate::secret::{SecretText, base64url, random};
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a renewal may take in all: clients give up on our own token endpoint after ten seconds.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a revocation may take; nobody waits for it.
+/// How long a revocation may take; no user waits for it.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A provider.

@@ -1,5 +1,5 @@
 //! The access log: one line for every request, written when its answer has ended, also when the client goes away before that:
-//! nobody acts unseen by hanging up.
+//! hanging up hides nothing.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -125,7 +125,7 @@ fn whole(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The path, or its beginning. What is not graphic ASCII is percent-encoded: nobody has to prove anything to be logged, and the
+/// The path, or its beginning. What is not graphic ASCII is percent-encoded: any stranger can write it, and the
 /// log is read on terminals.
 fn shown(uri: &Uri) -> Cow<'_, str> {
     let path = uri.path();

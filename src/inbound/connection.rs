@@ -59,7 +59,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Anybody's: a connection takes a place from others.
+    /// A stranger's: a connection takes a place from others.
     pub(super) const STRANGER: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
     /// A trusted proxy's.
     pub(super) const PROXY: Self = Self { first: KEPT, idle: KEPT, linger: LINGER };

@@ -1,4 +1,4 @@
-//! Request bodies that nobody read.
+//! Request bodies that were not read to their end.
 //!
 //! Many clients send head and body apart. When we answer before the body has come, the server library closes the connection
 //! without a word, and the client's next request on it is lost. So what is small is read to its end before the answer

@@ -1,6 +1,6 @@
 //! The authorization request (RFC 6749 4.1.1, OAuth 2.1 4.1.1, RFC 7636 4.3, RFC 8707 2.1).
 //!
-//! Nothing is stored here: whoever calls it a million times costs us no disk.
+//! Nothing is stored here: a million calls cost no disk.
 
 use super::Issuer;
 use super::authorization_response::{Answer, ClientRedirect, respond};
@@ -32,7 +32,7 @@ pub(crate) struct Validated {
 /// What a request that did not pass leads to.
 #[derive(Debug)]
 pub(crate) enum AuthorizeRejection {
-    /// A page: the redirect URI cannot be trusted, or belongs to a client that nobody vouches for, and sending the
+    /// A page: the redirect URI cannot be trusted, or belongs to a client that registered itself, and sending the
     /// browser there before the user agreed to anything would make us an open redirector (RFC 9700 4.11.2).
     Page(Fault),
     /// The error goes back to the client (RFC 6749 4.1.2.1).

@@ -1,4 +1,4 @@
-//! What goes on in the background: grants that nobody can use any more end, and what has expired is deleted.
+//! What goes on in the background: grants that can no longer be used end, and what has expired is deleted.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_secs(30);
 
 impl Issuer {
-    /// Ends and deletes what nobody can need any more, for ever.
+    /// Ends and deletes what is no longer needed, again and again.
     pub(crate) async fn run_expiry(self) {
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -17,7 +17,7 @@ impl Issuer {
         }
     }
 
-    /// Ends and deletes what nobody can need any more, now.
+    /// Ends and deletes what is no longer needed, now.
     pub async fn expire(&self) {
         match self.give_up_abandoned().await {
             Ok(()) => self.delete_expired().await,
@@ -32,7 +32,7 @@ impl Issuer {
         }
     }
 
-    /// Revokes the offline tokens of sign-ins whose code nobody redeemed.
+    /// Revokes the offline tokens of sign-ins whose code was never redeemed.
     async fn give_up_abandoned(&self) -> Result<(), StoreError> {
         let mut tokens = Vec::new();
         loop {

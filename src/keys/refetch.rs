@@ -1,6 +1,6 @@
 //! Asking a source again: once for all who need it at the same time, and not again within a floor.
 //!
-//! What makes us ask is in the hands of strangers (a `kid` that nobody knows), so the floor is what they can cost us.
+//! What makes us ask is in the hands of strangers (an unknown `kid`), so the floor is what they can cost us.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Refetch {
         Self { clock, begun: AtomicU64::new(0), last: Arc::default() }
     }
 
-    /// Runs `ask` unless somebody else's run answers the same wish or the floor forbids it. `ask` keeps what it learns by
+    /// Runs `ask` unless another caller's run answers the same wish or the floor forbids it. `ask` keeps what it learns by
     /// itself, and runs to its end even when the caller goes away: others wait for it.
     pub(crate) async fn ask<F>(&self, ask: F) -> Refetched
     where
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_those_who_wait_one_that_goes_away_stops_nobody() {
+    async fn a_waiter_that_goes_away_does_not_stop_the_others() {
         let (refetch, source) = (refetch().0, Source::open());
         assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
         let wish = || {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_goes_away_stops_nobody_elses_answer() {
+    async fn a_caller_that_goes_away_does_not_stop_the_answer_for_others() {
         let (refetch, _clock) = refetch();
         let source = Arc::new(Source { asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
         let gone = {

@@ -77,7 +77,7 @@ pub enum Unfound<K> {
 }
 
 impl<K: Send + Sync + 'static> RemoteKeys<K> {
-    /// An empty cache; nobody is asked yet.
+    /// An empty cache; nothing is fetched yet.
     #[must_use]
     pub fn new(fetcher: Fetcher, clock: Clock, parse: ParseKeys<K>) -> Self {
         Self { fetcher, parse, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }

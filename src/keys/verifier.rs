@@ -53,7 +53,7 @@ impl Validity {
             return Err("the token has expired");
         }
         if self.issued_at > now + SKEW {
-            // made while somebody's clock was ahead: once that is set right, it would outlive every other token
+            // made while a process's clock was ahead: once that is set right, it would outlive every other token
             return Err("the token was made in the future");
         }
         Ok(())

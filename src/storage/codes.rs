@@ -113,7 +113,7 @@ impl TryFrom<CodeRow> for IssuedCode {
     }
 }
 
-/// What the provider gave for a sign-in whose code nobody redeemed.
+/// What the provider gave for a sign-in whose code was never redeemed.
 #[derive(Debug)]
 pub struct Abandoned {
     /// The provider.

@@ -57,7 +57,7 @@ use crate::config;
 /// How long one call may take, waiting included. What is longer is rolled back.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// A transaction on the writer. Dropped before its commit it is rolled back, whoever dropped it.
+/// A transaction on the writer. If it is dropped before its commit, it is rolled back.
 type Transaction = sqlx::Transaction<'static, Sqlite>;
 
 /// The store. Cheap to clone.
@@ -134,7 +134,7 @@ impl Store {
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
-        // a turn that never came says nothing about the disk: then whoever has it fails
+        // a turn that never came says nothing about the disk: that shows in the write that has the turn
         let taken = tokio::time::timeout(self.0.limit, self.0.turns.take(turn)).await.or(Err(StoreError::Busy))??;
         let written = self.bounded(work, self.0.limit.saturating_sub(began.elapsed()), &self.0.write_failed).await;
         drop(taken);

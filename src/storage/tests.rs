@@ -122,7 +122,7 @@ fn every_migration_file_is_built_in() {
 async fn a_full_disk_is_named_and_the_writer_works_again_when_there_is_room() {
     let (_directory, store) = open().await;
     on_writer(&store, "PRAGMA max_page_count = 1").await;
-    // one that SQLite cannot undo alone: it ends the transaction, and nobody tells the library
+    // one that SQLite cannot undo alone: it ends the transaction, and the library is not told
     let big = "INSERT INTO signing_keys VALUES ('k', 'ES256', 1, zeroblob(1000000), 1)";
     let error = store.execute(Turn::Upkeep, sqlx::query(big)).await.unwrap_err();
     assert!(error.to_string().ends_with("test.db cannot grow: the disk is full; free some space"), "{error}");

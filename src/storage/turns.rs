@@ -24,11 +24,11 @@ pub(super) enum Turn {
     Claimed,
     /// The claim of a sign-in that a user has agreed to, and taking it back.
     SignIn,
-    /// What nobody waits for: deletions, resealing.
+    /// What no caller waits for: deletions, resealing.
     Upkeep,
     /// The answer to a consent page, which any browser can open.
     Approval,
-    /// Anybody can register, from as many addresses as they have.
+    /// Any stranger can register, from as many addresses as they have.
     Registration,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct HttpUpstream {
 }
 
 impl HttpUpstream {
-    /// Prepares everything; connects to nobody. At most `max_idle` connections wait for a next call.
+    /// Prepares everything; opens no connection. At most `max_idle` connections wait for a next call.
     #[must_use]
     pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>, max_idle: usize) -> Self {
         let settings = &upstream.settings;

@@ -44,7 +44,7 @@ impl ReadyPage {
 pub(super) struct Visitors {
     front: ReadyPage,
     not_found: ReadyPage,
-    /// For whoever asks while there is too much to do: refusing must cost little.
+    /// For a browser that asks while there is too much to do: refusing must cost little.
     busy: ReadyPage,
     /// By path, in both spellings.
     servers: HashMap<String, ReadyPage>,

@@ -11,7 +11,7 @@ use crate::telemetry::RequestId;
 pub struct UnknownClientPage<'a> {
     /// Whose page it is.
     pub look: &'a Look,
-    /// The id that nobody has.
+    /// The unknown id.
     pub client_id: &'a str,
     /// The redirect URI of the request, unchecked: it only tells which remedy to open.
     pub redirect_uri: Option<&'a str>,

@@ -301,7 +301,7 @@ fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() 
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}"));
     assert_eq!(printed.outcome, Outcome::Done);
     assert_snapshot!(printed.err, @r#"
-    portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
+    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients have its address, and share what one address may do
         hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml: 1 warning
     "#);
@@ -321,7 +321,7 @@ fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
         .replace("[[identity]]", "[[identities]]")
         .replace("[[upstream]]", "[[upstreams]]");
     assert_snapshot!(Operator::without_proxy().problems(text), @r#"
-    portcullis.toml: warning: server: trusted_proxies: names nobody, but TLS ends at a proxy: all clients have its address, and share what one address may do
+    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients have its address, and share what one address may do
         hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml:1:1: error: unknown key "publik_url"
         hint: did you mean "public_url"?

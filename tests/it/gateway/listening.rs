@@ -96,7 +96,7 @@ async fn an_answer_that_is_no_stream_after_the_stream_was_opened_is_said_in_a_co
         (
             SSE.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n"),
             "a coded stream",
-            "a coding that nobody asked for",
+            "a content coding that was not asked for",
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: http://inner.example/\r\n\r\n".to_owned(),
