@@ -19,9 +19,9 @@ mod refusal;
 mod request_body;
 mod resource_metadata;
 mod session;
+mod shape;
 mod stream;
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,7 +258,7 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        judge_shape(head)?;
+        shape::judge(head)?;
         request_body::judge(head, &body)?;
         let token = self.0.authenticator.authenticate(&head.headers).await?;
         record.is_by(&token);
@@ -302,25 +302,6 @@ impl Gateway {
             Err(over) => Err(Refusal::unsent(over)),
         }
     }
-}
-
-/// Refuses what no MCP client sends, and what could be read in two ways.
-fn judge_shape(parts: &Parts) -> Result<(), Refusal> {
-    if headers::says_two_things(&parts.headers) {
-        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
-    }
-    if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
-        return Err(Refusal::Malformed("access tokens do not belong in a query: use the Authorization header"));
-    }
-    // MCP has no other method, and servers get into strange states by one that they do not expect
-    let known = [Method::GET, Method::POST, Method::DELETE];
-    if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
-}
-
-/// The names in a query; some servers take `;` for `&`.
-fn query_names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let pairs = query.split(['&', ';']);
-    pairs.filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next()).map(|(name, _)| name)
 }
 
 /// Puts the request's id on an answer.

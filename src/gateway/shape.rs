@@ -1,0 +1,31 @@
+//! What a request to an upstream may look like.
+
+use std::borrow::Cow;
+
+use http::Method;
+use http::request::Parts;
+
+use super::headers::says_two_things;
+use super::refusal::Refusal;
+
+/// Judges a request's headers, query and method.
+///
+/// # Errors
+/// What no MCP client sends, and what could be read in two ways.
+pub(super) fn judge(parts: &Parts) -> Result<(), Refusal> {
+    if says_two_things(&parts.headers) {
+        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
+    }
+    if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
+        return Err(Refusal::Malformed("access tokens do not belong in a query: use the Authorization header"));
+    }
+    // MCP has no other method, and servers get into strange states by one that they do not expect
+    let known = [Method::GET, Method::POST, Method::DELETE];
+    if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
+}
+
+/// The names in a query; some servers take `;` for `&`.
+fn query_names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let pairs = query.split(['&', ';']);
+    pairs.filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next()).map(|(name, _)| name)
+}
