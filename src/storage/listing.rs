@@ -25,13 +25,15 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
-    /// Whose a sign-in is shows only when its code is issued, so every one that may turn out to be this user's is barred.
+    /// The next ones, by id, of those that may yet turn out to be this user's. One that was barred before is answered too.
     BAR_UNDER_WAY = "
         INSERT INTO barred_sign_ins (authorization_id, subject)
         SELECT id, $1 FROM authorizations
-        WHERE stage IN ('pending', 'claimed') AND ($2 IS NULL OR client_id = $2)
+        WHERE id > $4 AND stage IN ('pending', 'claimed') AND ($2 IS NULL OR client_id = $2)
           AND ($3 IS NULL OR request ->> 'resource' = $3)
-        ON CONFLICT (authorization_id, subject) DO NOTHING";
+        ORDER BY id LIMIT $5
+        ON CONFLICT (authorization_id, subject) DO UPDATE SET subject = excluded.subject
+        RETURNING authorization_id";
 
     /// The provider's tokens stay: what is abandoned is revoked before it is deleted.
     REFUSE_UNDER_WAY = "
@@ -42,6 +44,9 @@ sql! {
 
     DELETE_CLIENT = "DELETE FROM clients WHERE id = $1";
 }
+
+/// How many sign-ins one transaction bars.
+pub(super) const BARRED_AT_ONCE: usize = 2000;
 
 /// Which grants are meant: those that agree with everything that is named.
 #[derive(Debug, Clone, Default)]
@@ -231,24 +236,45 @@ impl Store {
     /// have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
     ///
     /// # Errors
-    /// When the store fails; then nothing happened.
+    /// When the store fails; then some may have been taken back.
     pub async fn refuse_under_way(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
-        let GrantFilter { subject, client, resource } = filter;
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            if let Some(subject) = subject {
-                let bar = sqlx::query(BAR_UNDER_WAY).bind(subject).bind(client.as_deref()).bind(resource.as_deref());
-                bar.execute(&mut *tx).await?;
+        if let Some(subject) = &filter.subject {
+            self.bar_under_way(subject, filter).await?;
+        }
+        // last: a code that this user got meanwhile goes too
+        let refuse = sqlx::query(REFUSE_UNDER_WAY)
+            .bind(filter.subject.as_deref())
+            .bind(filter.client.as_deref())
+            .bind(filter.resource.as_deref());
+        self.execute(Turn::Token, refuse).await
+    }
+
+    /// Bars a user from the sign-ins that are under way. Strangers can begin very many, so this takes several transactions:
+    /// none of them may run out of time. What begins meanwhile may be barred or not.
+    async fn bar_under_way(&self, subject: &str, filter: &GrantFilter) -> Result<(), StoreError> {
+        let batch = i64::try_from(BARRED_AT_ONCE).unwrap_or(i64::MAX);
+        let mut last = String::new();
+        loop {
+            let barred: Vec<String> = self
+                .write(Turn::Token, async {
+                    let mut tx = self.begin().await?;
+                    let bar = sqlx::query_scalar(BAR_UNDER_WAY)
+                        .bind(subject)
+                        .bind(filter.client.as_deref())
+                        .bind(filter.resource.as_deref())
+                        .bind(&last)
+                        .bind(batch);
+                    let barred = bar.fetch_all(&mut *tx).await?;
+                    tx.commit().await?;
+                    Ok(barred)
+                })
+                .await?;
+            let is_last = barred.len() < BARRED_AT_ONCE;
+            match barred.into_iter().max() {
+                Some(id) if !is_last => last = id,
+                _ => return Ok(()),
             }
-            let refuse = sqlx::query(REFUSE_UNDER_WAY)
-                .bind(subject.as_deref())
-                .bind(client.as_deref())
-                .bind(resource.as_deref());
-            let refused = refuse.execute(&mut *tx).await?.rows_affected();
-            tx.commit().await?;
-            Ok(refused)
-        })
-        .await
+        }
     }
 
     /// Forgets a registered client, and takes back its sign-ins that are under way; `false` when there is none. Its grants
