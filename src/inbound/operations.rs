@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::HOST;
+use http::header::{CONNECTION, HOST};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::connection::{Patience, Received};
 use super::listen::{Guest, accept};
-use super::{Drain, plain, without_body};
+use super::{Drain, framing, plain, without_body};
 use crate::gateway::{Body, full};
 use crate::limits::Pool;
 
@@ -50,6 +50,11 @@ impl Operations {
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        if let Err(why) = framing::judge(request.headers()) {
+            let mut response = plain(StatusCode::BAD_REQUEST, why);
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
         if !self.is_meant(request) {
             let text = "This name is not known here: call it by its IP address, or add the name to \
                         server.operations_hosts.\n";

@@ -64,3 +64,29 @@ async fn trouble_behind_us_is_named_and_no_reason_not_to_be_ready() {
     bench.gate.app.drain().at_once();
     running.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_body_that_could_end_in_two_places_is_refused_and_nothing_behind_it_is_read() {
+    let operations = free();
+    let bench = Bench::with(|config| {
+        config.server.listen = "127.0.0.1:0".parse().unwrap();
+        config.server.operations = Some(operations);
+    })
+    .await;
+    let listeners = bench.gate.app.listen().await.unwrap();
+    let app = bench.gate.app.clone();
+    let running = tokio::spawn(async move { app.run(listeners).await });
+    for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"] {
+        let mut connection = TcpStream::connect(operations).await.unwrap();
+        let live = "GET /live HTTP/1.1\r\nHost: localhost\r\n";
+        let requests = format!("{live}Transfer-Encoding: {coding}\r\n\r\n0\r\n\r\n{live}\r\n");
+        connection.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        let read = connection.read_to_string(&mut answers);
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("the connection ends").unwrap();
+        assert!(answers.starts_with("HTTP/1.1 400 "), "{coding}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{coding}: {answers}");
+    }
+    bench.gate.app.drain().at_once();
+    running.await.unwrap().unwrap();
+}
