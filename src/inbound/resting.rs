@@ -253,4 +253,36 @@ mod tests {
         assert_eq!(closed + left, seats.len());
         assert!(seats.iter().all(|seat| seat.leave().is_set()));
     }
+
+    #[test]
+    fn connections_that_end_while_others_are_closed_leave_nothing_behind() {
+        let resting = Resting::default();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for round in 0..3000 {
+                        let seat = resting.enter(None);
+                        let (first, second) = (seat.open(), seat.open());
+                        // the answer of a stream may be dropped on another thread than its connection
+                        let elsewhere = (round % 16 == 0).then(|| scope.spawn(move || drop(first)));
+                        if round % 3 == 0 {
+                            drop(second);
+                            drop(seat);
+                        } else {
+                            drop(seat);
+                            drop(second);
+                        }
+                        drop(elsewhere);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    resting.close_longest();
+                }
+            });
+        });
+        let lines = resting.lines();
+        assert!(lines.trusted.is_empty() && lines.others.is_empty());
+    }
 }
