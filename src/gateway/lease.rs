@@ -139,10 +139,13 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Ends, Over};
+    use tokio::time::{Instant, sleep};
+
+    use super::{Ends, Over, SOON};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::authenticate::VerifiedToken;
     use crate::revocation::Revocation;
@@ -159,5 +162,31 @@ mod tests {
         assert_eq!(lease.hold(async { 1 }).await, Ok(1));
         revocation.note_ended(&"g_1".into());
         assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_under_way_learns_of_an_end_soon_and_later_at_once() {
+        for after in [1, 249, 250, 251, 60_000].map(Duration::from_millis) {
+            for over in [Over::Ended, Over::Draining] {
+                let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
+                let ends = Ends { max_age: None, drained: Signal::default() };
+                let token = VerifiedToken::under(revocation.watch(&"g_1".into()));
+                let mut lease = ends.lease(Arc::new(token), HOUR);
+                let began = Instant::now();
+                let end = async {
+                    sleep(after).await;
+                    match over {
+                        Over::Ended => revocation.note_ended(&"g_1".into()),
+                        _ => ends.drained.set(),
+                    }
+                };
+                let (held, ()) = tokio::join!(lease.hold(pending::<()>()), end);
+                assert_eq!((held, began.elapsed()), (Err(over), after.max(SOON)));
+            }
+        }
+        let ends = Ends { max_age: Some(Duration::from_millis(100)), drained: Signal::default() };
+        let began = Instant::now();
+        let held = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR).hold(pending::<()>()).await;
+        assert_eq!((held, began.elapsed()), (Err(Over::Aged), Duration::from_millis(100)));
     }
 }
