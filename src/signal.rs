@@ -47,6 +47,7 @@ impl Signal {
             if registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
+            // `Notified` registers whenever it is polled, so this waker is known to it from here on
             registered = Some(cx.waker().clone());
             told.as_mut().poll(cx)
         })

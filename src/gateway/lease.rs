@@ -145,7 +145,7 @@ mod tests {
 
     use tokio::time::{Instant, sleep};
 
-    use super::{Ends, Over, SOON};
+    use super::{Ends, Over, UNWATCHED};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::authenticate::VerifiedToken;
     use crate::revocation::Revocation;
@@ -181,7 +181,7 @@ mod tests {
                     }
                 };
                 let (held, ()) = tokio::join!(lease.hold(pending::<()>()), end);
-                assert_eq!((held, began.elapsed()), (Err(over), after.max(SOON)));
+                assert_eq!((held, began.elapsed()), (Err(over), after.max(UNWATCHED)));
             }
         }
         let ends = Ends { max_age: Some(Duration::from_millis(100)), drained: Signal::default() };

@@ -25,7 +25,7 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
-    /// The next ones, by id, of those that may yet turn out to be this user's. One that was barred before is answered too.
+    /// The next ones, by id, that may yet turn out to be this user's. One that was barred before is answered too.
     BAR_UNDER_WAY = "
         INSERT INTO barred_sign_ins (authorization_id, subject)
         SELECT id, $1 FROM authorizations
@@ -35,18 +35,22 @@ sql! {
         ON CONFLICT (authorization_id, subject) DO UPDATE SET subject = excluded.subject
         RETURNING authorization_id";
 
-    /// The provider's tokens stay: what is abandoned is revoked before it is deleted.
+    /// The next ones, by id. The provider's tokens stay: what is abandoned is revoked before it is deleted.
     REFUSE_UNDER_WAY = "
         UPDATE authorizations SET stage = 'refused'
-        WHERE stage IN ('pending', 'claimed', 'code_issued')
-          AND ($1 IS NULL OR subject = $1) AND ($2 IS NULL OR client_id = $2)
-          AND ($3 IS NULL OR request ->> 'resource' = $3)";
+        WHERE id IN (
+            SELECT id FROM authorizations
+            WHERE id > $4 AND stage IN ('pending', 'claimed', 'code_issued')
+              AND ($1 IS NULL OR subject = $1) AND ($2 IS NULL OR client_id = $2)
+              AND ($3 IS NULL OR request ->> 'resource' = $3)
+            ORDER BY id LIMIT $5)
+        RETURNING id";
 
     DELETE_CLIENT = "DELETE FROM clients WHERE id = $1";
 }
 
-/// How many sign-ins one transaction bars.
-pub(super) const BARRED_AT_ONCE: usize = 2000;
+/// How many sign-ins one transaction takes back.
+pub(super) const AT_ONCE: usize = 2000;
 
 /// Which grants are meant: those that agree with everything that is named.
 #[derive(Debug, Clone, Default)]
@@ -238,41 +242,38 @@ impl Store {
     /// # Errors
     /// When the store fails; then some may have been taken back.
     pub async fn refuse_under_way(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
-        if let Some(subject) = &filter.subject {
-            self.bar_under_way(subject, filter).await?;
+        if filter.subject.is_some() {
+            self.in_batches(BAR_UNDER_WAY, filter).await?;
         }
         // last: a code that this user got meanwhile goes too
-        let refuse = sqlx::query(REFUSE_UNDER_WAY)
-            .bind(filter.subject.as_deref())
-            .bind(filter.client.as_deref())
-            .bind(filter.resource.as_deref());
-        self.execute(Turn::Token, refuse).await
+        self.in_batches(REFUSE_UNDER_WAY, filter).await
     }
 
-    /// Bars a user from the sign-ins that are under way. Strangers can begin very many, so this takes several transactions:
-    /// none of them may run out of time. What begins meanwhile may be barred or not.
-    async fn bar_under_way(&self, subject: &str, filter: &GrantFilter) -> Result<(), StoreError> {
-        let batch = i64::try_from(BARRED_AT_ONCE).unwrap_or(i64::MAX);
-        let mut last = String::new();
+    /// Does something to the sign-ins under way, and answers to how many. Strangers can begin very many, so this takes several
+    /// transactions: none of them may run out of time. What begins meanwhile may be reached or not.
+    async fn in_batches(&self, statement: &'static str, filter: &GrantFilter) -> Result<u64, StoreError> {
+        let GrantFilter { subject, client, resource } = filter;
+        let (mut last, mut count) = (String::new(), 0);
         loop {
-            let barred: Vec<String> = self
+            let batch = sqlx::query_scalar(statement)
+                .bind(subject.as_deref())
+                .bind(client.as_deref())
+                .bind(resource.as_deref())
+                .bind(&last)
+                .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX));
+            let ids: Vec<String> = self
                 .write(Turn::Token, async {
                     let mut tx = self.begin().await?;
-                    let bar = sqlx::query_scalar(BAR_UNDER_WAY)
-                        .bind(subject)
-                        .bind(filter.client.as_deref())
-                        .bind(filter.resource.as_deref())
-                        .bind(&last)
-                        .bind(batch);
-                    let barred = bar.fetch_all(&mut *tx).await?;
+                    let ids = batch.fetch_all(&mut *tx).await?;
                     tx.commit().await?;
-                    Ok(barred)
+                    Ok(ids)
                 })
                 .await?;
-            let is_last = barred.len() < BARRED_AT_ONCE;
-            match barred.into_iter().max() {
+            count += ids.len() as u64;
+            let is_last = ids.len() < AT_ONCE;
+            match ids.into_iter().max() {
                 Some(id) if !is_last => last = id,
-                _ => return Ok(()),
+                _ => return Ok(count),
             }
         }
     }
@@ -283,16 +284,12 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let deleted = sqlx::query(DELETE_CLIENT).bind(id.as_str()).execute(&mut *tx).await?.rows_affected() == 1;
-            if deleted {
-                let refuse = sqlx::query(REFUSE_UNDER_WAY).bind(None::<&str>).bind(id.as_str()).bind(None::<&str>);
-                refuse.execute(&mut *tx).await?;
-            }
-            tx.commit().await?;
-            Ok(deleted)
-        })
-        .await
+        let deleted = self.execute(Turn::Token, sqlx::query(DELETE_CLIENT).bind(id.as_str())).await? == 1;
+        if deleted {
+            // none of them becomes a grant any more: to redeem a code needs the client
+            let its = GrantFilter { client: Some(id.as_str().to_owned()), ..GrantFilter::default() };
+            self.in_batches(REFUSE_UNDER_WAY, &its).await?;
+        }
+        Ok(deleted)
     }
 }
