@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::excerpt::excerpt;
 use super::health::Health;
-use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
+use super::id_token::{self, Expected, IdTokenError, Identified};
 use super::metadata::ProviderMetadata;
 use crate::clock::Clock;
 use crate::config::OidcSettings;
-use crate::keys::{RemoteKeys, RemoteKeysError, Unfound};
+use crate::keys::{PublicKeys, RemoteKeys, RemoteKeysError, Unfound};
 use crate::outbound::Fetcher;
 use crate::secret::SecretText;
 
@@ -20,10 +20,18 @@ pub(super) struct IdTokens {
     client_id: String,
     groups_claim: String,
     trust_email: bool,
-    keys: RemoteKeys<KeySet>,
+    keys: RemoteKeys,
     health: Arc<Health>,
     clock: Clock,
     told_of_email: AtomicBool,
+}
+
+/// An ID token, and what came with it.
+pub(super) struct Received<'a> {
+    pub(super) id_token: &'a SecretText,
+    pub(super) access_token: &'a SecretText,
+    /// What the sign-in asked for; `None` at a renewal, which has none.
+    pub(super) nonce: Option<&'a str>,
 }
 
 /// Why an ID token brought nobody.
@@ -48,7 +56,7 @@ impl IdTokens {
             client_id: settings.client_id.clone(),
             groups_claim: settings.groups_claim.clone(),
             trust_email: settings.trust_email,
-            keys: RemoteKeys::new(fetcher, clock.clone(), id_token::parse_keys),
+            keys: RemoteKeys::new(fetcher, clock.clone()),
             health,
             clock,
             told_of_email: AtomicBool::new(false),
@@ -64,8 +72,7 @@ impl IdTokens {
     pub(super) async fn identify(
         &self,
         metadata: &ProviderMetadata,
-        id_token: &SecretText,
-        nonce: Option<&str>,
+        received: &Received<'_>,
     ) -> Result<Identified, Unidentified> {
         let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
             self.health.failed(&cause.to_string());
@@ -74,12 +81,13 @@ impl IdTokens {
         let expected = Expected {
             issuer: &self.issuer,
             client_id: &self.client_id,
-            nonce,
+            nonce: received.nonce,
+            access_token: received.access_token.expose(),
             groups_claim: &self.groups_claim,
             trust_email: self.trust_email,
             now: self.clock.now(),
         };
-        let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
+        let verify = |keys: &PublicKeys| id_token::verify(received.id_token.expose(), keys, &expected);
         let mut verified = verify(&read.keys);
         let mut certain = true;
         if verified == Err(IdTokenError::UnknownKey) {

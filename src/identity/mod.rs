@@ -7,7 +7,7 @@
 //! | `metadata` | what a provider says of itself, checked |
 //! | `discovery` | the metadata, fetched and kept fresh |
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
-//! | `id_token` | proving an ID token and reading the user from it |
+//! | `id_token` | the rules of an ID token, and the user whom it names |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
 //! | `excerpt` | what others said, as it may stand in our log |
 //! | `health` | how it fared, for `/ready` |

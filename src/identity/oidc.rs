@@ -10,7 +10,7 @@ use super::discovery::Discovery;
 use super::excerpt::excerpt;
 use super::health::Health;
 use super::id_token::Identified;
-use super::id_tokens::{IdTokens, Unidentified};
+use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
 use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak, unavailable};
@@ -149,7 +149,8 @@ impl Oidc {
                 self.identity
             ))
         })?;
-        let identified = self.id_tokens.identify(&metadata, id_token, Some(exchange.nonce)).await;
+        let received = Received { id_token, access_token: &answer.access_token, nonce: Some(exchange.nonce) };
+        let identified = self.id_tokens.identify(&metadata, &received).await;
         let Identified { sub, user, .. } = identified.map_err(|why| match why {
             Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
             Unidentified::Untrue(words) => ExchangeError::Refused(words),
@@ -186,7 +187,10 @@ impl Oidc {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(Refusal::at_renewal)?;
         let user = match &answer.id_token {
-            Some(id_token) => self.user_of(&metadata, id_token, key, deadline).await?,
+            Some(id_token) => {
+                let received = Received { id_token, access_token: &answer.access_token, nonce: None };
+                self.user_of(&metadata, &received, key, deadline).await?
+            }
             None => None,
         };
         let offline = answer.names_offline_access == Some(true) || keycloak::marks_offline(answer.refresh_expires_in);
@@ -200,11 +204,11 @@ impl Oidc {
     async fn user_of(
         &self,
         metadata: &ProviderMetadata,
-        id_token: &SecretText,
+        received: &Received<'_>,
         key: &str,
         deadline: Instant,
     ) -> Result<Option<User>, RenewError> {
-        match timeout_at(deadline, self.id_tokens.identify(metadata, id_token, None)).await {
+        match timeout_at(deadline, self.id_tokens.identify(metadata, received)).await {
             Ok(Ok(identified)) if identified.sub == key => Ok(Some(identified.user)),
             Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
                 tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");

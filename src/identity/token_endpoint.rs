@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::excerpt::excerpt;
@@ -27,9 +26,11 @@ pub(super) struct TokenEndpoint<'a> {
     pub(super) metadata: &'a ProviderMetadata,
 }
 
-/// What a good answer carries. The access token is not even read: we have no use for it.
+/// What a good answer carries.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Not used as a token: the ID token may name its hash.
+    pub(super) access_token: SecretText,
     pub(super) id_token: Option<SecretText>,
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
@@ -52,7 +53,7 @@ pub(super) enum Refusal {
 #[derive(Deserialize)]
 struct AnswerDocument {
     /// RFC 6749 5.1 demands it: a 200 without comes from something else.
-    access_token: Option<IgnoredAny>,
+    access_token: String,
     id_token: Option<String>,
     refresh_token: Option<String>,
     scope: Option<Value>,
@@ -160,9 +161,9 @@ impl TokenEndpoint<'_> {
 
 fn read_answer(fetched: &Fetched) -> Option<Answer> {
     let document: AnswerDocument = serde_json::from_slice(&fetched.body).ok()?;
-    document.access_token?;
     let scope = document.scope.as_ref().and_then(Value::as_str);
     Some(Answer {
+        access_token: document.access_token.into(),
         id_token: document.id_token.map(SecretText::from),
         refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
         names_offline_access: scope.map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
