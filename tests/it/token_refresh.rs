@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use portcullis::config::Storage;
 use portcullis::keys::{Sealer, open_with};
-use portcullis::model::ids::GrantId;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
@@ -16,11 +15,6 @@ use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
-}
-
-/// The grant of an access token, which anybody can read.
-fn grant_of(token: &str) -> GrantId {
-    claims(token)["sid"].as_str().unwrap().into()
 }
 
 #[tokio::test]
@@ -151,9 +145,9 @@ async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
-    let (grant, now) = (grant_of(&first.access), gate.clock.now());
+    let (token, now) = (Token::<Refresh>::parse(&first.refresh).unwrap().sha256(), gate.clock.now());
     let lease = Duration::from_secs(30);
-    assert!(gate.app.store().take_refresh_lease(&grant, "l_another", now + lease, now).await.unwrap());
+    assert!(gate.app.store().take_refresh_lease(&token, "l_another", now + lease, now).await.unwrap());
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let refreshing = gate.refresh(&client, &first.refresh);

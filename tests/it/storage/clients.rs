@@ -1,8 +1,7 @@
 //! Registered clients, and which of them has to go when there are too many.
 
 use portcullis::clock::Timestamp;
-use portcullis::model::client::Client;
-use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::model::client::{Authentication, Client};
 use portcullis::oauth::scope::ScopeSet;
 
 use super::{Fresh, MINUTE, client, contract};
@@ -24,8 +23,7 @@ async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
     assert_eq!(fresh.store.client(&full.id).await.unwrap(), Some(full));
     let bare = Client {
         name: None,
-        auth_method: AuthMethod::None,
-        secret_hash: None,
+        authentication: Authentication::None,
         refresh_token: false,
         scope: ScopeSet::empty(),
         application_type: None,

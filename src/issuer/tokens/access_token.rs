@@ -1,8 +1,11 @@
-//! The access token and the answer that carries it.
+//! The access token (RFC 9068) and the response that carries it (RFC 6749 5.1).
 
-use super::TokenRefusal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::refusal::TokenRefusal;
 use crate::clock::Timestamp;
-use crate::issuer::Issuer;
+use crate::keys::KeyRing;
 use crate::model::grant::Grant;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
@@ -10,13 +13,24 @@ use crate::oauth::token::TokenResponse;
 use crate::secret::{Refresh, Token, random_id};
 use crate::storage::NewRefreshToken;
 
-/// A refresh token on its way to the client, and what we remember of it.
+/// A refresh token on its way to the client, and what is stored of it.
 pub(super) struct FreshRefreshToken {
     pub(super) token: Token<Refresh>,
     pub(super) stored: NewRefreshToken,
 }
 
-/// The scope of an access token, and what its answer says of it.
+/// Makes access tokens and refresh tokens. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct AccessTokens {
+    pub(in crate::issuer) issuer: Arc<str>,
+    pub(in crate::issuer) ring: KeyRing,
+    /// How long an access token lives.
+    pub(in crate::issuer) lifetime: Duration,
+    /// How long an unused refresh token lives.
+    pub(in crate::issuer) refresh_idle: Duration,
+}
+
+/// The scope of an access token, and what its response says of it.
 pub(super) struct AnsweredScope<'a> {
     /// What the token allows: the grant's scope or less.
     pub(super) allowed: &'a ScopeSet,
@@ -25,8 +39,8 @@ pub(super) struct AnsweredScope<'a> {
 }
 
 impl AnsweredScope<'_> {
-    /// An answer never names more than was asked for: the official Python client from 1.9.4 to 1.21.0 refuses it. Asked
-    /// nothing, everything is named, and that the client may refresh too.
+    /// A response never names more than was asked for: the official Python client from 1.9.4 to 1.21.0 refuses it. When
+    /// nothing was asked for, it names everything, and `offline_access` if the client may refresh.
     fn in_answer(&self, refreshes: bool) -> ScopeSet {
         let allowed = self.allowed.clone();
         let all = if refreshes { allowed.with(OFFLINE_ACCESS) } else { allowed };
@@ -37,24 +51,24 @@ impl AnsweredScope<'_> {
     }
 }
 
-impl Issuer {
-    /// A refresh token for a grant: it ends when nobody uses it, with its grant, or when the provider said.
+impl AccessTokens {
+    /// A refresh token for a grant: it ends when it is not used, with its grant, or when the provider said.
     pub(super) fn fresh_refresh_token(&self, grant: &Grant, now: Timestamp) -> FreshRefreshToken {
         let token = Token::<Refresh>::generate();
-        let idle = now + self.config().lifetimes.refresh_idle;
+        let idle = now + self.refresh_idle;
         let expires_at = idle.min(grant.expires_at).min(grant.standing.ends_at.unwrap_or(idle));
         FreshRefreshToken { stored: NewRefreshToken { hash: token.sha256(), expires_at }, token }
     }
 
-    /// Signs an access token and writes the answer.
-    pub(super) fn token_response(
+    /// Signs an access token and writes the response.
+    pub(super) fn response(
         &self,
         grant: &Grant,
         scope: &AnsweredScope<'_>,
         refresh_token: Option<&Token<Refresh>>,
         now: Timestamp,
     ) -> Result<Vec<u8>, TokenRefusal> {
-        let full = now + self.config().lifetimes.access_token;
+        let full = now + self.lifetime;
         let exp = full.min(grant.expires_at).min(grant.standing.ends_at.unwrap_or(full));
         if exp <= now {
             return Err(TokenRefusal::invalid_grant("the session at the identity provider has ended"));
@@ -63,7 +77,7 @@ impl Issuer {
             tracing::info!(grant = %grant.id, seconds = exp.since(now).as_secs(), "an access token ends with its session");
         }
         let claims = AccessTokenClaims {
-            iss: self.issuer().to_owned(),
+            iss: self.issuer.as_ref().to_owned(),
             sub: grant.subject.to_string(),
             aud: grant.resource.clone(),
             client_id: grant.client_id.to_string(),
@@ -73,8 +87,7 @@ impl Issuer {
             jti: random_id("t_"),
             sid: grant.id.to_string(),
         };
-        let access_token =
-            self.0.parts.ring.sign(&claims).map_err(|error| TokenRefusal::Unavailable(error.to_string()))?;
+        let access_token = self.ring.sign(&claims).map_err(TokenRefusal::unavailable)?;
         let response = TokenResponse {
             access_token,
             token_type: "Bearer",
@@ -82,7 +95,7 @@ impl Issuer {
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
             scope: scope.in_answer(refresh_token.is_some()),
         };
-        serde_json::to_vec(&response).map_err(|error| TokenRefusal::Unavailable(error.to_string()))
+        serde_json::to_vec(&response).map_err(TokenRefusal::unavailable)
     }
 }
 
@@ -95,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_never_names_more_than_was_asked_for_or_than_the_token_allows(
+        fn a_response_never_names_more_than_was_asked_for_or_than_the_token_allows(
             allowed in "([a-c] ?){1,3}", named in "([a-d] ?|offline_access ?){0,4}", refreshes: bool,
         ) {
             let (allowed, named) = (ScopeSet::parse(&allowed).unwrap(), ScopeSet::parse(&named).unwrap());

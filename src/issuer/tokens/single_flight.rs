@@ -1,4 +1,4 @@
-//! One refresh of a grant at a time in this process; other processes are kept out by the lease.
+//! One refresh of a grant at a time within this process; the lease keeps other processes out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,10 +9,10 @@ use crate::model::ids::GrantId;
 
 /// The grants that are being refreshed here.
 #[derive(Default)]
-pub(in crate::issuer) struct SingleFlight(Mutex<HashMap<GrantId, Weak<AsyncMutex<()>>>>);
+pub(super) struct SingleFlight(Mutex<HashMap<GrantId, Weak<AsyncMutex<()>>>>);
 
 impl SingleFlight {
-    /// Waits until nobody else refreshes this grant.
+    /// Waits until no other refresh of this grant runs here.
     pub(super) async fn enter(&self, grant: &GrantId) -> OwnedMutexGuard<()> {
         self.turnstile(grant).lock_owned().await
     }

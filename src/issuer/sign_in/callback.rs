@@ -1,14 +1,29 @@
 //! The identity provider's answer (OpenID Connect Core 3.1.2.5, RFC 9207 2.4).
+//!
+//! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a path of its
+//! own for each, and `iss`), and replay (only the first answer of a round moves anything).
 
-use super::Issuer;
 use super::authorization_response::Answer;
-use super::bound::{Answered, Bound};
-use super::fault::{Fault, Trouble};
+use super::bound::{Answered, Bound, BoundSignIns};
+use super::code::Codes;
+use super::fault::Fault;
+use super::provider_leg::{ProviderLeg, unavailable};
+use crate::clock::Clock;
 use crate::identity::{Exchange, ExchangeError, excerpt};
 use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
+use crate::storage::Store;
+
+/// Takes the answers of identity providers.
+pub(in crate::issuer) struct Callbacks {
+    pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) leg: ProviderLeg,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
 
 /// What the provider sent with the browser.
 #[derive(Debug)]
@@ -32,26 +47,28 @@ impl ProviderAnswer {
     }
 }
 
-impl Issuer {
+impl Callbacks {
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].
     ///
     /// # Errors
     /// What the user is told on a page. Nothing reaches the client unless the browser is the one that consented.
-    pub(crate) async fn callback(&self, answer: &ProviderAnswer, cookie: Option<&str>) -> Result<Answered, Fault> {
+    pub(in crate::issuer) async fn answer(
+        &self,
+        answer: &ProviderAnswer,
+        cookie: Option<&str>,
+    ) -> Result<Answered, Fault> {
         let id = answer.authorization().ok_or_else(|| Fault::forged("state is missing or not one of ours"))?;
-        let bound = self.bind(&answer.identity, &id, cookie).await?;
+        let bound = self.bound.bind(&answer.identity, &id, cookie).await?;
         let (state, round) = (answer.state(), bound.authorization.round);
         if !(0..=round).any(|round| bound.binding.is_state(state, &id, round)) {
             return Err(Fault::forged("state is not the one that was sent to this provider"));
         }
-        bound.provider.prepare().await.map_err(|error| {
-            Fault::new(Trouble::ProviderUnavailable { provider: bound.provider.name().to_owned() }, error.to_string())
-        })?;
+        bound.provider.prepare().await.map_err(|error| unavailable(bound.provider, &error))?;
         let one = |name| answer.parameters.one(name).map_err(|repeated| Fault::forged(repeated.to_string()));
         bound.provider.check_iss(one("iss")?).map_err(Fault::forged)?;
         let is_current = bound.binding.is_state(state, &id, round);
-        if !is_current || !bound.is_pending(self.now())? {
-            return self.answered_before(&bound).await;
+        if !is_current || !bound.is_pending(self.clock.now())? {
+            return self.bound.answered_before(&bound).await;
         }
         match (one("error")?, one("code")?) {
             (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
@@ -68,8 +85,8 @@ impl Issuer {
     ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         // only the first answer may move anything: a good one that is being worked on is not undone by this
-        if !self.store().claim_authorization(&authorization.id, authorization.round, self.now()).await? {
-            return self.answered_before(bound).await;
+        if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
+            return self.bound.answered_before(bound).await;
         }
         // Keycloak's login form, posted twice: the good answer never reached us, or is on its way behind this one
         if error == "temporarily_unavailable" && !authorization.retried {
@@ -85,59 +102,47 @@ impl Issuer {
         }
         let (said, description) = (excerpt(error), description.map(excerpt));
         tracing::warn!(
-            identity = %bound.provider.id(), error = said, description, "the identity provider answered with an error"
+            identity = %bound.provider.id(), authorization = %authorization.id, error = said, description,
+            "the identity provider answered with an error"
         );
-        let (code, words) = match error {
-            "access_denied" => (ErrorCode::AccessDenied, "the identity provider denied access"),
-            "temporarily_unavailable" | "server_error" => {
-                (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
-            }
-            "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-                (ErrorCode::AccessDenied, "the sign-in was not completed")
-            }
-            _ => (
-                ErrorCode::ServerError,
-                "the identity provider refused the sign-in; its operator finds the reason in our log",
-            ),
-        };
+        let (code, words) = meaning(error);
         self.refuse(bound, code, words).await
     }
 
-    /// Sends the browser to the provider once more, with a new `state`, without asking anybody.
+    /// Sends the browser to the provider once more, with a new `state`, without asking the user.
     async fn another_round(&self, bound: &Bound<'_>, why: AnotherRound) -> Result<Answered, Fault> {
         let mut authorization = bound.authorization.clone();
-        if !self.store().next_round(&authorization.id, authorization.round, why).await? {
-            return self.answered_before(bound).await;
+        if !self.store.next_round(&authorization.id, authorization.round, why).await? {
+            return self.bound.answered_before(bound).await;
         }
         authorization.round += 1;
         authorization.offline &= why != AnotherRound::WithoutOffline;
-        self.sign_in_location(bound.provider, &authorization, &bound.binding).map(Answered::ToProvider)
+        self.leg.location(bound.provider, &authorization, &bound.binding).map(Answered::ToProvider)
     }
 
     async fn refuse(&self, bound: &Bound<'_>, code: ErrorCode, words: &str) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
-        if !self.store().refuse_authorization(&authorization.id, authorization.round).await? {
-            return self.answered_before(bound).await;
+        if !self.store.refuse_authorization(&authorization.id, authorization.round).await? {
+            return self.bound.answered_before(bound).await;
         }
-        self.to_client(authorization, &Answer::Error(code, words)).await.map(Answered::ToClient)
+        Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
     }
 
     async fn provider_code(&self, bound: &Bound<'_>, code: &str) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
-        self.still_allowed(&authorization.request).await?;
-        if !self.store().claim_authorization(&authorization.id, authorization.round, self.now()).await? {
-            return self.answered_before(bound).await;
+        if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
+            return self.bound.answered_before(bound).await;
         }
         let round = authorization.round;
         let exchange = Exchange {
             code,
             code_verifier: &bound.binding.code_verifier(round),
             nonce: &bound.binding.nonce(round),
-            redirect_uri: &self.callback_uri(bound.provider),
+            redirect_uri: &self.leg.callback_uri(bound.provider),
             offline: authorization.offline,
         };
         match bound.provider.exchange(&exchange).await {
-            Ok(signed_in) => self.issue_code(bound, signed_in).await.map(Answered::ToClient),
+            Ok(signed_in) => self.codes.issue(bound, signed_in).await.map(Answered::ToClient),
             Err(error) => self.exchange_failed(bound, error).await,
         }
     }
@@ -165,5 +170,22 @@ impl Issuer {
                 self.refuse(bound, ErrorCode::ServerError, words).await
             }
         }
+    }
+}
+
+/// What the client is told about the provider's error (OpenID Connect Core 3.1.2.6).
+fn meaning(error: &str) -> (ErrorCode, &'static str) {
+    match error {
+        "access_denied" => (ErrorCode::AccessDenied, "the identity provider denied access"),
+        "temporarily_unavailable" | "server_error" => {
+            (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
+        }
+        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            (ErrorCode::AccessDenied, "the sign-in was not completed")
+        }
+        _ => (
+            ErrorCode::ServerError,
+            "the identity provider refused the sign-in; its operator finds the reason in our log",
+        ),
     }
 }

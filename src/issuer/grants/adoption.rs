@@ -1,15 +1,19 @@
-//! What the configuration says today, held against what the store remembers: the providers behind the ids of identities,
-//! and the grants of clients and identities that have left.
+//! Makes the store fit today's configuration: the providers behind the ids of identities, and the end of the grants of clients
+//! and identities that have left.
 //!
-//! Defends against: a provider that was exchanged under the same id. Equal `sub`s of two providers would be one user, and
-//! refresh tokens of the old one would be sent to the new one.
+//! Defends against: a provider that was exchanged under the same id. Equal `sub`s of two providers would be one user (account
+//! takeover), and refresh tokens of the old one would be sent to the new one.
 
-use super::Issuer;
-use crate::identity::Provider;
-use crate::keys::Resealing;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use super::ends::GrantEnds;
+use crate::config::Config;
+use crate::identity::{Identities, Provider};
+use crate::keys::{Resealing, Sealer};
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, IdentityId};
-use crate::storage::{GrantsOf, StoreError, StoredIdentity};
+use crate::storage::{GrantsOf, Store, StoreError, StoredIdentity};
 
 /// Why the configuration does not fit the store.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +33,7 @@ pub enum Unfit {
         /// The issuer of the configuration.
         now: String,
     },
-    /// A process of before goes on to give grants under the old provider.
+    /// A process with the older configuration goes on to make grants under the old provider.
     #[error("identity {0} cannot change its issuer while another process signs users in at the old one")]
     StillUsed(IdentityId),
 }
@@ -37,56 +41,71 @@ pub enum Unfit {
 /// What had left the configuration when this process started. What turns up later may be of a newer configuration than ours,
 /// and is not ours to end.
 #[derive(Debug)]
-pub(super) struct Departed {
+struct Departed {
     identities: Vec<IdentityId>,
     clients: Vec<ClientId>,
 }
 
-/// How often the grants of a replaced provider are ended, when another process gives new ones meanwhile.
+/// How often the grants of a replaced provider are ended, when another process makes new ones meanwhile.
 const REPLACE_TRIES: u32 = 5;
 
-impl Issuer {
-    /// Makes the store fit the configuration before anybody is served.
+/// Makes the store fit the configuration.
+pub(in crate::issuer) struct Adoption {
+    identities: Identities,
+    clients: BTreeSet<ClientId>,
+    ends: GrantEnds,
+    store: Store,
+    sealer: Sealer,
+    departed: OnceLock<Departed>,
+}
+
+impl Adoption {
+    pub(in crate::issuer) fn new(
+        config: &Config,
+        identities: Identities,
+        ends: GrantEnds,
+        store: Store,
+        sealer: Sealer,
+    ) -> Self {
+        let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
+        Self { identities, clients, ends, store, sealer, departed: OnceLock::new() }
+    }
+
+    /// Makes the store fit the configuration before the first request is served.
     ///
     /// # Errors
     /// See [`Unfit`].
-    pub(crate) async fn adopt_configuration(&self) -> Result<(), Unfit> {
-        for provider in self.0.parts.identities.iter() {
+    pub(in crate::issuer) async fn adopt(&self) -> Result<(), Unfit> {
+        for provider in self.identities.iter() {
             self.adopt_identity(provider).await?;
         }
         let mut departed = Departed {
-            identities: self.store().known_identities().await?,
-            clients: self.store().unregistered_clients().await?,
+            identities: self.store.known_identities().await?,
+            clients: self.store.unregistered_clients().await?,
         };
-        departed.identities.retain(|id| self.0.parts.identities.get(id.as_str()).is_none());
-        departed.clients.retain(|id| !self.config().clients.iter().any(|client| client.client_id == id.as_str()));
-        self.0.departed.set(departed).ok();
+        departed.identities.retain(|id| self.identities.get(id.as_str()).is_none());
+        departed.clients.retain(|id| !self.clients.contains(id));
+        self.departed.set(departed).ok();
         Ok(self.end_departed().await?)
     }
 
-    /// Ends the grants of identities and clients that had left the configuration when this process started. Again and again,
-    /// because a process with the older configuration may go on to give new ones.
+    /// Ends the grants of identities and clients that had left the configuration when this process started. It is repeated,
+    /// because a process with the older configuration may go on to make new ones.
     pub(super) async fn end_departed(&self) -> Result<(), StoreError> {
-        let Some(departed) = self.0.departed.get() else { return Ok(()) };
+        let Some(departed) = self.departed.get() else { return Ok(()) };
         for identity in &departed.identities {
-            let ended = self.end_grants_of(GrantsOf::Identity(identity), EndReason::IdentityChanged).await?;
+            let ended = self.ends.end_of(GrantsOf::Identity(identity), EndReason::IdentityChanged).await?;
             if ended > 0 {
                 tracing::warn!(%identity, ended, "this identity has left the configuration: its grants have ended");
             }
         }
         for client in &departed.clients {
-            let ended = self.end_grants_of(GrantsOf::Client(client), EndReason::ClientRemoved).await?;
+            let ended = self.ends.end_of(GrantsOf::Client(client), EndReason::ClientRemoved).await?;
             if ended > 0 {
                 tracing::warn!(%client, ended, "this client has left the configuration: its grants have ended");
             }
         }
         Ok(())
-    }
-
-    /// Whether the store, too, has the issuer of this provider behind its id: a process of before the change has not.
-    pub(super) async fn is_behind(&self, provider: &Provider) -> Result<bool, StoreError> {
-        let stored = self.store().identity(provider.id()).await?;
-        Ok(stored.is_some_and(|stored| stored.issuer == provider.issuer()))
     }
 
     async fn adopt_identity(&self, provider: &Provider) -> Result<(), Unfit> {
@@ -95,11 +114,11 @@ impl Issuer {
             issuer: provider.issuer().to_owned(),
             client_id: provider.client_id().to_owned(),
         };
-        let before = self.store().keep_identity(&today).await?;
+        let before = self.store.keep_identity(&today).await?;
         if before.issuer != today.issuer {
-            if self.store().correct_identity(&before.issuer, &today).await? {
+            if self.store.correct_identity(&before.issuer, &today).await? {
                 let (id, before, now) = (&today.id, &before.issuer, &today.issuer);
-                tracing::info!(identity = %id, before, now, "another provider stands behind this identity, which nobody used yet");
+                tracing::info!(identity = %id, before, now, "another provider stands behind this identity, which has no user yet");
                 return Ok(());
             }
             if provider.replaces_issuer() != Some(before.issuer.as_str()) {
@@ -114,24 +133,24 @@ impl Issuer {
                  and their users sign in again when their access tokens end"
             );
             self.bind_tokens().await?;
-            self.store().rename_identity_client(&today).await?;
+            self.store.rename_identity_client(&today).await?;
         }
         Ok(())
     }
 
-    /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows: it must
+    /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows. It must
     /// happen before the store knows others.
     async fn bind_tokens(&self) -> Result<(), StoreError> {
-        Resealing::new(self.store().clone(), self.0.parts.sealer.clone()).walk().await?;
+        Resealing::new(self.store.clone(), self.sealer.clone()).walk().await?;
         Ok(())
     }
 
     async fn replace_identity(&self, before: &str, today: &StoredIdentity) -> Result<(), Unfit> {
         self.bind_tokens().await?;
         for _ in 0..REPLACE_TRIES {
-            let ended = self.end_grants_of(GrantsOf::Identity(&today.id), EndReason::IdentityChanged).await?;
-            let replaced = self.store().replace_identity(before, today).await?;
-            if replaced || self.store().keep_identity(today).await?.issuer == today.issuer {
+            let ended = self.ends.end_of(GrantsOf::Identity(&today.id), EndReason::IdentityChanged).await?;
+            let replaced = self.store.replace_identity(before, today).await?;
+            if replaced || self.store.keep_identity(today).await?.issuer == today.issuer {
                 let (id, issuer) = (&today.id, &today.issuer);
                 tracing::warn!(identity = %id, before, now = issuer, ended, "another provider stands behind this identity now");
                 return Ok(());

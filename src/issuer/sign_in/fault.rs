@@ -1,25 +1,26 @@
 //! What can go wrong where a browser is, and may not be told to the client.
 
+use crate::issuer::clients::{FindError, RedirectRefused};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::storage::StoreError;
 
-/// Something that the user must be told on a page. `detail` is for the operator's log and never shown.
+/// A failure that the user is told on a page. `detail` is for the operator's log and never shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    /// What the user is told.
+    /// The kind of page.
     pub trouble: Trouble,
-    /// What the operator is told.
+    /// The cause, for the operator.
     pub detail: String,
 }
 
 /// The kinds of pages that end a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// We do not know this client (any more); the page names the client's own remedy.
+    /// The client is not known here (any more); the page names the client's own remedy.
     UnknownClient {
         /// The id that came.
         client_id: String,
-        /// Where it wanted to be sent, unchecked: it only tells which remedy to show.
+        /// Where the client wanted its answer, unchecked: it only tells which remedy to show.
         redirect_uri: Option<String>,
     },
     /// The redirect URI is none of the client's.
@@ -32,14 +33,14 @@ pub(crate) enum Trouble {
     Forged,
     /// The sign-in took too long, or was never begun here.
     Expired,
-    /// The identity provider cannot be reached; it will pass.
+    /// The identity provider cannot be reached now.
     ProviderUnavailable {
         /// What people call it.
         provider: String,
     },
-    /// Too many sign-ins were begun from this address; it will pass.
+    /// Too many sign-ins were begun from this address.
     TooMany,
-    /// Something of ours cannot be reached; it will pass.
+    /// Something of ours cannot be reached now.
     Unavailable,
 }
 
@@ -61,10 +62,28 @@ impl Fault {
         Self::new(Trouble::Request(error), "an authorization request of more than 8 KiB")
     }
 
-    /// Something of ours broke.
+    /// A failure of ours.
     #[must_use]
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         Self::new(Trouble::Unavailable, cause.to_string())
+    }
+
+    /// No client was found. `redirect_uri` is where the request wanted its answer, unchecked. A client that is refused gets
+    /// the page of an unknown one: the remedy is the same, and the operator reads the reason.
+    pub(super) fn no_client(error: &FindError, redirect_uri: Option<&str>) -> Self {
+        let trouble = match error {
+            FindError::Unknown(client) | FindError::Refused { client, .. } => {
+                Trouble::UnknownClient { client_id: client.clone(), redirect_uri: redirect_uri.map(str::to_owned) }
+            }
+            FindError::Unavailable { .. } => Trouble::Unavailable,
+        };
+        Self::new(trouble, error.to_string())
+    }
+}
+
+impl From<RedirectRefused> for Fault {
+    fn from(refused: RedirectRefused) -> Self {
+        Self::new(Trouble::RedirectUri, refused.to_string())
     }
 }
 

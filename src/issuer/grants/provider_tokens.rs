@@ -1,25 +1,39 @@
 //! The refresh tokens that providers gave us: sealed for their owner, opened, and revoked when nothing needs them any more.
+//!
+//! Defends against: theft from the database (they are sealed) and a confused deputy (the seal names provider, user and our
+//! client id, so a token cannot be moved to another row, and a provider that took another's place never gets its tokens).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Issuer;
-use crate::identity::Provider;
-use crate::keys::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
+use crate::clock::Clock;
+use crate::identity::{Identities, Provider};
+use crate::issuer::tasks::Tasks;
+use crate::keys::{OpenedToken, Sealer, TokenOwner, open_provider_token, seal_provider_token};
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::EndReason;
 use crate::model::ids::{IdentityId, Subject};
 use crate::secret::SecretText;
-use crate::storage::EndedGrant;
+use crate::storage::{EndedGrant, Store};
 
 /// How long one round of revocations may take.
 const REVOCATIONS: Duration = Duration::from_mins(1);
 /// Why a token is not revoked at a provider that the configuration no longer names.
 const NO_IDENTITY: &str = "the configuration no longer has this identity";
 
+/// Holds and revokes the providers' tokens. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct ProviderTokens {
+    identities: Identities,
+    sealer: Sealer,
+    store: Store,
+    clock: Clock,
+    tasks: Tasks,
+}
+
 /// The provider's token that we hold for a user.
-pub(super) enum HeldToken {
-    /// There is none.
+pub(in crate::issuer) enum HeldToken {
+    /// We hold none.
     None,
     /// This one.
     Token(SecretText),
@@ -69,12 +83,21 @@ impl Revocations {
     }
 }
 
-impl Issuer {
-    /// Revokes what ends at the providers with these grants, one token at a time; a provider that failed once is
-    /// not asked again. Answers how it went at each provider that had something to revoke.
-    pub(crate) async fn revoke_ended(&self, ended: &[EndedGrant]) -> BTreeMap<IdentityId, Revocations> {
+impl ProviderTokens {
+    pub(in crate::issuer) const fn new(
+        identities: Identities,
+        sealer: Sealer,
+        store: Store,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> Self {
+        Self { identities, sealer, store, clock, tasks }
+    }
+
+    /// Revokes tokens, one at a time; a provider that failed once is not asked again. Answers how it went at each provider.
+    pub(super) async fn revoke_now(&self, tokens: &[EndedToken]) -> BTreeMap<IdentityId, Revocations> {
         let mut all = BTreeMap::new();
-        self.revoke(&self.tokens_of(ended), AfterFailure::Stop, &mut all).await;
+        self.revoke(tokens, AfterFailure::Stop, &mut all).await;
         all
     }
 
@@ -90,19 +113,24 @@ impl Issuer {
         }
     }
 
-    /// The same in the background.
+    /// [`Self::revoke_patiently`], in the background.
     pub(super) fn revoke_in_background(&self, tokens: Vec<EndedToken>) {
         if !tokens.is_empty() {
-            let issuer = self.clone();
-            self.0.tasks.spawn(async move { issuer.revoke_patiently(&tokens).await });
+            let provider_tokens = self.clone();
+            self.tasks.spawn(async move { provider_tokens.revoke_patiently(&tokens).await });
         }
     }
 
     /// Revokes, in the background, the token of a sign-in that came to nothing: no grant will ever hold it.
     /// As at the end of a grant, only an offline one, and not while the user has a grant there.
-    pub(super) async fn give_up_token(&self, identity: &IdentityId, subject: &Subject, standing: &ProviderStanding) {
-        let Some(token) = self.ended_token(identity, subject, standing) else { return };
-        match self.store().has_live_grant(subject, identity, self.now()).await {
+    pub(in crate::issuer) async fn give_up(
+        &self,
+        identity: &IdentityId,
+        subject: &Subject,
+        standing: &ProviderStanding,
+    ) {
+        let Some(token) = self.ended(identity, subject, standing) else { return };
+        match self.store.has_live_grant(subject, identity, self.clock.now()).await {
             Ok(true) => {}
             Ok(false) => self.revoke_in_background(vec![token]),
             Err(error) => tracing::warn!(%identity, %error, "an unused provider token could not be revoked"),
@@ -111,15 +139,15 @@ impl Issuer {
 
     /// The providers' tokens that end with these grants. While the user has another grant at a provider its token stays,
     /// because some providers end all of a user's tokens with one; and what the provider has ended needs no revocation.
-    pub(super) fn tokens_of(&self, ended: &[EndedGrant]) -> Vec<EndedToken> {
+    pub(super) fn of(&self, ended: &[EndedGrant]) -> Vec<EndedToken> {
         let last = ended.iter().filter(|ended| ended.was_last && ended.reason != EndReason::IdentityProvider);
-        last.filter_map(|EndedGrant { grant, .. }| self.ended_token(&grant.identity, &grant.subject, &grant.standing))
+        last.filter_map(|EndedGrant { grant, .. }| self.ended(&grant.identity, &grant.subject, &grant.standing))
             .collect()
     }
 
     /// The provider's token, if there is one that outlives the user's session there: revoking one that does not would sign
     /// the user out of everything at the provider.
-    pub(super) fn ended_token(
+    pub(super) fn ended(
         &self,
         identity: &IdentityId,
         subject: &Subject,
@@ -128,8 +156,8 @@ impl Issuer {
         if !standing.offline || standing.sealed_token.is_none() {
             return None;
         }
-        let token = match self.0.parts.identities.get(identity.as_str()) {
-            Some(provider) => match self.held_token(provider, subject, standing) {
+        let token = match self.identities.get(identity.as_str()) {
+            Some(provider) => match self.held(provider, subject, standing) {
                 HeldToken::Token(token) => Ok(token),
                 HeldToken::OfAnotherClient => Err("the provider gave it to another client id"),
                 HeldToken::OfAnotherIssuer => Err("another provider gave it"),
@@ -149,7 +177,7 @@ impl Issuer {
     ) {
         for EndedToken { identity, token } in tokens {
             let went = all.entry(identity.clone()).or_default();
-            let provider = self.0.parts.identities.get(identity.as_str()).ok_or(NO_IDENTITY);
+            let provider = self.identities.get(identity.as_str()).ok_or(NO_IDENTITY);
             let (token, provider) = match (token.as_ref().map_err(|why| *why), provider) {
                 (Ok(token), Ok(provider)) => (token, provider),
                 (Err(why), _) | (_, Err(why)) => {
@@ -173,16 +201,21 @@ impl Issuer {
     }
 
     /// Seals a token for its provider, its user and the client that we are there.
-    pub(super) fn seal_provider_token(&self, provider: &Provider, subject: &Subject, token: &SecretText) -> Vec<u8> {
+    pub(in crate::issuer) fn seal(&self, provider: &Provider, subject: &Subject, token: &SecretText) -> Vec<u8> {
         let owner = TokenOwner { issuer: provider.issuer(), subject: subject.as_str() };
-        seal_provider_token(&self.0.parts.sealer, owner, provider.client_id(), token)
+        seal_provider_token(&self.sealer, owner, provider.client_id(), token)
     }
 
     /// The provider's refresh token that we hold for a user.
-    pub(super) fn held_token(&self, provider: &Provider, subject: &Subject, standing: &ProviderStanding) -> HeldToken {
+    pub(in crate::issuer) fn held(
+        &self,
+        provider: &Provider,
+        subject: &Subject,
+        standing: &ProviderStanding,
+    ) -> HeldToken {
         let Some(sealed) = &standing.sealed_token else { return HeldToken::None };
         let owner = TokenOwner { issuer: provider.issuer(), subject: subject.as_str() };
-        match open_provider_token(&self.0.parts.sealer, owner, provider.client_id(), sealed) {
+        match open_provider_token(&self.sealer, owner, provider.client_id(), sealed) {
             Ok(OpenedToken::Ours(token)) => HeldToken::Token(token),
             Ok(OpenedToken::OfAnotherClient) => HeldToken::OfAnotherClient,
             Ok(OpenedToken::OfAnotherIssuer) => HeldToken::OfAnotherIssuer,
