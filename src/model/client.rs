@@ -138,3 +138,23 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
     bits.copy_from_slice(hash.as_bytes().split_at(16).0);
     ClientId::from_bits(&bits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Authentication;
+    use crate::oauth::client_metadata::AuthMethod;
+    use crate::secret::Sha256;
+
+    #[test]
+    fn a_method_and_a_secret_that_contradict_each_other_are_no_authentication() {
+        let hash = Sha256::of(b"secret");
+        for method in [AuthMethod::None, AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
+            for secret_hash in [None, Some(hash)] {
+                let agree = (method == AuthMethod::None) == secret_hash.is_none();
+                let stored = Authentication::new(method, secret_hash);
+                let expected = agree.then_some((method, secret_hash.as_ref()));
+                assert_eq!(stored.as_ref().and_then(Authentication::stored), expected, "{method:?} {secret_hash:?}");
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ use portcullis::secret::{Refresh, Token};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
@@ -354,4 +355,18 @@ async fn a_grant_that_opens_nothing_any_more_is_refused_at_refresh_so_that_its_u
         .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])
         .await;
     assert_eq!(gate.refresh(&client, &anew.refresh).await.error(), "invalid_grant", "its server is not here any more");
+}
+
+#[tokio::test]
+async fn the_log_says_whose_refresh_was_refused_and_the_client_is_not_told_the_grant() {
+    let gate = TestGate::new().await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let first = gate.tokens(&client).await;
+    let grant = claims(&first.access)["sid"].as_str().unwrap().to_owned();
+    let (lines, _guard) = watch();
+    let refused = gate.refresh(&other, &first.refresh).await;
+    assert_eq!(refused.error(), "invalid_grant");
+    assert!(!refused.body.contains(&grant), "{refused:?}");
+    let (text, about) = (lines.text(), format!("(client {}, grant {grant})", other.id));
+    assert!(text.contains("the refresh token was given to another client") && text.contains(&about), "{text}");
 }

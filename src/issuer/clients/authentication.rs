@@ -62,6 +62,14 @@ struct Credentials {
     secret: Option<SecretText>,
 }
 
+/// What has to be compared.
+enum Proof<'a> {
+    /// Nothing: the client is public.
+    None,
+    /// The hash of the client's secret with the secret that was sent.
+    Secret(&'a Sha256, SecretText),
+}
+
 impl ClientAuthentication {
     pub(in crate::issuer) fn new(clients: Clients, clock: &Clock) -> Self {
         Self { clients, wrong_secrets: Limiter::per_hour(WRONG_SECRETS_PER_HOUR, clock) }
@@ -79,23 +87,13 @@ impl ClientAuthentication {
     ) -> Result<Client, AuthenticationError> {
         let credentials = credentials(authorization, parameters)?;
         let client = self.clients.find(&credentials.client_id).await?;
-        self.check(&client, credentials.secret.as_ref(), address)?;
-        Ok(client)
-    }
-
-    fn check(
-        &self,
-        client: &Client,
-        secret: Option<&SecretText>,
-        address: ClientAddress,
-    ) -> Result<(), AuthenticationError> {
-        let refused = |words| Err(AuthenticationError::Refused { client: client.id.clone(), words });
-        match (&client.authentication, secret) {
-            (Authentication::None, None) => Ok(()),
-            (Authentication::None, Some(_)) => refused("this client is public and has no secret"),
-            (Authentication::Secret(hash, _), Some(secret)) => self.check_secret(&client.id, hash, secret, address),
-            (Authentication::Secret(..), None) => refused("this client must authenticate with its secret"),
-            (Authentication::Keys(_), _) => refused("private_key_jwt is not accepted here"),
+        match proof(&client.authentication, credentials.secret) {
+            Ok(Proof::None) => Ok(client),
+            Ok(Proof::Secret(hash, secret)) => {
+                self.check_secret(&client.id, hash, &secret, address)?;
+                Ok(client)
+            }
+            Err(words) => Err(AuthenticationError::Refused { client: client.id, words }),
         }
     }
 
@@ -117,6 +115,17 @@ impl ClientAuthentication {
             Ok(()) => Err(AuthenticationError::Refused { client: client.clone(), words: "the client secret is wrong" }),
             Err(retry_after) => Err(AuthenticationError::TooMany { client: client.clone(), retry_after }),
         }
+    }
+}
+
+/// Holds what was sent against what the client authenticates with.
+fn proof(authentication: &Authentication, sent: Option<SecretText>) -> Result<Proof<'_>, &'static str> {
+    match (authentication, sent) {
+        (Authentication::None, None) => Ok(Proof::None),
+        (Authentication::None, Some(_)) => Err("this client is public and has no secret"),
+        (Authentication::Secret(hash, _), Some(secret)) => Ok(Proof::Secret(hash, secret)),
+        (Authentication::Secret(..), None) => Err("this client must authenticate with its secret"),
+        (Authentication::Keys(_), _) => Err("private_key_jwt is not accepted here"),
     }
 }
 
@@ -162,8 +171,10 @@ fn invalid_request(words: &'static str) -> OAuthError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{basic, credentials};
+    use super::{basic, credentials, proof};
+    use crate::model::client::{Authentication, SecretMethod};
     use crate::oauth::parameters::Parameters;
+    use crate::secret::Sha256;
 
     proptest! {
         #[test]
@@ -194,6 +205,24 @@ mod tests {
         assert!(basic("Bearer x").is_none());
         assert!(basic("Basic !!").is_none());
         assert!(basic(&header("no colon")).is_none());
+    }
+
+    #[test]
+    fn a_client_authenticates_as_it_was_registered_and_keys_are_not_accepted() {
+        let secret = || Some("a secret".to_owned().into());
+        let confidential = Authentication::Secret(Sha256::of(b"another"), SecretMethod::Basic);
+        let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+        for (authentication, sent, accepted) in [
+            (&Authentication::None, None, true),
+            (&Authentication::None, secret(), false),
+            (&confidential, secret(), true),
+            (&confidential, None, false),
+            (&keys, None, false),
+            (&keys, secret(), false),
+        ] {
+            let has_secret = sent.is_some();
+            assert_eq!(proof(authentication, sent).is_ok(), accepted, "{authentication:?}, a secret: {has_secret}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{Fresh, MINUTE, client, contract};
 
 contract! {
     a_client_comes_back_as_it_was_stored,
+    a_client_with_keys_is_refused_because_keys_are_not_stored,
     a_client_that_registers_again_stays_as_it_was,
     the_oldest_of_the_address_that_holds_most_goes,
     a_shared_client_moves_to_the_address_that_holds_fewer,
@@ -32,6 +33,13 @@ async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
     fresh.store.insert_client(&bare, "192.0.2.1", 1000).await.unwrap();
     assert_eq!(fresh.store.client(&bare.id).await.unwrap(), Some(bare));
     assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
+}
+
+async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
+    let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+    let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
+    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000).await.is_err());
+    assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
 }
 
 async fn a_client_that_registers_again_stays_as_it_was(fresh: Fresh) {
