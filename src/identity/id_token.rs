@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::excerpt::excerpt;
 use crate::clock::Timestamp;
+use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
 use crate::model::user::User;
 use crate::secret::same_text;
@@ -21,11 +22,10 @@ const LEEWAY: Duration = Duration::from_mins(1);
 const MAX_AGE: Duration = Duration::from_hours(24);
 /// The end of the year 9999: what lies beyond is no time.
 const END_OF_TIME: i64 = 253_402_300_799;
-/// OpenID Connect Core 2: a `sub` has at most 255 ASCII characters.
-const MAX_SUBJECT: usize = 255;
 
 /// What a token must be for us to believe it.
 pub(super) struct Expected<'a> {
+    pub(super) flavour: OidcFlavour,
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     /// `None` at a refresh, whose ID token carries none (OpenID Connect Core 12.2).
@@ -41,7 +41,8 @@ pub(super) struct Expected<'a> {
 /// A believed token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identified {
-    pub(super) sub: String,
+    /// The provider's own unchanging id of the user.
+    pub(super) key: String,
     pub(super) user: User,
     /// Whether it carries an address that the provider does not call verified.
     pub(super) email_withheld: bool,
@@ -75,22 +76,22 @@ pub(super) fn verify(token: &str, keys: &PublicKeys, expected: &Expected<'_>) ->
 fn judge(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, String> {
     let claims = &token.claims;
     check_type(token.typ.as_deref())?;
-    check_issuer(claims, expected.issuer)?;
+    check_issuer(claims, expected)?;
     check_audience(claims, expected.client_id)?;
     check_times(claims, expected.now)?;
     check_nonce(claims, expected.nonce)?;
     check_access_token(token, expected.access_token)?;
-    let sub = subject(claims)?.to_owned();
+    let key = expected.flavour.key_of(claims)?;
     let email = claims.text("email")?;
     let user = User {
         name: claims.text("name")?.map(str::to_owned),
         preferred_username: claims.text("preferred_username")?.map(str::to_owned),
-        // an address that no one has proven is anybody's
+        // an unverified address may be another person's
         email: email.filter(|_| expected.trust_email || is_verified(claims)).map(str::to_owned),
         groups: groups(claims.get(expected.groups_claim)),
     };
     let email_withheld = email.is_some() && user.email.is_none();
-    Ok(Identified { sub, user, email_withheld })
+    Ok(Identified { key, user, email_withheld })
 }
 
 /// Most ID tokens are a `JWT`, many have no type; an access token (`at+jwt`, RFC 9068) has one of its own.
@@ -101,10 +102,10 @@ fn check_type(typ: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Compared byte for byte.
-fn check_issuer(claims: &Members, issuer: &str) -> Result<(), String> {
+fn check_issuer(claims: &Members, expected: &Expected<'_>) -> Result<(), String> {
+    let issuer = expected.issuer;
     match claims.text("iss")? {
-        Some(iss) if iss == issuer => Ok(()),
+        Some(iss) if expected.flavour.issuer_is(issuer, iss) => Ok(()),
         Some(iss) => Err(format!("its iss is {:?}, the configured `issuer` is {issuer:?}", excerpt(iss))),
         None => Err("it has no iss".to_owned()),
     }
@@ -183,14 +184,6 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
     }
 }
 
-fn subject(claims: &Members) -> Result<&str, String> {
-    let sub = claims.text("sub")?.ok_or("it has no sub")?;
-    if sub.is_empty() || sub.len() > MAX_SUBJECT || !sub.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err("its sub is not 1 to 255 printable ASCII characters".to_owned());
-    }
-    Ok(sub)
-}
-
 /// Some providers send the truth in quotes. Anything else is not verified, and costs no sign-in.
 fn is_verified(claims: &Members) -> bool {
     matches!(claims.get("email_verified"), Some(Value::Bool(true)))
@@ -213,10 +206,12 @@ mod tests {
 
     use super::{Expected, Identified, judge};
     use crate::clock::Timestamp;
+    use crate::config::OidcFlavour;
     use crate::keys::SignedJwt;
 
     const NOW: i64 = 1_800_000_000;
     const EXPECTED: Expected<'_> = Expected {
+        flavour: OidcFlavour::Generic,
         issuer: "https://sso.example.com/realms/mcp",
         client_id: "portcullis",
         nonce: Some("ours"),
@@ -293,7 +288,7 @@ mod tests {
             prop_assert!(claims["aud"] == "portcullis" || claims["azp"] == "portcullis");
             prop_assert!(claims["aud"].to_string().contains("\"portcullis\""));
             prop_assert!(claims["exp"].as_f64() > Some(1_799_999_940.0));
-            prop_assert_eq!(&claims["sub"], &identified.sub);
+            prop_assert_eq!(&claims["sub"], &identified.key);
             let proven = claims["email_verified"] == true || claims["email_verified"] == "true";
             prop_assert!(proven || identified.user.email.is_none());
         }

@@ -1,4 +1,4 @@
-//! Proving ID tokens with the provider's keys, which change, and which cannot always be had.
+//! Verifying ID tokens with the provider's keys, which change, and which cannot always be had.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,7 @@ use crate::secret::SecretText;
 /// The ID tokens of one provider.
 pub(super) struct IdTokens {
     identity: String,
-    issuer: String,
-    client_id: String,
-    groups_claim: String,
-    trust_email: bool,
+    settings: OidcSettings,
     keys: RemoteKeys,
     health: Arc<Health>,
     clock: Clock,
@@ -34,7 +31,7 @@ pub(super) struct Received<'a> {
     pub(super) nonce: Option<&'a str>,
 }
 
-/// Why an ID token brought nobody.
+/// Why an ID token names no user.
 pub(super) enum Unidentified {
     /// The keys cannot be had now.
     NoKeys(String),
@@ -52,10 +49,7 @@ impl IdTokens {
     ) -> Self {
         Self {
             identity: identity.to_owned(),
-            issuer: settings.issuer.clone(),
-            client_id: settings.client_id.clone(),
-            groups_claim: settings.groups_claim.clone(),
-            trust_email: settings.trust_email,
+            settings: settings.clone(),
             keys: RemoteKeys::new(fetcher, clock.clone()),
             health,
             clock,
@@ -63,12 +57,12 @@ impl IdTokens {
         }
     }
 
-    /// Reads the keys when they are old, before anybody needs them.
+    /// Reads the keys when they are old, before a sign-in needs them.
     pub(super) async fn prepare(&self, metadata: &ProviderMetadata) -> Result<(), RemoteKeysError> {
         self.keys.get(&metadata.jwks_uri).await.map(drop)
     }
 
-    /// Proves a token; a key that is not known leads to one more reading of the keys.
+    /// Verifies a token; a key that is not known leads to one more reading of the keys.
     pub(super) async fn identify(
         &self,
         metadata: &ProviderMetadata,
@@ -79,12 +73,13 @@ impl IdTokens {
             self.no_keys(&cause.to_string())
         })?;
         let expected = Expected {
-            issuer: &self.issuer,
-            client_id: &self.client_id,
+            flavour: self.settings.flavour,
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
             nonce: received.nonce,
             access_token: received.access_token.expose(),
-            groups_claim: &self.groups_claim,
-            trust_email: self.trust_email,
+            groups_claim: &self.settings.groups_claim,
+            trust_email: self.settings.trust_email,
             now: self.clock.now(),
         };
         let verify = |keys: &PublicKeys| id_token::verify(received.id_token.expose(), keys, &expected);

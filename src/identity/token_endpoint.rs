@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::excerpt::excerpt;
-use super::metadata::{ProviderMetadata, SecretIn, WRONG_ADDRESS};
-use super::{ExchangeError, RenewError, keycloak};
-use crate::config::{OidcFlavour, OidcSettings};
+use super::exchange::{ExchangeError, RenewError};
+use super::generic::{Credentials, Meaning, Symptom};
+use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
+use crate::config::OidcSettings;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
@@ -35,7 +36,7 @@ pub(super) struct Answer {
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
     pub(super) names_offline_access: Option<bool>,
-    /// Seconds, as Keycloak states them.
+    /// Seconds. No standard names it; Keycloak states it, and 0 is how it marks an offline token.
     pub(super) refresh_expires_in: Option<u64>,
 }
 
@@ -45,7 +46,7 @@ pub(super) enum Refusal {
     /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
-    Error { status: StatusCode, error: String, diagnosis: Diagnosis },
+    Error { status: StatusCode, meaning: Meaning, diagnosis: Diagnosis },
     /// An answer that no token endpoint gives.
     Strange(Diagnosis),
 }
@@ -100,16 +101,11 @@ impl TokenEndpoint<'_> {
         form: &[(&str, &str)],
         timeout: Duration,
     ) -> Result<Fetched, Diagnosis> {
-        let id = self.settings.client_id.as_str();
         let mut form = form.to_vec();
-        let basic = match (&self.settings.client_secret, self.metadata.secret_in()) {
-            (Some(secret), SecretIn::Header) => Some((id, secret)),
-            (Some(secret), SecretIn::Body) => {
-                form.extend([("client_id", id), ("client_secret", secret.expose())]);
-                None
-            }
-            (None, _) => {
-                form.push(("client_id", id));
+        let basic = match self.settings.flavour.credentials(self.settings, self.metadata.secret_in()) {
+            Credentials::Basic(id, secret) => Some((id, secret)),
+            Credentials::Form(fields) => {
+                form.extend(fields);
                 None
             }
         };
@@ -133,29 +129,11 @@ impl TokenEndpoint<'_> {
             };
         let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
         let diagnosis = Diagnosis::new(format!("{} answers {} {error}{said}", self.name(), status.as_u16()));
-        let diagnosis = match self.hint(&document.error) {
+        let diagnosis = match self.settings.flavour.hint(Symptom::Error(&document.error), self.identity) {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        Refusal::Error { status, error, diagnosis }
-    }
-
-    /// The setting that an error is about.
-    fn hint(&self, error: &str) -> Option<String> {
-        let id = self.identity;
-        match error {
-            "invalid_client" | "unauthorized_client" => {
-                let settings = format!("check `client_id` and `client_secret` of identity {id}");
-                Some(match self.settings.flavour {
-                    OidcFlavour::Keycloak => format!("{settings}; {}", keycloak::CLIENT_HINT),
-                    OidcFlavour::Generic => format!("{settings} against the client at the provider"),
-                })
-            }
-            "invalid_scope" => Some(format!("check `scopes` and `standing` of identity {id} against the client there")),
-            keycloak::OFFLINE_NOT_ALLOWED => Some(keycloak::OFFLINE_HINT.to_owned()),
-            "unsupported_grant_type" => Some("the provider must allow authorization_code and refresh_token".to_owned()),
-            _ => None,
-        }
+        Refusal::Error { status, meaning: self.settings.flavour.meaning(&document.error), diagnosis }
     }
 }
 
@@ -179,7 +157,7 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 impl Refusal {
     /// Whether it is about who we are, not about the user.
     pub(super) fn concerns_our_credentials(&self) -> bool {
-        matches!(self, Self::Error { error, .. } if error == "invalid_client" || error == "unauthorized_client")
+        matches!(self, Self::Error { meaning: Meaning::ClientRefused, .. })
     }
 
     pub(super) const fn diagnosis(&self) -> &Diagnosis {
@@ -192,9 +170,7 @@ impl Refusal {
     pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
         match self {
             Self::Away(diagnosis) => ExchangeError::Unavailable(diagnosis.to_string()),
-            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis }
-                if offline && (error == keycloak::OFFLINE_NOT_ALLOWED || error == "invalid_scope") =>
-            {
+            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, diagnosis } if offline => {
                 ExchangeError::OfflineRefused(diagnosis.to_string())
             }
             Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => ExchangeError::Refused(diagnosis.to_string()),
@@ -205,7 +181,7 @@ impl Refusal {
     /// secret or an outage must not cost every user a sign-in.
     pub(super) fn at_renewal(self) -> RenewError {
         match self {
-            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis } if error == "invalid_grant" => {
+            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::SessionOver, diagnosis } => {
                 RenewError::Ended(diagnosis.to_string())
             }
             Self::Away(diagnosis) | Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => {

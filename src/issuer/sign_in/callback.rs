@@ -9,7 +9,7 @@ use super::code::Codes;
 use super::fault::Fault;
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::clock::Clock;
-use crate::identity::{Exchange, ExchangeError, excerpt};
+use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way, excerpt};
 use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
@@ -65,7 +65,7 @@ impl Callbacks {
         }
         bound.provider.prepare().await.map_err(|error| unavailable(bound.provider, &error))?;
         let one = |name| answer.parameters.one(name).map_err(|repeated| Fault::forged(repeated.to_string()));
-        bound.provider.check_iss(one("iss")?).map_err(Fault::forged)?;
+        redirect(&bound)?.check_iss(one("iss")?).map_err(Fault::forged)?;
         let is_current = bound.binding.is_state(state, &id, round);
         if !is_current || !bound.is_pending(self.clock.now())? {
             return self.bound.answered_before(&bound).await;
@@ -88,11 +88,11 @@ impl Callbacks {
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
             return self.bound.answered_before(bound).await;
         }
-        // Keycloak's login form, posted twice: the good answer never reached us, or is on its way behind this one
-        if error == "temporarily_unavailable" && !authorization.retried {
+        let meaning = redirect(bound)?.meaning(error);
+        if meaning == Meaning::AskAgain && !authorization.retried {
             return self.another_round(bound, AnotherRound::Retry).await;
         }
-        if error == "invalid_scope" && authorization.offline {
+        if meaning == Meaning::ScopeRefused && authorization.offline {
             tracing::warn!(
                 identity = %bound.provider.id(),
                 "the identity provider refused the scope offline_access: sessions end with its own; allow the scope to \
@@ -105,7 +105,7 @@ impl Callbacks {
             identity = %bound.provider.id(), authorization = %authorization.id, error = said, description,
             "the identity provider answered with an error"
         );
-        let (code, words) = meaning(error);
+        let (code, words) = told(meaning);
         self.refuse(bound, code, words).await
     }
 
@@ -141,7 +141,7 @@ impl Callbacks {
             redirect_uri: &self.leg.callback_uri(bound.provider),
             offline: authorization.offline,
         };
-        match bound.provider.exchange(&exchange).await {
+        match redirect(bound)?.exchange(&exchange).await {
             Ok(signed_in) => self.codes.issue(bound, signed_in).await.map(Answered::ToClient),
             Err(error) => self.exchange_failed(bound, error).await,
         }
@@ -153,8 +153,7 @@ impl Callbacks {
             ExchangeError::OfflineRefused(why) if bound.authorization.offline => {
                 tracing::warn!(
                     %identity, why,
-                    "the identity provider gives this user no offline access: the grant ends with their session there; \
-                     give users the realm role offline_access (Keycloak), or set standing = \"session\""
+                    "the identity provider gives this user no offline access: the grant ends with their session there"
                 );
                 self.another_round(bound, AnotherRound::WithoutOffline).await
             }
@@ -174,18 +173,24 @@ impl Callbacks {
 }
 
 /// What the client is told about the provider's error (OpenID Connect Core 3.1.2.6).
-fn meaning(error: &str) -> (ErrorCode, &'static str) {
-    match error {
-        "access_denied" => (ErrorCode::AccessDenied, "the identity provider denied access"),
-        "temporarily_unavailable" | "server_error" => {
+const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
+    match meaning {
+        Meaning::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
+        Meaning::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
+        Meaning::Unavailable | Meaning::AskAgain => {
             (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
         }
-        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-            (ErrorCode::AccessDenied, "the sign-in was not completed")
-        }
-        _ => (
+        Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => (
             ErrorCode::ServerError,
             "the identity provider refused the sign-in; its operator finds the reason in our log",
         ),
+    }
+}
+
+/// The provider as one that answers by a redirect.
+fn redirect<'a>(bound: &Bound<'a>) -> Result<&'a Oidc, Fault> {
+    match bound.provider.way() {
+        Way::Redirect(oidc) => Ok(oidc),
+        Way::Password(_) => Err(Fault::forged("people sign in with this identity provider on a page of ours")),
     }
 }

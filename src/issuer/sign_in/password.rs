@@ -9,7 +9,7 @@ use super::code::Codes;
 use super::fault::Fault;
 use crate::audit::{self, Event};
 use crate::clock::Clock;
-use crate::identity::{Local, PasswordCheck, SignedIn};
+use crate::identity::{Local, PasswordCheck, SignedIn, Way};
 use crate::issuer::resources::Resources;
 use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Purpose};
@@ -156,5 +156,8 @@ impl PasswordSignIn {
 }
 
 fn local<'a>(bound: &Bound<'a>) -> Result<&'a Local, Fault> {
-    bound.provider.local().ok_or_else(|| Fault::forged("this identity provider has no sign-in page here"))
+    match bound.provider.way() {
+        Way::Password(local) => Ok(local),
+        Way::Redirect(_) => Err(Fault::forged("this identity provider has no sign-in page here")),
+    }
 }

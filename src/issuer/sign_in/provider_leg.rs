@@ -4,7 +4,7 @@
 //! answer for another. `state`, `nonce` and the PKCE verifier follow from the browser's binding and the round.
 
 use crate::config::PublicUrl;
-use crate::identity::{Begin, Provider};
+use crate::identity::{Begin, Provider, Way};
 use crate::model::authorization::{Authorization, Binding};
 use crate::oauth::paths;
 
@@ -26,9 +26,12 @@ impl ProviderLeg {
         authorization: &Authorization,
         binding: &Binding,
     ) -> Result<String, Fault> {
-        if provider.local().is_some() {
-            return Ok(format!("{}?authorization={}", paths::sign_in(provider.id().as_str()), authorization.id));
-        }
+        let oidc = match provider.way() {
+            Way::Redirect(oidc) => oidc,
+            Way::Password(_) => {
+                return Ok(format!("{}?authorization={}", paths::sign_in(provider.id().as_str()), authorization.id));
+            }
+        };
         let round = authorization.round;
         let begin = Begin {
             state: &binding.state(&authorization.id, round),
@@ -37,7 +40,7 @@ impl ProviderLeg {
             redirect_uri: &self.callback_uri(provider),
             offline: authorization.offline,
         };
-        provider.authorization_url(&begin).map_err(|error| unavailable(provider, &error))
+        oidc.authorization_url(&begin).map_err(|error| unavailable(provider, &error))
     }
 
     /// Where the provider sends the browser back.

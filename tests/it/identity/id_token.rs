@@ -301,7 +301,7 @@ async fn a_token_is_good_from_nbf_on_with_the_same_leeway() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_for_verifying_signatures_vouches_for_nobody() {
+async fn a_key_that_is_not_for_verifying_signatures_is_not_used() {
     for (member, value, good) in [
         ("key_ops", json!(["verify"]), true),
         ("key_ops", json!(["sign", "verify"]), true),

@@ -1,4 +1,4 @@
-//! What the fake provider does when nobody tells it otherwise.
+//! What the fake provider does unless a test tells it otherwise.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
