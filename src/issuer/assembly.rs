@@ -7,8 +7,8 @@ use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
 use super::resources::Resources;
 use super::sign_in::{
-    ApprovalLimits, Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, PasswordSignIn, ProviderLeg,
-    Recipients, SignIn,
+    ApprovalLimits, Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn,
+    ProviderLeg, Recipients, SignIn,
 };
 use super::tasks::Tasks;
 use super::tokens::{
@@ -85,7 +85,7 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     Shared {
         issuer: config.public_url.as_str().into(),
         clients: Clients::new(config, store.clone()),
-        resources: Resources::new(Arc::clone(config)),
+        resources: Resources::new(&config.upstreams),
         ends: GrantEnds::new(store.clone(), clock.clone(), revocation.clone(), provider_tokens.clone()),
         provider_tokens,
     }
@@ -108,7 +108,7 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
 }
 
 fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
-    let IssuerParts { config, store, sealer, identities, clock, .. } = parts;
+    let IssuerParts { config, store, identities, clock, .. } = parts;
     let Shared { issuer, clients, resources, provider_tokens, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
@@ -127,32 +127,26 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
     let bound = BoundSignIns {
         identities: identities.clone(),
         recipients: recipients.clone(),
-        codes: codes.clone(),
-        leg: leg.clone(),
         store: store.clone(),
         clock: clock.clone(),
     };
+    let first_answers =
+        FirstAnswers { codes: codes.clone(), leg: leg.clone(), store: store.clone(), clock: clock.clone() };
     SignIn {
-        consent_forms: ConsentForms {
-            identities: identities.clone(),
-            clients: clients.clone(),
-            resources: resources.clone(),
-            sealer: sealer.clone(),
-            clock: clock.clone(),
-            config: Arc::clone(config),
-        },
+        consent_forms: consent_forms(parts, shared),
         approvals: Approvals {
             authorize: authorize.clone(),
             recipients,
             identities: identities.clone(),
             leg: leg.clone(),
-            bound: bound.clone(),
+            first_answers: first_answers.clone(),
             store: store.clone(),
             clock: clock.clone(),
             limits: ApprovalLimits::new(&config.lifetimes, clock),
         },
         callbacks: Callbacks {
             bound: bound.clone(),
+            first_answers: first_answers.clone(),
             codes: codes.clone(),
             leg,
             store: store.clone(),
@@ -160,12 +154,25 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
         },
         passwords: PasswordSignIn {
             bound,
+            first_answers,
             codes,
             resources: resources.clone(),
             store: store.clone(),
             clock: clock.clone(),
         },
         authorize,
+    }
+}
+
+fn consent_forms(parts: &IssuerParts, shared: &Shared) -> ConsentForms {
+    ConsentForms {
+        identities: parts.identities.clone(),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        sealer: parts.sealer.clone(),
+        clock: parts.clock.clone(),
+        issuer: Arc::clone(&shared.issuer),
+        pages: parts.config.pages.clone(),
     }
 }
 

@@ -42,7 +42,8 @@ pub use sign_in::{ConsentView, Outcome, ProviderChoice, SignInProblem, SignInVie
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};
 
-/// The authorization server: a facade, each of whose methods is one call of one part. Cheap to clone.
+/// The authorization server: a facade, each of whose methods is one call of one part, which says more of its errors. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Issuer(Arc<Inner>);
 
@@ -66,34 +67,22 @@ impl Issuer {
     }
 
     /// Judges an authorization request.
-    ///
-    /// # Errors
-    /// See [`AuthorizeRejection`].
     pub(crate) async fn authorize(&self, parameters: &Parameters) -> Result<Validated, AuthorizeRejection> {
         self.0.sign_in.authorize.authorize(parameters).await
     }
 
     /// Prepares the consent page for a request.
-    ///
-    /// # Errors
-    /// When no identity provider can be reached now.
     pub(crate) async fn consent(&self, validated: Validated) -> Result<ConsentPrompt, Fault> {
         self.0.sign_in.consent_forms.prompt(validated).await
     }
 
     /// Opens a posted consent form.
-    ///
-    /// # Errors
-    /// When it is not one of ours.
     pub(crate) fn open_form(&self, form: &str) -> Result<OpenedForm, Fault> {
         self.0.sign_in.consent_forms.open(form)
     }
 
     /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
     /// denial.
-    ///
-    /// # Errors
-    /// What the user is told on a page.
     pub(crate) async fn answer_form(
         &self,
         form: &OpenedForm,
@@ -105,17 +94,11 @@ impl Issuer {
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].
-    ///
-    /// # Errors
-    /// What the user is told on a page. Nothing reaches the client unless the browser is the one that consented.
     pub(crate) async fn callback(&self, answer: &ProviderAnswer, cookie: Option<&str>) -> Result<Answered, Fault> {
         self.0.sign_in.callbacks.answer(answer, cookie).await
     }
 
     /// Prepares the sign-in page for an authorization that this browser began. `cookie` is the value of its binding cookie.
-    ///
-    /// # Errors
-    /// What the user is told on a page.
     pub(crate) async fn sign_in_page(
         &self,
         identity: &str,
@@ -126,25 +109,16 @@ impl Issuer {
     }
 
     /// Takes a typed password. `cookie` is the value of the authorization's binding cookie.
-    ///
-    /// # Errors
-    /// What the user is told on a page.
     pub(crate) async fn sign_in(&self, attempt: SignInAttempt, cookie: Option<&str>) -> Result<SignInStep, Fault> {
         self.0.sign_in.passwords.attempt(attempt, cookie).await
     }
 
     /// Answers a token request.
-    ///
-    /// # Errors
-    /// See [`TokenRefusal`].
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         self.0.tokens.answer(request).await
     }
 
     /// Registers a client from the JSON body of its request.
-    ///
-    /// # Errors
-    /// See [`RegistrationRefusal`].
     pub(crate) async fn register(
         &self,
         body: &[u8],
@@ -155,9 +129,6 @@ impl Issuer {
     }
 
     /// Starts what claims something single-use, or asks a provider, as a task of its own: see [`tasks::Tasks::complete`].
-    ///
-    /// # Errors
-    /// When the task panicked.
     pub(crate) fn complete<F>(&self, work: F) -> impl Future<Output = Result<F::Output, Panicked>> + use<F>
     where
         F: Future + Send + 'static,
@@ -167,19 +138,16 @@ impl Issuer {
     }
 
     /// Makes the store fit the configuration before the first request is served.
-    ///
-    /// # Errors
-    /// See [`Unfit`].
     pub(crate) async fn adopt_configuration(&self) -> Result<(), Unfit> {
         self.0.adoption.adopt().await
     }
 
-    /// Ends and deletes what is no longer needed, for ever.
+    /// Runs [`Self::expire`] every half minute, without end.
     pub(crate) async fn run_expiry(self) {
         self.0.expiry.run().await;
     }
 
-    /// Ends and deletes what is no longer needed, now.
+    /// Ends the grants that can no longer be used, and deletes expired rows.
     pub async fn expire(&self) {
         self.0.expiry.expire().await;
     }

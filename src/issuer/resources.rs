@@ -10,16 +10,16 @@ use crate::oauth::scope::ScopeSet;
 
 /// The upstreams of the configuration. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Resources(Arc<Config>);
+pub(super) struct Resources(Arc<[Upstream]>);
 
 impl Resources {
-    pub(super) const fn new(config: Arc<Config>) -> Self {
-        Self(config)
+    pub(super) fn new(upstreams: &[Upstream]) -> Self {
+        Self(upstreams.into())
     }
 
     /// The upstream with this audience, as a grant or an authorization stores it.
     pub(super) fn of_audience(&self, audience: &str) -> Option<&Upstream> {
-        self.0.upstreams.iter().find(|upstream| upstream.audience() == audience)
+        self.0.iter().find(|upstream| upstream.audience() == audience)
     }
 
     /// What people call the upstream with this audience; empty when it has left the configuration.
@@ -40,7 +40,7 @@ impl Resources {
             }
             named = Some(upstream);
         }
-        let implied = || match self.0.upstreams.as_slice() {
+        let implied = || match &*self.0 {
             [only] => Some(only),
             several => several.iter().find(|upstream| upstream.settings.default),
         };
@@ -62,7 +62,7 @@ impl Resources {
 
     /// The upstream that a URI names, in any spelling.
     fn named_by(&self, uri: &ResourceUri) -> Option<&Upstream> {
-        self.0.upstreams.iter().find(|upstream| upstream.is_named_by(uri))
+        self.0.iter().find(|upstream| upstream.is_named_by(uri))
     }
 }
 

@@ -247,11 +247,11 @@ impl ClientRequest {
 /// Who signed in, and what the provider gave us to ask again later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
-    /// The user, for ever.
+    /// The user: an id that never changes.
     pub subject: Subject,
-    /// The user, today.
+    /// What the provider says of the user today.
     pub user: User,
-    /// What we hold at the provider.
+    /// Our standing with the provider.
     pub standing: ProviderStanding,
 }
 

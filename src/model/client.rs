@@ -16,7 +16,7 @@ use crate::secret::Sha256;
 pub enum ClientOrigin {
     /// The operator wrote it into the configuration.
     Configured,
-    /// It registered itself (RFC 7591): nobody vouches for its name.
+    /// It registered itself (RFC 7591): its name is its own claim.
     Registered,
 }
 
@@ -123,7 +123,7 @@ fn portless(metadata: &ClientMetadata) -> Vec<String> {
 }
 
 /// Public clients with the same metadata are the same client, on every replica and after a lost database: a client that
-/// registers at each start (several do) costs one row, and an id once given never means anything else.
+/// registers at each start (several do) costs one row, and an id never comes to mean another client.
 fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let canonical = serde_json::json!([
         "portcullis public client 1",

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How many live grants one user may hold with one client at one resource; the least recently used ends.
+/// How many live grants one user may hold with one client at one resource. Beyond it the least recently used ends.
 pub const MAX_LIVE_GRANTS: i64 = 20;
 
 /// A grant as it is stored.
@@ -15,32 +15,32 @@ pub const MAX_LIVE_GRANTS: i64 = 20;
 pub struct Grant {
     /// Its id; the `sid` of its access tokens.
     pub id: GrantId,
-    /// Whose it is.
+    /// The user.
     pub subject: Subject,
-    /// Who signed the user in.
+    /// The provider that signed the user in.
     pub identity: IdentityId,
-    /// Who acts for the user.
+    /// The client that acts for the user.
     pub client_id: ClientId,
-    /// Where: the audience.
+    /// The audience.
     pub resource: String,
-    /// What is allowed.
+    /// The scope that was granted.
     pub scope: ScopeSet,
     /// What the client named when it asked; `None` when it named nothing, and for grants of earlier versions.
     pub named_scope: Option<ScopeSet>,
-    /// What the provider told of the user last.
+    /// What the provider last said of the user.
     pub user: User,
-    /// How it stands with the provider.
+    /// Its standing with the provider.
     pub standing: ProviderStanding,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its absolute end.
     pub expires_at: Timestamp,
-    /// When it ended; a while after its time is over at the latest.
+    /// When it ended: soon after `expires_at` at the latest.
     pub ended_at: Option<Timestamp>,
 }
 
 impl Grant {
-    /// Whether its tokens are good.
+    /// Whether its tokens are valid.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
@@ -60,7 +60,7 @@ pub enum EndReason {
     TooMany,
     /// Its time is over.
     Expired,
-    /// Nobody used its last refresh token in time.
+    /// Its last refresh token was not used in time.
     Unused,
     /// Its client has left the configuration.
     ClientRemoved,
@@ -95,7 +95,7 @@ pub struct StoredRefreshToken {
     pub hash: Sha256,
     /// Its family.
     pub grant_id: GrantId,
-    /// Until when it is good if nobody uses it.
+    /// When it expires if it is not used.
     pub expires_at: Timestamp,
     /// Its use, once it was used.
     pub used: Option<RefreshUse>,
@@ -114,7 +114,8 @@ pub struct RefreshUse {
     pub successor_used: bool,
 }
 
-/// What a refresh token that comes again gets (OAuth 2.1 4.3.1: a lost answer must not cost the user a sign-in).
+/// What a refresh token gets that comes again (replay). A lost response must not cost the user a sign-in, and a stolen token
+/// must not live on (OAuth 2.1 4.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
     /// The same answer again.

@@ -116,7 +116,7 @@ impl ClientId {
     }
 }
 
-/// A user for ever: `{identity}|{key}`, where the key is the provider's own unchanging id.
+/// A user's permanent id: `{identity}|{key}`, where the key is the provider's own unchanging id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(String);

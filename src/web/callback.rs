@@ -1,4 +1,4 @@
-//! `GET /callback/{identity}`: the identity provider's answer.
+//! `GET /callback/{identity}`: the identity provider's answer, taken as a task of its own because it claims something single-use.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};

@@ -98,9 +98,9 @@ impl Web {
             .route(paths::CONSENT, post(consent::post))
             .route(paths::CALLBACK, get(callback::get))
             .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
-            .method_not_allowed_fallback(not_so)
+            .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
-        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
+        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &look));
         let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
         Self { router: router.with_state(endpoints), visitors }
@@ -171,8 +171,8 @@ fn any_origin() -> CorsLayer {
         .max_age(std::time::Duration::from_hours(1))
 }
 
-/// `GET /`, and everything else that is not in the table.
-async fn nothing_here(
+/// `GET /`, and every other path that is not in the table.
+async fn not_found(
     State(endpoints): State<Endpoints>,
     method: Method,
     headers: HeaderMap,
@@ -185,8 +185,8 @@ async fn nothing_here(
     }
 }
 
-/// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
-async fn not_so() -> Response<axum::body::Body> {
+/// A page's path with a method that it does not have, as when the address of a form is typed; `Allow` says which it has.
+async fn method_not_allowed() -> Response<axum::body::Body> {
     plain(StatusCode::METHOD_NOT_ALLOWED, "This address is not opened like this. Connect from the application again.\n")
 }
 

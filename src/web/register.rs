@@ -1,4 +1,4 @@
-//! `POST /register` (RFC 7591 3).
+//! `POST /register` (RFC 7591 3). A request with an `Origin` comes from a page, and is counted apart from programs.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};

@@ -109,7 +109,7 @@ fn every_module_names_only_what_stands_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// How many names a file's module path has: `src/issuer/token/mod.rs` is `issuer::token`, two.
+/// How many names a file's module path has: `src/issuer/tokens/mod.rs` is `issuer::tokens`, two.
 fn depth(file: &str) -> usize {
     let (_, inside) = file.rsplit_once("/src/").unwrap();
     inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count()

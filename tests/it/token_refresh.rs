@@ -141,6 +141,21 @@ async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
     assert_eq!(other.refresh(&client, &tokens(&answers[0]).refresh).await.status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
+    let mut bench = Bench::new().await;
+    for _ in 0..5 {
+        let first = bench.tokens().await;
+        let (gate, client, asked) = (&bench.gate, &bench.client, bench.provider.calls("/token"));
+        let twin = gate.twin().await;
+        let attempts = (0..8).map(|number| if number % 2 == 0 { gate } else { &twin });
+        let answers = join_all(attempts.map(|gate| gate.refresh(client, &first.refresh))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
+        // a second question would spend a token that the first one has replaced
+        assert_eq!(bench.provider.calls("/token"), asked + 1);
+    }
+}
+
 #[tokio::test]
 async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up() {
     let gate = TestGate::new().await;

@@ -5,7 +5,6 @@
 //! others, and a web page that spends its visitors' allowance.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use crate::audit::{self, Event};
 use crate::clock::Clock;
@@ -61,7 +60,7 @@ pub(crate) enum Via {
 }
 
 impl Registrations {
-    pub(in crate::issuer) fn new(config: &Arc<Config>, store: Store, clock: Clock) -> Self {
+    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock) -> Self {
         let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
         Self {
             settings: config.registration.clone(),

@@ -13,7 +13,7 @@ use crate::storage::{Abandoned, Retention, Store, StoreError};
 const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Ends and deletes what is no longer needed.
+/// The upkeep of the store.
 pub(in crate::issuer) struct Expiry {
     pub(in crate::issuer) adoption: Arc<Adoption>,
     pub(in crate::issuer) ends: GrantEnds,
@@ -24,7 +24,7 @@ pub(in crate::issuer) struct Expiry {
 }
 
 impl Expiry {
-    /// Ends and deletes what is no longer needed, every half minute.
+    /// Runs [`Self::expire`] every half minute, without end.
     pub(in crate::issuer) async fn run(&self) {
         loop {
             tokio::time::sleep(PAUSE).await;
@@ -32,18 +32,18 @@ impl Expiry {
         }
     }
 
-    /// Ends and deletes what is no longer needed, now.
+    /// Ends the grants that can no longer be used, revokes abandoned tokens, and deletes expired rows.
     pub(in crate::issuer) async fn expire(&self) {
         match self.give_up_abandoned().await {
             Ok(()) => self.delete_expired().await,
             // what would be deleted may hold a token that is to be revoked
-            Err(error) => tracing::warn!(%error, "sign-ins that came to nothing could not be read; it is tried again"),
+            Err(error) => tracing::warn!(%error, "abandoned sign-ins could not be read; it is tried again"),
         }
         if let Err(error) = self.adoption.end_departed().await {
             tracing::warn!(%error, "grants of what has left the configuration could not be ended; it is tried again");
         }
         if let Err(error) = self.ends.end_unusable(self.lifetimes.access_token).await {
-            tracing::warn!(%error, "grants that came to their end could not be ended; it is tried again");
+            tracing::warn!(%error, "unusable grants could not be ended; it is tried again");
         }
     }
 
@@ -78,9 +78,9 @@ impl Expiry {
         loop {
             match self.store.delete_expired(&retention, self.clock.now(), BATCH).await {
                 Ok(0) => return,
-                Ok(deleted) => tracing::debug!(deleted, "deleted what had expired"),
+                Ok(deleted) => tracing::debug!(deleted, "deleted expired rows"),
                 Err(error) => {
-                    tracing::warn!(%error, "what has expired could not be deleted; it is tried again");
+                    tracing::warn!(%error, "expired rows could not be deleted; it is tried again");
                     return;
                 }
             }

@@ -1,4 +1,4 @@
-//! What becomes of grants: how they end, what the provider is told then, and what is deleted after them.
+//! How grants end: by a replay, by the provider, by an operator, or by their age; and the providers' tokens that end with them.
 
 mod adoption;
 mod ends;

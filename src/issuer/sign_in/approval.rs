@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::authorization_response::{Answer, ClientRedirect, Recipient, Recipients};
 use super::authorize::{Authorize, Validated};
-use super::bound::{BoundSignIns, Left};
 use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
 use super::fault::{Fault, Trouble};
+use super::first_answer::{FirstAnswers, Left};
 use super::provider_leg::ProviderLeg;
 use crate::clock::Clock;
 use crate::config::Lifetimes;
@@ -20,8 +20,8 @@ use crate::model::authorization::{Authorization, Binding, Purpose, Stage};
 use crate::model::ids::AuthorizationId;
 use crate::storage::Store;
 
-/// An expired form asks its question again until it is this many times as old as a form may get. Later the question is
-/// stale: nobody can tell what a user who comes back after days still means to allow.
+/// An expired form asks its question again until it is this many times as old as a form may get. After that the question is
+/// stale: a user who comes back after days may no longer mean to allow it.
 const ASKED_AGAIN: u32 = 4;
 /// The sign-ins that one address may begin per hour: each costs a row, and a script can press the button, too.
 const APPROVALS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
@@ -32,7 +32,7 @@ pub(in crate::issuer) struct Approvals {
     pub(in crate::issuer) recipients: Recipients,
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) leg: ProviderLeg,
-    pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: ApprovalLimits,
@@ -125,7 +125,7 @@ impl Approvals {
             let withdrawn = first.stage == Stage::Pending && self.store.withdraw_authorization(&id).await?;
             // a second denial gets the response of the first
             if !withdrawn && first.stage != Stage::Denied {
-                return Ok(Approval::Answered(self.bound.left(&first, &binding, recipient).await?));
+                return Ok(Approval::Answered(self.first_answers.left(&first, &binding, recipient).await?));
             }
         }
         Ok(Approval::Denied(recipient.respond(Answer::Denied)))
@@ -175,13 +175,13 @@ impl Approvals {
                 location: self.leg.location(provider, &first, binding)?,
                 binding: binding_cookie(id, binding),
             }),
-            _ => Ok(Approval::Answered(self.bound.left(&first, binding, recipient).await?)),
+            _ => Ok(Approval::Answered(self.first_answers.left(&first, binding, recipient).await?)),
         }
     }
 
     /// The authorization that the first post of a form has left.
     async fn first_answer(&self, id: &AuthorizationId) -> Result<Authorization, Fault> {
-        let first = self.bound.settled(id).await?;
+        let first = self.first_answers.settled(id).await?;
         first.ok_or_else(|| Fault::new(Trouble::Expired, format!("authorization {id} was deleted")))
     }
 }

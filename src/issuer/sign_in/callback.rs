@@ -4,9 +4,10 @@
 //! own for each, and `iss`), and replay (only the first answer of a round moves anything).
 
 use super::authorization_response::Answer;
-use super::bound::{Answered, Bound, BoundSignIns};
+use super::bound::{Bound, BoundSignIns};
 use super::code::Codes;
 use super::fault::Fault;
+use super::first_answer::{Answered, FirstAnswers};
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::clock::Clock;
 use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way, excerpt};
@@ -19,6 +20,7 @@ use crate::storage::Store;
 /// Takes the answers of identity providers.
 pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
@@ -68,7 +70,7 @@ impl Callbacks {
         redirect(&bound)?.check_iss(one("iss")?).map_err(Fault::forged)?;
         let is_current = bound.binding.is_state(state, &id, round);
         if !is_current || !bound.is_pending(self.clock.now())? {
-            return self.bound.answered_before(&bound).await;
+            return self.first_answers.repeated(&bound).await;
         }
         match (one("error")?, one("code")?) {
             (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
@@ -86,7 +88,7 @@ impl Callbacks {
         let authorization = &bound.authorization;
         // only the first answer may move anything: a good one that is being worked on is not undone by this
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
-            return self.bound.answered_before(bound).await;
+            return self.first_answers.repeated(bound).await;
         }
         let meaning = redirect(bound)?.meaning(error);
         if meaning == Meaning::AskAgain && !authorization.retried {
@@ -113,7 +115,7 @@ impl Callbacks {
     async fn another_round(&self, bound: &Bound<'_>, why: AnotherRound) -> Result<Answered, Fault> {
         let mut authorization = bound.authorization.clone();
         if !self.store.next_round(&authorization.id, authorization.round, why).await? {
-            return self.bound.answered_before(bound).await;
+            return self.first_answers.repeated(bound).await;
         }
         authorization.round += 1;
         authorization.offline &= why != AnotherRound::WithoutOffline;
@@ -123,7 +125,7 @@ impl Callbacks {
     async fn refuse(&self, bound: &Bound<'_>, code: ErrorCode, words: &str) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         if !self.store.refuse_authorization(&authorization.id, authorization.round).await? {
-            return self.bound.answered_before(bound).await;
+            return self.first_answers.repeated(bound).await;
         }
         Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
     }
@@ -131,7 +133,7 @@ impl Callbacks {
     async fn provider_code(&self, bound: &Bound<'_>, code: &str) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
-            return self.bound.answered_before(bound).await;
+            return self.first_answers.repeated(bound).await;
         }
         let round = authorization.round;
         let exchange = Exchange {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::authorize::Validated;
 use super::fault::{Fault, Trouble};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, ScopeText};
+use crate::config::{Pages, ScopeText};
 use crate::identity::{ExchangeError, Identities, Provider};
 use crate::issuer::clients::Clients;
 use crate::issuer::resources::Resources;
@@ -38,7 +38,9 @@ pub(in crate::issuer) struct ConsentForms {
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) sealer: Sealer,
     pub(in crate::issuer) clock: Clock,
-    pub(in crate::issuer) config: Arc<Config>,
+    pub(in crate::issuer) issuer: Arc<str>,
+    /// The operator's list of receivers that people are not warned of.
+    pub(in crate::issuer) pages: Pages,
 }
 
 /// A consent page and the cookie that belongs to it.
@@ -185,7 +187,7 @@ impl ConsentForms {
             RedirectClass::Loopback | RedirectClass::ListedApplication => true,
             RedirectClass::Application => client.origin == ClientOrigin::Configured,
             RedirectClass::Https => {
-                self.config.pages.knows(redirect_uri) || self.clients.is_configured_redirect_uri(redirect_uri)
+                self.pages.knows(redirect_uri) || self.clients.is_configured_redirect_uri(redirect_uri)
             }
         }
     }
@@ -206,7 +208,7 @@ impl ConsentForms {
 
     fn seal(&self, form: &Sealed) -> Result<String, Fault> {
         let plain = serde_json::to_vec(form).map_err(|error| Fault::internal(&error))?;
-        Ok(base64url(&self.sealer.seal(SEAL_LABEL, self.config.public_url.as_str().as_bytes(), &plain)))
+        Ok(base64url(&self.sealer.seal(SEAL_LABEL, self.issuer.as_bytes(), &plain)))
     }
 
     /// Opens a posted form.
@@ -216,7 +218,7 @@ impl ConsentForms {
     pub(in crate::issuer) fn open(&self, form: &str) -> Result<OpenedForm, Fault> {
         let forged = |why: &str| Fault::forged(format!("consent form: {why}"));
         let sealed = BASE64URL_NOPAD.decode(form.as_bytes()).or(Err(forged("not base64url")))?;
-        let plain = self.sealer.open(SEAL_LABEL, self.config.public_url.as_str().as_bytes(), &sealed);
+        let plain = self.sealer.open(SEAL_LABEL, self.issuer.as_bytes(), &sealed);
         let plain = plain.map_err(|unsealable| forged(&unsealable.to_string()))?;
         serde_json::from_slice(&plain).map(OpenedForm).map_err(|error| forged(&error.to_string()))
     }

@@ -1,6 +1,7 @@
 //! The way of a sign-in, one file per step: `authorize` judges the request, `consent` asks the user, `approval` takes the
 //! answer and sends the browser to the identity provider; `callback`, or `password` for users of our own, takes what comes
-//! back from the browser that `bound` has proven to be the same one; `code` makes the code, and `authorization_response`
+//! back from the browser that `bound` has proven to be the same one (`first_answer`: what a repeated answer gets); `code` makes
+//! the code, and `authorization_response`
 //! carries it to the client. Until then each failure is a `fault`, shown on a page.
 //!
 //! Defends against: CSRF and session fixation (`consent`, `bound`), mix-up of providers (`callback`), replay of forms and
@@ -14,6 +15,7 @@ mod callback;
 mod code;
 mod consent;
 mod fault;
+mod first_answer;
 mod password;
 mod provider_leg;
 
@@ -25,7 +27,6 @@ pub(super) use authorization_response::Recipients;
 pub(super) use authorize::Authorize;
 pub(crate) use authorize::{AuthorizeRejection, Validated};
 pub(super) use bound::BoundSignIns;
-pub(crate) use bound::{Answered, Left};
 pub(super) use callback::Callbacks;
 pub(crate) use callback::ProviderAnswer;
 pub(super) use code::Codes;
@@ -33,6 +34,8 @@ pub(super) use consent::ConsentForms;
 pub(crate) use consent::{AuthorizationCookie, ConsentPrompt, OpenedForm};
 pub use consent::{ConsentView, ProviderChoice};
 pub(crate) use fault::{Fault, Trouble};
+pub(super) use first_answer::FirstAnswers;
+pub(crate) use first_answer::{Answered, Left};
 pub(super) use password::PasswordSignIn;
 pub(crate) use password::{SignInAttempt, SignInStep};
 pub use password::{SignInProblem, SignInView};

@@ -4,9 +4,10 @@
 //! (`identity::Local` limits tries per user and address), and user enumeration (a wrong name and a wrong password get the
 //! same answer in the same time).
 
-use super::bound::{Answered, Bound, BoundSignIns};
+use super::bound::{Bound, BoundSignIns};
 use super::code::Codes;
 use super::fault::Fault;
+use super::first_answer::{Answered, FirstAnswers};
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::identity::{Local, PasswordCheck, SignedIn, Way};
@@ -21,6 +22,7 @@ use crate::storage::Store;
 /// Signs in the users of a local identity provider.
 pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) store: Store,
@@ -97,7 +99,7 @@ impl PasswordSignIn {
         let bound = self.bound.bind(identity, id, cookie).await?;
         local(&bound)?;
         if !bound.is_pending(self.clock.now())? {
-            return self.bound.answered_before(&bound).await.map(SignInStep::Answered);
+            return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
         Ok(self.ask(bound, String::new(), None))
     }
@@ -117,7 +119,7 @@ impl PasswordSignIn {
             return Err(Fault::forged("a sign-in form that is not ours"));
         }
         if !bound.is_pending(self.clock.now())? {
-            return self.bound.answered_before(&bound).await.map(SignInStep::Answered);
+            return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
         let problem = match local.check(&attempt.username, attempt.password, &attempt.address.key()).await {
             PasswordCheck::Right(signed_in) => {
@@ -134,7 +136,7 @@ impl PasswordSignIn {
     async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<Answered, Fault> {
         let Authorization { id, round, .. } = &bound.authorization;
         if !self.store.claim_authorization(id, *round, self.clock.now()).await? {
-            return self.bound.answered_before(bound).await;
+            return self.first_answers.repeated(bound).await;
         }
         self.codes.issue(bound, signed_in).await.map(Answered::ToClient)
     }

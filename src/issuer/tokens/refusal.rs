@@ -130,7 +130,7 @@ mod tests {
     use super::TokenRefusal;
 
     #[test]
-    fn a_refusal_names_client_and_grant_for_the_log_and_for_nobody_else() {
+    fn a_refusal_names_client_and_grant_in_the_log_and_not_to_the_client() {
         let refusal =
             TokenRefusal::invalid_grant("the grant has ended").of_client(&"c_1".into()).of_grant(&"g_1".into());
         assert_eq!(refusal.to_string(), "invalid_grant: the grant has ended (client c_1, grant g_1)");

@@ -1,7 +1,7 @@
 //! What the identity provider is asked at a refresh, and what its answer means for the grant.
 //!
 //! Defends against: access that outlives the account (the provider is asked at each refresh). Only its `invalid_grant` ends
-//! the grant; a fault that passes costs no one a sign-in.
+//! the grant; a fault that passes does not cost the user a sign-in.
 
 use super::refusal::TokenRefusal;
 use crate::identity::{Identities, Provider, RenewError, Renewed};

@@ -1,4 +1,4 @@
-//! How a client is spoken of: what it says of itself is shown as its claim.
+//! How a page names a client. What a client says of itself is shown as its claim: that defends against phishing by a name.
 
 use askama::Template;
 
