@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 
+use super::Sealer;
+use super::error::{KeyError, VerifyError};
 use super::refetch::{Refetch, Refetched};
 use super::signing_key::{self, SigningKey};
-use super::{Sealer, VerifyError};
 use crate::clock::Clock;
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;
@@ -20,33 +21,6 @@ use crate::storage::{Store, StoreError};
 
 /// How many requests may wait for the next reading of the store.
 const MAX_WAITING: usize = 128;
-
-/// What can go wrong with our own keys.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The stored key was sealed by a root key that the configuration no longer names.
-    #[error(
-        "signing key {0} was sealed by a root key that `secrets.keys` does not hold: add that key to the list again"
-    )]
-    Unsealable(KeyId),
-    /// The cryptography library refused.
-    #[error("signing key {id} cannot be used: {cause}")]
-    Unusable {
-        /// The key.
-        id: KeyId,
-        /// What the library says.
-        cause: String,
-    },
-    /// A new key could not be made.
-    #[error("a signing key cannot be made: {0}")]
-    Unmade(String),
-    /// The store holds no key of the configured algorithm, although one was just put there.
-    #[error("the store holds no {0} signing key")]
-    Missing(&'static str),
-}
 
 /// Where the keys lie. The store; something else in tests of this folder.
 pub(super) trait Shelf: Send + Sync + 'static {
