@@ -6,12 +6,12 @@ use http::header::ORIGIN;
 use http::{Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::token::json_no_store;
+use super::json::json_no_store;
 use super::{Endpoints, body};
-use crate::gateway::is_media_type;
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,

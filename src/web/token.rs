@@ -2,17 +2,18 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::{Endpoints, authorization, body};
-use crate::gateway::is_media_type;
+use super::json::json_no_store;
+use super::{Endpoints, body};
 use crate::issuer::{TokenRefusal, TokenRequest};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
@@ -68,13 +69,12 @@ fn refused(error: &OAuthError, asked_with_header: bool) -> Response<Body> {
     with_cause(response, error.to_string())
 }
 
-/// JSON that nobody may keep (RFC 6749 5.1).
-pub(super) fn json_no_store(status: StatusCode, json: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(json));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
+/// The `Authorization` header as text, when there is exactly one.
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
 }
