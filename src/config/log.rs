@@ -1,8 +1,7 @@
 //! `[log]`: what is logged, and in which form.
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
@@ -25,7 +24,7 @@ pub enum LogFormat {
 pub struct Log {
     /// The form of a line.
     pub format: LogFormat,
-    /// Directives as `RUST_LOG` has them, which stands above these.
+    /// Directives in the form of `RUST_LOG` (levels, and levels of targets), which overrides them.
     pub level: String,
 }
 
@@ -61,13 +60,13 @@ fn directives(text: &str) -> Result<String, Mistake> {
     };
     // an empty word would be the level "error"
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    let is_target = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:[]".contains(&byte));
+    let is_target = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte));
     let says_level = |directive: &str| match directive.rsplit_once('=') {
         Some((target, level)) => is_target(target) && is_level(level),
         None => is_level(directive),
     };
     let text = text.trim();
-    let good = text.split(',').all(says_level) && EnvFilter::builder().parse(text).is_ok();
+    let good = text.split(',').all(says_level) && text.parse::<Targets>().is_ok();
     if good { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
@@ -78,12 +77,20 @@ mod tests {
     #[test]
     fn levels_are_told_from_words_that_only_look_like_them() {
         let default = Log::default().level;
-        for good in ["info", "OFF", "warn,portcullis=debug", "access=off", "portcullis[request]=trace", &default] {
+        for good in ["info", "OFF", "warn,portcullis=debug", "access=off", "portcullis::gateway=trace", &default] {
             assert_eq!(directives(good).as_deref(), Ok(good));
         }
-        for bad in
-            ["", "debgu", "warn,", "warn,portcullis", "portcullis=loud", "portcullis=", "info;audit=off", "a=b=c"]
-        {
+        for bad in [
+            "",
+            "debgu",
+            "warn,",
+            "warn,portcullis",
+            "portcullis=loud",
+            "portcullis=",
+            "info;audit=off",
+            "a=b=c",
+            "portcullis[request]=trace",
+        ] {
             assert!(directives(bad).is_err(), "{bad}");
         }
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with keys, and with the tokens that they signed.
+//! What can go wrong with our own keys, and with tokens that name them.
 
 use crate::model::ids::KeyId;
 use crate::storage::StoreError;

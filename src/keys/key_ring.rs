@@ -1,4 +1,6 @@
 //! Our own keys: the ring that signs access tokens and its public half.
+//!
+//! Defends against denial of service by made-up key ids, which would otherwise cost a read of the store each.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -7,9 +9,9 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 
-use super::Sealer;
 use super::error::{KeyError, VerifyError};
 use super::refetch::{Refetch, Refetched};
+use super::seal::Sealer;
 use super::signing_key::{self, SigningKey};
 use crate::clock::Clock;
 use crate::config::SigningAlgorithm;
@@ -119,11 +121,11 @@ impl KeyRing {
         self.0.keys().find(kid)
     }
 
-    /// Looks for a key that is not in memory: waits for the next reading of the store, which all who wait share.
+    /// Looks for a key that is not in memory: waits for the next read of the store, which all waiters share.
     ///
-    /// Strangers decide how often this is called, with a `kid` that they made up. So there is at most one reading a second,
-    /// a bounded number may wait for it, and what the reading does not bring is not ours. Who finds the line full is
-    /// refused as if the key did not exist: those in the line bring it within a second, and its client refreshes meanwhile.
+    /// Strangers decide how often this is called, by making up a `kid`. So there is at most one read a second, a bounded
+    /// number may wait for it, and a key that the read does not bring is not ours. When too many wait, the key is refused as
+    /// unknown: the waiters bring it within a second, and its client refreshes meanwhile.
     pub(super) async fn find_in_store(&self, kid: &str) -> Result<Arc<SigningKey>, VerifyError> {
         let unknown = || VerifyError::Invalid("no key of ours has its kid");
         let Ok(_place) = self.0.waiting.try_acquire() else { return Err(unknown()) };

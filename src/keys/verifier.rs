@@ -1,12 +1,15 @@
 //! Is this bearer an access token of ours? Signature, `typ`, algorithm, issuer and times; the audience is the caller's.
+//!
+//! Defends against forged tokens: algorithm confusion, ID tokens in place of access tokens (`typ`), and tokens that a cache
+//! or a clock would prolong.
 
 use std::time::Duration;
 
 use jsonwebtoken::Header;
 use serde::Deserialize;
 
-use super::KeyRing;
 use super::error::VerifyError;
+use super::key_ring::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 

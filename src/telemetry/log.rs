@@ -4,8 +4,7 @@
 //! takes along what was queued in the last moment; every other end flushes.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::env::VarError;
-use std::error::Error;
+use std::env::{self, VarError};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
@@ -13,8 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -63,21 +61,23 @@ pub fn start(settings: &Log) -> io::Result<()> {
     Ok(())
 }
 
-/// What is logged, and why `RUST_LOG` was not heeded. Audit lines stay on unless a directive names them: `warn` is a wish
-/// for fewer lines, not for no record of who was granted what.
-fn filter(level: &str) -> (EnvFilter, Option<String>) {
-    let (filter, refused) = match EnvFilter::try_from_default_env() {
-        Ok(filter) => (filter, None),
-        Err(error) => {
-            let unset = error.source().and_then(|why| why.downcast_ref::<VarError>()) == Some(&VarError::NotPresent);
-            (EnvFilter::new(level), (!unset).then(|| error.to_string()))
-        }
+/// What is logged, and why `RUST_LOG` was not heeded. Audit lines stay on unless a directive names them: `warn` asks for
+/// fewer lines, not for no record of who was granted what.
+fn filter(level: &str) -> (Targets, Option<String>) {
+    let (wanted, refused) = match env::var("RUST_LOG") {
+        // a variable that is set and empty asks for nothing
+        Ok(text) if text.trim().is_empty() => (None, None),
+        Ok(text) => match text.parse::<Targets>() {
+            Ok(wanted) => (Some(wanted), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Err(VarError::NotPresent) => (None, None),
+        Err(error @ VarError::NotUnicode(_)) => (None, Some(error.to_string())),
     };
-    let audited = filter.to_string().split(',').any(|directive| directive.starts_with(AUDIT));
-    let on = if audited { None } else { format!("{AUDIT}=info").parse::<Directive>().ok() };
-    let report = format!("{REPORT}={}", LevelFilter::WARN).parse::<Directive>().ok();
-    let filter = on.into_iter().chain(report).fold(filter, EnvFilter::add_directive);
-    (filter, refused)
+    let filter = wanted.or_else(|| level.parse().ok()).unwrap_or_default();
+    let audited = filter.iter().any(|(target, _)| target.starts_with(AUDIT));
+    let filter = if audited { filter } else { filter.with_target(AUDIT, LevelFilter::INFO) };
+    (filter.with_target(REPORT, LevelFilter::WARN), refused)
 }
 
 /// What was lost, by the thread that writes.

@@ -2,6 +2,7 @@
 
 mod lines;
 pub mod log;
+pub mod metrics;
 mod printable;
 
 pub use crate::wire::RequestId;

@@ -6,7 +6,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::BodyError;
-use super::json::json_no_store;
+use super::json;
 use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -14,7 +14,7 @@ use crate::wire::{Cause, RETRY_SOON, RequestId};
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
-    json_no_store(status, serde_json::to_vec(error).unwrap_or_default())
+    json::no_store(status, serde_json::to_vec(error).unwrap_or_default())
 }
 
 /// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.

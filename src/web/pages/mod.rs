@@ -16,7 +16,7 @@ mod unknown_client;
 mod words;
 
 pub use client_label::ClientLabel;
-pub use consent::{ConsentNotice, ConsentPage, IdentityChoice, consent};
+pub use consent::{ConsentNotice, consent};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
 pub use look::Look;
 pub use message::{
@@ -24,5 +24,5 @@ pub use message::{
 };
 pub use page::Page;
 pub use return_to_application::{ReturnPage, return_to_application};
-pub use sign_in::{SignInPage, sign_in};
+pub use sign_in::sign_in;
 pub use unknown_client::{UnknownClientPage, unknown_client};

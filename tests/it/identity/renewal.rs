@@ -190,7 +190,7 @@ async fn after_a_restart_the_first_renewal_reads_what_it_needs() {
 }
 
 #[tokio::test]
-async fn standing_none_asks_nobody_and_a_missing_token_needs_a_sign_in() {
+async fn standing_none_never_asks_the_provider_and_a_missing_token_needs_a_sign_in() {
     let bench = Bench::with(|settings| settings.standing = Standing::None).await;
     bench.sign_in().await.unwrap();
     let calls = bench.provider.calls("/token");

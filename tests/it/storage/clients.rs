@@ -1,14 +1,14 @@
 //! Registered clients, and which of them has to go when there are too many.
 
 use portcullis::clock::Timestamp;
-use portcullis::model::client::Client;
-use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::model::client::{Authentication, Client};
 use portcullis::oauth::scope::ScopeSet;
 
 use super::{Fresh, MINUTE, client, contract};
 
 contract! {
     a_client_comes_back_as_it_was_stored,
+    a_client_with_keys_is_refused_because_keys_are_not_stored,
     a_client_that_registers_again_stays_as_it_was,
     the_oldest_of_the_address_that_holds_most_goes,
     a_shared_client_moves_to_the_address_that_holds_fewer,
@@ -24,8 +24,7 @@ async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
     assert_eq!(fresh.store.client(&full.id).await.unwrap(), Some(full));
     let bare = Client {
         name: None,
-        auth_method: AuthMethod::None,
-        secret_hash: None,
+        authentication: Authentication::None,
         refresh_token: false,
         scope: ScopeSet::empty(),
         application_type: None,
@@ -34,6 +33,13 @@ async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
     fresh.store.insert_client(&bare, "192.0.2.1", 1000).await.unwrap();
     assert_eq!(fresh.store.client(&bare.id).await.unwrap(), Some(bare));
     assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
+}
+
+async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
+    let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+    let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
+    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000).await.is_err());
+    assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
 }
 
 async fn a_client_that_registers_again_stays_as_it_was(fresh: Fresh) {

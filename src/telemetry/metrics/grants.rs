@@ -1,0 +1,140 @@
+//! The authorization server: registrations, sign-ins, grants that begin and end, refreshes, refused token requests.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+words! {
+    /// What came of a registration (RFC 7591).
+    pub enum RegistrationOutcome {
+        /// A client was stored.
+        Created = "created",
+        /// The same metadata were registered before.
+        Known = "known",
+        /// The metadata were refused.
+        Refused = "refused",
+        /// Its address registers too often, or the store is out of reach.
+        Limited = "limited",
+    }
+}
+
+words! {
+    /// What came of a sign-in.
+    pub enum SignInOutcome {
+        /// The client got a code.
+        SignedIn = "signed_in",
+        /// The user or the identity provider said no.
+        Denied = "denied",
+        /// It failed: a setting or an outage at the identity provider.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// What came of a refresh (RFC 6749 6).
+    pub enum RefreshOutcome {
+        /// The token was rotated.
+        Rotated = "rotated",
+        /// The response of a moment ago was given again.
+        Repeated = "repeated",
+        /// A replay: the grant ended.
+        Replayed = "replayed",
+        /// The token or its grant is not valid any more.
+        Refused = "refused",
+        /// It is tried too often.
+        Limited = "limited",
+        /// The identity provider or the store could not be asked.
+        Unavailable = "unavailable",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Registration {
+    outcome: RegistrationOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignIn {
+    identity: Arc<str>,
+    outcome: SignInOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refresh {
+    outcome: RefreshOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Begun {
+    identity: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenError {
+    error: &'static str,
+}
+
+/// Registrations, sign-ins, grants.
+#[derive(Clone, Default)]
+pub struct Grants {
+    registrations: Family<Registration, Counter>,
+    sign_ins: Family<SignIn, Counter>,
+    begun: Family<Begun, Counter>,
+    ended: Family<Ended, Counter>,
+    refreshes: Family<Refresh, Counter>,
+    token_errors: Family<TokenError, Counter>,
+}
+
+impl Grants {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let grants = Self::default();
+        registry.register("registrations", "Registrations of clients, by outcome", grants.registrations.clone());
+        let help = "Sign-ins, by identity provider and outcome";
+        registry.register("sign_ins", help, grants.sign_ins.clone());
+        let help = "Grants that began, by identity provider";
+        registry.register("grants_begun", help, grants.begun.clone());
+        registry.register("grants_ended", "Grants that ended, by reason", grants.ended.clone());
+        registry.register("refreshes", "Refreshes, by outcome", grants.refreshes.clone());
+        let help = "Refused token requests, by the error of RFC 6749 5.2";
+        registry.register("token_errors", help, grants.token_errors.clone());
+        grants
+    }
+
+    /// A registration was answered.
+    pub fn registered(&self, outcome: RegistrationOutcome) {
+        self.registrations.get_or_create(&Registration { outcome }).inc();
+    }
+
+    /// A sign-in came to its end.
+    pub fn signed_in(&self, identity: &str, outcome: SignInOutcome) {
+        self.sign_ins.get_or_create(&SignIn { identity: identity.into(), outcome }).inc();
+    }
+
+    /// A code was redeemed.
+    pub fn begun(&self, identity: &str) {
+        self.begun.get_or_create(&Begun { identity: identity.into() }).inc();
+    }
+
+    /// Grants ended.
+    pub fn ended(&self, reason: &'static str, count: u64) {
+        self.ended.get_or_create(&Ended { reason }).inc_by(count);
+    }
+
+    /// A refresh was answered.
+    pub fn refreshed(&self, outcome: RefreshOutcome) {
+        self.refreshes.get_or_create(&Refresh { outcome }).inc();
+    }
+
+    /// A token request was refused.
+    pub fn token_refused(&self, error: &'static str) {
+        self.token_errors.get_or_create(&TokenError { error }).inc();
+    }
+}

@@ -1,0 +1,122 @@
+//! Metrics: typed families, built once in `app.rs` and handed down; nothing is global, so a test reads its own.
+//!
+//! Each area of the program gets the struct of its own file and calls its methods; label names live in these files alone.
+//! Label values are ids from the configuration, routes from the table, or words of an enumeration, never what a stranger sent:
+//! an attacker who could invent label values could fill the memory of this process and of whatever scrapes it.
+//!
+//! | file | what is counted |
+//! |---|---|
+//! | `requests` | requests and connections, at the door |
+//! | `calls` | calls to upstreams, bearer tokens, streams |
+//! | `grants` | registrations, sign-ins, grants, refreshes |
+//! | `providers` | calls to identity providers |
+//! | `store` | reads and writes of the store |
+//! | `limits` | who was refused by which limit |
+//! | `background` | what runs beside the requests |
+
+/// An enumeration whose variants are the values of a label.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl prometheus_client::encoding::EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> std::fmt::Result {
+                let word = match self { $(Self::$variant => $word,)* };
+                word.encode(encoder)
+            }
+        }
+    };
+}
+
+mod background;
+mod calls;
+mod grants;
+mod limits;
+mod providers;
+mod requests;
+mod store;
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+pub use background::{Background, Task};
+pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
+pub use grants::{Grants, RefreshOutcome, RegistrationOutcome, SignInOutcome};
+pub use limits::Limits;
+pub use providers::Providers;
+pub use requests::{InFlight, Requests, RouteRequests};
+pub use store::{Store, StoreCall};
+
+/// All families. Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Requests and connections.
+    pub requests: Requests,
+    /// Calls to upstreams.
+    pub calls: Calls,
+    /// Registrations, sign-ins, grants.
+    pub grants: Grants,
+    /// Calls to identity providers.
+    pub providers: Providers,
+    /// The store.
+    pub store: Store,
+    /// Limits.
+    pub limits: Limits,
+    /// What runs beside the requests.
+    pub background: Background,
+    registry: Arc<Registry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let build = Info::new(Build { version: crate::VERSION });
+        registry.register("build", "The version of this process", build);
+        Self {
+            requests: Requests::register(&mut registry),
+            calls: Calls::register(&mut registry),
+            grants: Grants::register(&mut registry),
+            providers: Providers::register(&mut registry),
+            store: Store::register(&mut registry),
+            limits: Limits::register(&mut registry),
+            background: Background::register(&mut registry),
+            registry: Arc::new(registry),
+        }
+    }
+}
+
+impl Metrics {
+    /// The media type of [`Self::encode`]: OpenMetrics 1.0.
+    pub const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All families as OpenMetrics text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // writing to a text cannot fail
+        text::encode(&mut out, &self.registry).ok();
+        out
+    }
+}
+
+/// A histogram of durations in seconds: from a call on loopback to a tool that works for minutes.
+fn seconds() -> Histogram {
+    Histogram::new([
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0,
+    ])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Calls to identity providers: which, how long, whether they were answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::seconds;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    identity: Arc<str>,
+    call: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    identity: Arc<str>,
+    call: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Identity {
+    identity: Arc<str>,
+}
+
+/// Calls to identity providers.
+#[derive(Clone)]
+pub struct Providers {
+    calls: Family<Called, Counter>,
+    durations: Family<Call, Histogram>,
+    up: Family<Identity, Gauge>,
+}
+
+impl Providers {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let providers =
+            Self { calls: Family::default(), durations: Family::new_with_constructor(seconds), up: Family::default() };
+        let help = "Calls to identity providers, by provider, endpoint and outcome";
+        registry.register("provider_calls", help, providers.calls.clone());
+        let help = "Time that a call to an identity provider took";
+        registry.register_with_unit("provider_call_duration", help, Unit::Seconds, providers.durations.clone());
+        let help = "Whether the last call to an identity provider succeeded (1) or failed (0)";
+        registry.register("provider_up", help, providers.up.clone());
+        providers
+    }
+
+    /// A call came to its end. `call` names the endpoint (`discovery`, `jwks`, `token`, `revocation`).
+    pub fn called(&self, identity: &str, call: &'static str, answered: bool, took: Duration) {
+        let identity: Arc<str> = identity.into();
+        let outcome = if answered { "answered" } else { "failed" };
+        self.calls.get_or_create(&Called { identity: Arc::clone(&identity), call, outcome }).inc();
+        self.durations.get_or_create(&Call { identity, call }).observe(took.as_secs_f64());
+    }
+
+    /// What the provider's last call says of it.
+    pub fn set_up(&self, identity: &str, up: bool) {
+        self.up.get_or_create(&Identity { identity: identity.into() }).set(up.into());
+    }
+}
