@@ -12,15 +12,18 @@ mod operator;
 mod process;
 mod serve;
 mod shown;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, Loaded, Log, io_words};
+use terminal::{ConfigFile, confirm, load};
+pub use terminal::{Outcome, Terminal};
+
+use crate::config::io_words;
 use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
@@ -48,49 +51,6 @@ enum Command {
     Clients(clients::Clients),
     Completions(manual::Completions),
     Man(manual::Manual),
-}
-
-/// Which configuration a command works with.
-#[derive(Debug, Args)]
-struct ConfigFile {
-    /// The configuration file (config.example.toml shows every key)
-    #[arg(long, short, value_name = "FILE", default_value = "portcullis.toml")]
-    config: PathBuf,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// 0: it worked.
-    Done,
-    /// 1: it went wrong, and said why.
-    Failed,
-    /// 2: it was called wrongly.
-    Misused,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::Failed => Self::FAILURE,
-            Outcome::Misused => Self::from(2),
-        }
-    }
-}
-
-/// What a command sees of the world besides its arguments.
-pub struct Terminal<'a> {
-    /// For what was asked for.
-    pub out: &'a mut dyn Write,
-    /// For what went wrong.
-    pub err: &'a mut dyn Write,
-    /// For answers to questions.
-    pub input: &'a mut dyn BufRead,
-    /// Starts the log of the process, for a command that does what is logged.
-    pub start_log: fn(&Log) -> io::Result<()>,
-    /// The environment, as far as it is UTF-8.
-    pub environment: Vec<(String, String)>,
 }
 
 /// Runs the command that the process was started with.
@@ -123,49 +83,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
-        Command::Completions(completions) => completions.run(terminal),
-        Command::Man(manual) => manual.run(terminal),
+        Command::Completions(completions) => completions.run(&mut Cli::command(), terminal),
+        Command::Man(manual) => manual.run(Cli::command(), terminal),
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
-            // There is nobody else to tell.
+            // there is no other place to report this
             writeln!(terminal.err, "error: the answer cannot be written: {}", io_words(&error)).ok();
         }
         Outcome::Failed
     })
-}
-
-/// Reads a configuration and tells what is wrong with it; `None` when nothing can start with it. Takes the environment.
-fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
-    match Config::load(file, terminal.environment.drain(..)) {
-        Ok(Loaded { config, warnings }) => {
-            if !warnings.is_empty() {
-                writeln!(terminal.err, "{warnings}")?;
-            }
-            Ok(Some(config))
-        }
-        Err(problems) => {
-            writeln!(terminal.err, "{problems}")?;
-            Ok(None)
-        }
-    }
-}
-
-/// Asks before something that cannot be undone; without an answer it is a no.
-fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
-    write!(terminal.err, "{question} [y/N] ")?;
-    terminal.err.flush()?;
-    let mut answer = String::new();
-    terminal.input.read_line(&mut answer)?;
-    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    if !yes {
-        writeln!(
-            terminal.err,
-            "nothing was done{}",
-            if answer.is_empty() { "; --yes does it without asking" } else { "" }
-        )?;
-    }
-    Ok(yes)
 }
 
 /// Help and version are what was asked for; all else that clap has to say is about a wrong call.

@@ -9,6 +9,7 @@
 //! ```
 //! Of syntax the first mistake is reported, of names, shape and meaning all, in one run.
 
+mod ca_file;
 mod client;
 mod document;
 mod environment;
@@ -25,9 +26,11 @@ mod problem;
 mod proxy;
 mod public_url;
 mod quantity;
+mod reach;
 mod reading;
 mod registration;
 mod request_headers;
+mod root;
 mod secret_source;
 mod secrets;
 mod sections;
@@ -38,7 +41,6 @@ mod spelling;
 mod storage;
 mod tokens;
 mod upstream;
-mod upstream_http;
 mod whole;
 
 #[cfg(test)]
@@ -48,64 +50,33 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+pub use ca_file::CaFile;
 pub use client::ConfiguredClient;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
-pub use outbound::{CaFile, Outbound};
+pub use outbound::Outbound;
 pub use pages::{Color, Logo, Pages, Support};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
 pub use public_url::PublicUrl;
+pub use reach::{Reach, ReachHttp, upstream_url};
 pub use registration::Registration;
 pub use request_headers::{AddedHeader, DroppedHeaders, ForwardedGroups, RequestHeaders};
+pub use root::Config;
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
 pub use storage::Storage;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
-pub use upstream_http::UpstreamHttp;
+pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 
 use problem::Mistake;
 pub(crate) use problem::{counted, io_words};
 use reading::Reading;
 use sections::Sections;
 pub(crate) use whole::reaches;
-
-/// The whole configuration.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The issuer: an origin, permanent.
-    pub public_url: PublicUrl,
-    /// The two listeners and what they believe.
-    pub server: Server,
-    /// What is logged.
-    pub log: Log,
-    /// Where things are remembered.
-    pub storage: Storage,
-    /// The root keys.
-    pub secrets: Secrets,
-    /// How much of the machine is used.
-    pub limits: Limits,
-    /// How long things last.
-    pub lifetimes: Lifetimes,
-    /// How tokens are made.
-    pub tokens: Tokens,
-    /// Who may register, and where codes may be sent.
-    pub registration: Registration,
-    /// What our pages look like.
-    pub pages: Pages,
-    /// How we reach providers and upstreams.
-    pub outbound: Outbound,
-    /// Who signs people in; at least one.
-    pub identities: Vec<Identity>,
-    /// The MCP servers behind us; at least one.
-    pub upstreams: Vec<Upstream>,
-    /// Clients known beforehand.
-    pub clients: Vec<ConfiguredClient>,
-}
 
 /// A configuration that can be started with.
 #[derive(Debug)]

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::ca_file::CaFile;
 use super::document::Node;
-use super::outbound::CaFile;
 use super::problem::{Mistake, Place, Problem, Severity};
+use super::secret_source::SecretSource;
 use super::shape::{self, Misshapen, Step, is_plain};
 use super::shape_error::Cause;
+use crate::secret::SecretText;
 
 /// One reading of one file.
 pub(super) struct Reading<'a> {
@@ -208,6 +210,16 @@ impl<'a> Reading<'a> {
             Mistake::new(why).hint(hint)
         });
         self.keep(&section.at("ca_file"), read)
+    }
+
+    /// Fetches a secret.
+    pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
+        let (secret, exposed) = source.fetch(self.directory, |name| self.variable(name));
+        if exposed {
+            let mistake = Mistake::new("other users of this machine can read the secret's file");
+            self.warn(at, mistake.hint("chmod 600 it"));
+        }
+        self.keep(at, secret)
     }
 
     /// All that was found.

@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::problem::{Mistake, io_words};
-use super::reading::{At, Reading};
 use crate::secret::SecretText;
 
 /// The names by which the deserializer knows the two types.
@@ -69,33 +68,29 @@ fn empty() -> Mistake {
     Mistake::new("the secret is empty").hint("write it into its file or variable")
 }
 
-impl Reading<'_> {
-    /// Fetches a secret. The problem never names what was written: the secret itself may stand where its place should.
-    pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
-        let text = match source {
-            SecretSource::File(path) => {
-                let path = self.resolve(path);
-                if readable_by_others(&path) {
-                    self.warn(
-                        at,
-                        Mistake::new("other users of this machine can read the secret's file").hint("chmod 600 it"),
-                    );
-                }
-                read(&path).map_err(|why| self.unreadable(&why))
+impl SecretSource {
+    /// Fetches the secret; also says whether other users of this machine can read it. What goes wrong never names what was
+    /// written: the secret itself may stand where its place should.
+    pub(super) fn fetch<'a>(
+        &self,
+        directory: &Path,
+        variable: impl Fn(&str) -> Option<&'a str>,
+    ) -> (Result<SecretText, Mistake>, bool) {
+        let (text, exposed) = match self {
+            Self::File(path) => {
+                let path = directory.join(path);
+                (read(&path).map_err(|why| unreadable(&why, directory)), readable_by_others(&path))
             }
-            SecretSource::Env(name) => match self.variable(name) {
-                Some(text) => Ok(text.to_owned()),
-                None => Err(unset(name)),
-            },
+            Self::Env(name) => (variable(name).map(str::to_owned).ok_or_else(|| unset(name)), false),
         };
         let text = text.and_then(|text| if text.is_empty() { Err(empty()) } else { Ok(text) });
-        self.keep(at, text).map(SecretText::from)
+        (text.map(SecretText::from), exposed)
     }
+}
 
-    fn unreadable(&self, why: &str) -> Mistake {
-        Mistake::new(format!("the secret's file cannot be read: {why}"))
-            .hint(format!("relative paths begin at {}", self.directory().display()))
-    }
+fn unreadable(why: &str, directory: &Path) -> Mistake {
+    Mistake::new(format!("the secret's file cannot be read: {why}"))
+        .hint(format!("relative paths begin at {}", directory.display()))
 }
 
 fn read(path: &Path) -> Result<String, String> {

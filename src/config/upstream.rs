@@ -1,19 +1,20 @@
 //! `[[upstream]]`: an MCP server behind us, and every name that the world has for it.
 
-use http::Uri;
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::client::check_name;
 use super::id::{Seen, check_id, taken};
-use super::identity::{check_scope, web_url};
+use super::identity::check_scope;
 use super::path;
 use super::problem::Mistake;
+use super::public_url::PublicUrl;
 use super::quantity::Scalar;
+use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
-use super::upstream_http::{self, UpstreamHttp};
-use super::{CaFile, PublicUrl};
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
@@ -28,20 +29,23 @@ pub struct UpstreamSettings {
     pub path: String,
     /// What people call it.
     pub name: String,
-    /// Where it listens; without a query, which is the client's to send.
-    pub url: Uri,
+    /// The way to it.
+    pub reach: Reach,
     /// What is needed to enter.
     pub scopes: ScopeSet,
     /// What people read of the scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
     /// Whether it is meant when a client names no resource.
     pub default: bool,
-    /// Certificates that are trusted for it besides the global ones.
-    pub ca_file: Option<CaFile>,
     /// What goes to it besides what clients send.
     pub request_headers: RequestHeaders,
-    /// How it is called.
-    pub http: UpstreamHttp,
+    /// How long an event stream may be silent before a comment is written to it; `None` writes none.
+    pub keep_alive: Option<Duration>,
+}
+
+impl UpstreamSettings {
+    /// Proxies cut streams that are silent for 50 seconds and longer.
+    pub const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
 }
 
 /// A scope in the operator's words.
@@ -170,7 +174,6 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     let scopes = scopes(written.scopes, section, reading);
     let scope_texts = written.scope.unwrap_or_default();
     check_scope_texts(&scope_texts, &scopes, section, reading);
-    let ca_file = reading.ca_file(section, written.ca_file);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,
@@ -179,26 +182,26 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
-    let http = upstream_http::Written {
+    let keep_alive = written
+        .keep_alive
+        .map(|written| reach::switchable(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
+    let reach = reach::Written {
+        url: written.url,
+        ca_file: written.ca_file,
         host: written.host,
         first_byte: written.first_byte,
-        keep_alive: written.keep_alive,
         reconnect: written.reconnect,
     };
-    let http = upstream_http::read(http, section, reading);
-    let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
-    let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
+        reach: reach::read(reach, section, reading)?,
         name: written.name.unwrap_or_else(|| written.id.clone()),
         id: written.id,
         path: written.path,
-        url,
         scopes,
         scope_texts,
         default: written.default.unwrap_or_default(),
-        ca_file,
         request_headers,
-        http,
+        keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })
 }
 
@@ -265,17 +268,4 @@ fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'
             reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));
         }
     }
-}
-
-/// Reads where an MCP server listens.
-///
-/// # Errors
-/// Says what the URL must be, without the URL, which may hold a password.
-pub fn upstream_url(text: &str) -> Result<Uri, &'static str> {
-    const WANTED: &str = "must be a whole http or https URL, without user information and fragment";
-    let url = web_url(text).ok_or(WANTED)?;
-    if url.query().is_some() {
-        return Err("has a query, which is the client's to send");
-    }
-    url.as_str().parse().or(Err(WANTED))
 }

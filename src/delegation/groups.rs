@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use super::encode;
+use super::encode::encode;
 use crate::config::ForwardedGroups;
 use crate::secret::Sha256;
 

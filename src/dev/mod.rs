@@ -1,8 +1,11 @@
 //! `portcullis dev`: everything embedded, loopback only, nothing to configure.
 
 pub mod demo_server;
+mod error;
 mod screen;
 mod state;
+
+pub use error::DevError;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +15,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RequestHeaders,
-    Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
+    RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -22,63 +25,6 @@ use state::{DemoUser, State};
 
 /// The port that `dev` listens on unless told: the number of OAuth's RFC.
 pub const DEFAULT_PORT: u16 = 6749;
-
-/// Why `dev` does not start; each with a hint.
-#[derive(Debug, thiserror::Error)]
-pub enum DevError {
-    /// The state directory cannot be used.
-    #[error(
-        "{} cannot be used: {}\n  hint: make it writable for you, or point XDG_STATE_HOME elsewhere",
-        path.display(), io_words(cause)
-    )]
-    State {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        cause: std::io::Error,
-    },
-    /// A file of ours holds something else.
-    #[error(
-        "{} is damaged\n  hint: delete the directory that it lies in; clients register and people sign in anew",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A second start.
-    #[error("portcullis dev runs already: {holder}\n  hint: use that one, stop it, or choose another port with --port")]
-    Running {
-        /// Who has the lock.
-        holder: String,
-    },
-    /// `--upstream` is no URL that we can call.
-    #[error(
-        "--upstream {url:?} {why}\n  hint: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
-    )]
-    BadUpstream {
-        /// What was given, unless it may hold a password.
-        url: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// No call to what answers there can succeed.
-    #[error("--upstream {url} {what}\n  hint: {hint}")]
-    Unusable {
-        /// What was given.
-        url: String,
-        /// What was found.
-        what: String,
-        /// What to do about it.
-        hint: &'static str,
-    },
-    /// A port that cannot be part of a URL.
-    #[error("--port {0} cannot be used\n  hint: choose one from 1024 to 65535")]
-    Port(u16),
-    /// The built-in server cannot listen.
-    #[error("the built-in MCP server cannot listen on loopback: {0}")]
-    DemoServer(#[from] std::io::Error),
-}
 
 /// What the command line said.
 #[derive(Debug, Clone)]
@@ -166,7 +112,7 @@ fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
 
 /// Looks at the upstream; what may be right is only worth a warning.
 async fn look_at(upstream: &Upstream) -> Result<(), DevError> {
-    let url = upstream.settings.url.to_string();
+    let url = upstream.settings.reach.url().to_string();
     for finding in probe(upstream, None).await {
         if finding.is_fatal() {
             return Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() });
@@ -181,13 +127,12 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         id: "dev".to_owned(),
         path: "/mcp".to_owned(),
         name: name.to_owned(),
-        url,
+        reach: Reach::Http(ReachHttp::at(url)),
         scopes: ScopeSet::empty().with("mcp:access"),
         scope_texts: Vec::new(),
         default: true,
-        ca_file: None,
         request_headers: RequestHeaders::default(),
-        http: UpstreamHttp::default(),
+        keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }
 

@@ -2,6 +2,7 @@
 //! conditional statement.
 
 pub mod authorization;
+pub mod caller;
 pub mod client;
 pub mod grant;
 pub mod ids;

@@ -17,13 +17,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
 use super::fault::{busy_page, page};
+use super::pages;
 use super::pages::Look;
-use super::{pages, plain};
 use crate::config::{Config, PublicUrl, Spelling};
 use crate::issuer::{Answered, ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
+use crate::wire::plain;
 
 /// The identity provider that a path names. One that is not text names none, which is told on a page like any other that
 /// we do not have.
@@ -79,7 +80,7 @@ impl Unread {
         match self {
             Self::Elsewhere => page(look, Fault::forged("a form that was posted from another site"), request_id),
             Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(look),
-            Self::Body(error) => plain(error.status(), error.words()),
+            Self::Body(error) => plain(error.status(), Body::from(error.words())),
         }
     }
 }
@@ -104,10 +105,8 @@ pub(super) async fn at_own_origin(
         return next.run(request).await;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(
-            StatusCode::MISDIRECTED_REQUEST,
-            "This page has another address. Connect from the application again.\n",
-        );
+        let text = "This page has another address. Connect from the application again.\n";
+        return plain(StatusCode::MISDIRECTED_REQUEST, Body::from(text));
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     see_other(&look, &config.public_url.join(target))

@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode, Uri};
 
-use super::{Endpoints, json, plain};
+use super::{Endpoints, json};
+use crate::wire::plain;
 
 /// How long clients may keep metadata, in seconds.
 const METADATA_MAX_AGE: u64 = 300;
@@ -30,5 +31,5 @@ pub(super) async fn jwks(State(endpoints): State<Endpoints>) -> Response<Body> {
 
 /// Every other well-known path: a clean 404, after which clients go on to the root.
 pub(super) async fn nothing() -> Response<Body> {
-    plain(StatusCode::NOT_FOUND, "No such metadata here.\n")
+    plain(StatusCode::NOT_FOUND, Body::from("No such metadata here.\n"))
 }

@@ -11,8 +11,7 @@ use super::json;
 use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::telemetry::{Cause, RequestId};
-use crate::wire::RETRY_SOON;
+use crate::wire::{Cause, RETRY_SOON, RequestId};
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {

@@ -7,10 +7,10 @@ use http::{Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
-use crate::gateway::is_media_type;
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,

@@ -2,17 +2,17 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::{Endpoints, authorization, body, json};
-use crate::gateway::is_media_type;
+use super::{Endpoints, body, json};
 use crate::issuer::{Reason, TokenRefusal, TokenRequest};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
@@ -68,4 +68,14 @@ fn invalid_client(error: &OAuthError, asked_with_header: bool) -> Response<Body>
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
     }
     response
+}
+
+/// The `Authorization` header as text, when there is exactly one.
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
 }

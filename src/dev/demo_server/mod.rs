@@ -5,6 +5,7 @@
 
 mod caller;
 mod notes;
+mod schema;
 mod tools;
 
 use std::convert::Infallible;

@@ -15,7 +15,7 @@ const MAX_USERS: usize = 100;
 
 /// One note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(transform = super::tools::standard_formats)]
+#[schemars(transform = super::schema::standard_formats)]
 pub(super) struct Note {
     /// Its number, by which it is deleted.
     pub(super) id: u64,

@@ -9,13 +9,12 @@ use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{Implementation, ProgressNotificationParam, RequestMetaObject, ServerCapabilities, ServerConfig};
 use rmcp::{Json, Peer, RoleServer, ServerHandler, tool, tool_handler, tool_router};
 use schemars::JsonSchema;
-use schemars::Schema;
-use schemars::transform::{RestrictFormats, Transform};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::{Caller, NOBODY};
 use super::notes::{Note, Notes};
+use super::schema::standard_formats;
 
 const MAX_STEPS: u32 = 100;
 const MAX_MILLISECONDS: u64 = 10_000;
@@ -171,13 +170,6 @@ impl ServerHandler for DemoTools {
              progress arrive, and add_note, list_notes and delete_note to keep notes that only the signed-in user sees.",
         )
     }
-}
-
-/// Drops the names of Rust's number types: strict clients complain of a format that JSON Schema does not know.
-pub(super) fn standard_formats(schema: &mut Schema) {
-    let mut formats = RestrictFormats::default();
-    formats.infer_from_meta_schema = false;
-    formats.transform(schema);
 }
 
 /// Whose notes they are.

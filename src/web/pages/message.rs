@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::{Gate, Look, Page};
+use super::page::Gate;
+use super::{Look, Page};
 use crate::telemetry::RequestId;
 
 /// An error that may not, or cannot, be told to the client by a redirect.

@@ -3,7 +3,8 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Gate, Look, Page};
+use super::page::Gate;
+use super::{ClientLabel, Look, Page};
 use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 

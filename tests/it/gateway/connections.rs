@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::{gate_before, token, with};
-use crate::support::gate::{TestGate, upstream};
+use crate::support::gate::{TestGate, reach, upstream};
 use crate::support::raw::{OK, RawUpstream, Wire};
 
 const MESSAGE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
@@ -86,6 +87,31 @@ async fn a_connection_is_reused_only_after_a_call_that_was_read_and_answered_who
     }
 }
 
+/// An upstream would otherwise keep the connections of a process that is gone until it notices by itself.
+#[tokio::test]
+async fn closing_the_app_ends_idle_connections_at_once_and_busy_ones_after_their_answer() {
+    const SOON: Duration = Duration::from_secs(2);
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let idle = exchange(&gate, &behind, &good, ("POST", "application/json"), OK).await;
+    let (first, second) = (gate.call(&good), gate.call(&good));
+    let (one, other, ()) = tokio::join!(first, second, async {
+        let mut reused = idle;
+        reused.request().await;
+        let mut busy = behind.asked().await;
+        reused.send(OK).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        gate.app.close().await;
+        timeout(SOON, reused.closed()).await.expect("an idle connection ends before its time");
+        busy.send(OK).await;
+        timeout(SOON, busy.closed()).await.expect("a connection is not kept after its answer");
+    });
+    assert_eq!((one.status, other.status), (200, 200));
+}
+
 /// What an upstream writes after an answer that has no body is nobody's answer.
 #[tokio::test]
 async fn a_body_after_204_does_not_become_the_next_users_answer() {
@@ -146,7 +172,7 @@ pub async fn before_a_restart(reconnect: Option<Duration>) -> (TestGate, std::ne
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &format!("http://{address}/backend"));
-        upstream.settings.http.reconnect = reconnect;
+        reach(&mut upstream).reconnect = reconnect;
         config.upstreams = vec![upstream];
     })
     .await;
@@ -192,7 +218,7 @@ async fn a_new_connection_that_took_some_of_a_request_is_not_tried_again() {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.reconnect = Some(Duration::from_secs(4));
+        reach(&mut upstream).reconnect = Some(Duration::from_secs(4));
         config.upstreams = vec![upstream];
     })
     .await;

@@ -219,7 +219,7 @@ async fn answered(keep_alive: Option<u64>, says: &str) -> (Body, Wire) {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.keep_alive = keep_alive.map(Duration::from_secs);
+        upstream.settings.keep_alive = keep_alive.map(Duration::from_secs);
         config.upstreams = vec![upstream];
     })
     .await;

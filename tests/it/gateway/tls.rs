@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{BOB, gate_before, token};
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{TestGate, local_user, tokens, upstream};
+use crate::support::gate::{TestGate, local_user, reach, tokens, upstream};
 use crate::support::log::watch;
 
 /// A server with a certificate for `localhost` of its own making, which says in what it was spoken to. Its URL, and the
@@ -77,7 +77,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Bytes
 async fn gate_trusting(url: &str, ca_file: &tempfile::NamedTempFile) -> TestGate {
     TestGate::with(|config| {
         let mut behind = upstream(&config.public_url, "mcp", url);
-        behind.settings.ca_file = Some(CaFile::read(ca_file.path()).unwrap());
+        reach(&mut behind).ca_file = Some(CaFile::read(ca_file.path()).unwrap());
         config.upstreams = vec![behind];
         if let portcullis::config::IdentityKind::Local(users) = &mut config.identities[0].kind {
             users.push(local_user(BOB.0, BOB.1));

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{gate_at, gate_before, token, with};
-use crate::support::gate::{Answer, NOBODY, TestGate, upstream};
+use crate::support::gate::{Answer, NOBODY, TestGate, reach, upstream};
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
@@ -71,7 +71,7 @@ async fn an_upstream_is_called_by_the_name_that_the_operator_set() {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.host = Some(http::HeaderValue::from_static("localhost:8080"));
+        reach(&mut upstream).host = Some(http::HeaderValue::from_static("localhost:8080"));
         config.upstreams = vec![upstream];
     })
     .await;
@@ -88,7 +88,7 @@ async fn an_upstream_has_as_long_to_begin_its_answer_as_the_operator_set() {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.first_byte = Duration::from_secs(90);
+        reach(&mut upstream).first_byte = Duration::from_secs(90);
         config.upstreams = vec![upstream];
     })
     .await;

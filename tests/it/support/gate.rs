@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Registration,
-    RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
+    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -373,16 +373,21 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         id: id.to_owned(),
         path: format!("/{id}"),
         name: format!("Server {id}"),
-        url: url.parse().unwrap(),
+        // nobody listens behind some gates: their calls fail at once
+        reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
         scopes: ScopeSet::empty().with("mcp:access"),
         scope_texts: Vec::new(),
         default: false,
-        ca_file: None,
         request_headers: RequestHeaders::default(),
-        // nobody listens behind most gates: their calls fail at once
-        http: UpstreamHttp { reconnect: None, ..UpstreamHttp::default() },
+        keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
+}
+
+/// How an upstream is reached, to be changed.
+pub fn reach(upstream: &mut Upstream) -> &mut ReachHttp {
+    let Reach::Http(http) = &mut upstream.settings.reach;
+    http
 }
 
 /// A user of the local identity provider.

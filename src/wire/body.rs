@@ -1,15 +1,16 @@
-//! The bodies of the data path.
+//! The body type of the data path.
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
-use crate::wire::BoxError;
+/// What a body may fail with.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body on its way through: streamed, or a few bytes of our own.
+/// The body of an answer: streamed from an upstream, or a few bytes of our own.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A body that is there as a whole.
+/// A body whose bytes are all here.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }

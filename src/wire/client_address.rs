@@ -1,15 +1,15 @@
-//! Whose address a limit counts by.
+//! The address of a client, and the network by which limits count it.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Who sent a request, after trusted proxies were looked through. `inbound` puts it into every request's extensions.
+/// Who sent a request: the peer, or, behind trusted proxies, the client that they name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl ClientAddress {
     /// What limits count by: an IPv4 address, or the first address of an IPv6 /64, since a single host can use all of
     /// its /64. An IPv4 address written as IPv6 is the IPv4 address.
-    pub(super) fn network(self) -> IpAddr {
+    pub(crate) fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
             address @ IpAddr::V4(_) => address,
