@@ -9,26 +9,26 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How we came to know a client.
+/// How a client became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientOrigin {
     /// The operator wrote it into the configuration.
     Configured,
-    /// It registered itself (RFC 7591): nobody vouches for its name.
+    /// It registered itself (RFC 7591), so its name is unverified.
     Registered,
 }
 
-/// A client as we know it.
+/// A client as it is stored or configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
     /// How it became known.
     pub origin: ClientOrigin,
-    /// What it calls itself.
+    /// Its name, if it has one.
     pub name: Option<String>,
-    /// Where codes may be sent; a registered client's in the form that is compared, without loopback ports.
+    /// Where codes may be sent. A registered client's are stored as they are compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
     pub auth_method: AuthMethod,
@@ -36,11 +36,11 @@ pub struct Client {
     pub secret_hash: Option<Sha256>,
     /// Whether it registered for refresh tokens.
     pub refresh_token: bool,
-    /// What it registered; limits nothing.
+    /// The scope that it registered; informative only.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
-    /// When it was first known.
+    /// When it first registered.
     pub created_at: Timestamp,
 }
 
@@ -62,7 +62,7 @@ impl Client {
         }
     }
 
-    /// Whether codes may be sent there.
+    /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
     #[must_use]
     pub fn allows(&self, uri: &RedirectUri) -> bool {
         self.redirect_uris.iter().any(|registered| uri.is_registered_as(registered))
@@ -76,8 +76,8 @@ fn portless(metadata: &ClientMetadata) -> Vec<String> {
     uris
 }
 
-/// Public clients with the same metadata are the same client, on every replica and after a lost database: a client that
-/// registers at each start (several do) costs one row, and an id once given never means anything else.
+/// Public clients with the same metadata get the same id, on every replica and after the database was lost. A client that
+/// registers at each start (several do) therefore costs one row, and an id never changes its meaning.
 fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let canonical = serde_json::json!([
         "portcullis public client 1",

@@ -99,7 +99,7 @@ async fn where_a_code_may_go_is_asked_again_at_consent_and_at_the_callback() {
             None => bench.browser.submit(&bench.gate, &form).await,
         };
         assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.body.contains("cannot be answered here") && !answer.body.contains("code="), "{answer:?}");
+        assert!(answer.body.contains("Access cannot be sent to this application") && !answer.body.contains("code="), "{answer:?}");
     }
 }
 

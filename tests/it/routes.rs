@@ -86,7 +86,7 @@ async fn a_path_that_nobody_types_is_nothing_or_a_page_of_ours() {
     {
         let answer = gate.get(path).await;
         assert_eq!(answer.status, 400, "{path}");
-        assert!(answer.body.contains("This answer is not one of ours"), "{path}: {answer:?}");
+        assert!(answer.body.contains("This request does not belong to a sign-in"), "{path}: {answer:?}");
     }
     for path in [
         "/callback/",

@@ -99,7 +99,7 @@ async fn the_front_page_and_unknown_paths_are_pages_for_people_and_say_nothing_o
     for path in ["/nothing", "/mcp/below", "/callbac/keycloak", "/%3Cscript%3E?a=%3Cscript%3E"] {
         let nothing = in_browser(&gate, path).await;
         assert!(is_page(&nothing) && nothing.status == 404, "{path}: {nothing:?}");
-        assert!(nothing.body.contains("<h1>Nothing is at this address</h1>"), "{path}");
+        assert!(nothing.body.contains("<h1>There is nothing at this address</h1>"), "{path}");
         assert!(
             !nothing.body.contains("cript%3E")
                 && !nothing.body.contains("<script")

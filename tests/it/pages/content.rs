@@ -16,8 +16,8 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     Allow access to Expenses?
     An application that calls itself Claude wants to use Expenses as you. Nobody has checked that name.
     It may
-    call its tools and read what it offers, in your name
-    stay connected while you are away, until that is ended
+    call its tools and read what it offers, on your behalf
+    stay connected while you are away, until access is revoked
     If you continue, access goes to
     claude.ai
     Continue only if you came from there yourself, a moment ago.
@@ -28,7 +28,7 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     who you are, your name, your email address, whether your account is still active while you are away
     The whole address that access goes to: https://claude.ai/api/mcp/auth_callback
     Not what you expected? Deny, or close this window: nothing has been allowed yet.
-    To take access back later, ask the people who run this server: they can end it at any time, at once.
+    To revoke access later, ask the people who run this server: they can end it at any time, at once.
     ");
 }
 
@@ -121,7 +121,7 @@ fn scopes_are_told_in_the_operators_words_and_order() {
     approve expenses in your name
     read your expenses
     expenses:other
-    stay connected while you are away, until that is ended
+    stay connected while you are away, until access is revoked
     ");
 }
 
@@ -219,7 +219,7 @@ fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
 fn an_error_page_carries_its_request_id_and_the_developers_line() {
     let id = request_id();
     let text = text_of(&error_page("Something failed", &id).html);
-    assert!(text.contains(&format!("give this number: {id}")), "{text}");
+    assert!(text.contains(&format!("give this id: {id}")), "{text}");
     assert!(text.contains("invalid_request: redirect_uri is not one of those that were registered"), "{text}");
 }
 
