@@ -42,7 +42,7 @@ async fn run_until(gate: &TestGate, passes: Option<Duration>, what: impl AsyncFn
 }
 
 #[tokio::test]
-async fn what_has_expired_is_deleted() {
+async fn the_running_program_deletes_expired_rows() {
     let gate = TestGate::with(on_free_ports).await;
     let unused = gate.register().await;
     gate.clock.advance(Duration::from_hours(31 * 24));
@@ -53,7 +53,7 @@ async fn what_has_expired_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_grant_that_another_process_ended_is_known() {
+async fn the_running_program_learns_of_grants_that_another_process_ended() {
     let gate = TestGate::with(on_free_ports).await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
@@ -67,7 +67,7 @@ async fn a_grant_that_another_process_ended_is_known() {
 }
 
 #[tokio::test]
-async fn what_an_older_root_key_sealed_is_sealed_anew() {
+async fn the_running_program_reseals_what_an_older_root_key_sealed() {
     let ring = |keys: &[u8]| Secrets { keys: keys.iter().map(|byte| RootKey::from_bytes([*byte; 32])).collect() };
     let gate = TestGate::with(on_free_ports).await;
     let gate = gate.restart_with(|config| config.secrets = ring(&[8, 7])).await;

@@ -48,7 +48,7 @@ async fn read_feed(gate: &TestGate) {
 }
 
 #[tokio::test]
-async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
+async fn another_issuer_under_a_known_id_is_refused_at_start_and_changes_nothing() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (other, settings) = another(&bench).await;
@@ -71,7 +71,7 @@ async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_process_with_the_replaced_issuer_signs_no_user_in_any_more() {
+async fn a_process_with_the_replaced_issuer_gives_out_no_more_codes() {
     let mut bench = Bench::new().await;
     let waiting = bench.approve().await;
     let (_other, settings) = another(&bench).await;
@@ -85,7 +85,7 @@ async fn a_process_with_the_replaced_issuer_signs_no_user_in_any_more() {
 }
 
 #[tokio::test]
-async fn a_grant_whose_token_another_issuer_gave_ends_at_its_refresh() {
+async fn a_grant_from_another_issuer_ends_at_its_refresh() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (other, settings) = another(&bench).await;
@@ -104,7 +104,7 @@ async fn a_grant_whose_token_another_issuer_gave_ends_at_its_refresh() {
 }
 
 #[tokio::test]
-async fn what_an_older_process_still_grants_to_a_client_that_left_ends_too() {
+async fn grants_that_an_older_process_gives_to_a_removed_client_end_too() {
     let chat = ConfiguredClient {
         client_id: "chat".to_owned(),
         name: None,
@@ -124,7 +124,7 @@ async fn what_an_older_process_still_grants_to_a_client_that_left_ends_too() {
 }
 
 #[tokio::test]
-async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_question() {
+async fn an_issuer_without_sign_ins_can_be_corrected() {
     let (gate, provider) = TestGate::with_provider(|_| {}).await;
     let other = FakeProvider::start(&gate.clock).await;
     let gate = gate.restart_with(|config| *provider_settings(config) = other.settings()).await;
@@ -137,7 +137,7 @@ async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_questio
 }
 
 #[tokio::test]
-async fn an_application_that_was_only_built_has_ended_nothing() {
+async fn building_the_application_ends_no_grants() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (_other, settings) = another(&bench).await;
@@ -156,7 +156,7 @@ async fn an_application_that_was_only_built_has_ended_nothing() {
 }
 
 #[tokio::test]
-async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
+async fn a_replacing_issuer_gets_no_token_and_no_user_of_the_old_one() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let old_process = bench.gate.twin().await;
@@ -181,7 +181,7 @@ async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts() {
+async fn only_one_of_two_processes_with_different_issuers_starts() {
     for _ in 0..4 {
         let mut bench = Bench::new().await;
         bench.approve().await;
@@ -202,7 +202,7 @@ async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts()
 }
 
 #[tokio::test]
-async fn another_address_kind_or_secret_of_the_same_issuer_is_the_same_provider() {
+async fn a_provider_stays_the_same_under_another_name_kind_or_discovery_url() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     bench.gate = bench
@@ -219,7 +219,7 @@ async fn another_address_kind_or_secret_of_the_same_issuer_is_the_same_provider(
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_never_shown_by_another_client_of_the_same_provider() {
+async fn a_providers_refresh_token_is_never_sent_under_another_client_id() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let asked = bench.provider.calls("/token");
@@ -259,7 +259,7 @@ async fn make_old(bench: &Bench, token: &str, grant: &str) {
 }
 
 #[tokio::test]
-async fn a_token_that_names_no_provider_is_not_sent_to_the_one_that_replaces_its_own() {
+async fn a_token_without_provider_is_not_sent_to_a_replacing_issuer() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     unbind(&bench, "provider-refresh-token-1", claims(&given.access)["sid"].as_str().unwrap()).await;
@@ -272,7 +272,7 @@ async fn a_token_that_names_no_provider_is_not_sent_to_the_one_that_replaces_its
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_release_goes_on_and_its_tokens_are_bound() {
+async fn a_database_of_the_first_release_works_and_its_tokens_become_bound() {
     for renamed in [false, true] {
         let mut bench = Bench::new().await;
         let given = bench.tokens().await;
@@ -293,7 +293,7 @@ async fn a_database_of_the_first_release_goes_on_and_its_tokens_are_bound() {
 }
 
 #[tokio::test]
-async fn an_identity_that_leaves_the_configuration_takes_its_grants_along() {
+async fn removing_an_identity_from_the_configuration_ends_its_grants() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let old_process = bench.gate.twin().await;
@@ -311,7 +311,7 @@ async fn an_identity_that_leaves_the_configuration_takes_its_grants_along() {
 }
 
 #[tokio::test]
-async fn a_configured_client_that_leaves_takes_its_grants_along_and_no_others() {
+async fn removing_a_configured_client_ends_its_grants_and_no_others() {
     let configured = |id: &str| ConfiguredClient {
         client_id: id.to_owned(),
         name: None,
@@ -339,7 +339,7 @@ async fn a_configured_client_that_leaves_takes_its_grants_along_and_no_others() 
 }
 
 #[tokio::test]
-async fn the_last_grant_of_a_client_that_left_gives_its_offline_token_back() {
+async fn the_end_of_a_removed_clients_last_grant_revokes_its_offline_token() {
     let chat = ConfiguredClient {
         client_id: "chat".to_owned(),
         name: None,

@@ -13,7 +13,7 @@ fn approve(form: &Form) -> Form {
 }
 
 #[tokio::test]
-async fn two_tabs_of_one_browser_both_come_to_their_end() {
+async fn two_tabs_of_one_browser_both_finish_their_sign_in() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -31,7 +31,7 @@ async fn two_tabs_of_one_browser_both_come_to_their_end() {
 }
 
 #[tokio::test]
-async fn a_double_click_on_approve_leads_to_the_same_place_twice() {
+async fn approving_twice_is_idempotent() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -43,7 +43,7 @@ async fn a_double_click_on_approve_leads_to_the_same_place_twice() {
 }
 
 #[tokio::test]
-async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
+async fn a_consent_form_posted_after_the_sign_in_offers_to_finish() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -65,7 +65,7 @@ async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
 }
 
 #[tokio::test]
-async fn deny_tells_the_client_and_is_final() {
+async fn deny_is_reported_to_the_client_and_final() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -88,7 +88,7 @@ async fn deny_tells_the_client_and_is_final() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_who_says_no_is_sent_to_sign_in() {
+async fn concurrent_denials_in_two_processes_both_reach_the_client() {
     let gate = TestGate::new().await;
     let twin = gate.twin().await;
     let client = gate.register().await;
@@ -123,7 +123,7 @@ async fn deny_beats_a_concurrent_approve_in_another_process() {
 }
 
 #[tokio::test]
-async fn a_late_no_is_no() {
+async fn a_late_deny_still_denies() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for approved in [true, false] {
@@ -143,7 +143,7 @@ async fn a_late_no_is_no() {
 }
 
 #[tokio::test]
-async fn only_approve_is_yes() {
+async fn only_the_exact_decision_approve_approves() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -159,7 +159,7 @@ async fn only_approve_is_yes() {
 }
 
 #[tokio::test]
-async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() {
+async fn approvals_are_rate_limited_before_they_fill_the_disk() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut last = 0;
@@ -179,7 +179,7 @@ async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() 
 }
 
 #[tokio::test]
-async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
+async fn a_consent_form_gives_the_client_one_answer() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -203,7 +203,7 @@ async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
 }
 
 #[tokio::test]
-async fn an_expired_form_asks_again() {
+async fn an_expired_consent_form_is_shown_again() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -217,7 +217,7 @@ async fn an_expired_form_asks_again() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_over_long_ago_is_refused_whoever_posts_it_and_whatever_it_says() {
+async fn a_consent_form_is_refused_long_after_its_expiry() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -240,7 +240,7 @@ async fn a_form_that_was_over_long_ago_is_refused_whoever_posts_it_and_whatever_
 }
 
 #[tokio::test]
-async fn an_expired_form_asks_again_by_the_settings_of_now() {
+async fn an_expired_consent_form_is_shown_again_with_todays_settings() {
     let gate =
         TestGate::with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap())
             .await;
@@ -266,7 +266,7 @@ async fn an_expired_form_asks_again_by_the_settings_of_now() {
 }
 
 #[tokio::test]
-async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
+async fn a_sign_in_page_that_was_open_too_long_says_that_it_is_over() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -281,7 +281,7 @@ async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
 }
 
 #[tokio::test]
-async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused() {
+async fn csrf_consent_form_without_its_cookie_or_from_another_site_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut attacker = Browser::default();
@@ -303,7 +303,7 @@ async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused()
 }
 
 #[tokio::test]
-async fn a_changed_form_is_refused() {
+async fn a_tampered_consent_form_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -341,7 +341,7 @@ async fn an_approved_sign_in_cannot_be_finished_in_another_browser() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_shows_the_page_again_and_guessing_ends() {
+async fn a_wrong_password_shows_the_page_again_and_guesses_are_rate_limited() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -363,7 +363,7 @@ async fn a_wrong_password_shows_the_page_again_and_guessing_ends() {
 }
 
 #[tokio::test]
-async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
+async fn a_private_use_redirect_uri_is_reached_through_a_page() {
     let gate = TestGate::new().await;
     let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
     let body = serde_json::json!({"client_name": "Cursor", "redirect_uris": [uri]});

@@ -114,7 +114,7 @@ async fn messages(response: Response<Incoming>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn whoami_tells_what_the_gateway_says_on_both_wires() {
+async fn whoami_reports_the_identity_headers_on_both_wires() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
@@ -135,7 +135,7 @@ async fn whoami_tells_what_the_gateway_says_on_both_wires() {
 }
 
 #[tokio::test]
-async fn whoever_comes_directly_is_nobody_and_has_no_notes() {
+async fn a_direct_request_has_no_identity_and_no_notes() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
@@ -215,7 +215,7 @@ async fn the_first_step_arrives_long_before_the_last() {
 }
 
 #[tokio::test]
-async fn arguments_out_of_bounds_are_refused_in_words() {
+async fn arguments_out_of_bounds_are_refused_with_a_message() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
     for (arguments, words) in [
@@ -229,7 +229,7 @@ async fn arguments_out_of_bounds_are_refused_in_words() {
 }
 
 #[tokio::test]
-async fn every_tool_says_what_it_does_and_what_it_takes() {
+async fn every_demo_tool_describes_itself_and_its_arguments() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
@@ -255,7 +255,7 @@ async fn every_tool_says_what_it_does_and_what_it_takes() {
 }
 
 #[tokio::test]
-async fn the_server_introduces_itself_on_both_wires() {
+async fn the_demo_server_introduces_itself_on_both_wires() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
     let answer = messages(client.post("server/discover", json!({}), NOBODY).await).await.pop().unwrap();
@@ -272,7 +272,7 @@ async fn the_server_introduces_itself_on_both_wires() {
 }
 
 #[tokio::test]
-async fn a_web_page_that_found_the_port_is_refused_and_the_gateway_is_not() {
+async fn dns_rebinding_and_foreign_origins_cannot_reach_the_demo_server() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
     let status = async |headers: &[(&str, &str)]| client.post("tools/list", json!({}), headers).await.status();
@@ -283,7 +283,7 @@ async fn a_web_page_that_found_the_port_is_refused_and_the_gateway_is_not() {
 }
 
 #[tokio::test]
-async fn another_path_says_where_the_server_is() {
+async fn another_path_of_the_demo_server_names_the_right_one() {
     let server = demo_server::start().await.unwrap();
     let http: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let uri = format!("http://{}/", server.address()).parse().unwrap();
@@ -295,7 +295,7 @@ async fn another_path_says_where_the_server_is() {
 }
 
 #[tokio::test]
-async fn stopping_ends_calls_and_streams_that_still_run_and_frees_the_port() {
+async fn stopping_the_demo_server_ends_calls_and_streams_and_frees_the_port() {
     let server = demo_server::start().await.unwrap();
     let address = server.address();
     let mut bodies = Vec::new();

@@ -24,7 +24,7 @@ async fn register_from(gate: &TestGate, number: u16) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_come_back() {
+async fn refreshes_pass_a_flood_of_registrations_whose_surplus_gets_503() {
     let gate = Arc::new(TestGate::new().await);
     let client = gate.register().await;
     let mut given = gate.tokens(&client).await;

@@ -33,7 +33,7 @@ async fn sweep(process: &Fresh, access_token: Duration) {
 }
 
 #[tokio::test]
-async fn an_end_in_another_process_is_known_after_the_next_read_and_others_live_on() {
+async fn an_end_in_another_process_is_known_after_the_next_read_of_the_feed() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let (ended, live) = (theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant);
@@ -47,7 +47,7 @@ async fn an_end_in_another_process_is_known_after_the_next_read_and_others_live_
 }
 
 #[tokio::test]
-async fn an_end_between_the_start_and_the_first_read_is_not_missed() {
+async fn an_end_before_the_first_read_of_the_feed_is_not_missed() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let grant = theirs.signed_in("c_1").await.grant;
@@ -59,7 +59,7 @@ async fn an_end_between_the_start_and_the_first_read_is_not_missed() {
 }
 
 #[tokio::test]
-async fn no_step_of_the_wall_clock_hides_an_end() {
+async fn no_step_of_the_wall_clock_hides_the_end_of_a_grant() {
     for steps in [[4000, -4000], [-4000, 4000], [4000, 4000], [-100_000, 1]] {
         let place = SqlitePlace::new();
         let theirs = another(&place).await;
@@ -90,7 +90,7 @@ async fn no_step_of_the_wall_clock_hides_an_end() {
 }
 
 #[tokio::test]
-async fn what_has_ended_stays_ended_however_old_it_is_and_whatever_is_deleted() {
+async fn an_ended_grant_stays_ended_after_its_rows_are_deleted() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let grant = theirs.signed_in("c_1").await.grant;
@@ -108,7 +108,7 @@ async fn what_has_ended_stays_ended_however_old_it_is_and_whatever_is_deleted() 
 }
 
 #[tokio::test]
-async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_grants() {
+async fn a_gap_in_the_feed_is_closed_by_reading_the_watched_grants() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grants = [theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant];
@@ -133,7 +133,7 @@ async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_g
 }
 
 #[tokio::test]
-async fn what_ended_during_an_outage_is_known_when_it_is_over() {
+async fn ends_during_an_outage_of_the_store_are_known_afterwards() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
@@ -163,7 +163,7 @@ async fn what_ended_during_an_outage_is_known_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn the_running_feed_wakes_who_waits_for_the_end() {
+async fn the_running_feed_wakes_those_who_wait_for_the_end() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
@@ -177,7 +177,7 @@ async fn the_running_feed_wakes_who_waits_for_the_end() {
 }
 
 #[tokio::test]
-async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
+async fn an_outage_of_the_feed_is_logged_when_it_begins_and_when_it_ends() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let lines = Lines::default();

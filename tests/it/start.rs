@@ -60,7 +60,7 @@ fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_named_with_the_hint() {
+fn an_unusable_database_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -73,7 +73,7 @@ fn a_database_that_cannot_be_used_is_named_with_the_hint() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_hint() {
+fn an_unavailable_listen_address_is_reported_with_its_setting_and_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -95,7 +95,7 @@ fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_hint() {
 }
 
 #[test]
-fn another_root_key_than_the_one_that_sealed_the_database_is_named_with_the_hint() {
+fn a_database_sealed_with_another_root_key_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -189,7 +189,7 @@ async fn all_grants_of_a_user_end_together_and_each_offline_token_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
+async fn ending_grants_also_refuses_sign_ins_under_way() {
     let mut running = Running::new().await;
     running.bench.provider.sign_in_as(json!({"sub": "ann"}));
     for which in [["--user", "keycloak|ann"].as_slice(), &["--all"]] {
@@ -203,7 +203,7 @@ async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_can_begin_anew() {
+async fn a_sign_in_at_the_provider_while_grants_end_gets_no_code_and_the_next_one_works() {
     let mut running = Running::new().await;
     running.bench.provider.sign_in_as(json!({"sub": "ann"}));
     // one that comes back afterwards, and one whose answer is being worked on
@@ -242,7 +242,7 @@ async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_ca
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
+async fn an_open_consent_form_of_a_deleted_client_cannot_be_approved() {
     let mut running = Running::new().await;
     let bench = &mut running.bench;
     let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
@@ -255,7 +255,7 @@ async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_ends_although_the_provider_is_down_and_the_operator_is_told_what_is_left_there() {
+async fn a_grant_ends_while_the_provider_is_down_and_the_unrevoked_token_is_reported() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     running.bench.provider.stop().await;
@@ -268,7 +268,7 @@ async fn a_grant_ends_although_the_provider_is_down_and_the_operator_is_told_wha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_operator_is_told_of_tokens_that_this_configuration_cannot_revoke() {
+async fn tokens_that_this_configuration_cannot_revoke_are_reported() {
     for (written, instead, why) in [
         ("client_id = \"portcullis\"", "client_id = \"other\"", "the provider gave it to another client id"),
         ("id = \"keycloak\"", "id = \"sso\"", "the configuration no longer has this identity"),
@@ -293,7 +293,7 @@ async fn the_operator_is_told_of_tokens_that_this_configuration_cannot_revoke() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ending_many_is_asked_about_and_without_an_answer_nothing_happens() {
+async fn ending_many_grants_needs_a_confirmation() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     for answer in ["", "n\n", "\n", "maybe\n"] {
@@ -308,7 +308,7 @@ async fn ending_many_is_asked_about_and_without_an_answer_nothing_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_deleted_here() {
+async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_deleted() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     let client = running.bench.client.clone();
@@ -347,7 +347,7 @@ async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_de
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
+async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
     let running = Running::new().await;
     let gate = &running.bench.gate;
     let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\r\n\u{202e}evil\" (configured)";
@@ -374,7 +374,7 @@ async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_not_made() {
+fn listing_does_not_create_a_missing_database() {
     let operator = Operator::new();
     let database = operator.path("portcullis.db");
     assert_eq!(
