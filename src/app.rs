@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Health, Operations};
-use crate::issuer::{Issuer, Parts};
+use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::limits::Budget;
 use crate::revocation::Revocation;
@@ -67,7 +67,7 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
         });
-        let issuer = Issuer::new(Parts {
+        let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),
             revocation: revocation.clone(),

@@ -198,13 +198,12 @@ impl Delete {
             return Ok(None);
         }
         // the client first, with its sign-ins that are under way: from then on none of them becomes a grant
-        let issuer = database::issuer(config.clone(), &store).await?;
-        issuer.delete_client(&id, operator).await.map_err(database::words)?;
+        database::grant_ends(&config, &store).delete_client(&id, operator).await.map_err(database::words)?;
         let mut chosen = Chosen::new();
         for grant in database::grants(&store, &filter).await? {
             chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
         }
-        let report = grants::end(config, &store, chosen, operator).await;
+        let report = grants::end(&config, &store, chosen, operator).await;
         store.close().await;
         report.map(Some)
     }

@@ -1,16 +1,13 @@
 //! The database of a configuration, which a running process may have open at the same time: what is written here reaches it
 //! by its feed within a second.
 
-use std::sync::Arc;
-
 use crate::app::StartError;
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::identity::Identities;
-use crate::issuer::{Issuer, Parts};
-use crate::keys::{KeyRing, Sealer};
+use crate::issuer::GrantEnds;
+use crate::keys::Sealer;
 use crate::model::ids::ClientId;
-use crate::revocation::Revocation;
 use crate::storage::{GrantFilter, ListedClient, ListedGrant, Store, StoreError};
 
 /// How much one call of the store reads.
@@ -29,14 +26,10 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
 }
 
 /// What ends grants, with all that hangs on them. It serves no requests and runs nothing in the background.
-pub(super) async fn issuer(config: Config, store: &Store) -> Result<Issuer, String> {
-    let (config, clock) = (Arc::new(config), Clock::system());
-    let sealer = Sealer::new(&config.secrets);
-    let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await;
-    let ring = ring.map_err(|error| StartError::from(error).to_string())?;
-    let identities = Identities::new(&config, &clock);
-    let revocation = Revocation::new(clock.clone());
-    Ok(Issuer::new(Parts { config, store: store.clone(), revocation, ring, sealer, identities, clock }))
+pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
+    let clock = Clock::system();
+    let (identities, sealer) = (Identities::new(config, &clock), Sealer::new(&config.secrets));
+    GrantEnds::for_operator(store.clone(), identities, sealer, clock)
 }
 
 /// The store's error as the last words of a command.

@@ -1,4 +1,6 @@
 //! Our own keys: the ring that signs access tokens and its public half.
+//!
+//! Defends against denial of service by made-up key ids, which would otherwise cost a read of the store each.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -7,9 +9,10 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 
+use super::error::{KeyError, VerifyError};
 use super::refetch::{Refetch, Refetched};
+use super::seal::Sealer;
 use super::signing_key::{self, SigningKey};
-use super::{Sealer, VerifyError};
 use crate::clock::Clock;
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;
@@ -20,33 +23,6 @@ use crate::storage::{Store, StoreError};
 
 /// How many requests may wait for the next reading of the store.
 const MAX_WAITING: usize = 128;
-
-/// What can go wrong with our own keys.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The stored key was sealed by a root key that the configuration no longer names.
-    #[error(
-        "signing key {0} was sealed by a root key that `secrets.keys` does not hold: add that key to the list again"
-    )]
-    Unsealable(KeyId),
-    /// The cryptography library refused.
-    #[error("signing key {id} cannot be used: {cause}")]
-    Unusable {
-        /// The key.
-        id: KeyId,
-        /// What the library says.
-        cause: String,
-    },
-    /// A new key could not be made.
-    #[error("a signing key cannot be made: {0}")]
-    Unmade(String),
-    /// The store holds no key of the configured algorithm, although one was just put there.
-    #[error("the store holds no {0} signing key")]
-    Missing(&'static str),
-}
 
 /// Where the keys lie. The store; something else in tests of this folder.
 pub(super) trait Shelf: Send + Sync + 'static {
@@ -145,11 +121,11 @@ impl KeyRing {
         self.0.keys().find(kid)
     }
 
-    /// Looks for a key that is not in memory: waits for the next reading of the store, which all who wait share.
+    /// Looks for a key that is not in memory: waits for the next read of the store, which all waiters share.
     ///
-    /// Strangers decide how often this is called, with a `kid` that they made up. So there is at most one reading a second,
-    /// a bounded number may wait for it, and what the reading does not bring is not ours. Who finds the line full is
-    /// refused as if the key did not exist: those in the line bring it within a second, and its client refreshes meanwhile.
+    /// Strangers decide how often this is called, by making up a `kid`. So there is at most one read a second, a bounded
+    /// number may wait for it, and a key that the read does not bring is not ours. When too many wait, the key is refused as
+    /// unknown: the waiters bring it within a second, and its client refreshes meanwhile.
     pub(super) async fn find_in_store(&self, kid: &str) -> Result<Arc<SigningKey>, VerifyError> {
         let unknown = || VerifyError::Invalid("no key of ours has its kid");
         let Ok(_place) = self.0.waiting.try_acquire() else { return Err(unknown()) };

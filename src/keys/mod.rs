@@ -1,21 +1,37 @@
 //! Signing and verifying, sealing and opening, and other people's keys.
+//!
+//! | file | what |
+//! |---|---|
+//! | `signing_key`, `key_ring` | our own keys: one of them, and all |
+//! | `verifier` | our access tokens, verified |
+//! | `public_keys`, `remote` | the key sets of others: read, and cached |
+//! | `signed_jwt` | tokens that others signed, verified |
+//! | `refetch` | single flight, with a floor between two fetches |
+//! | `seal`, `reseal`, `provider_token` | secrets at rest |
+//! | `error` | what can go wrong with our own keys |
 
+mod error;
 mod key_ring;
 mod provider_token;
+mod public_keys;
 mod refetch;
 mod remote;
 mod reseal;
 mod seal;
+mod signed_jwt;
 mod signing_key;
 #[cfg(test)]
 mod test_shelf;
 mod verifier;
 
-pub use key_ring::{KeyError, KeyRing};
+pub use error::{KeyError, VerifyError};
+pub use key_ring::KeyRing;
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
+pub use public_keys::PublicKeys;
 pub(crate) use refetch::{Refetch, Refetched};
-pub use remote::{ParseKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
+pub use remote::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, verify_signed_jwt};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
-pub use verifier::{Expected, Validity, VerifyError, verify_access_token};
+pub use verifier::{Expected, Validity, verify_access_token};

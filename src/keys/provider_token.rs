@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sealer, Unsealable};
+use super::seal::{Sealer, Unsealable};
 use crate::secret::SecretText;
 
 const BOUND: u8 = 3;
@@ -42,7 +42,7 @@ impl TokenOwner<'_> {
 pub(crate) enum OpenedToken {
     /// It was given to the client that we are.
     Ours(SecretText),
-    /// It was given to another client id: nobody but that one may use it.
+    /// It was given to another client id: no other may use it.
     OfAnotherClient,
     /// A key of the ring sealed it for another provider (or it was changed): it will never open here.
     OfAnotherIssuer,

@@ -1,6 +1,6 @@
-//! Asking a source again: once for all who need it at the same time, and not again within a floor.
+//! Fetching again: single flight for all who need it at the same time, and a floor between two fetches.
 //!
-//! What makes us ask is in the hands of strangers (an unknown `kid`), so the floor is what they can cost us.
+//! Defends against denial of service: strangers decide when we fetch (by an unknown `kid`), the floor decides how often.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,8 +1,12 @@
-//! Other people's keys: a provider's JSON Web Key Set, cached.
+//! Other people's keys: the key set of an issuer (RFC 7517), cached.
+//!
+//! Defends against denial of service by unknown key ids: anyone can name one, so a set is read again at most once in ten
+//! seconds, once for all who ask. While the issuer is down the old keys serve, however old.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::public_keys::PublicKeys;
 use super::refetch::{Refetch, Refetched};
 use crate::clock::{Clock, Timestamp};
 use crate::outbound::{Diagnosis, Fetcher};
@@ -30,64 +34,54 @@ impl From<RemoteKeysError> for Diagnosis {
     }
 }
 
-/// Reads the document; the error says what is wrong with it.
-pub type ParseKeys<K> = fn(&[u8]) -> Result<K, String>;
-
-/// A cached key set, kept as what its reader makes of it. Stale keys are served while the provider is down.
-pub struct RemoteKeys<K> {
+/// A cached key set.
+pub struct RemoteKeys {
     fetcher: Fetcher,
     clock: Clock,
-    parse: ParseKeys<K>,
-    cached: Arc<RwLock<Option<Cached<K>>>>,
+    cached: Arc<RwLock<Option<Cached>>>,
     refetch: Refetch,
 }
 
-struct Cached<K> {
+struct Cached {
     url: String,
-    read: ReadKeys<K>,
+    read: ReadKeys,
     /// When the reading began, on the monotonic clock.
     age_from: Duration,
 }
 
 /// A key set as it was read once.
-#[derive(Debug)]
-pub struct ReadKeys<K> {
+#[derive(Debug, Clone)]
+pub struct ReadKeys {
     /// The keys.
-    pub keys: Arc<K>,
+    pub keys: Arc<PublicKeys>,
     /// When the reading began.
     pub read_at: Timestamp,
 }
 
-impl<K> Clone for ReadKeys<K> {
-    fn clone(&self) -> Self {
-        Self { keys: Arc::clone(&self.keys), read_at: self.read_at }
-    }
-}
-
 /// What is known after a token named a key that was not in the set.
 #[derive(Debug)]
-pub enum Unfound<K> {
+pub enum Unfound {
     /// The set was read again after the question: what it lacks does not exist.
-    Reread(ReadKeys<K>),
-    /// The set was read a short while ago and the provider is left alone. A token that was made before that reading is
-    /// not the provider's; of a later one nothing is known.
-    TooSoon(ReadKeys<K>),
+    Reread(ReadKeys),
+    /// The set was read a short while ago and the issuer is left alone. A token made before that reading is not the
+    /// issuer's; of a later one nothing is known.
+    TooSoon(ReadKeys),
     /// The set could not be read: nothing is known.
     Failed(RemoteKeysError),
 }
 
-impl<K: Send + Sync + 'static> RemoteKeys<K> {
+impl RemoteKeys {
     /// An empty cache; nothing is fetched yet.
     #[must_use]
-    pub fn new(fetcher: Fetcher, clock: Clock, parse: ParseKeys<K>) -> Self {
-        Self { fetcher, parse, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
+    pub fn new(fetcher: Fetcher, clock: Clock) -> Self {
+        Self { fetcher, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
     }
 
     /// The key set: from memory, fetched when there is none or it is older than five minutes.
     ///
     /// # Errors
     /// When it was never read and cannot be read now.
-    pub async fn get(&self, url: &str) -> Result<ReadKeys<K>, RemoteKeysError> {
+    pub async fn get(&self, url: &str) -> Result<ReadKeys, RemoteKeysError> {
         let cached = self.cached(url);
         if let Some((keys, age_from)) = &cached
             && self.clock.monotonic().saturating_sub(*age_from) < FRESH_FOR
@@ -104,24 +98,24 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
 
     /// Reads the set again because a token names a key that it does not hold: once for all who ask, and not again within
     /// ten seconds.
-    pub async fn get_again(&self, url: &str) -> Unfound<K> {
+    pub async fn get_again(&self, url: &str) -> Unfound {
         let refetched = self.refetch(url).await;
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
         match (self.cached(url).map(|(keys, _)| keys), refetched) {
-            (Some(read), Refetched::Fresh) => Unfound::Reread(read),
-            (Some(read), Refetched::TooSoon) => Unfound::TooSoon(read),
+            (Some(keys), Refetched::Fresh) => Unfound::Reread(keys),
+            (Some(keys), Refetched::TooSoon) => Unfound::TooSoon(keys),
             (_, Refetched::Failed(cause)) => failed(cause),
             (None, _) => failed(Diagnosis::new(MOVED)),
         }
     }
 
-    fn cached(&self, url: &str) -> Option<(ReadKeys<K>, Duration)> {
+    fn cached(&self, url: &str) -> Option<(ReadKeys, Duration)> {
         let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
         cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
     }
 
     async fn refetch(&self, url: &str) -> Refetched {
-        let (fetcher, clock, parse) = (self.fetcher.clone(), self.clock.clone(), self.parse);
+        let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let ask = async move {
             let (read_at, age_from) = (clock.now(), clock.monotonic());
@@ -129,7 +123,7 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
             if answer.status != http::StatusCode::OK {
                 return Err(Diagnosis::new(format!("it answers {}", answer.status.as_u16())));
             }
-            let read = ReadKeys { keys: Arc::new(parse(&answer.body)?), read_at };
+            let read = ReadKeys { keys: Arc::new(PublicKeys::parse(&answer.body)?), read_at };
             *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
             Ok(())
         };

@@ -17,7 +17,7 @@ const BY_RING: u8 = 1;
 const BY_SECRET: u8 = 2;
 const KEY_ID_LEN: usize = 8;
 
-/// What was sealed cannot be opened: another key, another use, or somebody changed it.
+/// What was sealed cannot be opened: another key, another use, or it was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this was not sealed by a key that we have, or was changed")]
 pub struct Unsealable;
@@ -115,7 +115,7 @@ impl Sealer {
 
 /// Seals under a secret that we do not keep (a presented refresh token): database and root key together cannot open it.
 ///
-/// The secret must be one that nobody can guess: it is not stretched.
+/// The secret must be unguessable: it is not stretched.
 #[must_use]
 pub fn seal_with(secret: &[u8], plain: &[u8]) -> Vec<u8> {
     seal(&of_secret(secret), vec![BY_SECRET], &[BY_SECRET], plain)

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
-use super::key_ring::Shelf;
+use super::error::KeyError;
+use super::key_ring::{KeyRing, Shelf};
+use super::seal::Sealer;
 use super::signing_key;
-use super::{KeyError, KeyRing, Sealer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{RootKey, Secrets, SigningAlgorithm};
 use crate::model::signing_key::StoredSigningKey;
@@ -50,7 +51,7 @@ impl TestShelf {
         edit(&mut self.0.keys.lock().unwrap());
     }
 
-    /// Puts a new key in front, so that whoever loads now signs with it.
+    /// Puts a new key in front, so that a ring loaded from now on signs with it.
     pub(super) fn rotate(&self, algorithm: SigningAlgorithm, sealer: &Sealer) {
         let key = signing_key::generate(algorithm, sealer, Timestamp(0)).unwrap();
         self.edit(|keys| keys.insert(0, key));

@@ -1,11 +1,15 @@
 //! Is this bearer an access token of ours? Signature, `typ`, algorithm, issuer and times; the audience is the caller's.
+//!
+//! Defends against forged tokens: algorithm confusion, ID tokens in place of access tokens (`typ`), and tokens that a cache
+//! or a clock would prolong.
 
 use std::time::Duration;
 
 use jsonwebtoken::Header;
 use serde::Deserialize;
 
-use super::KeyRing;
+use super::error::VerifyError;
+use super::key_ring::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 
@@ -13,17 +17,6 @@ use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 pub(crate) const MAX_ACCESS_TOKEN: usize = 8 * 1024;
 /// How far another process's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_mins(1);
-
-/// Why a bearer is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    /// It is not, or no longer, a token of ours; the words are for our log.
-    #[error("the token is not valid: {0}")]
-    Invalid(&'static str),
-    /// Its key is not known and we could not look: 503, never 401, which would cost the user a sign-in.
-    #[error("the signing keys cannot be read now")]
-    Unknown,
-}
 
 /// When a token of ours is good: judged at every use, so that neither a cache nor a clock that is set prolongs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

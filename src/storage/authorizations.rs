@@ -4,7 +4,7 @@
 use super::rows::{Column, json};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
-use crate::model::authorization::{AnotherRound, Authorization, Stage};
+use crate::model::authorization::{AnotherRound, Authorization, Purpose, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 
 macro_rules! columns {
@@ -71,8 +71,8 @@ impl TryFrom<AuthorizationRow> for Authorization {
         let column = |name| Column("authorizations", name);
         Ok(Self {
             id: AuthorizationId::from(row.id),
-            request: column("request").json(&row.request)?,
-            identity: IdentityId::from(row.identity),
+            purpose: Purpose::Client(column("request").json(&row.request)?),
+            identity: (!row.identity.is_empty()).then(|| IdentityId::from(row.identity)),
             binding_hash: column("binding_hash").sha256(&row.binding_hash)?,
             round: row.round,
             offline: row.offline,
@@ -85,18 +85,20 @@ impl TryFrom<AuthorizationRow> for Authorization {
 }
 
 impl Store {
-    /// Begins an authorization, or keeps that the user said no. `false` when its id is taken: the form was posted before.
+    /// Begins an authorization, or records a denial (whose column `identity` is empty). `false` when the id is taken: the
+    /// form was posted before.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn insert_authorization(&self, authorization: &Authorization) -> Result<bool, StoreError> {
+        let Purpose::Client(request) = &authorization.purpose;
         self.write(Turn::Approval, async {
             let mut tx = self.begin().await?;
             let inserted = sqlx::query(INSERT)
                 .bind(authorization.id.as_str())
-                .bind(authorization.request.client_id.as_str())
-                .bind(json(&authorization.request)?)
-                .bind(authorization.identity.as_str())
+                .bind(request.client_id.as_str())
+                .bind(json(request)?)
+                .bind(authorization.identity.as_ref().map_or("", IdentityId::as_str))
                 .bind(authorization.binding_hash.as_bytes().as_slice())
                 .bind(authorization.round)
                 .bind(authorization.offline)

@@ -4,7 +4,7 @@ use super::error::Failure;
 use super::rows::{Column, json};
 use super::{Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
-use crate::model::client::{Client, ClientOrigin};
+use crate::model::client::{Authentication, Client, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::client_name::clean_client_name;
@@ -95,14 +95,15 @@ impl TryFrom<ClientRow> for Client {
 
     fn try_from(row: ClientRow) -> Result<Self, StoreError> {
         let column = |name| Column("clients", name);
+        let method = AuthMethod::parse(&row.auth_method).ok_or_else(|| column("auth_method").corrupt())?;
+        let secret_hash = row.secret_hash.map(|hash| column("secret_hash").sha256(&hash)).transpose()?;
         Ok(Self {
             id: ClientId::from(row.id),
             origin: ClientOrigin::Registered,
             // earlier versions took names that are cleaned today
             name: row.name.as_deref().and_then(clean_client_name),
             redirect_uris: column("redirect_uris").json(&row.redirect_uris)?,
-            auth_method: AuthMethod::parse(&row.auth_method).ok_or_else(|| column("auth_method").corrupt())?,
-            secret_hash: row.secret_hash.map(|hash| column("secret_hash").sha256(&hash)).transpose()?,
+            authentication: Authentication::new(method, secret_hash).ok_or_else(|| column("secret_hash").corrupt())?,
             refresh_token: row.refresh_token,
             scope: column("scope").scope(&row.scope)?,
             application_type: row.application_type,
@@ -122,14 +123,17 @@ impl Store {
     /// When the store fails.
     pub async fn insert_client(&self, client: &Client, address: &str, max_unused: i64) -> Result<(), StoreError> {
         let now = self.0.clock.now();
+        let stored = client.authentication.stored();
+        // keys come with a document, and a client that is known by its document is not stored
+        let (method, secret_hash) = stored.ok_or_else(|| Column("clients", "auth_method").corrupt())?;
         self.write(Turn::Registration, async {
             let mut tx = self.begin().await?;
             sqlx::query(INSERT)
                 .bind(client.id.as_str())
                 .bind(client.name.as_deref())
                 .bind(json(&client.redirect_uris)?)
-                .bind(client.auth_method.as_str())
-                .bind(client.secret_hash.as_ref().map(|hash| hash.as_bytes().as_slice()))
+                .bind(method.as_str())
+                .bind(secret_hash.map(|hash| hash.as_bytes().as_slice()))
                 .bind(client.refresh_token)
                 .bind(client.scope.to_string())
                 .bind(client.application_type.as_deref())

@@ -5,7 +5,7 @@ use super::expiry::AUTHORIZATION_MARGIN;
 use super::rows::{Column, StandingRow, json};
 use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
-use crate::model::authorization::{IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
+use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, Purpose, SignIn};
 use crate::model::grant::Grant;
 use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
@@ -99,8 +99,11 @@ impl TryFrom<CodeRow> for IssuedCode {
     fn try_from(row: CodeRow) -> Result<Self, StoreError> {
         let column = |name| Column("authorizations", name);
         let user = row.user_claims.map(|claims| column("user_claims").json(&claims)).transpose()?;
+        let authorization: Authorization = row.authorization.try_into()?;
+        let Purpose::Client(request) = authorization.purpose;
         Ok(Self {
-            authorization: row.authorization.try_into()?,
+            request,
+            identity: authorization.identity.ok_or_else(|| column("identity").corrupt())?,
             sign_in: SignIn {
                 subject: Subject::stored(row.subject.ok_or_else(|| column("subject").corrupt())?),
                 user: user.unwrap_or_default(),

@@ -6,6 +6,7 @@ use super::{Rotation, Store, StoreError, Transaction, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::Grant;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
+use crate::secret::Sha256;
 
 macro_rules! columns {
     () => {
@@ -24,9 +25,12 @@ sql! {
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
+    /// Only for a refresh token that is unused: its grant's row is then as the last rotation left it, and a holder that read
+    /// the row before works with the provider's latest token.
     TAKE_LEASE = "
         UPDATE grants SET lease_holder = $2, lease_until = $3
-        WHERE id = $1 AND ended_at IS NULL AND expires_at > $4
+        WHERE id = (SELECT grant_id FROM refresh_tokens WHERE hash = $1 AND used_at IS NULL)
+          AND ended_at IS NULL AND expires_at > $4
           AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)";
 
     RELEASE_LEASE = "UPDATE grants SET lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
@@ -89,19 +93,19 @@ impl Store {
         .await
     }
 
-    /// Takes the grant's refresh lease for `holder` until `until`; `false` while somebody else has it, or when the grant
-    /// is not live. Whoever has it may take it again.
+    /// Takes the refresh lease of a refresh token's grant for `holder` until `until`. `false` while another holder has it,
+    /// when the token was used, and when the grant is not live. The holder may take it again.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn take_refresh_lease(
         &self,
-        id: &GrantId,
+        token: &Sha256,
         holder: &str,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let lease = sqlx::query(TAKE_LEASE).bind(id.as_str()).bind(holder).bind(until.0).bind(now.0);
+        let lease = sqlx::query(TAKE_LEASE).bind(token.as_bytes().as_slice()).bind(holder).bind(until.0).bind(now.0);
         Ok(self.execute(Turn::Token, lease).await? == 1)
     }
 

@@ -17,7 +17,7 @@ use super::fault::{busy_page, page};
 use super::pages::Look;
 use super::{pages, plain};
 use crate::config::{Config, PublicUrl, Spelling};
-use crate::issuer::{ClientRedirect, Fault, Left};
+use crate::issuer::{Answered, ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
@@ -108,6 +108,15 @@ pub(super) async fn at_own_origin(
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     see_other(&look, &config.public_url.join(target))
+}
+
+/// Sends the browser where an answer leads.
+pub(super) fn onwards(look: &Look, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+    match answered {
+        Answered::ToClient(redirect) => to_client(look, redirect),
+        Answered::ToProvider(location) => see_other(look, location),
+        Answered::Before(left) => answered_before(look, left, request_id),
+    }
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).

@@ -50,6 +50,6 @@ async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress
     };
     let issuer = endpoints.issuer.clone();
     endpoints
-        .complete(async move { issuer.answer_form(opened, cookie.as_deref(), identity.as_deref(), address).await })
+        .complete(async move { issuer.answer_form(&opened, cookie.as_deref(), identity.as_deref(), address).await })
         .await
 }

@@ -6,8 +6,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::BodyError;
+use super::json;
 use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
-use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::telemetry::{Cause, RequestId};
@@ -15,7 +15,7 @@ use crate::wire::RETRY_SOON;
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
-    json_no_store(status, serde_json::to_vec(error).unwrap_or_default())
+    json::no_store(status, serde_json::to_vec(error).unwrap_or_default())
 }
 
 /// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.

@@ -9,6 +9,7 @@ mod consent;
 mod cookies;
 mod discovery;
 mod fault;
+mod json;
 pub mod pages;
 mod register;
 mod sign_in;
@@ -53,12 +54,14 @@ impl Endpoints {
         Cookies::new(&self.config.public_url)
     }
 
-    /// Runs what a browser has begun as a task of its own, which goes on when the browser goes away.
-    async fn complete<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
-    ) -> Result<T, Fault> {
-        self.issuer.complete(work).await.unwrap_or_else(|panicked| Err(Fault::internal(&panicked)))
+    /// Starts what a browser has begun as a task of its own, which goes on when the browser goes away.
+    fn complete<T, F>(&self, work: F) -> impl Future<Output = Result<T, Fault>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        let task = self.issuer.complete(work);
+        async { task.await.unwrap_or_else(|panicked| Err(Fault::internal(&panicked))) }
     }
 }
 

@@ -6,8 +6,7 @@ use http::header::ORIGIN;
 use http::{Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::token::json_no_store;
-use super::{Endpoints, body};
+use super::{Endpoints, body, json};
 use crate::gateway::is_media_type;
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
@@ -29,7 +28,7 @@ pub(super) async fn post(
     };
     match endpoints.issuer.register(&bytes, address, via).await {
         Ok(registered) => match serde_json::to_vec(&registered) {
-            Ok(json) => json_no_store(StatusCode::CREATED, json),
+            Ok(document) => json::no_store(StatusCode::CREATED, document),
             Err(error) => unavailable(error.to_string()),
         },
         Err(RegistrationRefusal::Invalid(error)) => {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::browser::{Browser, Form, location, parameter};
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 #[tokio::test]
 async fn a_valid_authorization_request_shows_the_consent_page_and_stores_nothing() {
@@ -293,4 +294,28 @@ async fn a_malformed_client_id_cannot_put_a_message_on_our_page() {
     let page = gate.get(&gate.authorize_path(&client, &[])).await;
     assert_eq!(page.status, 400);
     assert!(page.body.contains("<code><bdi>locked!?Call?+1?555???</bdi></code>"), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_or_cannot_be_looked_up_is_told_apart_from_an_unknown_one() {
+    let gate = TestGate::new().await;
+    let client = |id: &str| TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    for (id, reason) in [
+        ("c_unknown", "client c_unknown is not known here"),
+        ("https://app.example.com/client.json", "Client ID Metadata Documents are not read here"),
+        ("a message to the user", "client a?message?to?the?user is not known here"),
+    ] {
+        let (lines, guard) = watch();
+        let page = gate.get(&gate.authorize_path(&client(id), &[])).await;
+        assert_eq!((page.status, page.header("location")), (400, ""), "{id}");
+        assert!(lines.text().contains(reason), "{}", lines.text());
+        assert!(!page.body.contains("a message to the user"), "{page:?}");
+        drop(guard);
+        let refused = gate.redeem(&client(id), "pcc_x").await;
+        assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"), "{id}");
+    }
+    gate.app.store().close().await;
+    assert_eq!(gate.get(&gate.authorize_path(&client("c_unknown"), &[])).await.status, 503);
+    let refused = gate.redeem(&client("c_unknown"), "pcc_x").await;
+    assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"));
 }

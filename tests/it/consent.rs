@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use portcullis::model::authorization::{Purpose, Stage};
+use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::scope::ScopeSet;
 
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
@@ -85,6 +87,22 @@ async fn deny_is_reported_to_the_client_and_final() {
     let stranger = Browser::default().submit(&gate, &approve(&form)).await;
     assert_eq!(stranger.status, 403, "{stranger:?}");
     assert_eq!(location(&other_tab.submit(&gate, &no).await), url, "a double click is told the same");
+}
+
+#[tokio::test]
+async fn a_denial_is_recorded_without_an_identity_and_keeps_the_form_from_being_approved() {
+    let gate = TestGate::new().await;
+    let (client, mut browser) = (gate.register().await, Browser::default());
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let denied = browser.submit(&gate, &form.clone().with("decision", "deny").with("identity", "local")).await;
+    assert_eq!(parameter(&location(&denied), "error").as_deref(), Some("access_denied"));
+    let cookie = browser.cookies.keys().find(|name| name.contains("-c-")).unwrap();
+    let id = AuthorizationId::parse(&format!("r_{}", cookie.rsplit('-').next().unwrap())).unwrap();
+    let stored = gate.app.store().authorization(&id).await.unwrap().unwrap();
+    assert_eq!((stored.identity, stored.stage), (None, Stage::Denied));
+    let Purpose::Client(request) = stored.purpose;
+    assert_eq!(request.client_id.as_str(), client.id);
+    assert!(browser.submit(&gate, &approve(&form)).await.body.contains("You denied access"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -37,6 +37,7 @@ mod sign_in;
 mod sockets;
 mod standing;
 mod start;
+mod statements;
 mod storage;
 mod support;
 mod tabs;

@@ -1,5 +1,7 @@
 //! Control-plane calls: what they bear and what they say when they fail.
 
+mod strangers;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ fn fetcher() -> Fetcher {
     Fetcher::new([])
 }
 
-/// Says these bytes to whoever comes, then waits or closes.
+/// Says these bytes on every connection, then waits or closes.
 async fn says(bytes: Vec<u8>, close: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config;
-use portcullis::model::authorization::{Authorization, AuthorizationRequest, ProviderStanding, SignIn, Stage};
-use portcullis::model::client::{Client, ClientOrigin};
+use portcullis::model::authorization::{Authorization, ClientRequest, ProviderStanding, Purpose, SignIn, Stage};
+use portcullis::model::client::{Authentication, Client, ClientOrigin, SecretMethod};
 use portcullis::model::grant::Grant;
 use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
-use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
 use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
@@ -151,7 +150,7 @@ impl Fresh {
     /// Exchanges a refresh token for another, as somebody who has the lease.
     pub(crate) async fn rotate(&self, grant: &GrantId, used: &Sha256) -> NewRefreshToken {
         let successor = refresh_token(self.now());
-        assert!(self.store.take_refresh_lease(grant, "us", self.now() + MINUTE, self.now()).await.unwrap());
+        assert!(self.store.take_refresh_lease(used, "us", self.now() + MINUTE, self.now()).await.unwrap());
         assert!(self.store.rotate_refresh_token(&rotation(grant, used, &successor, self.now())).await.unwrap());
         successor
     }
@@ -205,8 +204,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
         origin: ClientOrigin::Registered,
         name: Some("Ada’s “client”".to_owned()),
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned(), "https://a.example/\"cb\"".to_owned()],
-        auth_method: AuthMethod::ClientSecretPost,
-        secret_hash: Some(Sha256::of(b"secret")),
+        authentication: Authentication::Secret(Sha256::of(b"secret"), SecretMethod::Post),
         refresh_token: true,
         scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
         application_type: Some("native".to_owned()),
@@ -217,7 +215,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
 pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
     Authorization {
         id: AuthorizationId::random(),
-        request: AuthorizationRequest {
+        purpose: Purpose::Client(ClientRequest {
             client_id: ClientId::from(client),
             redirect_uri: "http://127.0.0.1:4711/callback".to_owned(),
             state: Some("ä\"state\"".to_owned()),
@@ -226,8 +224,8 @@ pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
             scope: ScopeSet::parse("mcp:access").unwrap(),
             named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
             refresh: true,
-        },
-        identity: IdentityId::from("keycloak"),
+        }),
+        identity: Some(IdentityId::from("keycloak")),
         binding_hash: some_hash(),
         round: 0,
         offline: true,

@@ -6,21 +6,16 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use portcullis::config::Storage;
 use portcullis::keys::{Sealer, open_with};
-use portcullis::model::ids::GrantId;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
-}
-
-/// The grant of an access token, which anybody can read.
-fn grant_of(token: &str) -> GrantId {
-    claims(token)["sid"].as_str().unwrap().into()
 }
 
 #[tokio::test]
@@ -151,9 +146,9 @@ async fn a_refresh_that_waits_for_another_process_is_503_before_clients_give_up(
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
-    let (grant, now) = (grant_of(&first.access), gate.clock.now());
+    let (token, now) = (Token::<Refresh>::parse(&first.refresh).unwrap().sha256(), gate.clock.now());
     let lease = Duration::from_secs(30);
-    assert!(gate.app.store().take_refresh_lease(&grant, "l_another", now + lease, now).await.unwrap());
+    assert!(gate.app.store().take_refresh_lease(&token, "l_another", now + lease, now).await.unwrap());
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let refreshing = gate.refresh(&client, &first.refresh);
@@ -360,4 +355,18 @@ async fn a_grant_that_lacks_a_newly_required_scope_is_refused_at_refresh() {
         .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])
         .await;
     assert_eq!(gate.refresh(&client, &anew.refresh).await.error(), "invalid_grant", "its server is not here any more");
+}
+
+#[tokio::test]
+async fn the_log_says_whose_refresh_was_refused_and_the_client_is_not_told_the_grant() {
+    let gate = TestGate::new().await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let first = gate.tokens(&client).await;
+    let grant = claims(&first.access)["sid"].as_str().unwrap().to_owned();
+    let (lines, _guard) = watch();
+    let refused = gate.refresh(&other, &first.refresh).await;
+    assert_eq!(refused.error(), "invalid_grant");
+    assert!(!refused.body.contains(&grant), "{refused:?}");
+    let (text, about) = (lines.text(), format!("(client {}, grant {grant})", other.id));
+    assert!(text.contains("the refresh token was given to another client") && text.contains(&about), "{text}");
 }

@@ -19,14 +19,14 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
 
 pub use client_label::ClientLabel;
-pub use consent::{ConsentNotice, ConsentPage, IdentityChoice, consent};
+pub use consent::{ConsentNotice, consent};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
 pub use look::Look;
 pub use message::{
     AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, busy, error, unavailable,
 };
 pub use return_to_application::{ReturnPage, return_to_application};
-pub use sign_in::{SignInPage, sign_in};
+pub use sign_in::sign_in;
 pub use unknown_client::{UnknownClientPage, unknown_client};
 
 /// A whole page. As a response it brings its headers along; the status is the caller's.

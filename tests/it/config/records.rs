@@ -7,8 +7,7 @@ use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
 use portcullis::config::Storage;
 use portcullis::model::authorization::Stage;
-use portcullis::model::client::{Client, ClientOrigin};
-use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
 use serde_json::{Value, json};
 
@@ -356,8 +355,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         origin: ClientOrigin::Registered,
         name: Some(hostile.to_owned()),
         redirect_uris: vec!["https://evil.example/\u{1b}[2J".to_owned(), "x:\u{9b}2J".to_owned()],
-        auth_method: AuthMethod::None,
-        secret_hash: None,
+        authentication: Authentication::None,
         refresh_token: true,
         scope: ScopeSet::empty(),
         application_type: None,

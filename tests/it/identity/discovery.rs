@@ -47,7 +47,7 @@ async fn a_provider_that_is_down_at_start_is_unavailable_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn the_background_loop_fetches_metadata_and_keys_in_advance() {
+async fn the_loop_reads_metadata_and_keys_before_the_first_sign_in() {
     let bench = Bench::new().await;
     let task = tokio::spawn(bench.identities.clone().run());
     until(|| bench.provider.calls("/certs") == 1).await;
@@ -59,7 +59,7 @@ async fn the_background_loop_fetches_metadata_and_keys_in_advance() {
 }
 
 #[tokio::test]
-async fn a_waiting_sign_in_makes_the_background_loop_retry_sooner() {
+async fn a_sign_in_that_waits_for_a_lost_provider_wakes_the_loop() {
     let bench = Bench::new().await;
     bench.provider.stop().await;
     let task = tokio::spawn(bench.identities.clone().run());

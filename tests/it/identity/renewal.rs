@@ -190,7 +190,7 @@ async fn the_first_renewal_after_a_restart_fetches_metadata_and_keys() {
 }
 
 #[tokio::test]
-async fn standing_none_needs_no_provider_and_other_standings_need_a_token() {
+async fn standing_none_never_asks_the_provider_and_a_missing_token_needs_a_sign_in() {
     let bench = Bench::with(|settings| settings.standing = Standing::None).await;
     bench.sign_in().await.unwrap();
     let calls = bench.provider.calls("/token");

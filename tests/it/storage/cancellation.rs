@@ -65,7 +65,7 @@ async fn at_every_moment(attempt: impl AsyncFn(usize, Leaves) -> bool) {
 async fn a_dropped_redemption_is_atomic(fresh: Fresh) {
     fresh.register("c_1", "A").await;
     at_every_moment(async |polls, leaves| {
-        let ((_, code), token) = (fresh.code("c_1").await, refresh_token(fresh.now()));
+        let ((authorization, code), token) = (fresh.code("c_1").await, refresh_token(fresh.now()));
         let grant = grant("c_1", fresh.now());
         let redemption = redemption(&code, &grant, Some(&token), fresh.now());
         let call = fresh.store.redeem_code(&redemption);
@@ -73,7 +73,7 @@ async fn a_dropped_redemption_is_atomic(fresh: Fresh) {
         // the next write waits for whatever the writer still does, and works
         fresh.pending("c_1").await;
         let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
-        let redeemed = issued.authorization.stage == Stage::Redeemed;
+        let redeemed = fresh.store.authorization(&authorization.id).await.unwrap().unwrap().stage == Stage::Redeemed;
         assert_eq!(issued.redeemed.is_some(), redeemed, "{polls} {leaves:?}");
         assert_eq!(fresh.store.grant(&grant.id).await.unwrap().is_some(), redeemed, "{polls} {leaves:?}");
         assert_eq!(fresh.store.refresh_token(&token.hash).await.unwrap().is_some(), redeemed, "{polls} {leaves:?}");
@@ -89,7 +89,7 @@ async fn a_dropped_rotation_is_atomic(fresh: Fresh) {
     at_every_moment(async |polls, leaves| {
         let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
         let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
-        assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+        assert!(fresh.store.take_refresh_lease(used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
         let rotation = rotation(id, used, &successor, fresh.now());
         let answer = dropped_after(polls, leaves, fresh.store.rotate_refresh_token(&rotation)).await;
         fresh.pending("c_1").await;
@@ -98,7 +98,8 @@ async fn a_dropped_rotation_is_atomic(fresh: Fresh) {
         assert_eq!(old.used.is_some(), rotated, "{polls} {leaves:?}");
         let standing = fresh.store.grant(id).await.unwrap().unwrap().standing;
         assert_eq!(standing == *super::new_standing(), rotated, "{polls} {leaves:?}");
-        let free = fresh.store.take_refresh_lease(id, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
+        let unused = if rotated { &successor.hash } else { used };
+        let free = fresh.store.take_refresh_lease(unused, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
         assert_eq!(free, rotated, "{polls} {leaves:?}");
         if let Some(answer) = &answer {
             assert!(*answer.as_ref().unwrap() && rotated);

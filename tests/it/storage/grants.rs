@@ -4,9 +4,10 @@ use portcullis::model::authorization::ProviderStanding;
 use portcullis::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
+use portcullis::secret::Sha256;
 use portcullis::storage::{Feed, FeedPosition, Retention};
 
-use super::{DAY, Fresh, MINUTE, ada, at_once, contract};
+use super::{DAY, Fresh, MINUTE, ada, at_once, contract, some_hash};
 
 contract! {
     a_grant_is_read_as_it_was_stored,
@@ -16,10 +17,11 @@ contract! {
     the_feed_returns_every_end_after_a_position_whatever_its_stamp,
     a_position_that_was_deleted_from_the_feed_is_a_gap,
     the_twenty_first_grant_ends_the_least_recently_used,
-    the_limit_of_grants_counts_one_user_client_and_resource,
-    one_of_many_concurrent_callers_takes_the_refresh_lease,
-    a_refresh_lease_belongs_to_its_holder_until_released_or_expired,
-    a_grant_that_is_not_live_has_no_refresh_lease,
+    grants_of_others_and_elsewhere_do_not_count,
+    one_of_many_takes_the_lease,
+    a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out,
+    a_grant_that_is_not_live_has_no_lease,
+    a_lease_is_not_taken_for_a_used_or_unknown_token,
 }
 
 async fn stored(fresh: &Fresh, grant: &Grant) -> Grant {
@@ -165,20 +167,21 @@ async fn the_limit_of_grants_counts_one_user_client_and_resource(fresh: Fresh) {
     assert_eq!(fresh.signed_in("c_1").await.ended, []);
 }
 
-async fn one_of_many_concurrent_callers_takes_the_refresh_lease(fresh: Fresh) {
-    let (id, now) = (fresh.signed_in("c_1").await.grant.id, fresh.now());
+async fn one_of_many_takes_the_lease(fresh: Fresh) {
+    let (hash, now) = (fresh.signed_in("c_1").await.token.hash, fresh.now());
     let taken = at_once(32, |n| {
-        let (store, id) = (fresh.store.clone(), id.clone());
-        async move { store.take_refresh_lease(&id, &format!("holder {n}"), now + MINUTE, now).await.unwrap() }
+        let store = fresh.store.clone();
+        async move { store.take_refresh_lease(&hash, &format!("holder {n}"), now + MINUTE, now).await.unwrap() }
     })
     .await;
     assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
 }
 
-async fn a_refresh_lease_belongs_to_its_holder_until_released_or_expired(fresh: Fresh) {
-    let id = fresh.signed_in("c_1").await.grant.id;
+async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let (id, token) = (signed_in.grant.id, signed_in.token.hash);
     let take = async |holder: &str| {
-        fresh.store.take_refresh_lease(&id, holder, fresh.now() + MINUTE, fresh.now()).await.unwrap()
+        fresh.store.take_refresh_lease(&token, holder, fresh.now() + MINUTE, fresh.now()).await.unwrap()
     };
     assert!(take("us").await);
     assert!(!take("them").await);
@@ -191,14 +194,25 @@ async fn a_refresh_lease_belongs_to_its_holder_until_released_or_expired(fresh: 
     assert!(take("us").await, "it ran out");
 }
 
-async fn a_grant_that_is_not_live_has_no_refresh_lease(fresh: Fresh) {
-    let take = async |grant: &Grant| {
-        fresh.store.take_refresh_lease(&grant.id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+async fn a_grant_that_is_not_live_has_no_lease(fresh: Fresh) {
+    let take = async |token: &Sha256| {
+        fresh.store.take_refresh_lease(token, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
     };
-    let ended = fresh.signed_in("c_1").await.grant;
-    fresh.store.end_grant(&ended.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
-    assert!(!take(&ended).await);
-    let expired = fresh.signed_in("c_1").await.grant;
+    let ended = fresh.signed_in("c_1").await;
+    fresh.store.end_grant(&ended.grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    assert!(!take(&ended.token.hash).await);
+    let expired = fresh.signed_in("c_1").await;
     fresh.clock.advance(90 * DAY);
-    assert!(!take(&expired).await);
+    assert!(!take(&expired.token.hash).await);
+}
+
+async fn a_lease_is_not_taken_for_a_used_or_unknown_token(fresh: Fresh) {
+    let take = async |token: &Sha256| {
+        fresh.store.take_refresh_lease(token, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+    };
+    let signed_in = fresh.signed_in("c_1").await;
+    let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
+    assert!(!take(&signed_in.token.hash).await, "it was used, so whoever read its grant before has an old one");
+    assert!(!take(&some_hash()).await);
+    assert!(take(&successor.hash).await);
 }

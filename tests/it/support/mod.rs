@@ -6,6 +6,7 @@ pub mod gate;
 pub mod log;
 pub(crate) mod provider;
 pub mod raw;
+pub(crate) mod statements;
 pub mod upstream;
 
 use std::path::PathBuf;
