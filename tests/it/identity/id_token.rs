@@ -84,7 +84,7 @@ async fn an_id_token_with_any_single_fault_is_refused() {
 }
 
 #[tokio::test]
-async fn what_providers_really_send_is_believed() {
+async fn id_tokens_as_real_providers_send_them_are_accepted() {
     let kindly: [Attack; 16] = [
         ("several audiences, given to us", |_, claims| claims["aud"] = json!(["other", "portcullis"])),
         ("one audience in a list, no azp", |_, claims| {

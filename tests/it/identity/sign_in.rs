@@ -156,7 +156,7 @@ async fn another_products_words_for_a_refusal_are_no_refusal_of_offline_access()
 }
 
 #[tokio::test]
-async fn a_scope_that_was_left_out_was_not_granted() {
+async fn offline_access_missing_from_the_granted_scope_was_not_granted() {
     let bench = Bench::new().await;
     bench.provider.answer_token(Reply::Edited(|body| {
         body["scope"] = json!("openid email");

@@ -7,12 +7,12 @@ use portcullis::oauth::scope::ScopeSet;
 use super::{Fresh, MINUTE, client, contract};
 
 contract! {
-    a_client_comes_back_as_it_was_stored,
+    a_client_is_read_as_it_was_stored,
     a_client_with_keys_is_refused_because_keys_are_not_stored,
-    a_client_that_registers_again_stays_as_it_was,
-    the_oldest_of_the_address_that_holds_most_goes,
-    a_shared_client_moves_to_the_address_that_holds_fewer,
-    a_shared_client_cannot_be_taken_to_a_full_address_and_evicted_there,
+    a_client_that_registers_again_is_not_changed,
+    eviction_takes_the_oldest_client_of_the_address_with_most_clients,
+    a_shared_client_moves_to_the_address_with_fewer_clients,
+    an_attacker_cannot_move_a_shared_client_to_its_address_and_evict_it,
     a_used_client_is_neither_counted_nor_evicted,
     clients_with_a_pending_authorization_are_not_evicted_nor_others_in_their_place,
     eviction_brings_the_table_back_to_its_limit,
@@ -42,7 +42,7 @@ async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh)
     assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
 }
 
-async fn a_client_that_registers_again_stays_as_it_was(fresh: Fresh) {
+async fn a_client_that_registers_again_is_not_changed(fresh: Fresh) {
     let first = fresh.register("c_1", "192.0.2.1").await;
     let again = Client { name: Some("Mallory".to_owned()), created_at: Timestamp(1), ..first.clone() };
     fresh.store.insert_client(&again, "192.0.2.2", 1000).await.unwrap();

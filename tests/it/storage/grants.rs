@@ -17,10 +17,10 @@ contract! {
     the_feed_returns_every_end_after_a_position_whatever_its_stamp,
     a_position_that_was_deleted_from_the_feed_is_a_gap,
     the_twenty_first_grant_ends_the_least_recently_used,
-    grants_of_others_and_elsewhere_do_not_count,
-    one_of_many_takes_the_lease,
-    a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out,
-    a_grant_that_is_not_live_has_no_lease,
+    the_limit_of_grants_counts_one_user_client_and_resource,
+    one_of_many_concurrent_callers_takes_the_refresh_lease,
+    a_refresh_lease_belongs_to_its_holder_until_released_or_expired,
+    a_grant_that_is_not_live_has_no_refresh_lease,
     a_lease_is_not_taken_for_a_used_or_unknown_token,
 }
 
@@ -167,7 +167,7 @@ async fn the_limit_of_grants_counts_one_user_client_and_resource(fresh: Fresh) {
     assert_eq!(fresh.signed_in("c_1").await.ended, []);
 }
 
-async fn one_of_many_takes_the_lease(fresh: Fresh) {
+async fn one_of_many_concurrent_callers_takes_the_refresh_lease(fresh: Fresh) {
     let (hash, now) = (fresh.signed_in("c_1").await.token.hash, fresh.now());
     let taken = at_once(32, |n| {
         let store = fresh.store.clone();
@@ -177,7 +177,7 @@ async fn one_of_many_takes_the_lease(fresh: Fresh) {
     assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
 }
 
-async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fresh) {
+async fn a_refresh_lease_belongs_to_its_holder_until_released_or_expired(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let (id, token) = (signed_in.grant.id, signed_in.token.hash);
     let take = async |holder: &str| {
@@ -194,7 +194,7 @@ async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fre
     assert!(take("us").await, "it ran out");
 }
 
-async fn a_grant_that_is_not_live_has_no_lease(fresh: Fresh) {
+async fn a_grant_that_is_not_live_has_no_refresh_lease(fresh: Fresh) {
     let take = async |token: &Sha256| {
         fresh.store.take_refresh_lease(token, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
     };
