@@ -1,4 +1,4 @@
-//! What the access line of a request says, and when it is written: when the answer has ended.
+//! The access log: what the line of a request says, and that it is written when the response has ended.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -23,7 +23,7 @@ async fn token(gate: &TestGate) -> String {
     gate.tokens(&client).await.access
 }
 
-/// The access lines so far; what is told of `mcp` is in them.
+/// The access lines so far.
 fn requests(lines: &Lines) -> Vec<String> {
     lines.text().lines().filter(|line| line.contains(" access: ")).map(str::to_owned).collect()
 }
@@ -34,7 +34,7 @@ fn assert_says(line: &str, parts: &[&str]) {
     }
 }
 
-/// Who calls, as the line has it.
+/// The fields that name the caller.
 fn caller(token: &str) -> String {
     let claims = claims(token);
     format!("upstream=\"mcp\" subject={} client={}", claims["sub"], claims["client_id"])
@@ -248,7 +248,7 @@ async fn a_response_is_complete_when_its_declared_length_was_sent() {
         });
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "{}");
-    // as the server library does: it does not ask for more
+    // as hyper does, which does not poll again
     drop(body);
     let [line] = &requests(&lines)[..] else { panic!("{}", lines.text()) };
     assert!(line.contains("response_bytes=2") && !line.contains("incomplete"), "{line}");

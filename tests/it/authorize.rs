@@ -1,4 +1,4 @@
-//! The authorization request: what reaches consent, what becomes a page, and what goes back to the client.
+//! The authorization request: what reaches consent, what gets an error page, and what is redirected to the client.
 
 use http::header::CONTENT_SECURITY_POLICY;
 use portcullis::config::ConfiguredClient;
@@ -99,7 +99,7 @@ async fn a_code_is_sent_to_the_redirect_uri_as_the_client_spelt_it() {
     assert_eq!(gate.redeem(&same, &code).await.status, 200);
 }
 
-/// By any of these words, in lower case, `Open WebUI` tells that it has to register again.
+/// `Open WebUI` registers again when the answer, in lower case, contains one of these.
 const REGISTER_AGAIN: [&str; 5] = ["invalid_client", "invalid client", "client id", "redirect_uri", "redirect uri"];
 
 #[tokio::test]

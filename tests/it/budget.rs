@@ -1,5 +1,5 @@
-//! What a process has is shared out: nobody takes it all, whoever asks too much is told so early, and everything is given
-//! back.
+//! Limits on requests, calls, files and memory (denial of service): every address and every user has a share, what exceeds
+//! it is refused early, and everything is released.
 
 use std::convert::Infallible;
 use std::mem::size_of_val;
@@ -38,7 +38,7 @@ const ADDRESS: &str = "203.0.113.7";
 const OTHER_ADDRESS: &str = "203.0.113.8";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A body that begins with some bytes and goes on when it likes: never.
+/// A body that stalls after its first bytes, for ever (slowloris).
 struct Silent {
     begins: Option<Bytes>,
     declares: u64,
@@ -67,7 +67,7 @@ impl HttpBody for Silent {
     }
 }
 
-/// A request that is on its way; it goes away when this is dropped.
+/// A request in flight, aborted when this is dropped.
 struct Pending(JoinHandle<Response<Body>>);
 
 impl Drop for Pending {
@@ -85,7 +85,7 @@ impl Pending {
         Self(tokio::spawn(async move { app.handle(request, SocketAddr::from((peer, 50_000))).await }))
     }
 
-    /// Gives it up, and lets everything that it held go.
+    /// Aborts it and waits until everything that it held is released.
     async fn give_up(mut self) {
         self.0.abort();
         (&mut self.0).await.ok();
@@ -104,7 +104,7 @@ fn silent_form(gate: &TestGate, path: &str) -> Request<Silent> {
     gate.request("POST", path).header("content-type", FORM).body(Silent::new(100)).unwrap()
 }
 
-/// A call of a user, with a body that declares so many bytes.
+/// A user's call whose body declares this many bytes.
 fn call(gate: &TestGate, token: &str, declares: usize) -> http::request::Builder {
     gate.request("POST", "/mcp")
         .header("authorization", format!("Bearer {token}"))
@@ -128,7 +128,7 @@ fn message(size: usize) -> String {
     message(size - message(0).len())
 }
 
-/// A gate before a place, whose users are so many.
+/// A gate in front of `url` with this many users.
 async fn gate_before(url: &str, users: usize, change: impl FnOnce(&mut portcullis::config::Config)) -> TestGate {
     let url = url.to_owned();
     TestGate::with(move |config| {
@@ -172,7 +172,7 @@ async fn an_address_at_its_request_limit_is_refused_early_while_another_is_serve
     assert_eq!(from(&gate, OTHER_ADDRESS, "POST", "/mcp").await.status, 401);
     drop(held);
     tokio::task::yield_now().await;
-    assert_eq!(from(&gate, ADDRESS, "POST", "/token").await.status, 400, "what is dropped no longer counts");
+    assert_eq!(from(&gate, ADDRESS, "POST", "/token").await.status, 400, "a dropped request no longer counts");
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn stalled_http_2_streams_are_limited_and_released_by_a_reset() {
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"5".parse().unwrap()));
     assert!(
         timeout(Duration::from_millis(50), sender.send_request(form(OTHER_ADDRESS))).await.is_err(),
-        "it is awaited"
+        "it is admitted and its body awaited"
     );
     assert!(held.iter().all(|stream| !stream.is_finished()));
 
@@ -255,7 +255,7 @@ async fn stalled_http_2_streams_are_limited_and_released_by_a_reset() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(SOON, freed).await.expect("what was reset no longer counts");
+    timeout(SOON, freed).await.expect("a reset stream no longer counts");
 }
 
 #[tokio::test]
@@ -319,7 +319,7 @@ async fn a_call_waits_for_a_free_slot_and_is_refused_when_none_comes() {
     drop(taken);
 }
 
-/// Names the part that the child plays.
+/// Tells a process that it is the child.
 const CHILD: &str = "PORTCULLIS_TEST_FILES";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The way to an identity provider and back: whose answer it is, what comes twice, and what goes wrong there.
+//! The round trip to an identity provider: binding to one browser, mix-up, replayed answers, and failures.
 
 use portcullis::config::OidcFlavour;
 use portcullis::oauth::redirect_uri::RedirectPolicy;
@@ -62,7 +62,7 @@ async fn an_approved_url_is_useless_in_another_browser() {
         assert!(victim.header("location").is_empty());
     }
     bench.browser = attacker;
-    assert!(parameter(&location(&bench.back(&back).await), "code").is_some(), "it was still there for its own browser");
+    assert!(parameter(&location(&bench.back(&back).await), "code").is_some(), "it still works in its own browser");
 }
 
 #[tokio::test]
@@ -99,7 +99,10 @@ async fn the_redirect_uri_is_checked_again_at_consent_and_at_the_callback() {
             None => bench.browser.submit(&bench.gate, &form).await,
         };
         assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.body.contains("Access cannot be sent to this application") && !answer.body.contains("code="), "{answer:?}");
+        assert!(
+            answer.body.contains("Access cannot be sent to this application") && !answer.body.contains("code="),
+            "{answer:?}"
+        );
     }
 }
 
@@ -151,7 +154,7 @@ async fn a_browser_that_disconnects_does_not_stop_its_sign_in() {
     bench.gate.settle().await;
     assert_eq!(bench.provider.calls("/token"), 1);
     let page = bench.back(&back).await;
-    assert!(page.body.contains("code="), "what the browser missed is there for it: {page:?}");
+    assert!(page.body.contains("code="), "the browser gets what it missed: {page:?}");
     assert_eq!(bench.provider.calls("/token"), 1);
 }
 
@@ -166,7 +169,7 @@ async fn a_login_form_posted_twice_is_retried_silently() {
     assert_ne!(parameter(&first, "nonce"), parameter(&second, "nonce"));
 
     let stale = bench.back(&bench.provider.visit(&first)).await;
-    assert_eq!(location(&stale), second, "the first round's answer is spent, and leads where the sign-in goes on");
+    assert_eq!(location(&stale), second, "the first round's answer is used up and leads to the current round");
     let finished = location(&bench.back(&bench.provider.visit(&second)).await);
     assert!(parameter(&finished, "code").is_some(), "{finished}");
 }
@@ -208,7 +211,7 @@ async fn an_error_that_arrives_first_counts_and_a_later_code_is_not_exchanged() 
             assert_eq!((late.status, late.header("location")), (200, ""), "{error}: {late:?}");
             assert!(!late.body.contains("code="), "{error}: {late:?}");
         } else {
-            assert_eq!(location(&late), place, "the browser goes where the sign-in goes on");
+            assert_eq!(location(&late), place, "the browser is sent to the current round");
         }
         assert_eq!(bench.provider.calls("/token"), 0, "{error}");
     }

@@ -1,4 +1,4 @@
-//! Guesses of a client's secret.
+//! Brute force against the secrets of clients.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A configuration that changed between two starts: whose provider stands behind an id, and who has left.
+//! A configuration that changed between two starts: replaced issuers, and identities and clients that were removed.
 
 use std::sync::Arc;
 
@@ -35,12 +35,28 @@ async fn another(bench: &Bench) -> (FakeProvider, OidcSettings) {
     (provider, settings)
 }
 
-/// Does something to the database that this program never does.
+/// Changes the database in a way that this program never does.
 async fn by_hand(gate: &TestGate, sql: &'static str) {
     let portcullis::config::Storage::Sqlite(file) = &gate.config.storage;
     let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
     connection.execute(sql).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// A public client of the configuration.
+fn configured(id: &str) -> ConfiguredClient {
+    ConfiguredClient {
+        client_id: id.to_owned(),
+        name: None,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        client_secret: None,
+        auth_method: AuthMethod::None,
+    }
+}
+
+/// The same client, as it asks for tokens.
+fn client(id: &str) -> TestClient {
+    TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() }
 }
 
 async fn read_feed(gate: &TestGate) {
@@ -94,7 +110,7 @@ async fn a_grant_from_another_issuer_ends_at_its_refresh() {
     sqlx::query("UPDATE identities SET issuer = $1").bind(other.issuer()).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let old = bench.gate.refresh(&bench.client, &given.refresh).await;
-    assert_eq!(old.status, 200, "to the process of before the token is still good");
+    assert_eq!(old.status, 200, "the older process still accepts the token");
     let given = tokens(&old);
     bench.gate = bench.gate.restart_with(|config| *provider_settings(config) = settings).await;
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
@@ -105,15 +121,8 @@ async fn a_grant_from_another_issuer_ends_at_its_refresh() {
 
 #[tokio::test]
 async fn grants_that_an_older_process_gives_to_a_removed_client_end_too() {
-    let chat = ConfiguredClient {
-        client_id: "chat".to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
-    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
-    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    let mut bench = Bench::with(|config| config.clients = vec![configured("chat")]).await;
+    bench.client = client("chat");
     bench.tokens().await;
     let new = bench.gate.twin_with(|config| config.clients.clear()).await;
     let late = bench.tokens().await;
@@ -171,11 +180,11 @@ async fn a_replacing_issuer_gets_no_token_and_no_user_of_the_old_one() {
     assert_eq!(bench.gate.redeem(&bench.client, &code).await.error(), "invalid_grant", "a code of the old one");
     read_feed(&old_process).await;
     assert_eq!(old_process.call(&given.access).await.status, 401);
-    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()), "nothing of the old one goes there");
+    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()), "the new issuer gets nothing of the old one");
     bench.provider = other;
     let fresh = bench.tokens().await;
     assert_eq!(bench.gate.call(&fresh.access).await.status, WORKS);
-    // the line may stay
+    // replaces_issuer may stay in the file
     bench.gate = bench.gate.restart().await;
     assert_eq!(bench.gate.refresh(&bench.client, &fresh.refresh).await.status, 200);
 }
@@ -232,7 +241,7 @@ async fn a_providers_refresh_token_is_never_sent_under_another_client_id() {
     assert!(bench.provider.revoked().is_empty());
 }
 
-/// Puts a token into a grant as the first release wrote it: bound to its user alone.
+/// Puts a token into a grant as the first release wrote it: bound to the user only.
 async fn unbind(bench: &Bench, token: &str, grant: &str) {
     let ring = Sealer::new(&bench.gate.config.secrets);
     let unbound = ring.seal("provider token", b"keycloak|alice-id", token.as_bytes());
@@ -247,7 +256,7 @@ async fn unbind(bench: &Bench, token: &str, grant: &str) {
     connection.close().await.unwrap();
 }
 
-/// What the first release left behind: no table of identities, and tokens that are bound to their users alone.
+/// Makes the database one of the first release: no table of identities, and tokens that are bound to the user only.
 async fn make_old(bench: &Bench, token: &str, grant: &str) {
     unbind(bench, token, grant).await;
     by_hand(
@@ -306,24 +315,17 @@ async fn removing_an_identity_from_the_configuration_ends_its_grants() {
     assert_eq!(bench.gate.call(&given.access).await.status, 401);
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
     read_feed(&old_process).await;
-    assert_eq!(old_process.call(&given.access).await.status, 401, "known to other processes by the feed");
-    assert!(bench.provider.revoked().is_empty(), "who asks there is no more");
+    assert_eq!(old_process.call(&given.access).await.status, 401, "other processes learn it from the feed");
+    assert!(bench.provider.revoked().is_empty(), "the provider is no longer configured");
 }
 
 #[tokio::test]
 async fn removing_a_configured_client_ends_its_grants_and_no_others() {
-    let configured = |id: &str| ConfiguredClient {
-        client_id: id.to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
     let mut bench = Bench::with(|config| config.clients = vec![configured("chat"), configured("stays")]).await;
     let registered = bench.tokens().await;
     let mut given = Vec::new();
     for id in ["chat", "stays"] {
-        bench.client = TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+        bench.client = client(id);
         given.push(bench.tokens().await);
     }
     bench.gate = bench.gate.restart_with(|config| drop(config.clients.remove(0))).await;
@@ -340,15 +342,8 @@ async fn removing_a_configured_client_ends_its_grants_and_no_others() {
 
 #[tokio::test]
 async fn the_end_of_a_removed_clients_last_grant_revokes_its_offline_token() {
-    let chat = ConfiguredClient {
-        client_id: "chat".to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
-    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
-    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    let mut bench = Bench::with(|config| config.clients = vec![configured("chat")]).await;
+    bench.client = client("chat");
     bench.tokens().await;
     bench.gate = bench.gate.restart_with(|config| config.clients.clear()).await;
     bench.gate.settle().await;

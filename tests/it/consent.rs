@@ -1,4 +1,4 @@
-//! Consent, and whose browser it was.
+//! Consent, and its binding to one browser (CSRF, login CSRF).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn a_consent_form_posted_after_the_sign_in_offers_to_finish() {
 
     let again = browser.submit(&gate, &form).await;
     assert_eq!(again.status, 200);
-    assert!(again.header("location").is_empty(), "never an automatic hop: a client would redeem twice");
+    assert!(again.header("location").is_empty(), "never an automatic redirect: the client would redeem twice");
     let link = url.replace('&', "&#38;");
     assert!(again.body.contains(&link), "{again:?} does not link to {link}");
 
@@ -193,7 +193,7 @@ async fn approvals_are_rate_limited_before_they_fill_the_disk() {
     gate.clock.advance(Duration::from_mins(10));
     let mut browser = Browser::default();
     let form = gate.consent_form(&mut browser, &client, &[]).await;
-    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "and only for a while");
+    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "the limit is temporary");
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn a_consent_form_gives_the_client_one_answer() {
     let cookies = browser.clone();
     assert_eq!(parameter(&location(&browser.submit(&gate, &no).await), "error").as_deref(), Some("access_denied"));
     let late = browser.get(&gate, &place).await;
-    assert!(late.body.contains("already answered"), "the sign-in that yes began is over: {late:?}");
+    assert!(late.body.contains("already answered"), "the sign-in that was approved is over: {late:?}");
 
     let mut browser = cookies;
     let form = gate.consent_form(&mut browser, &client, &[]).await;
@@ -216,7 +216,7 @@ async fn a_consent_form_gives_the_client_one_answer() {
     let sign_in = as_alice(&page);
     let url = location(&browser.submit(&gate, &sign_in).await);
     let no = browser.submit(&gate, &form.with("decision", "deny").with("identity", "local")).await;
-    assert_eq!(no.status, 200, "the client has its code, and is told nothing else: {no:?}");
+    assert_eq!(no.status, 200, "the client has its code and gets no error: {no:?}");
     assert_eq!(gate.redeem(&client, &parameter(&url, "code").unwrap()).await.status, 200);
 }
 
@@ -377,7 +377,7 @@ async fn a_wrong_password_shows_the_page_again_and_guesses_are_rate_limited() {
             break;
         }
     }
-    assert_eq!(last, 429, "guessing is never stopped");
+    assert_eq!(last, 429, "guesses are not rate limited");
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn a_private_use_redirect_uri_is_reached_through_a_page() {
     let mut browser = Browser::default();
     let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
     let page = browser.get(&gate, &location(&browser.clone().submit(&gate, &form).await)).await;
-    assert_eq!(page.status, 403, "the binding cookie of a clone is not ours");
+    assert_eq!(page.status, 403, "this browser lacks the binding cookie, which the clone received");
     let place = location(&browser.submit(&gate, &form).await);
     let page = browser.get(&gate, &place).await;
     let sign_in = as_alice(&page);

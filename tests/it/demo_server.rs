@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 enum Wire {
     /// 2025-11-25: `initialize` opens a session.
     Sessions,
-    /// 2026-07-28: every request says all there is to say.
+    /// 2026-07-28: every request is complete in itself.
     Stateless,
 }
 
@@ -32,7 +32,7 @@ const ALICE: &[(&str, &str)] = &[
     ("x-portcullis-scopes", "mcp:access"),
 ];
 const BOB: &[(&str, &str)] = &[("x-forwarded-user", "keycloak|b0b")];
-const NOBODY: &[(&str, &str)] = &[];
+const NO_CALLER: &[(&str, &str)] = &[];
 
 struct McpClient {
     http: Client<HttpConnector, Full<Bytes>>,
@@ -49,7 +49,7 @@ impl McpClient {
             let parameters = json!({
                 "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
             });
-            let response = client.post("initialize", parameters, NOBODY).await;
+            let response = client.post("initialize", parameters, NO_CALLER).await;
             assert_eq!(response.status(), StatusCode::OK);
             client.session = Some(response.headers()["mcp-session-id"].to_str().unwrap().to_owned());
             let answer = messages(response).await.pop().unwrap();
@@ -145,7 +145,7 @@ async fn a_direct_request_has_no_identity_and_no_notes() {
         for (tool, arguments) in
             [("add_note", json!({ "text": "x" })), ("list_notes", json!({})), ("delete_note", json!({ "id": 1 }))]
         {
-            let refusal = client.call(tool, arguments, NOBODY).await.unwrap_err();
+            let refusal = client.call(tool, arguments, NO_CALLER).await.unwrap_err();
             assert!(refusal.starts_with(message), "{tool}: {refusal}");
         }
     }
@@ -233,7 +233,7 @@ async fn every_demo_tool_describes_itself_and_its_arguments() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
-        let answer = messages(client.post("tools/list", json!({}), NOBODY).await).await.pop().unwrap();
+        let answer = messages(client.post("tools/list", json!({}), NO_CALLER).await).await.pop().unwrap();
         let tools = answer["result"]["tools"].as_array().unwrap().clone();
         let mut names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         names.sort_unstable();
@@ -258,7 +258,7 @@ async fn every_demo_tool_describes_itself_and_its_arguments() {
 async fn the_demo_server_introduces_itself_on_both_wires() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
-    let answer = messages(client.post("server/discover", json!({}), NOBODY).await).await.pop().unwrap();
+    let answer = messages(client.post("server/discover", json!({}), NO_CALLER).await).await.pop().unwrap();
     assert!(answer["result"]["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{answer}");
     assert!(answer["result"]["instructions"].as_str().unwrap().contains("whoami"), "{answer}");
 
@@ -266,7 +266,7 @@ async fn the_demo_server_introduces_itself_on_both_wires() {
     let parameters = json!({
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
     });
-    let answer = messages(client.post("initialize", parameters, NOBODY).await).await.pop().unwrap();
+    let answer = messages(client.post("initialize", parameters, NO_CALLER).await).await.pop().unwrap();
     assert_eq!(answer["result"]["serverInfo"]["name"], "portcullis-demo", "{answer}");
     server.stop().await;
 }

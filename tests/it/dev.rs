@@ -1,4 +1,4 @@
-//! What `portcullis dev` says of an upstream before it starts.
+//! What `portcullis dev` says about an upstream before it starts.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use portcullis::dev::{Dev, DevOptions};
 use crate::support::log::watch;
 use crate::support::upstream::{Upstream, answer};
 
-/// Nobody listens here: nothing is started.
+/// No test listens on it.
 const PORT: u16 = 16_749;
 
 async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
@@ -16,7 +16,7 @@ async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
     Dev::prepare(&options).await.map_err(|error| error.to_string())
 }
 
-/// What is said of an upstream that answers a bare GET so.
+/// What `dev` says about an upstream with this answer to a bare GET.
 async fn said(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let headers = headers.to_vec();

@@ -1,4 +1,4 @@
-//! Metadata: where it lies, where it does not, and that nothing in a request can make it fail.
+//! Metadata: where it is, where it is not, and that no request can make it fail.
 
 use http::Request;
 use portcullis::config::Upstream;
@@ -135,7 +135,7 @@ async fn a_page_under_another_loopback_name_redirects_to_ours_and_a_form_there_i
         assert_eq!(
             gate.send(origin, "").await.status,
             403,
-            "another program may listen there, and its pages are not ours"
+            "another program may listen there, and its origin is not ours"
         );
     }
 }

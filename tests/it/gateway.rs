@@ -1,4 +1,4 @@
-//! The way of a call through the gate, in process: who may pass, what passes, and what is said otherwise.
+//! A call through the gate, in process: who may call, what is forwarded, and how the rest is refused.
 
 mod bearer;
 mod bodies;
@@ -24,10 +24,10 @@ use crate::support::log::watch;
 use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
 
-/// A second user and the password.
+/// A second user, and the password.
 const BOB: (&str, &str) = ("bob", "builder");
 
-/// A gate in front of an upstream, and a second path to the same place.
+/// A gate in front of an upstream, with a second path to the same URL.
 async fn gate_at(behind: &Upstream) -> TestGate {
     let url = behind.url();
     TestGate::with(|config| {
@@ -40,7 +40,7 @@ async fn gate_at(behind: &Upstream) -> TestGate {
     .await
 }
 
-/// A gate in front of a place, and nothing else.
+/// A gate in front of this URL only.
 async fn gate_before(url: &str) -> TestGate {
     TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", url)]).await
 }

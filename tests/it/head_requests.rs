@@ -1,4 +1,4 @@
-//! HEAD over real connections: a body in its answer is a protocol error in HTTP/2.
+//! HEAD over real connections: a body in the answer would be a protocol error in HTTP/2.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Other people's keys: read once, kept, read again when they must be.
+//! Remote key sets: fetched once (single flight), cached, and fetched again when needed.
 
 mod root_keys;
 

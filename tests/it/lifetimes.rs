@@ -1,4 +1,4 @@
-//! Every lifetime is the one that the operator wrote.
+//! Every lifetime is as configured.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn lifetimes_of_clients_and_of_cached_keys_are_as_configured() {
     gate.clock.advance(168 * MINUTE);
     assert!(is_known(&used).await);
     gate.clock.advance(2 * MINUTE);
-    assert!(!is_known(&used).await, "its grant came to its end long ago");
+    assert!(!is_known(&used).await, "its grant ended long ago");
 }
 
 #[tokio::test]

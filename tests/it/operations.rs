@@ -1,4 +1,4 @@
-//! What the listener of operations tells: ready speaks of this process, degraded of what it depends on.
+//! The operations listener: `ready` is about this process, `degraded` about what it depends on.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Control-plane calls: what they bear and what they say when they fail.
+//! Control-plane requests: their limits, and what a failure says.
 
 mod strangers;
 

@@ -1,5 +1,5 @@
-//! What only shows of a whole process: its log, its last words, and where it looks. Some tests run this binary again as the
-//! process to look at, others the program itself.
+//! What only a whole process shows: its log, its last lines, and where it finds its files. Some tests run this binary again
+//! as a child process, others the program itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use portcullis::telemetry::log;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// Names the part that the child plays.
+/// Tells a process that it is the child.
 const PART: &str = "PORTCULLIS_TEST_PART";
 
 /// Runs `test` again, alone, in a process whose standard error is a pipe.
@@ -120,7 +120,7 @@ fn a_text_log_line_names_its_target() {
     assert_eq!(lines, ["INFO audit: granted", "WARN portcullis::gateway: granted"], "{text}");
 }
 
-/// The program itself, with the standard error that nobody reads until the test does.
+/// The program itself, with a standard error that is read only at the end.
 struct Portcullis {
     process: Child,
     port: u16,
@@ -243,7 +243,7 @@ fn serve_starts_and_warns_while_upstream_and_provider_are_down() {
     let mut serving = program(directory.path(), "serve").stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map_while(Result::ok);
     let (mut serves, mut warned) = (false, Vec::new());
-    // the process says all of it or ends, and with it the lines
+    // the process prints all of it, or ends and closes the pipe
     while warned.len() < 2 {
         let Some(line) = lines.find(|line| line.starts_with('{')) else { break };
         let line: Value = serde_json::from_str(&line).unwrap();

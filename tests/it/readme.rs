@@ -1,4 +1,4 @@
-//! What the README shows is what the program reads.
+//! The documentation is what the program accepts.
 
 use portcullis::cli::{self, Outcome, Terminal};
 use portcullis::config::{Config, Log};
@@ -7,7 +7,7 @@ fn readme() -> &'static str {
     include_str!("../../README.md")
 }
 
-/// The block that begins with this line of a list, without its indentation.
+/// The first code block of this language, without indentation.
 fn block(language: &str) -> String {
     let start = readme().find(&format!("```{language}\n")).expect("the README has such a block");
     let body = &readme()[start..];

@@ -1,4 +1,4 @@
-//! Of which places people are warned on the consent page.
+//! Which receivers of codes the consent page warns about (phishing).
 
 use portcullis::config::ConfiguredClient;
 use portcullis::oauth::client_metadata::AuthMethod;

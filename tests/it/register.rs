@@ -259,7 +259,7 @@ async fn registrations_are_rate_limited_per_address() {
     assert_eq!(refused.status, 429);
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     assert_eq!(register(other, 7).await.status, 201);
-    assert_eq!(register(attacker, 0).await.status, 201, "what is known costs nothing");
+    assert_eq!(register(attacker, 0).await.status, 201, "a known client costs nothing");
     let client = gate.register().await;
     for left_alone in ["/.well-known/oauth-authorization-server", &gate.authorize_path(&client, &[])] {
         let answer = gate.send_from(attacker, gate.request("GET", left_alone), "").await;
@@ -286,8 +286,8 @@ async fn repeated_registrations_of_one_client_are_answered_and_rarely_written() 
     gate.clock.advance(2 * DAY);
     gate.app.issuer().expire().await;
     let knows = async |id: &str| gate.app.store().client(&id.into()).await.unwrap().is_some();
-    assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "it was noted that it came again");
-    assert!(!knows(&other.id).await, "this was not");
+    assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "one repetition was written");
+    assert!(!knows(&other.id).await, "this one was not");
 }
 
 #[tokio::test]

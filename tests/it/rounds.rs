@@ -1,5 +1,5 @@
-//! A sign-in that goes to the provider more than once, in a browser that drops answers of ours: after a double click or a
-//! reload a browser shows the last answer only, so every answer has to lead on.
+//! Sign-ins that go to the provider more than once, in a browser that drops some of our answers: after a double click or a
+//! reload a browser shows only the last one, so every answer has to lead on.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::bench::Bench;
 use crate::support::browser::{Browser, location, parameter};
 use crate::support::provider::OfflineRefusal;
 
-/// What the provider answers first, so that one silent round follows.
+/// Why the provider's first answer leads to a silent second round.
 #[derive(Debug, Clone, Copy)]
 enum Reason {
     /// A code whose exchange refuses offline access (a Keycloak user without the role).
@@ -32,7 +32,7 @@ impl Reason {
 
 const REASONS: [Reason; 3] = [Reason::OfflineAtToken, Reason::OfflineAtAuthorize, Reason::PostedTwice];
 
-/// An answer that the browser reloads, and two that the provider sends when its form is posted once more.
+/// A reload of the first answer, and two more answers that the provider sends when its form is posted again.
 fn repeated(bench: &Bench, url: &str, first: &str) -> [String; 3] {
     [first.to_owned(), bench.provider.visit(url), bench.error(url, "temporarily_unavailable")]
 }

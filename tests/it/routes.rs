@@ -1,4 +1,4 @@
-//! Every route of ours with every method, and paths that nobody types.
+//! Every route of ours with every method, and odd paths.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the operator wrote is what the running program goes by.
+//! The running program follows its settings.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Our own sign-in page: whose form it is, and that one provider never answers for another.
+//! Our own sign-in page: CSRF, sessions, and that one provider cannot answer for another (mix-up).
 
 use portcullis::config::{Identity, IdentityKind};
 
@@ -6,7 +6,7 @@ use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::gate::{TestClient, TestGate, local_user};
 
-/// Approves, and answers the sign-in page with a name and a password typed in.
+/// Approves; returns the form of the sign-in page with name and password filled in.
 async fn sign_in_form(gate: &TestGate, browser: &mut Browser, client: &TestClient) -> Form {
     let form = gate.consent_form(browser, client, &[]).await;
     let approved = browser.submit(gate, &form.with("decision", "approve").with("identity", "local")).await;

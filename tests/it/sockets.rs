@@ -1,4 +1,4 @@
-//! What only shows on real connections: framing, protocols, streams, disconnects, and the way down.
+//! What only real connections show: request smuggling, protocols, streams, disconnects, and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::raw::{OK, SSE};
 const SOON: Duration = Duration::from_secs(10);
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
 
-/// A gate that listens, and somebody who may call through it.
+/// A listening gate, and tokens to call through it.
 struct Bench {
     gate: TestGate,
     address: SocketAddr,
@@ -187,7 +187,7 @@ async fn request_smuggling_ambiguous_framing_is_refused_at_every_path() {
     let head = bench.head("POST", "Transfer-Encoding: Chunked\r\nConnection: close\r\n");
     let body = format!("{:x}\r\n{CALL}\r\n0\r\n\r\n", CALL.len());
     connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    assert!(read_all(&mut connection).await.starts_with("HTTP/1.1 200 "), "one `chunked` is as good as a length");
+    assert!(read_all(&mut connection).await.starts_with("HTTP/1.1 200 "), "a single `chunked` is accepted");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! How a grant stands with the identity provider: who is asked at a refresh, how often, and what is given back at the end.
+//! The standing of a grant with its identity provider: renewal at each refresh, rate limits, and revocation at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,7 @@ async fn standing_session_ends_tokens_no_later_than_the_providers_session() {
     let url = bench.sign_in().await;
     let answer = bench.gate.redeem(&bench.client, &parameter(&url, "code").unwrap()).await;
     let session = crate::support::provider::SESSION_IDLE;
-    assert_eq!(answer.json()["expires_in"], session, "an hour is more than the session has");
+    assert_eq!(answer.json()["expires_in"], session, "the session is shorter than an hour");
     let given = tokens(&answer);
     bench.gate.clock.advance(Duration::from_secs(session / 2));
     let renewed = bench.gate.refresh(&bench.client, &given.refresh).await;

@@ -1,4 +1,4 @@
-//! Starts that fail, as whoever started the program sees them: the last words, and status 1.
+//! Starts that fail: the last lines that the operator sees, and exit status 1.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ fn write_key(directory: &Path, letter: &str) {
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// The last words of a start in this directory, which must fail.
+/// The error of a start in this directory, which must fail.
 fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
     let text = CONFIGURATION
         .replace("LISTEN", setting.listen)

@@ -1,4 +1,4 @@
-//! A client with many servers: a sign-in for each, in as many tabs of one browser.
+//! A client with many servers: one sign-in for each, all in tabs of one browser.
 
 use http::header::COOKIE;
 

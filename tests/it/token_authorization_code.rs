@@ -1,4 +1,4 @@
-//! Codes: what a redemption must prove, and that it happens once.
+//! The authorization code grant: what a redemption must prove, and that a code is redeemed once (replay).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn a_code_is_redeemed_for_tokens_of_exactly_one_resource() {
     "#);
 }
 
-/// What an answer says of its scope, if it says anything.
+/// The `scope` of a token response, if it has one.
 fn named(answer: &Answer) -> Option<String> {
     answer.json().get("scope").map(|scope| scope.as_str().unwrap().to_owned())
 }
@@ -80,7 +80,7 @@ async fn a_token_response_names_no_more_scope_than_was_requested() {
         ("mcp:write  mcp:access nonsense", Some("mcp:access mcp:write"), Some("mcp:access mcp:write")),
         ("", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
         (" ", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
-        // what means nothing here is granted the default, of which the client named nothing
+        // meaningless scopes get the default, of which the client requested nothing
         ("openid profile", None, None),
         ("offline_access", Some("offline_access"), Some("offline_access")),
     ] {

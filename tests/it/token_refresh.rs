@@ -1,4 +1,4 @@
-//! Refresh tokens: rotation, lost answers, replays, and the end of a family.
+//! Refresh tokens: rotation, lost responses, replay, and the end of a grant.
 
 use std::sync::Arc;
 use std::time::Duration;

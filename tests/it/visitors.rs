@@ -1,4 +1,4 @@
-//! People who open an address in a browser that is meant for programs.
+//! Browsers at addresses that are meant for programs.
 
 use portcullis::config::Config;
 

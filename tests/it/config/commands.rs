@@ -109,7 +109,7 @@ fn every_command_has_a_manual_page_with_its_own_name_and_options() {
     assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""));
 }
 
-/// A disk without room.
+/// A writer without room.
 struct Full;
 
 impl Write for Full {

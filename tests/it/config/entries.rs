@@ -1,4 +1,4 @@
-//! Mistakes of `[[identity]]`, `[[upstream]]` and `[[client]]`.
+//! Mistakes in `[[identity]]`, `[[upstream]]` and `[[client]]`.
 
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;

@@ -1,4 +1,4 @@
-//! Mistakes of the file as a whole and of its single sections, and what is no mistake.
+//! Mistakes in the file as a whole and in its sections, and what is accepted.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -368,7 +368,7 @@ fn an_unknown_kind_of_provider_is_pointed_to_oidc() {
     assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
 }
 
-/// One mistake a line, or a missing key under a header: of names, of shape and of meaning, several in each table.
+/// One mistake per line, or a missing key under a header: wrong names, types and values, several in each table.
 const THIRTY: &str = r#"public_ulr = "http://mcp.example.com/"
 ca_file = 7
 [sever]

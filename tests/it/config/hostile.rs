@@ -1,4 +1,4 @@
-//! Files and variables that nobody would write.
+//! Fuzzing: mutated files and odd variables.
 
 use portcullis::cli::Outcome;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Mistakes of `[limits]`.
+//! Mistakes in `[limits]`.
 
 use super::{Operator, Outcome, REST};
 

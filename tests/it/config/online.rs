@@ -9,7 +9,7 @@ use super::{Operator, Printed};
 use crate::support::provider::{CLIENT_SECRET, FakeProvider, Reply};
 use crate::support::upstream::{Upstream, answer};
 
-/// What is said of this upstream and this provider.
+/// What `check --online` prints about this upstream and this provider.
 fn look(url: &str, issuer: &str, secret: &str) -> Printed {
     look_with("", url, issuer, secret)
 }
@@ -19,7 +19,7 @@ fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     run(&["check", "--online"], keys, url, issuer, secret)
 }
 
-/// The command on a thread of its own, while both go on.
+/// Runs the command on a thread of its own, while both keep serving.
 fn run(command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     let operator = Operator::new().with("SECRET", secret).with("UPSTREAM_KEY", "Bearer k");
     let text = format!(
@@ -38,7 +38,7 @@ async fn provider() -> FakeProvider {
     FakeProvider::start(&Clock::system()).await
 }
 
-/// What is said of an upstream that answers a bare GET so, without its address.
+/// What `check --online` says about an upstream with this answer to a bare GET; its address is replaced.
 async fn of_an_upstream(
     status: u16,
     headers: &[(&'static str, &'static str)],

@@ -9,7 +9,7 @@ use super::{LOGO, Operator, REST};
 const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
 
 impl Operator {
-    /// The configuration that this text is.
+    /// Loads this text.
     fn load(&self, configuration: &str) -> Loaded {
         let file = self.path("portcullis.toml");
         std::fs::write(&file, configuration).unwrap();

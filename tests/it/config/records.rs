@@ -21,7 +21,7 @@ use crate::support::provider::CLIENT_SECRET;
 /// The root key of the gates of these tests.
 const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
-/// A gate that runs, and the operator of its configuration.
+/// A running gate, and its operator.
 struct Running {
     bench: Bench,
     operator: Operator,
@@ -51,12 +51,12 @@ impl Running {
         Self { bench, operator }
     }
 
-    /// Runs a command on a thread of its own: it has a runtime of its own, and the gate and the provider go on meanwhile.
+    /// Runs a command on a thread of its own: it has its own runtime, and the gate and the provider keep serving.
     fn run(&self, arguments: &[&str]) -> Printed {
         self.run_logged(arguments).0
     }
 
-    /// The same, with what was logged.
+    /// The same, and what was logged.
     fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
         let file = self.operator.path("portcullis.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
@@ -68,7 +68,7 @@ impl Running {
         std::thread::scope(|scope| scope.spawn(command).join().unwrap())
     }
 
-    /// Tokens of a user whose name at the provider is this.
+    /// Signs this user of the provider in.
     async fn tokens(&mut self, user: &str) -> Given {
         self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
         self.bench.browser = Browser::default();

@@ -1,4 +1,4 @@
-//! Where secrets may lie, and that none is ever printed.
+//! Where secrets may be kept, and that none is ever printed.
 
 use insta::assert_snapshot;
 
@@ -93,7 +93,7 @@ fn missing_and_malformed_secrets_are_reported() {
     "#);
 }
 
-/// Neither an id, nor a path, nor anything else that could be right, but for people's names.
+/// Not a valid id, path or URL: only a display name may be like this.
 const CANARY: &str = "Hunter2-Canary!";
 
 #[test]

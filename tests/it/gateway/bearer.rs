@@ -1,4 +1,4 @@
-//! Who may call at all, and what is said to whom may not.
+//! Bearer tokens: which are accepted, and how the rest is refused.
 
 use std::time::Duration;
 
@@ -173,7 +173,7 @@ async fn a_token_that_cannot_be_checked_is_503_and_not_401() {
     assert!(!answer.header("retry-after").is_empty() && answer.header("www-authenticate").is_empty());
 }
 
-/// Whether a read was made shows in the answer: where the store is closed, whoever has to read says 503.
+/// The answer shows whether the store was read: with a closed store, a read makes it 503.
 #[tokio::test]
 async fn a_token_of_an_ended_grant_costs_one_read_and_no_more() {
     let behind = Upstream::polite().await;
@@ -215,7 +215,7 @@ async fn a_revoked_token_stays_revoked_after_its_lifetime_was_shortened() {
         gate.app.issuer().expire().await;
         assert_eq!(gate.call(&good).await.status, 401);
     }
-    // without the shorter lifetime either: what holds it is the end
+    // the clock goes back, so the shorter lifetime no longer refuses it: the end of the grant does
     gate.clock.step(-108);
     assert_eq!(gate.call(&good).await.status, 401);
     assert_eq!(behind.count(), 1);
@@ -292,7 +292,7 @@ async fn processes_with_different_lifetimes_agree_that_a_grant_has_ended() {
     read_feed(&long).await;
     assert_eq!(long.call(&first).await.status, 401);
     assert_eq!(short.call(&second).await.status, 200);
-    // the one with short tokens deletes early, the other still holds tokens of an hour
+    // the process with short lifetimes deletes early, while the other still has tokens of an hour
     for _ in 0..5 {
         long.clock.advance(Duration::from_mins(10));
         short.app.issuer().expire().await;

@@ -1,4 +1,4 @@
-//! What a request carries, whatever its framing.
+//! Request bodies in every framing (slowloris, inspection).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{gate_at, token};
 use crate::support::gate::{TestGate, WORKS, upstream};
 use crate::support::upstream::Upstream;
 
-/// What comes back for these bytes on a connection that they end.
+/// The answer to these bytes, which ask to close the connection.
 async fn raw(gate: &TestGate, request: &str) -> String {
     let mut stream = TcpStream::connect(gate.listen().await).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -183,7 +183,7 @@ async fn slowloris_a_stalled_streamed_body_is_408_and_not_the_upstreams_fault() 
         ("application/json", Some(9999), vec![(0, "{")], 15),
         // empty frames are no progress
         ("text/plain", None, vec![(0, "x"), (10, ""), (10, ""), (10, "")], 15),
-        // one byte at a time, until the upstream's own time is over
+        // one byte at a time, until the upstream's time-out
         ("text/plain", None, vec![(10, "x"); 100], 300),
     ] {
         let request = stalls(kind, declared, pieces);
@@ -217,7 +217,7 @@ async fn slowloris_a_body_that_never_comes_or_never_ends_is_given_up_for_every_m
         let began = tokio::time::Instant::now();
         let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
         assert_eq!(answer.status(), 408, "{method}");
-        // what small rest there may be is waited for a second longer, to keep the connection
+        // a small rest of the body is awaited for a second more, to keep the connection
         assert!((15..17).contains(&began.elapsed().as_secs()), "{method}: {:?}", began.elapsed());
     }
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));

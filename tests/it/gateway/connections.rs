@@ -1,4 +1,4 @@
-//! Which connections to an upstream carry the calls of several users, and what is done when there is none.
+//! Which connections to an upstream are shared by several users (response smuggling), and what happens without one.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn an_upstream_connection_is_reused_only_after_a_complete_exchange() {
         ("GET", "", "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n", false),
         ("DELETE", "", OK, false),
         ("DELETE", "", "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", false),
-        // more than the answer
+        // bytes beyond the answer
         ("POST", JSON, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", false),
     ] {
         let behind = RawUpstream::start().await;
@@ -86,7 +86,7 @@ async fn an_upstream_connection_is_reused_only_after_a_complete_exchange() {
     }
 }
 
-/// What an upstream writes after an answer that has no body is nobody's answer.
+/// Bytes that an upstream writes after an answer without a body belong to no request.
 #[tokio::test]
 async fn response_smuggling_a_body_after_204_is_not_the_next_users_answer() {
     let behind = RawUpstream::start().await;
@@ -141,7 +141,7 @@ async fn a_client_that_disconnects_closes_its_upstream_connection() {
     wire.closed().await;
 }
 
-/// A gate in front of a port on which nobody listens yet, and its port.
+/// A gate in front of a port without a listener, and that port.
 pub async fn before_a_restart(reconnect: Option<Duration>) -> (TestGate, std::net::SocketAddr) {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = TestGate::with(|config| {

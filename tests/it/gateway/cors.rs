@@ -1,4 +1,4 @@
-//! Which browsers' pages may call.
+//! Which web pages may call (CSRF, CORS).
 
 use super::{gate_at, token, with};
 use crate::support::gate::{TestGate, upstream};

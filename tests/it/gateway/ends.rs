@@ -1,4 +1,4 @@
-//! What ends a call from outside: its grant, its age, and the way down.
+//! What ends a call from outside: the end of its grant, its age, and shutdown; and how many may be open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ async fn open(gate: &TestGate, token: &str) -> Response<Body> {
     gate.app.handle(request.body(Empty::<bytes::Bytes>::new()).unwrap(), "127.0.0.1:5000".parse().unwrap()).await
 }
 
-/// A call whose body has no declared length, and so is not read here.
+/// A call that is not JSON, so its body is streamed and not read here.
 async fn upload(gate: &TestGate, token: &str) -> Response<Body> {
     let request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {token}"));
     let body = Full::new(bytes::Bytes::from_static(br#"{"jsonrpc":"2.0","id":7,"method":"x"}"#));
@@ -52,7 +52,7 @@ async fn a_waiting_call_ends_with_its_grant() {
     assert_eq!(answer.json()["id"], 7);
 }
 
-/// A call whose body never comes; each one that is waited for gives a permit.
+/// A call whose body never arrives; adds a permit when its body is first awaited.
 fn bodiless(
     gate: &TestGate,
     token: &str,
@@ -119,23 +119,31 @@ async fn a_call_that_exceeds_max_stream_age_while_its_body_arrives_is_503_and_lo
 
 #[tokio::test]
 async fn open_calls_of_one_user_are_limited_across_grants() {
-    let gate = TestGate::new().await;
-    let (good, waited_for) = (token(&gate).await, Arc::new(Semaphore::new(0)));
+    const SHARE: usize = 16;
+    // one user may have a quarter of all calls
+    let gate = TestGate::with(|config| config.limits.calls = Some(4 * SHARE)).await;
+    let (one, other) = (token(&gate).await, token(&gate).await);
+    for known in [&one, &other] {
+        assert_eq!(gate.call(known).await.status, WORKS);
+    }
+    // both tokens are cached: from here on no call waits for another thread, and time stands still for the silent bodies
+    tokio::time::pause();
+    let waited_for = Arc::new(Semaphore::new(0));
     let mut open = tokio::task::JoinSet::new();
-    for _ in 0..1024 {
-        let (app, request) = (gate.app.clone(), bodiless(&gate, &good, Arc::clone(&waited_for)));
+    for _ in 0..SHARE {
+        let (app, request) = (gate.app.clone(), bodiless(&gate, &one, Arc::clone(&waited_for)));
         open.spawn(async move { app.handle(request, "127.0.0.1:5000".parse().unwrap()).await });
     }
-    waited_for.acquire_many(1024).await.unwrap().forget();
-    let again = token(&gate).await;
-    let refused = gate.call(&again).await;
+    waited_for.acquire_many(u32::try_from(SHARE).unwrap()).await.unwrap().forget();
+    let refused = gate.call(&other).await;
     assert_eq!(
         (refused.status, refused.header("retry-after")),
         (429, "5"),
         "another grant is the same user: {refused:?}"
     );
     open.shutdown().await;
-    assert_eq!(gate.call(&again).await.status, WORKS);
+    tokio::time::resume();
+    assert_eq!(gate.call(&other).await.status, WORKS);
 }
 
 #[tokio::test]
@@ -210,7 +218,7 @@ async fn a_waiting_call_ends_when_its_grant_expires() {
     let good = token(&gate).await;
     let (answer, _wire) = tokio::join!(gate.call(&good), async {
         let wire = behind.asked().await;
-        // from here on time passes as soon as nobody has anything else to do
+        // from here on time passes whenever all tasks are idle
         tokio::time::pause();
         wire
     });
@@ -281,7 +289,7 @@ async fn an_open_stream_outlives_its_access_token_and_a_new_call_is_refused() {
     assert_eq!(after_comments(&mut answer.into_body()).await.unwrap(), "data:\n");
 }
 
-/// The next bytes of a stream that are no comment of ours; `None` when it ends cleanly.
+/// The next bytes of a stream after our keep-alive comments; `None` when it ends cleanly.
 async fn after_comments(body: &mut Body) -> Option<Bytes> {
     loop {
         let data = body.frame().await?.unwrap().into_data().unwrap();

@@ -1,4 +1,4 @@
-//! Answers whose length can be read in two ways (RFC 9112 6.3), byte by byte.
+//! Response smuggling: answers whose length can be read in two ways (RFC 9112 6.3), byte by byte.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,7 +10,7 @@ use crate::support::gate::TestGate;
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 
-/// Calls over a real connection, where a length rules over the bytes; the whole answer.
+/// Calls over a real connection, on which the length frames the answer; the whole answer.
 async fn over_the_wire(gate: &TestGate, token: &str) -> String {
     let mut connection = TcpStream::connect(gate.listen().await).await.unwrap();
     let request = format!(
@@ -23,7 +23,7 @@ async fn over_the_wire(gate: &TestGate, token: &str) -> String {
     answer
 }
 
-/// The answer to one call that the upstream answers with these words, and the upstream's end of the connection.
+/// One call that the upstream answers with `words`: the answer, and the upstream's end of the connection.
 async fn answered(behind: &RawUpstream, gate: &TestGate, token: &str, words: &str) -> (String, Wire) {
     tokio::join!(over_the_wire(gate, token), async {
         let mut wire = behind.asked().await;

@@ -1,4 +1,4 @@
-//! Which of a user's groups an upstream is told, and what happens when they are many.
+//! Which of a user's groups an upstream is told, and what happens when there are too many.
 
 use portcullis::config::IdentityKind;
 
@@ -8,7 +8,7 @@ use crate::support::gate::{TestGate, upstream};
 use crate::support::log::watch;
 use crate::support::upstream::{Seen, Upstream};
 
-/// A gate whose user has these groups, and whose upstreams `mcp` and `wiki` are told what these lines say.
+/// A gate whose user has these groups, and whose upstreams `mcp` and `wiki` have these settings.
 async fn gate(behind: &Upstream, groups: &[String], lines: [&str; 2]) -> TestGate {
     let url = behind.url();
     TestGate::with(|config| {

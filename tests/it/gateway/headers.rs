@@ -1,4 +1,4 @@
-//! Headers in both directions, on their way through the whole gate.
+//! Headers in both directions through the whole gate (header spoofing).
 
 use portcullis::config::{Config, RequestHeaders};
 
@@ -21,7 +21,7 @@ pub(super) fn request_headers(lines: &str, environment: &[(&str, &str)]) -> Requ
     config.upstreams[0].settings.request_headers.clone()
 }
 
-/// A gate whose upstream is told what these lines say.
+/// A gate whose upstream has these settings.
 pub(super) async fn gate_with(behind: &Upstream, lines: &str, environment: &[(&str, &str)]) -> TestGate {
     let (url, told) = (behind.url(), request_headers(lines, environment));
     TestGate::with(|config| {

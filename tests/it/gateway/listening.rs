@@ -1,4 +1,4 @@
-//! Streams of events: when they open, what is written into their silence, and who notices an end.
+//! Event streams: when they open, keep-alive comments, and how they end.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn listen(gate: &TestGate, token: &str) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-/// Opens a stream whose upstream was asked and has not answered; what the upstream read.
+/// Opens a stream whose upstream got the request and has not answered; also returns that request.
 async fn opened_early(gate: &TestGate, behind: &RawUpstream, token: &str) -> (Response<Body>, Wire, String) {
     let peer = "127.0.0.1:5000".parse().unwrap();
     let (answer, (wire, asked)) = tokio::join!(gate.app.handle(listen(gate, token), peer), async {
@@ -128,7 +128,7 @@ async fn a_late_answer_that_is_no_stream_becomes_a_comment_and_delays_the_reconn
     }
 }
 
-/// Opens a stream whose upstream cannot be spoken to yet; its body, after the comment that opens it.
+/// Opens a stream whose upstream cannot be reached yet; its body, after the first comment.
 async fn opened_unconnected(gate: &TestGate) -> Body {
     let good = token(gate).await;
     let began = Instant::now();
@@ -198,7 +198,7 @@ async fn a_stream_opened_early_ends_with_its_grant_and_cancels_its_request() {
     wire.closed().await;
 }
 
-/// A POST's status and session cannot be promised.
+/// Status and session of a POST are known only from the upstream.
 #[tokio::test]
 async fn a_post_is_never_answered_before_its_upstream() {
     let behind = RawUpstream::start().await;
@@ -213,7 +213,7 @@ async fn a_post_is_never_answered_before_its_upstream() {
     assert_eq!(answer.status, 404);
 }
 
-/// The answer to a POST whose upstream says this, with a setting for silence.
+/// The answer to a POST whose upstream says this, with this setting of `keep_alive`.
 async fn answered(keep_alive: Option<u64>, says: &str) -> (Body, Wire) {
     let behind = RawUpstream::start().await;
     let url = behind.url();

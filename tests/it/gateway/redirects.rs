@@ -1,4 +1,4 @@
-//! Upstreams that send a call elsewhere instead of answering it.
+//! Upstreams that redirect a call instead of answering it (SSRF).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +86,7 @@ async fn the_first_redirect_costs_one_call_and_later_ones_are_followed() {
     }
 }
 
-/// uvicorn believes the scheme that we name and writes it into its redirects.
+/// uvicorn writes the scheme of our `X-Forwarded-Proto` into its redirects.
 #[tokio::test]
 async fn a_redirect_with_our_forwarded_scheme_counts_as_the_same_origin() {
     let behind = elsewhere(|seen| {

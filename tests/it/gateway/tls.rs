@@ -24,7 +24,7 @@ use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestGate, local_user, tokens, upstream};
 use crate::support::log::watch;
 
-/// A server with a certificate for `localhost` of its own making, which says in what it was spoken to. Its URL, and the
+/// A server with a self-signed certificate for `localhost`, which answers with the protocol of the request. Its URL, and the
 /// file to trust.
 async fn server(protocols: &[&[u8]]) -> (String, tempfile::NamedTempFile) {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

@@ -1,4 +1,4 @@
-//! What an upstream may do to us, and what we do to it.
+//! Upstreams that fail, stall or misbehave, and which requests are retried.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(r#""id":"a\u0041""#), "{answer:?}");
     assert!(answer.body.contains(answer.header("x-request-id")));
-    assert!(!answer.body.contains("127.0.0.1:9"), "where the upstream is, is nobody's business");
+    assert!(!answer.body.contains("127.0.0.1:9"), "the client does not learn the upstream's address");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn an_upstream_that_never_answers_a_call_is_504_after_five_minutes() {
     let good = token(&gate).await;
     let (answer, (began, _wire)) = tokio::join!(gate.call(&good), async {
         let wire = behind.asked().await;
-        // from here on time passes as soon as nobody has anything else to do
+        // from here on time passes whenever all tasks are idle
         tokio::time::pause();
         (tokio::time::Instant::now(), wire)
     });
@@ -172,7 +172,7 @@ async fn an_upstream_that_switches_protocols_or_speaks_no_http_is_502() {
     }
 }
 
-/// A gate, a token, and the connection on which a first call with it was answered.
+/// A gate, a token, and the connection of a first call with it, which was answered.
 async fn connected(behind: &RawUpstream) -> (TestGate, String, Wire) {
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -185,7 +185,7 @@ async fn connected(behind: &RawUpstream) -> (TestGate, String, Wire) {
     (gate, good, wire)
 }
 
-/// Moves time while nobody waits for anything.
+/// Lets time pass while no task waits for I/O.
 async fn pass(duration: Duration) {
     // a connection goes back to the pool in a task of its own
     for _ in 0..10 {
@@ -205,7 +205,7 @@ async fn an_idle_connection_is_closed_before_servers_close_it() {
         wire.request().await;
         wire.send(OK).await;
     });
-    // servers close theirs after five seconds: a call that came at that moment would be lost
+    // servers close idle connections after five seconds: a call at that moment would be lost
     pass(Duration::from_millis(4_100)).await;
     let (third, _another) = tokio::join!(gate.call(&good), async {
         let mut another = behind.asked().await;
@@ -216,9 +216,9 @@ async fn an_idle_connection_is_closed_before_servers_close_it() {
     wire.closed().await;
 }
 
-/// The upstream closes an idle connection in the very moment in which a request is handed to it. The runtime has one
-/// thread, which the test holds until the kernel has both events: a signal to the test, and the end of the connection. The
-/// test, being polled before any task, hands the request over; then the connection finds its end, and the request unsent.
+/// The upstream closes an idle connection at the moment in which a request is handed to it. The test blocks the runtime's
+/// only thread until the kernel has both events: a signal to the test, and the end of the connection. The test is polled
+/// first and hands the request over; then the connection's task finds the end, with the request unsent.
 #[tokio::test]
 async fn a_request_whose_bytes_never_left_is_retried() {
     let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -270,13 +270,13 @@ async fn a_request_that_was_written_in_part_is_502_and_not_retried() {
     let (gate, good, mut wire) = connected(&behind).await;
     let long = json!({"jsonrpc": "2.0", "id": 8, "method": "x", "params": "x".repeat(1_000_000)}).to_string();
     let (answer, ()) = tokio::join!(gate.call_with("/mcp", &good, long), async {
-        // the same connection: one that was reused is the one that could be given another try
+        // the same connection: only a request on a reused connection could be retried
         wire.some(16).await;
         drop(wire);
     });
     assert_eq!(answer.status, 502, "{answer:?}");
     assert_eq!(answer.json()["id"], 8);
-    assert!(behind.is_left_alone().await, "nobody came again");
+    assert!(behind.is_left_alone().await, "no second connection");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_request_that_was_read_but_not_answered_is_502_and_not_retried() {
         drop(wire);
     });
     assert_eq!(answer.status, 502, "{answer:?}");
-    assert!(behind.is_left_alone().await, "nobody came again");
+    assert!(behind.is_left_alone().await, "no second connection");
 }
 
 #[tokio::test]

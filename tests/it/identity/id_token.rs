@@ -1,4 +1,4 @@
-//! Which ID tokens are believed.
+//! Which ID tokens are accepted.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whether the user is still good: asked at every refresh.
+//! Renewal at the provider, at every refresh: whether the user may still sign in.
 
 use std::time::Duration;
 

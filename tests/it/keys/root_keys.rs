@@ -1,4 +1,4 @@
-//! Retiring a root key: put the new one first, start, wait until all is sealed anew, take the old one away.
+//! Retiring a root key: put the new one first, start, wait until everything is resealed, remove the old one.
 
 use portcullis::config::{RootKey, Secrets};
 use portcullis::keys::{Resealed, Resealing, Sealer};

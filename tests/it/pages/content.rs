@@ -1,4 +1,4 @@
-//! What each page says, and what its forms send.
+//! The texts of each page, and what its forms send.
 
 use portcullis::config::ScopeText;
 use portcullis::issuer::{Outcome, SignInProblem};

@@ -1,4 +1,4 @@
-//! What holds for every page: its headers, its styles, and that no text from outside changes anything but itself.
+//! What holds for every page: its headers (clickjacking), its styles, and that texts from outside are escaped (XSS).
 
 use std::fs;
 use std::path::Path;
@@ -129,7 +129,6 @@ fn xss_hostile_user_names_are_escaped() {
     );
 }
 
-/// No page loads anything: what it shows stands in it.
 #[test]
 fn no_page_loads_any_resource() {
     for (name, page) in gallery() {
@@ -158,7 +157,7 @@ proptest! {
     }
 }
 
-/// Leaves every page on disk, so that people and browsers can look at them.
+/// Also writes every page to disk, for people and browsers to look at.
 #[test]
 fn every_page_is_below_16_kib() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");

@@ -1,4 +1,4 @@
-//! From consent to the redemption: every arrow of the state machine, and that it is gone for whoever comes second.
+//! From consent to redemption: every transition of the state machine happens once (replay).
 
 use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, Purpose, SignIn, Stage};
 use portcullis::model::ids::{GrantId, Subject};
@@ -257,7 +257,7 @@ async fn a_sign_in_under_way_when_a_users_grants_end_gets_that_user_no_code(fres
     let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
     let (claimed, pending, bobs) = (fresh.claimed("c_1").await, fresh.pending("c_1").await, fresh.pending("c_1").await);
     for _ in 0..2 {
-        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "whose they are is not known yet");
+        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "their users are not known yet");
     }
     let later = fresh.claimed("c_1").await;
     for claim in [&pending, &bobs] {

@@ -1,4 +1,4 @@
-//! Registered clients, and which of them has to go when there are too many.
+//! Registered clients, and which are evicted when there are too many.
 
 use portcullis::clock::Timestamp;
 use portcullis::model::client::{Authentication, Client};
@@ -78,7 +78,7 @@ async fn eviction_takes_the_oldest_client_of_the_address_with_most_clients(fresh
 
 async fn a_shared_client_moves_to_the_address_with_fewer_clients(fresh: Fresh) {
     registered(&fresh, &[("shared", "X"), ("x1", "X"), ("x2", "X"), ("x3", "X"), ("shared", "V")]).await;
-    // X makes all of its own younger than the client that it registered first
+    // X registers its own clients again, which makes them younger than the shared one
     registered(&fresh, &[("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
     assert_eq!(left(&fresh, 4, &["shared", "x1", "x2", "x3"]).await, ["shared", "x2", "x3"]);
 }
@@ -102,9 +102,9 @@ async fn clients_with_a_pending_authorization_are_not_evicted_nor_others_in_thei
     fresh.claimed("b2").await;
     fresh.code("b3").await;
     let all = ["a1", "b1", "b2", "b3"];
-    assert_eq!(left(&fresh, 3, &all).await, all, "B holds most, and nothing of B may go");
+    assert_eq!(left(&fresh, 3, &all).await, all, "B holds most, and none of its clients may be evicted");
     fresh.clock.advance(MINUTE);
-    assert_eq!(left(&fresh, 4, &all).await, ["a1", "b1", "b2"], "its code ran out");
+    assert_eq!(left(&fresh, 4, &all).await, ["a1", "b1", "b2"], "its code expired");
     fresh.clock.advance(20 * MINUTE);
     assert_eq!(left(&fresh, 3, &all).await, ["a1", "b2"], "the provider's answer came too late");
 }

@@ -1,4 +1,4 @@
-//! What goes, and above all what stays.
+//! What the sweeps delete and end, and above all what they keep.
 
 use std::time::Duration;
 
@@ -164,13 +164,13 @@ async fn an_expired_grant_is_deleted_with_its_refresh_tokens(fresh: Fresh) {
     assert!(fresh.store.refresh_token(&successor.hash).await.unwrap().is_none());
 }
 
-/// What the background ends, and why.
+/// What the background sweep ends, and why.
 async fn end_unusable(fresh: &Fresh) -> Vec<(GrantId, EndReason)> {
     let ended = fresh.store.end_unusable_grants(HOUR, fresh.now(), 100).await.unwrap();
     for ended in &ended {
         let left = fresh.store.grant(&ended.grant.id).await.unwrap().unwrap();
         assert_eq!((left.user, left.standing.sealed_token, left.ended_at), (User::default(), None, Some(fresh.now())));
-        assert!(ended.grant.standing.sealed_token.is_some(), "it is told for the last time");
+        assert!(ended.grant.standing.sealed_token.is_some(), "it is returned for the last time");
     }
     ended.into_iter().map(|ended| (ended.grant.id, ended.reason)).collect()
 }

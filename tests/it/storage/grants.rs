@@ -1,4 +1,4 @@
-//! Grants: what ends them, how many may live, and who may refresh them.
+//! Grants: what ends them, how many may be live, and the refresh lease.
 
 use portcullis::model::authorization::ProviderStanding;
 use portcullis::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
@@ -78,7 +78,7 @@ async fn ending_a_grant_tells_whether_it_was_the_last_at_its_identity(fresh: Fre
     assert!(!end(&first, fresh.now()).await, "another client's grant is alive");
     let expired = fresh.signed_in_as(|grant| grant.expires_at = grant.created_at + MINUTE).await.grant;
     fresh.clock.advance(MINUTE);
-    assert!(end(&other_client, fresh.now()).await, "the rest is somebody else's, elsewhere, or over");
+    assert!(end(&other_client, fresh.now()).await, "the other grants are of another user or identity, or expired");
     assert!(end(&expired, fresh.now()).await);
 }
 
@@ -212,7 +212,7 @@ async fn a_lease_is_not_taken_for_a_used_or_unknown_token(fresh: Fresh) {
     };
     let signed_in = fresh.signed_in("c_1").await;
     let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
-    assert!(!take(&signed_in.token.hash).await, "it was used, so whoever read its grant before has an old one");
+    assert!(!take(&signed_in.token.hash).await, "it was used, so a grant that was read before is stale");
     assert!(!take(&some_hash()).await);
     assert!(take(&successor.hash).await);
 }

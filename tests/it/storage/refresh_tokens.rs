@@ -1,4 +1,4 @@
-//! Rotation: everything at once, or nothing.
+//! Rotation is atomic: it changes everything or nothing.
 
 use portcullis::model::grant::{EndReason, Grant, RefreshUse, StoredRefreshToken};
 use portcullis::model::user::User;

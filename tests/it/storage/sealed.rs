@@ -1,4 +1,4 @@
-//! What is sealed under a root key, found by its beginning and replaced as it lies.
+//! Sealed values: found by the prefix that names their root key, and replaced if unchanged.
 
 use portcullis::storage::SealedColumn;
 

@@ -1,4 +1,4 @@
-//! What only SQLite has: a file.
+//! What only SQLite has: files, one writer, and processes that share them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +24,7 @@ async fn refused(place: &SqlitePlace, file: &Path) -> String {
     }
 }
 
-/// Does something to the file that this program never does.
+/// Changes the file in a way that this program never does.
 async fn by_hand(place: &SqlitePlace, sql: &'static str) {
     let mut connection = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
     connection.execute(sql).await.unwrap();
