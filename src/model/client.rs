@@ -16,7 +16,7 @@ use crate::secret::Sha256;
 pub enum ClientOrigin {
     /// The operator wrote it into the configuration.
     Configured,
-    /// It registered itself (RFC 7591), so its name is unverified.
+    /// It registered itself (RFC 7591): its name is its own claim.
     Registered,
 }
 
@@ -122,8 +122,8 @@ fn portless(metadata: &ClientMetadata) -> Vec<String> {
     uris
 }
 
-/// Public clients with the same metadata get the same id, on every replica and after the database was lost. A client that
-/// registers at each start (several do) therefore costs one row, and an id never changes its meaning.
+/// Public clients with the same metadata are the same client, on every replica and after a lost database: a client that
+/// registers at each start (several do) costs one row, and an id never comes to mean another client.
 fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let canonical = serde_json::json!([
         "portcullis public client 1",

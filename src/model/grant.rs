@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How many live grants one user may hold with one client at one resource; one more ends the least recently used.
+/// How many live grants one user may hold with one client at one resource. Beyond it the least recently used ends.
 pub const MAX_LIVE_GRANTS: i64 = 20;
 
 /// A grant as it is stored.
@@ -19,17 +19,17 @@ pub struct Grant {
     pub id: GrantId,
     /// The user.
     pub subject: Subject,
-    /// The identity provider that signed the user in.
+    /// The provider that signed the user in.
     pub identity: IdentityId,
     /// The client that acts for the user.
     pub client_id: ClientId,
-    /// The resource: the audience of its tokens.
+    /// The audience.
     pub resource: String,
-    /// The granted scope.
+    /// The scope that was granted.
     pub scope: ScopeSet,
     /// The scope that the client requested; `None` when it requested none, and for grants of earlier versions.
     pub named_scope: Option<ScopeSet>,
-    /// The user's claims, as the provider last stated them.
+    /// What the provider last said of the user.
     pub user: User,
     /// Its standing with the provider.
     pub standing: ProviderStanding,
@@ -37,7 +37,7 @@ pub struct Grant {
     pub created_at: Timestamp,
     /// When it expires, however often it is refreshed.
     pub expires_at: Timestamp,
-    /// When it ended. The background sweep ends an expired grant a while after `expires_at`.
+    /// When it ended: soon after `expires_at` at the latest.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -62,7 +62,7 @@ pub enum EndReason {
     TooMany,
     /// It expired.
     Expired,
-    /// Its last refresh token expired unused.
+    /// Its last refresh token was not used in time.
     Unused,
     /// Its client has left the configuration.
     ClientRemoved,
@@ -116,8 +116,8 @@ pub struct RefreshUse {
     pub successor_used: bool,
 }
 
-/// How a reused refresh token is answered (OAuth 2.1 4.3.1): a lost response must not cost the user a sign-in, and a stolen
-/// token must end the grant.
+/// What a refresh token gets that comes again (replay). A lost response must not cost the user a sign-in, and a stolen token
+/// must not live on (OAuth 2.1 4.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
     /// The same response again.

@@ -116,7 +116,7 @@ impl ClientId {
     }
 }
 
-/// A user's permanent name: `{identity}|{key}`, the key being the provider's immutable id of the user.
+/// A user's permanent id: `{identity}|{key}`, where the key is the provider's own unchanging id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(String);

@@ -1,6 +1,7 @@
-//! What all endpoints for browsers share: parameters, forms and redirects.
+//! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
 //!
-//! Defends against CSRF: a form must come from our own origin, as far as the browser says.
+//! Defends against: CSRF (a form that the browser says is another site's is refused before it is read), and cookies of another
+//! host name (a browser is led to our own origin first). Locations may carry a code, so they are marked sensitive.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) struct PostedForm {
 
 /// Why a form is not read.
 pub(super) enum Unread {
-    /// It was posted from another site.
+    /// It was posted from another site (CSRF).
     Elsewhere,
     /// Its body did not arrive.
     Body(BodyError),

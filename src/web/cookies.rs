@@ -1,9 +1,12 @@
-//! The cookies of a sign-in: two kinds, each named by its authorization, so that tabs do not disturb each other.
+//! The cookies of a sign-in: two kinds, each named by the authorization that it belongs to, so that tabs do not disturb
+//! each other.
 //!
-//! Defends against CSRF and login CSRF. Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2), which no subdomain can
-//! set; over http on loopback, where ports share cookies, the port is part of the name. A browser keeps [`LIVE`] of each
-//! kind. Names are short, so that all together stay below 4 KB, half of the smallest limit for a header line that servers
-//! and proxies have (8 KB).
+//! Defends against: CSRF and login CSRF (they prove that a form and a callback come from the browser that saw the consent
+//! page), cookie tossing from a sibling domain (`__Host-`), and theft by scripts (`HttpOnly`).
+//!
+//! Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2); over http on loopback, where cookies do not know ports, the
+//! port is part of the name. A browser keeps [`LIVE`] of each kind. Names are short, so that all of them together stay
+//! below 4 KB, half of the smallest limit for a header line that servers and proxies have (8 KB).
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,5 @@
-//! Refusals: JSON for programs, pages for people. The one map from trouble to status.
+//! Refusals: JSON for programs, pages for people. The one map from a fault to its status and its words; the cause goes to the
+//! log, under the request id that the page shows.
 
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -18,7 +19,7 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Bo
     json::no_store(status, serde_json::to_vec(error).unwrap_or_default())
 }
 
-/// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.
+/// A failure that will pass: 503, never `server_error`, upon which clients would throw their tokens away.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
@@ -99,8 +100,8 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
         Trouble::Forged => (
             "This request does not belong to a sign-in",
-            "It was not made by this site for this sign-in.",
-            "If you followed a link that you were sent, close this window. Otherwise connect from the application again.",
+            "What arrived here was not made by this server for this sign-in.",
+            "If you came here by a link that someone sent you, close this window. Otherwise connect from the application again.",
         ),
         Trouble::Expired => (
             "This sign-in is over",

@@ -35,7 +35,7 @@ async fn another(bench: &Bench) -> (FakeProvider, OidcSettings) {
     (provider, settings)
 }
 
-/// Changes the database in a way that this program never does.
+/// Does something to the database that this program never does.
 async fn by_hand(gate: &TestGate, sql: &'static str) {
     let portcullis::config::Storage::Sqlite(file) = &gate.config.storage;
     let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! How pages name a client. Defends against spoofed names: a name that a client gave itself is shown as its claim.
+//! How a page names a client. What a client says of itself is shown as its claim: that defends against phishing by a name.
 
 use askama::Template;
 

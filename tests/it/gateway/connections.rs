@@ -86,7 +86,7 @@ async fn an_upstream_connection_is_reused_only_after_a_complete_exchange() {
     }
 }
 
-/// Bytes that an upstream writes after an answer without a body belong to no request.
+/// What an upstream writes after an answer that has no body is nobody's answer.
 #[tokio::test]
 async fn response_smuggling_a_body_after_204_is_not_the_next_users_answer() {
     let behind = RawUpstream::start().await;

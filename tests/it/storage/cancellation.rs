@@ -1,4 +1,4 @@
-//! A caller may be dropped at any moment: its transaction happens as a whole or not at all, and other callers are unaffected.
+//! A caller may go away at any moment: what it had asked for happens whole or not at all, and no other caller notices.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,9 +10,9 @@ use portcullis::model::grant::EndReason;
 use super::{Fresh, MINUTE, contract, grant, redemption, refresh_token, rotation};
 
 contract! {
-    a_dropped_redemption_is_atomic,
-    a_dropped_rotation_is_atomic,
-    a_dropped_end_of_a_grant_is_atomic,
+    a_redemption_that_is_dropped_happened_whole_or_not_at_all,
+    a_rotation_that_is_dropped_happened_whole_or_not_at_all,
+    an_end_that_is_dropped_happened_whole_or_not_at_all,
 }
 
 /// When a caller is dropped.
@@ -62,7 +62,7 @@ async fn at_every_moment(attempt: impl AsyncFn(usize, Leaves) -> bool) {
     }
 }
 
-async fn a_dropped_redemption_is_atomic(fresh: Fresh) {
+async fn a_redemption_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh) {
     fresh.register("c_1", "A").await;
     at_every_moment(async |polls, leaves| {
         let ((authorization, code), token) = (fresh.code("c_1").await, refresh_token(fresh.now()));
@@ -85,7 +85,7 @@ async fn a_dropped_redemption_is_atomic(fresh: Fresh) {
     .await;
 }
 
-async fn a_dropped_rotation_is_atomic(fresh: Fresh) {
+async fn a_rotation_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh) {
     at_every_moment(async |polls, leaves| {
         let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
         let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
@@ -109,7 +109,7 @@ async fn a_dropped_rotation_is_atomic(fresh: Fresh) {
     .await;
 }
 
-async fn a_dropped_end_of_a_grant_is_atomic(fresh: Fresh) {
+async fn an_end_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh) {
     at_every_moment(async |polls, leaves| {
         let id = fresh.signed_in("c_1").await.grant.id;
         let call = fresh.store.end_grant(&id, EndReason::CodeReplayed, fresh.now());

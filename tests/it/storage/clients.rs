@@ -14,9 +14,9 @@ contract! {
     a_shared_client_moves_to_the_address_with_fewer_clients,
     an_attacker_cannot_move_a_shared_client_to_its_address_and_evict_it,
     a_used_client_is_neither_counted_nor_evicted,
-    clients_with_a_pending_authorization_are_not_evicted_nor_others_in_their_place,
-    eviction_brings_the_table_back_to_its_limit,
-    the_new_client_is_never_evicted,
+    a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others,
+    the_table_comes_back_to_its_limit,
+    the_new_client_never_goes,
 }
 
 async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
@@ -96,7 +96,7 @@ async fn a_used_client_is_neither_counted_nor_evicted(fresh: Fresh) {
     assert_eq!(left(&fresh, 2, &["a1", "b1", "b2"]).await, ["a1", "b1"]);
 }
 
-async fn clients_with_a_pending_authorization_are_not_evicted_nor_others_in_their_place(fresh: Fresh) {
+async fn a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others(fresh: Fresh) {
     registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B")]).await;
     fresh.pending("b1").await;
     fresh.claimed("b2").await;
@@ -109,7 +109,7 @@ async fn clients_with_a_pending_authorization_are_not_evicted_nor_others_in_thei
     assert_eq!(left(&fresh, 3, &all).await, ["a1", "b2"], "the provider's answer came too late");
 }
 
-async fn eviction_brings_the_table_back_to_its_limit(fresh: Fresh) {
+async fn the_table_comes_back_to_its_limit(fresh: Fresh) {
     let ids: Vec<_> = (0..10).map(|n| format!("b{n}")).collect();
     for id in &ids {
         fresh.register(id, "B").await;
@@ -119,6 +119,6 @@ async fn eviction_brings_the_table_back_to_its_limit(fresh: Fresh) {
     assert_eq!(left(&fresh, 4, &ids).await, ids[7..]);
 }
 
-async fn the_new_client_is_never_evicted(fresh: Fresh) {
+async fn the_new_client_never_goes(fresh: Fresh) {
     assert_eq!(left(&fresh, 0, &[]).await, [""; 0]);
 }

@@ -24,7 +24,7 @@ async fn refused(place: &SqlitePlace, file: &Path) -> String {
     }
 }
 
-/// Changes the file in a way that this program never does.
+/// Does something to the file that this program never does.
 async fn by_hand(place: &SqlitePlace, sql: &'static str) {
     let mut connection = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
     connection.execute(sql).await.unwrap();

@@ -379,7 +379,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         default: false,
         ca_file: None,
         request_headers: RequestHeaders::default(),
-        // calls fail at once where no upstream listens
+        // nobody listens behind most gates: their calls fail at once
         http: UpstreamHttp { reconnect: None, ..UpstreamHttp::default() },
     };
     Upstream::new(public_url, settings).unwrap()
