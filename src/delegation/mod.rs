@@ -1,4 +1,7 @@
 //! What an upstream is told about the user: headers, under the names that oauth2-proxy made common.
+//!
+//! Defends against header injection (values are percent-encoded) and against deny rules that a truncated list of groups would
+//! bypass (`groups`).
 
 mod groups;
 
