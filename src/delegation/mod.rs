@@ -1,4 +1,7 @@
-//! What the upstream learns of the user: headers, under the names that oauth2-proxy made common.
+//! What an upstream is told about the user: headers, under the names that oauth2-proxy made common.
+//!
+//! Defends against header injection (values are percent-encoded) and against deny rules that a truncated list of groups would
+//! bypass (`groups`).
 
 mod encode;
 mod groups;
@@ -12,7 +15,7 @@ use crate::model::caller::Caller;
 use encode::encode;
 use groups::{Groups, Warned};
 
-/// How each upstream is told.
+/// What each upstream is told.
 pub(crate) struct Delegation {
     by_audience: HashMap<String, Told>,
     warned: Warned,
@@ -25,7 +28,7 @@ struct Told {
 }
 
 impl Delegation {
-    /// Takes the settings of these upstreams.
+    /// Reads the settings of these upstreams.
     #[must_use]
     pub(crate) fn new(upstreams: &[Upstream]) -> Self {
         let told = |upstream: &Upstream| Told {
@@ -49,7 +52,7 @@ impl Delegation {
                 }
                 groups
             }
-            // no upstream takes such a token
+            // no upstream has this audience
             None => Groups::None,
         };
         IdentityHeaders::new(caller, groups)
@@ -63,12 +66,12 @@ fn warn_of_omitted(told: &Told, caller: &Caller, groups: usize, bytes: usize) {
         groups,
         bytes,
         max_groups_bytes = told.groups.max_bytes,
-        "the user's groups are longer than max_groups_bytes, so the upstream is told none of them: list those that it \
-         judges by in its `groups`, or raise max_groups_bytes when its server takes heads that long"
+        "the user's groups exceed max_groups_bytes, so the upstream is told none of them: list those that it needs in its \
+         `groups`, or raise max_groups_bytes if its server accepts request heads that long"
     );
 }
 
-/// The headers that say who calls.
+/// The headers that name the caller.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
@@ -96,12 +99,12 @@ impl IdentityHeaders {
         )
     }
 
-    /// Adds them to a request from which everything of that kind was removed.
+    /// Adds them to a request. The client's headers of these names must have been removed (header spoofing).
     pub(crate) fn write(&self, headers: &mut http::HeaderMap) {
         headers.extend(self.0.iter().cloned());
     }
 
-    /// The bytes of all values.
+    /// The length of all values together, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().map(|(_, value)| value.len()).sum()
     }

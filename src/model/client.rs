@@ -10,7 +10,7 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How we came to know a client.
+/// How a client became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientOrigin {
@@ -20,26 +20,26 @@ pub enum ClientOrigin {
     Registered,
 }
 
-/// A client as we know it.
+/// A client as it is stored or configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
     /// How it became known.
     pub origin: ClientOrigin,
-    /// What it calls itself.
+    /// Its name, if it has one.
     pub name: Option<String>,
-    /// Where codes may be sent; a registered client's in the form that is compared, without loopback ports.
+    /// Where codes may be sent. A registered client's are stored as they are compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
     pub authentication: Authentication,
     /// Whether it registered for refresh tokens.
     pub refresh_token: bool,
-    /// What it registered; limits nothing.
+    /// The scope that it registered; informative only.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
-    /// When it was first known.
+    /// When it first registered.
     pub created_at: Timestamp,
 }
 
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Whether codes may be sent there.
+    /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
     #[must_use]
     pub fn allows(&self, uri: &RedirectUri) -> bool {
         self.redirect_uris.iter().any(|registered| uri.is_registered_as(registered))

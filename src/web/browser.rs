@@ -26,8 +26,8 @@ use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
 use crate::wire::plain;
 
-/// The identity provider that a path names. One that is not text names none, which is told on a page like any other that
-/// we do not have.
+/// The identity provider that a path names; empty when the segment is not UTF-8, which then gets the page of an unknown
+/// provider.
 pub(super) struct ProviderId(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for ProviderId {
@@ -85,16 +85,16 @@ impl Unread {
     }
 }
 
-/// Whether a form was posted from one of our own pages, as far as the browser says. Browsers that say nothing are believed:
-/// the cookie and the sealed form must agree anyway.
+/// Whether a form was posted from one of our own pages, as far as the browser says (CSRF). A browser that says nothing is
+/// accepted: its cookie and the sealed form must agree anyway.
 fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
     let says =
         |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes());
     says("sec-fetch-site", "same-origin") && says("origin", url.as_str())
 }
 
-/// Leads a browser that came under another loopback name to ours, before it is given anything: cookies belong to one host
-/// name, and the identity provider sends it back to ours. A form is never sent on: no page of ours was shown under that name.
+/// Redirects a browser that uses another loopback name to ours before it gets any cookie: cookies belong to one host name, and
+/// the identity provider redirects to ours. A form is refused: no page of ours was shown under that name.
 pub(super) async fn at_own_origin(
     State((config, look)): State<(Arc<Config>, Arc<Look>)>,
     request: Request<Body>,
@@ -152,7 +152,7 @@ pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body
     }
 }
 
-/// Says that a form or an answer came before, with the way on where there is one.
+/// Says that a form or an answer was used before, with a link to finish where there is one.
 pub(super) fn answered_before(look: &Look, left: &Left, request_id: &RequestId) -> Response<Body> {
     let answer = match left {
         Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
@@ -170,7 +170,7 @@ mod tests {
     use crate::config::PublicUrl;
 
     #[test]
-    fn a_form_from_elsewhere_is_recognised_by_either_header() {
+    fn csrf_a_form_from_another_site_is_recognised_by_either_header() {
         let url = PublicUrl::parse("https://mcp.example.com").unwrap();
         let is = |pairs: &[(&'static str, &'static str)]| {
             let pairs = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));

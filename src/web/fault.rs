@@ -83,39 +83,39 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
             return pages::unavailable(&UnavailablePage { look, identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
-            "This application cannot be answered here",
-            "It asked for its answer to be sent to an address that it did not register.",
-            "Remove the server from the application and add it again, so that it registers anew.",
+            "Access cannot be sent to this application",
+            "Its address is missing, not registered, or no longer allowed.",
+            "Remove the server from the application and add it again, so that it registers again.",
         ),
         Trouble::Request(_) => (
-            "The application asked for something impossible",
-            "Its request to sign you in does not follow the rules.",
-            "Try again from the application. If it stays like this, tell its developer what stands below.",
+            "The application sent an invalid request",
+            "Its request to sign you in does not follow the protocol.",
+            "Try again from the application. If that does not help, send its developer the details below.",
         ),
         Trouble::OtherBrowser => (
-            "This sign-in belongs to another browser window",
-            "It was begun in another browser, or this browser did not keep our cookies.",
+            "This sign-in belongs to another browser",
+            "It was started in another browser, or this browser did not keep our cookies.",
             "Connect from the application again, stay in one browser, and allow cookies for this site.",
         ),
         Trouble::Forged => (
-            "This answer is not one of ours",
+            "This request does not belong to a sign-in",
             "What arrived here was not made by this server for this sign-in.",
             "If you came here by a link that someone sent you, close this window. Otherwise connect from the application again.",
         ),
         Trouble::Expired => (
             "This sign-in is over",
-            "It took too long, was finished before, or was taken back.",
+            "It took too long, was already finished, or was revoked.",
             "Connect from the application again.",
         ),
         Trouble::TooMany => (
             "Too many sign-ins from your network",
-            "More sign-ins were begun from your address than people begin.",
+            "More sign-ins were started from your address than people start.",
             "Wait a few minutes, then connect from the application again.",
         ),
         Trouble::Unavailable => (
-            "Something that we need does not answer",
-            "Signing in is not possible at the moment. Nothing is lost.",
-            "Connect from the application again in a minute. If it stays like this, tell your operator.",
+            "Signing in is not possible at the moment",
+            "A part of this service does not answer. Nothing is lost.",
+            "Connect from the application again in a minute. If that does not help, tell your operator.",
         ),
     };
     let for_developer = for_developer(trouble);

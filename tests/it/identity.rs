@@ -1,4 +1,4 @@
-//! The second door, against a provider that can be made to misbehave.
+//! Identity providers, against one that can be made to misbehave.
 
 mod discovery;
 mod id_token;
@@ -72,7 +72,7 @@ impl Bench {
         })
     }
 
-    /// To the provider and back: the code.
+    /// The code that the provider returns.
     async fn code(&self, offline: bool) -> String {
         self.us().prepare().await.unwrap();
         let callback = self.provider.visit(&self.authorization_url(offline).unwrap());

@@ -1,4 +1,4 @@
-//! Other people's keys: read once, kept, read again when they must be.
+//! Remote key sets: fetched once (single flight), cached, and fetched again when needed.
 
 mod root_keys;
 
@@ -51,7 +51,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_key_set_is_read_once_for_all_and_kept_for_five_minutes() {
+async fn concurrent_readers_fetch_a_key_set_once_and_keep_it_for_five_minutes() {
     let bench = Bench::new().await;
     let all = futures_util::future::join_all((0..50).map(|_| bench.get())).await;
     assert!(all.iter().all(|read| kids(read.as_ref().unwrap()) == r#"{"first"}"#));
@@ -78,7 +78,7 @@ async fn stale_keys_serve_while_the_provider_is_down() {
 }
 
 #[tokio::test]
-async fn keys_that_were_never_read_are_an_error_that_names_the_place() {
+async fn a_key_set_that_was_never_read_is_an_error_with_its_url() {
     let bench = Bench::new().await;
     bench.provider.edit_jwks(|document| *document = json!({"keys": 5}));
     let error = bench.get().await.unwrap_err();
@@ -94,7 +94,7 @@ async fn keys_that_were_never_read_are_an_error_that_names_the_place() {
 }
 
 #[tokio::test]
-async fn a_storm_of_unknown_keys_costs_one_fetch_in_ten_seconds() {
+async fn concurrent_unknown_key_ids_cost_one_fetch_in_ten_seconds() {
     let bench = Bench::new().await;
     bench.get().await.unwrap();
     assert!(matches!(bench.get_again().await, Unfound::TooSoon(read) if read.read_at == Timestamp(NOW)));
@@ -116,7 +116,7 @@ async fn a_storm_of_unknown_keys_costs_one_fetch_in_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_there_after_asking_again() {
+async fn a_rotated_key_is_found_by_fetching_again() {
     let bench = Bench::new().await;
     bench.get().await.unwrap();
     bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), false);

@@ -1,5 +1,5 @@
-//! The contract of the store: promises that every engine keeps. Each is a function over a fresh, empty store; what only
-//! concerns one engine is in the file named after it.
+//! The contract of the store: promises that every engine keeps. Each is a function that takes a fresh, empty store; the file
+//! named after an engine has the tests of that engine only.
 
 mod authorizations;
 mod cancellation;
@@ -50,7 +50,7 @@ pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// How many writes of a kind may wait.
 pub(crate) const WAITING_WRITES: usize = 256;
 
-/// Who signs users in.
+/// The issuer that signs users in.
 pub(crate) const ISSUER: &str = "https://keycloak.example";
 
 /// A directory with a database, gone at the end.
@@ -93,7 +93,7 @@ pub(crate) struct SignedIn {
     pub(crate) token: NewRefreshToken,
     pub(crate) code: Sha256,
     pub(crate) authorization: AuthorizationId,
-    /// Who had to go.
+    /// The grants that were ended to make room.
     pub(crate) ended: Vec<GrantId>,
 }
 
@@ -147,7 +147,7 @@ impl Fresh {
         client
     }
 
-    /// Exchanges a refresh token for another, as somebody who has the lease.
+    /// Takes the lease and rotates a refresh token.
     pub(crate) async fn rotate(&self, grant: &GrantId, used: &Sha256) -> NewRefreshToken {
         let successor = refresh_token(self.now());
         assert!(self.store.take_refresh_lease(used, "us", self.now() + MINUTE, self.now()).await.unwrap());
@@ -286,7 +286,7 @@ pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {
     }
 }
 
-/// Runs the same call many times at once and answers what each said.
+/// Runs the same call many times concurrently and returns all results.
 pub(crate) async fn at_once<T, F>(times: usize, call: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Refresh tokens: rotation, lost answers, replays, and the end of a family.
+//! Refresh tokens: rotation, lost responses, replay, and the end of a grant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn scopes(text: &str) -> ScopeSet {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
+async fn a_refresh_rotates_the_tokens_and_the_old_access_token_stays_valid() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -33,7 +33,7 @@ async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
 }
 
 #[tokio::test]
-async fn a_client_whose_answer_got_lost_gets_the_same_answer_again() {
+async fn a_retried_refresh_gets_the_same_response() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -44,7 +44,7 @@ async fn a_client_whose_answer_got_lost_gets_the_same_answer_again() {
 }
 
 #[tokio::test]
-async fn a_replay_after_the_window_ends_the_grant_for_everybody_who_holds_it() {
+async fn a_refresh_token_replayed_after_the_window_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -57,7 +57,7 @@ async fn a_replay_after_the_window_ends_the_grant_for_everybody_who_holds_it() {
 }
 
 #[tokio::test]
-async fn a_replay_after_the_successor_was_used_ends_the_grant_at_once() {
+async fn a_refresh_token_replayed_after_its_successor_was_used_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -69,7 +69,7 @@ async fn a_replay_after_the_successor_was_used_ends_the_grant_at_once() {
 }
 
 #[tokio::test]
-async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_words_is_only_refused() {
+async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_parameters_does_not() {
     let gate = TestGate::new().await;
     let (client, other) = (gate.register().await, gate.register_named("other").await);
     let first = gate.tokens(&client).await;
@@ -87,7 +87,7 @@ async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_words_is_o
 }
 
 #[tokio::test]
-async fn a_replay_long_after_is_still_recognised() {
+async fn a_refresh_token_replayed_weeks_later_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -99,7 +99,7 @@ async fn a_replay_long_after_is_still_recognised() {
 }
 
 #[tokio::test]
-async fn of_two_devices_with_one_client_id_only_the_replayed_one_ends() {
+async fn a_replay_ends_only_the_grant_of_its_device() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let (phone, laptop) = (gate.tokens(&client).await, gate.tokens(&client).await);
@@ -112,7 +112,7 @@ async fn of_two_devices_with_one_client_id_only_the_replayed_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_of_one_token_get_one_and_the_same_answer() {
+async fn parallel_refreshes_of_one_token_get_the_same_response() {
     let gate = Arc::new(TestGate::new().await);
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -126,7 +126,7 @@ async fn parallel_refreshes_of_one_token_get_one_and_the_same_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
+async fn parallel_refreshes_in_two_processes_get_the_same_response() {
     let one = Arc::new(TestGate::new().await);
     let other = Arc::new(one.twin().await);
     let client = one.register().await;
@@ -157,7 +157,7 @@ async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up() {
+async fn a_refresh_that_waits_for_another_process_is_503_before_clients_give_up() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -188,7 +188,7 @@ async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_stop_its_refresh() {
+async fn a_client_that_disconnects_does_not_stop_its_refresh() {
     let mut bench = Bench::new().await;
     let first = bench.tokens().await;
     let (gate, client, asked) = (&bench.gate, &bench.client, bench.provider.calls("/token"));
@@ -207,7 +207,7 @@ async fn a_client_that_goes_away_does_not_stop_its_refresh() {
 }
 
 #[tokio::test]
-async fn a_refresh_must_be_by_its_client_for_its_resource() {
+async fn a_refresh_token_is_bound_to_its_client_and_resource() {
     let gate = TestGate::with(|config| {
         config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
     })
@@ -238,7 +238,7 @@ async fn a_refresh_must_be_by_its_client_for_its_resource() {
 }
 
 #[tokio::test]
-async fn an_unused_refresh_token_ends_after_thirty_days_and_a_grant_after_ninety() {
+async fn an_unused_refresh_token_expires_after_thirty_days_and_a_grant_after_ninety() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let idle = gate.tokens(&client).await;
@@ -253,7 +253,7 @@ async fn an_unused_refresh_token_ends_after_thirty_days_and_a_grant_after_ninety
 }
 
 #[tokio::test]
-async fn a_refresh_survives_a_restart_and_so_does_its_end() {
+async fn the_kept_response_and_the_end_of_a_grant_survive_a_restart() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -285,7 +285,7 @@ async fn the_database_and_the_root_key_together_cannot_open_a_kept_answer() {
 }
 
 #[tokio::test]
-async fn no_token_lies_in_the_database_as_it_was_given() {
+async fn the_database_holds_no_token_in_clear_text() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -301,7 +301,7 @@ async fn no_token_lies_in_the_database_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_used() {
+async fn a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut grants = Vec::new();
@@ -318,7 +318,7 @@ async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_
 }
 
 #[tokio::test]
-async fn a_refresh_names_no_more_than_it_asks_for() {
+async fn a_refresh_response_names_no_more_scope_than_was_requested() {
     let gate = TestGate::with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
     let client = gate.register().await;
     let mut refresh = gate.tokens(&client).await.refresh;
@@ -343,7 +343,7 @@ async fn a_refresh_names_no_more_than_it_asks_for() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_remembered_over_a_restart() {
+async fn the_requested_scope_survives_a_restart() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let place = gate.sign_in(&mut Browser::default(), &client, &[("scope", "mcp:access")]).await;
@@ -353,7 +353,7 @@ async fn what_was_asked_for_is_remembered_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_grant_that_opens_nothing_any_more_is_refused_at_refresh_so_that_its_user_signs_in_anew() {
+async fn a_grant_that_lacks_a_newly_required_scope_is_refused_at_refresh() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;

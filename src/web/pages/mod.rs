@@ -1,7 +1,7 @@
-//! What people see: small HTML pages without a script, each with the headers that no page may lack.
+//! HTML pages for people: small, without scripts, each with the headers of [`Look::headers`].
 //!
-//! Every text that comes from outside is escaped by the templates (`../templates`) and isolated from the direction of the
-//! text around it, so that a name cannot rewrite the sentence that it stands in.
+//! Defends against XSS and spoofing: the templates (`../templates`) escape every text from outside and isolate its direction,
+//! so that a name cannot rewrite the sentence around it. Clickjacking: see `look`.
 
 mod client_label;
 mod consent;

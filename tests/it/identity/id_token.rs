@@ -1,4 +1,4 @@
-//! Which ID tokens are believed.
+//! Which ID tokens are accepted.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ const ATTACKS: [Attack; 48] = [
 ];
 
 #[tokio::test]
-async fn an_id_token_that_is_not_exactly_for_this_sign_in_is_refused() {
+async fn an_id_token_with_any_single_fault_is_refused() {
     for (what, attack) in ATTACKS {
         let bench = Bench::new().await;
         bench.sign_in().await.unwrap();
@@ -84,7 +84,7 @@ async fn an_id_token_that_is_not_exactly_for_this_sign_in_is_refused() {
 }
 
 #[tokio::test]
-async fn what_providers_really_send_is_believed() {
+async fn id_tokens_as_real_providers_send_them_are_accepted() {
     let kindly: [Attack; 16] = [
         ("several audiences, given to us", |_, claims| claims["aud"] = json!(["other", "portcullis"])),
         ("one audience in a list, no azp", |_, claims| {
@@ -117,7 +117,7 @@ async fn what_providers_really_send_is_believed() {
 }
 
 #[tokio::test]
-async fn garbage_is_refused_without_repeating_it() {
+async fn a_malformed_id_token_is_refused_without_quoting_it() {
     for garbage in ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", &"A".repeat(100_000)] {
         let bench = Bench::new().await;
         let code = bench.code(false).await;
@@ -132,7 +132,7 @@ async fn garbage_is_refused_without_repeating_it() {
 }
 
 #[tokio::test]
-async fn clocks_may_differ_by_a_minute_and_no_more() {
+async fn id_token_times_have_a_leeway_of_one_minute() {
     for (exp, iat, good) in [
         (NOW - 59, NOW - 300, true),
         (NOW - 60, NOW - 300, false),
@@ -148,7 +148,7 @@ async fn clocks_may_differ_by_a_minute_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_key_set_holds_keys_that_are_not_for_us() {
+async fn unusable_keys_in_a_key_set_are_skipped() {
     let bench = Bench::new().await;
     bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "rsa"), true);
     bench.provider.edit_jwks(|document| {
@@ -162,7 +162,7 @@ async fn a_key_set_holds_keys_that_are_not_for_us() {
 }
 
 #[tokio::test]
-async fn the_key_for_encryption_signs_nothing() {
+async fn an_encryption_key_verifies_no_signature() {
     let bench = Bench::new().await;
     bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "rsa"), true);
     bench.sign_in().await.unwrap();
@@ -179,7 +179,7 @@ async fn the_key_for_encryption_signs_nothing() {
 }
 
 #[tokio::test]
-async fn an_impostors_key_under_a_known_id_is_refused_without_a_fetch() {
+async fn a_forged_signature_under_a_known_key_id_costs_no_fetch() {
     let bench = Bench::new().await;
     bench.sign_in().await.unwrap();
     let fetches = bench.provider.calls("/certs");
@@ -189,7 +189,7 @@ async fn an_impostors_key_under_a_known_id_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found_by_one_more_fetch() {
+async fn a_rotated_signing_key_is_found_with_one_more_fetch() {
     let bench = Bench::new().await;
     bench.sign_in().await.unwrap();
     bench.sign_in().await.unwrap();
@@ -202,7 +202,7 @@ async fn a_rotated_key_is_found_by_one_more_fetch() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_in_the_set_costs_one_fetch_in_ten_seconds() {
+async fn unknown_key_ids_cost_one_fetch_in_ten_seconds() {
     let bench = Bench::new().await;
     bench.sign_in().await.unwrap();
     bench.clock.advance(Duration::from_secs(11));
@@ -219,7 +219,7 @@ async fn a_key_that_is_not_in_the_set_costs_one_fetch_in_ten_seconds() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_fetched_are_no_reason_to_refuse_a_user_for_good() {
+async fn keys_that_cannot_be_fetched_make_a_sign_in_unavailable_and_not_refused() {
     let bench = Bench::new().await;
     bench.provider.edit_jwks(|document| *document = json!("no key set"));
     assert!(unavailable(bench.sign_in().await).contains("/certs cannot be read"));
@@ -235,7 +235,7 @@ async fn keys_that_cannot_be_fetched_are_no_reason_to_refuse_a_user_for_good() {
 }
 
 #[tokio::test]
-async fn groups_come_from_the_configured_claim_as_a_list_or_one_name() {
+async fn groups_are_read_from_the_configured_claim_as_a_list_or_a_string() {
     for (claim, value, groups) in [
         ("groups", json!(["/eng/core", "/ops"]), vec!["/eng/core", "/ops"]),
         ("groups", json!("staff"), vec!["staff"]),
@@ -256,7 +256,7 @@ async fn groups_come_from_the_configured_claim_as_a_list_or_one_name() {
 }
 
 #[tokio::test]
-async fn a_key_set_may_be_long_and_name_a_key_twice() {
+async fn a_long_key_set_with_a_repeated_key_works() {
     let bench = Bench::new().await;
     bench.provider.edit_jwks(|document| {
         let keys = document["keys"].as_array_mut().unwrap();
@@ -272,7 +272,7 @@ async fn a_key_set_may_be_long_and_name_a_key_twice() {
 }
 
 #[tokio::test]
-async fn two_keys_of_one_name_prove_nothing() {
+async fn two_different_keys_under_one_id_verify_nothing() {
     let bench = Bench::new().await;
     let other = TestKey::new(TestAlgorithm::Es256, "first").jwk();
     bench.provider.edit_jwks(move |document| document["keys"].as_array_mut().unwrap().push(other.clone()));
@@ -280,7 +280,7 @@ async fn two_keys_of_one_name_prove_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_from_nbf_on_with_the_same_leeway() {
+async fn nbf_of_an_id_token_is_enforced_with_the_same_leeway() {
     for (nbf, good) in [
         (json!(NOW - 300), true),
         (json!(NOW + 60), true),
@@ -328,7 +328,7 @@ async fn a_key_that_is_not_for_verifying_signatures_is_not_used() {
 }
 
 #[tokio::test]
-async fn an_address_counts_when_the_provider_has_verified_it_or_the_operator_trusts_it() {
+async fn an_email_address_counts_only_if_verified_or_trusted_by_the_operator() {
     for (verified, trusted, counts) in [
         (json!(true), false, true),
         (json!("true"), false, true),

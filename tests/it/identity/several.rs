@@ -45,7 +45,7 @@ async fn two_providers_that_are_down_cost_one_time_out() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_down_does_not_keep_people_from_another() {
+async fn a_provider_that_is_down_does_not_block_another() {
     let (gate, provider) = TestGate::with_provider(|_| {}).await;
     let asked = Arc::new(Barrier::new(1));
     let mut down = silent("down", &provider, &asked).await;
@@ -61,7 +61,7 @@ async fn a_provider_that_is_down_does_not_keep_people_from_another() {
 }
 
 #[tokio::test]
-async fn the_answers_of_keycloak_to_a_form_posted_twice_mean_an_outage_anywhere_else() {
+async fn keycloaks_answer_to_a_form_posted_twice_is_an_outage_at_other_providers() {
     let mut bench = Bench::with(|config| provider_settings(config).flavour = OidcFlavour::Generic).await;
     let first = bench.approve().await;
     let sent_to = location(&bench.back(&bench.error(&first, "temporarily_unavailable")).await);

@@ -52,7 +52,7 @@ async fn refused(strangers: &Strangers, url: &str) -> StrangerError {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_inside_is_not_called_and_the_stranger_does_not_learn_where_it_leads() {
+async fn ssrf_names_of_inner_addresses_are_refused_without_revealing_them() {
     let (port, caught) = trap().await;
     let url = format!("https://client.example:{port}/metadata");
     for (addresses, reason) in [
@@ -78,7 +78,7 @@ async fn a_name_that_leads_inside_is_not_called_and_the_stranger_does_not_learn_
 }
 
 #[tokio::test]
-async fn an_address_in_the_url_is_judged_however_it_is_written() {
+async fn ssrf_inner_addresses_are_refused_in_every_notation() {
     let (port, caught) = trap().await;
     let strangers = Strangers::new([], false);
     for host in [
@@ -129,10 +129,10 @@ async fn only_a_plain_https_url_is_fetched() {
 }
 
 #[tokio::test]
-async fn what_was_checked_is_what_is_dialled() {
+async fn dns_rebinding_the_checked_address_is_the_dialled_one() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
     let url = format!("{}/certs", provider.issuer()).replace("127.0.0.1", "localhost");
-    // DNS rebinding: who resolves once more gets another answer
+    // DNS rebinding: a second look-up gets another answer
     let names = names(&[&["127.0.0.1"], &["10.1.2.3"]]);
     let strangers = Strangers::resolving_with(Arc::clone(&names.look_up), &provider.ca_file(), true);
     let document = strangers.get(&url, MOST).await.unwrap();
@@ -165,7 +165,7 @@ async fn only_status_200_and_a_small_body_make_a_document() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_of_a_document_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
     let strangers = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, [], true);

@@ -19,10 +19,10 @@ use portcullis::web::pages::{
 
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
 
-/// The pages of an operator who says nothing of them.
+/// Pages without any settings.
 pub(super) static PLAIN: LazyLock<Look> = LazyLock::new(|| Look::new(&Pages::default()));
 
-/// The pages of an operator who says everything.
+/// Pages with every setting.
 pub(super) static OWN: LazyLock<Look> = LazyLock::new(|| Look::new(&own_pages()));
 
 pub(super) fn own_pages() -> Pages {
@@ -63,7 +63,7 @@ fn client(label: ClientLabel<'_>) -> Client {
     }
 }
 
-/// What a consent page is made of, so that a test says only what it is about.
+/// The parts of a consent page, with defaults, so that a test names only what it is about.
 pub(super) struct Consent<'a> {
     pub(super) look: &'a Look,
     pub(super) client: ClientLabel<'a>,

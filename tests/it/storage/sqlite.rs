@@ -1,4 +1,4 @@
-//! What only SQLite has: a file.
+//! What only SQLite has: files, one writer, and processes that share them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn by_hand(place: &SqlitePlace, sql: &'static str) {
 }
 
 #[tokio::test]
-async fn what_was_stored_survives_a_reopen() {
+async fn stored_rows_survive_a_reopen() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let registered = fresh.register("c_1", "A").await;
@@ -45,7 +45,7 @@ async fn what_was_stored_survives_a_reopen() {
 }
 
 #[tokio::test]
-async fn what_was_committed_survives_a_process_that_never_closes() {
+async fn commits_survive_a_killed_process() {
     let place = SqlitePlace::new();
     let killed = Fresh::new(place.open().await);
     let signed_in = killed.signed_in("c_1").await;
@@ -72,7 +72,7 @@ async fn two_processes_share_one_file() {
 }
 
 #[tokio::test]
-async fn what_the_previous_release_ends_is_told_too() {
+async fn the_feed_reports_grants_that_the_previous_release_ends() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let grant = fresh.signed_in("c_1").await.grant;
@@ -84,7 +84,7 @@ async fn what_the_previous_release_ends_is_told_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_may_open_a_new_file_at_once() {
+async fn many_processes_may_open_a_new_file_at_once() {
     let place = SqlitePlace::new();
     let stores = at_once(8, |_| {
         let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
@@ -99,7 +99,7 @@ async fn many_may_open_a_new_file_at_once() {
 }
 
 #[tokio::test]
-async fn the_file_is_for_its_owner_alone() {
+async fn the_database_files_are_private_to_their_owner() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     fresh.register("c_1", "A").await;
@@ -115,7 +115,7 @@ async fn the_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_read_is_named_with_the_hint() {
+async fn a_database_readable_by_others_is_warned_about_with_a_hint() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o660, true), (0o400 | 0o200, false)] {
@@ -129,7 +129,7 @@ async fn a_file_that_others_can_read_is_named_with_the_hint() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_named_with_the_hint() {
+async fn a_missing_database_directory_is_reported_with_a_hint() {
     let place = SqlitePlace::new();
     let file = place.file().parent().unwrap().join("missing/portcullis.db");
     let error = refused(&place, &file).await;
@@ -149,7 +149,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_schema_that_only_added_is_opened_by_the_release_before() {
+async fn a_newer_schema_that_only_adds_can_be_opened() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "ALTER TABLE grants ADD COLUMN nickname TEXT; CREATE TABLE devices (id TEXT PRIMARY KEY)").await;
@@ -179,7 +179,7 @@ async fn a_schema_of_another_build_is_refused() {
 }
 
 #[tokio::test]
-async fn a_column_that_comes_while_the_program_runs_disturbs_nobody() {
+async fn a_column_added_while_the_program_runs_does_no_harm() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let before = fresh.signed_in("c_1").await.grant;
@@ -201,7 +201,7 @@ async fn no_first_key_is_made_after_the_first_was_retired() {
 }
 
 #[tokio::test]
-async fn the_last_call_tells_whether_the_store_is_degraded() {
+async fn the_last_call_decides_whether_the_store_is_degraded() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     assert!(!fresh.store.is_degraded());
@@ -230,7 +230,7 @@ fn write<'a, T: 'a>(name: &'static str, work: impl Future<Output = Result<T, Sto
 }
 
 #[tokio::test]
-async fn refreshes_redemptions_and_ends_pass_registrations_and_approvals_whose_queues_are_full() {
+async fn refreshes_redemptions_and_ends_pass_full_queues_of_registrations_and_approvals() {
     const MOST: usize = 4;
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open_with(MOST).await);

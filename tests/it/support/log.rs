@@ -1,4 +1,4 @@
-//! What was logged while a test looked on.
+//! Captures what a test's thread logs.
 
 use std::io;
 use std::sync::{Arc, Mutex, Once};

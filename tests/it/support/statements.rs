@@ -17,7 +17,7 @@ const SPAN: &str = "collected statements";
 /// What was collected so far, by span.
 static COLLECTED: Mutex<Option<HashMap<Id, Vec<String>>>> = Mutex::new(None);
 
-/// Runs `work` and answers the statements that it ran, tasks of its own included.
+/// Runs `work` and returns the statements that it ran, those of its own tasks included.
 pub(crate) async fn of<T>(work: impl Future<Output = T>) -> (T, Vec<String>) {
     super::log::everywhere();
     let span = tracing::info_span!(SPAN);
