@@ -27,7 +27,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::events::{COMMENT, are_events, is_coded};
 use crate::upstream::{AnswerBody, Outgoing, Sending, UpstreamError, status_words};
-use crate::wire::{RequestId, accept};
+use crate::wire::accept;
 
 /// How long the upstream may take for its own head, connecting included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,7 +54,6 @@ pub(super) struct Early {
     /// Whether the first comment was sent: it flushes the head through every proxy.
     opened: bool,
     upstream: String,
-    request_id: RequestId,
 }
 
 enum State {
@@ -64,8 +63,8 @@ enum State {
 }
 
 impl Early {
-    pub(super) const fn new(pending: Sending, upstream: String, request_id: RequestId) -> Self {
-        Self { state: State::Waiting(pending), opened: false, upstream, request_id }
+    pub(super) const fn new(pending: Sending, upstream: String) -> Self {
+        Self { state: State::Waiting(pending), opened: false, upstream }
     }
 
     /// The upstream has answered. Joins its events, or returns the comment that says why there are none.
@@ -87,8 +86,8 @@ impl Early {
             }
             Err(error) => ("gave no proper answer".to_owned(), error.to_string()),
         };
-        let Self { upstream, request_id, .. } = self;
-        tracing::warn!(%request_id, upstream, cause, "an event stream that was opened before the upstream answered ends");
+        let upstream = &self.upstream;
+        tracing::warn!(upstream, cause, "an event stream that was opened before the upstream answered ends");
         self.state = State::Pausing(Box::pin(sleep(PAUSE)));
         Some(Bytes::from(format!(": the MCP server behind the gateway {comment}\nretry: 5000\n\n")))
     }

@@ -25,7 +25,7 @@ use crate::config::{self, PublicUrl};
 use crate::keys::Sealer;
 use crate::policy;
 use crate::upstream::{AnswerBody, Outgoing, Payload, Sending};
-use crate::wire::{Arrival, Body, REQUEST_ID, RequestId};
+use crate::wire::{Arrival, Body, REQUEST_ID};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -52,7 +52,6 @@ impl Forwarder {
         permit: &Permit<'_>,
         mut outgoing: Outgoing,
         mut lease: CallLease,
-        request_id: &RequestId,
     ) -> Result<Response<Body>, Refusal> {
         let Served { upstream, config, .. } = permit.upstream();
         if !early::listens(&outgoing) {
@@ -64,7 +63,7 @@ impl Forwarder {
         let mut pending = upstream.send(outgoing);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
             Ok(answer) => self.incoming(permit, answer?, lease),
-            Err(_elapsed) => Ok(open_early(config, pending, lease, request_id)),
+            Err(_elapsed) => Ok(open_early(config, pending, lease)),
         }
     }
 
@@ -152,14 +151,9 @@ pub(super) fn owner<'a>(caller: &'a VerifiedCaller, upstream: &'a config::Upstre
 }
 
 /// Opens a stream of events whose upstream has not answered yet.
-fn open_early(
-    upstream: &config::Upstream,
-    pending: Sending,
-    lease: CallLease,
-    request_id: &RequestId,
-) -> Response<Body> {
+fn open_early(upstream: &config::Upstream, pending: Sending, lease: CallLease) -> Response<Body> {
     let settings = &upstream.settings;
-    let early = Early::new(pending, settings.id.clone(), request_id.clone());
+    let early = Early::new(pending, settings.id.clone());
     let body = match settings.keep_alive {
         Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
         None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),

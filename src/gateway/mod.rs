@@ -245,6 +245,6 @@ impl Gateway {
             policy::decide(entry, message.as_ref())?
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
-        self.0.forwarder.forward(&permit, outgoing, lease, &arrival.id).await
+        self.0.forwarder.forward(&permit, outgoing, lease).await
     }
 }

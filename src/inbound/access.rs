@@ -14,9 +14,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::gateway::CallRecord;
-use crate::wire::{Body, BoxError, Cause, ClientAddress, RequestId};
+use crate::telemetry::request_span;
+use crate::wire::{Arrival, Body, BoxError, Cause, ClientAddress, RequestId};
 
 /// How much of a path is logged, in bytes: a head may have 64 KiB.
 const MAX_PATH: usize = 512;
@@ -24,6 +26,8 @@ const MAX_PATH: usize = 512;
 /// What the log line of a request says. Written on drop.
 pub(super) struct Access {
     id: RequestId,
+    /// What other lines of the request carry.
+    pub(super) span: Span,
     method: Method,
     uri: Uri,
     address: ClientAddress,
@@ -55,10 +59,12 @@ enum End {
 
 impl Access {
     /// A request begins.
-    pub(super) fn begin<B>(request: &Request<B>, id: RequestId, address: ClientAddress) -> Self {
+    pub(super) fn begin<B>(request: &Request<B>, arrival: &Arrival) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (id, address) = (arrival.id.clone(), arrival.address);
+        let span = request_span(&id, address.0);
         let (began, call) = (Instant::now(), CallRecord::default());
-        Self { id, method, uri, address, began, received: None, call, reply: None }
+        Self { id, span, method, uri, address, began, received: None, call, reply: None }
     }
 
     /// Whether the request is HEAD.
@@ -85,7 +91,7 @@ impl Access {
     }
 
     fn write(&self) {
-        let Self { id, method, uri, address, began, received, call, reply } = self;
+        let Self { id, span: _, method, uri, address, began, received, call, reply } = self;
         let path = shown(uri);
         let milliseconds = whole(began.elapsed());
         let request_bytes = received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));
@@ -94,7 +100,7 @@ impl Access {
         let (rpc, tool, decision) = (call.rpc(), call.tool(), call.decision());
         let Some(Reply { status, after, cause, sent, end }) = reply else {
             tracing::info!(
-                target: "access",
+                target: "access", parent: None,
                 request_id = %id, %method, path = &*path, milliseconds, request_bytes, address = %address.0,
                 upstream, subject, client, rpc, tool, decision, cause = gone, "request without an answer"
             );
@@ -106,7 +112,7 @@ impl Access {
             End::Broken(why) => Some(why.as_str()),
         };
         tracing::info!(
-            target: "access",
+            target: "access", parent: None,
             request_id = %id, %method, path = &*path, status = status.as_u16(), milliseconds,
             head_milliseconds = whole(*after), request_bytes, response_bytes = sent, address = %address.0,
             upstream, subject, client, rpc, tool, decision, cause, incomplete, "request"
@@ -186,8 +192,12 @@ impl HttpBody for LoggedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { body, access } = &mut *self;
-        let polled = ready!(Pin::new(&mut *body).poll_frame(cx));
-        if let Some(reply) = &mut access.reply {
+        let Access { span, reply, .. } = access;
+        let polled = {
+            let _entered = span.enter();
+            ready!(Pin::new(&mut *body).poll_frame(cx))
+        };
+        if let Some(reply) = reply {
             match &polled {
                 Some(Ok(frame)) => reply.sent += length(frame),
                 Some(Err(error)) => reply.end = End::Broken(error.to_string()),

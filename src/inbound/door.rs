@@ -9,6 +9,7 @@ use futures_util::future::Either;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use tracing::Instrument;
 
 use super::access::LoggedBody;
 use super::admission::{Gatekeeper, on_upstream};
@@ -80,13 +81,17 @@ impl Door {
     {
         let address = ClientAddress(self.0.proxies.client(peer.ip(), request.headers()));
         let (request, mut visit) = Visit::begin(request, Arrival { id: RequestId::random(), address });
+        let span = visit.span().clone();
+        let _entered = span.enter();
         let route = self.0.gateway.route(request.uri().path());
         match self.0.gatekeeper.admit(&request, address) {
             Ok(admission) => {
                 self.0.hints.look_at(&request, peer.ip(), &self.0.proxies);
                 Either::Left(match route {
-                    Some(route) => boxed_small::<B>(self.clone().call(route, request, visit, admission)),
-                    None => boxed_small::<B>(self.clone().own(request, visit, admission)),
+                    Some(route) => {
+                        boxed_small::<B>(self.clone().call(route, request, visit, admission).in_current_span())
+                    }
+                    None => boxed_small::<B>(self.clone().own(request, visit, admission).in_current_span()),
                 })
             }
             Err(rejection) => {
@@ -95,7 +100,7 @@ impl Door {
                 drop(body);
                 let refused = self.reject(route.as_deref(), &head, &rejection, &mut visit);
                 if visit.has_leftover() {
-                    Either::Left(Box::pin(visit.settled(refused)) as Answering)
+                    Either::Left(Box::pin(visit.settled(refused).in_current_span()) as Answering)
                 } else {
                     Either::Right(std::future::ready(visit.answered(refused)))
                 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use http_body::Body as _;
+use tracing::Span;
 
 use super::access::{Access, LoggedBody, Metered};
 use super::leftover::{self, Leftover, Lent};
@@ -23,7 +24,7 @@ where
 {
     /// Begins the request's line in the log. Its body is counted as it is read, and comes back when it is not.
     pub(super) fn begin(request: Request<B>, arrival: Arrival) -> (Request<Lent<Metered<B>>>, Self) {
-        let mut access = Access::begin(&request, arrival.id.clone(), arrival.address);
+        let mut access = Access::begin(&request, &arrival);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
         (request, Self { arrival, access, leftover })
     }
@@ -33,6 +34,11 @@ impl<B: http_body::Body> Visit<B> {
     /// What the gateway learns of the request, and notes about it.
     pub(super) const fn known(&mut self) -> Known<'_> {
         Known { arrival: &self.arrival, record: &mut self.access.call }
+    }
+
+    /// The span in which the request is answered.
+    pub(super) const fn span(&self) -> &Span {
+        &self.access.span
     }
 
     /// Whether an unread body must be dealt with before the answer leaves.

@@ -111,6 +111,7 @@ impl Refetch {
         F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
     {
         let (number, at) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, self.clock.monotonic());
+        // in no request's span: it runs for all who wait, and outlives the caller that began it
         let run = tokio::spawn(async move {
             let result = ask.await;
             *last = Some(Attempt { number, at, result: result.clone() });

@@ -18,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::lines::{Kind, Line, Lines, Lost, PATIENCE};
+use super::span;
 use crate::config::{Log, LogFormat};
 
 /// The target of audit lines.
@@ -50,7 +51,8 @@ pub fn start(settings: &Log) -> io::Result<()> {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(Queued(lines));
     let started = if json {
-        registry.with(layer.json().flatten_event(true)).try_init()
+        // the request's span as one object, so that `span.request_id` can be filtered by
+        registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()
     } else {
         registry.with(layer.with_ansi(is_terminal)).try_init()
     };
@@ -77,7 +79,8 @@ fn filter(level: &str) -> (Targets, Option<String>) {
     let filter = wanted.or_else(|| level.parse().ok()).unwrap_or_default();
     let audited = filter.iter().any(|(target, _)| target.starts_with(AUDIT));
     let filter = if audited { filter } else { filter.with_target(AUDIT, LevelFilter::INFO) };
-    (filter.with_target(REPORT, LevelFilter::WARN), refused)
+    let filter = filter.with_target(REPORT, LevelFilter::WARN).with_target(span::TARGET, LevelFilter::ERROR);
+    (filter, refused)
 }
 
 /// What was lost, by the thread that writes.

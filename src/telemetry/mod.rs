@@ -1,9 +1,11 @@
-//! Tracing set-up: what a log line looks like, and which characters it may hold.
+//! Logs and metrics: what a log line looks like, which characters it may hold, whose request it belongs to, what is counted.
 
 mod lines;
 pub mod log;
 pub mod metrics;
 mod printable;
+mod span;
 
 pub use crate::wire::RequestId;
 pub(crate) use printable::{is_hidden, printable};
+pub(crate) use span::request as request_span;

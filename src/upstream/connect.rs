@@ -80,6 +80,7 @@ where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::handshake(io).await.map_err(|error| UpstreamError::exchange(&error))?;
+    // in no request's span: other requests follow on this connection
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = &error as &dyn Error, "a connection to an upstream ended");

@@ -10,7 +10,7 @@ use crate::secret::random;
 /// The header that carries the id, in our answer and towards the upstream.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of one request: in its line of the access log, in the `X-Request-Id` of its answer and on every error page.
+/// The id of one request: in every log line of it, in the `X-Request-Id` of its answer and on every error page.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId([u8; 28]);
 

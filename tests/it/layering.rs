@@ -37,7 +37,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "delegation revocation upstream keys policy storage model mcp oauth config clock secret signal limits telemetry wire",
     ),
     ("web", "issuer gateway oauth model limits telemetry config clock secret wire"),
-    ("inbound", "gateway web limits config secret signal wire"),
+    ("inbound", "gateway web limits config secret signal telemetry wire"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.

@@ -29,6 +29,7 @@ mod process;
 mod readme;
 mod receivers;
 mod register;
+mod request_ids;
 mod revocation;
 mod rounds;
 mod routes;

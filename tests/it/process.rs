@@ -260,3 +260,25 @@ fn serve_starts_and_warns_while_upstream_and_provider_are_down() {
     assert!(serves && runs);
     assert_eq!(warned, ["identity \"keycloak\"", "upstream \"expenses\": url"]);
 }
+
+#[test]
+fn a_json_line_of_a_request_can_be_found_by_its_id_at_every_level() {
+    if is_child() {
+        let _flushed = log::FlushAtEnd;
+        log::start(&Log { level: "error,portcullis=warn".to_owned(), ..Log::default() }).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut bench = crate::support::bench::Bench::new().await;
+            let url = bench.approve().await;
+            let error = bench.error(&url, "server_error");
+            bench.back(&error).await;
+        });
+        return;
+    }
+    let output = again("a_json_line_of_a_request_can_be_found_by_its_id_at_every_level");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (lines, words) = (lines(&output.stderr), "the identity provider answered with an error");
+    let line = lines.iter().find(|line| line["message"] == words).unwrap_or_else(|| panic!("{lines:?}"));
+    assert!(line["span"]["request_id"].as_str().unwrap().starts_with("q_"), "{line}");
+    assert_eq!((&line["span"]["address"], line.get("spans")), (&json!("127.0.0.1"), None), "{line}");
+}
