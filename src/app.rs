@@ -1,6 +1,7 @@
 //! The composition root: everything is built once, here, and handed down.
 
 mod background;
+mod observe;
 mod start_error;
 
 use std::net::SocketAddr;
@@ -14,12 +15,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
-use crate::inbound::{self, Door, HealthReport, Operations};
+use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::limits::Budget;
 use crate::revocation::Revocation;
 use crate::storage::Store;
+use crate::telemetry::metrics::{Metrics, Task};
 use crate::web::Web;
 use crate::wire::BoxError;
 use background::Background;
@@ -41,6 +43,8 @@ pub struct App {
     config: Arc<Config>,
     drain: Drain,
     budget: Budget,
+    clock: Clock,
+    metrics: Metrics,
 }
 
 impl App {
@@ -51,10 +55,12 @@ impl App {
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
         let drain = Drain::default();
-        let store = Store::open(&config.storage, config.limits.waiting_writes, &clock).await?;
+        let metrics = Metrics::default();
+        let waiting = config.limits.waiting_writes;
+        let store = Store::open(&config.storage, waiting, &clock, metrics.store.clone()).await?;
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
-        let identities = Identities::new(&config, &clock);
+        let identities = Identities::new(&config, &clock, &metrics.providers);
         let revocation = Revocation::new(clock.clone());
         let budget = Budget::new(&config);
         let gateway = Gateway::new(GatewayParts {
@@ -66,6 +72,8 @@ impl App {
             clock: clock.clone(),
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
+            counted: metrics.calls.clone(),
+            limits: metrics.limits.clone(),
         });
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
@@ -74,11 +82,14 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
-            clock,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
-        let door = Door::new(&config, budget.clone(), gateway.clone(), web);
-        Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget })
+        let (requests, limits) = (metrics.requests.clone(), metrics.limits.clone());
+        let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests, limits };
+        let door = Door::new(&config, behind);
+        Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget, clock, metrics })
     }
 
     /// Makes the store fit the configuration: grants of clients and identities that have left end, and a provider that
@@ -161,40 +172,25 @@ impl App {
     /// Names the task that ended.
     pub async fn run(&self, listeners: Listeners) -> Result<(), String> {
         let mut background = Background::default();
+        let runs = |task| self.metrics.background.task(task, &self.clock);
         background.spawn("the refresh of the identity providers' metadata", self.identities.clone().run());
-        background.spawn("the feed of ended grants", self.revocation.clone().run(self.store.clone()));
+        background.spawn(
+            "the feed of ended grants",
+            self.revocation.clone().run(self.store.clone(), runs(Task::RevocationFeed)),
+        );
         background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
         let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
-        background.spawn("the resealing under the first root key", resealing.run());
+        background.spawn("the resealing under the first root key", resealing.run(runs(Task::Resealing)));
         if let Some(listener) = listeners.operations {
             let hosts = self.config.server.operations_hosts.clone();
-            let operations = Operations { hosts, drain: self.drain.clone(), health: self.health() };
+            let operations =
+                Operations { hosts, drain: self.drain.clone(), health: self.health(), metrics: self.scrape() };
             let serving = operations.serve(listener, self.budget.operations.clone());
             background.spawn("the listener of operations", serving);
         }
         background.beside(self.clone().serve(listeners.public)).await?;
         self.close().await;
         Ok(())
-    }
-
-    /// What is wrong with what this process depends on, for `/ready`.
-    fn health(&self) -> HealthReport {
-        let app = self.clone();
-        Arc::new(move || {
-            let mut trouble = Vec::new();
-            for provider in app.identities.iter() {
-                trouble.extend(provider.trouble().map(|words| format!("identity {}: {words}", provider.id())));
-            }
-            trouble.extend(app.gateway.failing().into_iter().map(|id| format!("upstream {id}: the last call failed")));
-            if app.store.is_degraded() {
-                trouble.push("storage: the last call failed".to_owned());
-            }
-            let stale = app.revocation.staleness();
-            if !stale.is_zero() {
-                trouble.push(format!("revocation: the feed was last read {} s ago", stale.as_secs()));
-            }
-            trouble
-        })
     }
 }
 

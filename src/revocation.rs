@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::model::ids::GrantId;
 use crate::signal::Signal;
 use crate::storage::{Feed, FeedPosition, Store, StoreError};
+use crate::telemetry::metrics::TaskRuns;
 
 /// How often the feed is read.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -125,13 +126,13 @@ impl Revocation {
     }
 
     /// Reads the feed every 500 ms, for ever.
-    pub async fn run(self, store: Store) {
+    pub async fn run(self, store: Store, runs: TaskRuns) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
             // a failure is logged and counts as staleness; the next read continues at the same position
-            drop(self.read_feed(&store).await);
+            runs.ran(self.read_feed(&store).await.is_ok());
         }
     }
 

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::identity::Identities;
 use crate::oauth::paths;
+use crate::telemetry::metrics::Metrics;
 
 /// Report every mistake in a configuration file, with its line and a hint
 ///
@@ -40,7 +41,7 @@ impl Check {
             Err(problems) => (None, problems),
         };
         if let Some(config) = config.as_ref().filter(|_| self.online) {
-            let identities = Identities::new(config, &Clock::system());
+            let identities = Identities::new(config, &Clock::system(), &Metrics::default().providers);
             match process::block_on(async { Ok(online::look(config, &identities).await) }) {
                 Ok(found) => problems.extend(found),
                 Err(words) => return process::end(Err(words), terminal),

@@ -9,6 +9,7 @@ use crate::issuer::GrantEnds;
 use crate::keys::Sealer;
 use crate::model::ids::ClientId;
 use crate::storage::{GrantFilter, ListedClient, ListedGrant, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// How much one call of the store reads.
 const PAGE: i64 = 500;
@@ -22,13 +23,18 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
             file.display()
         ));
     }
-    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system()).await.map_err(words)
+    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system(), Metrics::default().store)
+        .await
+        .map_err(words)
 }
 
 /// What ends grants, with all that hangs on them. It serves no requests and runs nothing in the background.
 pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
     let clock = Clock::system();
-    let (identities, sealer) = (Identities::new(config, &clock), Sealer::new(&config.secrets));
+    // a command is not scraped
+    let metrics = Metrics::default();
+    let identities = Identities::new(config, &clock, &metrics.providers);
+    let sealer = Sealer::new(&config.secrets);
     GrantEnds::for_operator(store.clone(), identities, sealer, clock)
 }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use moka::future::Cache;
+use prometheus_client::metrics::counter::Counter;
 
 use super::caller::VerifiedCaller;
 use super::refusal::{ENDED, Refusal};
 use super::verify::{OwnTokens, Unverified, Verified};
 use crate::keys::MAX_ACCESS_TOKEN;
 use crate::secret::Sha256;
+use crate::telemetry::metrics::{self, TokenCheck};
 
 /// The most memory that remembered tokens take, in bytes: 100,000 tokens of the usual size.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
@@ -27,6 +29,36 @@ pub(super) struct Authenticator {
     verifier: OwnTokens,
     remembered: Remembered,
     max_staleness: Option<Duration>,
+    checks: Checks,
+}
+
+/// How tokens were judged: counters that are found once.
+struct Checks {
+    cached: Counter,
+    verified: Counter,
+    refused: Counter,
+    unknown: Counter,
+}
+
+impl Checks {
+    fn new(calls: &metrics::Calls) -> Self {
+        let of = |result| calls.token_checks(result);
+        Self {
+            cached: of(TokenCheck::Cached),
+            verified: of(TokenCheck::Verified),
+            refused: of(TokenCheck::Refused),
+            unknown: of(TokenCheck::Unknown),
+        }
+    }
+
+    /// A request without a token, or with two, is no check of one.
+    fn count_refusal(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::InvalidToken(_) => self.refused.inc(),
+            Refusal::Unavailable(_) => self.unknown.inc(),
+            _ => return,
+        };
+    }
 }
 
 /// The tokens that were verified, by their hashes.
@@ -51,9 +83,15 @@ fn size(verified: &Verified) -> usize {
 
 impl Authenticator {
     /// `max_staleness`: when the feed of ended grants was not read for so long, nothing is good any more.
-    pub(super) fn new(verifier: OwnTokens, max_staleness: Option<Duration>) -> Self {
+    pub(super) fn new(verifier: OwnTokens, max_staleness: Option<Duration>, calls: &metrics::Calls) -> Self {
         let remembered = Remembered::new(verifier.lifetime);
-        Self { verifier, remembered, max_staleness }
+        Self { verifier, remembered, max_staleness, checks: Checks::new(calls) }
+    }
+
+    /// How many tokens are remembered.
+    pub(super) async fn remembered(&self) -> u64 {
+        self.remembered.0.run_pending_tasks().await;
+        self.remembered.0.entry_count()
     }
 
     /// Finds out whose request this is.
@@ -61,6 +99,16 @@ impl Authenticator {
     /// # Errors
     /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
     pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<VerifiedCaller>, Refusal> {
+        let judged = self.judge(headers).await;
+        match &judged {
+            Ok((_, counter)) => drop(counter.inc()),
+            Err(refusal) => self.checks.count_refusal(refusal),
+        }
+        judged.map(|(caller, _)| caller)
+    }
+
+    /// The caller, and the counter that the check counts in.
+    async fn judge(&self, headers: &HeaderMap) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
         let token = bearer(headers)?;
         if let Some(max) = self.max_staleness
             && self.verifier.revocation.staleness() > max
@@ -68,21 +116,22 @@ impl Authenticator {
             return Err(Refusal::Unavailable("the feed of ended grants is older than revocation_staleness".to_owned()));
         }
         let key = Sha256::of(token.as_bytes());
-        let verified = match self.remembered.0.get(&key).await {
-            Some(verified) => verified,
-            // boxed: verifying takes much room, which every call would have to hold
+        let (verified, counter) = match self.remembered.0.get(&key).await {
+            Some(verified) => (verified, &self.checks.cached),
             None => {
-                Box::pin(self.remembered.0.try_get_with(key, self.verifier.verify(token))).await.map_err(|why| {
-                    match &*why {
+                // boxed: verifying takes much room, which every call would have to hold
+                let verified = Box::pin(self.remembered.0.try_get_with(key, self.verifier.verify(token)))
+                    .await
+                    .map_err(|why| match &*why {
                         Unverified::Invalid(why) => Refusal::InvalidToken(why),
                         Unverified::Unavailable(why) => Refusal::Unavailable(why.clone()),
-                    }
-                })?
+                    })?;
+                (verified, &self.checks.verified)
             }
         };
         let Verified::Good(caller) = verified else { return Err(Refusal::InvalidToken(ENDED)) };
         caller.check_now(self.verifier.clock.now())?;
-        Ok(caller)
+        Ok((caller, counter))
     }
 
     /// How long a caller may go on calling if nothing ends that earlier.

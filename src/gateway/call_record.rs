@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::Method;
 
 use super::caller::VerifiedCaller;
-use super::refusal::Refusal;
 use crate::mcp::{Message, Name};
 use crate::telemetry::printable;
 
@@ -44,11 +43,9 @@ impl CallRecord {
         self.method = (*method == Method::POST).then_some(Cow::Borrowed(NOT_READ));
     }
 
-    /// A failure behind us is no decision: the call stays permitted.
-    pub(super) const fn refused(&mut self, refusal: &Refusal) {
-        if let Some(decision) = refusal.decision() {
-            self.decision = Some(decision);
-        }
+    /// It is refused. A failure behind us is no decision: such a call stays permitted.
+    pub(super) const fn refused(&mut self, decision: &'static str) {
+        self.decision = Some(decision);
     }
 
     /// Keeps what the message asks for, when the access log is on.

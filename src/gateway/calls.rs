@@ -10,6 +10,7 @@ use super::caller::VerifiedCaller;
 use super::lease::{CallLease, Ends, Over};
 use super::refusal::Refusal;
 use crate::limits::{Holder, Pool, Shortage};
+use crate::telemetry::metrics;
 
 /// How long a call waits for one of the connections to upstreams.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -19,6 +20,7 @@ pub(super) struct Calls {
     pub(super) ends: Ends,
     /// The connections to upstreams.
     pub(super) connections: Pool,
+    pub(super) limits: metrics::Limits,
 }
 
 impl Calls {
@@ -33,8 +35,14 @@ impl Calls {
         let connection = pin!(self.connections.wait(holder, 1, CONNECTION_WAIT));
         match lease.hold(connection).await {
             Ok(Ok(share)) => Ok(lease.counted(share)),
-            Ok(Err(Shortage::Share)) => Err(Refusal::TooManyCalls),
-            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => Err(Refusal::Busy("all connections to upstreams are in use")),
+            Ok(Err(Shortage::Share)) => {
+                self.limits.refused("calls_per_user");
+                Err(Refusal::TooManyCalls)
+            }
+            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => {
+                self.limits.refused("calls");
+                Err(Refusal::Busy("all connections to upstreams are in use"))
+            }
             Err(over) => Err(over.before_sending()),
         }
     }

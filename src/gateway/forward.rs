@@ -53,17 +53,17 @@ impl Forwarder {
         mut outgoing: Outgoing,
         mut lease: CallLease,
     ) -> Result<Response<Body>, Refusal> {
-        let Served { upstream, config, .. } = permit.upstream();
+        let Served { upstream, config, calls, .. } = permit.upstream();
         if !early::listens(&outgoing) {
-            let answer = lease.hold(upstream.send(outgoing)).await??;
+            let answer = lease.hold(upstream.send(outgoing, calls)).await??;
             return self.incoming(permit, answer, lease);
         }
         // an answer that comes late joins a stream of ours, which has no content coding
         outgoing.headers.remove(ACCEPT_ENCODING);
-        let mut pending = upstream.send(outgoing);
+        let mut pending = upstream.send(outgoing, calls);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
             Ok(answer) => self.incoming(permit, answer?, lease),
-            Err(_elapsed) => Ok(open_early(config, pending, lease)),
+            Err(_elapsed) => Ok(open_early(config, pending, lease.streaming(calls.stream()))),
         }
     }
 
@@ -134,6 +134,7 @@ impl Forwarder {
         }
         let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
         let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
+        let lease = if events { lease.streaming(permit.upstream().calls.stream()) } else { lease };
         let commented = events && are_open(&parts.headers) && parts.status == StatusCode::OK;
         let body = match permit.upstream().config.settings.keep_alive.filter(|_| commented) {
             Some(interval) => Stream::new(Events::new(body, interval), lease, early_end).boxed_unsync(),

@@ -17,6 +17,7 @@ use super::caller::VerifiedCaller;
 use super::refusal::{ENDED, Refusal};
 use crate::limits::Share;
 use crate::signal::Signal;
+use crate::telemetry::metrics::OpenStream;
 
 /// Upper bound of a call's life: `Instant` arithmetic could overflow beyond it.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
@@ -76,7 +77,7 @@ impl Ends {
         };
         let until = Instant::now() + lasts.min(LONGEST);
         let terms = Terms { caller, drained: self.drained.clone(), until, then };
-        CallLease { over: Box::pin(terms.clone().over()), terms, _share: None }
+        CallLease { over: Box::pin(terms.clone().over()), terms, _share: None, _stream: None }
     }
 }
 
@@ -119,12 +120,18 @@ pub(super) struct CallLease {
     terms: Terms,
     over: Pin<Box<dyn Future<Output = Over> + Send>>,
     _share: Option<Share>,
+    _stream: Option<OpenStream>,
 }
 
 impl CallLease {
     /// The same lease, which counts among its user's calls for as long as it lives.
     pub(super) fn counted(self, share: Share) -> Self {
         Self { _share: Some(share), ..self }
+    }
+
+    /// The same lease, of a call whose answer is an event stream.
+    pub(super) fn streaming(self, stream: OpenStream) -> Self {
+        Self { _stream: Some(stream), ..self }
     }
 
     /// Runs `work` until it is done or the call is over. When the call is over already, no work begins. Pass a large future

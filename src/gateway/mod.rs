@@ -55,6 +55,7 @@ use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
 use crate::storage::Store;
+use crate::telemetry::metrics;
 use crate::wire::{Body, BoxError};
 use authenticate::Authenticator;
 use call::Call;
@@ -85,6 +86,10 @@ pub(crate) struct GatewayParts {
     pub budget: Budget,
     /// Set when open streams must end.
     pub drained: Signal,
+    /// What calls and their tokens count in.
+    pub counted: metrics::Calls,
+    /// What refused calls count in.
+    pub limits: metrics::Limits,
 }
 
 /// The gateway. Cheap to clone.
@@ -106,7 +111,7 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits } = parts;
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,
@@ -118,12 +123,12 @@ impl Gateway {
         };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
-            routes: Routes::new(&config, budget.idle_per_upstream),
-            authenticator: Authenticator::new(own, config.server.revocation_staleness),
+            routes: Routes::new(&config, budget.idle_per_upstream, &counted),
+            authenticator: Authenticator::new(own, config.server.revocation_staleness, &counted),
             forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
-            calls: Calls { ends, connections: budget.calls.clone() },
+            calls: Calls { ends, connections: budget.calls.clone(), limits },
             budget,
             config,
         }))
@@ -154,6 +159,11 @@ impl Gateway {
         failing.map(|served| served.config.settings.id.clone()).collect()
     }
 
+    /// How many verified tokens are in memory.
+    pub(crate) async fn remembered_tokens(&self) -> u64 {
+        self.0.authenticator.remembered().await
+    }
+
     /// Closes what is kept for later calls. Calls that are under way finish.
     pub(crate) fn close(&self) {
         for served in self.0.routes.served() {
@@ -167,7 +177,7 @@ impl Gateway {
         let origin = self.0.cors.judge(&head.headers);
         let call = Call::of(route, &self.0.config, arrival, head);
         record.reaches(&route.served.id);
-        record.refused(refusal);
+        note_refusal(&route.served, record, refusal);
         let mut response = call.refuse(refusal, None);
         if let Ok(Some(origin)) = origin {
             Cors::expose(response.headers_mut(), origin);
@@ -187,7 +197,7 @@ impl Gateway {
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,
             Err(refusal) => {
-                record.refused(&refusal);
+                note_refusal(&route.served, record, &refusal);
                 return call.refuse(&refusal, None);
             }
         };
@@ -199,7 +209,7 @@ impl Gateway {
             self.serve(&route.served, incoming, &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
-            record.refused(&refusal);
+            note_refusal(&route.served, record, &refusal);
             call.refuse(&refusal, message_id.as_deref())
         });
         if let Some(origin) = origin {
@@ -246,5 +256,13 @@ impl Gateway {
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
+    }
+}
+
+/// For the access log and the metrics. A failure behind us is no refusal.
+fn note_refusal(served: &Served, record: &mut CallRecord, refusal: &Refusal) {
+    if let Some(decision) = refusal.decision() {
+        record.refused(decision);
+        served.calls.refused(decision);
     }
 }

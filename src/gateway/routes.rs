@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::headers::RequestRules;
 use crate::config::{self, Config};
+use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
 /// An upstream, its connections, and what may be sent to it.
@@ -13,6 +14,8 @@ pub(crate) struct Served {
     pub(super) config: config::Upstream,
     /// Its id, for the log.
     pub(super) id: Arc<str>,
+    /// What its calls count in.
+    pub(super) calls: Arc<metrics::UpstreamCalls>,
     pub(super) upstream: Upstream,
     pub(super) rules: RequestRules,
 }
@@ -39,10 +42,12 @@ pub(super) struct Routes {
 impl Routes {
     /// Gives every upstream its paths: the configured one, with and without one trailing slash. At most `max_idle` idle
     /// connections are kept to each.
-    pub(super) fn new(config: &Config, max_idle: usize) -> Self {
+    pub(super) fn new(config: &Config, max_idle: usize, calls: &metrics::Calls) -> Self {
         let served = config.upstreams.iter().map(|upstream| {
+            let id = upstream.settings.id.as_str().into();
             Arc::new(Served {
-                id: upstream.settings.id.as_str().into(),
+                calls: Arc::new(calls.upstream(&id)),
+                id,
                 upstream: Upstream::new(&upstream.settings, config.outbound.ca_file.as_ref(), max_idle),
                 rules: RequestRules::new(&upstream.settings.request_headers),
                 config: upstream.clone(),

@@ -14,6 +14,7 @@ use crate::config::OidcSettings;
 use crate::keys::{Refetch, Refetched};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::random;
+use crate::telemetry::metrics::ProviderCall;
 
 /// How long the document may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -127,7 +128,7 @@ impl Source {
 
     /// What was read before stays in use when the new document cannot be believed.
     async fn read(&self) -> Result<(), Diagnosis> {
-        let read = self.fetch().await.map_err(|failure| {
+        let read = self.health.calls().timed(ProviderCall::Discovery, self.fetch()).await.map_err(|failure| {
             let (identity, url) = (&self.identity, &self.settings.discovery);
             failure.in_context(format_args!("the discovery document of identity {identity} at {url}"))
         });

@@ -2,14 +2,25 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::telemetry::metrics::ProviderCalls;
+
 /// The result of the last real call, and of our credentials there. The provider is never called for this alone.
-#[derive(Default)]
 pub(super) struct Health {
+    calls: ProviderCalls,
     last_call: Mutex<Option<String>>,
     credentials: Mutex<Option<String>>,
 }
 
 impl Health {
+    pub(super) fn new(calls: ProviderCalls) -> Self {
+        Self { calls, last_call: Mutex::default(), credentials: Mutex::default() }
+    }
+
+    /// What its calls count in.
+    pub(super) const fn calls(&self) -> &ProviderCalls {
+        &self.calls
+    }
+
     /// A call was answered as it should.
     pub(super) fn answered(&self) {
         *lock(&self.last_call) = None;
@@ -42,10 +53,11 @@ fn lock(slot: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::Health;
+    use crate::telemetry::metrics::Metrics;
 
     #[test]
     fn trouble_is_the_last_call_and_refused_credentials_outlast_other_calls() {
-        let health = Health::default();
+        let health = Health::new(Metrics::default().providers.of("keycloak"));
         assert_eq!(health.trouble(), None);
         health.failed("down");
         assert_eq!(health.trouble().as_deref(), Some("down"));

@@ -50,7 +50,7 @@ impl IdTokens {
         Self {
             identity: identity.to_owned(),
             settings: settings.clone(),
-            keys: RemoteKeys::new(fetcher, clock.clone()),
+            keys: RemoteKeys::new(fetcher, clock.clone(), health.calls().clone()),
             health,
             clock,
             told_of_email: AtomicBool::new(false),

@@ -48,6 +48,7 @@ use crate::model::ids::IdentityId;
 use crate::oauth::scope::ScopeSet;
 use crate::outbound::Diagnosis;
 use crate::secret::SecretText;
+use crate::telemetry::metrics;
 
 /// All providers. Cheap to clone.
 #[derive(Clone)]
@@ -76,11 +77,12 @@ enum Kind {
 impl Identities {
     /// Builds all providers of the configuration; sends nothing yet.
     #[must_use]
-    pub fn new(config: &Config, clock: &Clock) -> Self {
+    pub fn new(config: &Config, clock: &Clock, counted: &metrics::Providers) -> Self {
         let providers = config.identities.iter().map(|identity| {
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
-                    Kind::Oidc(Box::new(Oidc::new(&identity.id, settings, &config.outbound, clock)))
+                    let calls = counted.of(&identity.id);
+                    Kind::Oidc(Box::new(Oidc::new(&identity.id, settings, &config.outbound, clock, calls)))
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
             };

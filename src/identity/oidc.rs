@@ -22,6 +22,7 @@ use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::{SecretText, base64url, random};
+use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 
 /// How long the token endpoint may take at a sign-in, where the user watches.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,9 +44,15 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    pub(super) fn new(identity: &str, settings: &OidcSettings, outbound: &Outbound, clock: &Clock) -> Self {
+    pub(super) fn new(
+        identity: &str,
+        settings: &OidcSettings,
+        outbound: &Outbound,
+        clock: &Clock,
+        calls: ProviderCalls,
+    ) -> Self {
         let fetcher = Fetcher::through(outbound.ca_file.iter().chain(&settings.ca_file), &outbound.proxy);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::new(calls));
         let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let id_tokens = IdTokens::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let (identity, settings, clock) = (identity.to_owned(), settings.clone(), clock.clone());
@@ -273,7 +280,9 @@ impl Oidc {
         let metadata = self.discovery.get().await?;
         let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
         let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];
-        let fetched = self.endpoint(&metadata).post(endpoint, &form, REVOKE_TIMEOUT).await?;
+        let ours = self.endpoint(&metadata);
+        let posted = ours.post(endpoint, &form, REVOKE_TIMEOUT);
+        let fetched = self.health.calls().timed(ProviderCall::Revocation, posted).await?;
         // Keycloak answers an unknown token with 200 and an error document: it is gone, which is all we want.
         if fetched.status == StatusCode::OK {
             Ok(true)
@@ -295,7 +304,10 @@ impl Oidc {
         secrets: &[&str],
         timeout: Duration,
     ) -> Result<Answer, Refusal> {
+        let began = Instant::now();
         let result = self.endpoint(metadata).ask(form, secrets, timeout).await;
+        let answered = !matches!(result, Err(Refusal::Away(_) | Refusal::Strange(_)));
+        self.health.calls().called(ProviderCall::Token, answered, began.elapsed());
         match &result {
             Err(refusal @ (Refusal::Away(_) | Refusal::Strange(_))) => {
                 self.health.failed(&refusal.diagnosis().to_string());

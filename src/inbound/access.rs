@@ -16,6 +16,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::counters::Counted;
 use crate::gateway::CallRecord;
 use crate::telemetry::request_span;
 use crate::wire::{Arrival, Body, BoxError, Cause, ClientAddress, RequestId};
@@ -32,6 +33,7 @@ pub(super) struct Access {
     uri: Uri,
     address: ClientAddress,
     began: Instant,
+    counted: Counted,
     /// How many bytes of the request's body were read.
     received: Option<Arc<AtomicU64>>,
     /// Who called what, when it went to an upstream's path.
@@ -59,12 +61,12 @@ enum End {
 
 impl Access {
     /// A request begins.
-    pub(super) fn begin<B>(request: &Request<B>, arrival: &Arrival) -> Self {
+    pub(super) fn begin<B>(request: &Request<B>, arrival: &Arrival, counted: Counted) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let (id, address) = (arrival.id.clone(), arrival.address);
         let span = request_span(&id, address.0);
         let (began, call) = (Instant::now(), CallRecord::default());
-        Self { id, span, method, uri, address, began, received: None, call, reply: None }
+        Self { id, span, method, uri, address, began, counted, received: None, call, reply: None }
     }
 
     /// Whether the request is HEAD.
@@ -84,6 +86,7 @@ impl Access {
     pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<LoggedBody> {
         let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
         let (status, after) = (response.status(), self.began.elapsed());
+        self.counted.route.answered(status, after);
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let end = if bodiless || response.body().is_end_stream() { End::Whole } else { End::Open };
         self.reply = Some(Reply { status, after, cause, sent: 0, end });
@@ -91,7 +94,7 @@ impl Access {
     }
 
     fn write(&self) {
-        let Self { id, span: _, method, uri, address, began, received, call, reply } = self;
+        let Self { id, method, uri, address, began, received, call, reply, span: _, counted: _ } = self;
         let path = shown(uri);
         let milliseconds = whole(began.elapsed());
         let request_bytes = received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));

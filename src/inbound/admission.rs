@@ -9,6 +9,7 @@ use super::host::Hosts;
 use crate::gateway::{Gateway, Refusal};
 use crate::limits::{Admission, Budget, Shortage};
 use crate::secret::Sha256;
+use crate::telemetry::metrics;
 use crate::wire::{ClientAddress, Rejection};
 
 /// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
@@ -19,6 +20,7 @@ pub(super) struct Gatekeeper {
     pub(super) hosts: Hosts,
     pub(super) budget: Budget,
     pub(super) gateway: Gateway,
+    pub(super) limits: metrics::Limits,
 }
 
 impl Gatekeeper {
@@ -38,7 +40,11 @@ impl Gatekeeper {
             Some(token) => self.budget.admit_known(token, head),
             None => Err(shortage),
         });
-        admitted.map_err(|shortage| Rejection::Busy(exhausted(shortage)))
+        admitted.map_err(|shortage| {
+            let (limit, words) = exhausted(shortage);
+            self.limits.refused(limit);
+            Rejection::Busy(words)
+        })
     }
 
     /// The token of a request to an upstream's path, when it was verified before.
@@ -58,11 +64,13 @@ pub(super) fn on_upstream(rejection: &Rejection) -> Option<Refusal> {
     }
 }
 
-/// Words for the log: the setting that was the limit.
-const fn exhausted(shortage: Shortage) -> &'static str {
+/// The setting that was the limit, and words for the log.
+const fn exhausted(shortage: Shortage) -> (&'static str, &'static str) {
     match shortage {
-        Shortage::Share => "too many requests of this address at once (limits.requests_per_address)",
-        Shortage::Pool => "too many requests at once (limits.requests)",
+        Shortage::Share => {
+            ("requests_per_address", "too many requests of this address at once (limits.requests_per_address)")
+        }
+        Shortage::Pool => ("requests", "too many requests at once (limits.requests)"),
     }
 }
 

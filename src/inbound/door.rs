@@ -15,6 +15,7 @@ use super::access::LoggedBody;
 use super::admission::{Gatekeeper, on_upstream};
 use super::client_address::Proxies;
 use super::connection::{Guest, Patience};
+use super::counters::Counters;
 use super::exchange::Held;
 use super::hints::Hints;
 use super::host::Hosts;
@@ -23,6 +24,7 @@ use super::visit::Visit;
 use crate::config::Config;
 use crate::gateway::{Gateway, Incoming, Route};
 use crate::limits::{Admission, Budget, Holder, Pool};
+use crate::telemetry::metrics;
 use crate::web::Web;
 use crate::wire::{Arrival, Body, BoxError, ClientAddress, Rejection, RequestId, full};
 
@@ -34,10 +36,20 @@ const SMALL: usize = 3 * 1024 + 512;
 #[derive(Clone)]
 pub(crate) struct Door(Arc<Inner>);
 
+/// What stands behind the door, and what it counts in.
+pub(crate) struct DoorParts {
+    pub(crate) budget: Budget,
+    pub(crate) gateway: Gateway,
+    pub(crate) web: Web,
+    pub(crate) requests: metrics::Requests,
+    pub(crate) limits: metrics::Limits,
+}
+
 struct Inner {
     gatekeeper: Gatekeeper,
     proxies: Proxies,
     hints: Hints,
+    counters: Counters,
     budget: Budget,
     gateway: Gateway,
     web: Web,
@@ -46,10 +58,12 @@ struct Inner {
 impl Door {
     /// Puts the door in front.
     #[must_use]
-    pub(crate) fn new(config: &Config, budget: Budget, gateway: Gateway, web: Web) -> Self {
-        let gatekeeper = Gatekeeper { hosts: Hosts::new(config), budget: budget.clone(), gateway: gateway.clone() };
+    pub(crate) fn new(config: &Config, parts: DoorParts) -> Self {
+        let DoorParts { budget, gateway, web, requests, limits } = parts;
+        let (hosts, counters) = (Hosts::new(config), Counters::new(config, requests));
+        let gatekeeper = Gatekeeper { hosts, budget: budget.clone(), gateway: gateway.clone(), limits };
         let proxies = Proxies::new(config.server.trusted_proxies.clone());
-        Self(Arc::new(Inner { gatekeeper, proxies, hints: Hints::default(), budget, gateway, web }))
+        Self(Arc::new(Inner { gatekeeper, proxies, hints: Hints::default(), counters, budget, gateway, web }))
     }
 
     /// The descriptors for connections.
@@ -80,7 +94,8 @@ impl Door {
         B::Error: Into<BoxError>,
     {
         let address = ClientAddress(self.0.proxies.client(peer.ip(), request.headers()));
-        let (request, mut visit) = Visit::begin(request, Arrival { id: RequestId::random(), address });
+        let counted = self.0.counters.begin(request.uri().path());
+        let (request, mut visit) = Visit::begin(request, Arrival { id: RequestId::random(), address }, counted);
         let span = visit.span().clone();
         let _entered = span.enter();
         let route = self.0.gateway.route(request.uri().path());

@@ -8,6 +8,7 @@ mod access;
 mod admission;
 mod client_address;
 mod connection;
+mod counters;
 mod door;
 mod drain;
 mod exchange;
@@ -23,7 +24,7 @@ mod streams;
 mod timed;
 mod visit;
 
-pub(crate) use door::Door;
+pub(crate) use door::{Door, DoorParts};
 pub use drain::Drain;
 pub(crate) use listen::serve;
-pub(crate) use operations::{HealthReport, Operations};
+pub(crate) use operations::{HealthReport, Operations, Scrape};

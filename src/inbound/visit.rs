@@ -7,6 +7,7 @@ use http_body::Body as _;
 use tracing::Span;
 
 use super::access::{Access, LoggedBody, Metered};
+use super::counters::Counted;
 use super::leftover::{self, Leftover, Lent};
 use crate::gateway::Known;
 use crate::wire::{Arrival, Body, BoxError, full};
@@ -23,8 +24,8 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     /// Begins the request's line in the log. Its body is counted as it is read, and comes back when it is not.
-    pub(super) fn begin(request: Request<B>, arrival: Arrival) -> (Request<Lent<Metered<B>>>, Self) {
-        let mut access = Access::begin(&request, &arrival);
+    pub(super) fn begin(request: Request<B>, arrival: Arrival, counted: Counted) -> (Request<Lent<Metered<B>>>, Self) {
+        let mut access = Access::begin(&request, &arrival, counted);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
         (request, Self { arrival, access, leftover })
     }

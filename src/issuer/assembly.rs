@@ -21,6 +21,7 @@ use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limiter;
 use crate::revocation::Revocation;
 use crate::storage::Store;
+use crate::telemetry::metrics::{Metrics, Task};
 
 /// What the issuer is built from.
 pub(crate) struct IssuerParts {
@@ -38,6 +39,8 @@ pub(crate) struct IssuerParts {
     pub identities: Identities,
     /// The time.
     pub clock: Clock,
+    /// What it counts in.
+    pub metrics: Metrics,
 }
 
 /// The parts behind the facade.
@@ -69,7 +72,7 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
-        registrations: Registrations::new(&parts.config, parts.store.clone(), parts.clock.clone()),
+        registrations: registrations(&parts),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -78,15 +81,26 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     }
 }
 
+fn registrations(parts: &IssuerParts) -> Registrations {
+    let IssuerParts { config, store, clock, metrics, .. } = parts;
+    Registrations::new(config, store.clone(), clock.clone(), metrics.grants.clone())
+}
+
 fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
-    let IssuerParts { config, store, revocation, sealer, identities, clock, ring: _ } = parts;
+    let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, ring: _ } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     Shared {
         issuer: config.public_url.as_str().into(),
         clients: Clients::new(config, store.clone()),
         resources: Resources::new(&config.upstreams),
-        ends: GrantEnds::new(store.clone(), clock.clone(), revocation.clone(), provider_tokens.clone()),
+        ends: GrantEnds {
+            store: store.clone(),
+            clock: clock.clone(),
+            revocation: revocation.clone(),
+            provider_tokens: provider_tokens.clone(),
+            counted: metrics.grants.clone(),
+        },
         provider_tokens,
     }
 }
@@ -104,11 +118,12 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
+        runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
     }
 }
 
 fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
-    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let IssuerParts { config, store, identities, clock, metrics, .. } = parts;
     let Shared { issuer, clients, resources, provider_tokens, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
@@ -123,6 +138,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
         store: store.clone(),
         clock: clock.clone(),
         lifetime: config.lifetimes.code,
+        counted: metrics.grants.clone(),
     };
     let bound = BoundSignIns {
         identities: identities.clone(),
@@ -143,11 +159,13 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             store: store.clone(),
             clock: clock.clone(),
             limits: ApprovalLimits::new(&config.lifetimes, clock),
+            counted: metrics.grants.clone(),
         },
         callbacks: Callbacks {
             bound: bound.clone(),
             first_answers: first_answers.clone(),
             codes: codes.clone(),
+            counted: metrics.grants.clone(),
             leg,
             store: store.clone(),
             clock: clock.clone(),
@@ -156,6 +174,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             bound,
             first_answers,
             codes,
+            counted: metrics.grants.clone(),
             resources: resources.clone(),
             store: store.clone(),
             clock: clock.clone(),
@@ -177,7 +196,7 @@ fn consent_forms(parts: &IssuerParts, shared: &Shared) -> ConsentForms {
 }
 
 fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
-    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let IssuerParts { config, store, identities, clock, metrics, .. } = parts;
     let access_tokens = AccessTokens {
         issuer: Arc::clone(&shared.issuer),
         ring: parts.ring.clone(),
@@ -186,6 +205,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     };
     TokenEndpoint {
         authentication: ClientAuthentication::new(shared.clients.clone(), clock),
+        counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
@@ -196,6 +216,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             store: store.clone(),
             clock: clock.clone(),
             lifetimes: config.lifetimes.clone(),
+            counted: metrics.grants.clone(),
         },
     }
 }

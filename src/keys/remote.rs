@@ -10,6 +10,7 @@ use super::public_keys::PublicKeys;
 use super::refetch::{Refetch, Refetched};
 use crate::clock::{Clock, Timestamp};
 use crate::outbound::{Diagnosis, Fetcher};
+use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 
 /// After how long a key set is read again, whatever its cache headers say (Keycloak forbids to keep it at all).
 const FRESH_FOR: Duration = Duration::from_mins(5);
@@ -38,6 +39,7 @@ impl From<RemoteKeysError> for Diagnosis {
 pub struct RemoteKeys {
     fetcher: Fetcher,
     clock: Clock,
+    calls: ProviderCalls,
     cached: Arc<RwLock<Option<Cached>>>,
     refetch: Refetch,
 }
@@ -73,8 +75,8 @@ pub enum Unfound {
 impl RemoteKeys {
     /// An empty cache; nothing is fetched yet.
     #[must_use]
-    pub fn new(fetcher: Fetcher, clock: Clock) -> Self {
-        Self { fetcher, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
+    pub fn new(fetcher: Fetcher, clock: Clock, calls: ProviderCalls) -> Self {
+        Self { fetcher, calls, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
     }
 
     /// The key set: from memory, fetched when there is none or it is older than five minutes.
@@ -117,7 +119,8 @@ impl RemoteKeys {
     async fn refetch(&self, url: &str) -> Refetched {
         let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
-        let ask = async move {
+        let calls = self.calls.clone();
+        let read = async move {
             let (read_at, age_from) = (clock.now(), clock.monotonic());
             let answer = fetcher.get(&url, TIMEOUT).await?;
             if answer.status != http::StatusCode::OK {
@@ -127,6 +130,6 @@ impl RemoteKeys {
             *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
             Ok(())
         };
-        self.refetch.ask(ask).await
+        self.refetch.ask(async move { calls.timed(ProviderCall::Jwks, read).await }).await
     }
 }

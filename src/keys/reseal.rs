@@ -7,6 +7,7 @@ use super::provider_token::{self, TokenOwner};
 use super::seal::Sealer;
 use super::signing_key;
 use crate::storage::{SealedColumn, SealedValue, Store, StoreError};
+use crate::telemetry::metrics::TaskRuns;
 
 const BATCH: u16 = 200;
 /// Longer than any call that has read a value and will write it back.
@@ -38,17 +39,21 @@ impl Resealing {
 
     /// Walks through the store until nothing is left to do, says so in the log, and goes on looking. A ring of one key is
     /// done after one walk.
-    pub async fn run(self) {
+    pub async fn run(self, runs: TaskRuns) {
         if !self.sealer.has_older_keys() {
             while let Err(cause) = self.walk().await {
+                runs.ran(false);
                 tracing::warn!(%cause, "the providers' tokens could not be bound to their issuers; it is tried again");
                 tokio::time::sleep(PAUSE).await;
             }
+            runs.ran(true);
             return std::future::pending().await;
         }
         let mut progress = Progress::default();
         loop {
-            match self.walk().await {
+            let walked = self.walk().await;
+            runs.ran(walked.is_ok());
+            match walked {
                 Ok(walked) => progress.note(Some(walked)),
                 Err(cause) => {
                     tracing::warn!(%cause, "what older root keys sealed could not be sealed anew; it is tried again");

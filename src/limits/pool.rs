@@ -94,6 +94,11 @@ impl Pool {
         self.0.size
     }
 
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.size.saturating_sub(self.0.free.available_permits())
+    }
+
     /// The most that one holder ever has.
     pub(crate) fn share(&self) -> usize {
         self.0.share

@@ -54,6 +54,26 @@ pub fn sign_in(identity: &str) -> String {
     SIGN_IN.replace("{identity}", identity)
 }
 
+/// The entry of [`ROUTES`] that a path belongs to.
+#[must_use]
+pub fn route_of(path: &str) -> Option<&'static str> {
+    // exact paths stand before the patterns that would match them as well
+    ROUTES.iter().copied().find(|route| matches(route, path))
+}
+
+fn matches(route: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    for part in route.split('/') {
+        match segments.next() {
+            Some(first) if part.starts_with("{*") => return !first.is_empty() || segments.next().is_some(),
+            Some(segment) if part.starts_with('{') && !segment.is_empty() => {}
+            Some(segment) if part == segment => {}
+            _ => return false,
+        }
+    }
+    segments.next().is_none()
+}
+
 /// Whether browsers are sent to this path.
 #[must_use]
 pub fn is_page(path: &str) -> bool {
@@ -72,7 +92,27 @@ fn first_segment(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{callback, is_ours, is_page, sign_in};
+    use super::{ROUTES, callback, is_ours, is_page, route_of, sign_in};
+
+    #[test]
+    fn a_path_belongs_to_one_entry_of_the_table_and_odd_paths_to_none() {
+        for (path, route) in [
+            ("/token", Some("/token")),
+            ("/callback/keycloak", Some("/callback/{identity}")),
+            ("/.well-known/oauth-protected-resource", Some("/.well-known/oauth-protected-resource")),
+            ("/.well-known/oauth-protected-resource/a/b", Some("/.well-known/oauth-protected-resource/{*path}")),
+            ("/.well-known/jwks.json", Some("/.well-known/jwks.json")),
+            ("/.well-known/x/y", Some("/.well-known/{*rest}")),
+        ] {
+            assert_eq!(route_of(path), route, "{path}");
+        }
+        for odd in ["", "/", "/token/", "/Token", "/callback", "/callback/", "/callback/a/b", "/.well-known", "token"] {
+            assert_eq!(route_of(odd), None, "{odd}");
+        }
+        for route in ROUTES {
+            assert_eq!(route_of(&route.replace('{', "").replace(['}', '*'], "")), Some(*route));
+        }
+    }
 
     #[test]
     fn a_path_is_ours_by_its_whole_first_segment() {

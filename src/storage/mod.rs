@@ -53,6 +53,7 @@ use self::error::Failure;
 use self::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::config;
+use crate::telemetry::metrics::{self, StoreCall};
 
 /// How long one call may take, waiting included. What is longer is rolled back.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -72,6 +73,7 @@ struct Inner {
     lookups: Turns,
     clock: Clock,
     limit: Duration,
+    counted: metrics::Store,
     // apart, because a disk that cannot be written is still read twice a second
     read_failed: AtomicBool,
     write_failed: AtomicBool,
@@ -83,7 +85,12 @@ impl Store {
     ///
     /// # Errors
     /// When the place cannot be opened or written, or its schema is newer than this program.
-    pub async fn open(settings: &config::Storage, waiting_writes: usize, clock: &Clock) -> Result<Self, StoreError> {
+    pub async fn open(
+        settings: &config::Storage,
+        waiting_writes: usize,
+        clock: &Clock,
+        counted: metrics::Store,
+    ) -> Result<Self, StoreError> {
         let config::Storage::Sqlite(file) = settings;
         let pools = sqlite::open(file).await?;
         Ok(Self(Arc::new(Inner {
@@ -93,6 +100,7 @@ impl Store {
             lookups: Turns::new(waiting_writes),
             clock: clock.clone(),
             limit: CALL_LIMIT,
+            counted,
             read_failed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
         })))
@@ -123,7 +131,7 @@ impl Store {
 
     /// Runs a read, within the limit.
     async fn read<T: Send>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
-        self.bounded(work, self.0.limit, &self.0.read_failed).await
+        self.bounded(work, self.0.limit, StoreCall::Read).await
     }
 
     /// Runs a write when it is its turn, waiting included within the limit. `work` begins a transaction and commits it; when
@@ -136,7 +144,7 @@ impl Store {
         let began = Instant::now();
         // a turn that never came says nothing about the disk: that shows in the write that has the turn
         let taken = tokio::time::timeout(self.0.limit, self.0.turns.take(turn)).await.or(Err(StoreError::Busy))??;
-        let written = self.bounded(work, self.0.limit.saturating_sub(began.elapsed()), &self.0.write_failed).await;
+        let written = self.bounded(work, self.0.limit.saturating_sub(began.elapsed()), StoreCall::Write).await;
         drop(taken);
         written
     }
@@ -156,13 +164,19 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send,
         limit: Duration,
-        failed: &AtomicBool,
+        call: StoreCall,
     ) -> Result<T, StoreError> {
+        let began = Instant::now();
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(answer) => answer.map_err(|failure| failure.of(&self.0.file)),
             Err(_elapsed) => Err(StoreError::stalled(&self.0.file, self.0.limit)),
         };
+        let failed = match call {
+            StoreCall::Read => &self.0.read_failed,
+            StoreCall::Write => &self.0.write_failed,
+        };
         failed.store(answer.is_err(), Ordering::Relaxed);
+        self.0.counted.called(call, answer.is_ok(), began.elapsed());
         answer
     }
 }

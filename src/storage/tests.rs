@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
+use crate::telemetry::metrics::Metrics;
 
 const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -51,7 +52,9 @@ const WAITING_WRITES: usize = 8;
 async fn open() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let settings = config::Storage::Sqlite(directory.path().join("test.db"));
-    let store = Store::open(&settings, WAITING_WRITES, &Clock::manual(Timestamp(1_000_000))).await.unwrap();
+    let store = Store::open(&settings, WAITING_WRITES, &Clock::manual(Timestamp(1_000_000)), Metrics::default().store)
+        .await
+        .unwrap();
     (directory, store)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::http::uri::{Authority, PathAndQuery};
 use ::http::{HeaderValue, Method, Response, Uri};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerBody;
 use super::connect::Connector;
@@ -16,6 +16,7 @@ use super::outgoing::Outgoing;
 use super::pool::Pool;
 use super::redirect::{self, Followed, Habit, Redirect};
 use crate::config::{CaFile, ReachHttp};
+use crate::telemetry::metrics::UpstreamCalls;
 
 /// A request under way, until the head of its answer.
 pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, UpstreamError>> + Send>>;
@@ -73,8 +74,8 @@ impl HttpUpstream {
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(super) fn send(self: &Arc<Self>, call: Outgoing) -> Sending {
-        let upstream = Arc::clone(self);
+    pub(super) fn send(self: &Arc<Self>, call: Outgoing, counted: Arc<UpstreamCalls>) -> Sending {
+        let (upstream, began) = (Arc::clone(self), Instant::now());
         Box::pin(async move {
             let limit = upstream.first_byte;
             let answer = if call.method == Method::GET {
@@ -86,7 +87,9 @@ impl HttpUpstream {
                     Err(if clients_fault { UpstreamError::SlowRequestBody } else { UpstreamError::TimedOut(limit) })
                 })
             };
-            upstream.note(upstream.tell_of_redirects(answer))
+            let answer = upstream.tell_of_redirects(answer);
+            upstream.note(&answer, began, &counted);
+            answer
         })
     }
 
@@ -155,11 +158,14 @@ impl HttpUpstream {
         }
     }
 
-    fn note(&self, answer: Result<Response<AnswerBody>, UpstreamError>) -> Result<Response<AnswerBody>, UpstreamError> {
-        if !matches!(answer, Err(UpstreamError::RequestBody(_) | UpstreamError::SlowRequestBody)) {
-            self.failed.store(answer.is_err(), Ordering::Relaxed);
+    /// What an answer says of the upstream. A body that the client did not bring says nothing.
+    fn note(&self, answer: &Result<Response<AnswerBody>, UpstreamError>, began: Instant, counted: &UpstreamCalls) {
+        match answer {
+            Ok(_) => counted.answered(began.elapsed()),
+            Err(UpstreamError::RequestBody(_) | UpstreamError::SlowRequestBody) => return,
+            Err(_) => counted.failed(),
         }
-        answer
+        self.failed.store(answer.is_err(), Ordering::Relaxed);
     }
 
     /// Ends the idle connections, and those in use when their exchange is over: none is kept for a next call.

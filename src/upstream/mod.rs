@@ -23,6 +23,7 @@ use ::http::Uri;
 
 use self::http::HttpUpstream;
 use crate::config::{CaFile, Reach, UpstreamSettings};
+use crate::telemetry::metrics::UpstreamCalls;
 
 pub(crate) use self::answer::AnswerBody;
 pub(crate) use self::error::{RequestBodyError, UpstreamError, status_words};
@@ -58,9 +59,9 @@ impl Upstream {
     }
 
     /// Sends a request, and completes with the head of its answer. Dropping the future cancels the request.
-    pub(crate) fn send(&self, call: Outgoing) -> Sending {
+    pub(crate) fn send(&self, call: Outgoing, counted: &Arc<UpstreamCalls>) -> Sending {
         match self {
-            Self::Http(http) => http.send(call),
+            Self::Http(http) => http.send(call, Arc::clone(counted)),
         }
     }
 

@@ -10,6 +10,7 @@ use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::OidcSettings;
 use portcullis::identity::{Begin, Exchange, ExchangeError, Identities, Oidc, Provider, SignedIn, Way};
 use portcullis::oauth::pkce::CodeVerifier;
+use portcullis::telemetry::metrics::Metrics;
 use url::Url;
 
 use crate::support::config;
@@ -43,7 +44,7 @@ impl Bench {
         edit(&mut settings);
         let mut identity = provider.identity();
         identity.kind = portcullis::config::IdentityKind::Oidc(Box::new(settings));
-        let identities = Identities::new(&config(vec![identity]), &clock);
+        let identities = Identities::new(&config(vec![identity]), &clock, &Metrics::default().providers);
         Self { provider, identities, clock }
     }
 

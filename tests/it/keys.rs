@@ -8,6 +8,7 @@ use std::time::Duration;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::keys::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 use portcullis::outbound::Fetcher;
+use portcullis::telemetry::metrics::Metrics;
 use serde_json::json;
 
 use crate::support::provider::{FakeProvider, TestAlgorithm, TestKey};
@@ -29,7 +30,7 @@ impl Bench {
     async fn new() -> Self {
         let clock = Clock::manual(Timestamp(NOW));
         let provider = FakeProvider::start(&clock).await;
-        let keys = Arc::new(RemoteKeys::new(Fetcher::new([]), clock.clone()));
+        let keys = Arc::new(RemoteKeys::new(Fetcher::new([]), clock.clone(), Metrics::default().providers.of("test")));
         Self { provider, clock, keys }
     }
 

@@ -23,21 +23,21 @@ const IMPORTS: &[(&str, &str)] = &[
     ("outbound", "config secret"),
     ("limits", "config clock secret wire"),
     ("model", "oauth secret clock"),
-    ("storage", "model oauth secret config clock"),
-    ("revocation", "storage model clock signal"),
-    ("keys", "storage model oauth secret clock outbound config"),
+    ("storage", "model oauth secret config clock telemetry"),
+    ("revocation", "storage model clock signal telemetry"),
+    ("keys", "storage model oauth secret clock outbound config telemetry"),
     ("policy", "mcp model oauth config"),
     ("identity", "keys oauth secret outbound clock config model limits telemetry"),
     ("audit", "model"),
     ("delegation", "model config secret"),
-    ("issuer", "identity keys policy storage revocation model oauth audit clock config secret limits"),
-    ("upstream", "config outbound wire"),
+    ("issuer", "identity keys policy storage revocation model oauth audit clock config secret limits telemetry"),
+    ("upstream", "config outbound telemetry wire"),
     (
         "gateway",
         "delegation revocation upstream keys policy storage model mcp oauth config clock secret signal limits telemetry wire",
     ),
     ("web", "issuer gateway oauth model limits telemetry config clock secret wire"),
-    ("inbound", "gateway web limits config secret signal telemetry wire"),
+    ("inbound", "gateway web oauth limits config secret signal telemetry wire"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.

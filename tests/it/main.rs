@@ -22,6 +22,7 @@ mod identity;
 mod keys;
 mod layering;
 mod lifetimes;
+mod metrics;
 mod operations;
 mod outbound;
 mod pages;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use portcullis::model::grant::{EndReason, Grant};
 use portcullis::revocation::Revocation;
 use portcullis::storage::Retention;
+use portcullis::telemetry::metrics::{Metrics, Task};
 
 use crate::storage::{DAY, Fresh, HOUR, MINUTE, SqlitePlace};
 use crate::support::log::Lines;
@@ -165,7 +166,8 @@ async fn the_running_feed_wakes_those_who_wait_for_the_end() {
     let grant = theirs.signed_in("c_1").await.grant;
     let revocation = Revocation::new(place.clock.clone());
     let held = revocation.watch(&grant.id);
-    let feed = tokio::spawn(revocation.clone().run(ours.store.clone()));
+    let runs = Metrics::default().background.task(Task::RevocationFeed, &place.clock);
+    let feed = tokio::spawn(revocation.clone().run(ours.store.clone(), runs));
     end(&theirs, &grant).await;
     tokio::time::timeout(Duration::from_secs(30), held.ended()).await.unwrap();
     feed.abort();

@@ -24,6 +24,7 @@ use portcullis::model::user::User;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
 use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
+use portcullis::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 /// Makes a test of every promise for every engine.
@@ -73,7 +74,10 @@ impl SqlitePlace {
     }
 
     pub(crate) async fn open_with(&self, waiting_writes: usize) -> (Store, Clock) {
-        let store = Store::open(&config::Storage::Sqlite(self.file()), waiting_writes, &self.clock).await.unwrap();
+        let store =
+            Store::open(&config::Storage::Sqlite(self.file()), waiting_writes, &self.clock, Metrics::default().store)
+                .await
+                .unwrap();
         let keycloak =
             StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
         store.keep_identity(&keycloak).await.unwrap();

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcFlavour, OidcSettings, Outbound, Standing};
 use crate::identity::exchange::RenewError;
 use crate::oauth::scope::ScopeSet;
+use crate::telemetry::metrics::Metrics;
 
 /// How far a slow provider gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,13 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         replaces_issuer: None,
         ca_file: None,
     };
-    let mut oidc = Oidc::new("slow", &settings, &Outbound::default(), &Clock::manual(Timestamp(1_800_000_000)));
+    let mut oidc = Oidc::new(
+        "slow",
+        &settings,
+        &Outbound::default(),
+        &Clock::manual(Timestamp(1_800_000_000)),
+        Metrics::default().providers.of("slow"),
+    );
     oidc.renew_timeout = Duration::from_millis(200);
     let held = "held".to_owned().into();
     let renewal = oidc.renew("alice", Some(&held));

@@ -17,6 +17,7 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::{Store, StoreError};
+use crate::telemetry::metrics::{self, RegistrationOutcome};
 
 /// The registrations of known clients that one address has recorded per hour. Beyond them the answer is the same, and only
 /// the client's use is not recorded.
@@ -30,6 +31,7 @@ pub(in crate::issuer) struct Registrations {
     clock: Clock,
     first: Limiter,
     repeated: Limiter,
+    counted: metrics::Grants,
 }
 
 /// Why a client was not registered.
@@ -60,7 +62,7 @@ pub(crate) enum Via {
 }
 
 impl Registrations {
-    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock) -> Self {
+    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock, counted: metrics::Grants) -> Self {
         let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
         Self {
             settings: config.registration.clone(),
@@ -69,6 +71,7 @@ impl Registrations {
             first: Limiter::per_hour(per_hour, &clock),
             repeated: Limiter::per_hour(REPEATS_PER_HOUR, &clock),
             clock,
+            counted,
         }
     }
 
@@ -82,6 +85,22 @@ impl Registrations {
         address: ClientAddress,
         via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
+        let registered = self.answer(body, address, via).await;
+        self.counted.registered(match &registered {
+            Ok((_, outcome)) => *outcome,
+            Err(RegistrationRefusal::Invalid(_)) => RegistrationOutcome::Refused,
+            Err(RegistrationRefusal::TooMany { .. }) => RegistrationOutcome::Limited,
+            Err(RegistrationRefusal::Store(_)) => RegistrationOutcome::Unavailable,
+        });
+        registered.map(|(response, _)| response)
+    }
+
+    async fn answer(
+        &self,
+        body: &[u8],
+        address: ClientAddress,
+        via: Via,
+    ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
         let mut metadata = RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy)?;
         metadata.scope = self.known_scopes(&metadata.scope);
         let method = secret_method(metadata.token_endpoint_auth_method);
@@ -93,7 +112,9 @@ impl Registrations {
             self.store.insert_client(&client, &address.key(), self.settings.max_unused).await?;
             audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
         }
-        Ok(response(known.as_ref().unwrap_or(&client), metadata, secret.map(|(secret, _)| secret).as_ref()))
+        let outcome = if known.is_some() { RegistrationOutcome::Known } else { RegistrationOutcome::Created };
+        let secret = secret.map(|(secret, _)| secret);
+        Ok((response(known.as_ref().unwrap_or(&client), metadata, secret.as_ref()), outcome))
     }
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:

@@ -14,6 +14,7 @@ use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, IdentityId};
 use crate::revocation::Revocation;
 use crate::storage::{EndedGrant, GrantsOf, Store, StoreError};
+use crate::telemetry::metrics::{self, Metrics};
 
 /// How many grants of each kind one transaction ends.
 const BATCH: i64 = 100;
@@ -21,27 +22,20 @@ const BATCH: i64 = 100;
 /// Ends grants. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct GrantEnds {
-    store: Store,
-    clock: Clock,
-    revocation: Revocation,
-    provider_tokens: ProviderTokens,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) revocation: Revocation,
+    pub(in crate::issuer) provider_tokens: ProviderTokens,
+    pub(in crate::issuer) counted: metrics::Grants,
 }
 
 impl GrantEnds {
-    pub(in crate::issuer) const fn new(
-        store: Store,
-        clock: Clock,
-        revocation: Revocation,
-        provider_tokens: ProviderTokens,
-    ) -> Self {
-        Self { store, clock, revocation, provider_tokens }
-    }
-
-    /// For a command that ends grants beside a running process, which learns of the ends by its feed.
+    /// For a command that ends grants beside a running process, which learns of the ends by its feed. No one scrapes it.
     #[must_use]
     pub(crate) fn for_operator(store: Store, identities: Identities, sealer: Sealer, clock: Clock) -> Self {
         let provider_tokens = ProviderTokens::new(identities, sealer, store.clone(), clock.clone(), Tasks::default());
-        Self::new(store, clock.clone(), Revocation::new(clock), provider_tokens)
+        let (revocation, counted) = (Revocation::new(clock.clone()), Metrics::default().grants);
+        Self { store, clock, revocation, provider_tokens, counted }
     }
 
     /// Ends a grant and everything under it. Nothing happens when it has ended.
@@ -74,6 +68,7 @@ impl GrantEnds {
 
     /// Tells the holders of tokens that these grants ended to make room for a newer one.
     pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId]) {
+        self.counted.ended(EndReason::TooMany.as_str(), ended.len() as u64);
         for grant in ended {
             audit::record(&Event::MadeRoom { grant });
             self.revocation.note_ended(grant);
@@ -128,6 +123,7 @@ impl GrantEnds {
     fn note_ends(&self, ended: &[EndedGrant], operator: Option<&str>) {
         for EndedGrant { grant, reason, .. } in ended {
             self.revocation.note_ended(&grant.id);
+            self.counted.ended(reason.as_str(), 1);
             audit::record(&match operator {
                 Some(operator) => Event::EndedByOperator { grant, operator },
                 None => Event::Ended { grant, reason: *reason },

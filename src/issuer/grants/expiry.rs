@@ -9,6 +9,7 @@ use super::provider_tokens::ProviderTokens;
 use crate::clock::Clock;
 use crate::config::Lifetimes;
 use crate::storage::{Abandoned, Retention, Store, StoreError};
+use crate::telemetry::metrics::TaskRuns;
 
 const BATCH: i64 = 500;
 const PAUSE: Duration = Duration::from_secs(30);
@@ -21,6 +22,7 @@ pub(in crate::issuer) struct Expiry {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
+    pub(in crate::issuer) runs: TaskRuns,
 }
 
 impl Expiry {
@@ -34,16 +36,20 @@ impl Expiry {
 
     /// Ends the grants that can no longer be used, revokes abandoned tokens, and deletes expired rows.
     pub(in crate::issuer) async fn expire(&self) {
-        match self.give_up_abandoned().await {
-            Ok(()) => self.delete_expired().await,
+        let deleted = match self.give_up_abandoned().await {
+            Ok(()) => self.delete_expired().await.map_err(|error| (error, "expired rows could not be deleted")),
             // what would be deleted may hold a token that is to be revoked
-            Err(error) => tracing::warn!(%error, "abandoned sign-ins could not be read; it is tried again"),
-        }
-        if let Err(error) = self.adoption.end_departed().await {
-            tracing::warn!(%error, "grants of what has left the configuration could not be ended; it is tried again");
-        }
-        if let Err(error) = self.ends.end_unusable(self.lifetimes.access_token).await {
-            tracing::warn!(%error, "unusable grants could not be ended; it is tried again");
+            Err(error) => Err((error, "abandoned sign-ins could not be read")),
+        };
+        let departed = self.adoption.end_departed().await;
+        let departed =
+            departed.map_err(|error| (error, "grants of what has left the configuration could not be ended"));
+        let unusable = self.ends.end_unusable(self.lifetimes.access_token).await;
+        let unusable = unusable.map_err(|error| (error, "unusable grants could not be ended"));
+        let steps = [deleted, departed, unusable];
+        self.runs.ran(steps.iter().all(Result::is_ok));
+        for (error, what) in steps.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "{what}; it is tried again");
         }
     }
 
@@ -66,7 +72,7 @@ impl Expiry {
         Ok(())
     }
 
-    async fn delete_expired(&self) {
+    async fn delete_expired(&self) -> Result<(), StoreError> {
         let lifetimes = &self.lifetimes;
         let retention = Retention {
             consent: lifetimes.consent,
@@ -76,14 +82,11 @@ impl Expiry {
             access_token: lifetimes.access_token,
         };
         loop {
-            match self.store.delete_expired(&retention, self.clock.now(), BATCH).await {
-                Ok(0) => return,
-                Ok(deleted) => tracing::debug!(deleted, "deleted expired rows"),
-                Err(error) => {
-                    tracing::warn!(%error, "expired rows could not be deleted; it is tried again");
-                    return;
-                }
+            let deleted = self.store.delete_expired(&retention, self.clock.now(), BATCH).await?;
+            if deleted == 0 {
+                return Ok(());
             }
+            tracing::debug!(deleted, "deleted expired rows");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::limits::{ClientAddress, Limiter};
 use crate::model::authorization::{Authorization, Binding, Purpose, Stage};
 use crate::model::ids::AuthorizationId;
 use crate::storage::Store;
+use crate::telemetry::metrics::{self, SignInOutcome};
 
 /// An expired form asks its question again until it is this many times as old as a form may get. After that the question is
 /// stale: a user who comes back after days may no longer mean to allow it.
@@ -36,6 +37,7 @@ pub(in crate::issuer) struct Approvals {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: ApprovalLimits,
+    pub(in crate::issuer) counted: metrics::Grants,
 }
 
 /// How long an answer may take, and how many may come.
@@ -119,7 +121,10 @@ impl Approvals {
     async fn deny(&self, form: ProvenForm, recipient: &Recipient) -> Result<Approval, Fault> {
         let ProvenForm { authorization: id, request, binding } = form;
         let denial = Authorization::denied(id.clone(), Purpose::Client(request), &binding, self.clock.now());
-        if !self.store.insert_authorization(&denial).await? && !self.store.withdraw_authorization(&id).await? {
+        let is_news = self.store.insert_authorization(&denial).await? || self.store.withdraw_authorization(&id).await?;
+        if is_news {
+            self.counted.signed_in("", SignInOutcome::Denied);
+        } else {
             let first = self.first_answer(&id).await?;
             // that answer may have begun another round, which can still be withdrawn
             let withdrawn = first.stage == Stage::Pending && self.store.withdraw_authorization(&id).await?;

@@ -16,12 +16,14 @@ use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
 use crate::storage::Store;
+use crate::telemetry::metrics::{self, SignInOutcome};
 
 /// Takes the answers of identity providers.
 pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) counted: metrics::Grants,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -127,6 +129,9 @@ impl Callbacks {
         if !self.store.refuse_authorization(&authorization.id, authorization.round).await? {
             return self.first_answers.repeated(bound).await;
         }
+        let denied = code == ErrorCode::AccessDenied;
+        let outcome = if denied { SignInOutcome::Denied } else { SignInOutcome::Failed };
+        self.counted.signed_in(bound.provider.id().as_str(), outcome);
         Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
     }
 

@@ -15,6 +15,7 @@ use crate::issuer::grants::ProviderTokens;
 use crate::model::authorization::{Authorization, Binding, ProviderStanding, Purpose, SignIn};
 use crate::model::ids::Subject;
 use crate::storage::{NewCode, Store};
+use crate::telemetry::metrics::{self, SignInOutcome};
 
 /// Issues codes. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub(in crate::issuer) struct Codes {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetime: Duration,
+    pub(in crate::issuer) counted: metrics::Grants,
 }
 
 impl Codes {
@@ -47,6 +49,7 @@ impl Codes {
         }
         let Purpose::Client(request) = &authorization.purpose;
         let (subject, client, resource) = (&sign_in.subject, &request.client_id, request.resource.as_str());
+        self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
         audit::record(&Event::SignedIn { subject, client, resource });
         let redirect = recipient.respond(Answer::Code(code.expose()));
         Ok(ClientRedirect { user: sign_in.user.known_as().map(str::to_owned), ..redirect })

@@ -18,12 +18,14 @@ use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
 use crate::secret::{SecretText, same_text};
 use crate::storage::Store;
+use crate::telemetry::metrics::{self, SignInOutcome};
 
 /// Signs in the users of a local identity provider.
 pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) counted: metrics::Grants,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -129,6 +131,9 @@ impl PasswordSignIn {
             PasswordCheck::Wrong => SignInProblem::Wrong,
         };
         let limited = problem == SignInProblem::Busy;
+        if !limited {
+            self.counted.signed_in(bound.provider.id().as_str(), SignInOutcome::WrongPassword);
+        }
         audit::record(&Event::SignInFailed { identity: &attempt.identity, address: attempt.address.0, limited });
         Ok(self.ask(bound, attempt.username, Some(problem)))
     }

@@ -23,6 +23,7 @@ use crate::oauth::parameters::Parameters;
 use crate::oauth::pkce::CodeVerifier;
 use crate::secret::{Code, Sha256, Token};
 use crate::storage::{Redemption, Store, StoreError};
+use crate::telemetry::metrics;
 
 /// A second redemption this soon after the first is a client's own retry; a later one is taken for a thief's.
 const RETRY: Duration = Duration::from_secs(10);
@@ -37,6 +38,7 @@ pub(in crate::issuer) struct Redemptions {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
+    pub(in crate::issuer) counted: metrics::Grants,
 }
 
 impl Redemptions {
@@ -121,6 +123,7 @@ impl Redemptions {
             return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
         };
         self.ends.note_made_room(&made_room);
+        self.counted.begun(grant.identity.as_str());
         audit::record(&Event::Granted { grant: &grant, refresh: gives_refresh });
         Ok(response)
     }

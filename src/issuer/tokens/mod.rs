@@ -36,6 +36,7 @@ use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
+use crate::telemetry::metrics::{self, RefreshOutcome};
 
 /// A request to the token endpoint.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(super) struct TokenEndpoint {
     pub(super) authentication: ClientAuthentication,
     pub(super) redemptions: Redemptions,
     pub(super) refreshes: Refreshes,
+    pub(super) counted: metrics::Grants,
 }
 
 impl TokenEndpoint {
@@ -61,13 +63,25 @@ impl TokenEndpoint {
     /// # Errors
     /// See [`TokenRefusal`].
     pub(super) async fn answer(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+        let answer = self.judge(request).await;
+        if let Err(refusal) = &answer {
+            self.counted.token_refused(refusal.reason.code().as_str());
+        }
+        answer
+    }
+
+    async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         let TokenRequest { authorization, parameters, address } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         let grant_type = parameters.one("grant_type")?;
         let client = self.authentication.authenticate(authorization, &parameters, address).await?;
         let answer = match grant_type {
             Some("authorization_code") => self.redemptions.redeem(&client, &parameters).await,
-            Some("refresh_token") => self.refreshes.refresh(&client, &parameters).await,
+            Some("refresh_token") => {
+                let refreshed = self.refreshes.refresh(&client, &parameters).await;
+                self.counted.refreshed(outcome(&refreshed));
+                refreshed.map(|(document, _)| document)
+            }
             None => Err(TokenRefusal::invalid_request("grant_type is missing")),
             Some(_) => Err(OAuthError::new(
                 ErrorCode::UnsupportedGrantType,
@@ -76,5 +90,14 @@ impl TokenEndpoint {
             .into()),
         };
         answer.map_err(|refusal| refusal.of_client(&client.id))
+    }
+}
+
+fn outcome(refreshed: &Result<(Vec<u8>, RefreshOutcome), TokenRefusal>) -> RefreshOutcome {
+    match refreshed {
+        Ok((_, outcome)) => *outcome,
+        Err(TokenRefusal { reason: Reason::OAuth(_), .. }) => RefreshOutcome::Refused,
+        Err(TokenRefusal { reason: Reason::TooMany { .. }, .. }) => RefreshOutcome::Limited,
+        Err(TokenRefusal { reason: Reason::Unavailable(_), .. }) => RefreshOutcome::Unavailable,
     }
 }

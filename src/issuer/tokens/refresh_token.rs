@@ -24,6 +24,7 @@ use crate::model::client::Client;
 use crate::model::grant::Grant;
 use crate::oauth::parameters::Parameters;
 use crate::storage::{Rotation, Store};
+use crate::telemetry::metrics::RefreshOutcome;
 
 /// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -35,6 +36,9 @@ const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 /// How often the provider is asked about one grant per hour, at least. A client asks once per access token, but one in a
 /// loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
 const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// The response, and whether it is a new one.
+type Refreshed = (Vec<u8>, RefreshOutcome);
 
 /// Answers refreshes.
 pub(in crate::issuer) struct Refreshes {
@@ -50,14 +54,14 @@ pub(in crate::issuer) struct Refreshes {
 
 impl Refreshes {
     /// Answers a refresh.
-    pub(super) async fn refresh(&self, client: &Client, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn refresh(&self, client: &Client, parameters: &Parameters) -> Result<Refreshed, TokenRefusal> {
         let presented = Presented::read(client, parameters)?;
         let deadline = Instant::now() + PATIENCE;
         // when no lease is given, the refresh that had it before has most likely used the token: look at once
         let mut pause = Duration::ZERO;
         loop {
             let grant = match self.presented.look_up(&presented).await? {
-                Found::Answered(response) => return Ok(response),
+                Found::Answered(response) => return Ok((response, RefreshOutcome::Repeated)),
                 Found::Unused(grant) => grant,
             };
             if let Some(lease) = self.leases.take(&presented, &grant.id, deadline).await? {
@@ -77,7 +81,7 @@ impl Refreshes {
         lease: &RefreshLease,
         presented: &Presented<'_>,
         grant: &Grant,
-    ) -> Result<Vec<u8>, TokenRefusal> {
+    ) -> Result<Refreshed, TokenRefusal> {
         let answer = self.rotate(lease, presented, grant).await;
         if answer.is_err() {
             self.leases.release(lease).await;
@@ -91,7 +95,7 @@ impl Refreshes {
         lease: &RefreshLease,
         presented: &Presented<'_>,
         grant: &Grant,
-    ) -> Result<Vec<u8>, TokenRefusal> {
+    ) -> Result<Refreshed, TokenRefusal> {
         self.count(grant)?;
         let renewed = self.renewals.ask(grant).await?;
         let grant = self.renewals.renewed_grant(grant, &renewed);
@@ -115,7 +119,11 @@ impl Refreshes {
             user: renewed.user.as_ref(),
             now,
         };
-        if self.write(&rotation).await? { Ok(response) } else { self.lost(presented, &grant).await }
+        if self.write(&rotation).await? {
+            Ok((response, RefreshOutcome::Rotated))
+        } else {
+            self.lost(presented, &grant).await
+        }
     }
 
     /// Counts a refresh of a grant. A response that is given again asks no provider, and does not count.
@@ -142,9 +150,9 @@ impl Refreshes {
 
     /// The lease was lost, or the grant ended, while the provider was asked. Another refresh may have left a response; if
     /// there is none, no grant holds the token that the provider has just given, and it is revoked.
-    async fn lost(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Vec<u8>, TokenRefusal> {
+    async fn lost(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Refreshed, TokenRefusal> {
         match self.presented.look_up(presented).await {
-            Ok(Found::Answered(response)) => Ok(response),
+            Ok(Found::Answered(response)) => Ok((response, RefreshOutcome::Repeated)),
             Ok(Found::Unused(_)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
             Err(refusal) => {
                 self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;

@@ -36,6 +36,16 @@ pub(crate) enum Reason {
     },
 }
 
+impl Reason {
+    /// The error code that the client is sent.
+    pub(super) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::OAuth(error) => error.error,
+            Self::Unavailable(_) | Self::TooMany { .. } => ErrorCode::TemporarilyUnavailable,
+        }
+    }
+}
+
 impl TokenRefusal {
     pub(super) fn invalid_grant(words: &'static str) -> Self {
         OAuthError::new(ErrorCode::InvalidGrant, words).into()

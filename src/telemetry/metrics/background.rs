@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::clock::Timestamp;
+use crate::clock::Clock;
 
 words! {
     /// A task that runs again and again.
@@ -56,12 +56,15 @@ impl Background {
         background
     }
 
-    /// A task ran.
-    pub fn ran(&self, task: Task, succeeded: bool, now: Timestamp) {
-        let outcome = if succeeded { "succeeded" } else { "failed" };
-        self.runs.get_or_create(&Run { task, outcome }).inc();
-        if succeeded {
-            self.succeeded.get_or_create(&Last { task }).set(now.0);
+    /// The counters of one task.
+    #[must_use]
+    pub fn task(&self, task: Task, clock: &Clock) -> TaskRuns {
+        let runs = |outcome| self.runs.get_or_create_owned(&Run { task, outcome });
+        TaskRuns {
+            succeeded: runs("succeeded"),
+            failed: runs("failed"),
+            last: self.succeeded.get_or_create_owned(&Last { task }),
+            clock: clock.clone(),
         }
     }
 
@@ -74,5 +77,26 @@ impl Background {
     /// How many seconds ago the feed of ended grants was last read, when it fails.
     pub fn set_feed_age(&self, seconds: u64) {
         self.feed_age.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+}
+
+/// The runs of one task.
+#[derive(Clone)]
+pub struct TaskRuns {
+    succeeded: Counter,
+    failed: Counter,
+    last: Gauge,
+    clock: Clock,
+}
+
+impl TaskRuns {
+    /// It ran.
+    pub fn ran(&self, succeeded: bool) {
+        if succeeded {
+            self.succeeded.inc();
+            self.last.set(self.clock.now().0);
+        } else {
+            self.failed.inc();
+        }
     }
 }

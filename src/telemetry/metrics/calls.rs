@@ -32,7 +32,7 @@ words! {
         Verified = "verified",
         /// It was refused.
         Refused = "refused",
-        /// Nobody could tell: the store or the keys were out of reach.
+        /// It could not be judged: the store or the keys were out of reach.
         Unknown = "unknown",
     }
 }
@@ -69,7 +69,7 @@ impl Calls {
         registry.register("upstream_failures", help, calls.failures.clone());
         let help = "Calls that were not forwarded, by upstream and reason";
         registry.register("refusals", help, calls.refusals.clone());
-        registry.register("streams", "Event streams that are open", calls.streams.clone());
+        registry.register("open_streams", "Event streams that are open", calls.streams.clone());
         let help = "Bearer tokens that were judged, by result";
         registry.register("token_checks", help, calls.checks.clone());
         registry.register("cached_tokens", "Verified tokens in memory", calls.cached_tokens.clone());
@@ -78,9 +78,9 @@ impl Calls {
 
     /// The counters of one upstream, by its id.
     #[must_use]
-    pub fn upstream(&self, id: &str) -> UpstreamCalls {
-        let upstream: Arc<str> = id.into();
-        let labels = Upstream { upstream: Arc::clone(&upstream) };
+    pub fn upstream(&self, id: &Arc<str>) -> UpstreamCalls {
+        let upstream = Arc::clone(id);
+        let labels = Upstream { upstream: Arc::clone(id) };
         UpstreamCalls {
             upstream,
             durations: self.durations.get_or_create_owned(&labels),

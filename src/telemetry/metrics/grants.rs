@@ -16,8 +16,10 @@ words! {
         Known = "known",
         /// The metadata were refused.
         Refused = "refused",
-        /// Its address registers too often, or the store is out of reach.
+        /// Its address registers too often.
         Limited = "limited",
+        /// The store could not take it.
+        Unavailable = "unavailable",
     }
 }
 
@@ -30,6 +32,8 @@ words! {
         Denied = "denied",
         /// It failed: a setting or an outage at the identity provider.
         Failed = "failed",
+        /// A user name or a password was wrong; the page asks again.
+        WrongPassword = "wrong_password",
     }
 }
 
@@ -40,9 +44,7 @@ words! {
         Rotated = "rotated",
         /// The response of a moment ago was given again.
         Repeated = "repeated",
-        /// A replay: the grant ended.
-        Replayed = "replayed",
-        /// The token or its grant is not valid any more.
+        /// The token or its grant is not valid any more, or it is a replay: see why the grant ended.
         Refused = "refused",
         /// It is tried too often.
         Limited = "limited",
@@ -113,7 +115,7 @@ impl Grants {
         self.registrations.get_or_create(&Registration { outcome }).inc();
     }
 
-    /// A sign-in came to its end.
+    /// A sign-in came to its end. `identity` is empty when the user denied it before choosing a provider.
     pub fn signed_in(&self, identity: &str, outcome: SignInOutcome) {
         self.sign_ins.get_or_create(&SignIn { identity: identity.into(), outcome }).inc();
     }

@@ -46,11 +46,11 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use background::{Background, Task};
+pub use background::{Background, Task, TaskRuns};
 pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
 pub use grants::{Grants, RefreshOutcome, RegistrationOutcome, SignInOutcome};
 pub use limits::Limits;
-pub use providers::Providers;
+pub use providers::{ProviderCall, ProviderCalls, Providers};
 pub use requests::{InFlight, Requests, RouteRequests};
 pub use store::{Store, StoreCall};
 

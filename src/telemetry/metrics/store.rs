@@ -28,25 +28,40 @@ struct Call {
 /// Reads and writes of the store.
 #[derive(Clone)]
 pub struct Store {
-    durations: Family<Call, Histogram>,
-    failures: Family<Call, Counter>,
+    read: Counted,
+    write: Counted,
+}
+
+#[derive(Clone)]
+struct Counted {
+    duration: Histogram,
+    failures: Counter,
 }
 
 impl Store {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let store = Self { durations: Family::new_with_constructor(seconds), failures: Family::default() };
+        let durations = Family::<Call, Histogram>::new_with_constructor(seconds);
+        let failures = Family::<Call, Counter>::default();
         let help = "Time that a read or a write of the store took";
-        registry.register_with_unit("store_call_duration", help, Unit::Seconds, store.durations.clone());
+        registry.register_with_unit("store_call_duration", help, Unit::Seconds, durations.clone());
         let help = "Reads and writes of the store that failed";
-        registry.register("store_failures", help, store.failures.clone());
-        store
+        registry.register("store_failures", help, failures.clone());
+        let of = |call| Counted {
+            duration: durations.get_or_create_owned(&Call { call }),
+            failures: failures.get_or_create_owned(&Call { call }),
+        };
+        Self { read: of(StoreCall::Read), write: of(StoreCall::Write) }
     }
 
     /// A call came to its end.
     pub fn called(&self, call: StoreCall, succeeded: bool, took: Duration) {
-        self.durations.get_or_create(&Call { call }).observe(took.as_secs_f64());
+        let Counted { duration, failures } = match call {
+            StoreCall::Read => &self.read,
+            StoreCall::Write => &self.write,
+        };
+        duration.observe(took.as_secs_f64());
         if !succeeded {
-            self.failures.get_or_create(&Call { call }).inc();
+            failures.inc();
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{Metrics, StoreCall, Task, TokenCheck};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
 /// The value of the line that begins with this.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -31,9 +31,9 @@ fn requests_are_counted_by_route_and_status() {
 fn what_is_open_counts_until_it_is_dropped() {
     let metrics = Metrics::default();
     let request = metrics.requests.begin();
-    let stream = metrics.calls.upstream("expenses").stream();
+    let stream = metrics.calls.upstream(&"expenses".into()).stream();
     let open = || {
-        let series = ["portcullis_requests_in_flight", "portcullis_streams{upstream=\"expenses\"}"];
+        let series = ["portcullis_requests_in_flight", "portcullis_open_streams{upstream=\"expenses\"}"];
         series.map(|series| value(&metrics, series).unwrap())
     };
     assert_eq!(open(), ["1", "1"]);
@@ -55,11 +55,14 @@ fn a_failure_is_told_from_a_success() {
     let metrics = Metrics::default();
     metrics.store.called(StoreCall::Write, false, Duration::from_secs(1));
     metrics.store.called(StoreCall::Read, true, Duration::ZERO);
-    metrics.background.ran(Task::Expiry, true, Timestamp(1_800_000_000));
-    metrics.background.ran(Task::Expiry, false, Timestamp(1_800_000_060));
+    let clock = Clock::manual(Timestamp(1_800_000_000));
+    let expiry = metrics.background.task(Task::Expiry, &clock);
+    expiry.ran(true);
+    clock.advance(Duration::from_secs(60));
+    expiry.ran(false);
     let text = metrics.encode();
     assert!(text.contains("portcullis_store_failures_total{call=\"write\"} 1\n"), "{text}");
-    assert!(!text.contains("portcullis_store_failures_total{call=\"read\"}"), "{text}");
+    assert!(text.contains("portcullis_store_failures_total{call=\"read\"} 0\n"), "{text}");
     let last = "portcullis_background_success_time_seconds{task=\"expiry\"} 1800000000\n";
     assert!(text.contains(last), "{text}");
     assert!(text.ends_with("# EOF\n"));

@@ -9,6 +9,7 @@ use portcullis::config::Storage;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
+use portcullis::telemetry::metrics::{Metrics, Task};
 use serde_json::{Value, json};
 
 use super::{Operator, Printed};
@@ -47,7 +48,9 @@ impl Running {
             bench.gate.behind.url(),
         );
         std::fs::write(operator.path("portcullis.toml"), text).unwrap();
-        tokio::spawn(bench.gate.app.revocation().clone().run(bench.gate.app.store().clone()));
+        let (feed, store) = (bench.gate.app.revocation().clone(), bench.gate.app.store().clone());
+        let runs = Metrics::default().background.task(Task::RevocationFeed, &bench.gate.clock);
+        tokio::spawn(feed.run(store, runs));
         Self { bench, operator }
     }
 

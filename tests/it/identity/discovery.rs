@@ -5,6 +5,7 @@ use std::time::Duration;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::OidcFlavour;
 use portcullis::identity::{ExchangeError, Identities};
+use portcullis::telemetry::metrics::Metrics;
 use serde_json::json;
 
 use super::{Bench, NOW, unavailable};
@@ -77,7 +78,7 @@ async fn a_sign_in_that_waits_for_a_lost_provider_wakes_the_loop() {
 #[tokio::test]
 async fn without_remote_providers_the_background_loop_only_waits() {
     let clock = Clock::manual(Timestamp(NOW));
-    let identities = Identities::new(&config(Vec::new()), &clock);
+    let identities = Identities::new(&config(Vec::new()), &clock, &Metrics::default().providers);
     let run = tokio::time::timeout(Duration::from_millis(20), identities.run());
     assert!(run.await.is_err());
 }
@@ -153,7 +154,7 @@ async fn a_private_certificate_authority_is_trusted_through_ca_file() {
     let words = unavailable(unnamed.us().prepare().await);
     assert!(words.contains("`ca_file`"), "{words}");
 
-    let global = Identities::new(&global, &unnamed.clock);
+    let global = Identities::new(&global, &unnamed.clock, &Metrics::default().providers);
     assert!(global.get("keycloak").unwrap().prepare().await.is_ok(), "the global file serves every identity");
 }
 

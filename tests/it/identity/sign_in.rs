@@ -6,6 +6,7 @@ use portcullis::config::{Identity, IdentityKind, LocalUser, OidcFlavour, Standin
 use portcullis::identity::{ExchangeError, Identities, PasswordCheck, Way, hash_password};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
+use portcullis::telemetry::metrics::Metrics;
 use serde_json::json;
 use url::Url;
 
@@ -345,7 +346,8 @@ async fn local_users_sign_in_with_a_password_and_have_no_provider_endpoints() {
     };
     let local = Identity { id: "demo".to_owned(), name: "Demo".to_owned(), kind: IdentityKind::Local(vec![user]) };
     let mut bench = Bench::new().await;
-    bench.identities = Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock);
+    bench.identities =
+        Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock, &Metrics::default().providers);
     let demo = bench.identities.get("demo").unwrap();
     let Way::Password(local) = demo.way() else { panic!("local users have no page of another's") };
     let check = |password: &str| local.check("alice", password.to_owned().into(), "127.0.0.1");

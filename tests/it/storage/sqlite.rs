@@ -9,6 +9,7 @@ use futures_util::{StreamExt, poll};
 use portcullis::config;
 use portcullis::model::grant::EndReason;
 use portcullis::storage::{Feed, Store, StoreError};
+use portcullis::telemetry::metrics::Metrics;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use super::signing_keys::key;
@@ -18,7 +19,9 @@ use super::{
 };
 
 async fn refused(place: &SqlitePlace, file: &Path) -> String {
-    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, &place.clock).await {
+    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, &place.clock, Metrics::default().store)
+        .await
+    {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error.to_string(),
     }
@@ -88,7 +91,7 @@ async fn many_processes_may_open_a_new_file_at_once() {
     let place = SqlitePlace::new();
     let stores = at_once(8, |_| {
         let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
-        async move { Store::open(&settings, WAITING_WRITES, &clock).await.unwrap() }
+        async move { Store::open(&settings, WAITING_WRITES, &clock, Metrics::default().store).await.unwrap() }
     })
     .await;
     for (n, store) in stores.iter().enumerate() {

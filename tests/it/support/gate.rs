@@ -264,10 +264,21 @@ impl TestGate {
         client: &TestClient,
         extra: &[(&str, &str)],
     ) -> String {
+        location(&self.send_password(who, browser, client, extra).await)
+    }
+
+    /// The same, up to the answer to the password.
+    pub async fn send_password(
+        &self,
+        who: (&str, &str),
+        browser: &mut Browser,
+        client: &TestClient,
+        extra: &[(&str, &str)],
+    ) -> Answer {
         let form = self.consent_form(browser, client, extra).await;
         let approved = browser.submit(self, &form.with("decision", "approve").with("identity", "local")).await;
         let page = browser.get(self, &location(&approved)).await;
-        location(&browser.submit(self, &filled_in(&page, who)).await)
+        browser.submit(self, &filled_in(&page, who)).await
     }
 
     /// A fresh code.
