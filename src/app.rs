@@ -11,6 +11,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewayParts};
@@ -54,6 +55,14 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
+        Self::audited(config, clock, Audit::to_log()).await
+    }
+
+    /// The same, with audit events that go somewhere else than into the log.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn audited(config: Arc<Config>, clock: Clock, audit: Audit) -> Result<Self, StartError> {
         let drain = Drain::default();
         let metrics = Metrics::default();
         let waiting = config.limits.waiting_writes;
@@ -74,6 +83,7 @@ impl App {
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
             limits: metrics.limits.clone(),
+            audit: audit.clone(),
         });
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
@@ -84,6 +94,7 @@ impl App {
             identities: identities.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            audit,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let (requests, limits) = (metrics.requests.clone(), metrics.limits.clone());

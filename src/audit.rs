@@ -1,13 +1,19 @@
-//! What happened, for those who must answer for it: each event is one line of the log with the target `audit`.
+//! What happened, for those who must answer for it: who signed in, what was granted, what ended and why, who was refused.
+//! Never a token, a code or a password.
 //!
-//! Who signed in, what was granted, what ended and why. Never a token, a code or a password.
+//! An event that a request caused carries the request's id and the address of its client; one that an operator caused names
+//! the operator.
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{ClientId, GrantId, Subject};
+use crate::wire::{Arrival, RequestId};
 
 /// An event.
 #[derive(Debug)]
-pub(crate) enum Event<'a> {
+pub enum Event<'a> {
     /// A client registered itself.
     Registered {
         /// The client.
@@ -28,8 +34,6 @@ pub(crate) enum Event<'a> {
     SignInFailed {
         /// The identity provider.
         identity: &'a str,
-        /// From where.
-        address: std::net::IpAddr,
         /// Whether it was not even looked at.
         limited: bool,
     },
@@ -47,19 +51,10 @@ pub(crate) enum Event<'a> {
         /// Why.
         reason: EndReason,
     },
-    /// The operator ended a grant.
-    EndedByOperator {
-        /// The grant, as it was.
-        grant: &'a Grant,
-        /// Who ran the command.
-        operator: &'a str,
-    },
     /// The operator deleted a client.
     ClientDeleted {
         /// The client.
         client: &'a ClientId,
-        /// Who ran the command.
-        operator: &'a str,
     },
     /// A grant made room for a newer one.
     MadeRoom {
@@ -73,57 +68,171 @@ pub(crate) enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
+    /// A call was refused because its token allows too little.
+    CallDenied {
+        /// Who called.
+        acting: Acting<'a>,
+        /// The upstream's id.
+        upstream: &'a str,
+        /// The scopes that the token lacks.
+        missing: &'a str,
+    },
+    /// A call named a session that is not the caller's.
+    ForeignSession {
+        /// Who called.
+        acting: Acting<'a>,
+        /// The upstream's id.
+        upstream: &'a str,
+    },
+    /// A token was used although its grant has ended.
+    EndedGrantUsed {
+        /// Whose token.
+        acting: Acting<'a>,
+    },
 }
 
-/// Writes an event down.
-pub(crate) fn record(event: &Event<'_>) {
-    match event {
-        Event::Registered { client, name } => {
-            tracing::info!(target: "audit", %client, name, "client registered");
+/// A client that acts for a user under a grant.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// The grant.
+    pub grant: &'a GrantId,
+    /// The user.
+    pub subject: &'a str,
+    /// The client.
+    pub client: &'a ClientId,
+}
+
+/// What caused an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// A request.
+    Request {
+        /// Its id.
+        id: &'a RequestId,
+        /// The address that sent it.
+        address: IpAddr,
+    },
+    /// A command that this operator ran.
+    Operator(&'a str),
+    /// This process, by itself: something expired, or left the configuration.
+    Upkeep,
+}
+
+impl<'a> From<&'a Arrival> for Origin<'a> {
+    fn from(arrival: &'a Arrival) -> Self {
+        Self::Request { id: &arrival.id, address: arrival.address.0 }
+    }
+}
+
+impl<'a> Origin<'a> {
+    const fn request_id(&self) -> Option<&'a RequestId> {
+        match self {
+            Self::Request { id, .. } => Some(id),
+            Self::Operator(_) | Self::Upkeep => None,
         }
-        Event::SignedIn { subject, client, resource } => {
-            tracing::info!(target: "audit", %subject, %client, resource, "signed in");
+    }
+
+    const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Request { address, .. } => Some(*address),
+            Self::Operator(_) | Self::Upkeep => None,
         }
-        Event::SignInFailed { identity, address, limited } => {
-            tracing::warn!(target: "audit", identity, %address, limited, "sign-in failed");
+    }
+
+    const fn operator(&self) -> Option<&'a str> {
+        match self {
+            Self::Operator(name) => Some(name),
+            Self::Request { .. } | Self::Upkeep => None,
         }
-        Event::Granted { grant, refresh } => {
-            let Grant { id, subject, client_id, resource, scope, .. } = grant;
-            tracing::info!(
-                target: "audit", grant = %id, %subject, client = %client_id, resource, %scope, refresh, "granted"
-            );
-        }
-        Event::Ended { grant, reason } => {
-            let Grant { id, subject, client_id, .. } = grant;
-            let (word, client) = (reason.as_str(), client_id);
-            match reason {
-                EndReason::Expired
-                | EndReason::Unused
-                | EndReason::TooMany
-                | EndReason::ClientRemoved
-                | EndReason::IdentityChanged
-                | EndReason::Operator => {
-                    tracing::info!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
-                }
-                EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
-                    tracing::warn!(target: "audit", grant = %id, %subject, %client, reason = word, "grant ended");
-                }
+    }
+}
+
+/// Where events go.
+pub trait Sink: Send + Sync {
+    /// Takes an event down. Must not block.
+    fn record(&self, event: &Event<'_>, origin: &Origin<'_>);
+}
+
+/// The handle through which events are recorded. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit(Arc<dyn Sink>);
+
+impl Audit {
+    /// Records into this sink.
+    #[must_use]
+    pub fn new(sink: impl Sink + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Each event is one line of the log, with the target `audit`.
+    #[must_use]
+    pub fn to_log() -> Self {
+        Self::new(ToLog)
+    }
+
+    /// Records an event.
+    pub(crate) fn record<'a>(&self, event: &Event<'_>, origin: impl Into<Origin<'a>>) {
+        self.0.record(event, &origin.into());
+    }
+}
+
+struct ToLog;
+
+/// A line with the fields of the event and those of its origin. It is in no span: it carries the request's id itself.
+macro_rules! line {
+    ($level:ident, $origin:expr, $words:literal, $($fields:tt)+) => {{
+        let request_id = $origin.request_id().map(tracing::field::display);
+        let address = $origin.address().map(tracing::field::display);
+        let operator = $origin.operator();
+        tracing::$level!(target: "audit", parent: None, $($fields)+, request_id, address, operator, $words)
+    }};
+}
+
+impl Sink for ToLog {
+    fn record(&self, event: &Event<'_>, origin: &Origin<'_>) {
+        match event {
+            Event::Registered { client, name } => line!(info, origin, "client registered", %client, name),
+            Event::SignedIn { subject, client, resource } => {
+                line!(info, origin, "signed in", %subject, %client, resource);
+            }
+            Event::SignInFailed { identity, limited } => line!(warn, origin, "sign-in failed", identity, limited),
+            Event::Granted { grant, refresh } => {
+                let Grant { id, subject, client_id: client, resource, scope, .. } = grant;
+                line!(info, origin, "granted", grant = %id, %subject, %client, resource, %scope, refresh);
+            }
+            Event::Ended { grant, reason } => ended(grant, *reason, origin),
+            Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
+            Event::MadeRoom { grant } => {
+                line!(info, origin, "grant ended", %grant, reason = EndReason::TooMany.as_str());
+            }
+            Event::CodeAttacked { client, failures } => {
+                line!(warn, origin, "a code was ended by failed redemptions", %client, failures);
+            }
+            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, missing } => {
+                line!(warn, origin, "call denied", %grant, subject, %client, upstream, missing);
+            }
+            Event::ForeignSession { acting: Acting { grant, subject, client }, upstream } => {
+                line!(warn, origin, "a session that is not the caller's was named", %grant, subject, %client, upstream);
+            }
+            Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
+                line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);
             }
         }
-        Event::EndedByOperator { grant, operator } => {
-            let Grant { id, subject, client_id: client, .. } = grant;
-            let reason = EndReason::Operator.as_str();
-            tracing::info!(target: "audit", grant = %id, %subject, %client, reason, operator, "grant ended");
-        }
-        Event::ClientDeleted { client, operator } => {
-            tracing::info!(target: "audit", %client, operator, "client deleted");
-        }
-        Event::MadeRoom { grant } => {
-            let reason = EndReason::TooMany.as_str();
-            tracing::info!(target: "audit", %grant, reason, "grant ended");
-        }
-        Event::CodeAttacked { client, failures } => {
-            tracing::warn!(target: "audit", %client, failures, "a code was ended by failed redemptions");
+    }
+}
+
+fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
+    let Grant { id, subject, client_id: client, .. } = grant;
+    let word = reason.as_str();
+    match reason {
+        EndReason::Expired
+        | EndReason::Unused
+        | EndReason::TooMany
+        | EndReason::ClientRemoved
+        | EndReason::IdentityChanged
+        | EndReason::Operator => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
+        EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
+            line!(warn, origin, "grant ended", grant = %id, %subject, %client, reason = word);
         }
     }
 }

@@ -11,7 +11,7 @@
 pub const VERSION: &str = env!("PORTCULLIS_VERSION");
 
 pub mod app;
-mod audit;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,6 +2,7 @@
 //! by its feed within a second.
 
 use crate::app::StartError;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::identity::Identities;
@@ -35,7 +36,7 @@ pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
     let metrics = Metrics::default();
     let identities = Identities::new(config, &clock, &metrics.providers);
     let sealer = Sealer::new(&config.secrets);
-    GrantEnds::for_operator(store.clone(), identities, sealer, clock)
+    GrantEnds::for_operator(store.clone(), identities, sealer, clock, Audit::to_log())
 }
 
 /// The store's error as the last words of a command.

@@ -13,11 +13,13 @@ use moka::future::Cache;
 use prometheus_client::metrics::counter::Counter;
 
 use super::caller::VerifiedCaller;
+use super::incidents::Incidents;
 use super::refusal::{ENDED, Refusal};
 use super::verify::{OwnTokens, Unverified, Verified};
 use crate::keys::MAX_ACCESS_TOKEN;
 use crate::secret::Sha256;
 use crate::telemetry::metrics::{self, TokenCheck};
+use crate::wire::Arrival;
 
 /// The most memory that remembered tokens take, in bytes: 100,000 tokens of the usual size.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
@@ -30,6 +32,7 @@ pub(super) struct Authenticator {
     remembered: Remembered,
     max_staleness: Option<Duration>,
     checks: Checks,
+    incidents: Arc<Incidents>,
 }
 
 /// How tokens were judged: counters that are found once.
@@ -77,15 +80,22 @@ impl Remembered {
 fn size(verified: &Verified) -> usize {
     match verified {
         Verified::Good(caller) => ENTRY + caller.size(),
-        Verified::Ended => ENTRY,
+        Verified::Ended(ended) => {
+            ENTRY + ended.grant.as_str().len() + ended.subject.len() + ended.client.as_str().len()
+        }
     }
 }
 
 impl Authenticator {
     /// `max_staleness`: when the feed of ended grants was not read for so long, nothing is good any more.
-    pub(super) fn new(verifier: OwnTokens, max_staleness: Option<Duration>, calls: &metrics::Calls) -> Self {
+    pub(super) fn new(
+        verifier: OwnTokens,
+        max_staleness: Option<Duration>,
+        calls: &metrics::Calls,
+        incidents: Arc<Incidents>,
+    ) -> Self {
         let remembered = Remembered::new(verifier.lifetime);
-        Self { verifier, remembered, max_staleness, checks: Checks::new(calls) }
+        Self { verifier, remembered, max_staleness, checks: Checks::new(calls), incidents }
     }
 
     /// How many tokens are remembered.
@@ -98,8 +108,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
-    pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<VerifiedCaller>, Refusal> {
-        let judged = self.judge(headers).await;
+    pub(super) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Result<Arc<VerifiedCaller>, Refusal> {
+        let judged = self.judge(headers, arrival).await;
         match &judged {
             Ok((_, counter)) => drop(counter.inc()),
             Err(refusal) => self.checks.count_refusal(refusal),
@@ -108,7 +122,7 @@ impl Authenticator {
     }
 
     /// The caller, and the counter that the check counts in.
-    async fn judge(&self, headers: &HeaderMap) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
+    async fn judge(&self, headers: &HeaderMap, arrival: &Arrival) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
         let token = bearer(headers)?;
         if let Some(max) = self.max_staleness
             && self.verifier.revocation.staleness() > max
@@ -129,7 +143,16 @@ impl Authenticator {
                 (verified, &self.checks.verified)
             }
         };
-        let Verified::Good(caller) = verified else { return Err(Refusal::InvalidToken(ENDED)) };
+        let caller = match verified {
+            Verified::Good(caller) => caller,
+            Verified::Ended(ended) => {
+                self.incidents.ended_grant_used(ended.acting(), arrival);
+                return Err(Refusal::InvalidToken(ENDED));
+            }
+        };
+        if !caller.stands() {
+            self.incidents.ended_grant_used(caller.acting(), arrival);
+        }
         caller.check_now(self.verifier.clock.now())?;
         Ok((caller, counter))
     }
@@ -195,7 +218,7 @@ mod tests {
         }
         remembered.0.run_pending_tasks().await;
         assert!(remembered.0.weighted_size() <= REMEMBERED, "{}", remembered.0.weighted_size());
-        remembered.0.insert(key(1000), Verified::Ended).await;
+        remembered.0.insert(key(1000), Verified::Good(Arc::new(VerifiedCaller::of_grant("g")))).await;
         tokio::time::sleep(lifetime * 2).await;
         assert!(!remembered.0.contains_key(&key(1000)));
         remembered.0.run_pending_tasks().await;

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use super::refusal::{ENDED, Refusal};
+use crate::audit::Acting;
 use crate::clock::Timestamp;
 use crate::delegation::IdentityHeaders;
 use crate::keys::Validity;
 use crate::model::caller::Caller;
+use crate::model::ids::GrantId;
 use crate::revocation::GrantWatch;
 
 /// What a verifier found out about a token, kept for as long as the token is remembered.
@@ -31,20 +33,28 @@ pub(super) struct VerifiedCaller {
 /// ends: such a caller is made by a verifier beside `verify/own.rs`, and everything that holds a caller asks here.
 pub(super) enum Under {
     /// A grant of ours, which may end at any time.
-    Grant(Arc<GrantWatch>),
+    Grant(GrantId, Arc<GrantWatch>),
 }
 
 impl Under {
     fn has_ended(&self) -> bool {
         match self {
-            Self::Grant(watch) => watch.has_ended(),
+            Self::Grant(_, watch) => watch.has_ended(),
         }
     }
 
     async fn ended(&self) {
         match self {
-            Self::Grant(watch) => watch.ended().await,
+            Self::Grant(_, watch) => watch.ended().await,
         }
+    }
+}
+
+impl VerifiedCaller {
+    /// Who acts for whom, for the audit log.
+    pub(super) fn acting(&self) -> Acting<'_> {
+        let Under::Grant(grant, _) = &self.under;
+        Acting { grant, subject: &self.caller.subject, client: &self.caller.client }
     }
 }
 
@@ -87,7 +97,12 @@ impl VerifiedCaller {
         let Caller { subject, identity, client, scope, user } = &self.caller;
         let user_names = [&user.name, &user.preferred_username, &user.email].into_iter().flatten();
         let user = user_names.chain(&user.groups).map(String::len).sum::<usize>();
-        let ids = subject.len() + identity.as_str().len() + client.as_str().len() + self.audience.len();
+        let Under::Grant(grant, _) = &self.under;
+        let ids = grant.as_str().len()
+            + subject.len()
+            + identity.as_str().len()
+            + client.as_str().len()
+            + self.audience.len();
         ids + user + scope.to_string().len() + self.identity.size()
     }
 }
@@ -107,7 +122,7 @@ impl VerifiedCaller {
             audience: String::new(),
             identity: IdentityHeaders::default(),
             expires_at: Timestamp(i64::MAX),
-            under: Under::Grant(grant),
+            under: Under::Grant("".into(), grant),
             validity: Validity::ALWAYS,
         }
     }

@@ -20,6 +20,7 @@ mod early;
 mod events;
 mod forward;
 mod headers;
+mod incidents;
 mod lease;
 mod refusal;
 mod request_body;
@@ -44,6 +45,7 @@ pub(crate) use call_record::CallRecord;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::Route;
 
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
@@ -62,6 +64,7 @@ use call::Call;
 use calls::Calls;
 use cors::Cors;
 use forward::{Forwarder, owner};
+use incidents::Incidents;
 use lease::{Ends, Over};
 use resource_metadata::Documents;
 use routes::{Routes, Served};
@@ -90,6 +93,8 @@ pub(crate) struct GatewayParts {
     pub counted: metrics::Calls,
     /// What refused calls count in.
     pub limits: metrics::Limits,
+    /// Where misused tokens are recorded.
+    pub audit: Audit,
 }
 
 /// The gateway. Cheap to clone.
@@ -104,6 +109,7 @@ struct Inner {
     cors: Cors,
     metadata: Documents,
     calls: Calls,
+    incidents: Arc<Incidents>,
     budget: Budget,
 }
 
@@ -111,7 +117,9 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
+            parts;
+        let incidents = Arc::new(Incidents::new(audit));
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,
@@ -124,10 +132,16 @@ impl Gateway {
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
             routes: Routes::new(&config, budget.idle_per_upstream, &counted),
-            authenticator: Authenticator::new(own, config.server.revocation_staleness, &counted),
+            authenticator: Authenticator::new(
+                own,
+                config.server.revocation_staleness,
+                &counted,
+                Arc::clone(&incidents),
+            ),
             forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
+            incidents,
             calls: Calls { ends, connections: budget.calls.clone(), limits },
             budget,
             config,
@@ -231,13 +245,18 @@ impl Gateway {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
         shape::judge(head)?;
         request_body::judge(head, &body)?;
-        let caller = self.0.authenticator.authenticate(&head.headers).await?;
+        let caller = self.0.authenticator.authenticate(&head.headers, arrival).await?;
         record.is_by(&caller);
         // the request's own copy of the token is no longer needed, and must not be forwarded by accident
         head.headers.remove(AUTHORIZATION);
         caller.check_audience(served.config.audience())?;
-        self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config))?;
-        let entry = policy::enter(&*caller, served)?;
+        let incidents = &self.0.incidents;
+        let unbound = self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config));
+        unbound.inspect_err(|_| incidents.foreign_session(caller.acting(), &served.id, arrival))?;
+        let denied = |denial: &policy::Denial| {
+            incidents.denied(caller.acting(), &served.id, &denial.missing.to_string(), arrival);
+        };
+        let entry = policy::enter(&*caller, served).inspect_err(denied)?;
         record.entered(&head.method);
         admission.leave();
         let mut lease = self.0.calls.begin(&caller, self.0.authenticator.time_left(&caller)).await?;
@@ -252,7 +271,7 @@ impl Gateway {
                 record.asks(message);
                 *message_id = message.id();
             }
-            policy::decide(entry, message.as_ref())?
+            policy::decide(entry, message.as_ref()).inspect_err(denied)?
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await

@@ -14,6 +14,7 @@ use super::tasks::Tasks;
 use super::tokens::{
     AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint, refreshes_per_hour,
 };
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
@@ -41,6 +42,8 @@ pub(crate) struct IssuerParts {
     pub clock: Clock,
     /// What it counts in.
     pub metrics: Metrics,
+    /// Where it records who was granted what.
+    pub audit: Audit,
 }
 
 /// The parts behind the facade.
@@ -83,11 +86,11 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
 
 fn registrations(parts: &IssuerParts) -> Registrations {
     let IssuerParts { config, store, clock, metrics, .. } = parts;
-    Registrations::new(config, store.clone(), clock.clone(), metrics.grants.clone())
+    Registrations::new(config, store.clone(), clock.clone(), metrics.grants.clone(), parts.audit.clone())
 }
 
 fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
-    let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, ring: _ } = parts;
+    let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     Shared {
@@ -100,6 +103,7 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
             revocation: revocation.clone(),
             provider_tokens: provider_tokens.clone(),
             counted: metrics.grants.clone(),
+            audit: parts.audit.clone(),
         },
         provider_tokens,
     }
@@ -139,6 +143,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
         clock: clock.clone(),
         lifetime: config.lifetimes.code,
         counted: metrics.grants.clone(),
+        audit: parts.audit.clone(),
     };
     let bound = BoundSignIns {
         identities: identities.clone(),
@@ -175,6 +180,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             first_answers,
             codes,
             counted: metrics.grants.clone(),
+            audit: parts.audit.clone(),
             resources: resources.clone(),
             store: store.clone(),
             clock: clock.clone(),
@@ -217,6 +223,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             clock: clock.clone(),
             lifetimes: config.lifetimes.clone(),
             counted: metrics.grants.clone(),
+            audit: parts.audit.clone(),
         },
     }
 }

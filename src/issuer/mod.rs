@@ -26,6 +26,7 @@ use crate::limits::ClientAddress;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::client_metadata::RegistrationResponse;
 use crate::oauth::parameters::Parameters;
+use crate::wire::Arrival;
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
 use sign_in::{ConsentPrompt, OpenedForm};
@@ -122,10 +123,10 @@ impl Issuer {
     pub(crate) async fn register(
         &self,
         body: &[u8],
-        address: ClientAddress,
+        arrival: &Arrival,
         via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
-        self.0.registrations.register(body, address, via).await
+        self.0.registrations.register(body, arrival, via).await
     }
 
     /// Starts what claims something single-use, or asks a provider, as a task of its own: see [`tasks::Tasks::complete`].

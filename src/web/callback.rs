@@ -9,16 +9,17 @@ use super::cookies::Kind;
 use super::fault::page;
 use super::{Endpoints, browser};
 use crate::issuer::ProviderAnswer;
-use crate::telemetry::RequestId;
+use crate::wire::Arrival;
 
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     identity: ProviderId,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let answer = ProviderAnswer { identity: identity.0, parameters: browser::query(&uri) };
+    let request_id = arrival.id.clone();
+    let answer = ProviderAnswer { identity: identity.0, parameters: browser::query(&uri), arrival };
     let cookie = answer.authorization().and_then(|id| endpoints.cookies().get(&headers, Kind::Binding, &id));
     let issuer = endpoints.issuer.clone();
     match endpoints.complete(async move { issuer.callback(&answer, cookie.as_deref()).await }).await {

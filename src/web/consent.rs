@@ -11,20 +11,20 @@ use super::fault::page;
 use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
 use crate::issuer::{Approval, Fault};
-use crate::limits::ClientAddress;
 use crate::telemetry::RequestId;
+use crate::wire::{Arrival, ClientAddress};
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
     Extension(request_id): Extension<RequestId>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
         Err(unread) => return unread.respond(&endpoints.look, &request_id),
     };
-    match answer(&endpoints, &form, address).await {
+    match answer(&endpoints, &form, arrival.address).await {
         Ok(Approval::SignIn { location, binding }) => {
             let mut response = browser::see_other(&endpoints.look, &location);
             let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());

@@ -104,7 +104,7 @@ impl Web {
         }
         drop(incoming);
         head.extensions.insert(arrival.id.clone());
-        head.extensions.insert(arrival.address);
+        head.extensions.insert(arrival.clone());
         let request = Request::from_parts(head, axum::body::Body::empty());
         match Box::pin(self.router.clone().oneshot(request)).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),

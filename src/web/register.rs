@@ -8,13 +8,12 @@ use http::{Request, Response, StatusCode};
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
 use crate::issuer::{RegistrationRefusal, Via};
-use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::wire::is_media_type;
+use crate::wire::{Arrival, is_media_type};
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(arrival): Extension<Arrival>,
     mut request: Request<Body>,
 ) -> Response<Body> {
     if !is_media_type(request.headers(), "application/json") {
@@ -26,7 +25,7 @@ pub(super) async fn post(
         Ok(bytes) => bytes,
         Err(error) => return unread(error, ErrorCode::InvalidClientMetadata),
     };
-    match endpoints.issuer.register(&bytes, address, via).await {
+    match endpoints.issuer.register(&bytes, &arrival, via).await {
         Ok(registered) => match serde_json::to_vec(&registered) {
             Ok(document) => json::no_store(StatusCode::CREATED, document),
             Err(error) => unavailable(error.to_string()),

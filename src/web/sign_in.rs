@@ -11,11 +11,11 @@ use super::fault::page;
 use super::pages::Look;
 use super::{Endpoints, browser, pages};
 use crate::issuer::{Fault, SignInAttempt, SignInProblem, SignInStep, SignInView};
-use crate::limits::ClientAddress;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::RequestId;
+use crate::wire::Arrival;
 
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
@@ -41,12 +41,12 @@ async fn view(
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
     Extension(request_id): Extension<RequestId>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(arrival): Extension<Arrival>,
     identity: ProviderId,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(&endpoints.look, attempt(&endpoints, identity.0, &form, address).await, &request_id),
+        Ok(form) => step(&endpoints.look, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
         Err(unread) => unread.respond(&endpoints.look, &request_id),
     }
 }
@@ -55,7 +55,7 @@ async fn attempt(
     endpoints: &Endpoints,
     identity: String,
     form: &PostedForm,
-    address: ClientAddress,
+    arrival: Arrival,
 ) -> Result<SignInStep, Fault> {
     let (authorization, cookie) = binding(endpoints, &form.headers, &form.fields)?;
     let one = |name| form.one(name).map(|value| value.unwrap_or_default().to_owned());
@@ -65,7 +65,7 @@ async fn attempt(
         form_token: one("form_token")?,
         username: one("username")?,
         password: SecretText::from(one("password")?),
-        address,
+        arrival,
     };
     let issuer = endpoints.issuer.clone();
     endpoints.complete(async move { issuer.sign_in(attempt, cookie.as_deref()).await }).await

@@ -8,15 +8,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
 use crate::issuer::{Reason, TokenRefusal, TokenRequest};
-use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
-use crate::wire::is_media_type;
+use crate::wire::{Arrival, is_media_type};
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (mut head, _read) = request.into_parts();
@@ -38,7 +37,7 @@ pub(super) async fn post(
     let request = TokenRequest {
         authorization: authorization.map(|value| SecretText::from(value.to_owned())),
         parameters: Parameters::parse(&form),
-        address,
+        arrival,
     };
     let issuer = endpoints.issuer.clone();
     match endpoints.issuer.complete(async move { issuer.token(request).await }).await {

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod access;
+mod audit;
 mod authorize;
 mod background;
 mod budget;

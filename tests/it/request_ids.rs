@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 
 use crate::support::bench::Bench;
+use crate::support::browser::Browser;
 use crate::support::gate::{Answer, TestGate, reach, tokens, upstream};
 use crate::support::log::{Lines, watch};
 use crate::support::raw::RawUpstream;
@@ -101,4 +102,15 @@ async fn every_line_of_a_call_whose_upstream_is_down_names_it() {
     assert_eq!(answer.status, 502);
     let text = lines.text();
     assert!(!text.is_empty() && text.lines().all(|line| line.matches(id(&answer)).count() == 1), "{text}");
+}
+#[tokio::test]
+async fn every_line_of_a_wrong_password_names_the_request() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let (lines, _guard) = watch();
+    gate.send_password(("alice", "wrong"), &mut Browser::default(), &client, &[]).await;
+    let text = lines.text();
+    let failed = text.lines().find(|line| line.contains("sign-in failed")).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(failed.matches("request_id=q_").count(), 1, "{failed}");
+    assert_eq!(failed.matches("address=127.0.0.1").count(), 1, "{failed}");
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub(super) use own::OwnTokens;
 
 use super::caller::VerifiedCaller;
+use crate::audit::Acting;
+use crate::model::ids::{ClientId, GrantId};
 
 /// What is remembered of a token whose signature is good.
 #[derive(Clone)]
@@ -15,7 +17,21 @@ pub(super) enum Verified {
     /// Who calls with it.
     Good(Arc<VerifiedCaller>),
     /// Its grant had ended before its first use: it is refused for ever, without another read of the store.
-    Ended,
+    Ended(Arc<EndedGrant>),
+}
+
+/// A grant that had ended before the first use of its token.
+pub(super) struct EndedGrant {
+    pub(super) grant: GrantId,
+    pub(super) subject: String,
+    pub(super) client: ClientId,
+}
+
+impl EndedGrant {
+    /// Who acted for whom, for the audit log.
+    pub(super) fn acting(&self) -> Acting<'_> {
+        Acting { grant: &self.grant, subject: &self.subject, client: &self.client }
+    }
 }
 
 /// Why a token was not verified. All who asked at the same time share it.

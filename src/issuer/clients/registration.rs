@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::audit::{self, Event};
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::issuer::resources::entry_scopes;
@@ -18,6 +18,7 @@ use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics::{self, RegistrationOutcome};
+use crate::wire::Arrival;
 
 /// The registrations of known clients that one address has recorded per hour. Beyond them the answer is the same, and only
 /// the client's use is not recorded.
@@ -32,6 +33,7 @@ pub(in crate::issuer) struct Registrations {
     first: Limiter,
     repeated: Limiter,
     counted: metrics::Grants,
+    audit: Audit,
 }
 
 /// Why a client was not registered.
@@ -62,7 +64,13 @@ pub(crate) enum Via {
 }
 
 impl Registrations {
-    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock, counted: metrics::Grants) -> Self {
+    pub(in crate::issuer) fn new(
+        config: &Config,
+        store: Store,
+        clock: Clock,
+        counted: metrics::Grants,
+        audit: Audit,
+    ) -> Self {
         let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
         Self {
             settings: config.registration.clone(),
@@ -72,6 +80,7 @@ impl Registrations {
             repeated: Limiter::per_hour(REPEATS_PER_HOUR, &clock),
             clock,
             counted,
+            audit,
         }
     }
 
@@ -82,10 +91,10 @@ impl Registrations {
     pub(in crate::issuer) async fn register(
         &self,
         body: &[u8],
-        address: ClientAddress,
+        arrival: &Arrival,
         via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
-        let registered = self.answer(body, address, via).await;
+        let registered = self.answer(body, arrival, via).await;
         self.counted.registered(match &registered {
             Ok((_, outcome)) => *outcome,
             Err(RegistrationRefusal::Invalid(_)) => RegistrationOutcome::Refused,
@@ -98,7 +107,7 @@ impl Registrations {
     async fn answer(
         &self,
         body: &[u8],
-        address: ClientAddress,
+        arrival: &Arrival,
         via: Via,
     ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
         let mut metadata = RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy)?;
@@ -108,9 +117,10 @@ impl Registrations {
         let hash = secret.as_ref().map(|(secret, method)| (secret.sha256(), *method));
         let client = Client::registered(&metadata, hash, self.clock.now());
         let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), address, via)? {
-            self.store.insert_client(&client, &address.key(), self.settings.max_unused).await?;
-            audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
+        if self.is_recorded(known.is_some(), arrival.address, via)? {
+            self.store.insert_client(&client, &arrival.address.key(), self.settings.max_unused).await?;
+            let event = Event::Registered { client: &client.id, name: client.name.as_deref() };
+            self.audit.record(&event, arrival);
         }
         let outcome = if known.is_some() { RegistrationOutcome::Known } else { RegistrationOutcome::Created };
         let secret = secret.map(|(secret, _)| secret);

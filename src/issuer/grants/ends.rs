@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::provider_tokens::{EndedToken, ProviderTokens, Revocations};
-use crate::audit::{self, Event};
+use crate::audit::{Audit, Event, Origin};
 use crate::clock::Clock;
 use crate::identity::Identities;
 use crate::issuer::tasks::Tasks;
@@ -15,6 +15,7 @@ use crate::model::ids::{ClientId, GrantId, IdentityId};
 use crate::revocation::Revocation;
 use crate::storage::{EndedGrant, GrantsOf, Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
+use crate::wire::Arrival;
 
 /// How many grants of each kind one transaction ends.
 const BATCH: i64 = 100;
@@ -27,21 +28,33 @@ pub(crate) struct GrantEnds {
     pub(in crate::issuer) revocation: Revocation,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
 }
 
 impl GrantEnds {
     /// For a command that ends grants beside a running process, which learns of the ends by its feed. No one scrapes it.
     #[must_use]
-    pub(crate) fn for_operator(store: Store, identities: Identities, sealer: Sealer, clock: Clock) -> Self {
+    pub(crate) fn for_operator(
+        store: Store,
+        identities: Identities,
+        sealer: Sealer,
+        clock: Clock,
+        audit: Audit,
+    ) -> Self {
         let provider_tokens = ProviderTokens::new(identities, sealer, store.clone(), clock.clone(), Tasks::default());
         let (revocation, counted) = (Revocation::new(clock.clone()), Metrics::default().grants);
-        Self { store, clock, revocation, provider_tokens, counted }
+        Self { store, clock, revocation, provider_tokens, counted, audit }
     }
 
     /// Ends a grant and everything under it. Nothing happens when it has ended.
-    pub(in crate::issuer) async fn end(&self, id: &GrantId, reason: EndReason) -> Result<(), StoreError> {
+    pub(in crate::issuer) async fn end(
+        &self,
+        id: &GrantId,
+        reason: EndReason,
+        arrival: &Arrival,
+    ) -> Result<(), StoreError> {
         let ended = self.store.end_grant(id, reason, self.clock.now()).await?;
-        self.note_ends(ended.as_slice(), None);
+        self.note_ends(ended.as_slice(), arrival.into());
         self.provider_tokens.revoke_in_background(self.provider_tokens.of(ended.as_slice()));
         Ok(())
     }
@@ -67,10 +80,10 @@ impl GrantEnds {
     }
 
     /// Tells the holders of tokens that these grants ended to make room for a newer one.
-    pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId]) {
+    pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId], arrival: &Arrival) {
         self.counted.ended(EndReason::TooMany.as_str(), ended.len() as u64);
         for grant in ended {
-            audit::record(&Event::MadeRoom { grant });
+            self.audit.record(&Event::MadeRoom { grant }, arrival);
             self.revocation.note_ended(grant);
         }
     }
@@ -82,7 +95,7 @@ impl GrantEnds {
         operator: &str,
     ) -> Result<Vec<EndedGrant>, StoreError> {
         let ended = self.store.end_grants(ids, EndReason::Operator, self.clock.now()).await?;
-        self.note_ends(&ended, Some(operator));
+        self.note_ends(&ended, Origin::Operator(operator));
         Ok(ended)
     }
 
@@ -96,7 +109,7 @@ impl GrantEnds {
     pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
         let deleted = self.store.delete_client(id).await?;
         if deleted {
-            audit::record(&Event::ClientDeleted { client: id, operator });
+            self.audit.record(&Event::ClientDeleted { client: id }, Origin::Operator(operator));
         }
         Ok(deleted)
     }
@@ -114,20 +127,17 @@ impl GrantEnds {
                 return Ok(count);
             }
             count += ended.len();
-            self.note_ends(&ended, None);
+            self.note_ends(&ended, Origin::Upkeep);
             tokens.extend(self.provider_tokens.of(&ended));
         }
     }
 
     /// Tells the holders of tokens, and the audit log.
-    fn note_ends(&self, ended: &[EndedGrant], operator: Option<&str>) {
+    fn note_ends(&self, ended: &[EndedGrant], origin: Origin<'_>) {
         for EndedGrant { grant, reason, .. } in ended {
             self.revocation.note_ended(&grant.id);
             self.counted.ended(reason.as_str(), 1);
-            audit::record(&match operator {
-                Some(operator) => Event::EndedByOperator { grant, operator },
-                None => Event::Ended { grant, reason: *reason },
-            });
+            self.audit.record(&Event::Ended { grant, reason: *reason }, origin);
         }
     }
 }

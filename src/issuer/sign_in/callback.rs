@@ -17,6 +17,7 @@ use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, SignInOutcome};
+use crate::wire::Arrival;
 
 /// Takes the answers of identity providers.
 pub(in crate::issuer) struct Callbacks {
@@ -36,6 +37,8 @@ pub(crate) struct ProviderAnswer {
     pub identity: String,
     /// The query.
     pub parameters: Parameters,
+    /// The request that brought it.
+    pub arrival: Arrival,
 }
 
 impl ProviderAnswer {
@@ -76,7 +79,7 @@ impl Callbacks {
         }
         match (one("error")?, one("code")?) {
             (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
-            (None, Some(code)) => self.provider_code(&bound, code).await,
+            (None, Some(code)) => self.provider_code(&bound, code, &answer.arrival).await,
             (None, None) => Err(Fault::forged("an answer with neither code nor error")),
         }
     }
@@ -135,7 +138,7 @@ impl Callbacks {
         Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
     }
 
-    async fn provider_code(&self, bound: &Bound<'_>, code: &str) -> Result<Answered, Fault> {
+    async fn provider_code(&self, bound: &Bound<'_>, code: &str, arrival: &Arrival) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
             return self.first_answers.repeated(bound).await;
@@ -149,7 +152,7 @@ impl Callbacks {
             offline: authorization.offline,
         };
         match redirect(bound)?.exchange(&exchange).await {
-            Ok(signed_in) => self.codes.issue(bound, signed_in).await.map(Answered::ToClient),
+            Ok(signed_in) => self.codes.issue(bound, signed_in, arrival).await.map(Answered::ToClient),
             Err(error) => self.exchange_failed(bound, error).await,
         }
     }

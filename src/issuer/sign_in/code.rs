@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::authorization_response::{Answer, ClientRedirect, Recipient};
 use super::bound::Bound;
 use super::fault::{Fault, Trouble};
-use crate::audit::{self, Event};
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Provider, SignedIn};
 use crate::issuer::grants::ProviderTokens;
@@ -16,6 +16,7 @@ use crate::model::authorization::{Authorization, Binding, ProviderStanding, Purp
 use crate::model::ids::Subject;
 use crate::storage::{NewCode, Store};
 use crate::telemetry::metrics::{self, SignInOutcome};
+use crate::wire::Arrival;
 
 /// Issues codes. Cheap to clone.
 #[derive(Clone)]
@@ -25,11 +26,17 @@ pub(in crate::issuer) struct Codes {
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetime: Duration,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
 }
 
 impl Codes {
     /// Makes the code for an authorization that was claimed.
-    pub(super) async fn issue(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<ClientRedirect, Fault> {
+    pub(super) async fn issue(
+        &self,
+        bound: &Bound<'_>,
+        signed_in: SignedIn,
+        arrival: &Arrival,
+    ) -> Result<ClientRedirect, Fault> {
         let Bound { provider, authorization, binding, recipient } = bound;
         let subject = Subject::new(provider.id(), &signed_in.key);
         let standing = self.standing(provider, &subject, &signed_in);
@@ -50,7 +57,7 @@ impl Codes {
         let Purpose::Client(request) = &authorization.purpose;
         let (subject, client, resource) = (&sign_in.subject, &request.client_id, request.resource.as_str());
         self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
-        audit::record(&Event::SignedIn { subject, client, resource });
+        self.audit.record(&Event::SignedIn { subject, client, resource }, arrival);
         let redirect = recipient.respond(Answer::Code(code.expose()));
         Ok(ClientRedirect { user: sign_in.user.known_as().map(str::to_owned), ..redirect })
     }

@@ -8,17 +8,17 @@ use super::bound::{Bound, BoundSignIns};
 use super::code::Codes;
 use super::fault::Fault;
 use super::first_answer::{Answered, FirstAnswers};
-use crate::audit::{self, Event};
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Local, PasswordCheck, SignedIn, Way};
 use crate::issuer::resources::Resources;
-use crate::limits::ClientAddress;
 use crate::model::authorization::{Authorization, Purpose};
 use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
 use crate::secret::{SecretText, same_text};
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, SignInOutcome};
+use crate::wire::Arrival;
 
 /// Signs in the users of a local identity provider.
 pub(in crate::issuer) struct PasswordSignIn {
@@ -26,6 +26,7 @@ pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -65,8 +66,8 @@ pub(crate) struct SignInAttempt {
     pub username: String,
     /// The password that was typed.
     pub password: SecretText,
-    /// The address that sent it.
-    pub address: ClientAddress,
+    /// The request that brought it.
+    pub arrival: Arrival,
 }
 
 /// Why a sign-in page is shown again.
@@ -123,9 +124,9 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        let problem = match local.check(&attempt.username, attempt.password, &attempt.address.key()).await {
+        let problem = match local.check(&attempt.username, attempt.password, &attempt.arrival.address.key()).await {
             PasswordCheck::Right(signed_in) => {
-                return self.signed_in(&bound, signed_in).await.map(SignInStep::Answered);
+                return self.signed_in(&bound, signed_in, &attempt.arrival).await.map(SignInStep::Answered);
             }
             PasswordCheck::Busy => SignInProblem::Busy,
             PasswordCheck::Wrong => SignInProblem::Wrong,
@@ -134,16 +135,16 @@ impl PasswordSignIn {
         if !limited {
             self.counted.signed_in(bound.provider.id().as_str(), SignInOutcome::WrongPassword);
         }
-        audit::record(&Event::SignInFailed { identity: &attempt.identity, address: attempt.address.0, limited });
+        self.audit.record(&Event::SignInFailed { identity: &attempt.identity, limited }, &attempt.arrival);
         Ok(self.ask(bound, attempt.username, Some(problem)))
     }
 
-    async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<Answered, Fault> {
+    async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn, arrival: &Arrival) -> Result<Answered, Fault> {
         let Authorization { id, round, .. } = &bound.authorization;
         if !self.store.claim_authorization(id, *round, self.clock.now()).await? {
             return self.first_answers.repeated(bound).await;
         }
-        self.codes.issue(bound, signed_in).await.map(Answered::ToClient)
+        self.codes.issue(bound, signed_in, arrival).await.map(Answered::ToClient)
     }
 
     fn ask(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> SignInStep {

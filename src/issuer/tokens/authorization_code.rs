@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::access_token::{AccessTokens, AnsweredScope};
 use super::refusal::TokenRefusal;
-use crate::audit::{self, Event};
+use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Lifetimes;
 use crate::identity::{Identities, Provider};
@@ -24,6 +24,7 @@ use crate::oauth::pkce::CodeVerifier;
 use crate::secret::{Code, Sha256, Token};
 use crate::storage::{Redemption, Store, StoreError};
 use crate::telemetry::metrics;
+use crate::wire::Arrival;
 
 /// A second redemption this soon after the first is a client's own retry; a later one is taken for a thief's.
 const RETRY: Duration = Duration::from_secs(10);
@@ -39,11 +40,17 @@ pub(in crate::issuer) struct Redemptions {
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
 }
 
 impl Redemptions {
     /// Redeems a code: everything is checked before it is consumed, and consumed by one conditional statement.
-    pub(super) async fn redeem(&self, client: &Client, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn redeem(
+        &self,
+        client: &Client,
+        parameters: &Parameters,
+        arrival: &Arrival,
+    ) -> Result<Vec<u8>, TokenRefusal> {
         let code = parameters.one("code")?.ok_or_else(|| TokenRefusal::invalid_request("code is missing"))?;
         let unknown = || TokenRefusal::invalid_grant("the code is not known here, or has expired");
         let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
@@ -52,24 +59,24 @@ impl Redemptions {
         let dead = issued.failures >= MAX_CODE_FAILURES || self.clock.now() >= issued.code_expires_at;
         if let Err(refusal) = self.check(client, parameters, &issued) {
             if !dead && issued.redeemed.is_none() {
-                self.count_failure(client, &hash).await?;
+                self.count_failure(client, &hash, arrival).await?;
             }
             return Err(refusal);
         }
         match &issued.redeemed {
             Some((at, grant)) => {
-                self.end_if_replayed(*at, grant).await?;
+                self.end_if_replayed(*at, grant, arrival).await?;
                 Err(TokenRefusal::invalid_grant("the code was redeemed before").of_grant(grant))
             }
             None if dead => Err(unknown()),
-            None => self.consume(client, &hash, issued).await,
+            None => self.consume(client, &hash, issued, arrival).await,
         }
     }
 
-    async fn count_failure(&self, client: &Client, code: &Sha256) -> Result<(), TokenRefusal> {
+    async fn count_failure(&self, client: &Client, code: &Sha256, arrival: &Arrival) -> Result<(), TokenRefusal> {
         let failures = self.store.count_code_failure(code).await?;
         if failures == MAX_CODE_FAILURES {
-            audit::record(&Event::CodeAttacked { client: &client.id, failures });
+            self.audit.record(&Event::CodeAttacked { client: &client.id, failures }, arrival);
         }
         Ok(())
     }
@@ -95,15 +102,26 @@ impl Redemptions {
     }
 
     /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3).
-    async fn end_if_replayed(&self, redeemed_at: Timestamp, grant: &GrantId) -> Result<(), StoreError> {
+    async fn end_if_replayed(
+        &self,
+        redeemed_at: Timestamp,
+        grant: &GrantId,
+        arrival: &Arrival,
+    ) -> Result<(), StoreError> {
         let late = self.clock.now() >= redeemed_at + RETRY;
         if late && self.store.grant(grant).await?.is_some_and(|grant| grant.ended_at.is_none()) {
-            self.ends.end(grant, EndReason::CodeReplayed).await?;
+            self.ends.end(grant, EndReason::CodeReplayed, arrival).await?;
         }
         Ok(())
     }
 
-    async fn consume(&self, client: &Client, hash: &Sha256, issued: IssuedCode) -> Result<Vec<u8>, TokenRefusal> {
+    async fn consume(
+        &self,
+        client: &Client,
+        hash: &Sha256,
+        issued: IssuedCode,
+        arrival: &Arrival,
+    ) -> Result<Vec<u8>, TokenRefusal> {
         let now = self.clock.now();
         let gives_refresh = gives_refresh(client, &issued);
         let grant = self.new_grant(issued, gives_refresh, now);
@@ -122,9 +140,9 @@ impl Redemptions {
         let Some(made_room) = self.store.redeem_code(&redemption).await? else {
             return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
         };
-        self.ends.note_made_room(&made_room);
+        self.ends.note_made_room(&made_room, arrival);
         self.counted.begun(grant.identity.as_str());
-        audit::record(&Event::Granted { grant: &grant, refresh: gives_refresh });
+        self.audit.record(&Event::Granted { grant: &grant, refresh: gives_refresh }, arrival);
         Ok(response)
     }
 

@@ -32,11 +32,11 @@ pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
-use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
+use crate::wire::Arrival;
 
 /// A request to the token endpoint.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub(crate) struct TokenRequest {
     pub authorization: Option<SecretText>,
     /// The form.
     pub parameters: Parameters,
-    /// The address that sent it.
-    pub address: ClientAddress,
+    /// The request that brought it.
+    pub arrival: Arrival,
 }
 
 /// Answers token requests.
@@ -71,14 +71,14 @@ impl TokenEndpoint {
     }
 
     async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let TokenRequest { authorization, parameters, address } = request;
+        let TokenRequest { authorization, parameters, arrival } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         let grant_type = parameters.one("grant_type")?;
-        let client = self.authentication.authenticate(authorization, &parameters, address).await?;
+        let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
         let answer = match grant_type {
-            Some("authorization_code") => self.redemptions.redeem(&client, &parameters).await,
+            Some("authorization_code") => self.redemptions.redeem(&client, &parameters, &arrival).await,
             Some("refresh_token") => {
-                let refreshed = self.refreshes.refresh(&client, &parameters).await;
+                let refreshed = self.refreshes.refresh(&client, &parameters, &arrival).await;
                 self.counted.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }

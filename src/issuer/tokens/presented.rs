@@ -18,6 +18,7 @@ use crate::oauth::scope::{ScopeSet, named_values};
 use crate::policy;
 use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Store;
+use crate::wire::Arrival;
 
 /// A refresh whose client is authenticated.
 pub(super) struct Presented<'a> {
@@ -29,10 +30,16 @@ pub(super) struct Presented<'a> {
     /// The scope that it names; `None` when it names none.
     pub(super) scope: Option<ScopeSet>,
     parameters: &'a Parameters,
+    /// The request that brought it.
+    pub(super) arrival: &'a Arrival,
 }
 
 impl<'a> Presented<'a> {
-    pub(super) fn read(client: &'a Client, parameters: &'a Parameters) -> Result<Self, TokenRefusal> {
+    pub(super) fn read(
+        client: &'a Client,
+        parameters: &'a Parameters,
+        arrival: &'a Arrival,
+    ) -> Result<Self, TokenRefusal> {
         let text = parameters.one("refresh_token")?;
         let text = text.ok_or_else(|| TokenRefusal::invalid_request("refresh_token is missing"))?;
         let token = Token::<Refresh>::parse(text)
@@ -46,6 +53,7 @@ impl<'a> Presented<'a> {
             parameters_hash: Sha256::of(said.to_string().as_bytes()),
             scope: scope.map(named_values).filter(|scope| !scope.is_empty()),
             parameters,
+            arrival,
         })
     }
 }
@@ -129,7 +137,7 @@ impl PresentedTokens {
             }
             Replay::Refuse => Err(refused()),
             Replay::End => {
-                self.ends.end(&grant.id, EndReason::RefreshTokenReplayed).await?;
+                self.ends.end(&grant.id, EndReason::RefreshTokenReplayed, presented.arrival).await?;
                 Err(refused())
             }
         }

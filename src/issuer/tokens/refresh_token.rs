@@ -25,6 +25,7 @@ use crate::model::grant::Grant;
 use crate::oauth::parameters::Parameters;
 use crate::storage::{Rotation, Store};
 use crate::telemetry::metrics::RefreshOutcome;
+use crate::wire::Arrival;
 
 /// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -54,8 +55,13 @@ pub(in crate::issuer) struct Refreshes {
 
 impl Refreshes {
     /// Answers a refresh.
-    pub(super) async fn refresh(&self, client: &Client, parameters: &Parameters) -> Result<Refreshed, TokenRefusal> {
-        let presented = Presented::read(client, parameters)?;
+    pub(super) async fn refresh(
+        &self,
+        client: &Client,
+        parameters: &Parameters,
+        arrival: &Arrival,
+    ) -> Result<Refreshed, TokenRefusal> {
+        let presented = Presented::read(client, parameters, arrival)?;
         let deadline = Instant::now() + PATIENCE;
         // when no lease is given, the refresh that had it before has most likely used the token: look at once
         let mut pause = Duration::ZERO;
@@ -97,7 +103,7 @@ impl Refreshes {
         grant: &Grant,
     ) -> Result<Refreshed, TokenRefusal> {
         self.count(grant)?;
-        let renewed = self.renewals.ask(grant).await?;
+        let renewed = self.renewals.ask(grant, presented.arrival).await?;
         let grant = self.renewals.renewed_grant(grant, &renewed);
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));

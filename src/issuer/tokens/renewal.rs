@@ -11,6 +11,7 @@ use crate::model::grant::{EndReason, Grant};
 use crate::model::user::User;
 use crate::secret::SecretText;
 use crate::storage::{Store, StoreError};
+use crate::wire::Arrival;
 
 /// Asks identity providers whether users are still good.
 pub(in crate::issuer) struct Renewals {
@@ -22,19 +23,19 @@ pub(in crate::issuer) struct Renewals {
 
 impl Renewals {
     /// Asks whether the user is still good; `invalid_grant` of the provider, and nothing else, ends the grant.
-    pub(super) async fn ask(&self, grant: &Grant) -> Result<Renewed, TokenRefusal> {
+    pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<Renewed, TokenRefusal> {
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
                 "identity {} is not configured: add it again, or the user signs in anew",
                 grant.identity
             )));
         };
-        let token = self.token(provider, grant).await?;
+        let token = self.token(provider, grant, arrival).await?;
         match provider.renew(grant.subject.key(), token.as_ref()).await {
             Ok(renewed) => Ok(renewed),
             Err(RenewError::Ended(why)) => {
                 tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
-                self.ends.end(&grant.id, EndReason::IdentityProvider).await?;
+                self.ends.end(&grant.id, EndReason::IdentityProvider, arrival).await?;
                 Err(TokenRefusal::invalid_grant("the identity provider ended the user's session: sign in again"))
             }
             Err(RenewError::Unavailable(why)) => {
@@ -44,7 +45,12 @@ impl Renewals {
     }
 
     /// The token to ask with, if the provider gave one. A token of another provider or client must not be sent.
-    async fn token(&self, provider: &Provider, grant: &Grant) -> Result<Option<SecretText>, TokenRefusal> {
+    async fn token(
+        &self,
+        provider: &Provider,
+        grant: &Grant,
+        arrival: &Arrival,
+    ) -> Result<Option<SecretText>, TokenRefusal> {
         match self.provider_tokens.held(provider, &grant.subject, &grant.standing) {
             HeldToken::None => Ok(None),
             HeldToken::Token(token) | HeldToken::Unbound(token) => Ok(Some(token)),
@@ -52,7 +58,7 @@ impl Renewals {
                 format_args!("identity {} has another issuer by now: end this process", grant.identity),
             )),
             HeldToken::OfAnotherClient | HeldToken::OfAnotherIssuer => {
-                self.ends.end(&grant.id, EndReason::IdentityChanged).await?;
+                self.ends.end(&grant.id, EndReason::IdentityChanged, arrival).await?;
                 Err(TokenRefusal::invalid_grant("the identity provider knows this server anew: sign in again"))
             }
             HeldToken::Unopened => Err(TokenRefusal::unavailable("the provider's token cannot be opened")),

@@ -1,0 +1,82 @@
+//! What the gateway tells the audit log: calls that are refused although their token is ours.
+//!
+//! Defends against a flood of the audit log. Only the holder of a token that we signed can cause an event here, and each kind
+//! of event is told once for each grant. That memory is bounded; when it is full it is forgotten as a whole, so that the
+//! events of one process are at most about as many as the grants whose tokens it sees misused.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::audit::{Acting, Audit, Event};
+use crate::model::ids::GrantId;
+use crate::wire::Arrival;
+
+/// How many events are remembered as told.
+const MOST: usize = 10_000;
+
+/// Tells the audit log.
+pub(super) struct Incidents {
+    audit: Audit,
+    told: Mutex<HashSet<(GrantId, Kind)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Denied,
+    ForeignSession,
+    EndedGrant,
+}
+
+impl Incidents {
+    pub(super) fn new(audit: Audit) -> Self {
+        Self { audit, told: Mutex::default() }
+    }
+
+    /// A call was refused because its token lacks scopes.
+    pub(super) fn denied(&self, acting: Acting<'_>, upstream: &str, missing: &str, arrival: &Arrival) {
+        self.tell(Kind::Denied, acting.grant, &Event::CallDenied { acting, upstream, missing }, arrival);
+    }
+
+    /// A call named a session that is not the caller's.
+    pub(super) fn foreign_session(&self, acting: Acting<'_>, upstream: &str, arrival: &Arrival) {
+        self.tell(Kind::ForeignSession, acting.grant, &Event::ForeignSession { acting, upstream }, arrival);
+    }
+
+    /// A token was used although its grant has ended.
+    pub(super) fn ended_grant_used(&self, acting: Acting<'_>, arrival: &Arrival) {
+        self.tell(Kind::EndedGrant, acting.grant, &Event::EndedGrantUsed { acting }, arrival);
+    }
+
+    fn tell(&self, kind: Kind, grant: &GrantId, event: &Event<'_>, arrival: &Arrival) {
+        if self.is_news(kind, grant) {
+            self.audit.record(event, arrival);
+        }
+    }
+
+    fn is_news(&self, kind: Kind, grant: &GrantId) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (grant.clone(), kind);
+        if told.len() >= MOST && !told.contains(&key) {
+            told.clear();
+        }
+        told.insert(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Incidents, Kind, MOST};
+    use crate::audit::Audit;
+
+    #[test]
+    fn each_kind_is_told_once_for_a_grant_and_what_is_remembered_is_bounded() {
+        let incidents = Incidents::new(Audit::to_log());
+        let is_news = |kind, grant: &str| incidents.is_news(kind, &grant.into());
+        assert!(is_news(Kind::Denied, "g_1") && is_news(Kind::EndedGrant, "g_1") && is_news(Kind::Denied, "g_2"));
+        assert!(!is_news(Kind::Denied, "g_1") && !is_news(Kind::EndedGrant, "g_1"));
+        for n in 0..3 * MOST {
+            is_news(Kind::Denied, &format!("g_{n}"));
+            assert!(incidents.told.lock().unwrap().len() <= MOST);
+        }
+    }
+}
