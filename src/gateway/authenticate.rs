@@ -130,18 +130,18 @@ impl Authenticator {
             return Err(Refusal::Unavailable("the feed of ended grants is older than revocation_staleness".to_owned()));
         }
         let key = Sha256::of(token.as_bytes());
-        let (verified, counter) = match self.remembered.0.get(&key).await {
-            Some(verified) => (verified, &self.checks.cached),
-            None => {
-                // boxed: verifying takes much room, which every call would have to hold
-                let verified = Box::pin(self.remembered.0.try_get_with(key, self.verifier.verify(token)))
-                    .await
-                    .map_err(|why| match &*why {
+        let (verified, counter) = if let Some(verified) = self.remembered.0.get(&key).await {
+            (verified, &self.checks.cached)
+        } else {
+            // boxed: verifying takes much room, which every call would have to hold
+            let verified =
+                Box::pin(self.remembered.0.try_get_with(key, self.verifier.verify(token))).await.map_err(|why| {
+                    match &*why {
                         Unverified::Invalid(why) => Refusal::InvalidToken(why),
                         Unverified::Unavailable(why) => Refusal::Unavailable(why.clone()),
-                    })?;
-                (verified, &self.checks.verified)
-            }
+                    }
+                })?;
+            (verified, &self.checks.verified)
         };
         let caller = match verified {
             Verified::Good(caller) => caller,

@@ -58,7 +58,7 @@ fn a_failure_is_told_from_a_success() {
     let clock = Clock::manual(Timestamp(1_800_000_000));
     let expiry = metrics.background.task(Task::Expiry, &clock);
     expiry.ran(true);
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     expiry.ran(false);
     let text = metrics.encode();
     assert!(text.contains("portcullis_store_failures_total{call=\"write\"} 1\n"), "{text}");
