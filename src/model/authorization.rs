@@ -59,7 +59,7 @@ pub struct ClientRequest {
 /// session fixation: an answer of the provider counts only in the browser that consented.
 ///
 /// `state`, `nonce`, the PKCE verifier and the code are derived from it. The database therefore holds nothing that would help
-/// someone who reads it, and a second POST of the same consent form leads to the very same request.
+/// an attacker who reads it, and a second POST of the same consent form leads to the very same request.
 #[derive(Clone)]
 pub struct Binding([u8; 32]);
 

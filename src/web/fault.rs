@@ -72,7 +72,7 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
     with_cause(response, fault.detail)
 }
 
-/// The words for people. The operator's words are in the log, under the request id that the page shows.
+/// The page's text. The operator's text is in the log, under the request id that the page shows.
 fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, hint) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
@@ -99,8 +99,8 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
         Trouble::Forged => (
             "This request does not belong to a sign-in",
-            "What arrived here was not made by this server for this sign-in.",
-            "If you came here by a link that someone sent you, close this window. Otherwise connect from the application again.",
+            "It was not made by this site for this sign-in.",
+            "If you followed a link that you were sent, close this window. Otherwise connect from the application again.",
         ),
         Trouble::Expired => (
             "This sign-in is over",
@@ -109,7 +109,7 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
         Trouble::TooMany => (
             "Too many sign-ins from your network",
-            "More sign-ins were started from your address than people start.",
+            "More sign-ins were started from your address than is usual.",
             "Wait a few minutes, then connect from the application again.",
         ),
         Trouble::Unavailable => (

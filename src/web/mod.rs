@@ -85,14 +85,14 @@ impl Web {
         Self { router: router.with_state(endpoints), visitors, public_url }
     }
 
-    /// The page for a person who opens an upstream's path without a token, in the place of what the gateway refuses with.
+    /// The page for a browser that opens an upstream's path without a token; it replaces the body of the gateway's refusal.
     #[must_use]
     pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
         self.visitors.server(request.method(), request.headers(), request.uri().path())
     }
 
-    /// Answers a request that is no upstream's. The body of a POST is read first, into `room`, before anything larger is
-    /// begun.
+    /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
+    /// is allocated.
     pub(crate) async fn handle<B>(&self, request: Request<B>, arrival: &Arrival, room: Room) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -112,7 +112,7 @@ impl Web {
         }
     }
 
-    /// Refuses a request that is turned away at the door, before anything is done for it.
+    /// Answers a request that was rejected on arrival, before any work is done for it.
     pub(crate) fn reject(&self, head: &Parts, rejection: &Rejection) -> Response<Body> {
         let answer = rejected::answer(head, rejection, &self.visitors, &self.public_url);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())
@@ -146,8 +146,8 @@ async fn not_found(
     }
 }
 
-/// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
+/// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
 async fn method_not_allowed() -> Response<axum::body::Body> {
-    let text = "This address is not opened like this. Connect from the application again.\n";
+    let text = "This address cannot be opened like this. Connect from the application again.\n";
     plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }
