@@ -63,7 +63,7 @@ pub use request_headers::{AddedHeader, DroppedHeaders, ForwardedGroups, RequestH
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
-pub use storage::Storage;
+pub use storage::{Postgres, Storage};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
 pub use upstream_http::UpstreamHttp;

@@ -69,7 +69,7 @@ impl Issuer {
         }
         // a client that is known gets its answer however often it comes: several register at every start
         if known.is_none() || self.0.again.check(&counted_as).is_ok() {
-            self.store().insert_client(&client, &address, registration.max_unused).await?;
+            self.store().insert_client(&client, &address, registration.max_unused, self.now()).await?;
             audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
         }
         Ok(answer(known.as_ref().unwrap_or(&client), metadata, secret.as_ref()))

@@ -304,7 +304,7 @@ async fn a_client_goes_ninety_days_after_its_last_grant_unless_one_lives(fresh: 
 
 async fn a_batch_is_the_most_that_goes_of_each_kind_at_once(fresh: Fresh) {
     for n in 0..5 {
-        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100).await.unwrap();
+        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100, fresh.now()).await.unwrap();
         fresh.pending("c_other").await;
         ended(&fresh).await;
     }
