@@ -51,7 +51,7 @@ impl App {
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
         let drain = Drain::default();
-        let store = Store::open(&config.storage, config.limits.waiting_writes, &clock).await?;
+        let store = Store::open(&config.storage, config.limits.waiting_writes).await?;
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock);

@@ -15,14 +15,15 @@ const PAGE: i64 = 500;
 
 /// Opens a database that is there.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
-    let Storage::Sqlite(file) = &config.storage;
-    if !file.exists() {
+    if let Storage::Sqlite(file) = &config.storage
+        && !file.exists()
+    {
         return Err(format!(
             "there is no database at {}\n  hint: `serve` makes it at its first start; check storage.url",
             file.display()
         ));
     }
-    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system()).await.map_err(words)
+    Store::open(&config.storage, config.limits.waiting_writes).await.map_err(words)
 }
 
 /// What ends grants, with all that hangs on them. It serves no requests and runs nothing in the background.

@@ -68,7 +68,7 @@ pub use root::Config;
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
-pub use storage::Storage;
+pub use storage::{Postgres, Storage};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 

@@ -87,10 +87,11 @@ impl Registrations {
         let method = secret_method(metadata.token_endpoint_auth_method);
         let secret = method.map(|method| (Token::<ClientSecret>::generate(), method));
         let hash = secret.as_ref().map(|(secret, method)| (secret.sha256(), *method));
-        let client = Client::registered(&metadata, hash, self.clock.now());
+        let now = self.clock.now();
+        let client = Client::registered(&metadata, hash, now);
         let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
         if self.is_recorded(known.is_some(), address, via)? {
-            self.store.insert_client(&client, &address.key(), self.settings.max_unused).await?;
+            self.store.insert_client(&client, &address.key(), self.settings.max_unused, now).await?;
             audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
         }
         Ok(response(known.as_ref().unwrap_or(&client), metadata, secret.map(|(secret, _)| secret).as_ref()))

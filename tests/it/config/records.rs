@@ -5,7 +5,6 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
-use portcullis::config::Storage;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
+use crate::support::database;
 use crate::support::gate::{Given, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
@@ -33,7 +33,7 @@ impl Running {
         let bench = Bench::at(Clock::system().now()).await;
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let Storage::Sqlite(database) = &bench.gate.config.storage;
+        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
@@ -361,7 +361,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         application_type: None,
         created_at: gate.clock.now(),
     };
-    gate.app.store().insert_client(&client, "192.0.2.1", 100).await.unwrap();
+    gate.app.store().insert_client(&client, "192.0.2.1", 100, gate.clock.now()).await.unwrap();
     for arguments in [&["clients", "list"][..], &["clients", "list", "--json"], &["clients", "delete", "c_hostile"]] {
         let Printed { out, err, .. } = running.run(arguments);
         let text = format!("{out}{err}");
