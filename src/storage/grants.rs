@@ -5,7 +5,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Rotation, Store, StoreError, Turn};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::Grant;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -37,11 +37,6 @@ sql! {
           AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)";
 
     RELEASE_LEASE = "UPDATE grants SET lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
-
-    RENEW = "
-        UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
-            user_claims = COALESCE($7, user_claims), last_used_at = $8, lease_holder = NULL, lease_until = NULL
-        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
 }
 
 impl FromRow for Grant {
@@ -119,19 +114,4 @@ pub(super) async fn insert(tx: &mut Transaction, grant: &Grant) -> Result<(), Fa
     ];
     tx.execute(INSERT, new).await?;
     Ok(())
-}
-
-/// Notes a rotation and gives the lease back; `false` when the lease is not ours or the grant is not live.
-pub(super) async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {
-    let renewed = values![
-        rotation.grant.as_str(),
-        rotation.lease,
-        rotation.standing.sealed_token.as_deref(),
-        rotation.standing.offline,
-        rotation.standing.ends_at,
-        rotation.standing.renewable,
-        rotation.user.map(json).transpose()?,
-        rotation.now,
-    ];
-    Ok(tx.execute(RENEW, renewed).await? == 1)
 }

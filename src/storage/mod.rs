@@ -14,6 +14,7 @@
 mod sql;
 
 mod authorizations;
+mod call_limit;
 mod clients;
 mod codes;
 mod end_feed;
@@ -26,6 +27,7 @@ mod grants;
 mod identities;
 mod listing;
 mod migrations;
+mod nul;
 mod postgres;
 mod refresh_tokens;
 mod row;
@@ -54,6 +56,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::call_limit::CALL_LIMIT;
 use self::engine::{Engine, Transaction};
 use self::error::Failure;
 use self::exclusive::Exclusive;
@@ -61,9 +64,6 @@ use self::row::FromRow;
 use self::turns::{Turn, Turns};
 use self::value::Value;
 use crate::config;
-
-/// How long one call may take, waiting included. What takes longer is rolled back.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The store. Cheap to clone.
 #[derive(Clone)]

@@ -7,7 +7,6 @@
 //! When a call exceeds our own limit it is dropped, but the server goes on with its statement and keeps its locks. So the server
 //! has limits of its own, a little below ours: see [`BEGIN`].
 
-use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,11 +15,13 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions,
 use sqlx::query::Query;
 use sqlx::{Connection, PgPool};
 
+use super::call_limit::CALL_LIMIT;
 use super::error::StoreError;
 use super::exclusive::Exclusive;
+use super::migrations;
+use super::nul::escape;
 use super::row::Row;
 use super::value::Value;
-use super::{CALL_LIMIT, migrations};
 use crate::config;
 use crate::model::ids::GrantId;
 
@@ -211,35 +212,6 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Postgres, PgA
     })
 }
 
-/// Stands for NUL, and, doubled, for itself. It is a noncharacter, which no text holds that was meant to be read.
-const ESCAPE: char = '\u{fdd0}';
-
-/// A text of this engine cannot hold NUL; the statement fails. A stranger can send one wherever we look a text up (a client id),
-/// and must not make the store fail, nor find the row of another text. So the step is one that can be taken back.
-fn escape(text: &str) -> Cow<'_, str> {
-    if text.contains(['\0', ESCAPE]) {
-        Cow::Owned(text.replace(ESCAPE, "\u{fdd0}\u{fdd0}").replace('\0', "\u{fdd0}0"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// See [`escape`].
-pub(super) fn unescape(text: String) -> String {
-    if !text.contains(ESCAPE) {
-        return text;
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        plain.push(match character {
-            ESCAPE if characters.next() == Some('0') => '\0',
-            other => other,
-        });
-    }
-    plain
-}
-
 /// A call that took too long.
 pub(super) fn stalled(limit: Duration) -> String {
     format!("did not answer within {limit:?}: the server is overloaded, or another transaction holds a lock")
@@ -280,19 +252,7 @@ fn words_for(code: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, unescape, words, words_for};
-
-    #[test]
-    fn every_text_comes_back_and_no_two_become_one() {
-        let texts =
-            ["", "plain", "a\0b", "\0\0", "\u{fdd0}", "\u{fdd0}0", "\u{fdd0}\0", "\0\u{fdd0}", "\u{fdd0}\u{fdd0}"];
-        for text in texts {
-            let escaped = escape(text).into_owned();
-            assert!(!escaped.contains('\0'), "{text:?}");
-            assert_eq!(unescape(escaped.clone()), text);
-            assert_eq!(texts.iter().filter(|other| escape(other) == escaped).count(), 1, "{text:?}");
-        }
-    }
+    use super::{words, words_for};
 
     #[test]
     fn a_wait_for_a_connection_is_told_as_an_outage() {

@@ -7,8 +7,8 @@ use super::engine::Transaction;
 use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
-use super::value::values;
-use super::{Store, StoreError, Turn, grants};
+use super::value::{json, values};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -28,6 +28,12 @@ sql! {
     SUPERSEDE = "
         UPDATE refresh_tokens SET used_at = $3, parameters = $4, sealed_response = $5, successor_hash = $6
         WHERE hash = $1 AND grant_id = $2 AND used_at IS NULL";
+
+    /// The grant's part of a rotation: notes its use, and gives the lease back.
+    RENEW = "
+        UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
+            user_claims = COALESCE($7, user_claims), last_used_at = $8, lease_holder = NULL, lease_until = NULL
+        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
 
     pub(super) ERASE_RESPONSES = "
         UPDATE refresh_tokens SET sealed_response = NULL WHERE hash IN (
@@ -113,7 +119,7 @@ impl Store {
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
         self.write(Turn::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
             // takes the grant's row, and with it every other rotation of this family waits
-            let rotated = grants::renew(tx, rotation).await? && supersede(tx, rotation).await?;
+            let rotated = renew(tx, rotation).await? && supersede(tx, rotation).await?;
             if rotated {
                 insert(tx, rotation.grant, rotation.successor).await?;
             } else {
@@ -123,6 +129,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// Notes a rotation and gives the lease back; `false` when the lease is not ours or the grant is not live.
+async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {
+    let renewed = values![
+        rotation.grant.as_str(),
+        rotation.lease,
+        rotation.standing.sealed_token.as_deref(),
+        rotation.standing.offline,
+        rotation.standing.ends_at,
+        rotation.standing.renewable,
+        rotation.user.map(json).transpose()?,
+        rotation.now,
+    ];
+    Ok(tx.execute(RENEW, renewed).await? == 1)
 }
 
 async fn supersede(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {

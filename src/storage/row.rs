@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Row as _};
 
 use super::error::{Failure, StoreError};
-use super::postgres;
+use super::nul::unescape;
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::oauth::scope::ScopeSet;
@@ -51,8 +51,8 @@ macro_rules! readable {
 }
 
 readable! {
-    String, postgres::unescape;
-    Option<String>, |text| text.map(postgres::unescape);
+    String, unescape;
+    Option<String>, |text| text.map(unescape);
     i64;
     Option<i64>;
     bool;

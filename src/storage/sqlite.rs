@@ -12,10 +12,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection, Executor, SqlitePool};
 
+use super::call_limit::CALL_LIMIT;
 use super::error::StoreError;
+use super::migrations;
 use super::row::Row;
 use super::value::Value;
-use super::{CALL_LIMIT, migrations};
 
 /// How long another process may take to bring the schema up to date.
 const MIGRATION_PATIENCE: Duration = Duration::from_mins(1);
