@@ -1,4 +1,4 @@
-//! The commands, one file each. What a command prints goes to the [`Terminal`] that it is handed, so that tests read it.
+//! The commands, one file each. They print to the [`Terminal`] that they are given, which tests replace.
 
 mod check;
 mod clients;
@@ -23,12 +23,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Loaded, Log, io_words};
 use crate::telemetry::log;
 
-/// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
+/// An OAuth 2.1 gateway for MCP servers: put it in front of a server that has no authentication of its own.
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
     version = crate::VERSION,
-    after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 it worked, 1 it went wrong, 2 it was called wrongly."
+    after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 success, 1 failure, 2 wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -50,7 +50,7 @@ enum Command {
     Man(manual::Manual),
 }
 
-/// Which configuration a command works with.
+/// The option for the configuration file.
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file (config.example.toml shows every key)
@@ -61,11 +61,11 @@ struct ConfigFile {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// 0: it worked.
+    /// Exit status 0: success.
     Done,
-    /// 1: it went wrong, and said why.
+    /// Exit status 1: failure, with a message.
     Failed,
-    /// 2: it was called wrongly.
+    /// Exit status 2: wrong usage.
     Misused,
 }
 
@@ -79,21 +79,21 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// What a command sees of the world besides its arguments.
+/// Everything that a command uses besides its arguments.
 pub struct Terminal<'a> {
-    /// For what was asked for.
+    /// Standard output.
     pub out: &'a mut dyn Write,
-    /// For what went wrong.
+    /// Standard error.
     pub err: &'a mut dyn Write,
-    /// For answers to questions.
+    /// Standard input.
     pub input: &'a mut dyn BufRead,
-    /// Starts the log of the process, for a command that does what is logged.
+    /// Starts the log of the process.
     pub start_log: fn(&Log) -> io::Result<()>,
     /// The environment, as far as it is UTF-8.
     pub environment: Vec<(String, String)>,
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command line of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     log::panics();
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     run(std::env::args_os(), &mut terminal).into()
 }
 
-/// Runs a command; the first argument is the program's own name.
+/// Runs a command line; its first argument is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Outcome {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -128,14 +128,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
-            // There is nobody else to tell.
-            writeln!(terminal.err, "error: the answer cannot be written: {}", io_words(&error)).ok();
+            // nothing is left to report a second failure to
+            writeln!(terminal.err, "error: the output cannot be written: {}", io_words(&error)).ok();
         }
         Outcome::Failed
     })
 }
 
-/// Reads a configuration and tells what is wrong with it; `None` when nothing can start with it. Takes the environment.
+/// Reads a configuration and prints its problems; `None` when it has errors. Empties the environment.
 fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
     match Config::load(file, terminal.environment.drain(..)) {
         Ok(Loaded { config, warnings }) => {
@@ -151,7 +151,7 @@ fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> 
     }
 }
 
-/// Asks before something that cannot be undone; without an answer it is a no.
+/// Asks for confirmation; the default is no.
 fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
     write!(terminal.err, "{question} [y/N] ")?;
     terminal.err.flush()?;
@@ -162,13 +162,13 @@ fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
         writeln!(
             terminal.err,
             "nothing was done{}",
-            if answer.is_empty() { "; --yes does it without asking" } else { "" }
+            if answer.is_empty() { "; --yes skips this question" } else { "" }
         )?;
     }
     Ok(yes)
 }
 
-/// Help and version are what was asked for; all else that clap has to say is about a wrong call.
+/// Prints help or version to standard output, and a usage error to standard error.
 fn explain(error: &clap::Error, terminal: &mut Terminal<'_>) -> Outcome {
     let (stream, outcome) =
         if error.use_stderr() { (&mut terminal.err, Outcome::Misused) } else { (&mut terminal.out, Outcome::Done) };

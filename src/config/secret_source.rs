@@ -1,4 +1,4 @@
-//! Where a secret lies: in a file or in an environment variable, never in the configuration itself.
+//! The source of a secret: a file or an environment variable, never the configuration file itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,16 +8,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::problem::{Mistake, io_words};
-use super::reading::{At, Reading};
-use crate::secret::SecretText;
 
-/// The names by which the deserializer knows the two types.
+/// The names by which the deserializer recognizes the two types.
 pub(super) const SECRET_SOURCE: &str = "SecretSource";
 pub(super) const SECRET_SOURCES: &str = "SecretSources";
 
 const FORM: &str = "write { file = \"/run/secrets/NAME\" } or { env = \"NAME\" }";
 
-/// A key or password is short; a larger file is the wrong one.
+/// The largest file, in bytes: no key or password is longer, so a larger file must be the wrong one.
 const LARGEST: u64 = 64 * 1024;
 
 /// `{ file = "…" }` or `{ env = "…" }`.
@@ -33,18 +31,18 @@ pub(super) enum SecretSource {
 #[serde(rename = "SecretSources")]
 pub(super) struct SecretSources(pub(super) Vec<SecretSource>);
 
-/// A secret that stands in the file.
+/// For a secret written into the configuration file.
 pub(super) fn inline_secret() -> Mistake {
-    Mistake::new("a secret does not stand in this file").hint(FORM)
+    Mistake::new("secrets are not allowed in this file").hint(FORM)
 }
 
-/// Neither a secret nor a source.
+/// For a value that is neither a secret nor one source.
 pub(super) fn no_source() -> Mistake {
-    Mistake::new("must say where the secret lies, once").hint(FORM)
+    Mistake::new("must name one source for the secret").hint(FORM)
 }
 
-/// A variable that is not there, by its name when that can be nothing else.
-fn unset(name: &str) -> Mistake {
+/// For a missing variable. Prints its name only if that cannot be a secret.
+pub(super) fn unset(name: &str) -> Mistake {
     let variable = if is_a_name(name) {
         format!("the environment variable {name}")
     } else {
@@ -54,8 +52,8 @@ fn unset(name: &str) -> Mistake {
         .hint("set it for this process; the name is written without $")
 }
 
-/// Whether a text is the name of a variable and no secret in its place: two or more words in capitals, `_` between them. Keys
-/// and passwords that machines make are one word, or mix cases, or have digits among their letters.
+/// Whether a text is the name of a variable and cannot be a secret: two or more words in capitals, joined by `_`. Generated
+/// keys and passwords are one word, or mix cases, or have digits between letters.
 fn is_a_name(text: &str) -> bool {
     let is_word = |word: &str| {
         let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -65,40 +63,11 @@ fn is_a_name(text: &str) -> bool {
     text.len() <= 64 && text.contains('_') && text.split('_').all(is_word)
 }
 
-fn empty() -> Mistake {
-    Mistake::new("the secret is empty").hint("write it into its file or variable")
+pub(super) fn empty() -> Mistake {
+    Mistake::new("the secret is empty").hint("put the secret into its file or variable")
 }
 
-impl Reading<'_> {
-    /// Fetches a secret. The problem never names what was written: the secret itself may stand where its place should.
-    pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
-        let text = match source {
-            SecretSource::File(path) => {
-                let path = self.resolve(path);
-                if readable_by_others(&path) {
-                    self.warn(
-                        at,
-                        Mistake::new("other users of this machine can read the secret's file").hint("chmod 600 it"),
-                    );
-                }
-                read(&path).map_err(|why| self.unreadable(&why))
-            }
-            SecretSource::Env(name) => match self.variable(name) {
-                Some(text) => Ok(text.to_owned()),
-                None => Err(unset(name)),
-            },
-        };
-        let text = text.and_then(|text| if text.is_empty() { Err(empty()) } else { Ok(text) });
-        self.keep(at, text).map(SecretText::from)
-    }
-
-    fn unreadable(&self, why: &str) -> Mistake {
-        Mistake::new(format!("the secret's file cannot be read: {why}"))
-            .hint(format!("relative paths begin at {}", self.directory().display()))
-    }
-}
-
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| io_words(&error))?;
     file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_words(&error))?;
@@ -109,7 +78,7 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn readable_by_others(path: &Path) -> bool {
+pub(super) fn readable_by_others(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0)
 }
 
@@ -118,7 +87,7 @@ mod tests {
     use super::is_a_name;
 
     #[test]
-    fn only_what_can_be_no_secret_is_taken_for_a_variables_name() {
+    fn a_text_that_could_be_a_secret_is_not_taken_for_a_variable_name() {
         for name in ["KEYCLOAK_CLIENT_SECRET", "PORTCULLIS_ROOT_KEY", "OIDC_SECRET2", "A_B"] {
             assert!(is_a_name(name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! The keys of `[[upstream]]` that say how its server is called over HTTP.
+//! The keys of `[[upstream]]` for HTTP: host, time-outs, keep-alive.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use http::uri::Authority;
 
 use super::problem::Mistake;
 use super::quantity::Scalar;
-use super::reading::{At, Reading, Section};
+use super::reading::{Reading, Section, ValueRef};
 
-/// How an upstream is called over HTTP.
+/// HTTP settings of an upstream.
 #[derive(Debug, Clone)]
 pub struct UpstreamHttp {
-    /// The `Host` that the server sees, where the one in `url` is not a name that it accepts.
+    /// The `Host` header sent to the server, if it does not accept the one of `url`.
     pub host: Option<HeaderValue>,
-    /// How long the answer to anything but a GET may take to begin.
+    /// How long the response to anything but a GET may take to begin.
     pub first_byte: Duration,
-    /// How long an event stream may be silent before a comment is written to it; `None` writes none.
+    /// After how much silence a comment is written to an event stream; `None` writes none.
     pub keep_alive: Option<Duration>,
-    /// How long a connection that is refused is tried again; `None` fails at once.
+    /// How long a refused connection is retried; `None` fails at once.
     pub reconnect: Option<Duration>,
 }
 
@@ -26,9 +26,9 @@ impl Default for UpstreamHttp {
     fn default() -> Self {
         Self {
             host: None,
-            // tools that answer in plain JSON may think for minutes
+            // a tool that answers in plain JSON may run for minutes
             first_byte: Duration::from_mins(5),
-            // proxies cut streams that are silent for 50 seconds and longer
+            // proxies close streams after 50 seconds of silence or more
             keep_alive: Some(Duration::from_secs(25)),
             reconnect: Some(Duration::from_secs(4)),
         }
@@ -43,7 +43,7 @@ pub(super) struct Written {
     pub(super) reconnect: Option<Scalar>,
 }
 
-/// Reads them; what is wrong is replaced by its default, and reported.
+/// Reads the keys; a wrong value is reported and replaced by its default.
 pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> UpstreamHttp {
     let mut http = UpstreamHttp::default();
     if let Some(text) = written.host {
@@ -54,18 +54,18 @@ pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Readin
         http.first_byte = bounded(&at, &written, Duration::from_hours(24), reading).unwrap_or(http.first_byte);
     }
     if let Some(written) = written.keep_alive {
-        http.keep_alive = switchable(&section.at("keep_alive"), &written, Duration::from_hours(1), reading);
+        http.keep_alive = optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading);
     }
     if let Some(written) = written.reconnect {
-        http.reconnect = switchable(&section.at("reconnect"), &written, Duration::from_mins(1), reading);
+        http.reconnect = optional_duration(&section.at("reconnect"), &written, Duration::from_mins(1), reading);
     }
     http
 }
 
-/// A `Host` value (RFC 9110 7.2), sent exactly as it is written.
+/// Parses a `Host` value (RFC 9110 7.2), which is sent exactly as written.
 fn host(text: &str) -> Result<HeaderValue, Mistake> {
     let wrong = || {
-        Mistake::new("is no host")
+        Mistake::new("is not a host")
             .hint("a name or address, and a port unless it is the scheme's own: \"localhost:8080\"")
     };
     let authority: Authority = text.trim().parse().ok().ok_or_else(wrong)?;
@@ -75,16 +75,21 @@ fn host(text: &str) -> Result<HeaderValue, Mistake> {
     HeaderValue::from_str(authority.as_str()).ok().filter(|_| plain && whole).ok_or_else(wrong)
 }
 
-fn switchable(at: &At, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
+fn optional_duration(
+    at: &ValueRef,
+    written: &Scalar,
+    longest: Duration,
+    reading: &mut Reading<'_>,
+) -> Option<Duration> {
     if written.is_off() { None } else { bounded(at, written, longest, reading) }
 }
 
-fn bounded(at: &At, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
+fn bounded(at: &ValueRef, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
     let duration = written.duration().and_then(|duration| {
         if (Duration::from_secs(1)..=longest).contains(&duration) {
             return Ok(duration);
         }
-        Err(Mistake::new(format!("must lie between 1s and {}s", longest.as_secs())))
+        Err(Mistake::new(format!("must be between 1s and {}s", longest.as_secs())))
     });
     reading.keep(at, duration)
 }
@@ -94,7 +99,7 @@ mod tests {
     use super::host;
 
     #[test]
-    fn a_host_is_sent_as_it_is_written_and_is_never_more_than_a_host() {
+    fn a_host_keeps_its_spelling_and_contains_nothing_else() {
         for good in ["localhost:8080", "MCP.internal", "127.0.0.1:1", "[::1]:8080", "[::1]", " localhost "] {
             assert_eq!(host(good).unwrap(), good.trim(), "{good}");
         }

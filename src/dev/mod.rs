@@ -1,4 +1,4 @@
-//! `portcullis dev`: everything embedded, loopback only, nothing to configure.
+//! `portcullis dev`: built-in users, database and MCP server, on loopback only, without configuration.
 
 pub mod demo_server;
 mod screen;
@@ -20,59 +20,61 @@ use crate::upstream::{probe, shown};
 use screen::Screen;
 use state::{DemoUser, State};
 
-/// The port that `dev` listens on unless told: the number of OAuth's RFC.
+/// The default port: the number of OAuth's RFC.
 pub const DEFAULT_PORT: u16 = 6749;
 
-/// Why `dev` does not start; each with a hint.
+/// Why `dev` does not start, with a hint.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The state directory cannot be used.
     #[error(
-        "{} cannot be used: {}\n  hint: make it writable for you, or point XDG_STATE_HOME elsewhere",
+        "{} cannot be used: {}\n  hint: make it writable for your user, or set XDG_STATE_HOME to another directory",
         path.display(), io_words(cause)
     )]
     State {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A file of ours holds something else.
+    /// A file in the state directory has invalid content.
     #[error(
-        "{} is damaged\n  hint: delete the directory that it lies in; clients register and people sign in anew",
+        "{} is damaged\n  hint: delete its directory; clients then register again and users sign in again",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// A second start.
-    #[error("portcullis dev runs already: {holder}\n  hint: use that one, stop it, or choose another port with --port")]
+    /// Another instance uses the same port.
+    #[error(
+        "portcullis dev is already running: {holder}\n  hint: use that one, stop it, or choose another port with --port"
+    )]
     Running {
-        /// Who has the lock.
+        /// The process that holds the lock.
         holder: String,
     },
-    /// `--upstream` is no URL that we can call.
+    /// `--upstream` is not a URL that can be called.
     #[error(
-        "--upstream {url:?} {why}\n  hint: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
+        "--upstream {url:?} {why}\n  hint: give the URL where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
     )]
     BadUpstream {
-        /// What was given, unless it may hold a password.
+        /// The argument, unless it may contain a password.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the argument.
         why: &'static str,
     },
-    /// No call to what answers there can succeed.
+    /// The server at `--upstream` cannot be used.
     #[error("--upstream {url} {what}\n  hint: {hint}")]
     Unusable {
-        /// What was given.
+        /// The argument.
         url: String,
-        /// What was found.
+        /// What the check found.
         what: String,
-        /// What to do about it.
+        /// How to fix it.
         hint: &'static str,
     },
-    /// A port that cannot be part of a URL.
+    /// The port cannot be part of `public_url`.
     #[error("--port {0} cannot be used\n  hint: choose one from 1024 to 65535")]
     Port(u16),
     /// The built-in server cannot listen.
@@ -80,29 +82,29 @@ pub enum DevError {
     DemoServer(#[from] std::io::Error),
 }
 
-/// What the command line said.
+/// The options of the command line.
 #[derive(Debug, Clone)]
 pub struct DevOptions {
-    /// Where to listen on loopback.
+    /// The port on loopback.
     pub port: u16,
-    /// An MCP server that runs already.
+    /// The URL of a running MCP server; `None` starts the built-in one.
     pub upstream: Option<String>,
     /// The user's state directory.
     pub state_home: PathBuf,
 }
 
-/// Everything that must live while `dev` runs.
+/// Everything that must stay alive while `dev` runs.
 pub struct Dev {
     /// The configuration to run.
     pub config: Arc<Config>,
-    /// The text to print once it listens.
+    /// The text to print once the gateway listens.
     pub screen: String,
     _state: State,
     demo_server: Option<DemoServer>,
 }
 
 impl Dev {
-    /// Prepares state, users and upstream.
+    /// Opens the state directory, makes the users and checks or starts the upstream.
     ///
     /// # Errors
     /// See [`DevError`].
@@ -128,7 +130,7 @@ impl Dev {
             (Some(demo), upstream(url, "the demo server"))
         };
         let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
-        look_at(&upstream).await?;
+        check(&upstream).await?;
         let config = Config {
             public_url,
             server,
@@ -148,7 +150,7 @@ impl Dev {
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
 
-    /// Waits until the built-in MCP server ends by itself, which is a fault; for ever when there is none.
+    /// Completes when the built-in MCP server ends by itself, which is a fault; never when there is none.
     pub async fn demo_server_ended(&mut self) {
         match &mut self.demo_server {
             Some(server) => server.ended().await,
@@ -157,15 +159,15 @@ impl Dev {
     }
 }
 
-/// Reads where the upstream is, which is not where we are.
+/// Parses `--upstream`, and refuses our own address.
 fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
     let bad = |why| DevError::BadUpstream { url: shown(url), why };
     let uri = upstream_url(url).map_err(bad)?;
     if reaches(&uri, listen) { Err(bad("leads back to this program")) } else { Ok(uri) }
 }
 
-/// Looks at the upstream; what may be right is only worth a warning.
-async fn look_at(upstream: &Upstream) -> Result<(), DevError> {
+/// Probes the upstream: a fatal finding is an error, another one a warning.
+async fn check(upstream: &Upstream) -> Result<(), DevError> {
     let url = upstream.settings.url.to_string();
     for finding in probe(upstream, None).await {
         if finding.is_fatal() {

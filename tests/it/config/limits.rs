@@ -56,6 +56,6 @@ fn the_memory_of_one_user_holds_the_largest_body() {
 #[test]
 fn a_name_under_which_health_is_asked_for_is_a_name() {
     let problems = problems("[server]\noperations_hosts = [\"portcullis\", \"portcullis:9090\"]\n");
-    assert!(problems.contains("server: operations_hosts[1]: is more than a name"), "{problems}");
+    assert!(problems.contains("server: operations_hosts[1]: is not a plain host name"), "{problems}");
     assert!(!problems.contains("operations_hosts[0]"), "{problems}");
 }

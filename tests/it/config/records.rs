@@ -197,7 +197,7 @@ async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
         let code = parameter(&running.bench.sign_in().await, "code").unwrap();
         let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
         assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
-        assert_eq!(printed.out, "0 grants ended\n1 sign-in under way refused\n");
+        assert_eq!(printed.out, "0 grants ended\n1 sign-in in progress cancelled\n");
         assert_eq!(running.bench.gate.redeem(&running.bench.client, &code).await.error(), "invalid_grant");
     }
 }
@@ -332,8 +332,8 @@ async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_de
     let refused = running.run(&["clients", "delete", "chat", "--yes"]);
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
-    error: client chat stands in the configuration
-      hint: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
+    error: client chat is in the configuration
+      hint: `portcullis grants end --client chat` ends its grants; remove its [[client]] and restart to lock it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);
@@ -386,7 +386,7 @@ fn a_database_that_is_not_there_is_not_made() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r"
     error: there is no database at /etc/portcullis/portcullis.db
-      hint: `serve` makes it at its first start; check storage.url
+      hint: `serve` creates it at its first start; check storage.url
     ");
     assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
     assert!(!database.exists());
