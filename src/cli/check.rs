@@ -41,7 +41,7 @@ impl Check {
         };
         if let Some(config) = config.as_ref().filter(|_| self.online) {
             let identities = Identities::new(config, &Clock::system());
-            match process::block_on(async { Ok(online::look(config, &identities).await) }) {
+            match process::block_on(async { Ok(online::check(config, &identities).await) }) {
                 Ok(found) => problems.extend(found),
                 Err(words) => return process::end(Err(words), terminal),
             }

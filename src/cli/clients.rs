@@ -169,9 +169,9 @@ impl Delete {
         match deleted {
             Ok(None) => Ok(Outcome::Done),
             Ok(Some(report)) => {
-                let told = report.tell(terminal)?;
+                let outcome = report.print(terminal)?;
                 writeln!(terminal.out, "client {id} is deleted")?;
-                Ok(told)
+                Ok(outcome)
             }
             Err(words) => process::end(Err(words), terminal),
         }

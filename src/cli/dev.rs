@@ -13,8 +13,8 @@ use crate::dev;
 
 /// Try everything on this machine: a gateway with demo users in front of your MCP server, or of a built-in one
 ///
-/// Listens on loopback only and needs no configuration. Users, keys and registered clients are kept for each port in
-/// your state directory and are there again after a restart.
+/// Listens on loopback only and needs no configuration. Users, keys and registered clients are kept per port in your
+/// state directory and survive a restart.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

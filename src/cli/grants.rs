@@ -16,7 +16,7 @@ use crate::storage::{EndedGrant, GrantFilter, ListedGrant, Store};
 /// How many grants one transaction ends; all grants of a user end in the same one.
 const BATCH: usize = 100;
 
-/// List what users have granted, and end it
+/// List and end grants
 ///
 /// A grant is one sign-in of one user with one client at one upstream. These commands work on the database while `serve`
 /// runs, which refuses ended grants within a second.
@@ -206,8 +206,8 @@ impl End {
                 for id in &unknown {
                     writeln!(terminal.err, "error: {}: there is no such live grant", escaped(id))?;
                 }
-                let told = report.tell(terminal)?;
-                Ok(if unknown.is_empty() { told } else { Outcome::Failed })
+                let outcome = report.print(terminal)?;
+                Ok(if unknown.is_empty() { outcome } else { Outcome::Failed })
             }
             Err(words) => process::end(Err(words), terminal),
         }
@@ -270,7 +270,7 @@ pub(super) async fn end(config: Config, store: &Store, chosen: Chosen, operator:
 
 impl Report {
     /// Prints which grants ended, and which tokens could not be revoked.
-    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+    pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         for ended in &self.ended {
             let grant = &ended.grant;
             let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));

@@ -8,7 +8,7 @@ use crate::oauth::paths;
 use crate::upstream::{Finding, probe};
 
 /// Checks all of them at once; takes as long as the slowest, at most 15 s.
-pub(super) async fn look(config: &Config, identities: &Identities) -> Vec<Problem> {
+pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Problem> {
     let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problems(config, upstream)));
     let providers = join_all(identities.iter().map(|provider| provider_problem(config, provider)));
     let (upstreams, providers) = tokio::join!(upstreams, providers);

@@ -40,7 +40,7 @@ impl Serve {
 /// Checks the upstreams and providers in the background; failures are warnings.
 fn check_online(config: Arc<Config>, identities: Identities) {
     tokio::spawn(async move {
-        for Problem { subject, what, hint, .. } in online::look(&config, &identities).await {
+        for Problem { subject, what, hint, .. } in online::check(&config, &identities).await {
             tracing::warn!(about = subject, hint, "{what}");
         }
     });

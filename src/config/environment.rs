@@ -29,7 +29,7 @@ pub(super) fn overlay(sections: &mut Sections, reading: &mut Reading<'_>) {
     }
 }
 
-/// Variables that the file names as sources of secrets are called as the operator likes.
+/// The variables that the file uses as sources of secrets. Their names are free, and may begin with the prefix.
 fn secret_variables(sections: &Sections) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting: Vec<&Node> = sections.nodes().collect();

@@ -12,7 +12,7 @@ use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use crate::oauth::redirect_uri::RedirectUri;
 
-/// What the pages look like.
+/// The look of the pages.
 #[derive(Debug, Clone)]
 pub struct Pages {
     /// The name in the header of every page.
@@ -21,12 +21,12 @@ pub struct Pages {
     pub logo: Option<Logo>,
     /// The colour of buttons and links.
     pub color: Option<Color>,
-    /// Where people get help.
+    /// Where users get help.
     pub support: Option<Support>,
     /// Whether the page at `/` names the upstreams.
     pub list_upstreams: bool,
-    /// Where codes may go without a warning, besides the redirect URIs of configured clients: a host, or a host and one
-    /// path, or a host and all paths below the one that ends with a slash.
+    /// Where codes may be sent without a warning, besides the redirect URIs of configured clients: a host, a host with a path,
+    /// or a host with a path that ends in a slash, which matches everything below it.
     pub known_hosts: Vec<String>,
 }
 

@@ -17,7 +17,7 @@ const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 const NO: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// How identity providers are called.
+/// The proxy for calls to identity providers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum OutboundProxy {
     /// No proxy.

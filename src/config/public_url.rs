@@ -68,7 +68,7 @@ impl PublicUrl {
         let authority = &url[Position::BeforeHost..Position::BeforePath];
         let https = url.scheme() == "https";
         let wrong: Vec<_> = [
-            (!is_bare(text, &url) || !can_be_named(authority), PublicUrlError::NotAnOrigin),
+            (!is_bare(text, &url) || !is_valid_resource(authority), PublicUrlError::NotAnOrigin),
             (!(https || url.scheme() == "http" && is_loopback(&url)), PublicUrlError::NotHttps),
             (!is_normal(text, &url), PublicUrlError::NotNormal),
         ]
@@ -147,11 +147,11 @@ fn is_bare(text: &str, url: &Url) -> bool {
 }
 
 /// Whether the host is valid in a resource URI: a trailing dot is not.
-fn can_be_named(authority: &str) -> bool {
+fn is_valid_resource(authority: &str) -> bool {
     ResourceUri::parse(&format!("https://{authority}")).is_ok()
 }
 
-/// Whether scheme, host and port are written as the URL standard writes them, whatever stands around them.
+/// Whether scheme, host and port are written as the URL standard writes them, regardless of the rest.
 fn is_normal(text: &str, url: &Url) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();

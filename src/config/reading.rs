@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
     pub(super) fn nested(&self, table: &str, key: &str) -> ValueRef {
         let entry = self.node.entry(table).and_then(|table| table.node.entry(key));
         let location = entry.map_or_else(|| self.at(table).location, |entry| entry.node.location.clone());
-        // an odd name may be a secret in the wrong place
+        // a name that is not plain may be a misplaced secret
         let subject = if is_plain(key) { format!("{table}.{key}") } else { table.to_owned() };
         let value_id = self.value_id([Step::Key(table.to_owned()), Step::Key(key.to_owned())]);
         ValueRef { location, subject: self.subject(&subject), value_id }

@@ -84,7 +84,7 @@ impl Sealer {
     #[must_use]
     pub fn seal(&self, label: &'static str, context: &[u8], plain: &[u8]) -> Vec<u8> {
         let head = self.head();
-        let aad = bound(&head, label, context);
+        let aad = authenticated(&head, label, context);
         seal(&self.0.first.derive(b"seal", label), head, &aad, plain)
     }
 
@@ -105,7 +105,7 @@ impl Sealer {
             return Err(Unsealable);
         }
         let key = self.keys().find(|key| key.id == id).ok_or(Unsealable)?;
-        open(&key.derive(b"seal", label), &bound(head, label, context), rest)
+        open(&key.derive(b"seal", label), &authenticated(head, label, context), rest)
     }
 
     /// One derived key per root key, the first one first: for MACs that any key of the ring may have made.
@@ -120,7 +120,7 @@ impl Sealer {
 /// The secret must have full entropy: it is not stretched.
 #[must_use]
 pub fn seal_with(secret: &[u8], plain: &[u8]) -> Vec<u8> {
-    seal(&of_secret(secret), vec![BY_SECRET], &[BY_SECRET], plain)
+    seal(&key_of_secret(secret), vec![BY_SECRET], &[BY_SECRET], plain)
 }
 
 /// Opens what [`seal_with`] sealed.
@@ -129,12 +129,12 @@ pub fn seal_with(secret: &[u8], plain: &[u8]) -> Vec<u8> {
 /// When the secret differs or the value was modified.
 pub fn open_with(secret: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
     match sealed.split_first() {
-        Some((&BY_SECRET, rest)) => open(&of_secret(secret), &[BY_SECRET], rest),
+        Some((&BY_SECRET, rest)) => open(&key_of_secret(secret), &[BY_SECRET], rest),
         _ => Err(Unsealable),
     }
 }
 
-fn of_secret(secret: &[u8]) -> [u8; 32] {
+fn key_of_secret(secret: &[u8]) -> [u8; 32] {
     let root = Salt::new(HKDF_SHA256, b"portcullis presented secret 1").extract(secret);
     let mut key = [0; 32];
     expand(&root, &[b"seal"], &mut key);
@@ -142,7 +142,7 @@ fn of_secret(secret: &[u8]) -> [u8; 32] {
 }
 
 /// Head, label and context with length prefixes, so that different triples never yield the same bytes.
-fn bound(head: &[u8], label: &str, context: &[u8]) -> Vec<u8> {
+fn authenticated(head: &[u8], label: &str, context: &[u8]) -> Vec<u8> {
     let mut aad = Vec::with_capacity(24 + head.len() + label.len() + context.len());
     for part in [head, label.as_bytes(), context] {
         aad.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -38,7 +38,7 @@ pub struct Color {
     pub blue: u8,
 }
 
-/// Where people get help.
+/// Where users get help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Support {
     /// An `https:` or `mailto:` URL.
