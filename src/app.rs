@@ -14,8 +14,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
-use crate::inbound::{self, Health, Operations};
-use crate::issuer::{Issuer, Parts};
+use crate::inbound::{self, Door, HealthReport, Operations};
+use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::limits::Budget;
 use crate::revocation::Revocation;
@@ -24,14 +24,14 @@ use crate::web::Web;
 use crate::wire::BoxError;
 use background::Background;
 
-pub use crate::gateway::Body;
 pub use crate::inbound::Drain;
+pub use crate::wire::Body;
 pub use start_error::StartError;
 
 /// A whole Portcullis, without sockets. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    inbound: inbound::App,
+    door: Door,
     gateway: Gateway,
     issuer: Issuer,
     identities: Identities,
@@ -51,7 +51,7 @@ impl App {
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
         let drain = Drain::default();
-        let store = Store::open(&config.storage, config.limits.waiting_writes, &clock).await?;
+        let store = Store::open(&config.storage, config.limits.waiting_writes).await?;
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock);
@@ -67,7 +67,7 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
         });
-        let issuer = Issuer::new(Parts {
+        let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),
             revocation: revocation.clone(),
@@ -77,8 +77,8 @@ impl App {
             clock,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
-        let inbound = inbound::App::new(&config, budget.clone(), gateway.clone(), web);
-        Ok(Self { inbound, gateway, issuer, identities, revocation, store, sealer, config, drain, budget })
+        let door = Door::new(&config, budget.clone(), gateway.clone(), web);
+        Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget })
     }
 
     /// Makes the store fit the configuration: grants of clients and identities that have left end, and a provider that
@@ -97,7 +97,7 @@ impl App {
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        self.inbound.handle(request, peer).await.map(BodyExt::boxed_unsync)
+        self.door.handle(request, peer).await.map(BodyExt::boxed_unsync)
     }
 
     /// The authorization server.
@@ -130,9 +130,10 @@ impl App {
         &self.drain
     }
 
-    /// Waits for what is being finished, and closes the store.
+    /// Waits for what is being finished, and closes the connections to upstreams and the store.
     pub async fn close(&self) {
         self.issuer.settle().await;
+        self.gateway.close();
         self.store.close().await;
     }
 
@@ -151,7 +152,7 @@ impl App {
 
     /// Serves one listener until drained, without the background tasks.
     pub async fn serve(self, listener: TcpListener) {
-        inbound::serve(self.inbound, listener, self.drain).await;
+        inbound::serve(self.door, listener, self.drain).await;
     }
 
     /// Serves until drained. A background task that ends is a fault.
@@ -177,7 +178,7 @@ impl App {
     }
 
     /// What is wrong with what this process depends on, for `/ready`.
-    fn health(&self) -> Health {
+    fn health(&self) -> HealthReport {
         let app = self.clone();
         Arc::new(move || {
             let mut trouble = Vec::new();

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// How long from `earlier` until this; zero when `earlier` is later.
+    /// The time since `earlier`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// This moment less a duration.
+    /// This moment minus a duration.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(seconds(duration)))
@@ -40,8 +40,8 @@ fn seconds(duration: Duration) -> i64 {
 
 /// Tells the time. Cheap to clone; clones of a manual clock move together.
 ///
-/// There are two times. The wall clock ([`Self::now`]) is what tokens and rows are stamped with; somebody may set it, in
-/// either direction. The monotonic one ([`Self::monotonic`]) only grows: ages, intervals and limits are counted by it.
+/// There are two times. The wall clock ([`Self::now`]) stamps tokens and rows; NTP or an operator may set it, in either
+/// direction. The monotonic clock ([`Self::monotonic`]) never goes back; ages, intervals and limits use it.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Option<Arc<Manual>>);
 
@@ -81,8 +81,7 @@ impl Clock {
         now.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// How much time has passed since some moment of this process: never less than before, whatever becomes of the wall
-    /// clock.
+    /// The time since an arbitrary moment of this process: never decreases, whatever happens to the wall clock.
     #[must_use]
     pub fn monotonic(&self) -> Duration {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
@@ -95,7 +94,7 @@ impl Clock {
         passed
     }
 
-    /// Lets time pass on a manual clock; the system's stays as it is.
+    /// Lets time pass on a manual clock; does nothing to the system's.
     pub fn advance(&self, duration: Duration) {
         if let Some(manual) = &self.0 {
             let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -120,7 +119,7 @@ mod tests {
     use super::{Clock, Timestamp};
 
     #[test]
-    fn a_step_of_the_wall_clock_lets_no_time_pass() {
+    fn a_step_of_the_wall_clock_leaves_the_monotonic_clock_alone() {
         let clock = Clock::manual(Timestamp(1000));
         clock.advance(Duration::from_secs(5));
         assert_eq!((clock.now(), clock.monotonic()), (Timestamp(1005), Duration::from_secs(5)));

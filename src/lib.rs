@@ -23,6 +23,7 @@ mod inbound;
 pub mod issuer;
 pub mod keys;
 mod limits;
+mod mcp;
 pub mod model;
 pub mod oauth;
 pub mod outbound;

@@ -1,12 +1,12 @@
 //! Which grants have ended: known to every holder of a token within a second.
 //!
-//! Each holder of a verified token (a cache entry, an open call) has the [`GrantWatch`] of its grant, one for all holders
-//! in this process. An end sets a flag there that is never taken back: it is remembered for as long as anything lives that
-//! could forget it, whatever the clock says and however long tokens live. To look costs one atomic read.
+//! All holders of a verified token in this process (cache entries, open calls) share the [`GrantWatch`] of its grant. An end
+//! sets a flag there that is never cleared, so no holder can miss it or forget it, whatever the clock does and however long
+//! tokens live. A check costs one atomic read.
 //!
-//! Ends come from the issuer, after the commit, and from the feed, which tells what other processes and the command line
-//! ended. The watch is taken *before* the grant is read for the first time: an end that is committed before that read is
-//! found by it, one that is committed later reaches the watch.
+//! Ends come from the issuer, after the commit, and from the feed, which reports what other processes and the command line
+//! ended. A holder takes the watch *before* it first reads the grant: that read finds an end that was committed earlier, and
+//! the watch learns of a later one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Below this many watches, dropped ones are not looked for.
 const FEW: usize = 1024;
 
-/// One grant, as its holders in this process see it.
+/// Whether a grant has ended, shared by all its holders in this process.
 #[derive(Debug, Default)]
 pub struct GrantWatch(Signal);
 
@@ -53,21 +53,21 @@ struct Inner {
 
 struct Watched {
     grants: HashMap<GrantId, Weak<GrantWatch>>,
-    /// At how many entries those without holders are removed.
+    /// The number of entries at which those without holders are removed.
     sweep_at: usize,
 }
 
 /// How far the feed was read.
 struct Reader {
-    /// `None` until it was read once.
+    /// `None` before the first read.
     position: Option<FeedPosition>,
-    /// When the last successful read began; the start while there was none. Monotonic.
+    /// When the last successful read began, or this process if there was none. Monotonic.
     read_at: Duration,
     failing: bool,
 }
 
 impl Revocation {
-    /// Watches nothing yet.
+    /// Watches no grants yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let reader = Mutex::new(Reader { position: None, read_at: clock.monotonic(), failing: false });
@@ -75,7 +75,7 @@ impl Revocation {
         Self(Arc::new(Inner { clock, watched, reader }))
     }
 
-    /// The watch of a grant, the same for all holders. To be taken before the grant is read.
+    /// The watch of a grant, the same for all holders. Take it before reading the grant.
     #[must_use]
     pub fn watch(&self, grant: &GrantId) -> Arc<GrantWatch> {
         let mut watched = self.watched();
@@ -91,7 +91,7 @@ impl Revocation {
         watch
     }
 
-    /// Tells the holders that a grant has ended, after the end was committed.
+    /// Tells the holders that a grant has ended. Call it after the commit.
     pub fn note_ended(&self, grant: &GrantId) {
         let watch = self.watched().grants.get(grant).and_then(Weak::upgrade);
         if let Some(watch) = watch {
@@ -99,17 +99,17 @@ impl Revocation {
         }
     }
 
-    /// How long the feed has not been read; zero while it works.
+    /// How long the feed could not be read; zero while it works.
     #[must_use]
     pub fn staleness(&self) -> Duration {
         let reader = self.reader();
         if reader.failing { self.0.clock.monotonic().saturating_sub(reader.read_at) } else { Duration::ZERO }
     }
 
-    /// Reads what other processes ended: once. Logs when it begins to fail, and when it works again.
+    /// Reads the feed once. Logs when reading begins to fail and when it works again.
     ///
     /// # Errors
-    /// When the store fails; the staleness grows then.
+    /// When the store fails; [`Self::staleness`] then grows until a read succeeds.
     pub async fn read_feed(&self, store: &Store) -> Result<(), StoreError> {
         let (began, position) = (self.0.clock.monotonic(), self.reader().position);
         match self.read_from(store, position).await {
@@ -130,7 +130,7 @@ impl Revocation {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            // a failure is logged, and counted in the staleness; the next read goes on from the same position
+            // a failure is logged and counts as staleness; the next read continues at the same position
             drop(self.read_feed(&store).await);
         }
     }
@@ -144,10 +144,10 @@ impl Revocation {
                     }
                     return Ok(newest);
                 }
-                Feed::Gap => tracing::warn!("the feed of ended grants has a gap: the grants in use are read again"),
+                Feed::Gap => tracing::warn!("the revocation feed has a gap: all grants in use are read again"),
             }
         }
-        // taken before the grants are read: what ends from here on is behind it
+        // taken before the grants are read: later ends come after this position
         let newest = store.newest_grant_end().await?;
         self.read_watched(store).await?;
         Ok(newest)
@@ -172,7 +172,7 @@ impl Revocation {
         let mut reader = self.reader();
         if std::mem::replace(&mut reader.failing, false) {
             let outage_seconds = began.saturating_sub(reader.read_at).as_secs();
-            tracing::info!(outage_seconds, "grants that other processes end are known again");
+            tracing::info!(outage_seconds, "the revocation feed works again");
         }
         reader.read_at = began;
         reader.position = Some(position);
@@ -180,11 +180,11 @@ impl Revocation {
 
     fn note_failure(&self, error: &StoreError) {
         if !std::mem::replace(&mut self.reader().failing, true) {
-            tracing::error!(%error, "grants that other processes end are not known now; their tokens stay good until they expire");
+            tracing::error!(%error, "the revocation feed cannot be read: tokens of grants that other processes end stay valid");
         }
     }
 
-    // A panic while a lock is held leaves nothing half done here: what it guards stays usable.
+    // No panic can leave these values half changed, so poisoning is ignored.
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
         self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn all_holders_of_a_grant_see_its_end_and_no_others() {
+    fn every_holder_of_a_grant_sees_its_end_and_holders_of_others_do_not() {
         let revocation = revocation();
         let (one, other) = (revocation.watch(&"g_1".into()), revocation.watch(&"g_1".into()));
         let elsewhere = revocation.watch(&"g_2".into());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_wakes_those_who_wait_before_and_after_it() {
+    async fn waits_that_begin_before_and_after_the_end_of_a_grant_complete() {
         let revocation = revocation();
         let watch = revocation.watch(&"g_1".into());
         let waiting: Vec<_> = (0..3)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn watches_without_holders_do_not_pile_up() {
+    fn watches_without_holders_are_removed() {
         let revocation = revocation();
         let held = revocation.watch(&"g_held".into());
         for n in 0..10 * FEW {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_seen_by_a_holder_that_comes_at_the_same_moment() {
+    fn an_end_is_not_lost_to_a_holder_that_joins_concurrently() {
         let revocation = revocation();
         for n in 0..2000 {
             let grant = format!("g_{n}").as_str().into();

@@ -1,7 +1,7 @@
-//! Secrets that do not print, the ids beside them, and the randomness both are made of.
+//! Secrets that do not print, ids, and the randomness of both.
 //!
-//! A secret that we hand out has a prefix and a checksum, so that scanners (and our own test of the logs) can find one
-//! that leaked, and so that a mistyped one costs no look-up. We keep its SHA-256 only.
+//! A secret that we issue has a prefix and a checksum: scanners (and our own test of the logs) can find one that leaked, and
+//! a mistyped one costs no look-up. Only its SHA-256 is stored. Comparisons take constant time, against timing attacks.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 /// `N` bytes from the operating system.
 ///
 /// # Panics
-/// When the operating system has no randomness to give: nothing that we do is safe then.
+/// When the operating system gives no randomness: nothing is safe without it.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -23,13 +23,13 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// 128 random bits in lower-case base32, behind a prefix that says what they name (`g_`, `c_`).
+/// 128 random bits in lower-case base32, after a prefix that says what they name (`g_`, `c_`).
 #[must_use]
 pub fn random_id(prefix: &str) -> String {
     id_from(prefix, &random())
 }
 
-/// 128 given bits as an id: for ids that follow from what they name.
+/// 128 given bits as an id, for derived ids.
 #[must_use]
 pub fn id_from(prefix: &str, bits: &[u8; 16]) -> String {
     let mut id = BASE32_NOPAD.encode(bits);
@@ -38,7 +38,7 @@ pub fn id_from(prefix: &str, bits: &[u8; 16]) -> String {
     id
 }
 
-/// A SHA-256 value: what we remember of a secret, and the key of caches.
+/// A SHA-256 value: what is stored of a secret, and the key of caches.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
@@ -51,7 +51,7 @@ impl Sha256 {
         Self(out)
     }
 
-    /// The value as it lies in the database.
+    /// The value as it is stored.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -76,7 +76,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// HMAC-SHA-256 of `message` under `key`: how one secret gives others that do not tell of it.
+/// HMAC-SHA-256 under `key` of the parts of `message`, concatenated: derives secrets that do not reveal the key.
 #[must_use]
 pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
@@ -94,17 +94,17 @@ pub fn base64url(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
-/// Compares two texts in constant time; only their lengths can be learnt.
+/// Compares two texts in constant time, which reveals only whether their lengths differ.
 #[must_use]
 pub fn same_text(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
-/// What a [`Token`] is for. The prefix is the type's name on the wire.
+/// The kind of a [`Token`]. The prefix is the kind's name on the wire.
 pub trait Kind: Send + Sync + 'static {
     /// Four characters, for example `pcr_`.
     const PREFIX: &'static str;
-    /// How it is called in messages.
+    /// Its name in messages.
     const NAME: &'static str;
 }
 
@@ -132,17 +132,17 @@ impl Kind for ClientSecret {
     const NAME: &'static str = "client secret";
 }
 
-/// An opaque secret of ours: prefix, 256 bits, CRC-32, all in lower-case base32. Prints as its kind.
+/// An opaque secret of ours: prefix, then 256 bits and their CRC-32 in lower-case base32. `Debug` shows its kind only.
 pub struct Token<K>(SecretString, PhantomData<fn() -> K>);
 
 impl<K: Kind> Token<K> {
-    /// A new one.
+    /// A new random secret.
     #[must_use]
     pub fn generate() -> Self {
         Self::from_bits(&random())
     }
 
-    /// One that follows from 256 bits that only its holder can know.
+    /// The secret made of 256 given bits, which must be secret themselves.
     #[must_use]
     pub fn from_bits(bits: &[u8; 32]) -> Self {
         let mut bytes = bits.to_vec();
@@ -153,7 +153,7 @@ impl<K: Kind> Token<K> {
         Self(text.into(), PhantomData)
     }
 
-    /// Reads one that a client presents; `None` when prefix, alphabet, length or checksum is off.
+    /// Parses a secret that a client presents; `None` when prefix, alphabet, length or checksum is wrong.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_prefix(K::PREFIX)?;
@@ -165,13 +165,13 @@ impl<K: Kind> Token<K> {
         (crc32fast::hash(bits).to_be_bytes() == sum).then(|| Self(text.into(), PhantomData))
     }
 
-    /// What the database keeps.
+    /// The hash that is stored.
     #[must_use]
     pub fn sha256(&self) -> Sha256 {
         Sha256::of(self.expose().as_bytes())
     }
 
-    /// The text itself, for the one answer that carries it.
+    /// The text itself, for the one response that carries it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -190,7 +190,7 @@ impl<K: Kind> fmt::Debug for Token<K> {
     }
 }
 
-/// A secret that somebody else made: a client secret at the identity provider, its refresh token, a password.
+/// A secret that was not made here: a client secret at the identity provider, its refresh token, a password.
 #[derive(Clone)]
 pub struct SecretText(SecretString);
 
@@ -219,7 +219,7 @@ mod tests {
     use super::{Code, Refresh, SecretText, Token, random_id};
 
     #[test]
-    fn a_token_reads_back_and_neither_prints_nor_reads_as_another_kind() {
+    fn a_token_reads_back_as_its_kind_only_and_never_prints() {
         let token = Token::<Refresh>::generate();
         assert_eq!(token.expose().len(), 4 + 58);
         assert!(Token::<Refresh>::parse(token.expose()).is_some());
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_one_wrong_character_is_refused_without_a_look_up() {
+    fn a_token_with_one_wrong_character_does_not_parse() {
         let token = Token::<Code>::generate();
         for (at, old) in token.expose().char_indices() {
             let mut changed = token.expose().to_owned();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_26_characters_behind_their_prefix() {
+    fn ids_have_26_characters_after_their_prefix() {
         let id = random_id("g_");
         assert_eq!(id.len(), 28);
         assert!(id.bytes().skip(2).all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{id}");

@@ -1,7 +1,12 @@
-//! A flag that is set once and then wakes all waiters: the end of a grant, the stages of the shutdown.
+//! A flag that is set once and then wakes all waiters: the end of a grant, the stages of a graceful shutdown.
 //!
-//! Every call looks at several of these, and every connection waits for some while it works. So a look costs one atomic read,
-//! and a future that is polled again for another reason takes no lock.
+//! Every call checks several of these, and every connection waits for some while it works. So a check costs one atomic read,
+//! and a waiter that is polled again for another reason takes no lock.
+//!
+//! Memory ordering: Release in `set` and Acquire in `is_set` suffice. The flag only publishes what happened before `set`, and
+//! no wake-up depends on the order of two atomics of ours, which would need `SeqCst`: `Notify` counts its notifications and
+//! registers waiters under a lock. A waiter is therefore registered when `set` notifies, or finds the count changed, or,
+//! when it was created after the notification, also sees the flag that was stored before it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,21 +16,22 @@ use std::task::{Poll, Waker};
 
 use tokio::sync::Notify;
 
-/// Starts unset; never unset again. Cheap to clone; clones are one signal.
+/// Starts unset and is never cleared. Cheap to clone; clones share one signal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signal(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     set: AtomicBool,
-    told: Notify,
+    waiters: Notify,
 }
 
 impl Signal {
     /// Sets it, and wakes all waiters.
     pub(crate) fn set(&self) {
+        // Release: a thread that sees the flag sees all that preceded it. Acquire: so does a second caller of `set`.
         if !self.0.set.swap(true, Ordering::AcqRel) {
-            self.0.told.notify_waiters();
+            self.0.waiters.notify_waiters();
         }
     }
 
@@ -37,8 +43,8 @@ impl Signal {
 
     /// Completes when it is set.
     pub(crate) async fn wait(&self) {
-        // created before the flag is read: a `set` between the two still wakes it
-        let mut told = pin!(self.0.told.notified());
+        // created before the flag is read: a `set` in between still completes it
+        let mut notified = pin!(self.0.waiters.notified());
         let mut registered: Option<Waker> = None;
         poll_fn(|cx| {
             if self.is_set() {
@@ -47,9 +53,9 @@ impl Signal {
             if registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            // `Notified` registers whenever it is polled, so this waker is known to it from here on
+            // `Notified` keeps the waker of its last poll, so later polls with the same waker can skip it
             registered = Some(cx.waker().clone());
-            told.as_mut().poll(cx)
+            notified.as_mut().poll(cx)
         })
         .await;
     }
@@ -83,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_future_that_moves_to_another_task_is_woken_there() {
+    async fn a_wait_that_moves_to_another_task_is_woken_there() {
         let signal = Signal::default();
         let mut waits = Box::pin({
             let signal = signal.clone();
@@ -97,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_wait_that_begins_while_it_is_set_is_not_lost() {
+    async fn a_wait_that_races_with_the_set_is_woken() {
         for _ in 0..2000 {
             let signal = Signal::default();
             let waiting = tokio::spawn({

@@ -198,13 +198,12 @@ impl Delete {
             return Ok(None);
         }
         // delete the client and its sign-ins in progress first: none of them can become a grant afterwards
-        let issuer = database::issuer(config.clone(), &store).await?;
-        issuer.delete_client(&id, operator).await.map_err(database::message)?;
+        database::grant_ends(&config, &store).delete_client(&id, operator).await.map_err(database::message)?;
         let mut chosen = Chosen::new();
         for grant in database::grants(&store, &filter).await? {
             chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
         }
-        let report = grants::end(config, &store, chosen, operator).await;
+        let report = grants::end(&config, &store, chosen, operator).await;
         store.close().await;
         report.map(Some)
     }

@@ -1,15 +1,12 @@
 //! Access to the database for commands. `serve` may be running: it sees their writes through its feed within a second.
 
-use std::sync::Arc;
-
 use crate::app::StartError;
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::identity::Identities;
-use crate::issuer::{Issuer, Parts};
-use crate::keys::{KeyRing, Sealer};
+use crate::issuer::GrantEnds;
+use crate::keys::Sealer;
 use crate::model::ids::ClientId;
-use crate::revocation::Revocation;
 use crate::storage::{GrantFilter, ListedClient, ListedGrant, Store, StoreError};
 
 /// How many rows one query reads.
@@ -17,25 +14,22 @@ const PAGE: i64 = 500;
 
 /// Opens an existing database.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
-    let Storage::Sqlite(file) = &config.storage;
-    if !file.exists() {
+    if let Storage::Sqlite(file) = &config.storage
+        && !file.exists()
+    {
         return Err(format!(
             "there is no database at {}\n  hint: `serve` creates it at its first start; check storage.url",
             file.display()
         ));
     }
-    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system()).await.map_err(message)
+    Store::open(&config.storage, config.limits.waiting_writes).await.map_err(message)
 }
 
-/// An issuer for ending grants. It serves no requests and runs no background tasks.
-pub(super) async fn issuer(config: Config, store: &Store) -> Result<Issuer, String> {
-    let (config, clock) = (Arc::new(config), Clock::system());
-    let sealer = Sealer::new(&config.secrets);
-    let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await;
-    let ring = ring.map_err(|error| StartError::from(error).to_string())?;
-    let identities = Identities::new(&config, &clock);
-    let revocation = Revocation::new(clock.clone());
-    Ok(Issuer::new(Parts { config, store: store.clone(), revocation, ring, sealer, identities, clock }))
+/// Ends grants for an operator. It serves no requests and runs no background tasks.
+pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
+    let clock = Clock::system();
+    let (identities, sealer) = (Identities::new(config, &clock), Sealer::new(&config.secrets));
+    GrantEnds::for_operator(store.clone(), identities, sealer, clock)
 }
 
 /// The error message of a command.

@@ -197,7 +197,7 @@ impl End {
                 (chosen, _) = choose(&store, &filter, Vec::new()).await?;
             }
             let report =
-                if chosen.is_empty() { Ok(Report::default()) } else { end(config, &store, chosen, &operator).await };
+                if chosen.is_empty() { Ok(Report::default()) } else { end(&config, &store, chosen, &operator).await };
             store.close().await;
             Ok((Report { refused, ..report? }, unknown))
         });
@@ -253,18 +253,18 @@ pub(super) struct Report {
 }
 
 /// Ends grants, those of a user in one transaction, and then revokes their tokens at the providers.
-pub(super) async fn end(config: Config, store: &Store, chosen: Chosen, operator: &str) -> Result<Report, String> {
-    let issuer = database::issuer(config, store).await?;
+pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator: &str) -> Result<Report, String> {
+    let ends = database::grant_ends(config, store);
     let mut ended = Vec::new();
     let (mut batch, mut users) = (Vec::new(), chosen.into_values().peekable());
     while let Some(grants) = users.next() {
         batch.extend(grants);
         if batch.len() >= BATCH || users.peek().is_none() {
-            ended.extend(issuer.end_for_operator(&batch, operator).await.map_err(database::message)?);
+            ended.extend(ends.end_for_operator(&batch, operator).await.map_err(database::message)?);
             batch.clear();
         }
     }
-    let revocations = issuer.revoke_ended(&ended).await;
+    let revocations = ends.revoke(&ended).await;
     Ok(Report { ended, revocations, refused: 0 })
 }
 

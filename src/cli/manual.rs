@@ -2,11 +2,11 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, Outcome, Terminal};
+use super::{Outcome, Terminal};
 
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
@@ -32,20 +32,22 @@ pub(super) struct Manual {
 }
 
 impl Completions {
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+    /// `program` is the whole command line interface.
+    pub(super) fn run(self, program: &mut Command, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         // the generator panics when a write fails, so it writes to memory
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut script);
+        clap_complete::generate(self.shell, program, "portcullis", &mut script);
         terminal.out.write_all(&script)?;
         Ok(Outcome::Done)
     }
 }
 
 impl Manual {
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let mut whole = Cli::command();
-        whole.build();
-        let Some(command) = self.command.iter().try_fold(&whole, |command, name| command.find_subcommand(name)) else {
+    /// `program` is the whole command line interface.
+    pub(super) fn run(self, mut program: Command, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        program.build();
+        let Some(command) = self.command.iter().try_fold(&program, |command, name| command.find_subcommand(name))
+        else {
             writeln!(terminal.err, "error: there is no command {:?}", self.command.join(" "))?;
             writeln!(terminal.err, "  hint: `portcullis --help` lists them")?;
             return Ok(Outcome::Misused);

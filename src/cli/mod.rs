@@ -12,15 +12,18 @@ mod operator;
 mod process;
 mod serve;
 mod shown;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, Loaded, Log, io_words};
+use terminal::{ConfigFile, confirm, load};
+pub use terminal::{Outcome, Terminal};
+
+use crate::config::io_words;
 use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that has no authentication of its own.
@@ -48,49 +51,6 @@ enum Command {
     Clients(clients::Clients),
     Completions(manual::Completions),
     Man(manual::Manual),
-}
-
-/// The option for the configuration file.
-#[derive(Debug, Args)]
-struct ConfigFile {
-    /// The configuration file (config.example.toml shows every key)
-    #[arg(long, short, value_name = "FILE", default_value = "portcullis.toml")]
-    config: PathBuf,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Exit status 0: success.
-    Done,
-    /// Exit status 1: failure, with a message.
-    Failed,
-    /// Exit status 2: wrong usage.
-    Misused,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::Failed => Self::FAILURE,
-            Outcome::Misused => Self::from(2),
-        }
-    }
-}
-
-/// Everything that a command uses besides its arguments.
-pub struct Terminal<'a> {
-    /// Standard output.
-    pub out: &'a mut dyn Write,
-    /// Standard error.
-    pub err: &'a mut dyn Write,
-    /// Standard input.
-    pub input: &'a mut dyn BufRead,
-    /// Starts the log of the process.
-    pub start_log: fn(&Log) -> io::Result<()>,
-    /// The environment, as far as it is UTF-8.
-    pub environment: Vec<(String, String)>,
 }
 
 /// Runs the command line of the process.
@@ -123,8 +83,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
-        Command::Completions(completions) => completions.run(terminal),
-        Command::Man(manual) => manual.run(terminal),
+        Command::Completions(completions) => completions.run(&mut Cli::command(), terminal),
+        Command::Man(manual) => manual.run(Cli::command(), terminal),
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -133,39 +93,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         }
         Outcome::Failed
     })
-}
-
-/// Reads a configuration and prints its problems; `None` when it has errors. Empties the environment.
-fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
-    match Config::load(file, terminal.environment.drain(..)) {
-        Ok(Loaded { config, warnings }) => {
-            if !warnings.is_empty() {
-                writeln!(terminal.err, "{warnings}")?;
-            }
-            Ok(Some(config))
-        }
-        Err(problems) => {
-            writeln!(terminal.err, "{problems}")?;
-            Ok(None)
-        }
-    }
-}
-
-/// Asks for confirmation; the default is no.
-fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
-    write!(terminal.err, "{question} [y/N] ")?;
-    terminal.err.flush()?;
-    let mut answer = String::new();
-    terminal.input.read_line(&mut answer)?;
-    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    if !yes {
-        writeln!(
-            terminal.err,
-            "nothing was done{}",
-            if answer.is_empty() { "; --yes skips this question" } else { "" }
-        )?;
-    }
-    Ok(yes)
 }
 
 /// Prints help or version to standard output, and a usage error to standard error.

@@ -68,6 +68,6 @@ fn announce(config: &Config) {
     }
     for upstream in &config.upstreams {
         let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
-        tracing::info!(upstream = id, resource, url = %upstream.settings.url, "upstream");
+        tracing::info!(upstream = id, resource, url = %upstream.settings.reach.url(), "upstream");
     }
 }

@@ -65,8 +65,9 @@ pub(super) fn check_ways_out(
 ) {
     let listeners = server.map_or([None, None], |server| [Some(server.listen), server.operations]);
     for (section, settings) in upstreams {
-        let is_public = ours.is_some_and(|ours| is_at(&settings.url, ours));
-        if is_public || listeners.into_iter().flatten().any(|listener| reaches(&settings.url, listener)) {
+        let url = settings.reach.url();
+        let is_public = ours.is_some_and(|ours| is_at(url, ours));
+        if is_public || listeners.into_iter().flatten().any(|listener| reaches(url, listener)) {
             let mistake = Mistake::new("leads back to this program").hint("write where the MCP server itself listens");
             reading.error(&section.at("url"), mistake);
         }

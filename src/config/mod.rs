@@ -29,9 +29,11 @@ mod problem;
 mod proxy;
 mod public_url;
 mod quantity;
+mod reach;
 mod reading;
 mod registration;
 mod request_headers;
+mod root;
 mod secret_source;
 mod secrets;
 mod sections;
@@ -42,7 +44,6 @@ mod spelling;
 mod storage;
 mod tokens;
 mod upstream;
-mod upstream_http;
 
 #[cfg(test)]
 mod tests;
@@ -62,54 +63,22 @@ pub use pages::{Color, Logo, Pages, Support};
 pub use problem::{Location, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
 pub use public_url::PublicUrl;
+pub use reach::{Reach, ReachHttp, upstream_url};
 pub use registration::Registration;
 pub use request_headers::{AddedHeader, DroppedHeaders, ForwardedGroups, RequestHeaders};
+pub use root::Config;
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
-pub use storage::Storage;
+pub use storage::{Postgres, Storage};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
-pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings, upstream_url};
-pub use upstream_http::UpstreamHttp;
+pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 
 pub(crate) use consistency::reaches;
 use problem::Mistake;
 pub(crate) use problem::{counted, io_words};
 use reading::Reading;
 use sections::Sections;
-
-/// The whole configuration.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The issuer: a permanent origin.
-    pub public_url: PublicUrl,
-    /// The two listeners, and whom they trust.
-    pub server: Server,
-    /// The log.
-    pub log: Log,
-    /// The database.
-    pub storage: Storage,
-    /// The root keys.
-    pub secrets: Secrets,
-    /// Limits on the use of the machine.
-    pub limits: Limits,
-    /// Lifetimes of codes, tokens, grants and clients.
-    pub lifetimes: Lifetimes,
-    /// How access tokens are signed, and which clients get refresh tokens.
-    pub tokens: Tokens,
-    /// Dynamic client registration, and the redirect URIs that are allowed.
-    pub registration: Registration,
-    /// The look of our pages.
-    pub pages: Pages,
-    /// How we reach providers and upstreams.
-    pub outbound: Outbound,
-    /// The identity providers; at least one.
-    pub identities: Vec<Identity>,
-    /// The MCP servers; at least one.
-    pub upstreams: Vec<Upstream>,
-    /// Clients that need no registration.
-    pub clients: Vec<ConfiguredClient>,
-}
 
 /// A configuration without errors.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! How we reach identity providers and upstreams.
+//! `[outbound]`: how identity providers and upstreams are reached.
 
 use super::ca_file::CaFile;
 use super::proxy::OutboundProxy;

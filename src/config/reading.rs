@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::ca_file::CaFile;
 use super::document::Node;
 use super::problem::{Location, Mistake, Problem, Severity};
-use super::secret_source::{self, SecretSource};
+use super::secret_source::SecretSource;
 use super::shape::{self, ShapeMistake, Step, is_plain};
 use super::shape_error::ShapeErrorKind;
 use crate::secret::SecretText;
@@ -217,31 +217,14 @@ impl<'a> Reading<'a> {
         self.keep(&section.at("ca_file"), read)
     }
 
-    /// Reads a secret. Problems never repeat what was written: it may be the secret itself in place of its source.
+    /// Reads a secret.
     pub(super) fn secret(&mut self, at: &ValueRef, source: &SecretSource) -> Option<SecretText> {
-        let text = match source {
-            SecretSource::File(path) => {
-                let path = self.resolve(path);
-                if secret_source::readable_by_others(&path) {
-                    self.warn(
-                        at,
-                        Mistake::new("other users of this machine can read the secret's file").hint("chmod 600 it"),
-                    );
-                }
-                secret_source::read(&path).map_err(|why| self.unreadable(&why))
-            }
-            SecretSource::Env(name) => match self.variable(name) {
-                Some(text) => Ok(text.to_owned()),
-                None => Err(secret_source::unset(name)),
-            },
-        };
-        let text = text.and_then(|text| if text.is_empty() { Err(secret_source::empty()) } else { Ok(text) });
-        self.keep(at, text).map(SecretText::from)
-    }
-
-    fn unreadable(&self, why: &str) -> Mistake {
-        Mistake::new(format!("the secret's file cannot be read: {why}"))
-            .hint(format!("relative paths begin at {}", self.directory().display()))
+        let (secret, exposed) = source.fetch(self.directory, |name| self.variable(name));
+        if exposed {
+            let mistake = Mistake::new("other users of this machine can read the secret's file");
+            self.warn(at, mistake.hint("chmod 600 it"));
+        }
+        self.keep(at, secret)
     }
 
     /// All problems found.

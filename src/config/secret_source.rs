@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::problem::{Mistake, io_words};
+use crate::secret::SecretText;
 
 /// The names by which the deserializer recognizes the two types.
 pub(super) const SECRET_SOURCE: &str = "SecretSource";
@@ -42,7 +43,7 @@ pub(super) fn no_source() -> Mistake {
 }
 
 /// For a missing variable. Prints its name only if that cannot be a secret.
-pub(super) fn unset(name: &str) -> Mistake {
+fn unset(name: &str) -> Mistake {
     let variable = if is_a_name(name) {
         format!("the environment variable {name}")
     } else {
@@ -63,11 +64,36 @@ fn is_a_name(text: &str) -> bool {
     text.len() <= 64 && text.contains('_') && text.split('_').all(is_word)
 }
 
-pub(super) fn empty() -> Mistake {
+fn empty() -> Mistake {
     Mistake::new("the secret is empty").hint("put the secret into its file or variable")
 }
 
-pub(super) fn read(path: &Path) -> Result<String, String> {
+impl SecretSource {
+    /// Reads the secret; also returns whether other users of this machine can read it. Problems never repeat what was
+    /// written: it may be the secret itself in place of its source.
+    pub(super) fn fetch<'a>(
+        &self,
+        directory: &Path,
+        variable: impl Fn(&str) -> Option<&'a str>,
+    ) -> (Result<SecretText, Mistake>, bool) {
+        let (text, exposed) = match self {
+            Self::File(path) => {
+                let path = directory.join(path);
+                (read(&path).map_err(|why| unreadable(&why, directory)), readable_by_others(&path))
+            }
+            Self::Env(name) => (variable(name).map(str::to_owned).ok_or_else(|| unset(name)), false),
+        };
+        let text = text.and_then(|text| if text.is_empty() { Err(empty()) } else { Ok(text) });
+        (text.map(SecretText::from), exposed)
+    }
+}
+
+fn unreadable(why: &str, directory: &Path) -> Mistake {
+    Mistake::new(format!("the secret's file cannot be read: {why}"))
+        .hint(format!("relative paths begin at {}", directory.display()))
+}
+
+fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| io_words(&error))?;
     file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_words(&error))?;
@@ -78,7 +104,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-pub(super) fn readable_by_others(path: &Path) -> bool {
+fn readable_by_others(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o044 != 0)
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
+use crate::secret::SecretText;
 
 const EXAMPLE: &str = "write url = \"sqlite:/var/lib/portcullis/portcullis.db\"";
 
@@ -14,6 +15,17 @@ const EXAMPLE: &str = "write url = \"sqlite:/var/lib/portcullis/portcullis.db\""
 pub enum Storage {
     /// `sqlite:FILE`; a relative FILE begins at the configuration file's directory.
     Sqlite(PathBuf),
+    /// A PostgreSQL server, for several replicas. No file can name one yet.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// `postgres://user:password@host/database`. Secret, because of the password.
+    pub url: SecretText,
+    /// How many connections this process opens at most.
+    pub connections: u32,
 }
 
 #[derive(Deserialize)]

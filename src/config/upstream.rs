@@ -1,19 +1,20 @@
 //! `[[upstream]]`: an MCP server behind us, and every URL under which clients know it.
 
-use http::Uri;
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
-use super::identity::{check_scope, web_url};
+use super::identity::check_scope;
 use super::path;
 use super::problem::Mistake;
+use super::public_url::PublicUrl;
 use super::quantity::Scalar;
+use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
-use super::upstream_http::{self, UpstreamHttp};
-use super::{CaFile, PublicUrl};
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
@@ -28,20 +29,23 @@ pub struct UpstreamSettings {
     pub path: String,
     /// Its name on the consent page.
     pub name: String,
-    /// Where it listens; without a query, because the client sends its own.
-    pub url: Uri,
+    /// How it is reached.
+    pub reach: Reach,
     /// The scopes required for every call.
     pub scopes: ScopeSet,
     /// Descriptions of scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
-    /// Roots that are trusted for it besides the global ones.
-    pub ca_file: Option<CaFile>,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
-    /// Host, time-outs and keep-alive.
-    pub http: UpstreamHttp,
+    /// After how much silence a comment is written to an event stream; `None` writes none.
+    pub keep_alive: Option<Duration>,
+}
+
+impl UpstreamSettings {
+    /// The default: proxies close streams after 50 seconds of silence or more.
+    pub const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
 }
 
 /// The description of a scope.
@@ -170,7 +174,6 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     let scopes = scopes(written.scopes, section, reading);
     let scope_texts = written.scope.unwrap_or_default();
     check_scope_texts(&scope_texts, &scopes, section, reading);
-    let ca_file = reading.ca_file(section, written.ca_file);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,
@@ -179,26 +182,26 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
-    let http = upstream_http::Written {
+    let keep_alive = written
+        .keep_alive
+        .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
+    let reach = reach::Written {
+        url: written.url,
+        ca_file: written.ca_file,
         host: written.host,
         first_byte: written.first_byte,
-        keep_alive: written.keep_alive,
         reconnect: written.reconnect,
     };
-    let http = upstream_http::read(http, section, reading);
-    let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
-    let url = reading.keep(&section.at("url"), url)?;
     Some(UpstreamSettings {
+        reach: reach::read(reach, section, reading)?,
         name: written.name.unwrap_or_else(|| written.id.clone()),
         id: written.id,
         path: written.path,
-        url,
         scopes,
         scope_texts,
         default: written.default.unwrap_or_default(),
-        ca_file,
         request_headers,
-        http,
+        keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })
 }
 
@@ -264,17 +267,4 @@ fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'
             reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));
         }
     }
-}
-
-/// Parses the URL of an MCP server.
-///
-/// # Errors
-/// What the URL must be, without the URL, which may contain a password.
-pub fn upstream_url(text: &str) -> Result<Uri, &'static str> {
-    const WANTED: &str = "must be an absolute http or https URL without user information or fragment";
-    let url = web_url(text).ok_or(WANTED)?;
-    if url.query().is_some() {
-        return Err("must not have a query: clients send their own");
-    }
-    url.as_str().parse().or(Err(WANTED))
 }

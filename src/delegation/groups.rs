@@ -1,31 +1,30 @@
 //! Which groups an upstream is told.
 //!
-//! A part of a list looks like the whole of it: a rule "not for contractors" would let a contractor in whose group was cut
-//! off. So beyond the limit no group is told at all, and a header says how many were omitted; an upstream that admits by
-//! group then admits nobody too many.
+//! A truncated list would bypass deny rules: "no contractors" would admit a contractor whose group was cut off. So beyond the
+//! limit no group is sent, and a header says how many were omitted: an upstream that admits by group fails closed.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use super::encode;
+use super::encode::encode;
 use crate::config::ForwardedGroups;
 use crate::secret::Sha256;
 
-/// How many users are remembered for whom a warning was written, before it is written again.
+/// How many warnings are remembered; then all are forgotten and may be written again.
 const REMEMBERED: usize = 10_000;
 
-/// What an upstream is told of a user's groups.
+/// What an upstream is told about a user's groups.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Groups {
-    /// The user has none that it is told of.
+    /// The user has no group that is listed for it.
     None,
-    /// All that it is told of, as the value of a header.
+    /// All listed groups, as the value of a header.
     All(String),
-    /// They are longer than its limit.
+    /// The listed groups exceed its limit.
     Omitted {
-        /// How many they are.
+        /// How many groups there are.
         count: usize,
-        /// How long they would be.
+        /// How long the header's value would be, in bytes.
         bytes: usize,
     },
 }
@@ -43,7 +42,7 @@ impl Groups {
     }
 }
 
-/// For whom a warning was written already.
+/// The users and upstreams for which a warning was written.
 #[derive(Default)]
 pub(super) struct Warned(Mutex<HashSet<Sha256>>);
 
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_groups_are_told_up_to_the_last_byte_of_the_limit_and_then_none() {
+    fn listed_groups_are_sent_up_to_the_limit_and_none_beyond_it() {
         let user = groups(&["staff", "mcp-a", "mcp,b", "other"]);
         let all = Groups::All("staff,mcp-a,mcp%2Cb".to_owned());
         assert_eq!(Groups::of(&user, &told(&["staff", "mcp*"], 19)), all);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_written_once_for_each_user_and_upstream() {
+    fn too_many_groups_are_warned_about_once_for_each_user_and_upstream() {
         let warned = Warned::default();
         assert!(warned.is_first("k|a", "https://x/mcp"));
         assert!(!warned.is_first("k|a", "https://x/mcp"));

@@ -1,8 +1,11 @@
 //! `portcullis dev`: built-in users, database and MCP server, on loopback only, without configuration.
 
 pub mod demo_server;
+mod error;
 mod screen;
 mod state;
+
+pub use error::DevError;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +15,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RequestHeaders,
-    Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings, io_words, reaches, upstream_url,
+    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
+    RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -22,65 +25,6 @@ use state::{DemoUser, State};
 
 /// The default port: the number of OAuth's RFC.
 pub const DEFAULT_PORT: u16 = 6749;
-
-/// Why `dev` does not start, with a hint.
-#[derive(Debug, thiserror::Error)]
-pub enum DevError {
-    /// The state directory cannot be used.
-    #[error(
-        "{} cannot be used: {}\n  hint: make it writable for your user, or set XDG_STATE_HOME to another directory",
-        path.display(), io_words(cause)
-    )]
-    State {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error of the operating system.
-        cause: std::io::Error,
-    },
-    /// A file in the state directory has invalid content.
-    #[error(
-        "{} is damaged\n  hint: delete its directory; clients then register again and users sign in again",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another instance uses the same port.
-    #[error(
-        "portcullis dev is already running: {holder}\n  hint: use that one, stop it, or choose another port with --port"
-    )]
-    Running {
-        /// The process that holds the lock.
-        holder: String,
-    },
-    /// `--upstream` is not a URL that can be called.
-    #[error(
-        "--upstream {url:?} {why}\n  hint: give the URL where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
-    )]
-    BadUpstream {
-        /// The argument, unless it may contain a password.
-        url: String,
-        /// What is wrong with the argument.
-        why: &'static str,
-    },
-    /// The server at `--upstream` cannot be used.
-    #[error("--upstream {url} {what}\n  hint: {hint}")]
-    Unusable {
-        /// The argument.
-        url: String,
-        /// What the check found.
-        what: String,
-        /// How to fix it.
-        hint: &'static str,
-    },
-    /// The port cannot be part of `public_url`.
-    #[error("--port {0} cannot be used\n  hint: choose one from 1024 to 65535")]
-    Port(u16),
-    /// The built-in server cannot listen.
-    #[error("the built-in MCP server cannot listen on loopback: {0}")]
-    DemoServer(#[from] std::io::Error),
-}
 
 /// The options of the command line.
 #[derive(Debug, Clone)]
@@ -168,7 +112,7 @@ fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
 
 /// Probes the upstream: a fatal finding is an error, another one a warning.
 async fn check(upstream: &Upstream) -> Result<(), DevError> {
-    let url = upstream.settings.url.to_string();
+    let url = upstream.settings.reach.url().to_string();
     for finding in probe(upstream, None).await {
         if finding.is_fatal() {
             return Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() });
@@ -183,13 +127,12 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         id: "dev".to_owned(),
         path: "/mcp".to_owned(),
         name: name.to_owned(),
-        url,
+        reach: Reach::Http(ReachHttp::at(url)),
         scopes: ScopeSet::empty().with("mcp:access"),
         scope_texts: Vec::new(),
         default: true,
-        ca_file: None,
         request_headers: RequestHeaders::default(),
-        http: UpstreamHttp::default(),
+        keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }
 

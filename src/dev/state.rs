@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::DevError;
+use super::error::DevError;
 use crate::config::{LocalUser, RootKey};
 use crate::identity::{hash_password, random_password};
 use crate::secret::{SecretText, random};

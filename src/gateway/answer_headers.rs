@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::headers::{is_judged, remove_connection_options, remove_where};
 use crate::config::header_names::{HeaderNames, folded};
 
-/// What an upstream's answer may not say.
+/// Fields that are dropped from an upstream's answer.
 const NOT_THEIRS: &[&str] = &[
     // ends at this hop (RFC 9110 7.6.1)
     "connection",
@@ -88,8 +88,9 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     keep_private(headers);
 }
 
-/// An answer to a bearer is for its user alone: `public`, `s-maxage` and even `must-revalidate` let a shared cache keep it
-/// (RFC 9111 3.5), and some caches keep what says nothing, whatever the request's `Authorization`.
+/// The answer to a bearer is for its user alone. `public`, `s-maxage` and even `must-revalidate` let a shared cache
+/// keep it (RFC 9111 3.5), and some caches keep an answer without `Cache-Control`, whatever the request's
+/// `Authorization`.
 fn keep_private(headers: &mut HeaderMap) {
     // caches that know only this field cannot be told that an answer is private
     headers.remove(EXPIRES);
@@ -142,8 +143,8 @@ fn private(value: &str) -> Private {
     if kept.len() == directives.len() { Private::Already } else { Private::NeverStored(kept.join(", ")) }
 }
 
-/// The directives of a `Cache-Control`; commas inside quotes divide nothing. `None` when caches may read them in different
-/// ways.
+/// The directives of a `Cache-Control`; commas inside quotes do not separate. `None` when caches may read it in
+/// different ways.
 fn directives(value: &str) -> Option<Vec<&str>> {
     let mut quoted = false;
     let divides = |c: char| {

@@ -1,24 +1,31 @@
-//! What the access line says of a call: who called what, and what was decided. Never an argument.
+//! What the access log says of a call: who called what, and what was decided. Never an argument of a tool.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
 
-use super::authenticate::VerifiedToken;
-use super::message::Message;
+use super::caller::VerifiedCaller;
 use super::refusal::Refusal;
+use crate::mcp::{Message, Name};
+use crate::telemetry::printable;
 
-/// What a message is called in the log that went through unread, or of which nobody knows yet: it may call any tool.
+/// What the log calls a message that streams through unread, or was not read yet: it may call any tool.
 const NOT_READ: &str = "(not read)";
+/// What the log calls a message that two readers may understand differently: any name might be the wrong one.
+const UNREADABLE: &str = "(unreadable)";
+/// What the log calls several messages in one body.
+const BATCH: &str = "(batch)";
+/// How much of a method's and of a tool's name is logged, in bytes. No real one is longer.
+const MAX_NAME: usize = 128;
 
-/// What is known of a call. It is filled in as it becomes known, so that a client that hangs up is named as well.
+/// What is known of a call, filled in step by step, so that a call whose client hangs up is logged with it as well.
 #[derive(Default)]
 pub(crate) struct CallRecord {
     upstream: Option<Arc<str>>,
-    caller: Option<Arc<VerifiedToken>>,
+    caller: Option<Arc<VerifiedCaller>>,
     method: Option<Cow<'static, str>>,
-    tool: Option<String>,
+    tool: Option<Cow<'static, str>>,
     decision: Option<&'static str>,
 }
 
@@ -27,32 +34,33 @@ impl CallRecord {
         self.upstream = Some(Arc::clone(upstream));
     }
 
-    pub(super) fn is_by(&mut self, caller: &Arc<VerifiedToken>) {
+    pub(super) fn is_by(&mut self, caller: &Arc<VerifiedCaller>) {
         self.caller = Some(Arc::clone(caller));
     }
 
-    pub(super) const fn permitted(&mut self) {
+    /// The caller may enter. The message was not read yet, and may never be: every POST carries one.
+    pub(super) fn entered(&mut self, method: &Method) {
         self.decision = Some("permitted");
+        self.method = (*method == Method::POST).then_some(Cow::Borrowed(NOT_READ));
     }
 
-    /// A failure of what lies behind us is no decision: the call stays permitted.
+    /// A failure behind us is no decision: the call stays permitted.
     pub(super) const fn refused(&mut self, refusal: &Refusal) {
         if let Some(decision) = refusal.decision() {
             self.decision = Some(decision);
         }
     }
 
-    /// A request whose message was not read yet, and may never be: every POST carries one.
-    pub(super) fn carries_message(&mut self, method: &Method) {
-        self.method = (*method == Method::POST).then_some(Cow::Borrowed(NOT_READ));
-    }
-
     /// Keeps what the message asks for, when the access log is on.
     pub(super) fn asks(&mut self, message: &Message<'_>) {
-        if tracing::enabled!(target: "access", tracing::Level::INFO) {
-            self.method = message.method().map(Cow::Owned);
-            self.tool = message.tool();
+        if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+            return;
         }
+        (self.method, self.tool) = match message {
+            Message::Single(envelope) => (envelope.method().map(for_the_log), envelope.tool().map(for_the_log)),
+            Message::Batch => (Some(Cow::Borrowed(BATCH)), None),
+            Message::Unreadable => (Some(Cow::Borrowed(UNREADABLE)), None),
+        };
     }
 
     /// The upstream's id.
@@ -62,12 +70,12 @@ impl CallRecord {
 
     /// The user.
     pub(crate) fn subject(&self) -> Option<&str> {
-        self.caller.as_ref().map(|caller| &*caller.subject)
+        self.caller.as_ref().map(|verified| &*verified.caller.subject)
     }
 
     /// The client that acts for the user.
     pub(crate) fn client(&self) -> Option<&str> {
-        self.caller.as_ref().map(|caller| caller.client.as_str())
+        self.caller.as_ref().map(|verified| verified.caller.client.as_str())
     }
 
     /// The JSON-RPC method.
@@ -83,5 +91,43 @@ impl CallRecord {
     /// Whether it was permitted, or how it was refused.
     pub(crate) const fn decision(&self) -> Option<&'static str> {
         self.decision
+    }
+}
+
+/// A name as it may stand in the log: not long, and nothing in it steers a terminal.
+fn for_the_log(name: Name<'_>) -> Cow<'static, str> {
+    let Name::Known(name) = name else { return Cow::Borrowed(UNREADABLE) };
+    let mut name = name.into_owned();
+    if name.len() > MAX_NAME {
+        name.truncate(name.floor_char_boundary(MAX_NAME));
+        name.push('…');
+        name.shrink_to_fit();
+    }
+    let shown = match printable(&name) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(printable) => Some(printable),
+    };
+    Cow::Owned(shown.unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_NAME, for_the_log};
+    use crate::mcp::Name;
+
+    fn logged(name: &str) -> String {
+        for_the_log(Name::Known(name.into())).into_owned()
+    }
+
+    #[test]
+    fn a_logged_name_cannot_steer_the_terminal() {
+        assert_eq!(logged("x\u{9b}31m\u{202e}"), "x\u{fffd}31m\u{fffd}");
+        assert_eq!(logged("a\u{1b}[2J\u{200b}\u{2028}c"), "a\u{fffd}[2J\u{fffd}\u{fffd}c");
+        assert_eq!(for_the_log(Name::Unreadable), "(unreadable)");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        assert_eq!(logged(&"ü".repeat(1000)), format!("{}…", "ü".repeat(MAX_NAME / 2)));
     }
 }

@@ -1,34 +1,36 @@
-//! Which browsers may call an upstream (MCP: validate `Origin`), and what they may see.
+//! Which web pages may call an upstream (MCP: validate `Origin`), and what they may read.
+//!
+//! Defends against: DNS rebinding, and calls from a page that the operator does not know.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
-use super::body::{Body, full};
 use super::refusal::Refusal;
 use crate::config::Config;
+use crate::mcp::headers;
 use crate::oauth::redirect_uri::is_loopback;
+use crate::wire::{Body, full};
 
-const ALLOWED_HEADERS: [&str; 8] = [
-    "authorization",
-    "content-type",
-    "accept",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "last-event-id",
-    "mcp-method",
-    "mcp-name",
+/// What a page may send.
+const ALLOWED_HEADERS: [HeaderName; 8] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    ACCEPT,
+    headers::PROTOCOL_VERSION,
+    headers::SESSION_ID,
+    headers::LAST_EVENT_ID,
+    headers::METHOD,
+    headers::NAME,
 ];
-/// Headers of a tool's own parameters (MCP 2026-07-28, custom headers).
-const PARAMETER_HEADERS: &str = "mcp-param-";
 
 /// The rule for upstream paths.
 pub(super) struct Cors {
-    /// Our own pages'. They never stand under another loopback name, where another program may listen.
+    /// The origin of our own pages. Another spelling of a loopback name does not count: another program may listen there.
     own: String,
     allowed: Vec<String>,
     any: bool,
@@ -76,13 +78,11 @@ impl Cors {
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let asked = request.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let parameters = asked.split(',').map(str::trim).filter(|name| {
-            name.get(..PARAMETER_HEADERS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PARAMETER_HEADERS))
-        });
-        let names: Vec<&str> = ALLOWED_HEADERS.into_iter().chain(parameters).collect();
+        let parameters = asked.split(',').map(str::trim).filter(|name| headers::is_parameter(name));
+        let names = ALLOWED_HEADERS.iter().map(HeaderName::as_str).chain(parameters).collect::<Vec<_>>().join(", ");
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
-        if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+        if let Ok(value) = HeaderValue::try_from(names) {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
         }
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

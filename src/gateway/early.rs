@@ -1,19 +1,19 @@
 //! An event stream that we open before the upstream does.
 //!
-//! Some servers answer a listening GET with their first event only, and some clients do nothing else until they have the
-//! head of its answer: both wait for ever. So after a moment we answer ourselves, and join the upstream's events when they
-//! come. The upstream's status cannot reach the client any more then: when it is not a stream of events, the client reads why
-//! in a comment, and the stream ends after a pause. A client that opens it again meets the same answer, or, when the server
-//! was only slow once, its real status; the pause bounds how often, and `retry` asks for the same of those that read it.
+//! Some servers send the head of a listening GET's answer only with their first event, and some clients wait for that
+//! head before they do anything else: a deadlock. So after a moment we send a head ourselves, and join the upstream's
+//! events when they come. By then the upstream's status can no longer reach the client: when it answers with something
+//! else than events, a comment says why, and the stream ends after a pause. A client that reconnects meets the same, or
+//! the real status if the server was only slow once. The pause limits the rate of reconnects, and `retry` asks for the
+//! same from clients that read it.
 //!
-//! That moment includes the time to connect. While a server restarts, refused connections are repeated for as long as
-//! `reconnect` says, and one that does not come about is given up after seconds: a client that waits for the head cannot be
-//! left waiting for that. So a server that is down gets its 502 only when that is known within the moment, as it is with
-//! `reconnect = "off"`. Otherwise the stream opens, and joins the events when the server is back in time, or says in its
-//! comment that the server cannot be reached.
+//! That moment includes the time to connect. Refused connections are retried for as long as `reconnect` says, and a
+//! client that waits for the head cannot wait for that too. So a server that is down gets its 502 only when that is
+//! known within the moment, as with `reconnect = "off"`. Otherwise the stream opens, and joins the events when the
+//! server is back in time, or says in its comment that the server cannot be reached.
 //!
-//! A POST is never answered early: its status tells a client what became of its message (202, 401, 404 of an ended session),
-//! and its head carries the session.
+//! A POST is never answered early: its status tells a client what happened to its message (202, 401, 404 for an ended
+//! session), and its head carries the session id.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -26,13 +26,12 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::events::{COMMENT, are_events, is_coded};
-use crate::telemetry::RequestId;
-use crate::upstream::{Answer, Outgoing, Sending, UpstreamError, status_words};
-use crate::wire::accept;
+use crate::upstream::{AnswerBody, Outgoing, Sending, UpstreamError, status_words};
+use crate::wire::{RequestId, accept};
 
-/// How long the upstream has for its own head, connection included.
+/// How long the upstream may take for its own head, connecting included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a stream stays open that will bring nothing.
+/// How long a stream without any event stays open.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether a request listens for events.
@@ -52,7 +51,7 @@ pub(super) fn head<B>(body: B) -> Response<B> {
 /// The body of such an answer.
 pub(super) struct Early {
     state: State,
-    /// A first comment carries the head through every proxy.
+    /// Whether the first comment was sent: it flushes the head through every proxy.
     opened: bool,
     upstream: String,
     request_id: RequestId,
@@ -60,7 +59,7 @@ pub(super) struct Early {
 
 enum State {
     Waiting(Sending),
-    Joined(Answer),
+    Joined(AnswerBody),
     Pausing(Pin<Box<Sleep>>),
 }
 
@@ -69,8 +68,8 @@ impl Early {
         Self { state: State::Waiting(pending), opened: false, upstream, request_id }
     }
 
-    /// The upstream has answered: its events follow, or the words that say why none do.
-    fn join(&mut self, answer: Result<Response<Answer>, UpstreamError>) -> Option<Bytes> {
+    /// The upstream has answered. Joins its events, or returns the comment that says why there are none.
+    fn join(&mut self, answer: Result<Response<AnswerBody>, UpstreamError>) -> Option<Bytes> {
         let (comment, cause) = match answer {
             Ok(answer) if answer.status() == StatusCode::OK && are_events(answer.headers()) => {
                 if !is_coded(answer.headers()) {

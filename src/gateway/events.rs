@@ -1,8 +1,8 @@
 //! Comments on silent event streams (WHATWG HTML 9.2.6).
 //!
-//! Proxies cut a stream that is silent for 15 to 60 seconds, and behind some of them nothing but a write shows that a
-//! client has left, so that its call would stay open and its cancellation unnoticed. A comment is written between events
-//! only: within one it could become part of a line, or end the event early.
+//! Proxies cut a stream that is silent for 15 to 60 seconds, and behind some of them only a write reveals that the
+//! client has left: without one, its call would stay open and its cancellation unnoticed. A comment is written between
+//! events only: inside one it could become part of a line, or end the event early.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,9 +14,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::headers::is_media_type;
+use crate::wire::is_media_type;
 
-/// A comment, which every client skips, and the blank line that ends what is no event.
+/// A comment, which every client skips, and the blank line that ends it.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// Whether an answer is a stream of events.
@@ -24,28 +24,28 @@ pub(super) fn are_events(headers: &HeaderMap) -> bool {
     is_media_type(headers, "text/event-stream")
 }
 
-/// Whether something may be written into a stream of events: its length is open, and its bytes are its text.
+/// Whether comments may be written into an answer: it has no declared length, and its bytes are not coded.
 pub(super) fn are_open(headers: &HeaderMap) -> bool {
     !headers.contains_key(CONTENT_LENGTH) && !is_coded(headers)
 }
 
-/// Whether the bytes of an answer are not its text.
+/// Whether an answer has a content coding.
 pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity")
 }
 
-/// Where in a stream of events the next byte stands. Lines end by CR, LF or both.
+/// The position of the next byte in a stream of events. Lines end with CR, LF or both.
 #[derive(Debug, Default)]
-struct Place {
-    /// Within a line, rather than at the beginning of one.
+struct Position {
+    /// Inside a line, rather than at its beginning.
     in_line: bool,
-    /// Since the last blank line there was more than comments.
+    /// Something other than comments came since the last blank line.
     in_event: bool,
-    /// A CR came last: an LF would belong to it.
+    /// The last byte was a CR: an LF would belong to it.
     after_cr: bool,
 }
 
-impl Place {
+impl Position {
     fn pass(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let [first, after @ ..] = rest {
@@ -77,18 +77,18 @@ impl Place {
     }
 }
 
-/// A stream of events that is never silent for longer than `interval` between two of them.
+/// A stream of events with a comment wherever it was silent for `interval` between two events.
 pub(super) struct Events<B> {
     upstream: B,
     interval: Duration,
-    place: Place,
+    position: Position,
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Events<B> {
     pub(super) fn new(upstream: B, interval: Duration) -> Self {
-        Self { upstream, interval, place: Place::default(), silent_since: Instant::now(), timer: None }
+        Self { upstream, interval, position: Position::default(), silent_since: Instant::now(), timer: None }
     }
 
     /// Completes when a comment is due.
@@ -99,12 +99,12 @@ impl<B> Events<B> {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
             let due = self.silent_since + self.interval;
-            if due <= now && self.place.is_between_events() {
+            if due <= now && self.position.is_between_events() {
                 self.silent_since = now;
                 timer.as_mut().reset(now + self.interval);
                 return Poll::Ready(());
             }
-            // bytes came since it was set, or half an event did: the rest will come, or the end
+            // bytes came since the timer was set, or half an event did: its rest will come, or the stream will end
             timer.as_mut().reset(if due > now { due } else { now + self.interval });
         }
     }
@@ -119,7 +119,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Events<B> {
         match Pin::new(&mut this.upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    this.place.pass(data);
+                    this.position.pass(data);
                     this.silent_since = Instant::now();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -154,18 +154,18 @@ mod tests {
     use proptest::prelude::*;
     use tokio::time::Instant;
 
-    use super::{COMMENT, Events, Place, are_open};
+    use super::{COMMENT, Events, Position, are_open};
 
     const INTERVAL: Duration = Duration::from_secs(25);
 
     fn between(text: &str) -> bool {
-        let mut place = Place::default();
-        place.pass(text.as_bytes());
-        place.is_between_events()
+        let mut position = Position::default();
+        position.pass(text.as_bytes());
+        position.is_between_events()
     }
 
     #[test]
-    fn a_place_between_events_is_one_whatever_ends_the_lines() {
+    fn a_position_between_events_is_found_for_every_line_ending() {
         for end in ["\n", "\r", "\r\n"] {
             for text in ["", "|", "data: x||", ": comment|", ": a|: b|", "id: 1|data: x|||", ": a|data: x||: b|"] {
                 assert!(between(&text.replace('|', end)), "{text} {end:?}");
@@ -193,14 +193,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_comment_at_such_a_place_changes_no_event(text in "[:\r\nab]{0,40}", at in 0usize..40) {
+        fn a_comment_between_events_changes_no_event(text in "[:\r\nab]{0,40}", at in 0usize..40) {
             let at = at.min(text.len());
             let (before, after) = text.split_at(at);
-            let mut place = Place::default();
+            let mut position = Position::default();
             for piece in before.as_bytes().chunks(3) {
-                place.pass(piece);
+                position.pass(piece);
             }
-            prop_assume!(place.is_between_events());
+            prop_assume!(position.is_between_events());
             let with = [before.as_bytes(), &COMMENT, after.as_bytes()].concat();
             prop_assert_eq!(events(&with), events(text.as_bytes()));
         }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_between_events_is_broken_and_silence_within_one_is_not() {
+    async fn a_comment_breaks_silence_between_events_but_never_inside_one() {
         let all = seen(pieces(&[(20, "data: a\n\n"), (60, "data: b"), (100, "\n\n"), (30, "data: c\n\n")])).await;
         assert_eq!(
             all,
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_length_or_is_coded_is_left_alone() {
+    fn an_answer_with_a_length_or_a_coding_gets_no_comments() {
         let with = |name: &'static str, value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, http::HeaderValue::from_static(value));

@@ -1,4 +1,7 @@
-//! Bytes in, bytes out: what is allowed goes to the upstream, and its answer comes back.
+//! Bytes in, bytes out: a permitted call goes to its upstream, and the answer comes back.
+//!
+//! Whose call it is and where it goes come out of the permit alone, so a call cannot leave in another caller's name
+//! (confused deputy).
 
 use std::pin::pin;
 
@@ -8,45 +11,60 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::Gateway;
 use super::answer_headers::clean_response;
-use super::authenticate::VerifiedToken;
-use super::body::Body;
-use super::call::Call;
+use super::caller::VerifiedCaller;
 use super::early::{self, Early};
 use super::events::{Events, are_events, are_open};
-use super::lease::Lease;
+use super::headers::Forwarding;
+use super::lease::CallLease;
 use super::refusal::Refusal;
-use super::session::Owner;
+use super::routes::Served;
+use super::session::{Owner, Sessions};
 use super::stream::{EarlyEnd, Stream};
-use crate::policy::Permit;
-use crate::upstream::{Answer, Outgoing, Payload, Sending};
+use crate::config::{self, PublicUrl};
+use crate::keys::Sealer;
+use crate::policy;
+use crate::upstream::{AnswerBody, Outgoing, Payload, Sending};
+use crate::wire::{Arrival, Body, REQUEST_ID, RequestId};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-impl Gateway {
-    /// Sends a permitted request on and answers with the upstream's own words.
+/// The right of a verified caller to call an upstream of ours.
+pub(super) type Permit<'a> = policy::Permit<'a, VerifiedCaller, Served>;
+
+/// Sends calls on.
+pub(super) struct Forwarder {
+    pub(super) sessions: Sessions,
+    forwarding: Forwarding,
+}
+
+impl Forwarder {
+    pub(super) fn new(public_url: &PublicUrl, sealer: &Sealer) -> Self {
+        Self { sessions: Sessions::new(sealer), forwarding: Forwarding::new(public_url) }
+    }
+
+    /// Sends a call on and answers with the upstream's own words.
     ///
     /// # Errors
     /// When the upstream gives no answer that may pass, or none before the call is over.
     pub(super) async fn forward(
         &self,
-        permit: &Permit<'_, Call<'_>>,
+        permit: &Permit<'_>,
         mut outgoing: Outgoing,
-        mut lease: Lease,
+        mut lease: CallLease,
+        request_id: &RequestId,
     ) -> Result<Response<Body>, Refusal> {
-        let call = permit.call();
-        let client = &call.route.served.client;
+        let Served { upstream, config, .. } = permit.upstream();
         if !early::listens(&outgoing) {
-            let answer = lease.hold(client.send(outgoing)).await??;
-            return self.incoming(call, answer, lease);
+            let answer = lease.hold(upstream.send(outgoing)).await??;
+            return self.incoming(permit, answer, lease);
         }
         // an answer that comes late joins a stream of ours, which has no content coding
         outgoing.headers.remove(ACCEPT_ENCODING);
-        let mut pending = client.send(outgoing);
+        let mut pending = upstream.send(outgoing);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
-            Ok(answer) => self.incoming(call, answer?, lease),
-            Err(_elapsed) => Ok(open_early(call, pending, lease)),
+            Ok(answer) => self.incoming(permit, answer?, lease),
+            Err(_elapsed) => Ok(open_early(config, pending, lease, request_id)),
         }
     }
 
@@ -56,8 +74,8 @@ impl Gateway {
     /// When its query does not fit the upstream's URL.
     pub(super) fn outgoing(
         &self,
-        permit: &Permit<'_, Call<'_>>,
-        token: &VerifiedToken,
+        permit: &Permit<'_>,
+        arrival: &Arrival,
         head: &mut Parts,
         payload: Payload,
     ) -> Result<Outgoing, Refusal> {
@@ -65,20 +83,20 @@ impl Gateway {
             tracing::debug!(%error, "a query that does not fit the upstream's URL");
             Refusal::Malformed("the query cannot be forwarded")
         };
-        let call = permit.call();
-        let target = call.route.served.client.target(head.uri.query()).map_err(unfit)?;
+        let Served { upstream, rules, .. } = permit.upstream();
+        let target = upstream.target(head.uri.query()).map_err(unfit)?;
         let (method, mut headers) = (head.method.clone(), std::mem::take(&mut head.headers));
-        call.route.served.rules.clean(&mut headers);
+        rules.clean(&mut headers);
         if method == Method::POST && payload.is_empty() {
             // the HTTP library writes the length of every other body, but omits it for an empty one (RFC 9110 8.6)
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        self.0.forwarding.write(&mut headers, call.client);
-        if let Ok(id) = HeaderValue::from_str(call.id.as_str()) {
-            headers.insert(super::REQUEST_ID, id);
+        self.forwarding.write(&mut headers, arrival.address);
+        if let Some(id) = arrival.id.header() {
+            headers.insert(REQUEST_ID, id);
         }
-        token.identity.write(&mut headers);
-        call.route.served.rules.add(&mut headers);
+        permit.caller().identity.write(&mut headers);
+        rules.add(&mut headers);
         Ok(Outgoing { method, target, headers, payload })
     }
 
@@ -86,7 +104,12 @@ impl Gateway {
     ///
     /// # Errors
     /// When it must not pass.
-    fn incoming(&self, call: &Call<'_>, answer: Response<Answer>, lease: Lease) -> Result<Response<Body>, Refusal> {
+    fn incoming(
+        &self,
+        permit: &Permit<'_>,
+        answer: Response<AnswerBody>,
+        lease: CallLease,
+    ) -> Result<Response<Body>, Refusal> {
         match answer.status() {
             refused @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST) => {
                 return Err(Refusal::ByUpstream(refused));
@@ -105,8 +128,7 @@ impl Gateway {
             // RFC 9110 8.6; clients of HTTP/2 refuse the whole answer
             parts.headers.remove(CONTENT_LENGTH);
         }
-        let owner = Owner { subject: &lease.token().subject, resource: call.upstream().audience() };
-        self.0.sessions.bind(&mut parts.headers, owner)?;
+        self.sessions.bind(&mut parts.headers, owner(permit.caller(), &permit.upstream().config))?;
         let events = are_events(&parts.headers);
         if events {
             parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -114,7 +136,7 @@ impl Gateway {
         let whole = !events || parts.headers.contains_key(CONTENT_LENGTH);
         let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
         let commented = events && are_open(&parts.headers) && parts.status == StatusCode::OK;
-        let body = match call.upstream().settings.http.keep_alive.filter(|_| commented) {
+        let body = match permit.upstream().config.settings.keep_alive.filter(|_| commented) {
             Some(interval) => Stream::new(Events::new(body, interval), lease, early_end).boxed_unsync(),
             None => Stream::new(body, lease, early_end).boxed_unsync(),
         };
@@ -124,11 +146,21 @@ impl Gateway {
     }
 }
 
+/// Whose sessions a caller may use at an upstream.
+pub(super) fn owner<'a>(caller: &'a VerifiedCaller, upstream: &'a config::Upstream) -> Owner<'a> {
+    Owner { subject: &caller.caller.subject, resource: upstream.audience() }
+}
+
 /// Opens a stream of events whose upstream has not answered yet.
-fn open_early(call: &Call<'_>, pending: Sending, lease: Lease) -> Response<Body> {
-    let settings = &call.upstream().settings;
-    let early = Early::new(pending, settings.id.clone(), call.id.clone());
-    let body = match settings.http.keep_alive {
+fn open_early(
+    upstream: &config::Upstream,
+    pending: Sending,
+    lease: CallLease,
+    request_id: &RequestId,
+) -> Response<Body> {
+    let settings = &upstream.settings;
+    let early = Early::new(pending, settings.id.clone(), request_id.clone());
+    let body = match settings.keep_alive {
         Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
         None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),
     };

@@ -1,28 +1,31 @@
 //! Which headers of a request pass to an upstream (RFC 9110 7.6.1, RFC 9112 6), and which we add.
 //!
-//! Defends against: header spoofing, request smuggling, and fields that two servers read in different ways. Toward the
-//! upstream nothing that a client sends may be taken for what we say: names are compared as
-//! [`folded`](crate::config::header_names::folded).
+//! Defends against: header spoofing, request smuggling, and fields that two servers read in different ways. Nothing
+//! that a client sends may look to the upstream like something that we say, so names are compared after
+//! [`folding`](crate::config::header_names::folded).
 
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::header_names::{HeaderNames, PROTECTED, folded};
 use crate::config::{PublicUrl, RequestHeaders};
-use crate::limits::ClientAddress;
+use crate::mcp::headers;
+use crate::wire::ClientAddress;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether a server that folds names takes an odd spelling for a header that was judged here under its own name: the
-/// session's id, or what says how to read the message. Tools' own parameters (`Mcp-Param-…`) may have any name.
+/// Whether a folded name is one that is judged here: the session id, or a field that says how to read the message. A
+/// server that folds names would take an odd spelling for it. The parameters of tools (`Mcp-Param-…`) may have any
+/// name.
 pub(super) fn is_judged(folded: &str) -> bool {
-    let begins = ["content-", "mcp-", "accept"].iter().any(|begin| folded.starts_with(begin));
-    folded == "last-event-id" || begins && !folded.starts_with("mcp-param-")
+    let begins = ["content-", headers::PREFIX, "accept"].iter().any(|begin| folded.starts_with(begin));
+    folded == headers::LAST_EVENT_ID || begins && !headers::is_parameter(folded)
 }
 
-/// Removes the fields that `Connection` names (RFC 9110 7.6.1); it may name any, but for what we write afterwards.
+/// Removes the fields that `Connection` names (RFC 9110 7.6.1). A client may name any field; what we write comes
+/// afterwards.
 pub(super) fn remove_connection_options(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -45,28 +48,23 @@ pub(super) fn remove_where(headers: &mut HeaderMap, drops: impl Fn(&str) -> bool
     }
 }
 
-/// Whether a field that is judged here says two things at once: one server reads the first, another the last.
-pub(super) fn says_two_things(headers: &HeaderMap) -> bool {
-    let once = |name: &str| name == "content-type" || name == "last-event-id" || name.starts_with("mcp-");
-    let repeated = |name: &HeaderName| once(name.as_str()) && headers.get_all(name).iter().nth(1).is_some();
+/// Whether a judged field has two values: one server would read the first, another the last.
+pub(super) fn says_two_things(fields: &HeaderMap) -> bool {
+    let once =
+        |name: &str| name == "content-type" || name == headers::LAST_EVENT_ID || name.starts_with(headers::PREFIX);
+    let repeated = |name: &HeaderName| once(name.as_str()) && fields.get_all(name).iter().nth(1).is_some();
     // few requests repeat anything
-    let repeats = headers.len() > headers.keys_len() && headers.keys().any(repeated);
-    repeats || headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().contains(&b','))
+    let repeats = fields.len() > fields.keys_len() && fields.keys().any(repeated);
+    repeats || fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().contains(&b','))
 }
 
-/// Whether a message's body is of this media type, whatever its parameters say (RFC 9110 8.3.1).
-pub(crate) fn is_media_type(headers: &HeaderMap, media_type: &str) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
-}
-
-/// What of a request's headers goes to one upstream. Made once.
+/// Which headers of a request pass to one upstream. Built once.
 pub(super) struct RequestRules {
-    /// What no client may send, and no exception allows.
+    /// Names that no client may send; no exception applies.
     never: HeaderNames,
-    /// The same, and what is dropped by setting: the one look-up for an ordinary header.
+    /// The same, and the names that are dropped by setting: an ordinary header costs one look-up.
     dropped: HeaderNames,
-    /// Exceptions to what is dropped by setting.
+    /// Exceptions to the names that are dropped by setting.
     kept: HeaderNames,
     added: Vec<(HeaderName, HeaderValue)>,
 }
@@ -84,7 +82,7 @@ impl RequestRules {
         }
     }
 
-    /// Removes what a client may not say, in place.
+    /// Removes what a client may not send, in place.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         remove_connection_options(headers);
         remove_where(headers, |name| self.drops(name));
@@ -101,7 +99,7 @@ impl RequestRules {
         let folded = folded(name);
         let odd = *folded != *name;
         if self.dropped.contains(&folded) {
-            // a proxy in front overwrites its own header in the usual spelling only
+            // a proxy in front overwrites its own header only in the usual spelling
             odd || self.never.contains(&folded) || !self.kept.contains(&folded)
         } else {
             odd && is_judged(&folded)
@@ -109,7 +107,7 @@ impl RequestRules {
     }
 }
 
-/// Who is in front (`X-Forwarded-*`), made once.
+/// The `X-Forwarded-*` fields that are the same for every request. Built once.
 pub(super) struct Forwarding {
     proto: HeaderValue,
     host: HeaderValue,

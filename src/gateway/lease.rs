@@ -1,8 +1,10 @@
-//! What a call to an upstream lives under.
+//! What ends a call from outside.
 //!
-//! A call may outlive its token: on the 2026 wire closing a stream means cancelling. It does not outlive its grant, the
-//! age that the operator set, or this process; neither while its body arrives, nor while it waits for its answer, nor while
-//! the answer comes.
+//! A call may outlive its token: on the 2026 wire closing a stream means cancelling. It does not outlive its grant, the age
+//! that the operator set, or this process: not while its body arrives, not while it waits for its answer, and not while the
+//! answer comes.
+//!
+//! Defends against: an open stream that goes on after its user was signed out.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,15 +13,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::authenticate::VerifiedToken;
+use super::caller::VerifiedCaller;
+use super::refusal::{ENDED, Refusal};
 use crate::limits::Share;
 use crate::signal::Signal;
 
 /// Upper bound of a call's life: `Instant` arithmetic could overflow beyond it.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// How long a new call waits for one timer alone, before it also waits for the signals. Most calls are done by then, and never
-/// pay for more than the timer. So this is also how late a call may notice its end.
+/// How long a new call waits for one timer alone, before it also waits for the signals. Most calls are done by then and pay
+/// only for the timer. A call may notice its end this late.
 const UNWATCHED: Duration = Duration::from_millis(250);
 
 /// Why a call is over before its answer is.
@@ -36,7 +39,28 @@ pub(super) enum Over {
     Draining,
 }
 
-/// What ends calls from outside.
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Ended => Self::InvalidToken(ENDED),
+            Over::Aged => Self::GatewayTimeout("did not begin to answer within max_stream_age".to_owned()),
+            Over::Draining => Self::ShuttingDownUnknown,
+        }
+    }
+}
+
+impl Over {
+    /// The refusal of a call of which nothing was sent on yet.
+    pub(super) const fn before_sending(self) -> Refusal {
+        match self {
+            Self::Ended => Refusal::InvalidToken(ENDED),
+            Self::Aged => Refusal::AgedUnsent,
+            Self::Draining => Refusal::ShuttingDownUnsent,
+        }
+    }
+}
+
+/// What ends every call of this process.
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) max_age: Option<Duration>,
@@ -44,21 +68,21 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// What a call with this token lives under, whose grant ends by itself in `left`.
-    pub(super) fn lease(&self, token: Arc<VerifiedToken>, left: Duration) -> Lease {
+    /// The lease of a call of this caller, whose right to call ends by itself in `left`.
+    pub(super) fn lease(&self, caller: Arc<VerifiedCaller>, left: Duration) -> CallLease {
         let (lasts, then) = match self.max_age {
             Some(age) if age < left => (age, Over::Aged),
             _ => (left, Over::Ended),
         };
         let until = Instant::now() + lasts.min(LONGEST);
-        let terms = Terms { token, drained: self.drained.clone(), until, then };
-        Lease { over: Box::pin(terms.clone().over()), terms, _place: None }
+        let terms = Terms { caller, drained: self.drained.clone(), until, then };
+        CallLease { over: Box::pin(terms.clone().over()), terms, _share: None }
     }
 }
 
 #[derive(Clone)]
 struct Terms {
-    token: Arc<VerifiedToken>,
+    caller: Arc<VerifiedCaller>,
     drained: Signal,
     until: Instant,
     /// Why it is over after `until`.
@@ -68,7 +92,7 @@ struct Terms {
 impl Terms {
     /// Whether an event, rather than the time, has ended the call.
     fn check_signals(&self) -> Result<(), Over> {
-        if !self.token.stands() {
+        if !self.caller.stands() {
             return Err(Over::Ended);
         }
         if self.drained.is_set() {
@@ -83,33 +107,28 @@ impl Terms {
         timer.as_mut().reset(self.until);
         tokio::select! {
             biased;
-            () = self.token.ended() => Over::Ended,
+            () = self.caller.ended() => Over::Ended,
             () = timer => self.then,
             () = self.drained.wait() => Over::Draining,
         }
     }
 }
 
-/// The life of one call.
-pub(super) struct Lease {
+/// The life of one call. (The issuer's lease, of a grant during a refresh, is another thing.)
+pub(super) struct CallLease {
     terms: Terms,
     over: Pin<Box<dyn Future<Output = Over> + Send>>,
-    _place: Option<Share>,
+    _share: Option<Share>,
 }
 
-impl Lease {
-    /// The same with a place among its user's calls, for as long as it lives.
-    pub(super) fn placed(self, place: Share) -> Self {
-        Self { _place: Some(place), ..self }
+impl CallLease {
+    /// The same lease, which counts among its user's calls for as long as it lives.
+    pub(super) fn counted(self, share: Share) -> Self {
+        Self { _share: Some(share), ..self }
     }
 
-    /// Whose call it is.
-    pub(super) const fn token(&self) -> &Arc<VerifiedToken> {
-        &self.terms.token
-    }
-
-    /// Works on something until it is done or the call is over. When it is over already, no work begins. Large futures come
-    /// pinned: one that is passed by value takes its room twice, here and in the caller.
+    /// Runs `work` until it is done or the call is over. When the call is over already, no work begins. Pass a large future
+    /// pinned: by value it would take its room twice, here and in the caller.
     ///
     /// # Errors
     /// When the call is over; it must not be polled again then.
@@ -122,7 +141,7 @@ impl Lease {
         }
     }
 
-    /// Completes when the call is over; must not be polled again then.
+    /// Completes when the call is over. Must not be polled again after that.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         self.over.as_mut().poll(cx)
     }
@@ -147,31 +166,31 @@ mod tests {
 
     use super::{Ends, Over, UNWATCHED};
     use crate::clock::{Clock, Timestamp};
-    use crate::gateway::authenticate::VerifiedToken;
+    use crate::gateway::caller::VerifiedCaller;
     use crate::revocation::Revocation;
     use crate::signal::Signal;
 
     const HOUR: Duration = Duration::from_hours(1);
 
     #[tokio::test]
-    async fn what_has_ended_begins_nothing_more() {
+    async fn no_work_begins_once_the_grant_has_ended() {
         let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
         let ends = Ends { max_age: None, drained: Signal::default() };
-        let token = VerifiedToken::under(revocation.watch(&"g_1".into()));
-        let mut lease = ends.lease(Arc::new(token), HOUR);
+        let caller = VerifiedCaller::under(revocation.watch(&"g_1".into()));
+        let mut lease = ends.lease(Arc::new(caller), HOUR);
         assert_eq!(lease.hold(async { 1 }).await, Ok(1));
         revocation.note_ended(&"g_1".into());
         assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_is_under_way_learns_of_an_end_soon_and_later_at_once() {
+    async fn work_under_way_stops_within_the_unwatched_time_and_later_at_once() {
         for after in [1, 249, 250, 251, 60_000].map(Duration::from_millis) {
             for over in [Over::Ended, Over::Draining] {
                 let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
                 let ends = Ends { max_age: None, drained: Signal::default() };
-                let token = VerifiedToken::under(revocation.watch(&"g_1".into()));
-                let mut lease = ends.lease(Arc::new(token), HOUR);
+                let caller = VerifiedCaller::under(revocation.watch(&"g_1".into()));
+                let mut lease = ends.lease(Arc::new(caller), HOUR);
                 let began = Instant::now();
                 let end = async {
                     sleep(after).await;
@@ -186,7 +205,7 @@ mod tests {
         }
         let ends = Ends { max_age: Some(Duration::from_millis(100)), drained: Signal::default() };
         let began = Instant::now();
-        let held = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR).hold(pending::<()>()).await;
+        let held = ends.lease(Arc::new(VerifiedCaller::of_grant("g_1")), HOUR).hold(pending::<()>()).await;
         assert_eq!((held, began.elapsed()), (Err(Over::Aged), Duration::from_millis(100)));
     }
 }

@@ -1,71 +1,70 @@
-//! Our resource server and proxy: authenticate → authorize → forward.
+//! Our resource server and proxy: authenticate → enter → read → decide → forward.
 //!
 //! The order on an upstream's path, once `inbound` has judged framing and `Host`: `Origin`, preflight, shape and method,
-//! declared body, bearer, audience, session owner, scopes, a place among the user's calls, body, upstream.
+//! declared body, bearer, audience, session owner, policy's first step, a share of the user's calls, body, policy's second
+//! step, upstream.
+//!
+//! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`), tokens for another resource and calls
+//! in another caller's name (confused deputy: `caller.rs`, `forward.rs`), session hijacking (`session.rs`), header spoofing
+//! and request smuggling (`headers.rs`, `request_body.rs`, `shape.rs`), cache poisoning and an upstream that speaks for the
+//! whole origin (`answer_headers.rs`), DNS rebinding through a browser (`cors.rs`), slowloris bodies (`request_body.rs`).
 
 mod answer_headers;
 mod authenticate;
-mod body;
 mod call;
 mod call_record;
+mod caller;
+mod calls;
 mod cors;
 mod early;
 mod events;
 mod forward;
 mod headers;
 mod lease;
-mod message;
 mod refusal;
 mod request_body;
 mod resource_metadata;
+mod routes;
 mod session;
 mod shape;
 mod stream;
+mod verify;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use http::{HeaderMap, Method, Response, Uri};
 use serde_json::value::RawValue;
 
-pub use body::Body;
-pub(crate) use body::full;
-pub(crate) use call::{CallContext, Unwelcome};
+pub(crate) use call::{Incoming, Known};
 pub(crate) use call_record::CallRecord;
-pub(crate) use headers::is_media_type;
+pub(crate) use refusal::Refusal;
+pub(crate) use routes::Route;
 
 use crate::clock::Clock;
-use crate::config::{Config, ResourceNames, Spelling, Upstream};
+use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::{Admission, Budget, Holder, Shortage};
+use crate::limits::Budget;
+use crate::mcp::Message;
 use crate::policy;
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
 use crate::storage::Store;
-use crate::telemetry::RequestId;
-use crate::upstream::HttpUpstream;
-use crate::wire::BoxError;
-use authenticate::{Authenticator, Verified, VerifiedToken};
+use crate::wire::{Body, BoxError};
+use authenticate::Authenticator;
 use call::Call;
+use calls::Calls;
 use cors::Cors;
-use headers::{Forwarding, RequestRules};
-use lease::{Ends, Lease, Over};
-use message::Message;
-use refusal::Refusal;
+use forward::{Forwarder, owner};
+use lease::{Ends, Over};
 use resource_metadata::Documents;
-use session::{Owner, Sessions};
-
-/// How long a call waits for one of the connections to upstreams.
-const PLACE: Duration = Duration::from_secs(5);
-
-/// The header that names a request, in the answer and towards the upstream.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use routes::{Routes, Served};
+use verify::OwnTokens;
 
 /// What the gateway is made of.
 #[derive(Clone)]
@@ -94,30 +93,13 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
-    served: Vec<Arc<Served>>,
-    routes: Vec<Arc<Route>>,
+    routes: Routes,
     authenticator: Authenticator,
-    sessions: Sessions,
-    forwarding: Forwarding,
+    forwarder: Forwarder,
     cors: Cors,
     metadata: Documents,
-    ends: Ends,
+    calls: Calls,
     budget: Budget,
-}
-
-/// An upstream and its connections.
-struct Served {
-    upstream: Upstream,
-    /// Its id, for the log.
-    id: Arc<str>,
-    client: Arc<HttpUpstream>,
-    rules: RequestRules,
-}
-
-/// A path and the upstream that it names.
-pub(crate) struct Route {
-    served: Arc<Served>,
-    names: ResourceNames,
 }
 
 impl Gateway {
@@ -125,20 +107,7 @@ impl Gateway {
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
         let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained } = parts;
-        let served = |upstream: &Upstream| {
-            let client = HttpUpstream::new(upstream, config.outbound.ca_file.as_ref(), budget.idle_per_upstream);
-            let rules = RequestRules::new(&upstream.settings.request_headers);
-            let id = upstream.settings.id.as_str().into();
-            Arc::new(Served { upstream: upstream.clone(), id, client: Arc::new(client), rules })
-        };
-        let served: Vec<_> = config.upstreams.iter().map(served).collect();
-        let routes = |served: &Arc<Served>| {
-            let names = [&served.upstream.plain, &served.upstream.slashed];
-            names.map(|names| Arc::new(Route { served: Arc::clone(served), names: names.clone() }))
-        };
-        let routes = served.iter().flat_map(routes).collect();
-        let ends = Ends { max_age: config.server.max_stream_age, drained };
-        let authenticator = Authenticator {
+        let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,
             ring,
@@ -146,18 +115,15 @@ impl Gateway {
             revocation,
             clock,
             delegation: Delegation::new(&config.upstreams),
-            max_staleness: config.server.revocation_staleness,
-            verified: Verified::new(config.lifetimes.access_token),
         };
+        let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
-            served,
-            routes,
-            authenticator,
-            sessions: Sessions::new(&sealer),
-            forwarding: Forwarding::new(&config.public_url),
+            routes: Routes::new(&config, budget.idle_per_upstream),
+            authenticator: Authenticator::new(own, config.server.revocation_staleness),
+            forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
-            ends,
+            calls: Calls { ends, connections: budget.calls.clone() },
             budget,
             config,
         }))
@@ -170,59 +136,53 @@ impl Gateway {
         self.0.metadata.at(uri.path(), &spelling)
     }
 
-    /// The upstream at a path: exactly, with or without one slash behind it; nothing below.
+    /// The upstream whose path this is.
     #[must_use]
     pub(crate) fn route(&self, path: &str) -> Option<Arc<Route>> {
-        self.0.routes.iter().find(|route| route.names.path == path).cloned()
+        self.0.routes.at(path)
     }
 
-    /// The hash of a request's bearer, when it was verified before. Whether it is still good is not looked at.
+    /// The hash of a request's bearer, when it was verified before. It may have ended since.
     pub(crate) fn known_token(&self, headers: &HeaderMap) -> Option<Sha256> {
         self.0.authenticator.known(headers)
     }
 
-    /// The upstreams whose last call failed, by id.
+    /// The ids of the upstreams whose last call failed.
     #[must_use]
     pub(crate) fn failing(&self) -> Vec<String> {
-        let failing = self.0.served.iter().filter(|served| served.client.has_failed());
-        failing.map(|served| served.upstream.settings.id.clone()).collect()
+        let failing = self.0.routes.served().filter(|served| served.upstream.has_failed());
+        failing.map(|served| served.config.settings.id.clone()).collect()
     }
 
-    /// Refuses a request to an upstream's path that is not let in, before anything is done for it.
-    pub(crate) fn refuse(
-        &self,
-        route: &Route,
-        parts: &Parts,
-        unwelcome: Unwelcome,
-        context: &mut CallContext<'_>,
-    ) -> Response<Body> {
-        let origin = self.0.cors.judge(&parts.headers);
-        let call = Call::of(route, &self.0.config, context, parts);
-        let refusal = Refusal::from(unwelcome);
-        context.record.reaches(&route.served.id);
-        context.record.refused(&refusal);
-        let mut response = call.refuse(&refusal, None);
+    /// Closes what is kept for later calls. Calls that are under way finish.
+    pub(crate) fn close(&self) {
+        for served in self.0.routes.served() {
+            served.upstream.close();
+        }
+    }
+
+    /// Refuses a request to an upstream's path that is turned away at the door.
+    pub(crate) fn refuse(&self, route: &Route, head: &Parts, known: Known<'_>, refusal: &Refusal) -> Response<Body> {
+        let Known { arrival, record } = known;
+        let origin = self.0.cors.judge(&head.headers);
+        let call = Call::of(route, &self.0.config, arrival, head);
+        record.reaches(&route.served.id);
+        record.refused(refusal);
+        let mut response = call.refuse(refusal, None);
         if let Ok(Some(origin)) = origin {
             Cors::expose(response.headers_mut(), origin);
         }
         response
     }
 
-    /// Answers a request to an upstream's path. The admission is given up as soon as the user is known: from then on the
-    /// user's own limits count.
-    pub(crate) async fn handle<B>(
-        &self,
-        route: &Route,
-        (head, body): (&mut Parts, B),
-        admission: &mut Admission,
-        context: CallContext<'_>,
-    ) -> Response<Body>
+    /// Answers a request to an upstream's path.
+    pub(crate) async fn handle<B>(&self, route: &Route, incoming: Incoming<'_, B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let call = Call::of(route, &self.0.config, &context, head);
-        let record = context.record;
+        let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
+        let call = Call::of(route, &self.0.config, arrival, head);
         record.reaches(&route.served.id);
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,
@@ -235,7 +195,8 @@ impl Gateway {
         let answer = if Cors::is_preflight(&head.method, &head.headers) {
             Ok(Cors::preflight(&head.headers))
         } else {
-            self.serve(&call, (head, body), (admission, record), &mut message_id).await
+            let incoming = Incoming { head, body, known: Known { arrival, record }, admission };
+            self.serve(&route.served, incoming, &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             record.refused(&refusal);
@@ -249,64 +210,41 @@ impl Gateway {
 
     async fn serve<B>(
         &self,
-        call: &Call<'_>,
-        (head, body): (&mut Parts, B),
-        (admission, record): (&mut Admission, &mut CallRecord),
+        served: &Served,
+        incoming: Incoming<'_, B>,
         message_id: &mut Option<Box<RawValue>>,
     ) -> Result<Response<Body>, Refusal>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
         shape::judge(head)?;
         request_body::judge(head, &body)?;
-        let token = self.0.authenticator.authenticate(&head.headers).await?;
-        record.is_by(&token);
+        let caller = self.0.authenticator.authenticate(&head.headers).await?;
+        record.is_by(&caller);
         // the request's own copy of the token is no longer needed, and must not be forwarded by accident
         head.headers.remove(AUTHORIZATION);
-        let resource = call.upstream().audience();
-        if token.audience != resource {
-            return Err(Refusal::InvalidToken("the token is for another resource"));
-        }
-        self.0.sessions.unbind(&mut head.headers, Owner { subject: &token.subject, resource })?;
-        let permit = policy::decide(&token.scope, call)
-            .map_err(|denial| Refusal::InsufficientScope(denial.missing.to_string()))?;
-        record.permitted();
-        record.carries_message(&head.method);
+        caller.check_audience(served.config.audience())?;
+        self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config))?;
+        let entry = policy::enter(&*caller, served)?;
+        record.entered(&head.method);
         admission.leave();
-        let mut lease = self.lease(&token).await?;
-        let (limit, room) = (self.0.config.server.inspect_limit, self.0.budget.room_of_user(&token.subject));
+        let mut lease = self.0.calls.begin(&caller, self.0.authenticator.time_left(&caller)).await?;
+        let (limit, room) = (self.0.config.server.inspect_limit, self.0.budget.room_of_user(&caller.caller.subject));
         let payload = {
             let receiving = pin!(request_body::receive(head, body, limit, room));
-            lease.hold(receiving).await.map_err(Refusal::unsent)??
+            lease.hold(receiving).await.map_err(Over::before_sending)??
         };
-        if let Some(body) = payload.whole().filter(|_| head.method == Method::POST) {
-            let message = Message::read(body);
-            record.asks(&message);
-            *message_id = message.id();
-        }
-        let outgoing = self.outgoing(&permit, lease.token(), head, payload)?;
-        self.forward(&permit, outgoing, lease).await
-    }
-
-    /// Begins a call: it has a place among its user's, and with it a connection to its upstream.
-    async fn lease(&self, token: &Arc<VerifiedToken>) -> Result<Lease, Refusal> {
-        let left = token.grant_ends_at.since(self.0.authenticator.clock.now());
-        let mut lease = self.0.ends.lease(Arc::clone(token), left);
-        let holder = Holder::User(Arc::clone(&token.subject));
-        let place = pin!(self.0.budget.calls.wait(holder, 1, PLACE));
-        match lease.hold(place).await {
-            Ok(Ok(place)) => Ok(lease.placed(place)),
-            Ok(Err(Shortage::Share)) => Err(Refusal::TooManyCalls),
-            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => Err(Refusal::Busy("all connections to upstreams are in use")),
-            Err(over) => Err(Refusal::unsent(over)),
-        }
-    }
-}
-
-/// Puts the request's id on an answer.
-pub(crate) fn name_answer(response: &mut Response<Body>, id: &RequestId) {
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        let permit = {
+            let message = payload.whole().filter(|_| head.method == Method::POST).map(|body| Message::read(body));
+            if let Some(message) = &message {
+                record.asks(message);
+                *message_id = message.id();
+            }
+            policy::decide(entry, message.as_ref())?
+        };
+        let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
+        self.0.forwarder.forward(&permit, outgoing, lease, &arrival.id).await
     }
 }

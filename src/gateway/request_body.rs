@@ -1,4 +1,7 @@
-//! What a call carries, read as far as it must be before the call is sent on.
+//! The body of a call, read as far as it must be before the call is sent on.
+//!
+//! Defends against: slowloris bodies, request smuggling by a body where none belongs, and memory exhaustion (a body
+//! that is held counts in its user's share).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,23 +15,22 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::headers::is_media_type;
 use super::refusal::Refusal;
 use crate::limits::{self, CollectError, Collected, Room, Shortage};
 use crate::upstream::{Payload, RequestBodyError, Streamed};
-use crate::wire::BoxError;
+use crate::wire::{BoxError, is_media_type};
 
-/// How long a body that we wait for may take to arrive.
+/// How long a body that we collect may take to arrive.
 const COLLECT: Duration = Duration::from_secs(15);
-/// How long the client of a body that streams may keep the upstream waiting for its next byte.
+/// How long the client of a streamed body may keep the upstream waiting for its next byte.
 const NEXT_BYTE: Duration = Duration::from_secs(15);
-/// How many frames without a byte a body may have that is none.
+/// How many empty frames an absent body may have.
 const EMPTY_FRAMES: usize = 16;
 
 const NO_BODY: Refusal = Refusal::Malformed("a body on anything but POST");
 
-/// Whether a request whose method has no body says that it brings one: a server that does not read such a body takes it for
-/// the next request (request smuggling, RFC 9110 9.3.1).
+/// Refuses a request that declares a body although its method has none: a server that does not read such a body takes
+/// it for the next request (request smuggling, RFC 9110 9.3.1).
 ///
 /// # Errors
 /// When it does.
@@ -36,8 +38,9 @@ pub(super) fn judge(parts: &Parts, body: &impl HttpBody) -> Result<(), Refusal> 
     if parts.method != Method::POST && body.size_hint().lower() > 0 { Err(NO_BODY) } else { Ok(()) }
 }
 
-/// Reads a JSON body whole into `room`, so that our own errors can carry its id and a request whose connection died before a byte left
-/// can be sent again; anything else streams. Of methods that have no body it sees that none comes.
+/// Collects a JSON body in `room`, so that its message can be read, and so that a request whose connection died before
+/// a byte left can be sent again. Any other body streams. Where the method has no body, waits until it is certain that
+/// none comes.
 ///
 /// # Errors
 /// When it comes too slowly, ends early, must not be there, or when there is no memory for it.
@@ -48,7 +51,7 @@ where
 {
     if parts.method != Method::POST {
         if !body.is_end_stream() {
-            timeout(COLLECT, see_its_end(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
+            timeout(COLLECT, await_absence(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
         }
         return Ok(Payload::none());
     }
@@ -74,7 +77,7 @@ impl From<CollectError> for Refusal {
     }
 }
 
-/// JSON that may be held whole: one that declares more streams, one that declares nothing is tried.
+/// Whether a body may be collected: JSON that declares no length, or one within the limit.
 fn is_small_json(parts: &Parts, limit: usize) -> bool {
     let small = match parts.headers.get(CONTENT_LENGTH) {
         None => true,
@@ -85,8 +88,9 @@ fn is_small_json(parts: &Parts, limit: usize) -> bool {
     small && is_media_type(&parts.headers, "application/json")
 }
 
-/// Zero bytes are no body, whatever the framing: an empty chunked body, or an empty DATA frame that ends an HTTP/2 stream.
-async fn see_its_end<B>(mut body: B) -> Result<(), Refusal>
+/// Waits for the end of a body that must be absent. Zero bytes are no body, whatever the framing: an empty chunked
+/// body, or an empty DATA frame that ends an HTTP/2 stream.
+async fn await_absence<B>(mut body: B) -> Result<(), Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -101,14 +105,14 @@ where
     Err(NO_BODY)
 }
 
-/// A request body on its way through: what was read of it, and the rest. It has no trailers: MCP has none, and what stands in
-/// them could be taken for what we say in headers.
+/// A streamed request body: what was already read of it, then the rest. Its trailers are dropped: MCP has none, and an
+/// upstream could take them for headers of ours.
 ///
 /// Defends against slowloris: an upstream would hold a connection for each body that trickles.
 struct Passing<B> {
     read: Option<Bytes>,
     rest: B,
-    /// Until when the next byte must come, while one is waited for.
+    /// The deadline of the next byte, while one is waited for.
     patience: Option<Pin<Box<Sleep>>>,
     waits: bool,
 }
@@ -123,7 +127,7 @@ where
 }
 
 impl<B> Passing<B> {
-    /// Ready when the next byte has been waited for too long. One timer serves the whole body.
+    /// Ready when the next byte is overdue. One timer serves the whole body.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NEXT_BYTE)));
         if !std::mem::replace(&mut self.waits, true) {
@@ -155,7 +159,7 @@ where
         match polled {
             Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
             Some(Ok(frame)) => {
-                // an empty frame of HTTP/2 is no progress
+                // an empty HTTP/2 frame is no progress
                 if frame.data_ref().is_some_and(|data| !data.is_empty()) {
                     this.waits = false;
                 }

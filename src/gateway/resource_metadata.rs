@@ -1,4 +1,4 @@
-//! What a protected resource announces (RFC 9728), for every path under which clients look for it.
+//! Protected resource metadata (RFC 9728), at every path where clients look for it.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::config::{Config, ResourceNames, Spelling, Upstream};
 use crate::oauth::metadata::ResourceMetadata;
 use crate::oauth::paths::RESOURCE_METADATA;
 
-/// The documents by path. Each is written when it is asked for: `resource` repeats what the client typed.
+/// The documents by path. Each is written on request, because `resource` repeats the spelling that the client used.
 pub(super) struct Documents(HashMap<String, Document>);
 
 #[derive(Clone)]

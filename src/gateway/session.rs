@@ -1,19 +1,18 @@
-//! Sessions of the 2025 wire, bound to whoever they were opened for.
+//! Sessions of the 2025 wire, bound to the user and the resource that they were opened for.
 //!
-//! The client sees the upstream's id with a MAC behind it. Nothing is stored, and every replica comes to the same answer.
+//! Defends against session hijacking: a stolen or guessed id is worth nothing to another user. The client sees the
+//! upstream's id with a MAC behind it. Nothing is stored, and every replica comes to the same answer.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::refusal::Refusal;
 use crate::keys::Sealer;
+use crate::mcp::headers::SESSION_ID;
 use crate::secret::base64url;
 
-/// The session header, whatever its case on the wire.
-pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-
-/// Binds and unbinds session ids; any key of the ring may have made a MAC, the first makes new ones.
+/// Binds and unbinds session ids. The first key of the ring makes new MACs; any key may have made an older one.
 pub(super) struct Sessions {
     keys: Vec<hmac::Key>,
 }
@@ -37,7 +36,7 @@ impl Sessions {
     /// Replaces the client's id by the upstream's.
     ///
     /// # Errors
-    /// When the id is not one that we gave to this caller for this resource.
+    /// When the id is not one that we gave to this user for this resource.
     pub(super) fn unbind(&self, headers: &mut HeaderMap, owner: Owner<'_>) -> Result<(), Refusal> {
         let mut values = headers.get_all(SESSION_ID).iter();
         let Some(value) = values.next() else { return Ok(()) };
@@ -60,7 +59,7 @@ impl Sessions {
     /// Replaces the upstream's id in an answer by one that only this caller can use.
     ///
     /// # Errors
-    /// When there are several ids, or one that is no id (MCP 2025-11-25: visible ASCII): it must not pass unbound.
+    /// When there are several ids, or one that is not visible ASCII (MCP 2025-11-25): an unbound id must not pass.
     pub(super) fn bind(&self, headers: &mut HeaderMap, owner: Owner<'_>) -> Result<(), Refusal> {
         let mut ids = headers.get_all(SESSION_ID).iter();
         let Some(id) = ids.next() else { return Ok(()) };
@@ -78,7 +77,7 @@ impl Sessions {
     }
 }
 
-/// Lengths come first, so that no two triples are the same bytes.
+/// Each part follows its length, so that different triples are different bytes.
 fn code(key: &hmac::Key, id: &str, owner: Owner<'_>) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
     for part in [id, owner.subject, owner.resource] {
@@ -93,7 +92,8 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
-    use super::{Owner, SESSION_ID, Sessions};
+    use super::{Owner, Sessions};
+    use crate::mcp::headers::SESSION_ID;
 
     const ALICE: Owner<'_> = Owner { subject: "k|alice", resource: "https://a/mcp" };
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_key_of_the_ring_is_still_good_and_two_headers_are_not() {
+    fn a_mac_of_an_older_key_is_accepted_and_two_session_headers_are_not() {
         let (old, new) = (Sessions::with(&[[1; 32]]), Sessions::with(&[[2; 32], [1; 32]]));
         let mut answer = with("s");
         old.bind(&mut answer, ALICE).unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_bound_does_not_pass() {
+    fn an_id_that_cannot_be_bound_does_not_pass() {
         let sessions = Sessions::with(&[[1; 32]]);
         for id in [&b"caf\xc3\xa9"[..], b"a b", b"a\tb"] {
             let mut answer = HeaderMap::new();
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_id_is_accepted_that_was_not_bound(text in "[!-~]{0,80}") {
+        fn an_unbound_id_is_never_accepted(text in "[!-~]{0,80}") {
             let sessions = Sessions::with(&[[1; 32]]);
             prop_assert!(sessions.unbind(&mut with(&text), ALICE).is_err());
         }

@@ -1,4 +1,7 @@
-//! What a request to an upstream may look like.
+//! The shape of a request to an upstream: headers, query and method.
+//!
+//! Defends against: fields that two servers read in different ways (request smuggling), and tokens in URLs, which logs
+//! keep.
 
 use std::borrow::Cow;
 
@@ -11,7 +14,7 @@ use super::refusal::Refusal;
 /// Judges a request's headers, query and method.
 ///
 /// # Errors
-/// What no MCP client sends, and what could be read in two ways.
+/// What no MCP client sends, or what can be read in two ways.
 pub(super) fn judge(parts: &Parts) -> Result<(), Refusal> {
     if says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));

@@ -1,4 +1,4 @@
-//! An answer on its way to the client, which ends when its call is over.
+//! The body of an answer, which ends with its call's lease.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::lease::Lease;
+use super::lease::CallLease;
 use crate::wire::BoxError;
 
 /// What the client sees of an answer that ends before it is whole.
@@ -21,13 +21,13 @@ pub(super) enum EarlyEnd {
 /// The body of an upstream's answer.
 pub(super) struct Stream<B> {
     upstream: B,
-    lease: Lease,
+    lease: CallLease,
     early_end: EarlyEnd,
     over: bool,
 }
 
 impl<B> Stream<B> {
-    pub(super) const fn new(upstream: B, lease: Lease, early_end: EarlyEnd) -> Self {
+    pub(super) const fn new(upstream: B, lease: CallLease, early_end: EarlyEnd) -> Self {
         Self { upstream, lease, early_end, over: false }
     }
 }
@@ -47,7 +47,7 @@ where
         }
         let over = match Pin::new(&mut this.upstream).poll_frame(cx) {
             Poll::Pending => ready!(this.lease.poll_over(cx)),
-            // one that never pauses ends too
+            // a body that is always ready never waits for the lease: check here as well
             Poll::Ready(Some(Ok(frame))) => match this.lease.check() {
                 Ok(()) => return Poll::Ready(Some(Ok(frame))),
                 Err(over) => over,
@@ -83,7 +83,7 @@ mod tests {
 
     use super::{EarlyEnd, Stream};
     use crate::clock::{Clock, Timestamp};
-    use crate::gateway::authenticate::VerifiedToken;
+    use crate::gateway::caller::VerifiedCaller;
     use crate::gateway::lease::{Ends, Over};
     use crate::revocation::Revocation;
     use crate::signal::Signal;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_never_pauses_ends_whatever_ends_it() {
+    async fn an_always_ready_stream_ends_with_its_grant_its_age_and_the_shutdown() {
         const MINUTE: Duration = Duration::from_mins(1);
         for (why, max_age, passes, end) in [
             (Over::Ended, None, Duration::ZERO, (|revocation, _| revocation.note_ended(&"g_1".into())) as End),
@@ -108,13 +108,13 @@ mod tests {
         ] {
             let (ends, revocation) = (ends(max_age), Revocation::new(Clock::manual(NOW)));
             let flood = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));
-            let lease = ends.lease(Arc::new(VerifiedToken::under(revocation.watch(&"g_1".into()))), HOUR);
+            let lease = ends.lease(Arc::new(VerifiedCaller::under(revocation.watch(&"g_1".into()))), HOUR);
             let mut stream = Stream::new(StreamBody::new(flood), lease, EarlyEnd::Broken);
             for _ in 0..100 {
                 assert!(stream.frame().await.unwrap().is_ok());
             }
             revocation.note_ended(&"g_2".into());
-            assert!(stream.frame().await.unwrap().is_ok(), "another's end is nothing to it");
+            assert!(stream.frame().await.unwrap().is_ok(), "the end of another grant");
             end(&revocation, &ends);
             tokio::time::advance(passes).await;
             let error = stream.frame().await.unwrap().unwrap_err();
@@ -124,9 +124,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_arrived_whole_stays_whole() {
+    async fn an_answer_that_arrived_whole_is_not_reported_broken() {
         let ends = ends(None);
-        let lease = ends.lease(Arc::new(VerifiedToken::of_grant("g_1")), HOUR);
+        let lease = ends.lease(Arc::new(VerifiedCaller::of_grant("g_1")), HOUR);
         let empty = StreamBody::new(stream::empty::<Result<Frame<Bytes>, Infallible>>());
         let mut stream = Stream::new(empty, lease, EarlyEnd::Broken);
         ends.drained.set();

@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::sync::Notify;
 
+use super::generic::Symptom;
 use super::health::Health;
-use super::keycloak;
 use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
 use crate::clock::Clock;
-use crate::config::{OidcFlavour, OidcSettings};
+use crate::config::OidcSettings;
 use crate::keys::{Refetch, Refetched};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::random;
@@ -147,12 +147,14 @@ impl Source {
 
     async fn fetch(&self) -> Result<ProviderMetadata, Diagnosis> {
         let fetched = self.fetcher.get(self.settings.discovery.as_str(), TIMEOUT).await?;
+        if fetched.status == StatusCode::OK {
+            return ProviderMetadata::parse(&fetched.body, &self.settings, &self.identity);
+        }
         let answers = Diagnosis::new(format!("it answers {}", fetched.status.as_u16()));
+        if let Some(hint) = self.settings.flavour.hint(Symptom::NoMetadata(fetched.status), &self.identity) {
+            return Err(answers.with_hint(hint));
+        }
         Err(match fetched.status {
-            StatusCode::OK => return ProviderMetadata::parse(&fetched.body, &self.settings),
-            StatusCode::NOT_FOUND if self.settings.flavour == OidcFlavour::Keycloak => {
-                answers.with_hint(keycloak::DISCOVERY_HINT)
-            }
             other if other.is_redirection() => {
                 answers.with_hint("redirects are not followed, set `discovery` to where it leads")
             }

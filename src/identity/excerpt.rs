@@ -1,4 +1,4 @@
-//! What others said, as it may stand in our log: they choose the length and the bytes.
+//! Texts of others as they may stand in our log. Defends against log injection: they choose the length and the bytes.
 
 use crate::telemetry::is_hidden;
 

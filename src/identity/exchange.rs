@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::model::user::User;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
+use crate::outbound::Diagnosis;
 use crate::secret::SecretText;
 
 /// What the browser takes to the provider. Nothing of it is the client's: the provider never learns of the client.
@@ -80,6 +81,13 @@ pub enum ExchangeError {
     /// It will not pass by itself: a setting, or an answer that must not be believed.
     #[error("{0}")]
     Refused(String),
+}
+
+impl ExchangeError {
+    /// The provider could not be asked.
+    pub(super) fn unavailable(failure: &Diagnosis) -> Self {
+        Self::Unavailable(failure.to_string())
+    }
 }
 
 /// Why a refresh brought nothing.

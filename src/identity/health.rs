@@ -1,8 +1,8 @@
-//! How a provider fared: what `/ready` tells of it.
+//! The state of a provider, as `/ready` reports it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The last real call, and our credentials there. Nobody is asked for the sake of this.
+/// The result of the last real call, and of our credentials there. The provider is never called for this alone.
 #[derive(Default)]
 pub(super) struct Health {
     last_call: Mutex<Option<String>>,

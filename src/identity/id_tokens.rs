@@ -1,32 +1,37 @@
-//! Proving ID tokens with the provider's keys, which change, and which cannot always be had.
+//! Verifying ID tokens with the provider's keys, which change, and which cannot always be had.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::excerpt::excerpt;
 use super::health::Health;
-use super::id_token::{self, Expected, IdTokenError, Identified, KeySet};
+use super::id_token::{self, Expected, IdTokenError, Identified};
 use super::metadata::ProviderMetadata;
 use crate::clock::Clock;
 use crate::config::OidcSettings;
-use crate::keys::{RemoteKeys, RemoteKeysError, Unfound};
+use crate::keys::{PublicKeys, RemoteKeys, RemoteKeysError, Unfound};
 use crate::outbound::Fetcher;
 use crate::secret::SecretText;
 
 /// The ID tokens of one provider.
 pub(super) struct IdTokens {
     identity: String,
-    issuer: String,
-    client_id: String,
-    groups_claim: String,
-    trust_email: bool,
-    keys: RemoteKeys<KeySet>,
+    settings: OidcSettings,
+    keys: RemoteKeys,
     health: Arc<Health>,
     clock: Clock,
     told_of_email: AtomicBool,
 }
 
-/// Why an ID token brought nobody.
+/// An ID token, and what came with it.
+pub(super) struct Received<'a> {
+    pub(super) id_token: &'a SecretText,
+    pub(super) access_token: &'a SecretText,
+    /// What the sign-in asked for; `None` at a renewal, which has none.
+    pub(super) nonce: Option<&'a str>,
+}
+
+/// Why an ID token names no user.
 pub(super) enum Unidentified {
     /// The keys cannot be had now.
     NoKeys(String),
@@ -44,42 +49,40 @@ impl IdTokens {
     ) -> Self {
         Self {
             identity: identity.to_owned(),
-            issuer: settings.issuer.clone(),
-            client_id: settings.client_id.clone(),
-            groups_claim: settings.groups_claim.clone(),
-            trust_email: settings.trust_email,
-            keys: RemoteKeys::new(fetcher, clock.clone(), id_token::parse_keys),
+            settings: settings.clone(),
+            keys: RemoteKeys::new(fetcher, clock.clone()),
             health,
             clock,
             told_of_email: AtomicBool::new(false),
         }
     }
 
-    /// Reads the keys when they are old, before anybody needs them.
+    /// Reads the keys when they are old, before a sign-in needs them.
     pub(super) async fn prepare(&self, metadata: &ProviderMetadata) -> Result<(), RemoteKeysError> {
         self.keys.get(&metadata.jwks_uri).await.map(drop)
     }
 
-    /// Proves a token; a key that is not known leads to one more reading of the keys.
+    /// Verifies a token; a key that is not known leads to one more reading of the keys.
     pub(super) async fn identify(
         &self,
         metadata: &ProviderMetadata,
-        id_token: &SecretText,
-        nonce: Option<&str>,
+        received: &Received<'_>,
     ) -> Result<Identified, Unidentified> {
         let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
             self.health.failed(&cause.to_string());
             self.no_keys(&cause.to_string())
         })?;
         let expected = Expected {
-            issuer: &self.issuer,
-            client_id: &self.client_id,
-            nonce,
-            groups_claim: &self.groups_claim,
-            trust_email: self.trust_email,
+            flavour: self.settings.flavour,
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            nonce: received.nonce,
+            access_token: received.access_token.expose(),
+            groups_claim: &self.settings.groups_claim,
+            trust_email: self.settings.trust_email,
             now: self.clock.now(),
         };
-        let verify = |keys: &KeySet| id_token::verify(id_token.expose(), keys, &expected);
+        let verify = |keys: &PublicKeys| id_token::verify(received.id_token.expose(), keys, &expected);
         let mut verified = verify(&read.keys);
         let mut certain = true;
         if verified == Err(IdTokenError::UnknownKey) {

@@ -1,4 +1,7 @@
-//! People whom we know by ourselves: argon2id hashes, checked on the blocking pool behind a semaphore.
+//! Local users: argon2id hashes, checked on the blocking pool behind a semaphore.
+//!
+//! Defends against brute force (limits by user and address), lockout of a user by others (a limit by user alone would allow
+//! it), and user enumeration (an unknown user costs the same time).
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -11,21 +14,21 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::Semaphore;
 
+use super::exchange::{RenewError, Renewed, SignedIn};
 use crate::clock::Clock;
 use crate::config::LocalUser;
-use crate::identity::{RenewError, Renewed, SignedIn};
 use crate::limits::Limiter;
 use crate::model::user::User;
 use crate::secret::{SecretText, random};
 
-/// Wrong passwords for one user from one address in an hour; a right one begins anew. By user alone, anybody could lock
-/// anybody out.
+/// Wrong passwords for one user from one address in an hour; a right one resets the count. A limit by user alone would let
+/// anyone lock the user out.
 const PER_USER_AND_ADDRESS: NonZeroU32 = NonZeroU32::new(30).unwrap();
 /// Passwords for one user in an hour from addresses where the user never signed in: guessing from many places.
 const PER_USER: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-/// Passwords from one address in an hour: a class room may sit behind one.
+/// Passwords from one address in an hour: a whole class may share it.
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-/// How many addresses of one user are remembered. With more of them all are forgotten, which costs nobody a sign-in.
+/// How many addresses of one user are remembered. One more, and all are forgotten, which costs no sign-in.
 const MAX_ADDRESSES: usize = 100;
 /// How long a password waits for its turn.
 const WAIT: Duration = Duration::from_secs(5);
@@ -33,8 +36,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// The local users.
 pub struct Local {
     users: Vec<Record>,
-    /// A hash that no password has, as costly as the costliest real one: what an unknown user's password is checked with.
-    nobody: SecretText,
+    /// A hash that no password has, as costly as the costliest real one: an unknown user's password is checked against it.
+    decoy: SecretText,
     per_user_and_address: Limiter,
     per_user: Limiter,
     per_address: Limiter,
@@ -43,8 +46,8 @@ pub struct Local {
 
 struct Record {
     user: LocalUser,
-    /// How often the user signed in from an address: part of the limiter's key, so that wrong passwords count since the
-    /// last right one from there, and nobody else's.
+    /// How often the user signed in from an address. It is part of the limiter's key, so that wrong passwords are counted
+    /// since the last right one from the same address.
     signed_in: Mutex<HashMap<String, u64>>,
 }
 
@@ -79,12 +82,12 @@ pub enum PasswordCheck {
 
 impl Local {
     pub(super) fn new(users: &[LocalUser], clock: &Clock) -> Self {
-        let nobody = nobodys_hash(users);
+        let decoy = decoy_hash(users);
         let users = users.iter().map(|user| Record { user: user.clone(), signed_in: Mutex::default() }).collect();
         let turns = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             users,
-            nobody,
+            decoy,
             per_user_and_address: Limiter::per_hour(PER_USER_AND_ADDRESS, clock),
             per_user: Limiter::per_hour(PER_USER, clock),
             per_address: Limiter::per_hour(PER_ADDRESS, clock),
@@ -92,17 +95,17 @@ impl Local {
         }
     }
 
-    /// Checks a password typed by somebody at `address`.
+    /// Checks a password that was typed at `address`.
     pub async fn check(&self, username: &str, password: SecretText, address: &str) -> PasswordCheck {
         let record = self.users.iter().find(|record| record.user.username == username);
         if !self.may_try(record, username, address) {
             return PasswordCheck::Busy;
         }
-        let hash = record.map_or(&self.nobody, |record| &record.user.password_hash).clone();
+        let hash = record.map_or(&self.decoy, |record| &record.user.password_hash).clone();
         let turn = tokio::time::timeout(WAIT, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return PasswordCheck::Busy };
         let verified = tokio::task::spawn_blocking(move || {
-            // The turn ends when the work does, even if whoever asked has gone away.
+            // the permit is held until the work is done, even if the caller has gone away
             let _turn = turn;
             verify(&password, &hash)
         });
@@ -154,7 +157,7 @@ fn verify(password: &SecretText, hash: &SecretText) -> bool {
 }
 
 /// The costliest hash among the users', with salt and output replaced by random bytes.
-fn nobodys_hash(users: &[LocalUser]) -> SecretText {
+fn decoy_hash(users: &[LocalUser]) -> SecretText {
     let costliest =
         users.iter().filter_map(|user| PasswordHash::new(user.password_hash.expose()).ok()).max_by_key(|hash| {
             ["m", "t"].map(|name| u64::from(hash.params.get_decimal(name).unwrap_or(0))).iter().product::<u64>()
@@ -181,7 +184,7 @@ pub fn hash_password(password: &SecretText) -> SecretText {
     hash.to_string().into()
 }
 
-/// A password that nobody guesses (80 random bits) and that can be read out: `abcd-efgh-2345-ijkl`, without 0, 1, 8 and 9.
+/// A password that cannot be guessed (80 random bits) and can be read out: `abcd-efgh-2345-ijkl`, without 0, 1, 8 and 9.
 #[must_use]
 pub fn random_password() -> SecretText {
     let mut text = BASE32_NOPAD.encode(&random::<10>());

@@ -1,5 +1,8 @@
 //! What a provider says of itself (OpenID Connect Discovery 1.0 3): the document, read and checked.
 //!
+//! Defends against mix-up (another provider's document), and against endpoints that would carry codes and secrets in the
+//! clear or hide another host.
+//!
 //! The document is read by us because the issuer is compared with what the operator wrote, not with the address that the
 //! document lies at: inside a cluster the two differ. Its endpoints are used as they are; one document may name
 //! public and internal hosts.
@@ -8,8 +11,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::excerpt::excerpt;
-use super::keycloak;
-use crate::config::{OidcFlavour, OidcSettings};
+use super::generic::{SecretIn, Symptom};
+use crate::config::OidcSettings;
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::Diagnosis;
@@ -34,27 +37,21 @@ pub(super) struct ProviderMetadata {
     pub(super) sends_iss: bool,
 }
 
-/// How we prove who we are at the token endpoint (RFC 6749 2.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecretIn {
-    Header,
-    Body,
-}
-
 impl ProviderMetadata {
-    pub(super) fn parse(body: &[u8], settings: &OidcSettings) -> Result<Self, Diagnosis> {
+    /// Reads the document and checks it. `identity` is our name for the provider.
+    pub(super) fn parse(body: &[u8], settings: &OidcSettings, identity: &str) -> Result<Self, Diagnosis> {
         let metadata: Self = serde_json::from_slice(body).map_err(|cause| {
             let cause = excerpt(&cause.to_string());
             Diagnosis::new(format!("it is not a discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
-        metadata.check(settings)?;
+        if !settings.flavour.issuer_is(&settings.issuer, &metadata.issuer) {
+            return Err(metadata.another_issuer(settings, identity));
+        }
+        metadata.check_endpoints(settings)?;
         Ok(metadata)
     }
 
-    fn check(&self, settings: &OidcSettings) -> Result<(), Diagnosis> {
-        if self.issuer != settings.issuer {
-            return Err(self.another_issuer(settings));
-        }
+    fn check_endpoints(&self, settings: &OidcSettings) -> Result<(), Diagnosis> {
         let http_allowed = settings.discovery.scheme() == "http" || settings.issuer.starts_with("http:");
         for (name, url) in [
             ("authorization_endpoint", Some(&self.authorization_endpoint)),
@@ -70,7 +67,7 @@ impl ProviderMetadata {
     }
 
     /// The document may be another provider's, so its issuer is suggested and never adopted.
-    fn another_issuer(&self, settings: &OidcSettings) -> Diagnosis {
+    fn another_issuer(&self, settings: &OidcSettings, identity: &str) -> Diagnosis {
         let (named, configured) = (excerpt(&self.issuer), &settings.issuer);
         let cause = format!("it names the issuer {named:?}, the configuration names {configured:?}");
         let mut hint = if named == self.issuer {
@@ -81,9 +78,9 @@ impl ProviderMetadata {
         } else {
             "`issuer` must be spelt as the provider spells it, byte for byte".to_owned()
         };
-        if settings.flavour == OidcFlavour::Keycloak {
+        if let Some(more) = settings.flavour.hint(Symptom::OtherIssuer, identity) {
             hint.push_str("; ");
-            hint.push_str(keycloak::ISSUER_HINT);
+            hint.push_str(&more);
         }
         Diagnosis::new(cause).with_hint(hint)
     }
@@ -154,7 +151,8 @@ mod tests {
     }
 
     fn parse(document: &Value, settings: &OidcSettings) -> Result<ProviderMetadata, String> {
-        ProviderMetadata::parse(document.to_string().as_bytes(), settings).map_err(|failure| failure.to_string())
+        ProviderMetadata::parse(document.to_string().as_bytes(), settings, "corp")
+            .map_err(|failure| failure.to_string())
     }
 
     const PUBLIC: &str = "https://sso.example.com/realms/mcp";
@@ -184,7 +182,7 @@ mod tests {
             let error = parse(&lacking, &settings(PUBLIC, PUBLIC)).unwrap_err();
             assert!(error.contains(field), "{error}");
         }
-        assert!(ProviderMetadata::parse(b"<html>", &settings(PUBLIC, PUBLIC)).is_err());
+        assert!(ProviderMetadata::parse(b"<html>", &settings(PUBLIC, PUBLIC), "corp").is_err());
     }
 
     #[test]

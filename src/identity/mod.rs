@@ -1,5 +1,8 @@
 //! The second door: the identity providers that sign people in.
 //!
+//! Defends against: another provider that answers in place of the chosen one (mix-up), a token for another client (confused
+//! deputy), a token of another sign-in (replay), forged tokens (algorithm confusion), and brute force on local passwords.
+//!
 //! | file | what |
 //! |---|---|
 //! | `oidc` | one OpenID Connect provider, from the authorization URL to the renewal |
@@ -7,16 +10,19 @@
 //! | `metadata` | what a provider says of itself, checked |
 //! | `discovery` | the metadata, fetched and kept fresh |
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
-//! | `id_token` | proving an ID token and reading the user from it |
+//! | `id_token` | the rules of an ID token, and the user whom it names |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
-//! | `excerpt` | what others said, as it may stand in our log |
-//! | `health` | how it fared, for `/ready` |
-//! | `keycloak` | where Keycloak departs from the standard |
-//! | `local` | people whom we know by ourselves |
+//! | `excerpt` | texts of others as they may stand in our log |
+//! | `health` | its state, for `/ready` |
+//! | `flavour` | what differs between products, and which file knows it |
+//! | `generic`, `keycloak` | those files: the standard, and where Keycloak departs from it |
+//! | `local` | users of our own |
 
 mod discovery;
 mod excerpt;
 mod exchange;
+mod flavour;
+mod generic;
 mod health;
 mod id_token;
 mod id_tokens;
@@ -28,7 +34,9 @@ mod token_endpoint;
 
 pub(crate) use excerpt::excerpt;
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
+pub use generic::Meaning;
 pub use local::{Local, PasswordCheck, hash_password, random_password};
+pub use oidc::Oidc;
 
 use std::sync::Arc;
 
@@ -52,8 +60,16 @@ pub struct Provider {
     kind: Kind,
 }
 
+/// How people sign in.
+pub enum Way<'a> {
+    /// The browser goes to the provider and comes back with its answer.
+    Redirect(&'a Oidc),
+    /// They type their password on a page of ours.
+    Password(&'a Local),
+}
+
 enum Kind {
-    Oidc(Box<oidc::Oidc>),
+    Oidc(Box<Oidc>),
     Local(Box<Local>),
 }
 
@@ -64,7 +80,7 @@ impl Identities {
         let providers = config.identities.iter().map(|identity| {
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
-                    Kind::Oidc(Box::new(oidc::Oidc::new(&identity.id, settings, &config.outbound, clock)))
+                    Kind::Oidc(Box::new(Oidc::new(&identity.id, settings, &config.outbound, clock)))
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
             };
@@ -84,14 +100,14 @@ impl Identities {
         self.0.iter()
     }
 
-    /// Keeps the providers' metadata and keys fresh, for ever: every 60 s, every 5 s with jitter while it fails.
+    /// Refreshes the providers' metadata and keys, for ever: every 60 s, every 5 s with jitter while that fails.
     pub async fn run(self) {
         let remote = self.0.iter().filter_map(|provider| match &provider.kind {
             Kind::Oidc(oidc) => Some(oidc.run()),
             Kind::Local(_) => None,
         });
         join_all(remote).await;
-        // With local users alone there is nothing to keep fresh, and still no end: a background task that ends is a fault.
+        // local users need no refresh, but a background task that ends is a fault
         std::future::pending::<()>().await;
     }
 }
@@ -109,7 +125,7 @@ impl Provider {
         &self.name
     }
 
-    /// Its issuer, byte for byte; `local` for users of our own, which no provider can be called.
+    /// Its issuer, byte for byte; `local` for users of our own, a name that no provider can have.
     #[must_use]
     pub fn issuer(&self) -> &str {
         match &self.kind {
@@ -118,7 +134,7 @@ impl Provider {
         }
     }
 
-    /// Who we are there; empty for users of our own.
+    /// Our client id there; empty for users of our own.
     #[must_use]
     pub fn client_id(&self) -> &str {
         match &self.kind {
@@ -136,12 +152,12 @@ impl Provider {
         }
     }
 
-    /// The users whom we know by ourselves, if that is what this provider is.
+    /// How people sign in with it.
     #[must_use]
-    pub const fn local(&self) -> Option<&Local> {
+    pub fn way(&self) -> Way<'_> {
         match &self.kind {
-            Kind::Local(local) => Some(local),
-            Kind::Oidc(_) => None,
+            Kind::Oidc(oidc) => Way::Redirect(oidc),
+            Kind::Local(local) => Way::Password(local),
         }
     }
 
@@ -155,13 +171,13 @@ impl Provider {
     }
 
     /// Reads the provider's metadata when they were never read, so that what follows has an answer: to be called before
-    /// [`Self::asks_offline`], [`Self::authorization_url`] and [`Self::check_iss`]. From then on it costs nothing.
+    /// [`Self::asks_offline`], [`Oidc::authorization_url`] and [`Oidc::check_iss`]. From then on it costs nothing.
     ///
     /// # Errors
     /// When they cannot be read: a 503 page.
     pub async fn prepare(&self) -> Result<(), ExchangeError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.prepare().await.map_err(|failure| unavailable(&failure)),
+            Kind::Oidc(oidc) => oidc.prepare().await.map_err(|failure| ExchangeError::unavailable(&failure)),
             Kind::Local(_) => Ok(()),
         }
     }
@@ -172,7 +188,7 @@ impl Provider {
     /// When its metadata were never read, or could not be read the last time: a 503 page.
     pub async fn is_reachable(&self) -> Result<(), ExchangeError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(|failure| unavailable(&failure)),
+            Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(|failure| ExchangeError::unavailable(&failure)),
             Kind::Local(_) => Ok(()),
         }
     }
@@ -196,40 +212,6 @@ impl Provider {
         }
     }
 
-    /// Where the browser goes. For a local provider the caller uses its own sign-in page instead.
-    ///
-    /// # Errors
-    /// When the provider's metadata were never read: a 503 page.
-    pub fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
-        match &self.kind {
-            Kind::Oidc(oidc) => oidc.authorization_url(begin),
-            Kind::Local(_) => Err(self.is_local()),
-        }
-    }
-
-    /// Checks `iss` of the provider's answer (RFC 9207 2.4): demanded where announced, compared wherever sent. While it is
-    /// not known whether the provider announces it, an answer without is refused.
-    ///
-    /// # Errors
-    /// Words for the operator.
-    pub fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
-        match &self.kind {
-            Kind::Oidc(oidc) => oidc.check_iss(iss),
-            Kind::Local(_) => Err(self.is_local().to_string()),
-        }
-    }
-
-    /// Exchanges the provider's code and verifies the ID token.
-    ///
-    /// # Errors
-    /// See [`ExchangeError`].
-    pub async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
-        match &self.kind {
-            Kind::Oidc(oidc) => oidc.exchange(exchange).await,
-            Kind::Local(_) => Err(self.is_local()),
-        }
-    }
-
     /// Asks whether the user is still good, at every refresh. `key` is the subject's key; `token` what we hold, if any.
     /// At most 8 seconds.
     ///
@@ -242,8 +224,8 @@ impl Provider {
         }
     }
 
-    /// Asks the provider what a sign-in asks: its metadata, its keys, and whether it knows us. No one is signed in; the
-    /// provider may log a wrong code.
+    /// Tries what a sign-in needs: metadata, keys, and our credentials. No user is signed in; the provider may log a wrong
+    /// code.
     ///
     /// # Errors
     /// What is wrong, for the operator.
@@ -264,12 +246,4 @@ impl Provider {
             Kind::Local(_) => Ok(false),
         }
     }
-
-    fn is_local(&self) -> ExchangeError {
-        ExchangeError::Refused(format!("identity {} has a sign-in page of ours, not of a provider", self.id))
-    }
-}
-
-fn unavailable(failure: &Diagnosis) -> ExchangeError {
-    ExchangeError::Unavailable(failure.to_string())
 }

@@ -8,12 +8,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::discovery::Discovery;
 use super::excerpt::excerpt;
+use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
+use super::generic::{Meaning, Symptom};
 use super::health::Health;
 use super::id_token::Identified;
-use super::id_tokens::{IdTokens, Unidentified};
+use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
-use super::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn, keycloak, unavailable};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
 use crate::model::user::User;
@@ -29,8 +30,8 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a revocation may take; no user waits for it.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A provider.
-pub(super) struct Oidc {
+/// An OpenID Connect provider.
+pub struct Oidc {
     identity: String,
     settings: OidcSettings,
     fetcher: Fetcher,
@@ -93,7 +94,11 @@ impl Oidc {
         if offline { asked.with(OFFLINE_ACCESS) } else { asked }
     }
 
-    pub(super) fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
+    /// Where the browser goes.
+    ///
+    /// # Errors
+    /// When the provider's metadata were never read: a 503 page.
+    pub fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
         let metadata = self.discovery.known_or_hurry().ok_or_else(|| {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
             ExchangeError::Unavailable(words)
@@ -102,7 +107,7 @@ impl Oidc {
             ("response_type", "code"),
             ("client_id", &self.settings.client_id),
             ("redirect_uri", begin.redirect_uri),
-            ("scope", &self.requested_scopes(begin.offline).to_string()),
+            ("scope", &self.settings.flavour.outward_scopes(&self.requested_scopes(begin.offline))),
             ("state", begin.state),
             ("nonce", begin.nonce),
             ("code_challenge", begin.code_challenge.as_str()),
@@ -111,28 +116,43 @@ impl Oidc {
         Ok(add_to_query(&metadata.authorization_endpoint, &request))
     }
 
-    pub(super) fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
-        let id = &self.identity;
+    /// Checks `iss` of the provider's answer (mix-up, RFC 9207 2.4): demanded where announced, compared wherever sent. While
+    /// it is not known whether the provider announces it, an answer without is refused.
+    ///
+    /// # Errors
+    /// Words for the operator.
+    pub fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
+        let (id, flavour) = (&self.identity, self.settings.flavour);
         match (iss, self.discovery.known()) {
-            (Some(iss), _) if iss == self.settings.issuer => Ok(()),
+            (Some(iss), _) if flavour.issuer_is(&self.settings.issuer, iss) => Ok(()),
             (Some(iss), _) => Err(format!(
                 "the answer says that it comes from {:?}, identity {id} is {:?}: check `issuer`",
                 excerpt(iss),
                 self.settings.issuer
             )),
             (None, Some(metadata)) if !metadata.sends_iss => Ok(()),
-            (None, Some(_)) => Err(format!(
-                "the answer of identity {id} carries no iss although its metadata promise it: {}",
-                keycloak::ISS_HINT
-            )),
+            (None, Some(_)) => {
+                let hint = flavour.hint(Symptom::NoIss, id).map(|hint| format!(": {hint}")).unwrap_or_default();
+                Err(format!("the answer of identity {id} carries no iss although its metadata promise it{hint}"))
+            }
             (None, None) => {
                 Err(format!("the answer carries no iss, and whether identity {id} sends it is not known yet"))
             }
         }
     }
 
-    pub(super) async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
-        let metadata = self.discovery.get().await.map_err(|failure| unavailable(&failure))?;
+    /// What an error code on the provider's redirect means.
+    #[must_use]
+    pub fn meaning(&self, error: &str) -> Meaning {
+        self.settings.flavour.meaning(error)
+    }
+
+    /// Exchanges the provider's code and verifies the ID token.
+    ///
+    /// # Errors
+    /// See [`ExchangeError`].
+    pub async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
+        let metadata = self.discovery.get().await.map_err(|failure| ExchangeError::unavailable(&failure))?;
         let verifier = exchange.code_verifier.expose();
         let form = [
             ("grant_type", "authorization_code"),
@@ -149,8 +169,9 @@ impl Oidc {
                 self.identity
             ))
         })?;
-        let identified = self.id_tokens.identify(&metadata, id_token, Some(exchange.nonce)).await;
-        let Identified { sub, user, .. } = identified.map_err(|why| match why {
+        let received = Received { id_token, access_token: &answer.access_token, nonce: Some(exchange.nonce) };
+        let identified = self.id_tokens.identify(&metadata, &received).await;
+        let Identified { key, user, .. } = identified.map_err(|why| match why {
             Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
             Unidentified::Untrue(words) => ExchangeError::Refused(words),
         })?;
@@ -158,13 +179,13 @@ impl Oidc {
             Standing::None => None,
             Standing::Offline | Standing::Session => {
                 let granted = answer.names_offline_access.unwrap_or(true);
-                let marked = keycloak::marks_offline(answer.refresh_expires_in);
+                let marked = self.settings.flavour.marks_offline(answer.refresh_expires_in);
                 let offline = exchange.offline && (granted || marked);
                 answer.refresh_token.as_ref().map(|token| provider_token(token, offline, &answer, asked_at))
             }
         };
         let renewable = self.settings.standing == Standing::None || token.is_some();
-        Ok(SignedIn { key: sub, user, token, renewable })
+        Ok(SignedIn { key, user, token, renewable })
     }
 
     pub(super) async fn renew(&self, key: &str, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
@@ -186,10 +207,14 @@ impl Oidc {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(Refusal::at_renewal)?;
         let user = match &answer.id_token {
-            Some(id_token) => self.user_of(&metadata, id_token, key, deadline).await?,
+            Some(id_token) => {
+                let received = Received { id_token, access_token: &answer.access_token, nonce: None };
+                self.user_of(&metadata, &received, key, deadline).await?
+            }
             None => None,
         };
-        let offline = answer.names_offline_access == Some(true) || keycloak::marks_offline(answer.refresh_expires_in);
+        let marked = self.settings.flavour.marks_offline(answer.refresh_expires_in);
+        let offline = answer.names_offline_access == Some(true) || marked;
         let kept = answer.refresh_expires_in.is_some().then_some(token);
         let token = answer.refresh_token.as_ref().or(kept);
         Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user })
@@ -200,12 +225,12 @@ impl Oidc {
     async fn user_of(
         &self,
         metadata: &ProviderMetadata,
-        id_token: &SecretText,
+        received: &Received<'_>,
         key: &str,
         deadline: Instant,
     ) -> Result<Option<User>, RenewError> {
-        match timeout_at(deadline, self.id_tokens.identify(metadata, id_token, None)).await {
-            Ok(Ok(identified)) if identified.sub == key => Ok(Some(identified.user)),
+        match timeout_at(deadline, self.id_tokens.identify(metadata, received)).await {
+            Ok(Ok(identified)) if identified.key == key => Ok(Some(identified.user)),
             Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
                 tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
                 Ok(None)
@@ -289,7 +314,8 @@ impl Oidc {
 }
 
 fn provider_token(token: &SecretText, offline: bool, answer: &Answer, asked_at: Timestamp) -> ProviderToken {
-    let ends_at = keycloak::seconds_left(answer.refresh_expires_in);
+    // 0 is no end: a token that never ends, or a provider that says nothing
+    let ends_at = answer.refresh_expires_in.filter(|seconds| *seconds > 0);
     let ends_at = ends_at.map(|seconds| asked_at + Duration::from_secs(seconds));
     ProviderToken { token: token.clone(), offline, ends_at }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::excerpt::excerpt;
-use super::metadata::{ProviderMetadata, SecretIn, WRONG_ADDRESS};
-use super::{ExchangeError, RenewError, keycloak};
-use crate::config::{OidcFlavour, OidcSettings};
+use super::exchange::{ExchangeError, RenewError};
+use super::generic::{Credentials, Meaning, Symptom};
+use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
+use crate::config::OidcSettings;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
@@ -27,14 +27,16 @@ pub(super) struct TokenEndpoint<'a> {
     pub(super) metadata: &'a ProviderMetadata,
 }
 
-/// What a good answer carries. The access token is not even read: we have no use for it.
+/// What a good answer carries.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Not used as a token: the ID token may name its hash.
+    pub(super) access_token: SecretText,
     pub(super) id_token: Option<SecretText>,
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
     pub(super) names_offline_access: Option<bool>,
-    /// Seconds, as Keycloak states them.
+    /// Seconds. No standard names it; Keycloak states it, and 0 is how it marks an offline token.
     pub(super) refresh_expires_in: Option<u64>,
 }
 
@@ -44,7 +46,7 @@ pub(super) enum Refusal {
     /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
-    Error { status: StatusCode, error: String, diagnosis: Diagnosis },
+    Error { status: StatusCode, meaning: Meaning, diagnosis: Diagnosis },
     /// An answer that no token endpoint gives.
     Strange(Diagnosis),
 }
@@ -52,7 +54,7 @@ pub(super) enum Refusal {
 #[derive(Deserialize)]
 struct AnswerDocument {
     /// RFC 6749 5.1 demands it: a 200 without comes from something else.
-    access_token: Option<IgnoredAny>,
+    access_token: String,
     id_token: Option<String>,
     refresh_token: Option<String>,
     scope: Option<Value>,
@@ -99,16 +101,11 @@ impl TokenEndpoint<'_> {
         form: &[(&str, &str)],
         timeout: Duration,
     ) -> Result<Fetched, Diagnosis> {
-        let id = self.settings.client_id.as_str();
         let mut form = form.to_vec();
-        let basic = match (&self.settings.client_secret, self.metadata.secret_in()) {
-            (Some(secret), SecretIn::Header) => Some((id, secret)),
-            (Some(secret), SecretIn::Body) => {
-                form.extend([("client_id", id), ("client_secret", secret.expose())]);
-                None
-            }
-            (None, _) => {
-                form.push(("client_id", id));
+        let basic = match self.settings.flavour.credentials(self.settings, self.metadata.secret_in()) {
+            Credentials::Basic(id, secret) => Some((id, secret)),
+            Credentials::Form(fields) => {
+                form.extend(fields);
                 None
             }
         };
@@ -132,37 +129,19 @@ impl TokenEndpoint<'_> {
             };
         let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
         let diagnosis = Diagnosis::new(format!("{} answers {} {error}{said}", self.name(), status.as_u16()));
-        let diagnosis = match self.hint(&document.error) {
+        let diagnosis = match self.settings.flavour.hint(Symptom::Error(&document.error), self.identity) {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        Refusal::Error { status, error, diagnosis }
-    }
-
-    /// The setting that an error is about.
-    fn hint(&self, error: &str) -> Option<String> {
-        let id = self.identity;
-        match error {
-            "invalid_client" | "unauthorized_client" => {
-                let settings = format!("check `client_id` and `client_secret` of identity {id}");
-                Some(match self.settings.flavour {
-                    OidcFlavour::Keycloak => format!("{settings}; {}", keycloak::CLIENT_HINT),
-                    OidcFlavour::Generic => format!("{settings} against the client at the provider"),
-                })
-            }
-            "invalid_scope" => Some(format!("check `scopes` and `standing` of identity {id} against the client there")),
-            keycloak::OFFLINE_NOT_ALLOWED => Some(keycloak::OFFLINE_HINT.to_owned()),
-            "unsupported_grant_type" => Some("the provider must allow authorization_code and refresh_token".to_owned()),
-            _ => None,
-        }
+        Refusal::Error { status, meaning: self.settings.flavour.meaning(&document.error), diagnosis }
     }
 }
 
 fn read_answer(fetched: &Fetched) -> Option<Answer> {
     let document: AnswerDocument = serde_json::from_slice(&fetched.body).ok()?;
-    document.access_token?;
     let scope = document.scope.as_ref().and_then(Value::as_str);
     Some(Answer {
+        access_token: document.access_token.into(),
         id_token: document.id_token.map(SecretText::from),
         refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
         names_offline_access: scope.map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
@@ -178,7 +157,7 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 impl Refusal {
     /// Whether it is about who we are, not about the user.
     pub(super) fn concerns_our_credentials(&self) -> bool {
-        matches!(self, Self::Error { error, .. } if error == "invalid_client" || error == "unauthorized_client")
+        matches!(self, Self::Error { meaning: Meaning::ClientRefused, .. })
     }
 
     pub(super) const fn diagnosis(&self) -> &Diagnosis {
@@ -191,9 +170,7 @@ impl Refusal {
     pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
         match self {
             Self::Away(diagnosis) => ExchangeError::Unavailable(diagnosis.to_string()),
-            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis }
-                if offline && (error == keycloak::OFFLINE_NOT_ALLOWED || error == "invalid_scope") =>
-            {
+            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, diagnosis } if offline => {
                 ExchangeError::OfflineRefused(diagnosis.to_string())
             }
             Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => ExchangeError::Refused(diagnosis.to_string()),
@@ -204,7 +181,7 @@ impl Refusal {
     /// secret or an outage must not cost every user a sign-in.
     pub(super) fn at_renewal(self) -> RenewError {
         match self {
-            Self::Error { status: StatusCode::BAD_REQUEST, error, diagnosis } if error == "invalid_grant" => {
+            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::SessionOver, diagnosis } => {
                 RenewError::Ended(diagnosis.to_string())
             }
             Self::Away(diagnosis) | Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => {

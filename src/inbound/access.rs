@@ -1,5 +1,6 @@
-//! The access log: one line for every request, written when its answer has ended, also when the client goes away before that:
-//! hanging up hides nothing.
+//! The access log: one line for every request, written when its answer has ended or when the client has gone away.
+//!
+//! Defends against: log injection (a path is logged as graphic ASCII), and clients that hang up to leave no trace.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,15 +15,13 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::{Body, CallRecord};
-use crate::limits::ClientAddress;
-use crate::telemetry::{Cause, RequestId};
-use crate::wire::BoxError;
+use crate::gateway::CallRecord;
+use crate::wire::{Body, BoxError, Cause, ClientAddress, RequestId};
 
 /// How much of a path is logged, in bytes: a head may have 64 KiB.
 const MAX_PATH: usize = 512;
 
-/// What the line of a request says. It is written when this is dropped.
+/// What the log line of a request says. Written on drop.
 pub(super) struct Access {
     id: RequestId,
     method: Method,
@@ -33,11 +32,11 @@ pub(super) struct Access {
     received: Option<Arc<AtomicU64>>,
     /// Who called what, when it went to an upstream's path.
     pub(super) call: CallRecord,
-    answered: Option<Answered>,
+    reply: Option<Reply>,
 }
 
 /// An answer that has begun.
-struct Answered {
+struct Reply {
     status: StatusCode,
     after: Duration,
     cause: Option<String>,
@@ -47,7 +46,7 @@ struct Answered {
 
 /// How an answer ended.
 enum End {
-    /// It has not: when it is dropped so, the client went away.
+    /// It has not ended. Dropped in this state, the client went away.
     Open,
     Whole,
     /// It broke off, for this reason.
@@ -59,7 +58,7 @@ impl Access {
     pub(super) fn begin<B>(request: &Request<B>, id: RequestId, address: ClientAddress) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let (began, call) = (Instant::now(), CallRecord::default());
-        Self { id, method, uri, address, began, received: None, call, answered: None }
+        Self { id, method, uri, address, began, received: None, call, reply: None }
     }
 
     /// Whether the request is HEAD.
@@ -75,25 +74,25 @@ impl Access {
         Metered { body, read: self.received.clone() }
     }
 
-    /// It is answered: takes the cause out of the answer, and looks on while it leaves.
-    pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<Answer> {
+    /// The answer begins: takes the cause out of it, and watches it leave.
+    pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<LoggedBody> {
         let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
         let (status, after) = (response.status(), self.began.elapsed());
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let end = if bodiless || response.body().is_end_stream() { End::Whole } else { End::Open };
-        self.answered = Some(Answered { status, after, cause, sent: 0, end });
-        response.map(|body| Answer { body, access: self })
+        self.reply = Some(Reply { status, after, cause, sent: 0, end });
+        response.map(|body| LoggedBody { body, access: self })
     }
 
     fn write(&self) {
-        let Self { id, method, uri, address, began, received, call, answered } = self;
+        let Self { id, method, uri, address, began, received, call, reply } = self;
         let path = shown(uri);
         let milliseconds = whole(began.elapsed());
         let request_bytes = received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));
         let gone = if std::thread::panicking() { "a panic of ours" } else { "the client went away" };
         let (upstream, subject, client) = (call.upstream(), call.subject(), call.client());
         let (rpc, tool, decision) = (call.rpc(), call.tool(), call.decision());
-        let Some(Answered { status, after, cause, sent, end }) = answered else {
+        let Some(Reply { status, after, cause, sent, end }) = reply else {
             tracing::info!(
                 target: "access",
                 request_id = %id, %method, path = &*path, milliseconds, request_bytes, address = %address.0,
@@ -125,8 +124,8 @@ fn whole(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The path, or its beginning. What is not graphic ASCII is percent-encoded: any stranger can write it, and the
-/// log is read on terminals.
+/// The path, or its beginning. What is not graphic ASCII is percent-encoded: strangers write paths, and terminals show
+/// logs.
 fn shown(uri: &Uri) -> Cow<'_, str> {
     let path = uri.path();
     let (beginning, rest) = path.split_at_checked(path.floor_char_boundary(MAX_PATH)).unwrap_or((path, ""));
@@ -138,7 +137,7 @@ fn shown(uri: &Uri) -> Cow<'_, str> {
         if byte.is_ascii_graphic() {
             shown.push(byte.into());
         } else {
-            // writing to a text cannot fail
+            // writing to a string cannot fail
             write!(shown, "%{byte:02X}").ok();
         }
     }
@@ -175,27 +174,27 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Metered<B> {
     }
 }
 
-/// The body of an answer on its way to the client. When it is dropped its request's line is written.
-pub(crate) struct Answer {
+/// The body of an answer on its way to the client. Its request's log line is written when this is dropped.
+pub(crate) struct LoggedBody {
     body: Body,
     access: Access,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for LoggedBody {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { body, access } = &mut *self;
         let polled = ready!(Pin::new(&mut *body).poll_frame(cx));
-        if let Some(answered) = &mut access.answered {
+        if let Some(reply) = &mut access.reply {
             match &polled {
-                Some(Ok(frame)) => answered.sent += length(frame),
-                Some(Err(error)) => answered.end = End::Broken(error.to_string()),
-                None => answered.end = End::Whole,
+                Some(Ok(frame)) => reply.sent += length(frame),
+                Some(Err(error)) => reply.end = End::Broken(error.to_string()),
+                None => reply.end = End::Whole,
             }
-            if body.is_end_stream() && matches!(answered.end, End::Open) {
-                answered.end = End::Whole;
+            if body.is_end_stream() && matches!(reply.end, End::Open) {
+                reply.end = End::Whole;
             }
         }
         Poll::Ready(polled)
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_path_the_beginning_is_logged() {
+    fn only_the_beginning_of_a_long_path_is_logged() {
         assert_eq!(shown(&"/mcp?q".parse().unwrap()), "/mcp");
         let long = format!("/{}", "a".repeat(60_000));
         assert_eq!(shown(&long.parse().unwrap()), format!("{}…", &long[..MAX_PATH]));

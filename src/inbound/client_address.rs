@@ -1,4 +1,6 @@
-//! Whose request it is, when proxies stand in front of us.
+//! The address of a client behind proxies.
+//!
+//! Defends against spoofed addresses: `X-Forwarded-For` counts only as far as trusted proxies wrote it.
 
 use std::net::IpAddr;
 
@@ -7,7 +9,7 @@ use ipnet::IpNet;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies whose word counts.
+/// The trusted proxies.
 pub(super) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
@@ -15,11 +17,11 @@ impl Proxies {
         Self(trusted)
     }
 
-    /// The client's address: the peer, or the rightmost untrusted of `X-Forwarded-For` when the peer is trusted. What
-    /// stands further left was written by whoever wanted to.
+    /// The client's address: the peer, or the rightmost untrusted entry of `X-Forwarded-For` when the peer is trusted.
+    /// Entries further left may be forged.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
-        // bytes, because whatever a client wrote further left must not make what our proxy wrote unreadable
+        // as bytes: a forged entry further left that is not text must not make the entry of our proxy unreadable
         let values = headers.get_all(X_FORWARDED_FOR).iter().rev();
         for hop in values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
             if !self.trusts(client) {

@@ -1,4 +1,7 @@
 //! One connection: which protocol it speaks, and its limits.
+//!
+//! Defends against slowloris (heads, answers and idle connections have time limits), and against memory exhaustion by
+//! HTTP/2 streams and windows.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,37 +20,39 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
-use super::Drain;
+use super::drain::Drain;
 use super::exchange::{Busy, Held, Waiting};
 use super::streams::{Pieces, Streams};
 use super::timed::{HEAD, IDLE, Timed};
+use crate::limits::Holder;
 use crate::signal::Signal;
 use crate::wire::BoxError;
 
-/// How every HTTP/2 connection begins (RFC 9113 3.4). `PROPFIND` and `PROPPATCH` of HTTP/1 begin alike, and a request of
-/// HTTP/1 may have any method, `PRI` too: the version alone decides.
+/// How every HTTP/2 connection begins (RFC 9113 3.4). HTTP/1 requests may begin alike (`PROPFIND`, `PROPPATCH`, even a
+/// method `PRI`), so only the version in this line tells the two apart.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// The most requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
-/// How often an HTTP/2 peer is asked whether it still lives.
+/// The interval of HTTP/2 pings, which find dead peers.
 const PING: Duration = Duration::from_secs(20);
 
-/// What a peer may send on one HTTP/2 stream, and on all of a connection together, before we read it.
+/// The flow-control windows: how much a peer may send ahead of our reading, on one HTTP/2 stream and on all streams of
+/// a connection together.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// What is kept of an answer for one stream whose peer does not take it.
+/// The send buffer of one stream whose peer does not read.
 const UNSENT: usize = 64 * 1024;
 
-/// How long a proxy's connection may be idle: longer than the proxies keep theirs (Envoy an hour, the others less). Were we
-/// the first to close, a request could already be on its way, and it would be lost (RFC 9112 9.3.1).
+/// How long a proxy's connection may be idle. This is longer than proxies keep theirs (Envoy an hour, others less): if
+/// we closed first, a request that is already on its way would be lost (RFC 9112 9.3.1).
 const KEPT: Duration = Duration::from_mins(65);
-/// While we shut down: how long a proxy's idle connection stays open for a request that is still on its way.
+/// During shutdown: how long a proxy's idle connection stays open for a request that is already on its way.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long a connection is kept on which nothing happens.
+/// How long a connection may be idle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     /// Before the first byte. Proxies also open connections in advance, which they use later.
@@ -59,36 +64,43 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// A stranger's: a connection takes a place from others.
+    /// For strangers: their idle connections must not use up the descriptors.
     pub(super) const STRANGER: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
-    /// A trusted proxy's.
+    /// For trusted proxies.
     pub(super) const PROXY: Self = Self { first: KEPT, idle: KEPT, linger: LINGER };
-    /// One of this machine that is not named as a proxy. It may be one, or a TCP forwarder that brings strangers.
+    /// For peers on this machine that are not named as proxies. Such a peer may still be a proxy, or a TCP forwarder
+    /// that carries strangers' connections.
     pub(super) const LOCAL: Self = Self { first: HEAD, idle: KEPT, linger: LINGER };
-    /// A health checker's.
+    /// For health checkers.
     pub(super) const CHECKER: Self = Self { first: HEAD, idle: Duration::from_secs(15), linger: Duration::ZERO };
 }
 
-/// Under which terms a connection is served.
+/// Who a peer's connections count for, if they are counted, and how long they are kept.
+pub(super) struct Guest {
+    pub(super) holder: Option<Holder>,
+    pub(super) patience: Patience,
+}
+
+/// The terms under which a connection is served.
 pub(super) struct Terms {
     /// Whether, and how far, we are shutting down.
     pub(super) drain: Drain,
     /// How long it is kept when nothing happens.
     pub(super) patience: Patience,
-    /// Set when it must give up its place: at the next moment without an open request.
+    /// Set when the connection must close, at the next moment without an open request, to make room for another.
     pub(super) leave: Signal,
 }
 
 /// The body of a request, as it arrives. On HTTP/1.1 it is a part of the connection's one exchange.
 pub(super) type Received = Held<Incoming, Option<Arc<Busy>>>;
 
-/// Why a connection ended other than by the peer's own wish. For the debug log.
+/// Why a connection ended, other than by the peer closing it. For the debug log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
     /// No first bytes in time.
     #[error("it sent nothing")]
     Silent,
-    /// Answers wait for the peer, and it takes none of them.
+    /// The peer does not read its answers.
     #[error("the peer takes no answer")]
     Stalled,
     /// The socket broke.
@@ -99,8 +111,8 @@ pub(super) enum ConnectionError {
     Http(#[from] hyper::Error),
 }
 
-/// Serves a connection until its end, or until we shut down and what is open is finished. `answer` gets each of its
-/// requests.
+/// Serves a connection until it ends, or until shutdown has let its open requests finish. `answer` is called with each
+/// request.
 pub(super) async fn serve<T, A, F, B>(mut stream: T, terms: Terms, answer: A) -> Result<(), ConnectionError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -122,8 +134,8 @@ where
     if is_http2 { http2(io, waiting, terms, answer).await } else { http1(io, waiting, terms, answer).await }
 }
 
-/// Reads as much as tells the protocol: the whole line of HTTP/2's preface, or bytes that are none of it. Also answers when
-/// the head began, for its time limit; `None` when the peer has left.
+/// Reads just enough to tell the protocol: the first line of HTTP/2's preface, or bytes that differ from it. Also
+/// returns when the head began, for its time limit. `None`: the peer closed the connection.
 async fn first_bytes<T: AsyncRead + Unpin>(
     stream: &mut T,
     patience: Patience,
@@ -138,7 +150,7 @@ async fn first_bytes<T: AsyncRead + Unpin>(
             return Ok(None);
         }
         if limit > HEAD {
-            // a proxy's connection may be idle for long before its first byte, and the head begins with that byte
+            // a proxy's connection may be idle long before its first byte, so the head's time begins with that byte
             (began, limit) = (Instant::now(), HEAD);
         }
     }
@@ -176,7 +188,7 @@ where
             .max_buf_size(MAX_HEAD)
             .serve_connection(io, service)
     );
-    // the library's own shutdown closes an idle connection at once, and with it loses a request that is on its way
+    // hyper's own graceful shutdown closes an idle connection at once, which would lose a request on its way
     let lingers = async {
         drain.no_more().wait().await;
         if !patience.linger.is_zero() {
@@ -190,7 +202,7 @@ where
         biased;
         ended = connection.as_mut() => return Ok(ended?),
         () = lingers => connection.as_mut().graceful_shutdown(),
-        // without a request there was no answer either, and the library would still wait for the first one
+        // hyper would still wait for the first request
         () = leave.wait() => match waiting.head() {
             Some(0) => return Ok(()),
             _ => connection.as_mut().graceful_shutdown(),
@@ -213,11 +225,11 @@ where
 {
     let streams = Streams::default();
     let service = service_fn(|request: Request<Incoming>| {
-        // from the first request on many share the connection: pings find dead peers, frames bound heads
+        // after the first request, pings find dead peers and hyper bounds heads by frames
         waiting.never_again();
-        let turn = streams.arrived();
+        let waiter = streams.arrived();
         let answered = answer(request.map(|body| Held::new(body, None)));
-        async move { Ok::<_, Infallible>(answered.await.map(|body| Pieces::new(body, turn))) }
+        async move { Ok::<_, Infallible>(answered.await.map(|body| Pieces::new(body, waiter))) }
     });
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
@@ -236,13 +248,13 @@ where
         ended = connection.as_mut() => return Ok(ended?),
         () = drain.no_more().wait() => connection.as_mut().graceful_shutdown(),
         () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),
-        // without a request there was no answer either, and the library would still wait for the first one
+        // hyper would still wait for the first request
         () = leave.wait() => match waiting.head() {
             Some(0) => return Ok(()),
             _ => connection.as_mut().graceful_shutdown(),
         },
     }
-    // what came before the peer knew is still answered; what it does not take now it never will
+    // requests sent before the peer saw GOAWAY are still answered, but not for a peer that does not read
     tokio::select! {
         ended = connection => Ok(ended?),
         () = streams.idle(HEAD) => Err(ConnectionError::Stalled),

@@ -1,10 +1,10 @@
-//! The way down: not ready, accept a little longer, finish requests, end streams at the deadline.
+//! Graceful shutdown: not ready, accept a little longer, finish requests, end streams at the deadline.
 
 use std::time::Duration;
 
 use crate::signal::Signal;
 
-/// How long we accept after we said that we are not ready: balancers need that to notice.
+/// How long we go on accepting after readiness was withdrawn: load balancers need that long to notice.
 const STILL_ACCEPT: Duration = Duration::from_secs(5);
 
 /// The stages of the shutdown. Cheap to clone; clones share them.
@@ -33,13 +33,13 @@ impl Drain {
         self.streams_end.set();
     }
 
-    /// Whether new work is welcome.
+    /// Whether this process is ready for new work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.not_ready.is_set()
     }
 
-    /// Set when no more connections are taken and those that are there finish.
+    /// Set when no more connections are accepted, and open ones finish.
     #[must_use]
     pub(crate) const fn no_more(&self) -> &Signal {
         &self.no_more

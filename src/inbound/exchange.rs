@@ -1,4 +1,4 @@
-//! The one exchange at a time of an HTTP/1.1 connection: whether it still goes on, or a request head is waited for.
+//! The state of an HTTP/1.1 connection: it serves one exchange, or waits for the head of the next request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// Whether the connection waits for a head; shared with the service that takes the requests. Even numbers wait, odd ones
-/// serve, and each head has a number of its own.
+/// Whether the connection waits for a head. The connection and the service that answers its requests share this
+/// counter: it is even while a head is awaited, odd while a request is served, and so numbers the heads.
 #[derive(Clone, Default)]
 pub(super) struct Waiting(Arc<AtomicU64>);
 
 impl Waiting {
-    /// A head arrived whole. When everything that holds the answer is gone, the next bytes are a head's again.
+    /// A head was read. Once the returned guard is dropped by all who hold it, the next bytes belong to a new head.
     pub(super) fn arrived(&self) -> Arc<Busy> {
         self.0.fetch_or(1, Ordering::AcqRel);
         Arc::new(Busy(self.clone()))
     }
 
-    /// A head arrived whole, and whatever follows is bounded otherwise.
+    /// A head was read, and no later one is bounded here.
     pub(super) fn never_again(&self) {
         self.0.fetch_or(1, Ordering::AcqRel);
     }
 
-    /// Completes when, from now on, a head was waited for so long.
+    /// Completes once the connection has waited for a head for `limit`, counted from now.
     pub(super) async fn idle(&self, limit: Duration) {
         let (mut since, mut before) = (Instant::now(), self.head());
         while before.is_none() || since.elapsed() < limit {
@@ -38,14 +38,14 @@ impl Waiting {
         }
     }
 
-    /// The number of the head that is being waited for, if one is.
+    /// The number of the awaited head, if one is awaited.
     pub(super) fn head(&self) -> Option<u64> {
         let number = self.0.load(Ordering::Acquire);
         number.is_multiple_of(2).then_some(number)
     }
 }
 
-/// An exchange that is going on: its request may still arrive, its answer still leave.
+/// An open exchange: its request may still arrive, and its answer may still be leaving.
 pub(super) struct Busy(Waiting);
 
 impl Drop for Busy {
@@ -54,7 +54,7 @@ impl Drop for Busy {
     }
 }
 
-/// A body that holds something until it is gone.
+/// A body with a guard, which is dropped with it.
 pub(super) struct Held<B, G> {
     body: B,
     _guard: G,

@@ -1,10 +1,9 @@
-//! Where a request's body ends. It must be said once and in one way; otherwise the request is refused and its connection
-//! closed.
+//! The framing of request bodies. A body's end must be stated once and in one way; otherwise the request is refused and
+//! its connection closed.
 //!
-//! Defends against request smuggling (RFC 9112 11.2). A proxy in front that finds another end of the body than we do takes
-//! the rest of it for the next request, or the other way round. The server library accepts any list of codings that ends in
-//! `chunked`, so this is judged here, before everything else and for every path: nothing more may be read from a connection
-//! on which such a request came.
+//! Defends against request smuggling (RFC 9112 11.2): where a proxy in front and we disagree about a body's end, one of
+//! us takes the rest of the body for the next request. hyper accepts any list of codings that ends in `chunked`, so
+//! framing is judged here, first, and on every path: nothing more may be read from the connection of such a request.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
@@ -12,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 /// Judges `Transfer-Encoding` and `Content-Length` (RFC 9112 6.1, 6.3).
 ///
 /// # Errors
-/// What is ambiguous. No client sends it.
+/// What is ambiguous. No real client sends it.
 pub(super) fn judge(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next().map(HeaderValue::as_bytes) else { return Ok(()) };

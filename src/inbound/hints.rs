@@ -1,4 +1,4 @@
-//! What a proxy in front gets wrong and nobody would notice: said once in the life of a process.
+//! Warnings about a misconfigured proxy in front, once in the life of a process each.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use http::{Request, Version};
 
 use super::client_address::{Proxies, X_FORWARDED_FOR};
 
-/// What was said already.
+/// Which warnings were given.
 #[derive(Default)]
 pub(super) struct Hints {
     no_forwarded_for: AtomicBool,
@@ -15,7 +15,7 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// Looks at a request that was meant for us: health checks of balancers name no host, or another.
+    /// Looks at a request that passed the `Host` check: health checks of load balancers name no host, or another one.
     pub(super) fn look_at<B>(&self, request: &Request<B>, peer: IpAddr, proxies: &Proxies) {
         let peer = peer.to_canonical();
         if proxies.trusts(peer) && !request.headers().contains_key(X_FORWARDED_FOR) && first(&self.no_forwarded_for) {
@@ -36,7 +36,7 @@ impl Hints {
     }
 }
 
-/// Whether it was not said before.
+/// Whether the warning was not given before.
 fn first(said: &AtomicBool) -> bool {
     !said.load(Ordering::Relaxed) && !said.swap(true, Ordering::Relaxed)
 }

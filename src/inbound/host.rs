@@ -1,28 +1,18 @@
-//! Whether a request was meant for us: a `Host` that is not ours is a rebound name, or a proxy that does not pass it on.
+//! Whether a request was meant for us.
+//!
+//! Defends against DNS rebinding: a page whose own name was made to lead here sends that name as `Host`.
 
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderValue, Request};
 
-use super::plain;
 use crate::config::{Config, PublicUrl};
-use crate::gateway::Body;
-use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::telemetry::Cause;
-use crate::wire::accept;
+use crate::wire::Rejection;
 
-/// The names that we answer to.
+/// Our host names.
 pub(super) struct Hosts {
     public_url: PublicUrl,
     /// Without the default port.
     allowed: Vec<String>,
-}
-
-/// A request that was not meant for us.
-pub(super) enum WrongHost {
-    /// None, several, or two that differ.
-    Malformed,
-    /// Not one of ours.
-    Misdirected(String),
 }
 
 impl Hosts {
@@ -34,76 +24,47 @@ impl Hosts {
     }
 
     /// Judges `Host` and `:authority` (RFC 9110 7.2, RFC 9112 3.2).
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<(), WrongHost> {
+    ///
+    /// # Errors
+    /// When they name no host, several, or one that is not ours.
+    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
         let mut named = request.headers().get_all(HOST).iter();
         let header = named.next();
         if named.next().is_some() {
-            return Err(WrongHost::Malformed);
+            return Err(Rejection::NoSingleHost);
         }
         let header = match header.map(HeaderValue::to_str) {
             Some(Ok(text)) => Some(self.public_url.without_default_port(text)),
-            Some(Err(_)) => return Err(WrongHost::Malformed),
+            Some(Err(_)) => return Err(Rejection::NoSingleHost),
             None => None,
         };
         let authority = request.uri().authority();
         let authority = authority.map(|authority| self.public_url.without_default_port(authority.as_str()));
         let host = match (authority, header) {
             (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
-                return Err(WrongHost::Malformed);
+                return Err(Rejection::NoSingleHost);
             }
             (Some(host), _) | (None, Some(host)) => host,
-            (None, None) => return Err(WrongHost::Malformed),
+            (None, None) => return Err(Rejection::NoSingleHost),
         };
         let ours = self.allowed.iter().any(|own| own.eq_ignore_ascii_case(host));
-        if ours { Ok(()) } else { Err(WrongHost::Misdirected(host.to_owned())) }
+        if ours { Ok(()) } else { Err(Rejection::WrongHost(cause(host))) }
     }
 }
 
-impl Hosts {
-    /// The answer to a request that was not meant for us, away from the paths of upstreams.
-    pub(super) fn refuse(&self, wrong: &WrongHost, headers: &HeaderMap) -> Response<Body> {
-        let Some(cause) = wrong.cause() else {
-            return plain(StatusCode::BAD_REQUEST, "The request must name one host.\n");
-        };
-        let mut response = if wants_json(headers) {
-            let words = format!("this host name is not one of ours: use {}", self.public_url);
-            let error = OAuthError::new(ErrorCode::InvalidRequest, words);
-            let mut response = plain(StatusCode::MISDIRECTED_REQUEST, serde_json::to_vec(&error).unwrap_or_default());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        } else {
-            let text = format!(
-                "This host name is not one of ours: use {}. A proxy in front must pass the Host header on; other names go \
-                 into allowed_hosts.\n",
-                self.public_url
-            );
-            plain(StatusCode::MISDIRECTED_REQUEST, text)
-        };
-        response.extensions_mut().insert(Cause(cause));
-        response
-    }
-}
-
-impl WrongHost {
-    /// Words for the log, when it is not ours.
-    pub(super) fn cause(&self) -> Option<String> {
-        let Self::Misdirected(host) = self else { return None };
-        let host: String = host.chars().take(100).collect();
-        Some(format!("host {host:?} is neither public_url's nor in server.allowed_hosts"))
-    }
-}
-
-/// Whether a program asks, rather than a browser: it names JSON, and prefers it to HTML.
-fn wants_json(headers: &HeaderMap) -> bool {
-    accept::weight_of("application/json", headers) > accept::weight_of("text/html", headers)
+/// Words for the log.
+fn cause(host: &str) -> String {
+    let host: String = host.chars().take(100).collect();
+    format!("host {host:?} is neither public_url's nor in server.allowed_hosts")
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
 
-    use super::{Hosts, WrongHost, wants_json};
+    use super::Hosts;
     use crate::config::PublicUrl;
+    use crate::wire::Rejection;
 
     fn judge(uri: &str, hosts: &[&str]) -> u16 {
         let ours = Hosts {
@@ -116,8 +77,9 @@ mod tests {
         }
         match ours.judge(&request.body(()).unwrap()) {
             Ok(()) => 200,
-            Err(WrongHost::Malformed) => 400,
-            Err(WrongHost::Misdirected(_)) => 421,
+            Err(Rejection::NoSingleHost) => 400,
+            Err(Rejection::WrongHost(_)) => 421,
+            Err(_) => unreachable!("not about the host"),
         }
     }
 
@@ -135,15 +97,5 @@ mod tests {
         assert_eq!(judge("https://mcp.example.com/mcp", &["mcp.example.com:443"]), 200);
         assert_eq!(judge("https://mcp.example.com/mcp", &["evil.example"]), 400);
         assert_eq!(judge("https://evil.example/mcp", &["evil.example"]), 421);
-    }
-
-    #[test]
-    fn a_program_is_told_from_a_browser_by_what_it_accepts() {
-        let wants =
-            |accept: &str| wants_json(&http::HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().unwrap())]));
-        assert!(wants("application/json") && wants("text/plain, Application/JSON;q=0.9, */*"));
-        assert!(wants("text/html;q=0.5, application/json"), "HTML is its second choice");
-        assert!(!wants("text/html,application/xhtml+xml,application/json;q=0.9") && !wants("*/*") && !wants(""));
-        assert!(!wants("application/json;q=0") && !wants("application/json, text/html"));
     }
 }

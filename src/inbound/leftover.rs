@@ -1,8 +1,10 @@
 //! Request bodies that were not read to their end.
 //!
-//! Many clients send head and body apart. When we answer before the body has come, the server library closes the connection
-//! without a word, and the client's next request on it is lost. So what is small is read to its end before the answer
-//! leaves, and for what is not the answer says that the connection ends.
+//! Defends against request smuggling: no byte of an unread body may be taken for the next request.
+//!
+//! Many clients send head and body in separate packets. When we answer before the body has arrived, hyper closes the
+//! connection silently, and the client's next request is lost. So a small body is drained before the answer leaves; for
+//! any other, the answer says `Connection: close`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +17,7 @@ use http::{HeaderValue, Request, Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use crate::gateway::Body;
-use crate::wire::BoxError;
+use crate::wire::{Body, BoxError};
 
 /// How much of an unread body is drained, and for how long.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -24,19 +25,19 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 type Slot<B> = Arc<Mutex<Option<B>>>;
 
-/// A request body that comes back when it is dropped unread.
+/// A request body that returns to its [`Leftover`] when it is dropped unread.
 pub(super) struct Lent<B: HttpBody> {
     body: Option<B>,
     slot: Option<Slot<B>>,
 }
 
-/// Where an unread body comes back to; nothing comes from HTTP/2, where one stream does not disturb another.
+/// Receives the body when it is dropped unread. There is none for HTTP/2, where streams do not disturb each other.
 pub(super) struct Leftover<B: HttpBody> {
     slot: Slot<B>,
     expects: bool,
 }
 
-/// Lends the body of a request.
+/// Wraps the body of a request.
 pub(super) fn lend<B: HttpBody>(request: Request<B>) -> (Request<Lent<B>>, Option<Leftover<B>>) {
     let watched = request.version() < Version::HTTP_2 && !request.body().is_end_stream();
     let slot: Option<Slot<B>> = watched.then(|| Arc::new(Mutex::new(None)));
@@ -78,20 +79,20 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Reads what was left, if it is small and comes soon; otherwise the answer ends the connection.
+    /// Drains an unread body if it is small and arrives soon; otherwise the answer closes the connection.
     pub(super) async fn settle(self, response: &mut Response<Body>) {
         let Some(body) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        // a client that waits for 100 Continue must not be asked to send a body that is thrown away
+        // a client that waits for 100 Continue must not be made to send a body that is thrown away
         let small = !self.expects && body.size_hint().lower() <= DRAIN_BYTES as u64;
-        let read = small && tokio::time::timeout(DRAIN_TIME, reads_to_the_end(body)).await == Ok(true);
+        let read = small && tokio::time::timeout(DRAIN_TIME, drained(body)).await == Ok(true);
         if !read {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
 
-/// Reads a body without keeping it; whether it ended before it was too large.
-async fn reads_to_the_end<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> bool {
+/// Discards a body. `true`: it ended within the limit.
+async fn drained<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> bool {
     let mut left = DRAIN_BYTES;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
@@ -112,7 +113,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
 
     use super::lend;
-    use crate::gateway::full;
+    use crate::wire::full;
 
     fn request(size: usize) -> Request<Full<Bytes>> {
         Request::new(Full::new(Bytes::from(vec![b'x'; size])))

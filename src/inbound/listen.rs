@@ -1,4 +1,7 @@
 //! The accept loop.
+//!
+//! Defends against connection floods and slowloris: connections are limited in number, counted per address, and idle
+//! ones make room.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -10,39 +13,35 @@ use http_body::Body;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Patience, Received, Terms};
+use super::connection::{self, Guest, Received, Terms};
+use super::door::Door;
+use super::drain::Drain;
 use super::exchange::Held;
 use super::resting::{Resting, Seat};
-use super::{App, Drain, socket};
+use super::socket;
 use crate::limits::{Holder, Pool, Share, Shortage};
 use crate::wire::BoxError;
 
-/// How long we wait when the system has no more file descriptors.
+/// How long the loop pauses when the system has no more file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
-/// How long connections may take to finish after streams were told to end.
+/// How long connections may take to finish after streams were ended.
 const LAST: Duration = Duration::from_secs(5);
 
-/// How long a connection that must give up its place may take to send what it has; how soon another is asked.
+/// How long a connection that must close may take to flush; and how soon the next idle connection is closed.
 const PARTING: Duration = Duration::from_millis(250);
 const ASKED_AGAIN: Duration = Duration::from_millis(20);
 
-/// By whom a peer's connections are counted, if they are, and how long they are kept.
-pub(super) struct Guest {
-    pub(super) holder: Option<Holder>,
-    pub(super) patience: Patience,
-}
-
 /// Accepts and serves until drained.
-pub(crate) async fn serve(app: App, listener: TcpListener, drain: Drain) {
-    let door = app.clone();
-    let connections = app.connections().clone();
-    let guest = move |peer| door.guest(peer);
-    let answer = move |request, peer| app.handle(request, peer);
+pub(crate) async fn serve(door: Door, listener: TcpListener, drain: Drain) {
+    let host = door.clone();
+    let connections = door.connections().clone();
+    let guest = move |peer| host.guest(peer);
+    let answer = move |request, peer| door.handle(request, peer);
     accept(listener, connections, &drain, guest, answer).await;
 }
 
-/// Gives every request of every connection to `answer`. While there is no place in `pool`, connections wait in the kernel's
-/// queue, and those that have waited longest for a request are closed.
+/// Calls `answer` with every request of every connection. While `pool` is exhausted, new connections wait in the
+/// kernel's queue, and the connections that have been idle longest are closed.
 pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, guest: C, answer: A)
 where
     C: Fn(IpAddr) -> Guest + Send + Sync,
@@ -55,7 +54,7 @@ where
     loop {
         let (one, accepted) = tokio::select! {
             () = drain.no_more().wait() => break,
-            next = async { (next_place(&pool, &resting).await, listener.accept().await) } => next,
+            next = async { (next_slot(&pool, &resting).await, listener.accept().await) } => next,
         };
         let Ok(one) = one else { return };
         match accepted {
@@ -65,7 +64,7 @@ where
                 let answer = answer.clone();
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
-                    let Ok(place) = counted(&pool, one, holder.as_ref(), &resting).await else { return };
+                    let Ok(slot) = counted(&pool, one, holder.as_ref(), &resting).await else { return };
                     socket::prepare(&stream);
                     let seat = resting.enter(holder.as_ref());
                     let terms = Terms { drain, patience, leave: seat.leave().clone() };
@@ -81,7 +80,7 @@ where
                     if let Err(error) = ended {
                         tracing::debug!(%peer, %error, "a connection ended");
                     }
-                    drop(place);
+                    drop(slot);
                 });
             }
             Err(error) => {
@@ -100,33 +99,33 @@ where
     }
 }
 
-/// Waits for a place. While there is none, connections without an open request are closed, the longest waiting first.
-async fn next_place(pool: &Pool, resting: &Resting) -> Result<Share, Shortage> {
-    let mut place = pin!(pool.next());
+/// Waits for a free descriptor. While there is none, idle connections are closed, the longest idle first.
+async fn next_slot(pool: &Pool, resting: &Resting) -> Result<Share, Shortage> {
+    let mut slot = pin!(pool.next());
     let mut patience = Duration::ZERO;
     loop {
-        if let Ok(place) = tokio::time::timeout(patience, place.as_mut()).await {
-            return place;
+        if let Ok(slot) = tokio::time::timeout(patience, slot.as_mut()).await {
+            return slot;
         }
         resting.close_longest();
         patience = ASKED_AGAIN;
     }
 }
 
-/// Counts a place as its holder's. Strangers behind a proxy must not keep its other clients out with silent connections:
-/// of those that share one count, one that waits for a request makes room.
-async fn counted(pool: &Pool, mut place: Share, holder: Option<&Holder>, resting: &Resting) -> Result<Share, Shortage> {
-    let Some(holder) = holder else { return Ok(place) };
-    while let Err(shortage) = pool.assign(&mut place, holder.clone()) {
+/// Books a connection for its holder. Strangers behind a trusted proxy must not keep its other clients out with idle
+/// connections: the longest idle one of those that share the holder makes room.
+async fn counted(pool: &Pool, mut slot: Share, holder: Option<&Holder>, resting: &Resting) -> Result<Share, Shortage> {
+    let Some(holder) = holder else { return Ok(slot) };
+    while let Err(shortage) = pool.assign(&mut slot, holder.clone()) {
         if *holder != Holder::Trusted || !resting.close_longest_trusted() {
             return Err(shortage);
         }
         tokio::time::sleep(ASKED_AGAIN).await;
     }
-    Ok(place)
+    Ok(slot)
 }
 
-/// Completes when a connection had to give up its place, and had the time to end by itself.
+/// Completes when a connection was told to close and had time to flush.
 async fn parted(seat: &Seat) {
     seat.leave().wait().await;
     tokio::time::sleep(PARTING).await;
@@ -153,10 +152,10 @@ mod tests {
     use tokio::time::timeout;
 
     use super::{Guest, LAST, accept};
-    use crate::gateway::{Body, full};
     use crate::inbound::Drain;
     use crate::inbound::connection::Patience;
     use crate::limits::{Holder, Pool};
+    use crate::wire::{Body, full};
 
     fn proxy(_peer: IpAddr) -> Guest {
         Guest { holder: Some(Holder::Trusted), patience: Patience::PROXY }
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_connections_and_begun_heads_keep_no_place_from_a_request() {
+    async fn idle_connections_and_unfinished_heads_do_not_block_new_requests() {
         for guest in [proxy, uncounted] {
             let address = listening_to(guest).await;
             let mut kept = over_http1(address).await;
@@ -230,12 +229,12 @@ mod tests {
                 held.push(stream);
             }
             let answered = async { over_http1(address).await.send_request(get("/")).await.unwrap().status() };
-            assert_eq!(timeout(Duration::from_secs(5), answered).await.expect("there is a place"), 200);
+            assert_eq!(timeout(Duration::from_secs(5), answered).await.expect("there is a slot"), 200);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn going_down_waits_for_no_place() {
+    async fn shutdown_does_not_wait_for_a_free_connection_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (drain, asked) = (Drain::default(), Arc::new(Notify::new()));
@@ -251,7 +250,7 @@ mod tests {
         let unanswered = tokio::spawn(async move { stuck.send_request(get("/")).await.is_err() });
         asked.notified().await;
         drain.at_once();
-        timeout(LAST * 2, served).await.expect("the one place is taken, and nobody waits for it").unwrap();
+        timeout(LAST * 2, served).await.expect("shutdown does not wait for the one taken slot").unwrap();
         unanswered.abort();
     }
 }

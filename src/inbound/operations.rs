@@ -1,7 +1,8 @@
-//! The listener of operations: whether this process lives, and whether it wants work.
+//! The operations listener: liveness and readiness.
 //!
-//! Defends against DNS rebinding: a page whose own name was made to lead here would be of the same origin, and could read
-//! what is told. Its requests name it in `Host`. An address as `Host` was looked up nowhere, and is always right.
+//! Defends against DNS rebinding: a page whose own name was pointed here would be of the same origin, and could read
+//! the answers. Its requests carry that name in `Host`. An IP address as `Host` was not resolved by DNS, and is always
+//! accepted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,14 +13,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use super::connection::{Patience, Received};
-use super::listen::{Guest, accept};
-use super::{Drain, framing, plain, without_body};
-use crate::gateway::{Body, full};
+use super::connection::{Guest, Patience, Received};
+use super::drain::Drain;
+use super::framing;
+use super::listen::accept;
+use super::visit::without_body;
 use crate::limits::Pool;
+use crate::wire::{Body, full, plain};
 
-/// Tells what is wrong with what this process depends on; each entry is a sentence for an operator.
-pub(crate) type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Reports what is wrong with the things that this process depends on; each entry is a sentence for an operator.
+pub(crate) type HealthReport = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 #[derive(Serialize)]
 struct Ready {
@@ -27,43 +30,44 @@ struct Ready {
     degraded: Vec<String>,
 }
 
-/// What the listener of operations tells, and to whom.
+/// The operations listener.
 #[derive(Clone)]
 pub(crate) struct Operations {
-    /// Names that it is called by, besides `localhost`.
+    /// Accepted host names besides `localhost`.
     pub(crate) hosts: Vec<String>,
     pub(crate) drain: Drain,
-    pub(crate) health: Health,
+    pub(crate) health: HealthReport,
 }
 
 impl Operations {
-    /// Answers `/live` and `/ready` for ever: that we go down, too, is told until the end.
+    /// Serves `/live` and `/ready` until the process ends: a shutdown must be visible there as well.
     pub(crate) async fn serve(self, listener: TcpListener, connections: Pool) {
         let answer = move |request: Request<Received>, _peer| {
             let response = self.answer(&request);
             let response = if request.method() == Method::HEAD { without_body(response) } else { response };
             async move { response }
         };
-        // no share by address: answers are made at once, so that there is always a connection without a request to close
+        // not limited per address: answers are immediate, so there is always an idle connection to close
         let guest = |_peer| Guest { holder: None, patience: Patience::CHECKER };
         accept(listener, connections, &Drain::default(), guest, answer).await;
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         if let Err(why) = framing::judge(request.headers()) {
-            let mut response = plain(StatusCode::BAD_REQUEST, why);
+            let mut response = plain(StatusCode::BAD_REQUEST, full(why));
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
         if !self.is_meant(request) {
             let text = "This name is not known here: call it by its IP address, or add the name to \
                         server.operations_hosts.\n";
-            return plain(StatusCode::MISDIRECTED_REQUEST, text);
+            return plain(StatusCode::MISDIRECTED_REQUEST, full(text));
         }
         answer(request.method(), request.uri().path(), &self.drain, &self.health)
     }
 
-    /// Whether a request names an address or one of our names. Health checkers may name nothing; browsers cannot.
+    /// Whether a request names an IP address or one of our names. Health checkers may send no `Host`; browsers always
+    /// do.
     fn is_meant<B>(&self, request: &Request<B>) -> bool {
         let header = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
         let mut named =
@@ -77,19 +81,19 @@ impl Operations {
     }
 }
 
-fn answer(method: &Method, path: &str, drain: &Drain, health: &Health) -> Response<Body> {
+fn answer(method: &Method, path: &str, drain: &Drain, health: &HealthReport) -> Response<Body> {
     if method != Method::GET && method != Method::HEAD {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        return plain(StatusCode::METHOD_NOT_ALLOWED, full("GET only\n"));
     }
     match path {
-        "/live" => plain(StatusCode::OK, "live\n"),
+        "/live" => plain(StatusCode::OK, full("live\n")),
         "/ready" => ready(drain.is_ready(), health()),
-        _ => plain(StatusCode::NOT_FOUND, "/live or /ready\n"),
+        _ => plain(StatusCode::NOT_FOUND, full("/live or /ready\n")),
     }
 }
 
-/// Ready speaks of this process, degraded of what it depends on: an outage of the identity provider must not take every
-/// replica out of the balancer while tokens still work.
+/// `ready` is about this process, `degraded` about what it depends on: an outage of the identity provider must not take
+/// every replica out of the load balancer while tokens still work.
 fn ready(ready: bool, degraded: Vec<String>) -> Response<Body> {
     let document = serde_json::to_vec(&Ready { ready, degraded }).unwrap_or_default();
     let mut response = Response::new(full(document));
@@ -104,11 +108,11 @@ mod tests {
 
     use http::{Method, Request};
 
-    use super::{Health, Operations, answer};
+    use super::{HealthReport, Operations, answer};
     use crate::inbound::Drain;
 
     #[test]
-    fn a_page_whose_name_was_rebound_to_us_is_told_nothing() {
+    fn a_rebound_host_name_gets_421() {
         let operations =
             Operations { hosts: vec!["portcullis".to_owned()], drain: Drain::default(), health: Arc::new(Vec::new) };
         let status = |uri: &str, host: Option<&str>| {
@@ -129,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn trouble_behind_us_is_degraded_and_only_draining_is_not_ready() {
-        let health: Health = Arc::new(|| vec!["identity keycloak: unreachable".to_owned()]);
+    fn failing_dependencies_are_degraded_and_only_shutdown_is_not_ready() {
+        let health: HealthReport = Arc::new(|| vec!["identity keycloak: unreachable".to_owned()]);
         let drain = Drain::default();
         let status = |path| answer(&Method::GET, path, &drain, &health).status().as_u16();
         assert_eq!((status("/live"), status("/ready"), status("/metrics")), (200, 200, 404));

@@ -1,10 +1,10 @@
-//! Connections without an open request, in the order in which they began to wait.
+//! Idle connections, ordered by how long they have been idle.
 //!
-//! Defends against slowloris and silent connections that take every place: when no place is left, the connection that has
-//! waited longest is closed.
+//! Defends against slowloris and idle connections that use up all descriptors: when none is left, the connection that
+//! has been idle longest is closed.
 //!
-//! A request costs a few atomic operations here and no lock: it only notes when its connection began to wait. The lines are
-//! put in order when a connection must be closed.
+//! A request costs a few atomic operations and no lock: it only stores when its connection became idle. The order is
+//! repaired when a connection must be closed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ pub(super) struct Resting(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Counts the moments at which a connection began to wait.
+    /// A logical clock: how often any connection became idle.
     now: AtomicU64,
     lines: Mutex<Lines>,
 }
 
-/// Every connection stands in its line at a moment when it began to wait. That may be out of date: it may have served requests
-/// since. Those found busy stand in no line until their last request ends.
+/// Connections by the time at which they became idle. An entry may be out of date when its connection has served
+/// requests since. A connection that is found busy leaves the map until its last request ends.
 #[derive(Default)]
 struct Lines {
     trusted: Line,
@@ -35,15 +35,15 @@ struct Lines {
 type Line = BTreeMap<u64, Arc<Connection>>;
 
 struct Connection {
-    /// Whether it is a trusted proxy's, or this machine's.
+    /// Whether the peer is a trusted proxy or on this machine.
     trusted: bool,
     leave: Signal,
     requests: AtomicUsize,
-    /// When it last began to wait.
+    /// When it last became idle.
     since: AtomicU64,
-    /// Where it stands in its line. Changed under the lock only.
+    /// Its key in the map. Changed under the lock only.
     stands_at: AtomicU64,
-    /// Taken out of its line because it was busy. Changed under the lock only.
+    /// Whether it left the map because it was busy. Changed under the lock only.
     aside: AtomicBool,
 }
 
@@ -54,7 +54,7 @@ impl Connection {
 }
 
 impl Resting {
-    /// A new connection: it waits for its first request.
+    /// Adds a connection, which is idle until its first request.
     pub(super) fn enter(&self, holder: Option<&Holder>) -> Seat {
         let connection = Arc::new(Connection {
             trusted: holder == Some(&Holder::Trusted),
@@ -68,7 +68,7 @@ impl Resting {
         Seat { resting: self.clone(), connection }
     }
 
-    /// Asks the connection that has waited longest to end; whether there was one.
+    /// Closes the connection that has been idle longest. `false`: none is idle.
     pub(super) fn close_longest(&self) -> bool {
         let mut lines = self.lines();
         match (lines.longest(true), lines.longest(false)) {
@@ -79,7 +79,7 @@ impl Resting {
         }
     }
 
-    /// The same among the connections of trusted proxies and this machine.
+    /// The same among the connections of trusted proxies and of this machine.
     pub(super) fn close_longest_trusted(&self) -> bool {
         let mut lines = self.lines();
         lines.longest(true).is_some_and(|longest| lines.close(true, longest))
@@ -106,8 +106,8 @@ impl Lines {
         self.of(connection.trusted).insert(since, connection);
     }
 
-    /// Puts a line in order as far as its first place, and answers with it. The cost is amortized: each step is due to a
-    /// request that was served since the step before.
+    /// Repairs the order up to the first entry and returns its key. The cost is amortized: each step was caused by a
+    /// request since the step before.
     fn longest(&mut self, trusted: bool) -> Option<u64> {
         while let Some(first) = self.of(trusted).first_entry() {
             if first.get().rests() && first.get().since.load(Ordering::SeqCst) == *first.key() {
@@ -115,7 +115,7 @@ impl Lines {
             }
             let connection = first.remove();
             connection.aside.store(true, Ordering::SeqCst);
-            // looked at after the flag was set: a request that ends now either shows here or sees the flag
+            // checked after the flag was set: a request that ends now either is seen here or sees the flag
             if connection.rests() {
                 self.add(connection);
             }
@@ -129,20 +129,20 @@ impl Lines {
     }
 }
 
-/// One connection's entry; removed when this is dropped.
+/// The entry of one connection, removed on drop.
 pub(super) struct Seat {
     resting: Resting,
     connection: Arc<Connection>,
 }
 
 impl Seat {
-    /// A request arrived whole: the connection does not wait until the answer is gone.
+    /// A request was read: the connection is busy until the returned guard is dropped.
     pub(super) fn open(&self) -> Open {
         self.connection.requests.fetch_add(1, Ordering::SeqCst);
         Open { resting: self.resting.clone(), connection: Arc::clone(&self.connection) }
     }
 
-    /// Set when the connection must give up its place.
+    /// Set when the connection must close.
     pub(super) fn leave(&self) -> &Signal {
         &self.connection.leave
     }
@@ -156,7 +156,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut lines = self.resting.lines();
-        // a request that is still open on another task must not put the connection back
+        // a request that is still open on another task must not add the connection again
         self.connection.aside.store(false, Ordering::SeqCst);
         let stood_at = self.connection.stands_at.load(Ordering::SeqCst);
         lines.of(self.connection.trusted).remove(&stood_at);
@@ -171,7 +171,7 @@ pub(super) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // before the count: a reader that sees no open request must see this time as well
+        // before the count: a thread that sees no open request must see this time as well
         self.connection.since.store(self.resting.tick(), Ordering::SeqCst);
         let last = self.connection.requests.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.connection.aside.load(Ordering::SeqCst) {

@@ -1,37 +1,36 @@
-//! What the system is told of a client's socket.
+//! Socket options of client connections.
 
 use std::io;
-use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// TCP keep-alive towards clients: idle time, interval and number of probes.
-const KEEP_ALIVE: Duration = Duration::from_mins(1);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_PROBES: u32 = 4;
-/// How many bytes the system may hold that it has not sent yet.
+use crate::wire::keep_alive;
+
+/// How many unsent bytes the kernel may buffer.
 const UNSENT: u32 = 128 * 1024;
 
-/// Prepares a socket. What the system refuses makes things slower, or lets dead peers stay longer; it is no reason not to
-/// serve.
+/// Sets the options. An option that the system refuses is logged and otherwise ignored: dead peers stay longer, but the
+/// connection works.
 pub(super) fn prepare(stream: &TcpStream) {
-    let told = [stream.set_nodelay(true), keep_alive(stream), hold_little(stream)];
+    let told = [stream.set_nodelay(true), probe_peer(stream), hold_little(stream)];
     for error in told.into_iter().filter_map(Result::err) {
         tracing::debug!(%error, "a socket cannot be prepared");
     }
 }
 
-/// An event stream may be silent for hours. Nothing else reveals a peer that vanished (a laptop closed, a network changed): its
-/// stream would stay open until the grant ends.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    let terms =
-        TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_INTERVAL).with_retries(KEEP_ALIVE_PROBES);
+/// An event stream may be silent for hours. Only probes reveal a peer that vanished (a closed laptop, a changed
+/// network); without them its stream would stay open until the grant ends.
+fn probe_peer(stream: &TcpStream) -> io::Result<()> {
+    let terms = TcpKeepalive::new()
+        .with_time(keep_alive::IDLE)
+        .with_interval(keep_alive::INTERVAL)
+        .with_retries(keep_alive::PROBES);
     SockRef::from(stream).set_tcp_keepalive(&terms)
 }
 
-/// Otherwise the system takes megabytes for a slow peer and tells us that there is room again when a third of them has gone:
-/// a peer that reads all the time would look like one that takes nothing.
+/// Otherwise the kernel buffers megabytes for a slow peer, and reports room only when a third of that has left: a peer
+/// that reads slowly but steadily would look like one that does not read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn hold_little(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
@@ -52,7 +51,8 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
-    use super::{KEEP_ALIVE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES, prepare};
+    use super::prepare;
+    use crate::wire::keep_alive;
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -61,18 +61,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_went_without_a_word_is_noticed_by_the_system() {
+    async fn vanished_peers_are_found_by_tcp_keep_alive() {
         let (served, _client) = pair().await;
         prepare(&served);
         let socket = SockRef::from(&served);
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEP_ALIVE_INTERVAL);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEP_ALIVE_PROBES);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keep_alive::IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), keep_alive::INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), keep_alive::PROBES);
     }
 
     #[tokio::test]
-    async fn the_system_takes_little_for_a_peer_that_does_not_read() {
+    async fn the_kernel_buffers_little_for_a_peer_that_does_not_read() {
         let (mut served, _client) = pair().await;
         prepare(&served);
         let (chunk, mut taken) = (vec![b'x'; 64 * 1024], 0);

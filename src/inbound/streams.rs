@@ -1,8 +1,10 @@
-//! The many exchanges of an HTTP/2 connection: whether there is anything to do, or all wait for the peer.
+//! The exchanges of an HTTP/2 connection: whether we have work to do, or every stream waits for the peer.
 //!
-//! HTTP/2 has a window for every stream: a peer that gives none keeps an answer for ever, and still answers our pings. That
-//! it takes nothing shows in the body: the next piece is not asked for. A stream whose upstream is silent is another thing:
-//! there the piece was asked for, and it is our turn.
+//! Defends against slowloris by flow control (a peer that never opens its window).
+//!
+//! HTTP/2 has a flow-control window per stream: a peer that opens none keeps an answer in memory for ever, and still
+//! answers pings. We notice because hyper does not ask the body for its next piece. A stream with a silent upstream is
+//! different: its next piece was asked for, so it waits for us.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,41 +15,41 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// The most bytes that are handed out at once: what a peer must take within the limit to stay. As large as a frame of
-/// HTTP/2 is by default.
+/// The largest piece of a body, in bytes: what a peer must read within the limit to stay connected. HTTP/2's default
+/// frame size.
 const PIECE: usize = 16 * 1024;
 
 /// The streams of one connection.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Mutex<Turns>>);
+pub(super) struct Streams(Arc<Mutex<Activity>>);
 
-struct Turns {
-    /// On how many streams it is our turn.
+struct Activity {
+    /// How many streams wait for us.
     ours: usize,
-    /// When a stream last ended, or a peer took something.
+    /// When a stream last ended, or the peer last read something.
     moved: Instant,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Turns { ours: 0, moved: Instant::now() })))
+        Self(Arc::new(Mutex::new(Activity { ours: 0, moved: Instant::now() })))
     }
 }
 
 impl Streams {
-    /// A request arrived: it is our turn.
-    pub(super) fn arrived(&self) -> Turn {
-        self.turns().ours += 1;
-        Turn { streams: self.clone(), ours: true }
+    /// A request arrived: its stream waits for us.
+    pub(super) fn arrived(&self) -> Waiter {
+        self.activity().ours += 1;
+        Waiter { streams: self.clone(), ours: true }
     }
 
-    /// Completes when for so long, from now on, it was on no stream our turn, and on none the peer moved.
+    /// Completes once every stream has waited for the peer for `limit`, counted from now.
     pub(super) async fn idle(&self, limit: Duration) {
         let began = Instant::now();
         loop {
             let left = {
-                let turns = self.turns();
-                if turns.ours == 0 { limit.saturating_sub(turns.moved.max(began).elapsed()) } else { limit }
+                let activity = self.activity();
+                if activity.ours == 0 { limit.saturating_sub(activity.moved.max(began).elapsed()) } else { limit }
             };
             if left.is_zero() {
                 return;
@@ -56,49 +58,49 @@ impl Streams {
         }
     }
 
-    fn turns(&self) -> MutexGuard<'_, Turns> {
+    fn activity(&self) -> MutexGuard<'_, Activity> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whose turn it is on one stream.
-pub(super) struct Turn {
+/// Whether one stream waits for us or for the peer.
+pub(super) struct Waiter {
     streams: Streams,
     ours: bool,
 }
 
-impl Turn {
-    fn give(&mut self) {
-        let mut turns = self.streams.turns();
-        turns.ours -= usize::from(self.ours);
-        turns.moved = Instant::now();
+impl Waiter {
+    fn hand_to_peer(&mut self) {
+        let mut activity = self.streams.activity();
+        activity.ours -= usize::from(self.ours);
+        activity.moved = Instant::now();
         self.ours = false;
     }
 
-    fn take(&mut self) {
+    fn take_back(&mut self) {
         if !self.ours {
-            self.streams.turns().ours += 1;
+            self.streams.activity().ours += 1;
             self.ours = true;
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        self.give();
+        self.hand_to_peer();
     }
 }
 
-/// The body of an answer, in pieces: it is our turn while one is asked for and not there.
+/// The body of an answer, in pieces. The stream waits for us while a piece was asked for and is not there.
 pub(super) struct Pieces<B> {
     body: B,
     rest: Bytes,
-    turn: Turn,
+    waiter: Waiter,
 }
 
 impl<B> Pieces<B> {
-    pub(super) const fn new(body: B, turn: Turn) -> Self {
-        Self { body, rest: Bytes::new(), turn }
+    pub(super) const fn new(body: B, waiter: Waiter) -> Self {
+        Self { body, rest: Bytes::new(), waiter }
     }
 }
 
@@ -107,9 +109,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Pieces<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Self { body, rest, turn } = &mut *self;
+        let Self { body, rest, waiter } = &mut *self;
         if rest.is_empty() {
-            turn.take();
+            waiter.take_back();
             match ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => *rest = data,
                 Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
@@ -117,7 +119,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Pieces<B> {
                 None => return Poll::Ready(None),
             }
         }
-        turn.give();
+        waiter.hand_to_peer();
         let piece = rest.split_to(rest.len().min(PIECE));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -148,12 +150,12 @@ mod tests {
     use super::{PIECE, Pieces, Streams};
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_for_the_whole_time_no_turn_was_ours() {
+    async fn a_connection_is_idle_once_no_stream_has_waited_for_us_for_the_whole_limit() {
         let streams = Streams::default();
         let limit = Duration::from_secs(75);
-        let turn = streams.arrived();
+        let waiter = streams.arrived();
         assert!(timeout(Duration::from_secs(200), streams.idle(limit)).await.is_err());
-        drop(turn);
+        drop(waiter);
         assert!(timeout(Duration::from_secs(74), streams.idle(limit)).await.is_err());
         assert!(timeout(Duration::from_secs(76), streams.idle(limit)).await.is_ok());
     }

@@ -1,8 +1,10 @@
-//! A connection whose peer must send and take in time: a request's head, once begun, and what we write.
+//! Time limits of a connection: for a request's head once it has begun, and for a peer that does not read.
 //!
-//! The server library's own limit of a head counts idle time too: either idle connections would die young, or a slow head
-//! would live long. Here the count begins with the first byte of a head and ends when the request is handed over. Of what
-//! the peer does not take the library knows no limit at all.
+//! Defends against slowloris.
+//!
+//! hyper's own limit for a head includes idle time: idle connections would die young, or slow heads live long. Here the
+//! time runs from a head's first byte until the request is handed over. hyper has no limit for a peer that does not
+//! read.
 
 use std::io;
 use std::pin::Pin;
@@ -15,22 +17,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::Waiting;
 
-/// How long a request's head may take, from its first byte; for the first one from the connection on.
+/// How long a request's head may take from its first byte; the first head of a connection from the connection's start.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing of what waits for it, and how long a stranger's connection may be idle between requests.
+/// How long a peer may read nothing of what waits for it, and how long a stranger's connection may be idle between
+/// requests.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 
-/// A stream that fails when its peer takes too long. Bytes that were looked at before come first.
+/// A stream that fails when its peer is too slow. Bytes that were read to tell the protocol come first.
 pub(super) struct Timed<T> {
     stream: T,
     looked_at: Bytes,
     waiting: Waiting,
-    /// The number of the head that is being read, and by when it must be whole. Nearly every head is whole at its first read,
-    /// so this starts no timer yet.
+    /// The number of the head that is being read, and its deadline. Nearly every head arrives in one read, so this
+    /// starts no timer yet.
     head: Option<(u64, Instant)>,
-    /// Wakes us at that time. Made when a head is first waited for, and kept for the next.
+    /// Wakes the task at the deadline. Made when a head is first waited for, and reused for later ones.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Until when something of what is written now must be taken.
+    /// The deadline of the peer to read something of what is being written.
     taking: Option<Pin<Box<Sleep>>>,
 }
 
@@ -40,7 +43,7 @@ impl<T> Timed<T> {
         Self { stream, looked_at, waiting, head: Some((0, began + HEAD)), timer: None, taking: None }
     }
 
-    /// Fails when this moment has come.
+    /// Fails at the deadline.
     fn poll_too_slow(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if timer.deadline() != until {
@@ -50,7 +53,7 @@ impl<T> Timed<T> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head came too slowly")))
     }
 
-    /// Passes on what came of a write, or fails when nothing has for too long.
+    /// Returns the result of a write, or fails when nothing was written for too long.
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if polled.is_ready() {
             self.taking = None;

@@ -1,14 +1,49 @@
-//! What we announce (RFC 8414 2, RFC 9207 3): only what works in this build.
+//! What we announce: authorization server metadata (RFC 8414 2, RFC 9207 3), with only what works in this build, and our keys.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::resources::entry_scopes;
 use crate::config::Config;
+use crate::keys::KeyRing;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
-use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+use crate::oauth::scope::OFFLINE_ACCESS;
 
-/// The document, made once.
-pub(super) fn document(config: &Config) -> Bytes {
+/// The documents that every client reads. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PublicDocuments {
+    metadata: Bytes,
+    ring: KeyRing,
+    jwks_max_age: Duration,
+}
+
+impl PublicDocuments {
+    pub(super) fn new(config: &Config, ring: KeyRing) -> Self {
+        Self { metadata: document(config), ring, jwks_max_age: config.lifetimes.jwks_max_age }
+    }
+
+    /// Authorization server metadata (RFC 8414), ready to send.
+    #[must_use]
+    pub(crate) fn metadata(&self) -> Bytes {
+        self.metadata.clone()
+    }
+
+    /// Our public keys (RFC 7517), ready to send.
+    #[must_use]
+    pub(crate) fn jwks(&self) -> Bytes {
+        self.ring.jwks()
+    }
+
+    /// For how many seconds the keys may be cached.
+    #[must_use]
+    pub(crate) const fn jwks_max_age(&self) -> u64 {
+        self.jwks_max_age.as_secs()
+    }
+}
+
+fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
@@ -28,9 +63,4 @@ pub(super) fn document(config: &Config) -> Bytes {
     };
     // a struct of texts and lists of texts always serialises
     serde_json::to_vec(&metadata).unwrap_or_default().into()
-}
-
-/// What all upstreams together ask for at their doors.
-pub(super) fn entry_scopes(config: &Config) -> ScopeSet {
-    config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes))
 }

@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 
+use super::error::{KeyError, VerifyError};
 use super::refetch::{Refetch, Refetched};
+use super::seal::Sealer;
 use super::signing_key::{self, SigningKey};
-use super::{KeyError, Sealer, VerifyError};
 use crate::clock::Clock;
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;

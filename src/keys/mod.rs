@@ -1,14 +1,26 @@
-//! Signing and verifying access tokens, encrypting secrets at rest, and the key sets of identity providers.
+//! Signing and verifying tokens, encrypting secrets at rest, and the key sets of other issuers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `signing_key`, `key_ring` | our own signing keys: one, and all of them |
+//! | `verifier` | verifies our access tokens |
+//! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
+//! | `signed_jwt` | verifies tokens of other issuers |
+//! | `refetch` | single flight with a minimum interval between two fetches |
+//! | `seal`, `reseal`, `provider_token` | secrets at rest |
+//! | `error` | errors of our own keys and tokens |
 //!
 //! Defends against: forged tokens, algorithm confusion, and floods of unknown key ids.
 
 mod error;
 mod key_ring;
 mod provider_token;
+mod public_keys;
 mod refetch;
 mod remote;
 mod reseal;
 mod seal;
+mod signed_jwt;
 mod signing_key;
 #[cfg(test)]
 mod test_shelf;
@@ -17,9 +29,11 @@ mod verifier;
 pub use error::{KeyError, VerifyError};
 pub use key_ring::KeyRing;
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
+pub use public_keys::PublicKeys;
 pub(crate) use refetch::{Refetch, Refetched};
-pub use remote::{ParseKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
+pub use remote::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, verify_signed_jwt};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, verify_access_token};

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sealer, Unsealable};
+use super::seal::{Sealer, Unsealable};
 use crate::secret::SecretText;
 
 const BOUND: u8 = 3;

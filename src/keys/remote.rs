@@ -1,10 +1,11 @@
-//! The cached JSON Web Key Set of an identity provider.
+//! The cached JSON Web Key Set (RFC 7517) of another issuer.
 //!
-//! Defends against: outages of the provider (stale keys are served), and floods of unknown `kid`s (see `refetch`).
+//! Defends against: outages of the issuer (stale keys are served), and floods of unknown `kid`s (see `refetch`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::public_keys::PublicKeys;
 use super::refetch::{Refetch, Refetched};
 use crate::clock::{Clock, Timestamp};
 use crate::outbound::{Diagnosis, Fetcher};
@@ -32,64 +33,54 @@ impl From<RemoteKeysError> for Diagnosis {
     }
 }
 
-/// Parses a key set; the error says what is wrong with it.
-pub type ParseKeys<K> = fn(&[u8]) -> Result<K, String>;
-
-/// A cached key set in parsed form. Stale keys are served while the provider is down.
-pub struct RemoteKeys<K> {
+/// A cached key set. Stale keys are served while the issuer is down.
+pub struct RemoteKeys {
     fetcher: Fetcher,
     clock: Clock,
-    parse: ParseKeys<K>,
-    cached: Arc<RwLock<Option<Cached<K>>>>,
+    cached: Arc<RwLock<Option<Cached>>>,
     refetch: Refetch,
 }
 
-struct Cached<K> {
+struct Cached {
     url: String,
-    read: ReadKeys<K>,
+    read: ReadKeys,
     /// When the fetch began, on the monotonic clock.
     age_from: Duration,
 }
 
 /// A key set, and the time of its fetch.
-#[derive(Debug)]
-pub struct ReadKeys<K> {
+#[derive(Debug, Clone)]
+pub struct ReadKeys {
     /// The keys.
-    pub keys: Arc<K>,
+    pub keys: Arc<PublicKeys>,
     /// When the fetch began.
     pub read_at: Timestamp,
 }
 
-impl<K> Clone for ReadKeys<K> {
-    fn clone(&self) -> Self {
-        Self { keys: Arc::clone(&self.keys), read_at: self.read_at }
-    }
-}
-
 /// The result of a fetch for a key that was not in the set.
 #[derive(Debug)]
-pub enum Unfound<K> {
+pub enum Unfound {
     /// The set was fetched after the question: a key that it lacks does not exist.
-    Reread(ReadKeys<K>),
+    Reread(ReadKeys),
     /// The set was fetched recently and is not fetched again. A token with an unknown key is forged if it was issued before
     /// that fetch; nothing is known about a later one.
-    TooSoon(ReadKeys<K>),
+    TooSoon(ReadKeys),
     /// The fetch failed: nothing is known.
     Failed(RemoteKeysError),
 }
 
-impl<K: Send + Sync + 'static> RemoteKeys<K> {
+impl RemoteKeys {
     /// An empty cache.
     #[must_use]
-    pub fn new(fetcher: Fetcher, clock: Clock, parse: ParseKeys<K>) -> Self {
-        Self { fetcher, parse, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
+    pub fn new(fetcher: Fetcher, clock: Clock) -> Self {
+        Self { fetcher, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
     }
 
     /// The key set, fetched if it is missing or older than five minutes.
     ///
     /// # Errors
     /// When it was never fetched and cannot be fetched now.
-    pub async fn get(&self, url: &str) -> Result<ReadKeys<K>, RemoteKeysError> {
+    pub async fn get(&self, url: &str) -> Result<ReadKeys, RemoteKeysError> {
         let cached = self.cached(url);
         if let Some((keys, age_from)) = &cached
             && self.clock.monotonic().saturating_sub(*age_from) < FRESH_FOR
@@ -106,24 +97,24 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
 
     /// Fetches the set again for an unknown key: concurrent callers share one fetch (single flight), and fetches are at least
     /// ten seconds apart.
-    pub async fn get_again(&self, url: &str) -> Unfound<K> {
+    pub async fn get_again(&self, url: &str) -> Unfound {
         let refetched = self.refetch(url).await;
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
         match (self.cached(url).map(|(keys, _)| keys), refetched) {
-            (Some(read), Refetched::Fresh) => Unfound::Reread(read),
-            (Some(read), Refetched::TooSoon) => Unfound::TooSoon(read),
+            (Some(keys), Refetched::Fresh) => Unfound::Reread(keys),
+            (Some(keys), Refetched::TooSoon) => Unfound::TooSoon(keys),
             (_, Refetched::Failed(cause)) => failed(cause),
             (None, _) => failed(Diagnosis::new(MOVED)),
         }
     }
 
-    fn cached(&self, url: &str) -> Option<(ReadKeys<K>, Duration)> {
+    fn cached(&self, url: &str) -> Option<(ReadKeys, Duration)> {
         let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
         cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
     }
 
     async fn refetch(&self, url: &str) -> Refetched {
-        let (fetcher, clock, parse) = (self.fetcher.clone(), self.clock.clone(), self.parse);
+        let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let ask = async move {
             let (read_at, age_from) = (clock.now(), clock.monotonic());
@@ -131,7 +122,7 @@ impl<K: Send + Sync + 'static> RemoteKeys<K> {
             if answer.status != http::StatusCode::OK {
                 return Err(Diagnosis::new(format!("it answers {}", answer.status.as_u16())));
             }
-            let read = ReadKeys { keys: Arc::new(parse(&answer.body)?), read_at };
+            let read = ReadKeys { keys: Arc::new(PublicKeys::parse(&answer.body)?), read_at };
             *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
             Ok(())
         };

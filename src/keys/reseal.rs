@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::provider_token::{self, TokenOwner};
-use super::{Sealer, signing_key};
+use super::seal::Sealer;
+use super::signing_key;
 use crate::storage::{SealedColumn, SealedValue, Store, StoreError};
 
 const BATCH: u16 = 200;

@@ -14,7 +14,8 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Serialize;
 
-use super::{KeyError, Sealer};
+use super::error::KeyError;
+use super::seal::Sealer;
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
-use super::key_ring::Shelf;
+use super::error::KeyError;
+use super::key_ring::{KeyRing, Shelf};
+use super::seal::Sealer;
 use super::signing_key;
-use super::{KeyError, KeyRing, Sealer};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{RootKey, Secrets, SigningAlgorithm};
 use crate::model::signing_key::StoredSigningKey;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jsonwebtoken::Header;
 use serde::Deserialize;
 
-use super::{KeyRing, VerifyError};
+use super::error::VerifyError;
+use super::key_ring::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 

@@ -1,4 +1,6 @@
 //! Bodies that are held in memory, within the budget.
+//!
+//! Defends against memory exhaustion and slowloris bodies.
 
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use super::pool::{Holder, Pool, Share, Shortage};
 const ARRIVAL: Duration = Duration::from_secs(15);
 /// How long a body waits for room in memory before it is read.
 const ROOM: Duration = Duration::from_secs(2);
-/// Bodies up to this size are not counted: there are at most as many as requests and calls, and those are counted. It is also
-/// what is allocated first for a body of unknown length.
+/// Bodies up to this size are not counted: there are at most as many as requests and calls, which are counted. Also the
+/// first allocation for a body of unknown length.
 const SMALL: usize = 4 * 1024;
 
 /// Whose memory a body takes.
@@ -47,13 +49,12 @@ impl From<Shortage> for CollectError {
 pub(crate) enum Collected {
     /// All of it.
     Whole(Bytes),
-    /// It declared no length and is larger than the limit: what was read of it. The rest is still to come.
+    /// It declared no length and is larger than the limit: what was read so far. The rest is still to come.
     Beginning(Bytes),
 }
 
-/// Reads a body whole. A declared length is reserved before a byte is read, an undeclared one as it grows; a body of up to
-/// [`SMALL`] bytes is part of what a request takes anyway. What is reserved is free again when the last reference to the
-/// bytes is gone, wherever they went.
+/// Collects a body. A declared length is reserved before a byte is read, an undeclared one as it grows; up to [`SMALL`]
+/// bytes need no reservation. A reservation is released with the last reference to the bytes, wherever they went.
 ///
 /// # Errors
 /// See [`CollectError`].

@@ -1,4 +1,4 @@
-//! How what a process has is divided: descriptors, requests before we know whose they are, memory for bodies.
+//! How the resources of a process are divided: descriptors, requests whose user is not known yet, memory for bodies.
 //!
 //! | pool | of what | shared out by |
 //! |---|---|---|
@@ -9,22 +9,24 @@
 //! | `strangers`, `users` | bytes of bodies that are held in memory | address, user |
 //! | `operations` | connections of health checks, out of the reserved files | no one: the one that is idle longest makes room |
 //!
-//! Bytes are two pools: strangers must not take what calls with a token need. The turns of the one database writer are given
-//! by `storage`, which stands below.
+//! Memory is two pools, so that strangers cannot take what calls with a token need. `storage` gives out the turns of
+//! the one database writer.
 
 use std::sync::Arc;
 
+use super::body::Room;
 use super::machine::Machine;
 use super::pool::{Holder, Pool, Share, Shortage};
-use super::{ClientAddress, Room};
 use crate::config::{Config, Limits};
 use crate::secret::Sha256;
+use crate::wire::ClientAddress;
 
 /// Files that are neither connections nor calls: the database, the log, listeners, providers, health checks.
 const RESERVED: u64 = 128;
 /// The most connections, and the most calls, whatever the machine has.
 const MOST: u64 = 16_384;
-/// Connections to `/live` and `/ready`: out of the reserved files, so that health is told while clients take all others.
+/// Connections to `/live` and `/ready`: from the reserved files, so that health checks work when clients take all
+/// others.
 const OPERATIONS: usize = 32;
 /// The most requests at once before their user is known.
 const MOST_REQUESTS: u64 = 4096;
@@ -99,7 +101,7 @@ impl Budget {
         }
     }
 
-    /// Lets a request in whose user is not known yet, with a head of this size.
+    /// Admits a request whose user is not known yet, with a head of this size.
     ///
     /// # Errors
     /// When its address has too many already, or all addresses together have.
@@ -109,8 +111,8 @@ impl Budget {
         Ok(Admission(Some((self.requests.take(holder, 1)?, large))))
     }
 
-    /// Lets a request in that [`Self::admit`] refuses, with a token that was verified before: strangers must not turn away
-    /// what they cannot send.
+    /// Admits a request that [`Self::admit`] refuses, because its token was verified before: a flood of strangers, who
+    /// have no such token, must not lock users out.
     ///
     /// # Errors
     /// When there are too many of this token already, or of all such tokens together.

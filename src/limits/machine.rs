@@ -1,4 +1,4 @@
-//! What the system lets this process have.
+//! What the system allows this process: open files and memory.
 
 use std::fs;
 use std::path::Path;

@@ -1,24 +1,23 @@
-//! What a process has, and who may use how much of it: how often, how much at once, how many bytes.
+//! What a process has, and who may use how much of it: how often, how many at once, how many bytes.
 //!
-//! Defends against: floods of requests, slowloris bodies, exhaustion of descriptors and of memory, brute force.
+//! Defends against: floods of requests, slowloris bodies, exhaustion of descriptors and memory, brute force of
+//! passwords and codes.
 //!
 //! | file | what |
 //! |---|---|
 //! | `rate` | how often: named limiters |
-//! | `address` | whose address a limit counts by |
 //! | `machine` | what the system lets this process have |
 //! | `budget` | how that is divided into pools |
 //! | `pool` | one number of things, shared out among those who ask |
 //! | `body` | bodies that are held in memory, within the budget |
 
-mod address;
 mod body;
 mod budget;
 mod machine;
 mod pool;
 mod rate;
 
-pub(crate) use address::ClientAddress;
+pub(crate) use crate::wire::ClientAddress;
 pub(crate) use body::{CollectError, Collected, Room, collect};
 pub(crate) use budget::{Admission, Budget};
 pub(crate) use pool::{Holder, Pool, Share, Shortage};

@@ -1,8 +1,9 @@
-//! One number of things, shared out among those who ask.
+//! A number of equal things (descriptors, requests, bytes), shared among those who ask.
 //!
-//! Two rules. A holder never has more than a fixed share. And a holder never has more than what is then left for all
-//! others: the fuller the pool, the smaller the shares, so that many holders together cannot empty it either, and a
-//! newcomer finds a place.
+//! Defends against exhaustion by one holder, and by many holders together.
+//!
+//! Two rules. A holder never has more than a fixed share. And a holder never has more than what is left for all others:
+//! the fuller the pool, the smaller the shares, so that there is always room for a newcomer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use super::ClientAddress;
 use crate::secret::Sha256;
+use crate::wire::ClientAddress;
 
 /// Who holds something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,14 +25,14 @@ pub(crate) enum Holder {
     Site(Ipv6Addr),
     /// A user, by subject.
     User(Arc<str>),
-    /// A token that was verified here, while it is not looked at again.
+    /// A token that was verified here before, and is not verified again for this.
     Token(Sha256),
-    /// All peers together that are not counted by address: proxies, and this machine.
+    /// All peers that are not counted by address: proxies, and this machine.
     Trusted,
 }
 
 impl Holder {
-    /// What is booked besides: a site has 65,536 networks of IPv6, and each would be a newcomer.
+    /// What is booked besides: a site has 65,536 IPv6 /64s, and each would be a newcomer.
     fn site(&self) -> Option<Self> {
         match self {
             Self::Address(IpAddr::V6(address)) => {
@@ -82,7 +83,7 @@ fn unbook(held: &mut Books, holder: Holder, amount: usize) {
 }
 
 impl Pool {
-    /// So many things, and so many at most for one holder.
+    /// `size` things, at most `share` of them for one holder.
     pub(crate) fn new(size: usize, share: usize) -> Self {
         let size = size.min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner { free: Arc::new(Semaphore::new(size)), size, share, held: Mutex::default() }))
@@ -107,7 +108,7 @@ impl Pool {
         Ok(Share { permit: self.permit(amount)?, held: Some(held) })
     }
 
-    /// Takes some, and waits for them if need be. What is waited for counts as held, so that waiting is bounded too.
+    /// Takes some, and waits for them if need be. What is waited for counts as held, which bounds waiting too.
     ///
     /// # Errors
     /// When the holder may not have so many, or there were not so many in time.
@@ -212,7 +213,7 @@ impl Share {
         self.permit.num_permits()
     }
 
-    /// Takes more, without waiting: two that wait for each other's share would wait in vain.
+    /// Takes more, without waiting: two holders that wait for each other would deadlock.
     ///
     /// # Errors
     /// When the holder may not have so many, or there are not so many.

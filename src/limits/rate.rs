@@ -1,11 +1,13 @@
-//! Named limiters, keyed by address, client or user.
+//! Rate limits, keyed by address, client or user.
 //!
-//! Whoever invents names, or has many addresses, must neither fill our memory nor make us forget who is limited. A table of
-//! keys cannot promise both: when it is full, something goes. So there is none, but a sketch of fixed size, in which each key
-//! has a place in each of four rows, and counts by the one of them that is used least. Nothing in it is ever evicted: a
-//! limited key stays limited whatever else comes. Keys that share all their places count together: with 10,000 busy keys
-//! that befalls one new key in 34,000, with 65,536 (every /64 of a /48, all used up) one in 42. Beyond that more and more are
-//! limited, rather than nobody. `governor` does the arithmetic (GCRA); its own stores are tables.
+//! Defends against brute force, also by an attacker with many addresses or invented names.
+//!
+//! Such an attacker must neither fill our memory nor make us forget who is limited. A table of keys cannot promise
+//! both: when it is full, an entry is evicted. So this is a sketch of fixed size. Each key has a cell in each of four
+//! rows, and its least used cell counts. Nothing is ever evicted: a limited key stays limited. Keys that share all
+//! their cells count together. With 10,000 busy keys that happens to one new key in 34,000, with 65,536 (every /64 of a
+//! /48, all used up) to one in 42; beyond that, more and more keys are limited too early. `governor` does the
+//! arithmetic (GCRA); its own stores are tables.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
@@ -19,17 +21,17 @@ use governor::{Quota, RateLimiter};
 use crate::clock::Clock;
 use crate::secret::{hmac_sha256, random};
 
-/// How many places a key has.
+/// How many cells a key has.
 const ROWS: usize = 4;
-/// How many places there are in each row; each takes 8 bytes.
+/// How many cells a row has; each takes 8 bytes.
 const WIDTH: usize = 1 << 17;
 
-/// So many in an hour for each key, all at once if need be; what was used grows back evenly.
+/// A number per hour for each key, all at once if need be; what was used grows back evenly.
 pub(crate) struct Limiter {
     clock: Clock,
-    /// Decides where a key has its places: nobody else can tell which keys share them.
+    /// Decides which cells a key has, so that an attacker cannot tell which keys share them.
     seed: [u8; 32],
-    sketch: RateLimiter<Places, Sketch, GovernorClock, NoOpMiddleware<Nanos>>,
+    sketch: RateLimiter<Cells, Sketch, GovernorClock, NoOpMiddleware<Nanos>>,
 }
 
 impl Limiter {
@@ -45,27 +47,27 @@ impl Limiter {
     /// # Errors
     /// When the key has used up what it may.
     pub(crate) fn check(&self, key: &str) -> Result<(), u64> {
-        self.sketch.check_key(&self.places(key)).map_err(|not_until| {
+        self.sketch.check_key(&self.cells(key)).map_err(|not_until| {
             let wait = not_until.wait_time_from(GovernorClock(self.clock.clone()).now());
             wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
         })
     }
 
-    fn places(&self, key: &str) -> Places {
+    fn cells(&self, key: &str) -> Cells {
         let mac = hmac_sha256(&self.seed, &[key.as_bytes()]);
-        let mut places = [0; ROWS];
-        for (row, (place, bytes)) in places.iter_mut().zip(mac.as_chunks().0).enumerate() {
-            *place = row * WIDTH + u32::from_le_bytes(*bytes) as usize % WIDTH;
+        let mut cells = [0; ROWS];
+        for (row, (cell, bytes)) in cells.iter_mut().zip(mac.as_chunks().0).enumerate() {
+            *cell = row * WIDTH + u32::from_le_bytes(*bytes) as usize % WIDTH;
         }
-        places
+        cells
     }
 }
 
-/// Where a key is counted, once in each row.
-type Places = [usize; ROWS];
+/// The cells of a key, one in each row.
+type Cells = [usize; ROWS];
 
-/// A count-min sketch with conservative update; what it keeps in a place is until when that is used up (GCRA's theoretical
-/// arrival time), 0 when it never was.
+/// A count-min sketch with conservative update. A cell holds the time until which it is used up (GCRA's theoretical
+/// arrival time), or 0 when it was never used.
 struct Sketch(Mutex<Vec<u64>>);
 
 impl Sketch {
@@ -75,17 +77,17 @@ impl Sketch {
 }
 
 impl StateStore for Sketch {
-    type Key = Places;
+    type Key = Cells;
 
-    fn measure_and_replace<T, F, E>(&self, places: &Places, judge: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, cells: &Cells, judge: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let least = places.iter().filter_map(|place| used.get(*place)).min().copied().filter(|until| *until > 0);
+        let least = cells.iter().filter_map(|cell| used.get(*cell)).min().copied().filter(|until| *until > 0);
         let (answer, until) = judge(least.map(Nanos::new))?;
-        for place in places {
-            if let Some(used) = used.get_mut(*place) {
+        for cell in cells {
+            if let Some(used) = used.get_mut(*cell) {
                 *used = until.as_u64().max(*used);
             }
         }
@@ -100,7 +102,7 @@ impl governor::clock::Clock for GovernorClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        // by the wall clock, a step forward and back would leave every key limited until the time that it had shown
+        // by the wall clock, a step forward and back would limit every key until the time that the clock had shown
         Nanos::new(u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX))
     }
 }
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_invented_names_frees_nobody() {
+    fn a_flood_of_invented_names_does_not_lift_a_limit() {
         let (limiter, _clock) = limiter(3);
         for _ in 0..3 {
             limiter.check("limited").unwrap();
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_that_are_limited_leave_room_for_the_others() {
+    fn ten_thousand_limited_keys_hardly_limit_others() {
         let (limiter, _clock) = limiter(1);
         let refused = |names: std::ops::Range<u32>| names.filter(|n| limiter.check(&n.to_string()).is_err()).count();
         assert!(refused(0..10_000) < 50);

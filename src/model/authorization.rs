@@ -7,8 +7,9 @@
 //!  │ └──────────────────────────►
 //!  └── the user denies ─────────► Denied
 //! ```
-//! A form that is denied at once begins with `Denied`, and nothing follows.
-//! Every arrow is one conditional statement in `storage`: whoever comes second finds the arrow gone.
+//! A form that is denied at once begins as `Denied`, and nothing follows.
+//! Each arrow is one conditional statement in `storage`, so a second request for the same arrow finds it gone: that is the
+//! defence against replay of forms, of provider answers and of codes.
 
 use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
@@ -17,36 +18,48 @@ use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
 
-/// How many failed redemptions a code survives: the fifth ends it.
+/// A code is dead after this many failed redemptions.
 pub const MAX_CODE_FAILURES: i64 = 5;
 
-/// What a client asked for, after every check: what consent is about and what the code will be bound to.
+/// What a sign-in is for.
+///
+/// It decides who gets the outcome: `issuer::sign_in::Recipients::of` is the one place that turns a purpose into a
+/// recipient, and the place where a sign-in that no client asked for (at a page of our own, at a device) gets its arm. Every
+/// other use destructures the only variant, so the compiler names each of them when there is a second one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client asked at `/authorize` and waits for a code at its redirect URI.
+    Client(ClientRequest),
+}
+
+/// A client's authorization request after every check: what the user consents to and what the code is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct AuthorizationRequest {
-    /// Who asks.
+pub struct ClientRequest {
+    /// The client.
     pub client_id: ClientId,
     /// Where the code goes, byte for byte as requested.
     pub redirect_uri: String,
     /// The client's own `state`, echoed.
     pub state: Option<String>,
-    /// RFC 7636.
+    /// The challenge of RFC 7636.
     pub code_challenge: String,
     /// The upstream's canonical resource: the audience.
     pub resource: String,
-    /// What will be granted.
+    /// The scope that will be granted.
     pub scope: ScopeSet,
-    /// What the client named of all that can be had here, `offline_access` included; `None` when it named no scope at all.
-    /// Token answers name no more. (Authorizations of earlier versions do not have it.)
+    /// The scopes that the client named, as far as they exist here, `offline_access` included; `None` when it named none.
+    /// Token responses name no others. (Authorizations stored by earlier versions do not have it.)
     #[serde(default)]
     pub named_scope: Option<ScopeSet>,
     /// Whether a refresh token will be given.
     pub refresh: bool,
 }
 
-/// The secret that ties an authorization to one browser: the value of its binding cookie.
+/// The secret that ties an authorization to one browser: the value of its binding cookie. It defends against login CSRF and
+/// session fixation: an answer of the provider counts only in the browser that consented.
 ///
-/// Everything that the provider's leg needs follows from it, so the database holds nothing that would help a reader of it,
-/// and a second POST of the same consent form leads to the very same request.
+/// `state`, `nonce`, the PKCE verifier and the code are derived from it. The database therefore holds nothing that would help
+/// an attacker who reads it, and a second POST of the same consent form leads to the very same request.
 #[derive(Clone)]
 pub struct Binding([u8; 32]);
 
@@ -70,7 +83,7 @@ impl Binding {
         base64url(&self.0)
     }
 
-    /// What the row keeps of it.
+    /// The hash that is stored.
     #[must_use]
     pub fn sha256(&self) -> Sha256 {
         Sha256::of(&self.0)
@@ -104,13 +117,14 @@ impl Binding {
         CodeVerifier::from_bits(&self.derive("code_verifier", round))
     }
 
-    /// The code for the client: whoever holds the cookie can be shown it again, the database cannot tell it.
+    /// The code for the client: it can be shown again to the browser that holds the cookie, and cannot be read from the
+    /// database.
     #[must_use]
     pub fn code(&self, round: i64) -> Token<Code> {
         Token::from_bits(&self.derive("code", round))
     }
 
-    /// What a sign-in form of ours must carry.
+    /// The CSRF token of our own sign-in form.
     #[must_use]
     pub fn form_token(&self) -> String {
         base64url(&self.derive("form", 0))
@@ -129,12 +143,12 @@ pub fn render_secret() -> [u8; 32] {
     random()
 }
 
-/// Why the browser is sent to the provider once more, without asking anybody.
+/// Why the browser is sent to the provider once more, without asking the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnotherRound {
-    /// The same again, once per authorization: a form of the provider's was posted twice.
+    /// The same request again, once per authorization: a form of the provider's was posted twice.
     Retry,
-    /// Without offline access, which the provider refused.
+    /// A request without offline access, which the provider refused.
     WithoutOffline,
 }
 
@@ -178,15 +192,15 @@ impl Stage {
     }
 }
 
-/// An authorization as it is stored. It begins to exist when the user answers.
+/// An authorization as it is stored. It is created when the user answers the consent page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// The id of the consent page that was answered.
     pub id: AuthorizationId,
-    /// What the user was asked.
-    pub request: AuthorizationRequest,
-    /// The provider that the user chose; empty when the answer was no.
-    pub identity: IdentityId,
+    /// What the sign-in is for.
+    pub purpose: Purpose,
+    /// The provider that the user chose; `None` when the user denied at once and was sent to no provider.
+    pub identity: Option<IdentityId>,
     /// The SHA-256 of the browser's binding.
     pub binding_hash: Sha256,
     /// How often the browser was sent to the provider, counted from 0.
@@ -197,28 +211,47 @@ pub struct Authorization {
     pub retried: bool,
     /// How far it has come.
     pub stage: Stage,
-    /// When consent was given, or refused.
+    /// When the user answered the consent page.
     pub created_at: Timestamp,
-    /// Until when the provider may answer.
+    /// The deadline for the provider's answer.
     pub expires_at: Timestamp,
 }
 
 impl Authorization {
-    /// The code's challenge, as a type.
+    /// The record of a denial: it leads nowhere, and keeps a later approval of the same form from leading anywhere.
     #[must_use]
-    pub fn code_challenge(&self) -> Option<CodeChallenge> {
-        CodeChallenge::parse(&self.request.code_challenge)
+    pub fn denied(id: AuthorizationId, purpose: Purpose, binding: &Binding, now: Timestamp) -> Self {
+        Self {
+            id,
+            purpose,
+            identity: None,
+            binding_hash: binding.sha256(),
+            round: 0,
+            offline: false,
+            retried: false,
+            stage: Stage::Denied,
+            created_at: now,
+            expires_at: now,
+        }
+    }
+}
+
+impl ClientRequest {
+    /// The code challenge as a type.
+    #[must_use]
+    pub fn challenge(&self) -> Option<CodeChallenge> {
+        CodeChallenge::parse(&self.code_challenge)
     }
 }
 
 /// Who signed in, and what the provider gave us to ask again later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
-    /// The user, for ever.
+    /// The user: an id that never changes.
     pub subject: Subject,
-    /// The user, today.
+    /// What the provider says of the user today.
     pub user: User,
-    /// What we hold at the provider.
+    /// Our standing with the provider.
     pub standing: ProviderStanding,
 }
 
@@ -235,16 +268,19 @@ pub struct ProviderStanding {
     pub renewable: bool,
 }
 
-/// An authorization whose code was found.
+/// A code and what it stands for. Codes are issued to clients only, so there is always a client's request, and a provider
+/// that signed the user in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCode {
-    /// The authorization.
-    pub authorization: Authorization,
+    /// What the client asked for.
+    pub request: ClientRequest,
+    /// The provider that signed the user in.
+    pub identity: IdentityId,
     /// Who signed in.
     pub sign_in: SignIn,
-    /// Until when the code is good.
+    /// When the code expires.
     pub code_expires_at: Timestamp,
-    /// Failed tries so far.
+    /// Failed redemptions so far.
     pub failures: i64,
     /// When it was redeemed, and the grant that it became.
     pub redeemed: Option<(Timestamp, GrantId)>,

@@ -1,5 +1,6 @@
 //! A client: an application that acts for users.
 
+use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
@@ -9,52 +10,97 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How we came to know a client.
+/// How a client became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientOrigin {
     /// The operator wrote it into the configuration.
     Configured,
-    /// It registered itself (RFC 7591): nobody vouches for its name.
+    /// It registered itself (RFC 7591): its name is its own claim.
     Registered,
 }
 
-/// A client as we know it.
+/// A client as it is stored or configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
     /// How it became known.
     pub origin: ClientOrigin,
-    /// What it calls itself.
+    /// Its name, if it has one.
     pub name: Option<String>,
-    /// Where codes may be sent; a registered client's in the form that is compared, without loopback ports.
+    /// Where codes may be sent. A registered client's are stored as they are compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
-    pub auth_method: AuthMethod,
-    /// The SHA-256 of its secret, when it has one.
-    pub secret_hash: Option<Sha256>,
+    pub authentication: Authentication,
     /// Whether it registered for refresh tokens.
     pub refresh_token: bool,
-    /// What it registered; limits nothing.
+    /// The scope that it registered; informative only.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
-    /// When it was first known.
+    /// When it first registered.
     pub created_at: Timestamp,
 }
 
-impl Client {
-    /// A client that registers, under the id that its metadata gives it.
+/// How a client authenticates at `/token` (OAuth 2.1 2.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// A public client: PKCE is all it has.
+    None,
+    /// A secret, of which only the SHA-256 is kept. Secrets are long enough that a fast hash is safe.
+    Secret(Sha256, SecretMethod),
+    /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523). Assertions are not accepted yet: no
+    /// metadata offers the method, registration and configuration do not assign it, the store does not keep it, and
+    /// `/token` refuses a client that has only keys.
+    Keys(JwkSet),
+}
+
+/// Where a client said that it sends its secret (RFC 6749 2.3.1). Both are accepted from either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretMethod {
+    /// In the `Authorization` header.
+    Basic,
+    /// In the body.
+    Post,
+}
+
+impl Authentication {
+    /// The authentication of a client with this method and this secret, if it has one; `None` when the two contradict each
+    /// other.
     #[must_use]
-    pub fn registered(metadata: &ClientMetadata, secret_hash: Option<Sha256>, now: Timestamp) -> Self {
+    pub fn new(method: AuthMethod, secret_hash: Option<Sha256>) -> Option<Self> {
+        match (method, secret_hash) {
+            (AuthMethod::None, None) => Some(Self::None),
+            (AuthMethod::ClientSecretBasic, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Basic)),
+            (AuthMethod::ClientSecretPost, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Post)),
+            (AuthMethod::None, Some(_)) | (AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost, None) => None,
+        }
+    }
+
+    /// The method and the hash of the secret as they are stored; `None` for keys, which the store does not keep.
+    #[must_use]
+    pub const fn stored(&self) -> Option<(AuthMethod, Option<&Sha256>)> {
+        match self {
+            Self::None => Some((AuthMethod::None, None)),
+            Self::Secret(hash, SecretMethod::Basic) => Some((AuthMethod::ClientSecretBasic, Some(hash))),
+            Self::Secret(hash, SecretMethod::Post) => Some((AuthMethod::ClientSecretPost, Some(hash))),
+            Self::Keys(_) => None,
+        }
+    }
+}
+
+impl Client {
+    /// A client that registers, under the id that its metadata gives it. `secret` has the hash of the secret that it was
+    /// given and the method that it asked for.
+    #[must_use]
+    pub fn registered(metadata: &ClientMetadata, secret: Option<(Sha256, SecretMethod)>, now: Timestamp) -> Self {
         Self {
-            id: if secret_hash.is_some() { ClientId::random() } else { derived_id(metadata) },
+            id: if secret.is_some() { ClientId::random() } else { derived_id(metadata) },
             origin: ClientOrigin::Registered,
             name: metadata.client_name.clone(),
             redirect_uris: portless(metadata),
-            auth_method: metadata.token_endpoint_auth_method,
-            secret_hash,
+            authentication: secret.map_or(Authentication::None, |(hash, method)| Authentication::Secret(hash, method)),
             refresh_token: metadata.refresh_token,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
@@ -62,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Whether codes may be sent there.
+    /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
     #[must_use]
     pub fn allows(&self, uri: &RedirectUri) -> bool {
         self.redirect_uris.iter().any(|registered| uri.is_registered_as(registered))
@@ -77,7 +123,7 @@ fn portless(metadata: &ClientMetadata) -> Vec<String> {
 }
 
 /// Public clients with the same metadata are the same client, on every replica and after a lost database: a client that
-/// registers at each start (several do) costs one row, and an id once given never means anything else.
+/// registers at each start (several do) costs one row, and an id never comes to mean another client.
 fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let canonical = serde_json::json!([
         "portcullis public client 1",
@@ -91,4 +137,24 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let mut bits = [0; 16];
     bits.copy_from_slice(hash.as_bytes().split_at(16).0);
     ClientId::from_bits(&bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Authentication;
+    use crate::oauth::client_metadata::AuthMethod;
+    use crate::secret::Sha256;
+
+    #[test]
+    fn a_method_and_a_secret_that_contradict_each_other_are_no_authentication() {
+        let hash = Sha256::of(b"secret");
+        for method in [AuthMethod::None, AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
+            for secret_hash in [None, Some(hash)] {
+                let agree = (method == AuthMethod::None) == secret_hash.is_none();
+                let stored = Authentication::new(method, secret_hash);
+                let expected = agree.then_some((method, secret_hash.as_ref()));
+                assert_eq!(stored.as_ref().and_then(Authentication::stored), expected, "{method:?} {secret_hash:?}");
+            }
+        }
+    }
 }

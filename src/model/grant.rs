@@ -1,4 +1,6 @@
 //! One completed authorization: one user, one client, one resource, one family of refresh tokens.
+//!
+//! Defends against replay of refresh tokens: [`RefreshUse::replayed`] tells a lost response from a stolen token.
 
 use super::authorization::ProviderStanding;
 use super::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -7,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
-/// How many live grants one user may hold with one client at one resource; the least recently used ends.
+/// How many live grants one user may hold with one client at one resource. Beyond it the least recently used ends.
 pub const MAX_LIVE_GRANTS: i64 = 20;
 
 /// A grant as it is stored.
@@ -15,32 +17,32 @@ pub const MAX_LIVE_GRANTS: i64 = 20;
 pub struct Grant {
     /// Its id; the `sid` of its access tokens.
     pub id: GrantId,
-    /// Whose it is.
+    /// The user.
     pub subject: Subject,
-    /// Who signed the user in.
+    /// The provider that signed the user in.
     pub identity: IdentityId,
-    /// Who acts for the user.
+    /// The client that acts for the user.
     pub client_id: ClientId,
-    /// Where: the audience.
+    /// The audience.
     pub resource: String,
-    /// What is allowed.
+    /// The scope that was granted.
     pub scope: ScopeSet,
-    /// What the client named when it asked; `None` when it named nothing, and for grants of earlier versions.
+    /// The scope that the client requested; `None` when it requested none, and for grants of earlier versions.
     pub named_scope: Option<ScopeSet>,
-    /// What the provider told of the user last.
+    /// What the provider last said of the user.
     pub user: User,
-    /// How it stands with the provider.
+    /// Its standing with the provider.
     pub standing: ProviderStanding,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Its absolute end.
+    /// When it expires, however often it is refreshed.
     pub expires_at: Timestamp,
-    /// When it ended; a while after its time is over at the latest.
+    /// When it ended: soon after `expires_at` at the latest.
     pub ended_at: Option<Timestamp>,
 }
 
 impl Grant {
-    /// Whether its tokens are good.
+    /// Whether its tokens are valid.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
@@ -50,21 +52,21 @@ impl Grant {
 /// Why a grant ended; stored for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// Its code was presented again.
+    /// Its code was replayed.
     CodeReplayed,
-    /// One of its refresh tokens was presented again.
+    /// One of its refresh tokens was replayed.
     RefreshTokenReplayed,
     /// The identity provider said that the user's session or account is over.
     IdentityProvider,
-    /// The user holds too many.
+    /// The user had more than [`MAX_LIVE_GRANTS`].
     TooMany,
-    /// Its time is over.
+    /// It expired.
     Expired,
-    /// Nobody used its last refresh token in time.
+    /// Its last refresh token was not used in time.
     Unused,
     /// Its client has left the configuration.
     ClientRemoved,
-    /// Its identity provider has left the configuration, or is another one now, or knows us as another client.
+    /// Its identity provider has left the configuration or was replaced, or our client id there changed.
     IdentityChanged,
     /// The operator ended it.
     Operator,
@@ -91,42 +93,43 @@ impl EndReason {
 /// A refresh token as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRefreshToken {
-    /// What we remember of it.
+    /// The SHA-256 of the token.
     pub hash: Sha256,
-    /// Its family.
+    /// The grant that it belongs to.
     pub grant_id: GrantId,
-    /// Until when it is good if nobody uses it.
+    /// When it expires if it is not used.
     pub expires_at: Timestamp,
-    /// Its use, once it was used.
+    /// Its one use, if it was used.
     pub used: Option<RefreshUse>,
 }
 
 /// The one use of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshUse {
-    /// When.
+    /// When it was used.
     pub at: Timestamp,
-    /// A hash of the parameters that it was used with.
+    /// The hash of the request's parameters.
     pub parameters: Sha256,
-    /// The answer, sealed under a key that only the token's holder can derive; gone after the replay window.
+    /// The response, sealed under a key derived from the token itself; erased after the replay window.
     pub sealed_response: Option<Vec<u8>>,
-    /// Whether the token that it was exchanged for was used in turn.
+    /// Whether its successor was used.
     pub successor_used: bool,
 }
 
-/// What a refresh token that comes again gets (OAuth 2.1 4.3.1: a lost answer must not cost the user a sign-in).
+/// How a reused refresh token is answered (replay, OAuth 2.1 4.3.1): a lost response must not cost the user a sign-in, and a
+/// stolen token must end the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
-    /// The same answer again.
+    /// The same response again.
     Repeat(Vec<u8>),
     /// `invalid_grant`, and nothing else happens.
     Refuse,
-    /// `invalid_grant`, and the grant ends: two parties hold the family.
+    /// `invalid_grant`, and the grant ends: two parties hold tokens of one family.
     End,
 }
 
 impl RefreshUse {
-    /// Judges a second presentation.
+    /// Judges a reuse; `window` is the replay window, counted from the first use.
     #[must_use]
     pub fn replayed(
         &self,
@@ -155,7 +158,7 @@ mod tests {
     use crate::secret::Sha256;
 
     #[test]
-    fn a_used_refresh_token_repeats_its_answer_only_to_its_client_with_the_same_words_in_time() {
+    fn refresh_response_is_repeated_only_to_its_client_with_the_same_parameters_within_the_window() {
         let (same, other) = (Sha256::of(b"same"), Sha256::of(b"other"));
         let used =
             RefreshUse { at: Timestamp(100), parameters: same, sealed_response: Some(vec![1]), successor_used: false };

@@ -1,4 +1,4 @@
-//! The names of things, each a type of its own so that none is taken for another.
+//! Ids, each a type of its own, so that the compiler keeps them apart.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ id! {
     GrantId
 }
 id! {
-    /// An authorization, from the consent page that asks for it on (`r_…`): each rendering of the page has its own.
+    /// An authorization (`r_…`): each rendering of the consent page has a new one.
     AuthorizationId
 }
 id! {
@@ -63,7 +63,7 @@ id! {
 }
 
 impl GrantId {
-    /// A new one.
+    /// A new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(random_id("g_"))
@@ -73,19 +73,19 @@ impl GrantId {
 impl AuthorizationId {
     const PREFIX: &str = "r_";
 
-    /// A new one.
+    /// A new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(random_id(Self::PREFIX))
     }
 
-    /// The id without what tells its kind, where every byte counts.
+    /// The id without its prefix: cookie names must be short.
     #[must_use]
     pub fn bits(&self) -> &str {
         self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
     }
 
-    /// Reads what a browser brings; `None` for what cannot be one of ours.
+    /// Parses an id from a browser; `None` unless it has the form of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bits = text.strip_prefix(Self::PREFIX)?;
@@ -95,7 +95,7 @@ impl AuthorizationId {
 }
 
 impl KeyId {
-    /// A new one.
+    /// A new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(random_id("k_"))
@@ -103,20 +103,20 @@ impl KeyId {
 }
 
 impl ClientId {
-    /// A new one, for a client that has a secret of its own.
+    /// A new random id, for a client that has a secret.
     #[must_use]
     pub fn random() -> Self {
         Self(random_id("c_"))
     }
 
-    /// The one that follows from a public client's metadata.
+    /// The id derived from a public client's metadata.
     #[must_use]
     pub fn from_bits(bits: &[u8; 16]) -> Self {
         Self(id_from("c_", bits))
     }
 }
 
-/// A user for ever: `{identity}|{key}`, where the key is the provider's own unchanging id.
+/// A user's permanent id: `{identity}|{key}`, where the key is the provider's own unchanging id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(String);
@@ -128,16 +128,22 @@ impl Subject {
         Self(format!("{identity}|{key}"))
     }
 
-    /// Reads what the database holds.
+    /// A subject from the database, unchecked.
     #[must_use]
     pub const fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The user's key at the identity provider; ids of providers hold no `|`.
+    /// The user's key at the identity provider; a provider's id has no `|`.
     #[must_use]
     pub fn key(&self) -> &str {
         self.0.split_once('|').map_or("", |(_, key)| key)
+    }
+
+    /// The id of the identity provider.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        self.0.split_once('|').map_or("", |(identity, _)| identity)
     }
 
     /// The `sub` of tokens.
@@ -158,7 +164,7 @@ mod tests {
     use super::{AuthorizationId, IdentityId, Subject};
 
     #[test]
-    fn an_authorization_id_reads_back_and_nothing_else_is_taken_for_one() {
+    fn only_the_form_of_our_authorization_ids_is_parsed() {
         let id = AuthorizationId::random();
         assert_eq!(AuthorizationId::parse(id.as_str()), Some(id.clone()));
         for odd in
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subjects_key_is_all_that_follows_its_provider() {
+    fn the_key_of_a_subject_is_everything_after_its_provider() {
         for key in ["alice", "", "tenant|user", "a b"] {
             assert_eq!(Subject::new(&IdentityId::from("keycloak"), key).key(), key);
         }

@@ -1,6 +1,8 @@
-//! The nouns and their state machines. Pure: no I/O, no time but what is passed in.
+//! The nouns and their states. Pure: no I/O, and time only as an argument. `storage` makes the transitions, each as one
+//! conditional statement.
 
 pub mod authorization;
+pub mod caller;
 pub mod client;
 pub mod grant;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! What the identity provider told of a user; what an upstream may learn.
+//! What the identity provider says about a user, and an upstream may learn.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ pub struct User {
     /// A full name, for people.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// What the user signs in with; may change.
+    /// The sign-in name; may change.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub preferred_username: Option<String>,
-    /// An address that the provider has verified, or that the operator believes it; may change, and is never used to find an
-    /// account. Stored under this name since then: what lies under `email` in older rows was never asked for proof.
+    /// An address that the provider verified, or any when the operator sets `trust_email`. May change, and is never used to
+    /// find an account. Stored as `verified_email`: addresses that older rows hold under `email` were not checked.
     #[serde(rename = "verified_email", skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
     /// Groups as the provider names them.
@@ -21,7 +21,7 @@ pub struct User {
 }
 
 impl User {
-    /// What people call the user: the first of name, sign-in name and e-mail address that is there.
+    /// The name to show: the first of name, sign-in name and e-mail address that is not blank.
     #[must_use]
     pub fn known_as(&self) -> Option<&str> {
         let names = [&self.name, &self.preferred_username, &self.email];
@@ -34,7 +34,7 @@ mod tests {
     use super::User;
 
     #[test]
-    fn an_address_of_an_older_row_was_never_proven_and_does_not_count() {
+    fn an_unverified_address_of_an_older_row_is_ignored() {
         let older: User = serde_json::from_str(r#"{"name":"Ada","email":"ada@example.com"}"#).unwrap();
         assert_eq!(older, User { name: Some("Ada".to_owned()), ..User::default() });
         let today = User { email: Some("ada@example.com".to_owned()), ..User::default() };

@@ -1,8 +1,8 @@
 //! `WWW-Authenticate: Bearer …` (RFC 6750 3, RFC 9728 5.1).
 //!
-//! Clients find the fields by regular expressions anywhere in the header, so there is one challenge, every value is
-//! quoted, and free text neither comes before the fields nor contains their names. The URL may carry a query that the client
-//! typed (`?scope=all`): it comes after the fields that it could be mistaken for.
+//! Clients search the header for its fields with regular expressions. So there is one challenge, every value is quoted, and
+//! free text neither precedes the fields nor contains their names. The URL can contain a query that the client sent
+//! (`?scope=all`), so it follows the fields that such a query could imitate.
 
 use http::HeaderValue;
 
@@ -11,26 +11,26 @@ use super::scope::ScopeSet;
 /// Why a bearer was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerError {
-    /// RFC 6750 3.1: the token is malformed, expired, ended or for somebody else.
+    /// RFC 6750 3.1: the token is malformed, expired, revoked or for another resource.
     InvalidToken,
-    /// RFC 6750 3.1: the token is good and allows too little.
+    /// RFC 6750 3.1: the token is valid and lacks a scope.
     InsufficientScope,
 }
 
 /// A challenge for one resource.
 #[derive(Debug, Clone)]
 pub struct Challenge<'a> {
-    /// Where the resource's metadata lies: an absolute URL.
+    /// The absolute URL of the resource's metadata.
     pub resource_metadata: &'a str,
-    /// All that the operation needs, in one go.
+    /// Every scope that the operation needs.
     pub scope: &'a ScopeSet,
-    /// What was wrong, with words of ours; none when no token came (RFC 6750 3.1: then there is no error to name).
+    /// The error and a fixed description; `None` when the request had no token (RFC 6750 3.1).
     pub error: Option<(BearerError, &'static str)>,
 }
 
 impl Challenge<'_> {
-    /// The header's value. Nothing in it can end a quoted text: it is ours, was checked when the configuration was read, or
-    /// is the client's own spelling of the URL, which was checked when it was read.
+    /// The header's value. No part of it can end a quoted string (header injection): each is fixed, or was checked when the
+    /// configuration or the request's URL was parsed.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(192);

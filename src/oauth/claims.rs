@@ -1,10 +1,10 @@
-//! What an access token of ours says (RFC 9068). Name, e-mail and groups are not in it: hosted clients would read them.
+//! The claims of our access tokens (RFC 9068). Name, e-mail and groups are left out: hosted clients could read them.
 
 use serde::{Deserialize, Serialize};
 
 use super::scope::ScopeSet;
 
-/// The `typ` of our tokens' header (RFC 9068 2.1): no ID token can be taken for one.
+/// The `typ` of our tokens' header (RFC 9068 2.1): no ID token can pass for one.
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
 /// The claims of an access token.
@@ -16,16 +16,16 @@ pub struct AccessTokenClaims {
     pub sub: String,
     /// The one resource that may accept the token.
     pub aud: String,
-    /// The client that it was given to.
+    /// The client that it was issued to.
     pub client_id: String,
-    /// What it allows.
+    /// The granted scope.
     pub scope: ScopeSet,
-    /// When it was made, in seconds since 1970.
+    /// When it was issued, in seconds since 1970.
     pub iat: i64,
-    /// The first second in which it is no longer good.
+    /// The first second in which it is no longer valid.
     pub exp: i64,
-    /// Its own id.
+    /// Its unique id.
     pub jti: String,
-    /// The grant that it lives under.
+    /// The grant, whose end revokes it.
     pub sid: String,
 }

@@ -1,4 +1,4 @@
-//! What a client registers and what it is told (RFC 7591).
+//! Dynamic client registration: request, rules and response (RFC 7591).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::scope::{ScopeSet, named_values};
 /// How many redirect URIs a client may register.
 pub const MAX_REDIRECT_URIS: usize = 10;
 
-/// How a client proves itself at `/token` (RFC 7591 2).
+/// How a client authenticates at `/token` (RFC 7591 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
@@ -43,19 +43,19 @@ impl AuthMethod {
     }
 }
 
-/// A registration request. What we do not know is ignored (RFC 7591 2), and so is an optional member of another type than
-/// the RFC's: nearly every client lets its developers write any of them, and none can be had from a refusal.
+/// A registration request. Unknown members are ignored (RFC 7591 2), and so are optional ones of the wrong type: many clients
+/// let their developers write anything there, and a refusal would only keep the client out.
 #[derive(Debug, Default)]
 pub struct RegistrationRequest {
     /// Where codes may be sent.
     pub redirect_uris: Vec<String>,
-    /// What the client calls itself.
+    /// The client's name.
     pub client_name: Option<String>,
     /// How it wants to authenticate.
     pub token_endpoint_auth_method: Option<String>,
-    /// What it will ask `/token` for.
+    /// The grant types that it will use.
     pub grant_types: Vec<String>,
-    /// What it may want to be allowed.
+    /// The scopes that it may request.
     pub scope: Option<String>,
     /// `native` or `web` (`OpenID` Connect Registration 2); echoed, enforces nothing.
     pub application_type: Option<String>,
@@ -64,29 +64,29 @@ pub struct RegistrationRequest {
 /// A request that passed every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientMetadata {
-    /// Only those that are allowed, as the client spelt them; at least one.
+    /// The allowed ones, as the client spelt them; at least one.
     pub redirect_uris: Vec<RedirectUri>,
-    /// The client's claim about itself, cleaned; shown as a claim.
+    /// The client's name, cleaned; shown as the client's own claim.
     pub client_name: Option<String>,
-    /// What we assigned: `none` unless it asked for a method that we offer.
+    /// The assigned method: `none` unless it requested one that we offer.
     pub token_endpoint_auth_method: AuthMethod,
     /// Whether it registered `refresh_token`, or registered no grant types at all.
     pub refresh_token: bool,
-    /// Scopes that some upstream here knows.
+    /// The scopes that it requested; the issuer keeps those that an upstream here knows.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
 }
 
 impl RegistrationRequest {
-    /// Reads the JSON object.
+    /// Parses the body.
     ///
     /// # Errors
-    /// `invalid_client_metadata` when it is none.
+    /// `invalid_client_metadata` when it is not a JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, OAuthError> {
-        // each member is read by itself, so that no other one can fail with it, however deeply it is nested
+        // each member is parsed on its own: a bad one, however deeply nested, cannot fail the others
         let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
-            let words = format!("the body is no client metadata in JSON: {error}");
+            let words = format!("the body is not a JSON object of client metadata: {error}");
             OAuthError::new(ErrorCode::InvalidClientMetadata, words)
         })?;
         let text = |name: &str| read::<String>(members.get(name)?);
@@ -104,11 +104,11 @@ impl RegistrationRequest {
         })
     }
 
-    /// Judges the request (RFC 7591 2, 5): only its redirect URIs can be wrong. What else cannot be had as it was asked for
-    /// is replaced, and the answer says by what (RFC 7591 3.2.1).
+    /// Validates the request (RFC 7591 2, 5). Only its redirect URIs can fail it; other values that we do not offer are
+    /// replaced, and the response states what was assigned (RFC 7591 3.2.1).
     ///
     /// # Errors
-    /// `invalid_redirect_uri`, in words for the client's developer.
+    /// `invalid_redirect_uri`, with a description for the client's developer.
     pub fn validate(self, policy: &RedirectPolicy) -> Result<ClientMetadata, OAuthError> {
         let method = self.token_endpoint_auth_method.as_deref().and_then(AuthMethod::parse);
         let scope = self.scope.unwrap_or_default();
@@ -139,39 +139,39 @@ fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Result<Vec<Red
             Err(why) => format!("{uri} {why}"),
             Ok(_) => String::new(),
         });
-        return refuse(first.unwrap_or_else(|| "redirect_uris is missing, empty or no list of texts".to_owned()));
+        return refuse(first.unwrap_or_else(|| "redirect_uris is missing, empty or not a list of strings".to_owned()));
     }
     Ok(allowed)
 }
 
-/// The answer to a registration (RFC 7591 3.2.1): what was stored, in the caller's own spelling.
+/// The response to a registration (RFC 7591 3.2.1): what was stored, with redirect URIs as the client spelt them.
 #[derive(Debug, Serialize)]
 pub struct RegistrationResponse {
     /// The client's id.
     pub client_id: String,
-    /// When it was made.
+    /// When it first registered, in seconds since 1970.
     pub client_id_issued_at: i64,
-    /// The secret, said this once.
+    /// The secret, sent only this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
-    /// 0: it does not expire by itself.
+    /// Always 0: the secret does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_expires_at: Option<i64>,
-    /// Those that were allowed.
+    /// The redirect URIs that were accepted.
     pub redirect_uris: Vec<String>,
-    /// What was assigned.
+    /// The method that was assigned.
     pub token_endpoint_auth_method: &'static str,
-    /// What `/token` will take from it.
+    /// The grant types that it may use.
     pub grant_types: Vec<&'static str>,
-    /// `code`.
+    /// Always `code`.
     pub response_types: [&'static str; 1],
-    /// As it will be shown.
+    /// The name as pages will show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// What some upstream here knows.
+    /// The scopes that an upstream here knows.
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
-    /// As given.
+    /// As requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application_type: Option<String>,
 }

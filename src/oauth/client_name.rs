@@ -1,23 +1,24 @@
-//! What a client calls itself (RFC 7591 2): people read it on the consent page, where nobody vouches for it.
+//! A client's name (RFC 7591 2): its own claim, which people read on the consent page.
 //!
-//! A name is cleaned and never refused: it is an optional member, and a client whose registration fails cannot connect.
+//! Defends against spoofing by invisible and bidirectional characters, by marks drawn over neighbouring text, and by symbols
+//! that look like a badge. A name is cleaned and never refused: it is optional, and a client whose registration fails cannot
+//! connect.
 
 use unicode_properties::{GeneralCategory, UnicodeEmoji, UnicodeGeneralCategory};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// How many characters a client's name may have.
 pub const MAX_CLIENT_NAME: usize = 100;
-/// How many marks may stand on one letter: pointed Hebrew needs four, and no script in names more.
+/// How many combining marks one letter may carry: pointed Hebrew needs four, and no script needs more in names.
 const MAX_STACKED: usize = 4;
 
-/// Makes a key of the digit before it.
+/// Makes a keycap of the digit before it.
 const KEYCAP: char = '\u{20e3}';
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// The name as it may stand on a page: nothing in it turns the text around, hides part of it, is drawn over what stands
-/// beside it, or looks like a mark of ours. It is cut between two characters as people see them (grapheme clusters).
-/// `None` when nothing is left to see.
+/// The name as it may be shown: nothing in it reverses or hides text, is drawn over neighbouring text, or looks like a
+/// badge. A long name is cut at the boundary of a grapheme cluster. `None` when nothing visible is left.
 #[must_use]
 pub fn clean_client_name(name: &str) -> Option<String> {
     let text = without_stray_joiners(&visible(name));
@@ -27,7 +28,7 @@ pub fn clean_client_name(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The characters that are drawn, and joiners, whose neighbours decide about them.
+/// The characters that are drawn, and joiners, which [`without_stray_joiners`] judges by their neighbours.
 fn visible(name: &str) -> Vec<char> {
     let mut kept = Vec::new();
     let mut stacked = 0;
@@ -45,8 +46,8 @@ fn visible(name: &str) -> Vec<char> {
     kept
 }
 
-/// Leaves joiners where writing needs them: between the letters of scripts that join (Persian and Hindi among them), and
-/// inside of emoji. Anywhere else they make two names look like one.
+/// Keeps joiners where writing needs them: between letters of joining scripts (such as Arabic and Devanagari) and inside
+/// emoji. Elsewhere they make different names look alike.
 fn without_stray_joiners(name: &[char]) -> String {
     let mut kept = String::new();
     for (at, &c) in name.iter().enumerate() {
@@ -78,7 +79,7 @@ fn cut(name: &str) -> &str {
     name.get(..end).unwrap_or_default()
 }
 
-/// Controls, what changes the direction, tags, what no Unicode knows, and what is drawn as nothing.
+/// Controls, bidirectional formatting, tags, unassigned code points, and characters that are drawn as nothing.
 fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     let blank = matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -91,7 +92,7 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-/// What people take for a sign that a name was checked or that the page vouches for it.
+/// Symbols that suggest that the name was verified.
 fn looks_like_a_badge(c: char) -> bool {
     let check = matches!(c, '\u{221a}' | '\u{237b}' | '\u{2610}'..='\u{2612}' | '\u{2705}' | '\u{2713}' | '\u{2714}'
         | '\u{2bbd}' | '\u{1f197}' | '\u{1f5f8}'..='\u{1f5f9}' | '\u{1fbb1}' | '\u{10102}');
@@ -105,7 +106,7 @@ fn looks_like_a_badge(c: char) -> bool {
     // a letter or a word in a circle or a square; from 1F1E6 on they are the halves of flags
     let enclosed = matches!(c, '\u{2460}'..='\u{24ff}' | '\u{3200}'..='\u{32ff}' | '\u{1f100}'..='\u{1f1e5}'
         | '\u{1f200}'..='\u{1f265}');
-    // coloured dots, squares and diamonds, which other pages put beside names that they checked
+    // coloured dots, squares and diamonds, which other sites put beside verified names
     let shape = matches!(c, '\u{1f534}'..='\u{1f53b}' | '\u{1f7e0}'..='\u{1f7eb}' | '\u{26aa}' | '\u{26ab}');
     let award = matches!(
         c,
@@ -114,12 +115,12 @@ fn looks_like_a_badge(c: char) -> bool {
     check || lock_key_or_shield || legal || enclosed || shape || award
 }
 
-/// Ligatures of whole sentences: one character of them is drawn as wide as a dozen letters.
+/// Ligatures of whole sentences: each is drawn as wide as a dozen letters.
 const fn is_a_line_of_text(c: char) -> bool {
     matches!(c, '\u{fdfa}'..='\u{fdfd}' | '\u{12219}' | '\u{12031}')
 }
 
-/// Whether `c` is no mark that puts a circle or a square around a letter, which makes a badge of it: only keycaps have one.
+/// Whether `c` is not an enclosing mark, which makes a badge of a letter. Only keycaps may have one.
 fn encloses_nothing(c: char, before: &[char]) -> bool {
     let key = before.iter().rev().find(|&&c| !is_variation_selector(c));
     let keycap = || c == KEYCAP && key.is_some_and(|key| matches!(key, '0'..='9' | '#' | '*'));
@@ -134,12 +135,12 @@ const fn is_joiner(c: char) -> bool {
     matches!(c, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER)
 }
 
-/// Makes text or a picture of the emoji before it.
+/// Selects the text or the emoji form of the character before it.
 const fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{fe0e}' | '\u{fe0f}')
 }
 
-/// An emoji that can be part of a sequence; digits count as emoji in Unicode's tables.
+/// An emoji that can be part of a sequence. Digits, which Unicode's tables count as emoji, are not.
 fn is_picture(c: char) -> bool {
     c.is_emoji_char() && !c.is_ascii()
 }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_taken_out() {
+    fn invisible_characters_are_removed_from_names() {
         let hidden = "\u{34f}\u{61c}\u{ad}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{180f}\u{200b}\u{200c}\u{200d}\u{200e}\
                       \u{202e}\u{2066}\u{2800}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{fffb}\u{fffe}\u{1bca0}\
                       \u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{e0fff}\u{e000}\u{7}\u{1b}\u{7f}\u{85}";
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_are_drawn_over_what_stands_beside_the_name_are_taken_out() {
+    fn marks_that_are_drawn_over_neighbouring_text_are_removed() {
         assert_eq!(clean(&format!("a{}", "\u{300}".repeat(50))), format!("a{}", "\u{300}".repeat(4)));
         assert_eq!(clean(&format!("\u{e01}{}", "\u{e4e}".repeat(50))), format!("\u{e01}{}", "\u{e4e}".repeat(4)));
         assert_eq!(clean("\u{20dd}\u{20de}x"), "x");
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_all_languages_are_names() {
+    fn names_in_every_script_are_kept() {
         for name in [
             "Tie\u{302}\u{301}ng Vie\u{323}\u{302}t",
             "Zürich",
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_no_badge() {
+    fn badges_are_removed_from_names() {
         for (name, left) in [
             ("Claude ✓", "Claude"),
             ("✔\u{fe0f} Claude", "Claude"),
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_between_two_characters_as_people_see_them() {
+    fn a_long_name_is_cut_at_a_grapheme_boundary() {
         assert_eq!(clean(&"x".repeat(1000)), "x".repeat(100));
         let family = "👩\u{200d}👩\u{200d}👧";
         assert_eq!(clean(&format!("{}{family}", "x".repeat(96))), "x".repeat(96));
@@ -246,7 +247,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clean_name_is_short_and_clean_and_stays_as_it_is(
+        fn cleaning_a_name_is_bounded_and_idempotent(
             parts in prop::collection::vec(
                 prop_oneof![
                     "\\PC{0,12}",

@@ -1,4 +1,4 @@
-//! Error codes as clients read them, and the document that carries one.
+//! OAuth error codes and the error document.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,17 +12,17 @@ pub enum ErrorCode {
     InvalidRequest,
     /// RFC 6749 5.2: the client is unknown or did not authenticate.
     InvalidClient,
-    /// RFC 6749 5.2: the code or refresh token is not good (any more).
+    /// RFC 6749 5.2: the code or refresh token is invalid, expired or used.
     InvalidGrant,
     /// RFC 6749 5.2: we do not offer this grant type.
     UnsupportedGrantType,
     /// RFC 6749 4.1.2.1: we offer `code` only.
     UnsupportedResponseType,
-    /// RFC 6749 4.1.2.1: the user, or the identity provider, said no.
+    /// RFC 6749 4.1.2.1: the user or the identity provider denied access.
     AccessDenied,
-    /// RFC 6749 4.1.2.1: something of ours failed.
+    /// RFC 6749 4.1.2.1: an internal failure.
     ServerError,
-    /// RFC 6749 4.1.2.1: it will pass; at `/token` too, because clients start a new sign-in on `server_error`.
+    /// RFC 6749 4.1.2.1: a passing failure; used at `/token` too, where `server_error` makes clients start a new sign-in.
     TemporarilyUnavailable,
     /// RFC 8707 2: the resource is unknown, malformed or not the grant's.
     InvalidTarget,
@@ -64,17 +64,17 @@ impl Serialize for ErrorCode {
     }
 }
 
-/// An error as the client sees it: a code and words that never carry an internal cause.
+/// An error as the client sees it: a code and a description, which never carries an internal cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OAuthError {
     /// The code that a program acts on.
     pub error: ErrorCode,
-    /// Words for the developer of the client (printable ASCII, RFC 6749 5.2).
+    /// A text for the client's developer (printable ASCII, RFC 6749 5.2).
     pub error_description: Cow<'static, str>,
 }
 
 impl OAuthError {
-    /// An error with its words.
+    /// An error with its description, of which at most 300 characters are kept.
     #[must_use]
     pub fn new(error: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
         Self { error, error_description: printable(description.into()) }
@@ -89,7 +89,7 @@ impl fmt::Display for OAuthError {
 
 impl std::error::Error for OAuthError {}
 
-/// RFC 6749 5.2 allows `%x20-21 / %x23-5B / %x5D-7E`; descriptions may quote what a stranger sent.
+/// RFC 6749 5.2 allows `%x20-21 / %x23-5B / %x5D-7E`; descriptions may quote an attacker's parameters.
 fn printable(text: Cow<'static, str>) -> Cow<'static, str> {
     let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
     if text.len() <= 300 && text.chars().all(allowed) {

@@ -1,4 +1,4 @@
-//! What an authorization server (RFC 8414, RFC 9207) and a protected resource (RFC 9728) announce.
+//! The metadata of an authorization server (RFC 8414, RFC 9207) and of a protected resource (RFC 9728).
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::scope::{ScopeSet, as_list};
 /// Authorization server metadata. It names only what works in this build.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerMetadata {
-    /// The issuer, byte for byte what every other place says.
+    /// The issuer, byte for byte as everywhere else.
     pub issuer: String,
     /// RFC 6749 3.1.
     pub authorization_endpoint: String,
@@ -25,7 +25,7 @@ pub struct ServerMetadata {
     pub response_types_supported: [&'static str; 1],
     /// `query`.
     pub response_modes_supported: [&'static str; 1],
-    /// What `/token` takes.
+    /// The grant types of `/token`.
     pub grant_types_supported: [&'static str; 2],
     /// How clients may authenticate there.
     pub token_endpoint_auth_methods_supported: [&'static str; 3],
@@ -33,7 +33,7 @@ pub struct ServerMetadata {
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.
     pub authorization_response_iss_parameter_supported: bool,
-    /// Asked for by the parsers of `openid-configuration`; no ID token is issued.
+    /// Required by clients' parsers of `openid-configuration`; we issue no ID tokens.
     pub subject_types_supported: [&'static str; 1],
     /// As above.
     pub id_token_signing_alg_values_supported: [&'static str; 1],
@@ -46,11 +46,11 @@ pub struct ResourceMetadata {
     pub resource: String,
     /// Our issuer.
     pub authorization_servers: [String; 1],
-    /// What is needed to enter; never `offline_access`.
+    /// The scopes needed to enter; never `offline_access`.
     #[serde(serialize_with = "as_list", skip_serializing_if = "ScopeSet::is_empty")]
     pub scopes_supported: ScopeSet,
     /// `header`.
     pub bearer_methods_supported: [&'static str; 1],
-    /// How people call it.
+    /// Its display name.
     pub resource_name: String,
 }

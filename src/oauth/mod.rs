@@ -1,4 +1,7 @@
-//! The RFCs' vocabulary as types: a wire format is parsed here, once, into something that cannot be wrong. No I/O.
+//! The RFCs' vocabulary as types. A wire format is parsed here, once, into a type that holds valid values only. No I/O.
+//!
+//! Defends against open redirectors (`redirect_uri`), URLs that two parsers read differently (`web_uri`), spoofed names of
+//! clients (`client_name`), code injection (`pkce`) and header injection (`challenge`).
 //!
 //! | file | what | where it comes from |
 //! |---|---|---|
@@ -8,14 +11,14 @@
 //! | `web_uri` | http and https URIs, read strictly | RFC 3986 3 |
 //! | `resource` | resource indicators | RFC 8707, RFC 9728 |
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
-//! | `redirect_uri` | which redirects are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
-//! | `client_metadata` | what a client registers, and the answer | RFC 7591 |
-//! | `client_name` | what a client may call itself | RFC 7591 2 |
-//! | `claims` | what our access tokens say | RFC 9068 |
+//! | `redirect_uri` | which redirect URIs are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
+//! | `client_metadata` | registration requests and responses | RFC 7591 |
+//! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
+//! | `claims` | the claims of our access tokens | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
-//! | `metadata` | what an authorization server and a resource announce | RFC 8414, RFC 9728, RFC 9207 |
+//! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
 //! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
-//! | `token` | the token endpoint's successful answer | RFC 6749 5.1 |
+//! | `token` | the token endpoint's successful response | RFC 6749 5.1 |
 
 pub mod challenge;
 pub mod claims;

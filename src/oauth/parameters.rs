@@ -4,11 +4,11 @@ use std::fmt;
 
 use super::error::{ErrorCode, OAuthError};
 
-/// The parameters in the order in which they came. Prints their names only: values may be secrets.
+/// The parameters in their order. `Debug` shows their names only: values may be secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters(Vec<(String, String)>);
 
-/// A parameter came twice (RFC 6749 3.1: it must not).
+/// A parameter is repeated that must not be (RFC 6749 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the parameter {0} is repeated")]
 pub struct Repeated(pub &'static str);
@@ -26,10 +26,10 @@ impl Parameters {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
-    /// The one value of a parameter; an empty one is as good as none (RFC 6749 3.1).
+    /// The value of a parameter that must not repeat; an empty value counts as absent (RFC 6749 3.1).
     ///
     /// # Errors
-    /// When it came more than once.
+    /// When the parameter is repeated.
     pub fn one(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let first = values.next();
@@ -71,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_and_printed_without_its_values(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_parse_as_parameters_and_debug_shows_no_values(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let parameters = Parameters::parse(&bytes);
             let _ = parameters.one("code");
             let secret = Parameters::parse(b"code=pcc_secret");
@@ -80,7 +80,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_encoded_reads_back(name in "[a-z_]{1,10}", value in "\\PC{1,40}") {
+        fn encoded_parameters_read_back(name in "[a-z_]{1,10}", value in "\\PC{1,40}") {
             let encoded = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
             let read = Parameters::parse(encoded.as_bytes());
             prop_assert_eq!(read.all(&name).collect::<Vec<_>>(), [value.as_str()]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_parameter_is_an_error_and_an_empty_one_is_none() {
+    fn a_repeated_parameter_is_an_error_and_an_empty_one_is_absent() {
         let parameters = Parameters::parse(b"a=1&a=2&b=&resource=x&resource=&resource=y%20z");
         assert_eq!(parameters.one("a"), Err(Repeated("a")));
         assert_eq!(parameters.one("b"), Ok(None));

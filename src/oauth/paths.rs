@@ -21,7 +21,7 @@ routes! {
     OPENID_CONFIGURATION = "/.well-known/openid-configuration";
     /// RFC 7517.
     JWKS = "/.well-known/jwks.json";
-    /// Every other well-known path, which we do not have.
+    /// Every other well-known path: a 404.
     WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.
     TOKEN = "/token";
@@ -33,12 +33,12 @@ routes! {
     CONSENT = "/consent";
     /// The redirect URI at an identity provider.
     CALLBACK = "/callback/{identity}";
-    /// The password form of an identity provider of our own.
+    /// The password form of the built-in identity provider.
     SIGN_IN = "/sign-in/{identity}";
 }
 
-/// The first segments of routes that later versions have, and of the operations listener: no upstream may take them today
-/// and lose them to an upgrade.
+/// First segments that are reserved for later versions and for the operations listener, so that no upgrade takes a path away
+/// from an upstream.
 pub const RESERVED: &[&str] =
     &["/account", "/device", "/device_authorization", "/introspect", "/live", "/metrics", "/ready", "/revoke"];
 
@@ -54,13 +54,13 @@ pub fn sign_in(identity: &str) -> String {
     SIGN_IN.replace("{identity}", identity)
 }
 
-/// Whether a path is one where browsers go.
+/// Whether browsers are sent to this path.
 #[must_use]
 pub fn is_page(path: &str) -> bool {
     [AUTHORIZE, CONSENT, CALLBACK, SIGN_IN].iter().any(|page| first_segment(page) == first_segment(path))
 }
 
-/// Whether a path is ours or lies below one of ours, in any case of its letters: compared by its first segment.
+/// Whether a path is ours or below one of ours. Only the first segment counts, and case does not.
 #[must_use]
 pub fn is_ours(path: &str) -> bool {
     ROUTES.iter().chain(RESERVED).any(|own| first_segment(own).eq_ignore_ascii_case(first_segment(path)))
@@ -75,7 +75,7 @@ mod tests {
     use super::{callback, is_ours, is_page, sign_in};
 
     #[test]
-    fn a_path_below_ours_is_ours_and_one_that_only_begins_alike_is_not() {
+    fn a_path_is_ours_by_its_whole_first_segment() {
         for ours in
             ["/token", "/Token", "/token/x", "/callback", "/.well-known", "/.Well-Known/x", "/metrics", "/account/x"]
         {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_has_paths_of_its_own() {
+    fn each_provider_has_its_own_callback_and_sign_in_path() {
         assert!(is_page(&callback("a")) && is_page(&sign_in("b")) && is_page("/authorize") && !is_page("/token"));
         assert_eq!((callback("a").as_str(), sign_in("b").as_str()), ("/callback/a", "/sign-in/b"));
     }

@@ -1,4 +1,4 @@
-//! Proof Key for Code Exchange (RFC 7636); S256 alone.
+//! Proof Key for Code Exchange (RFC 7636), with S256 only. Defends against stolen and injected codes.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl CodeVerifier {
         ((43..=128).contains(&text.len()) && text.bytes().all(unreserved)).then(|| Self(text.to_owned()))
     }
 
-    /// One that follows from 256 secret bits.
+    /// The verifier derived from 256 secret bits.
     #[must_use]
     pub fn from_bits(bits: &[u8; 32]) -> Self {
         Self(base64url(bits))
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn length_and_alphabet_are_checked() {
+    fn length_and_alphabet_of_pkce_values_are_checked() {
         for bad in ["", "short", &"a".repeat(42), &"a".repeat(129), &format!("{}+", "a".repeat(43))] {
             assert!(CodeVerifier::parse(bad).is_none(), "{bad:?}");
         }

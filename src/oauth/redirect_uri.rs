@@ -1,8 +1,9 @@
 //! Which redirect URIs are allowed, and when a requested one is a registered one (RFC 8252 7, RFC 9700 4.1).
 //!
-//! An allow-list, decided in one place and asked again at registration, `/authorize`, consent and callback. https and http
-//! URIs are compared in canonical form, because clients and their libraries spell one URI in several ways
-//! (`http://127.0.0.1:8000` and `http://127.0.0.1:8000/`); what is equal in that form is equal for every browser too.
+//! Defends against open redirectors and codes that reach an attacker: an allow-list, decided in one place and checked at
+//! registration, `/authorize`, consent and callback. https and http URIs are compared in canonical form, because clients and
+//! their libraries spell one URI in several ways (`http://127.0.0.1:8000` and `http://127.0.0.1:8000/`); URIs that are equal
+//! in that form are equal for every browser too.
 
 use std::fmt;
 
@@ -22,29 +23,29 @@ pub struct RedirectUri {
     class: RedirectClass,
 }
 
-/// What kind of program waits at a redirect URI.
+/// What kind of program receives the code at a redirect URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectClass {
     /// A web server with a name (RFC 8252 7.2).
     Https,
-    /// Any program on the user's own machine; its port is its own affair (RFC 8252 7.3).
+    /// Any program on the user's machine; its port may vary (RFC 8252 7.3).
     Loopback,
-    /// An application that owns a private-use scheme (RFC 8252 7.1) and stands on the operator's list.
+    /// An application whose private-use URI (RFC 8252 7.1) is on the operator's list.
     ListedApplication,
-    /// An application whose scheme has a dot and that nobody listed.
+    /// An application whose private-use scheme has a dot and whose URI is not on the list.
     Application,
 }
 
-/// Why a redirect URI is not allowed. The words go to the developer of the client.
+/// Why a redirect URI is not allowed. The messages are for the client's developer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectRefusal {
-    /// Over [`MAX_REDIRECT_URI`].
+    /// Longer than [`MAX_REDIRECT_URI`].
     #[error("is longer than {MAX_REDIRECT_URI} bytes")]
     TooLong,
     /// Not a URI, or one that a parser would repair (two parsers may then disagree about its host).
     #[error("is not an absolute URI in normal form")]
     NotNormal,
-    /// A wildcard, a dot at the end, an address in an odd notation: nothing that DNS or a user could tell apart.
+    /// A wildcard, a trailing dot, or an address in an unusual notation.
     #[error("has a host that is neither a plain DNS name nor an IP address")]
     Host,
     /// RFC 6749 3.1.2.
@@ -53,10 +54,10 @@ pub enum RedirectRefusal {
     /// `https://claude.ai@evil.example/` shows one host and reaches another.
     #[error("has user information")]
     UserInfo,
-    /// The client could not tell what it said from what we say.
+    /// The client could not tell its own parameters from those of the response.
     #[error("has code, state, iss or error in its query")]
     ResponseParameter,
-    /// Neither https, nor http to the user's own machine, nor an application that we know.
+    /// Neither https, nor http on loopback, nor an allowed private-use URI.
     #[error("is neither https, nor http on a loopback address, nor an allowed private-use URI")]
     NotAllowed,
 }
@@ -74,10 +75,10 @@ impl RedirectPolicy {
         Self { applications }
     }
 
-    /// Decides about one redirect URI.
+    /// Parses a redirect URI and checks it against the allow-list.
     ///
     /// # Errors
-    /// Says why it is not allowed.
+    /// Why it is not allowed.
     pub fn parse(&self, text: &str) -> Result<RedirectUri, RedirectRefusal> {
         if text.len() > MAX_REDIRECT_URI {
             return Err(RedirectRefusal::TooLong);
@@ -99,7 +100,7 @@ impl RedirectPolicy {
         Ok(RedirectUri { text: text.to_owned(), canonical, class })
     }
 
-    /// Another spelling of a URI that is refused as it is written, if there is one that is allowed.
+    /// An allowed spelling of a URI that is refused as it is written, if there is one.
     #[must_use]
     pub fn suggest(&self, text: &str) -> Option<String> {
         let url = Url::parse(text.trim()).ok()?;
@@ -133,14 +134,14 @@ fn read(text: &str) -> Result<(String, Url), RedirectRefusal> {
         })?;
         uri.canonical()
     } else {
-        // no rule says which spellings of an application's own URI are equal: it is compared byte for byte
+        // no rule says which spellings of a private-use URI are equal: it is compared byte for byte
         text.to_owned()
     };
     let url = Url::parse(text).or(Err(RedirectRefusal::NotNormal))?;
     if url.as_str() == canonical { Ok((canonical, url)) } else { Err(RedirectRefusal::NotNormal) }
 }
 
-/// An `@` in the authority, whatever the parser made of it.
+/// Whether the authority contains an `@`, whatever a parser makes of it.
 fn has_user_information(text: &str) -> bool {
     let after_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
     after_scheme.split(['/', '?']).next().is_some_and(|authority| authority.contains('@'))
@@ -157,8 +158,8 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether an https URL ends at a program on the user's own machine: the names that [`is_loopback`] knows, and those that
-/// browsers take there as well (RFC 6761 6.3). The lock in the address bar would then vouch for nobody.
+/// Whether an https URL leads to the user's own machine: by a name that [`is_loopback`] knows, or by another that browsers
+/// resolve to it (RFC 6761 6.3). TLS then says nothing about the program that receives the code.
 fn reaches_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
@@ -175,19 +176,19 @@ impl RedirectUri {
         &self.text
     }
 
-    /// Scheme and host in lower case, no default port, a path: equal for every browser, and equal in no other case.
+    /// Scheme and host in lower case, no default port, a path: equal exactly when browsers treat two URIs as equal.
     #[must_use]
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 
-    /// Who waits there.
+    /// The kind of program that receives the code.
     #[must_use]
     pub const fn class(&self) -> RedirectClass {
         self.class
     }
 
-    /// The canonical form, without the port of a loopback address: what is remembered and compared (RFC 8252 7.3).
+    /// The canonical form, without the port of a loopback address: what is stored and compared (RFC 8252 7.3).
     #[must_use]
     pub fn registered_form(&self) -> String {
         match (self.class, Url::parse(&self.canonical)) {
@@ -208,7 +209,7 @@ impl RedirectUri {
         registered.is_ok_and(|registered| self.registered_form() == registered.registered_form())
     }
 
-    /// Whether both are one URI in two spellings, port included.
+    /// Whether both spell the same URI, port included.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.canonical == other.canonical

@@ -1,4 +1,4 @@
-//! Resource indicators (RFC 8707): which MCP server a token is for.
+//! Resource indicators (RFC 8707): which MCP server a token is for, so that one server cannot use it at another.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::web_uri::WebUri;
 /// The longest resource, in bytes.
 const MAX_RESOURCE: usize = 2048;
 
-/// A resource in canonical form: scheme and host in lower case, no default port, no lone `/` as path. Everything else is
+/// A resource in canonical form: scheme and host in lower case, no default port, no lone `/` as path. Everything else stays
 /// as it was written: a path such as `/x/../mcp` is not `/mcp`, whatever a browser makes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResourceUri {
@@ -16,7 +16,7 @@ pub struct ResourceUri {
     query_at: usize,
 }
 
-/// A `resource` that cannot name anything (RFC 8707 2).
+/// A malformed `resource` (RFC 8707 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a resource is an absolute http or https URI without fragment and user information")]
 pub struct MalformedResource;
@@ -47,8 +47,8 @@ impl ResourceUri {
         &self.text
     }
 
-    /// Whether both name the same server. One trailing slash more or less is what clients get wrong, and a query is for the
-    /// server itself: clients repeat the URL that was typed, with its query.
+    /// Whether both name the same server. One trailing slash and the query do not count: clients add or drop the slash, and
+    /// repeat the URL that was typed, with its query.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.server() == other.server()
@@ -97,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_canonical_resource_is_its_own_canonical_form(text in "(?i)https?://[a-z0-9.:@\\[\\]\\\\-]{0,20}[/?#a-z0-9%.]{0,20}") {
+        fn canonicalizing_a_resource_is_idempotent(text in "(?i)https?://[a-z0-9.:@\\[\\]\\\\-]{0,20}[/?#a-z0-9%.]{0,20}") {
             if let Ok(resource) = ResourceUri::parse(&text) {
                 let again = ResourceUri::parse(resource.as_str());
                 prop_assert_eq!(again.as_ref(), Ok(&resource));
@@ -115,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_was_tampered_with_is_ours_only_if_it_is_one_of_our_spellings(
+        fn a_tampered_resource_is_ours_only_in_an_accepted_spelling(
             at in 0..=OURS.len(),
             cut in 0..4usize,
             put in prop_oneof!["[\\x00-\\x7f]{0,3}", "\\PC", Just("/x/..".to_owned()), Just("HTTP".to_owned()), Just(":80".to_owned()), Just("/?".to_owned())],
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_spell_differently_is_one_resource() {
+    fn spellings_that_clients_use_name_one_resource() {
         assert!(same("https://mcp.example.com/mcp", "HTTPS://MCP.example.com:443/mcp"));
         assert!(same("https://mcp.example.com/mcp", "https://mcp.example.com/mcp/"));
         assert!(same("https://mcp.example.com", "https://mcp.example.com/"));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_path_case_port_or_by_two_slashes_is_another_resource() {
+    fn another_path_case_or_port_is_another_resource() {
         for other in ["/MCP", "/mcp//", "/mcp/x", "", "/mcp%2f", "/m%63p", "/x/../mcp", "/./mcp", "/other?/mcp"] {
             assert!(!same("https://mcp.example.com/mcp", &format!("https://mcp.example.com{other}")), "{other}");
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_lenient_parser_takes_for_ours_is_not_ours() {
+    fn a_resource_that_only_a_lenient_parser_accepts_is_not_ours() {
         for other in [
             "http:127.0.0.1/mcp",
             "http:/127.0.0.1/mcp",
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_absolute_web_uri_is_refused() {
+    fn a_resource_must_be_an_absolute_web_uri() {
         for bad in [
             "",
             "mcp",

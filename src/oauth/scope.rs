@@ -5,17 +5,17 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What every `OpenID` client asks for and what means nothing here: accepted, never granted, never an error.
+/// Scopes that `OpenID` clients request out of habit and that mean nothing here: accepted, never granted, never an error.
 const MEANINGLESS: [&str; 3] = ["openid", "profile", "email"];
 
-/// The scope by which a client asks for a refresh token (`OpenID` Connect Core 11).
+/// The scope that requests a refresh token (`OpenID` Connect Core 11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// A set of scope values. Ordered, so that the same set is the same text everywhere.
+/// A set of scope values, in order, so that equal sets have equal texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet(BTreeSet<String>);
 
-/// A text that is no `scope` (RFC 6749 3.3: printable ASCII without `"` and `\`, separated by single spaces).
+/// A malformed `scope` (RFC 6749 3.3: printable ASCII without `"` and `\`, separated by single spaces).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is made of printable ASCII characters without quotes and backslashes")]
 pub struct MalformedScope;
@@ -56,25 +56,25 @@ impl ScopeSet {
         self.0.iter().map(String::as_str)
     }
 
-    /// What both hold.
+    /// The values in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
-    /// What this holds and the other does not.
+    /// The values in this set and not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).cloned().collect())
     }
 
-    /// What either holds.
+    /// The values in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
     }
 
-    /// With one value more.
+    /// This set and one more value.
     #[must_use]
     pub fn with(mut self, value: &str) -> Self {
         self.0.insert(value.to_owned());
@@ -82,13 +82,13 @@ impl ScopeSet {
     }
 }
 
-/// Whether the value is one that clients send out of habit and that no upstream knows.
+/// Whether the value is one that clients send out of habit and no upstream knows.
 #[must_use]
 pub fn is_meaningless(value: &str) -> bool {
     MEANINGLESS.contains(&value)
 }
 
-/// The values that a `scope` parameter names, known here or not; what no scope can be (RFC 6749 3.3) is left out.
+/// The values in a `scope` parameter, known here or not; malformed ones (RFC 6749 3.3) are left out.
 #[must_use]
 pub fn named_values(parameter: &str) -> ScopeSet {
     parameter.split(' ').filter_map(|value| ScopeSet::parse(value).ok()).flatten().collect()
@@ -121,7 +121,7 @@ impl fmt::Display for ScopeSet {
     }
 }
 
-/// On the wire a set is one text.
+/// On the wire a set is one string.
 impl Serialize for ScopeSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for ScopeSet {
     }
 }
 
-/// Writes a set as an array, which is what metadata want (`scopes_supported`, RFC 8414 2, RFC 9728 2).
+/// Writes a set as an array, as metadata require (`scopes_supported`, RFC 8414 2, RFC 9728 2).
 ///
 /// # Errors
 /// Those of the serializer.
@@ -148,7 +148,7 @@ mod tests {
     use super::ScopeSet;
 
     #[test]
-    fn scopes_are_a_set_and_read_back_as_they_are_written() {
+    fn scopes_are_a_set_and_read_back_as_written() {
         let set = ScopeSet::parse("mcp:write  mcp:access mcp:write").unwrap();
         assert_eq!(set.to_string(), "mcp:access mcp:write");
         assert_eq!(ScopeSet::parse(&set.to_string()), Ok(set));

@@ -1,4 +1,4 @@
-//! The token endpoint's successful answer (RFC 6749 5.1).
+//! The token endpoint's successful response (RFC 6749 5.1).
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::scope::ScopeSet;
 
-/// An answer that carries tokens; prints without them.
+/// A response with tokens; `Debug` leaves them out.
 #[derive(Clone, Serialize)]
 pub struct TokenResponse {
     /// The access token.
     pub access_token: String,
     /// Always `Bearer` (RFC 6750).
     pub token_type: &'static str,
-    /// Seconds until the access token is no longer good.
+    /// Seconds until the access token expires.
     pub expires_in: u64,
-    /// The next refresh token, when one is given.
+    /// The new refresh token, if one is issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
-    /// What was granted, as far as the client named it. Left out when it named nothing that is known here: some clients
-    /// refuse an answer that names more than they asked for.
+    /// The granted scopes, less those that the client did not request when it requested any. Omitted when none is left: some
+    /// clients refuse a response that names more than they requested.
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     pub scope: ScopeSet,
 }

@@ -1,8 +1,8 @@
 //! http and https URIs, read strictly (RFC 3986 3).
 //!
-//! The parsers of browsers repair what they read: `http:a`, `http:///a`, `127.1`, a backslash, a tab and `/x/../a` all
-//! become something else. A string that two parsers read differently is how an attacker names one host to us and another
-//! one to the browser, so nothing is repaired here.
+//! Browsers repair the URLs that they parse: `http:a`, `http:///a`, `127.1`, a backslash, a tab and `/x/../a` all become
+//! something else. With a string that two parsers read differently an attacker can name one host to us and another to the
+//! browser, so nothing is repaired here.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ pub(super) struct WebUri<'a> {
     scheme: &'static str,
     /// In lower case. An IPv6 address keeps its brackets.
     host: String,
-    /// Unless it is the scheme's own.
+    /// `None` for the scheme's default.
     port: Option<u16>,
     /// As written: empty, or beginning with a slash.
     pub(super) path: &'a str,
@@ -31,7 +31,7 @@ pub(super) enum MalformedUri {
 }
 
 impl<'a> WebUri<'a> {
-    /// Splits the text.
+    /// Parses the text and repairs nothing.
     pub(super) fn parse(text: &'a str) -> Result<Self, MalformedUri> {
         let (scheme, rest) = text.split_once("://").ok_or(MalformedUri::Syntax)?;
         let (scheme, default_port) = match scheme {
@@ -69,7 +69,7 @@ impl<'a> WebUri<'a> {
         }
     }
 
-    /// The URI in canonical form: only the origin, and a path that is missing, are not as written.
+    /// The URI in canonical form: only the origin and a missing path may differ from what was written.
     pub(super) fn canonical(&self) -> String {
         let path = if self.path.is_empty() { "/" } else { self.path };
         match self.query {
@@ -79,7 +79,7 @@ impl<'a> WebUri<'a> {
     }
 }
 
-/// Host and port of an authority. A port has the one spelling that numbers have.
+/// Host and port of an authority. A port is a decimal number without sign and leading zeros.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), MalformedUri> {
     let host_ends = authority.find(']').map_or(0, |bracket| bracket + 1);
     let colon = authority.get(host_ends..).and_then(|rest| rest.find(':'));
@@ -91,7 +91,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), MalformedUri> {
     if number.to_string() == port { Ok((host, Some(number))) } else { Err(MalformedUri::Syntax) }
 }
 
-/// Whether a host in lower case is a DNS name without a dot at its end, or an IP address as everybody reads it.
+/// Whether a host in lower case is a DNS name without a trailing dot, or an IP address in its usual notation.
 fn is_plain_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_case_of_scheme_and_host_the_default_port_and_a_missing_path_are_made_canonical() {
+    fn canonical_form_changes_only_case_default_port_and_a_missing_path() {
         for (text, expected) in [
             ("HTTPS://A.Example:443", "https://a.example/"),
             ("http://a:80?X=%41", "http://a/?X=%41"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_would_repair_is_malformed() {
+    fn uris_that_browsers_would_repair_are_malformed() {
         use MalformedUri::{Host, Syntax};
         for (text, why) in [
             ("http:127.0.0.1/", Syntax),
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_browser_reaches_the_host_that_is_read_here(
+        fn a_browser_reaches_the_host_that_was_parsed(
             text in "(?i)https?:[/\\\\]{1,3}[a-z0-9.:@%\\[\\]\\\\*x-]{0,20}[/?#a-z0-9%.@-]{0,20}"
         ) {
             if let (Ok(strict), Ok(browser)) = (WebUri::parse(&text), Url::parse(&text)) {
@@ -196,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn a_canonical_form_is_its_own(text in "(?i)https?://[a-z0-9.:-]{1,20}[/?a-z0-9%.]{0,20}") {
+        fn canonicalizing_a_web_uri_is_idempotent(text in "(?i)https?://[a-z0-9.:-]{1,20}[/?a-z0-9%.]{0,20}") {
             if let Ok(once) = canonical(&text) {
                 prop_assert_eq!(canonical(&once), Ok(once.clone()));
             }

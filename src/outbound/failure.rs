@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::Diagnosis;
+use super::diagnosis::Diagnosis;
 
 /// The hint when no connection to a server comes about.
 const REACH: &str = "check that the server runs, and that this machine can reach it under that address; behind a company \
@@ -16,8 +16,14 @@ const RESOLVE: &str = "check the spelling; where only a company proxy can resolv
 /// The hint when the proxy does not lead to the server.
 const TUNNEL: &str = "check `proxy` in [outbound]; `no_proxy` there names what is called directly";
 
-/// Which step of a control-plane call failed. `proxy` is the one that the call went through.
-pub(super) fn diagnose(error: &reqwest::Error, place: &str, proxy: Option<&str>, timeout: Duration) -> Diagnosis {
+/// Which step of a control-plane call failed. `proxy` is the one that the call went through; the time limits are those of
+/// the connection and of the whole call.
+pub(super) fn diagnose(
+    error: &reqwest::Error,
+    place: &str,
+    proxy: Option<&str>,
+    (connect_timeout, timeout): (Duration, Duration),
+) -> Diagnosis {
     if let Some(proxy) = proxy.filter(|_| error.is_connect() && cause::<rustls::Error>(error).is_none()) {
         return Diagnosis::new(no_tunnel(error, place, proxy)).with_hint(TUNNEL);
     }
@@ -28,7 +34,7 @@ pub(super) fn diagnose(error: &reqwest::Error, place: &str, proxy: Option<&str>,
         return Diagnosis::new(format!("the name {place} cannot be resolved")).with_hint(RESOLVE);
     }
     if error.is_timeout() && error.is_connect() {
-        let seconds = super::CONNECT_TIMEOUT.min(timeout).as_secs();
+        let seconds = connect_timeout.min(timeout).as_secs();
         return Diagnosis::new(format!("no connection to {place} within {seconds} s")).with_hint(REACH);
     }
     if error.is_timeout() {

@@ -1,4 +1,4 @@
-//! Whom we believe: the machine's own roots, and those that the operator named.
+//! Trusted roots: the machine's own, and those that the operator named.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,4 +1,4 @@
-//! A new connection to an upstream: name, TCP and TLS, each bounded, and tried again while a server restarts.
+//! A new connection to an upstream: DNS, TCP and TLS, each with a time limit, and retried while a server restarts.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -14,15 +14,11 @@ use tower_service::Service;
 
 use super::error::UpstreamError;
 use super::pool::Connection;
-use crate::config::{CaFile, Upstream};
+use crate::config::{CaFile, ReachHttp};
 use crate::outbound::failure::{cause, no_connection};
 use crate::outbound::tls_config;
+use crate::wire::keep_alive;
 
-/// TCP keep-alive: idle time, interval and number of probes. A stream may be silent for hours; a machine that is gone must
-/// show.
-const KEEP_ALIVE: Duration = Duration::from_mins(1);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_PROBES: u32 = 4;
 /// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
 /// The pauses between tries double from the first to the longest.
@@ -37,22 +33,21 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Self {
+    pub(super) fn new(reach: &ReachHttp, global_ca_file: Option<&CaFile>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        // shared out among the addresses of a name: the first may be dead
+        // divided among the addresses of a name: the first may be dead
         tcp.set_connect_timeout(Some(CONNECT));
-        tcp.set_keepalive(Some(KEEP_ALIVE));
-        tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
-        tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
-        let mut tls = tls_config(global_ca_file.into_iter().chain(&upstream.settings.ca_file));
+        tcp.set_keepalive(Some(keep_alive::IDLE));
+        tcp.set_keepalive_interval(Some(keep_alive::INTERVAL));
+        tcp.set_keepalive_retries(Some(keep_alive::PROBES));
+        let mut tls = tls_config(global_ca_file.into_iter().chain(&reach.ca_file));
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let settings = &upstream.settings;
-        Self { https: (tcp, tls).into(), url: settings.url.clone(), reconnect: settings.http.reconnect }
+        Self { https: (tcp, tls).into(), url: reach.url.clone(), reconnect: reach.reconnect }
     }
 
-    /// Makes a connection. What fails before TLS is tried again: nothing was sent, and a server that restarts is back soon.
+    /// Makes a connection. A failure before TLS is retried: nothing was sent, and a restarting server is back soon.
     ///
     /// # Errors
     /// When there is no connection in time.
@@ -93,7 +88,7 @@ where
     Ok(sender)
 }
 
-/// The tries that a call still has.
+/// The retries of one call.
 struct Tries {
     within: Option<Duration>,
     until: Option<Instant>,
@@ -101,7 +96,7 @@ struct Tries {
 }
 
 impl Tries {
-    /// Pauses before another try; `false` at once when there is no time for one.
+    /// Pauses before the next try; `false` at once when the time is over.
     async fn another(&mut self) -> bool {
         let Some(within) = self.within else { return false };
         let now = Instant::now();

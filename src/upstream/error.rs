@@ -28,10 +28,10 @@ pub(crate) enum UpstreamError {
     /// The connection broke after the request had begun to leave; it is not sent again.
     #[error("broke off: {0}")]
     BrokeOff(String),
-    /// Its answer cannot be read in one way only.
+    /// Its answer can be read in two ways.
     #[error("gave an answer that cannot be passed on: {0}")]
     Unreadable(&'static str),
-    /// It sent the call elsewhere, and the call cannot follow.
+    /// It redirects the call to where the call may not or cannot follow.
     #[error("redirects ({status}) to {to}: {hint}")]
     Redirects {
         /// 3xx.

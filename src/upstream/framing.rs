@@ -1,8 +1,8 @@
-//! How long an answer is (RFC 9112 6.3): in one reading only, for us, for the proxy in front of us and for the client.
+//! The framing of answers (RFC 9112 6.3): one reading only, for us, for the proxy in front of us and for the client.
 //!
-//! Defends against: response smuggling, and answers that are cut without a sign. The HTTP library reads an answer with both
-//! framings as chunked, leaves its `Content-Length` in place and keeps the connection: the length would then rule over what
-//! we send, and what a confused server sent after it would be read as the next caller's answer.
+//! Defends against: response smuggling and truncated answers. hyper reads an answer with both framings as chunked,
+//! leaves its `Content-Length` in place and keeps the connection: that length would then frame what we send, and what a
+//! confused server sent after it would be read as the next caller's answer.
 
 use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ::http::{HeaderMap, HeaderValue};
@@ -10,7 +10,7 @@ use ::http::{HeaderMap, HeaderValue};
 /// Whether the connection that an answer came on can be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reuse {
-    /// The answer's end is where everybody sees it.
+    /// Every reader sees the same end of the answer.
     Sound,
     /// The server may have meant another end.
     Never,
@@ -19,7 +19,7 @@ pub(super) enum Reuse {
 /// Leaves one framing in an answer's headers.
 ///
 /// # Errors
-/// When its body cannot be read in one way only; the words are for the operator.
+/// When its body can be read in two ways; the words are for the operator.
 pub(super) fn settle(headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
     if !headers.contains_key(TRANSFER_ENCODING) {
         return length(headers).map(|()| Reuse::Sound);

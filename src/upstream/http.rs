@@ -9,18 +9,18 @@ use ::http::uri::{Authority, PathAndQuery};
 use ::http::{HeaderValue, Method, Response, Uri};
 use tokio::time::timeout;
 
-use super::answer::Answer;
+use super::answer::AnswerBody;
 use super::connect::Connector;
 use super::error::UpstreamError;
 use super::outgoing::Outgoing;
 use super::pool::Pool;
 use super::redirect::{self, Followed, Habit, Redirect};
-use crate::config::{CaFile, Upstream};
+use crate::config::{CaFile, ReachHttp};
 
 /// A request under way, until the head of its answer.
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<Answer>, UpstreamError>> + Send>>;
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, UpstreamError>> + Send>>;
 
-/// One upstream.
+/// An MCP server that is reached over HTTP.
 pub(crate) struct HttpUpstream {
     id: String,
     url: Uri,
@@ -38,18 +38,17 @@ pub(crate) struct HttpUpstream {
 impl HttpUpstream {
     /// Prepares everything; opens no connection. At most `max_idle` connections wait for a next call.
     #[must_use]
-    pub(crate) fn new(upstream: &Upstream, global_ca_file: Option<&CaFile>, max_idle: usize) -> Self {
-        let settings = &upstream.settings;
-        let url = settings.url.clone();
+    pub(super) fn new(id: &str, reach: &ReachHttp, global_ca_file: Option<&CaFile>, max_idle: usize) -> Self {
+        let url = reach.url.clone();
         let authority = url.authority().map_or("", Authority::as_str);
         // a URL's authority is ASCII without spaces
         let own = HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static(""));
         Self {
-            id: settings.id.clone(),
+            id: id.to_owned(),
             path: url.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into(),
-            host: settings.http.host.clone().unwrap_or(own),
-            first_byte: settings.http.first_byte,
-            connector: Connector::new(upstream, global_ca_file),
+            host: reach.host.clone().unwrap_or(own),
+            first_byte: reach.first_byte,
+            connector: Connector::new(reach, global_ca_file),
             pool: Pool::new(max_idle),
             failed: AtomicBool::new(false),
             habit: Habit::default(),
@@ -62,19 +61,19 @@ impl HttpUpstream {
     ///
     /// # Errors
     /// When the query does not fit.
-    pub(crate) fn target(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
+    pub(super) fn target(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
         let Some(query) = query else { return Ok(self.path.clone()) };
         let path: PathAndQuery = format!("{}?{query}", self.url.path()).try_into()?;
         Ok(path.into())
     }
 
-    /// Sends a request and waits for the head of its answer: for that of a GET as long as the caller likes. Dropping the
-    /// future takes the request with it. It is boxed, so that a call that waits for its body does not already hold the
-    /// room that sending takes.
+    /// Sends a request and waits for the head of its answer; for that of a GET without a limit. Dropping the future
+    /// cancels the request. It is boxed, so that a call that still waits for its body does not hold the memory for
+    /// sending.
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(crate) fn send(self: &Arc<Self>, call: Outgoing) -> Sending {
+    pub(super) fn send(self: &Arc<Self>, call: Outgoing) -> Sending {
         let upstream = Arc::clone(self);
         Box::pin(async move {
             let limit = upstream.first_byte;
@@ -91,17 +90,16 @@ impl HttpUpstream {
         })
     }
 
-    /// Sends a request once, for a look at the upstream: what it does with the request is for the caller to tell, and is not
-    /// logged. See [`Followed`] for a redirect.
+    /// Sends a request once, as a probe: nothing is logged or remembered. See [`Followed`] for redirects.
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(super) async fn look(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+    pub(super) async fn look(&self, call: Outgoing) -> Result<Response<AnswerBody>, UpstreamError> {
         self.follow(call).await
     }
 
     /// Sends a request, to where the upstream's own redirects lead. The answer says where that was, when they led anywhere.
-    async fn follow(&self, call: Outgoing) -> Result<Response<Answer>, UpstreamError> {
+    async fn follow(&self, call: Outgoing) -> Result<Response<AnswerBody>, UpstreamError> {
         let mut copy = if self.habit.may_redirect() {
             call.copy().ok_or(redirect::BODY_NOT_KEPT)
         } else {
@@ -124,8 +122,8 @@ impl HttpUpstream {
         Ok(answer)
     }
 
-    /// Logs once that every call is sent twice.
-    fn tell_of_redirects<E>(&self, answer: Result<Response<Answer>, E>) -> Result<Response<Answer>, E> {
+    /// Warns once that every call is sent twice.
+    fn tell_of_redirects<E>(&self, answer: Result<Response<AnswerBody>, E>) -> Result<Response<AnswerBody>, E> {
         let followed = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Followed>());
         if let Some(Followed(to)) = followed
             && !self.told_of_redirects.swap(true, Ordering::Relaxed)
@@ -137,15 +135,15 @@ impl HttpUpstream {
     }
 
     /// Sends a request on a connection that waits, or on a new one.
-    fn exchange(&self, call: Outgoing) -> impl Future<Output = Result<Response<Answer>, UpstreamError>> + Send {
+    fn exchange(&self, call: Outgoing) -> impl Future<Output = Result<Response<AnswerBody>, UpstreamError>> + Send {
         let shares = call.may_share();
         let mut request = call.into_request(&self.host);
         async move {
             while let Some(mut idle) = if shares { self.pool.take() } else { None } {
                 match idle.try_send_request(request).await {
-                    Ok(answer) => return Answer::of(answer, Some((idle, self.pool.clone()))),
+                    Ok(answer) => return AnswerBody::of(answer, Some((idle, self.pool.clone()))),
                     Err(mut error) => {
-                        // only a request of which no byte left comes back: it is sent again, any other is not
+                        // only a request of which no byte left is returned: it is sent again, no other is (replay)
                         let unsent = error.take_message();
                         request = unsent.ok_or_else(|| UpstreamError::exchange(error.error()))?;
                     }
@@ -153,19 +151,24 @@ impl HttpUpstream {
             }
             let mut connection = Box::pin(self.connector.connect()).await?;
             let answer = connection.send_request(request).await.map_err(|error| UpstreamError::exchange(&error))?;
-            Answer::of(answer, shares.then(|| (connection, self.pool.clone())))
+            AnswerBody::of(answer, shares.then(|| (connection, self.pool.clone())))
         }
     }
 
-    fn note(&self, answer: Result<Response<Answer>, UpstreamError>) -> Result<Response<Answer>, UpstreamError> {
+    fn note(&self, answer: Result<Response<AnswerBody>, UpstreamError>) -> Result<Response<AnswerBody>, UpstreamError> {
         if !matches!(answer, Err(UpstreamError::RequestBody(_) | UpstreamError::SlowRequestBody)) {
             self.failed.store(answer.is_err(), Ordering::Relaxed);
         }
         answer
     }
 
+    /// Ends the idle connections, and those in use when their exchange is over: none is kept for a next call.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+
     /// Whether the last real call failed.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 }

@@ -1,10 +1,11 @@
-//! Ways to reach an MCP server.
+//! Ways to reach an MCP server. Each is a file and a variant of [`Upstream`]; today that is Streamable HTTP.
 //!
-//! HTTP/1.1 only: one HTTP/2 connection would share its stream limit among all users, so that one user's open streams keep
-//! everybody waiting. Nothing in here waits without a bound for a connection: an idle one is taken or a new one is made.
+//! HTTP/1.1 only: one HTTP/2 connection would share its stream limit among all users, so that one user's open streams would
+//! block the calls of all others. No call waits without a bound for a connection: it takes an idle one or opens a new one.
 //!
-//! Defends against request smuggling and desync between users who share a connection (`answer.rs`), and against redirects
-//! that would carry a user's identity elsewhere (`redirect.rs`).
+//! Defends against: request smuggling and response desync between users who share a connection (`answer.rs`, `framing.rs`),
+//! redirects that would carry a user's identity to another host (`redirect.rs`), and replay of a call that may have been
+//! carried out (`http.rs`: only a request of which no byte left is sent again).
 
 mod answer;
 mod connect;
@@ -16,8 +17,64 @@ mod pool;
 mod probe;
 mod redirect;
 
-pub(crate) use self::answer::Answer;
+use std::sync::Arc;
+
+use ::http::Uri;
+
+use self::http::HttpUpstream;
+use crate::config::{CaFile, Reach, UpstreamSettings};
+
+pub(crate) use self::answer::AnswerBody;
 pub(crate) use self::error::{RequestBodyError, UpstreamError, status_words};
-pub(crate) use self::http::{HttpUpstream, Sending};
+pub(crate) use self::http::Sending;
 pub(crate) use self::outgoing::{Outgoing, Payload, Streamed};
 pub(crate) use self::probe::{Finding, probe, shown};
+
+/// An MCP server behind us, with its connections.
+pub(crate) enum Upstream {
+    /// Streamable HTTP.
+    Http(Arc<HttpUpstream>),
+}
+
+impl Upstream {
+    /// Prepares everything; opens no connection. At most `max_idle` connections wait for a next call.
+    #[must_use]
+    pub(crate) fn new(settings: &UpstreamSettings, global_ca_file: Option<&CaFile>, max_idle: usize) -> Self {
+        match &settings.reach {
+            Reach::Http(reach) => {
+                Self::Http(Arc::new(HttpUpstream::new(&settings.id, reach, global_ca_file, max_idle)))
+            }
+        }
+    }
+
+    /// What a request asks the server for, with the client's query.
+    ///
+    /// # Errors
+    /// When the query does not fit.
+    pub(crate) fn target(&self, query: Option<&str>) -> Result<Uri, ::http::Error> {
+        match self {
+            Self::Http(http) => http.target(query),
+        }
+    }
+
+    /// Sends a request, and completes with the head of its answer. Dropping the future cancels the request.
+    pub(crate) fn send(&self, call: Outgoing) -> Sending {
+        match self {
+            Self::Http(http) => http.send(call),
+        }
+    }
+
+    /// Ends what is kept for a next call. Calls that are under way finish.
+    pub(crate) fn close(&self) {
+        match self {
+            Self::Http(http) => http.close(),
+        }
+    }
+
+    /// Whether the last real call failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self {
+            Self::Http(http) => http.has_failed(),
+        }
+    }
+}

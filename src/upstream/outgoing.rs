@@ -14,17 +14,17 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::wire::BoxError;
 
-/// The largest body that is kept for a second sending until the answer begins, in bytes: a slow tool must not hold the memory of
-/// larger ones.
+/// The largest body that is kept for a redirect until the answer begins, in bytes: a slow tool must not hold more
+/// memory.
 const KEPT: usize = 64 * 1024;
 
-/// A body that passes through.
+/// A streamed body.
 pub(crate) struct Streamed {
     body: UnsyncBoxBody<Bytes, BoxError>,
     waits: WaitsForClient,
 }
 
-/// Whether the upstream waits for more of a client's body: what takes too long then is no fault of the upstream's.
+/// Whether the upstream waits for more of a client's body: a time-out is then the client's fault, not the upstream's.
 #[derive(Clone, Default)]
 pub(super) struct WaitsForClient(Arc<AtomicBool>);
 
@@ -63,7 +63,7 @@ impl Body for Streamed {
 pub(crate) enum Payload {
     /// Every byte of it, or none: it can be sent again.
     Whole(Bytes),
-    /// It is gone once it was sent.
+    /// A stream, which can be sent only once.
     Streamed(Streamed),
 }
 

@@ -1,4 +1,4 @@
-//! Connections that wait for their next call.
+//! Idle connections to an upstream.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +12,8 @@ use super::outgoing::Sent;
 /// A connection to an upstream, for one request at a time.
 pub(crate) type Connection = SendRequest<Sent>;
 
-/// Servers close idle connections at 5 seconds and later; a connection that we reuse must not be on its way down.
+/// Servers close idle connections after 5 seconds at the earliest. A connection that we reuse must not be one that its
+/// server is just closing.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The idle connections of one upstream. Cheap to clone.
@@ -20,11 +21,12 @@ const IDLE: Duration = Duration::from_secs(4);
 pub(super) struct Pool(Arc<Mutex<Idle>>);
 
 struct Idle {
-    /// How many there may be: after a burst the others are not worth their descriptors.
+    /// The most connections that are kept: after a burst the others are not worth their descriptors. 0 once the pool is
+    /// closed.
     most: usize,
-    /// In the order in which they came back.
+    /// Oldest first.
     connections: VecDeque<Waiting>,
-    /// Whether a task is there that drops the old ones.
+    /// Whether a task that drops the old ones runs.
     swept: bool,
 }
 
@@ -42,12 +44,12 @@ impl Idle {
 }
 
 impl Pool {
-    /// An empty pool, for so many connections.
+    /// An empty pool for at most `most` connections.
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Idle { most, connections: VecDeque::new(), swept: false })))
     }
 
-    /// The connection that was used last and is free now: its exchange is over, request and answer. Never waits.
+    /// The most recently used connection whose exchange is over. Never waits.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = self.idle();
@@ -72,6 +74,13 @@ impl Pool {
         }
     }
 
+    /// Drops every connection, and keeps none from now on.
+    pub(super) fn close(&self) {
+        let mut idle = self.idle();
+        idle.most = 0;
+        idle.connections.clear();
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         lock(&self.0)
     }
@@ -81,7 +90,7 @@ fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Drops what waited too long, until nothing waits.
+/// Drops connections that waited too long, until none waits.
 async fn sweep(pool: Weak<Mutex<Idle>>) {
     loop {
         tokio::time::sleep(IDLE).await;

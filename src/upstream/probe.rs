@@ -1,4 +1,5 @@
-//! A look at an MCP server before the first client meets it: most first starts fail by a wrong port, path or name.
+//! A check of an MCP server before the first client meets it: most first starts fail because of a wrong port, path or
+//! host name.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,17 +9,20 @@ use ::http::uri::Authority;
 use ::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
+use super::answer::AnswerBody;
+use super::error::UpstreamError;
+use super::http::HttpUpstream;
+use super::outgoing::{Outgoing, Payload};
 use super::redirect::Followed;
-use super::{Answer, HttpUpstream, Outgoing, Payload, UpstreamError};
-use crate::config::{CaFile, Upstream, UpstreamSettings};
+use crate::config::{CaFile, Reach, ReachHttp, Upstream};
 
-/// How long an answer may take to begin: longer than a connection may, which is an error of its own. A server that is
-/// connected and says nothing has passed: some answer a GET with their first event only.
+/// How long an answer may take to begin: longer than a connection may, which is an error of its own. A server that
+/// accepts the connection and says nothing passes: some answer a GET only with their first event.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a stream is watched for its first words.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
 
-/// What is wrong with an MCP server, or may be. Its words follow on what the server is called.
+/// What is, or may be, wrong with an MCP server. The words follow the server's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// There is no connection, or no answer on it: what happened.
@@ -51,7 +55,7 @@ pub(crate) enum Finding {
 }
 
 impl Finding {
-    /// Whether no call can succeed. The others cost time only, or may be an MCP server's way of answering a bare GET.
+    /// Whether no call can succeed. Other findings cost time only, or may be how an MCP server answers a bare GET.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
             Self::RefusesHost { status, .. } => *status == StatusCode::MISDIRECTED_REQUEST,
@@ -98,13 +102,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Asks the upstream for anything at all, by the way that clients' calls will take. It may well be an MCP server when
-/// nothing is found.
+/// Sends a GET to the upstream the way clients' calls go. An empty result does not prove that it is an MCP server.
 pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
-    let mut upstream = upstream.clone();
+    let Reach::Http(http) = &upstream.settings.reach;
     // no waiting for a restart: the operator wants to know now
-    upstream.settings.http.reconnect = None;
-    let client = HttpUpstream::new(&upstream, global_ca_file, 1);
+    let http = ReachHttp { reconnect: None, ..http.clone() };
+    let client = HttpUpstream::new(&upstream.settings.id, &http, global_ca_file, 1);
     let target = match client.target(None) {
         Ok(target) => target,
         Err(error) => return vec![Finding::NoAnswer(format!("cannot be called: {error}"))],
@@ -118,25 +121,25 @@ pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) 
         Err(_elapsed) => Vec::new(),
         Ok(Ok(response)) => {
             let redirect = redirect(&response);
-            judge(response, &upstream).await.into_iter().chain(redirect).collect()
+            judge(response, &http).await.into_iter().chain(redirect).collect()
         }
         Ok(Err(UpstreamError::Redirects { to, .. })) => vec![Finding::Redirects { to }],
         Ok(Err(error)) => vec![Finding::NoAnswer(error.to_string())],
     }
 }
 
-fn redirect(response: &Response<Answer>) -> Option<Finding> {
+fn redirect(response: &Response<AnswerBody>) -> Option<Finding> {
     let Followed(to) = response.extensions().get()?;
     Some(Finding::RedirectsEachCall { path: to.path().to_owned() })
 }
 
-async fn judge(response: Response<Answer>, upstream: &Upstream) -> Option<Finding> {
+async fn judge(response: Response<AnswerBody>, reach: &ReachHttp) -> Option<Finding> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match response.status() {
         StatusCode::NOT_FOUND => return Some(Finding::NotThere),
         StatusCode::UNAUTHORIZED => return Some(Finding::WantsCredentials),
         status @ (StatusCode::MISDIRECTED_REQUEST | StatusCode::FORBIDDEN) => {
-            return Some(Finding::RefusesHost { status, host: host_of(&upstream.settings) });
+            return Some(Finding::RefusesHost { status, host: host_of(reach) });
         }
         _ => {}
     }
@@ -149,9 +152,9 @@ async fn judge(response: Response<Answer>, upstream: &Upstream) -> Option<Findin
 }
 
 /// The name by which an upstream is called.
-fn host_of(settings: &UpstreamSettings) -> String {
-    let configured = settings.http.host.as_ref().and_then(|host| host.to_str().ok());
-    let host = configured.or_else(|| settings.url.authority().map(Authority::as_str));
+fn host_of(reach: &ReachHttp) -> String {
+    let configured = reach.host.as_ref().and_then(|host| host.to_str().ok());
+    let host = configured.or_else(|| reach.url.authority().map(Authority::as_str));
     host.unwrap_or_default().to_owned()
 }
 
@@ -161,7 +164,7 @@ pub(crate) fn shown(url: &str) -> String {
 }
 
 /// Whether a stream begins by naming another endpoint, as servers of MCP 2024-11-05 (HTTP+SSE) do.
-async fn begins_like_http_sse(mut body: Answer) -> bool {
+async fn begins_like_http_sse(mut body: AnswerBody) -> bool {
     let first = tokio::time::timeout(FIRST_WORDS, body.frame()).await;
     let data = first.ok().flatten().and_then(Result::ok).and_then(|frame| frame.into_data().ok());
     data.is_some_and(|data| data.starts_with(b"event: endpoint") || data.starts_with(b"event:endpoint"))

@@ -1,7 +1,7 @@
-//! Where an upstream sends a call instead of answering it.
+//! Redirects of an upstream.
 //!
-//! A client must not see it: the address is an inner one. On the upstream's own origin we follow; a call never leaves for
-//! another host, whatever the upstream says, for it carries who the user is.
+//! Defends against open redirects that would carry a user's identity to another host, and against leaking inner addresses
+//! to clients. A redirect on the upstream's own origin is followed here; any other is an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,13 +25,13 @@ pub(super) const UNEXPECTED: &str = "the server answered calls itself until now,
      the next ones follow the redirect: write as `url` where the server itself answers";
 const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
 
-/// Where the redirects of a call led. Stands among the extensions of its answer.
+/// Where the redirects of a call led: an extension of its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Followed(pub(super) Uri);
 
-/// Whether an upstream redirects. Nearly none does, and following needs a copy of every call. Copies are made until the
-/// upstream has answered a call itself, and again from its first redirect on. So when an upstream begins to redirect while
-/// we run, the first calls that it redirects fail.
+/// Whether an upstream redirects. Nearly none does, and following needs a copy of every call. Calls are copied until
+/// the upstream has answered one itself, and again after its first redirect. So when an upstream begins to redirect
+/// while we run, its first redirected calls fail.
 #[derive(Default)]
 pub(super) struct Habit {
     answers: AtomicBool,
@@ -63,11 +63,11 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// The redirect that an answer is, if it is one: also one without a `Location`, which no MCP client can use. `url` is the
-    /// upstream's, `path` the one that was asked for, if it differs.
+    /// The redirect in an answer, if it is one, also one without a `Location`, which no MCP client can use. `url` is
+    /// the upstream's; `path` is the requested one, if it differs.
     pub(super) fn of<B>(answer: &Response<B>, url: &Uri, path: Option<&Uri>) -> Option<Self> {
         let (status, location) = (answer.status(), answer.headers().get(LOCATION));
-        // 304 names no other place, unless it says that it does
+        // 304 is no redirect unless it has a `Location`
         if !status.is_redirection() || (status == StatusCode::NOT_MODIFIED && location.is_none()) {
             return None;
         }
@@ -86,8 +86,8 @@ impl Redirect {
         Some(Self { status, places })
     }
 
-    /// The call again, sent to where the redirect leads. `call` is a copy, or says why there is none; `host` is the name that
-    /// the server was called by.
+    /// The call again, sent to the target of the redirect. `call` is a copy, or says why there is none; `host` is the
+    /// name that the server was called by.
     ///
     /// # Errors
     /// When it must not, or cannot, be followed.
@@ -129,9 +129,9 @@ fn shown(target: &Url) -> String {
     }
 }
 
-/// Whether a target lies on the origin that was asked: the server's own spelling of it counts, which comes from the `Host`
-/// that we sent. A server that believes our `X-Forwarded-Proto` writes `https` where we call it by `http`; another path on
-/// the same port is meant then, and a server that wants TLS would name the same path.
+/// Whether a target lies on the requested origin, also as the server spells it, which it takes from the `Host` that we
+/// sent. A server that believes our `X-Forwarded-Proto` writes `https` where we call it by `http`: then another path on
+/// the same port is meant, for a server that wants TLS would name the same path.
 fn is_own(base: &Url, host: &HeaderValue, target: &Url) -> bool {
     if !target.username().is_empty() || target.password().is_some() {
         return false;

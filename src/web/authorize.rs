@@ -7,13 +7,13 @@ use http::{HeaderMap, Response, Uri};
 
 use super::cookies::Kind;
 use super::fault::page;
-use super::pages::{self, ConsentNotice, ConsentPage, IdentityChoice, Look};
+use super::pages::{self, ConsentNotice};
 use super::{Endpoints, browser};
-use crate::issuer::{AuthorizeRejection, ConsentView, Fault, ProviderChoice, Validated};
+use crate::issuer::{AuthorizeRejection, Fault, Validated};
 use crate::oauth::parameters::Parameters;
 use crate::telemetry::RequestId;
 
-/// How long a whole request may be, in bytes.
+/// The longest query of a request, in bytes.
 const MAX_REQUEST: usize = 8 * 1024;
 
 pub(super) async fn get(
@@ -41,32 +41,12 @@ pub(super) async fn consent_page(
     notice: Option<ConsentNotice>,
     request_id: &RequestId,
 ) -> Response<Body> {
-    let view = match endpoints.issuer.consent(validated).await {
-        Ok(view) => view,
+    let prompt = match endpoints.issuer.consent(validated).await {
+        Ok(prompt) => prompt,
         Err(fault) => return page(&endpoints.look, fault, request_id),
     };
-    let mut response = render(&endpoints.look, &view, notice).into_response();
+    let mut response = pages::consent(&endpoints.look, &prompt.view, notice).into_response();
     let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &view.cookie, lifetime);
+    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &prompt.cookie, lifetime);
     response
-}
-
-fn render(look: &Look, view: &ConsentView, notice: Option<ConsentNotice>) -> pages::Page {
-    pages::consent(&ConsentPage {
-        look,
-        client: (&view.client).into(),
-        redirect_uri: &view.redirect_uri,
-        known_receiver: view.known_receiver,
-        resource_name: &view.resource_name,
-        scope: &view.scope,
-        scope_texts: &view.scope_texts,
-        refresh: view.refresh,
-        identities: &view.providers.iter().map(button).collect::<Vec<_>>(),
-        form: &view.form,
-        notice,
-    })
-}
-
-fn button(provider: &ProviderChoice) -> IdentityChoice<'_> {
-    IdentityChoice { id: &provider.id, name: &provider.name, asked: &provider.scope }
 }

@@ -1,4 +1,4 @@
-//! Bodies of the control plane: bounded in size, time and memory, and read before a handler begins.
+//! Bodies of the control plane: bounded in size, time and memory (slowloris), and read before a handler starts.
 
 use bytes::Bytes;
 use http::{Extensions, StatusCode};
@@ -14,7 +14,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub(super) struct BodyError(CollectError);
 
 impl BodyError {
-    /// The status that says it (RFC 9110 15.5).
+    /// Its status (RFC 9110 15.5).
     pub(super) const fn status(self) -> StatusCode {
         match self.0 {
             CollectError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -24,7 +24,7 @@ impl BodyError {
         }
     }
 
-    /// The OAuth code that says it; `otherwise` when it is the client's fault.
+    /// Its OAuth error code; `otherwise` when it is the client's fault.
     pub(super) const fn code(self, otherwise: ErrorCode) -> ErrorCode {
         match self.0 {
             CollectError::NoRoom(_) => ErrorCode::TemporarilyUnavailable,
@@ -32,7 +32,7 @@ impl BodyError {
         }
     }
 
-    /// Words for the log: the setting that was the limit.
+    /// For the log: the setting that was exceeded.
     pub(super) const fn cause(self) -> Option<&'static str> {
         match self.0 {
             CollectError::NoRoom(Shortage::Share) => {
@@ -43,7 +43,7 @@ impl BodyError {
         }
     }
 
-    /// Words for the client.
+    /// For the client.
     pub(super) const fn words(self) -> &'static str {
         match self.0 {
             CollectError::TooLarge => "the body is larger than 64 KiB",

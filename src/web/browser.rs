@@ -1,4 +1,7 @@
 //! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
+//!
+//! Defends against: CSRF (a form that the browser says is another site's is refused before it is read), and cookies of another
+//! host name (a browser is led to our own origin first). Locations may carry a code, so they are marked sensitive.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,16 +17,17 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
 use super::fault::{busy_page, page};
+use super::pages;
 use super::pages::Look;
-use super::{pages, plain};
 use crate::config::{Config, PublicUrl, Spelling};
-use crate::issuer::{ClientRedirect, Fault, Left};
+use crate::issuer::{Answered, ClientRedirect, Fault, Left};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
+use crate::wire::plain;
 
-/// The identity provider that a path names. One that is not text names none, which is told on a page like any other that
-/// we do not have.
+/// The identity provider that a path names; empty when the segment is not UTF-8, which then gets the page of an unknown
+/// provider.
 pub(super) struct ProviderId(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for ProviderId {
@@ -46,9 +50,9 @@ pub(super) struct PostedForm {
     pub(super) fields: Parameters,
 }
 
-/// Why a form is not looked at.
+/// Why a form is not read.
 pub(super) enum Unread {
-    /// It was posted from another site.
+    /// It was posted from another site (CSRF).
     Elsewhere,
     /// Its body did not arrive.
     Body(BodyError),
@@ -76,21 +80,21 @@ impl Unread {
         match self {
             Self::Elsewhere => page(look, Fault::forged("a form that was posted from another site"), request_id),
             Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(look),
-            Self::Body(error) => plain(error.status(), error.words()),
+            Self::Body(error) => plain(error.status(), Body::from(error.words())),
         }
     }
 }
 
-/// Whether a form was posted from one of our own pages, as far as the browser says. Browsers that say nothing are believed:
-/// the cookie and the sealed form must agree anyway.
+/// Whether a form was posted from one of our own pages, as far as the browser says (CSRF). A browser that says nothing is
+/// accepted: its cookie and the sealed form must agree anyway.
 fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
     let says =
         |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes());
     says("sec-fetch-site", "same-origin") && says("origin", url.as_str())
 }
 
-/// Leads a browser that came under another loopback name to ours, before it is given anything: cookies belong to one host
-/// name, and the identity provider sends it back to ours. A form is never sent on: no page of ours was shown under that name.
+/// Redirects a browser that uses another loopback name to ours before it gets any cookie: cookies belong to one host name, and
+/// the identity provider redirects to ours. A form is refused: no page of ours was shown under that name.
 pub(super) async fn at_own_origin(
     State((config, look)): State<(Arc<Config>, Arc<Look>)>,
     request: Request<Body>,
@@ -101,13 +105,20 @@ pub(super) async fn at_own_origin(
         return next.run(request).await;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(
-            StatusCode::MISDIRECTED_REQUEST,
-            "This page has another address. Connect from the application again.\n",
-        );
+        let text = "This page has another address. Connect from the application again.\n";
+        return plain(StatusCode::MISDIRECTED_REQUEST, Body::from(text));
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     see_other(&look, &config.public_url.join(target))
+}
+
+/// Sends the browser where an answer leads.
+pub(super) fn onwards(look: &Look, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+    match answered {
+        Answered::ToClient(redirect) => to_client(look, redirect),
+        Answered::ToProvider(location) => see_other(look, location),
+        Answered::Before(left) => answered_before(look, left, request_id),
+    }
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
@@ -141,7 +152,7 @@ pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body
     }
 }
 
-/// Says that a form or an answer came before, with the way on where there is one.
+/// Says that a form or an answer was used before, with a link to finish where there is one.
 pub(super) fn answered_before(look: &Look, left: &Left, request_id: &RequestId) -> Response<Body> {
     let answer = match left {
         Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
@@ -159,7 +170,7 @@ mod tests {
     use crate::config::PublicUrl;
 
     #[test]
-    fn a_form_from_elsewhere_is_recognised_by_either_header() {
+    fn csrf_a_form_from_another_site_is_recognised_by_either_header() {
         let url = PublicUrl::parse("https://mcp.example.com").unwrap();
         let is = |pairs: &[(&'static str, &'static str)]| {
             let pairs = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));

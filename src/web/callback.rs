@@ -1,4 +1,4 @@
-//! `GET /callback/{identity}`: the identity provider's answer.
+//! `GET /callback/{identity}`: the identity provider's answer, taken as a task of its own because it claims something single-use.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -7,9 +7,8 @@ use http::{HeaderMap, Response, Uri};
 use super::browser::ProviderId;
 use super::cookies::Kind;
 use super::fault::page;
-use super::pages::Look;
 use super::{Endpoints, browser};
-use crate::issuer::{Answered, ProviderAnswer};
+use crate::issuer::ProviderAnswer;
 use crate::telemetry::RequestId;
 
 pub(super) async fn get(
@@ -23,16 +22,7 @@ pub(super) async fn get(
     let cookie = answer.authorization().and_then(|id| endpoints.cookies().get(&headers, Kind::Binding, &id));
     let issuer = endpoints.issuer.clone();
     match endpoints.complete(async move { issuer.callback(&answer, cookie.as_deref()).await }).await {
-        Ok(answered) => respond(&endpoints.look, &answered, &request_id),
+        Ok(answered) => browser::onwards(&endpoints.look, &answered, &request_id),
         Err(fault) => page(&endpoints.look, fault, &request_id),
-    }
-}
-
-/// Sends the browser where an answer leads.
-pub(super) fn respond(look: &Look, answered: &Answered, request_id: &RequestId) -> Response<Body> {
-    match answered {
-        Answered::ToClient(redirect) => browser::to_client(look, redirect),
-        Answered::ToProvider(location) => browser::see_other(look, location),
-        Answered::Before(left) => browser::answered_before(look, left, request_id),
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /consent`: the user's answer.
+//! `POST /consent`: the user's answer. Origin, cookie and sealed form must agree (CSRF).
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -46,10 +46,10 @@ async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress
     let identity = match (form.one("decision")?, form.one("identity")?) {
         (Some("approve"), Some(identity)) => Some(identity.to_owned()),
         (Some("deny"), _) => None,
-        _ => return Err(Fault::forged("consent form: neither yes to a provider nor no")),
+        _ => return Err(Fault::forged("consent form: neither an approval with a provider nor a denial")),
     };
     let issuer = endpoints.issuer.clone();
     endpoints
-        .complete(async move { issuer.answer_form(opened, cookie.as_deref(), identity.as_deref(), address).await })
+        .complete(async move { issuer.answer_form(&opened, cookie.as_deref(), identity.as_deref(), address).await })
         .await
 }

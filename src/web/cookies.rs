@@ -1,6 +1,9 @@
 //! The cookies of a sign-in: two kinds, each named by the authorization that it belongs to, so that tabs do not disturb
 //! each other.
 //!
+//! Defends against: CSRF and login CSRF (they prove that a form and a callback come from the browser that saw the consent
+//! page), cookie tossing from a sibling domain (`__Host-`), and theft by scripts (`HttpOnly`).
+//!
 //! Over https they are `__Host-` cookies (RFC 6265bis 4.1.3.2); over http on loopback, where cookies do not know ports, the
 //! port is part of the name. A browser keeps [`LIVE`] of each kind. Names are short, so that all of them together stay
 //! below 4 KB, half of the smallest limit for a header line that servers and proxies have (8 KB).
@@ -17,8 +20,8 @@ use crate::model::ids::AuthorizationId;
 
 /// How many cookies of a kind a browser keeps: a client with many servers opens a tab for each at once.
 const LIVE: usize = 20;
-/// How far an order may run ahead of the clock, in seconds: it does so by one for each sign-in of the same second. One
-/// beyond that was not written by us, or the clock was put back: it counts as the oldest.
+/// How far an order may be ahead of the clock, in seconds: it is ahead by one for each sign-in within the same second. One
+/// beyond that is not ours, or the clock was set back: it counts as the oldest.
 const AHEAD: i64 = 3600;
 
 /// What a cookie is for.
@@ -92,8 +95,8 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// A kind's cookies besides a new one, the latest first. Browsers send those of one path in the order in which they were
-/// made (RFC 6265 5.4): that tells apart those that parallel requests gave the same order.
+/// A kind's cookies without a new one, the latest first. Browsers send cookies of one path in the order of their creation
+/// (RFC 6265 5.4), which decides between those to which parallel requests gave the same order.
 fn others<'a>(request: &'a HeaderMap, prefix: &str, new: &str, now: Timestamp) -> Vec<(i64, &'a str)> {
     let ours = pairs(request).filter(|(name, _)| name.starts_with(prefix) && *name != new);
     let mut others: Vec<_> = ours
@@ -104,7 +107,7 @@ fn others<'a>(request: &'a HeaderMap, prefix: &str, new: &str, now: Timestamp) -
     others
 }
 
-/// The order of a cookie that is set once more, as after a double click: it does not grow younger.
+/// The order of a cookie that is set again, as after a double click: it keeps its age.
 fn kept_order(request: &HeaderMap, name: &str) -> Option<i64> {
     let (_, value) = pairs(request).find(|(key, _)| *key == name)?;
     order(value)
@@ -115,7 +118,7 @@ fn order(value: &str) -> Option<i64> {
     i64::from_str_radix(order, 16).ok()
 }
 
-/// Each pair is read by itself: any site of our domain, and on loopback any port, may have set others of any bytes.
+/// Parses each pair on its own: any site of our domain, and on loopback any port, may have set others with any bytes.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
@@ -225,7 +228,7 @@ mod tests {
         assert_eq!(
             removed(&live([9; 21])).0,
             ["0", "1"],
-            "of equal ones the first that the browser sends is the oldest"
+            "among equal orders, the first that the browser sends is the oldest"
         );
         assert_eq!(removed(&live(0..500)).0.len(), LIVE, "one answer removes a bounded number");
     }
@@ -276,7 +279,7 @@ mod tests {
                 assert_eq!(found(&header).as_deref(), Some("s3cret"), "{}", String::from_utf8_lossy(&header));
             }
         }
-        // browsers guard the prefix of the name as it is, not of what is left when odd spaces are cut off
+        // browsers guard the prefix of the whole name, not of what is left without unusual spaces
         for space in ["\u{a0}", "\u{2003}", "\u{3000}", "\u{feff}"] {
             assert_eq!(found(format!("{space}{ours}").as_bytes()), None, "{space:?}");
         }

@@ -1,4 +1,5 @@
-//! Refusals: JSON for programs, pages for people. The one map from trouble to status.
+//! Refusals: JSON for programs, pages for people. The one map from a fault to its status and its words; the cause goes to the
+//! log, under the request id that the page shows.
 
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -6,19 +7,18 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::BodyError;
+use super::json;
 use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
-use super::token::json_no_store;
 use crate::issuer::{Fault, Trouble};
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::telemetry::{Cause, RequestId};
-use crate::wire::RETRY_SOON;
+use crate::wire::{Cause, RETRY_SOON, RequestId};
 
 /// An error document (RFC 6749 5.2, RFC 7591 3.2.2).
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Body> {
-    json_no_store(status, serde_json::to_vec(error).unwrap_or_default())
+    json::no_store(status, serde_json::to_vec(error).unwrap_or_default())
 }
 
-/// It will pass: 503, never `server_error`, on which clients would throw their sign-in away.
+/// A failure that will pass: 503, never `server_error`, upon which clients would throw their tokens away.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
@@ -72,7 +72,7 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
     with_cause(response, fault.detail)
 }
 
-/// The words for people. The operator's words are in the log, under the request id that the page shows.
+/// The page's text. The operator's text is in the log, under the request id that the page shows.
 fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, hint) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
@@ -83,39 +83,39 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
             return pages::unavailable(&UnavailablePage { look, identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
-            "This application cannot be answered here",
-            "It asked for its answer to be sent to an address that it did not register.",
-            "Remove the server from the application and add it again, so that it registers anew.",
+            "Access cannot be sent to this application",
+            "Its address is missing, not registered, or no longer allowed.",
+            "Remove the server from the application and add it again, so that it registers again.",
         ),
         Trouble::Request(_) => (
-            "The application asked for something impossible",
-            "Its request to sign you in does not follow the rules.",
-            "Try again from the application. If it stays like this, tell its developer what stands below.",
+            "The application sent an invalid request",
+            "Its request to sign you in does not follow the protocol.",
+            "Try again from the application. If that does not help, send its developer the details below.",
         ),
         Trouble::OtherBrowser => (
-            "This sign-in belongs to another browser window",
-            "It was begun in another browser, or this browser did not keep our cookies.",
+            "This sign-in belongs to another browser",
+            "It was started in another browser, or this browser did not keep our cookies.",
             "Connect from the application again, stay in one browser, and allow cookies for this site.",
         ),
         Trouble::Forged => (
-            "This answer is not one of ours",
-            "What arrived here was not made by this server for this sign-in.",
-            "If you came here by a link that somebody sent you, close this window. Otherwise connect from the application again.",
+            "This request does not belong to a sign-in",
+            "It was not made by this site for this sign-in.",
+            "If you followed a link that you were sent, close this window. Otherwise connect from the application again.",
         ),
         Trouble::Expired => (
             "This sign-in is over",
-            "It took too long, was finished before, or was taken back.",
+            "It took too long, was already finished, or was revoked.",
             "Connect from the application again.",
         ),
         Trouble::TooMany => (
             "Too many sign-ins from your network",
-            "More sign-ins were begun from your address than people begin.",
+            "More sign-ins were started from your address than is usual.",
             "Wait a few minutes, then connect from the application again.",
         ),
         Trouble::Unavailable => (
-            "Something that we need does not answer",
-            "Signing in is not possible at the moment. Nothing is lost.",
-            "Connect from the application again in a minute. If it stays like this, tell your operator.",
+            "Signing in is not possible at the moment",
+            "A part of this service does not answer. Nothing is lost.",
+            "Connect from the application again in a minute. If that does not help, tell your operator.",
         ),
     };
     let for_developer = for_developer(trouble);

@@ -8,9 +8,12 @@ mod callback;
 mod consent;
 mod cookies;
 mod discovery;
+mod endpoints;
 mod fault;
+mod json;
 pub mod pages;
 mod register;
+mod rejected;
 mod sign_in;
 mod token;
 mod visitors;
@@ -22,51 +25,29 @@ use axum::extract::State;
 use axum::middleware;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use self::cookies::Cookies;
+use self::endpoints::Endpoints;
 use self::pages::Look;
 use self::visitors::{ReadyPage, Visitors};
 use crate::config::Config;
-use crate::gateway::{Body, Gateway};
-use crate::issuer::{Fault, Issuer};
+use crate::gateway::Gateway;
+use crate::issuer::Issuer;
 use crate::limits::Room;
-use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::paths;
-
-/// What the endpoints call.
-#[derive(Clone)]
-struct Endpoints {
-    issuer: Issuer,
-    gateway: Gateway,
-    config: Arc<Config>,
-    look: Arc<Look>,
-    visitors: Arc<Visitors>,
-}
-
-impl Endpoints {
-    fn cookies(&self) -> Cookies<'_> {
-        Cookies::new(&self.config.public_url)
-    }
-
-    /// Runs what a browser has begun as a task of its own, which goes on when the browser goes away.
-    async fn complete<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
-    ) -> Result<T, Fault> {
-        self.issuer.complete(work).await.unwrap_or_else(|panicked| Err(Fault::internal(&panicked)))
-    }
-}
+use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
 /// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
 #[derive(Clone)]
 pub struct Web {
     router: Router,
     visitors: Arc<Visitors>,
+    public_url: Arc<str>,
 }
 
 impl Web {
@@ -95,23 +76,24 @@ impl Web {
             .route(paths::CONSENT, post(consent::post))
             .route(paths::CALLBACK, get(callback::get))
             .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
-            .method_not_allowed_fallback(not_so)
+            .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
-        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(nothing_here);
+        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &look));
+        let public_url = config.public_url.as_str().into();
         let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
-        Self { router: router.with_state(endpoints), visitors }
+        Self { router: router.with_state(endpoints), visitors, public_url }
     }
 
-    /// The page for a person who opens an upstream's path without a token, in the place of what the gateway refuses with.
+    /// The page for a browser that opens an upstream's path without a token; it replaces the body of the gateway's refusal.
     #[must_use]
     pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
         self.visitors.server(request.method(), request.headers(), request.uri().path())
     }
 
-    /// Answers a request that is no upstream's. Its extensions hold a `telemetry::RequestId` and a
-    /// `limits::ClientAddress`. The body of a POST is read first, into `room`, before anything larger is begun.
-    pub(crate) async fn handle<B>(&self, request: Request<B>, room: Room) -> Response<Body>
+    /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
+    /// is allocated.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, arrival: &Arrival, room: Room) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -121,6 +103,8 @@ impl Web {
             head.extensions.insert(read);
         }
         drop(incoming);
+        head.extensions.insert(arrival.id.clone());
+        head.extensions.insert(arrival.address);
         let request = Request::from_parts(head, axum::body::Body::empty());
         match Box::pin(self.router.clone().oneshot(request)).await {
             Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
@@ -128,33 +112,10 @@ impl Web {
         }
     }
 
-    /// Refuses a request that is not let in, before anything is done for it: a page where browsers go, JSON elsewhere.
-    /// `why` is for the log.
-    pub(crate) fn refuse_busy(&self, path: &str, why: &'static str) -> Response<Body> {
-        let response = if paths::is_page(path) {
-            self.visitors.busy(axum::body::Body::from)
-        } else {
-            let mut response = fault::unavailable(why.to_owned());
-            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            response
-        };
-        fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
-    }
-
-    /// Refuses a request whose body could end in two places, and ends its connection. No browser sends one, so the answer
-    /// at a page's path is a line of text.
-    pub(crate) fn refuse_malformed(path: &str, why: &'static str) -> Response<Body> {
-        let mut response = if paths::is_page(path) {
-            plain(StatusCode::BAD_REQUEST, "It is not clear where the body of this request ends.\n")
-        } else {
-            let error = OAuthError::new(ErrorCode::InvalidRequest, why);
-            let mut response = fault::oauth_error(StatusCode::BAD_REQUEST, &error);
-            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            response
-        };
-        // the next request on this connection cannot be told from the body
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        fault::with_cause(response, why.to_owned()).map(|body| body.map_err(Into::into).boxed_unsync())
+    /// Answers a request that was rejected on arrival, before any work is done for it.
+    pub(crate) fn reject(&self, head: &Parts, rejection: &Rejection) -> Response<Body> {
+        let answer = rejected::answer(head, rejection, &self.visitors, &self.public_url);
+        answer.map(|body| body.map_err(Into::into).boxed_unsync())
     }
 }
 
@@ -164,45 +125,29 @@ fn any_origin() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
         .max_age(std::time::Duration::from_hours(1))
 }
 
-/// `GET /`, and everything else that is not in the table.
-async fn nothing_here(
+/// `GET /`, and every other path that is not in the table.
+async fn not_found(
     State(endpoints): State<Endpoints>,
     method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<axum::body::Body> {
-    let nothing = plain(StatusCode::NOT_FOUND, "Nothing here. MCP servers have their own paths on this host.\n");
+    let nothing = plain(
+        StatusCode::NOT_FOUND,
+        axum::body::Body::from("Nothing here. MCP servers have their own paths on this host.\n"),
+    );
     match endpoints.visitors.elsewhere(&method, &headers, uri.path()) {
         Some(page) => page.instead_of(nothing, axum::body::Body::from),
         None => nothing,
     }
 }
 
-/// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
-async fn not_so() -> Response<axum::body::Body> {
-    plain(StatusCode::METHOD_NOT_ALLOWED, "This address is not opened like this. Connect from the application again.\n")
-}
-
-/// A line of text.
-fn plain(status: StatusCode, text: &'static str) -> Response<axum::body::Body> {
-    let mut response = Response::new(axum::body::Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// The `Authorization` header as text, when there is exactly one.
-fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(drop),
-        (Some(_), Some(_)) => Err(()),
-    }
+/// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
+async fn method_not_allowed() -> Response<axum::body::Body> {
+    let text = "This address cannot be opened like this. Connect from the application again.\n";
+    plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }

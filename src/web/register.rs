@@ -1,4 +1,4 @@
-//! `POST /register` (RFC 7591 3).
+//! `POST /register` (RFC 7591 3). A request with an `Origin` comes from a page, and is counted apart from programs.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -6,12 +6,11 @@ use http::header::ORIGIN;
 use http::{Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::token::json_no_store;
-use super::{Endpoints, body};
-use crate::gateway::is_media_type;
+use super::{Endpoints, body, json};
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
@@ -29,7 +28,7 @@ pub(super) async fn post(
     };
     match endpoints.issuer.register(&bytes, address, via).await {
         Ok(registered) => match serde_json::to_vec(&registered) {
-            Ok(json) => json_no_store(StatusCode::CREATED, json),
+            Ok(document) => json::no_store(StatusCode::CREATED, document),
             Err(error) => unavailable(error.to_string()),
         },
         Err(RegistrationRefusal::Invalid(error)) => {

@@ -1,4 +1,4 @@
-//! `/sign-in/{identity}`: the page of users whom we know ourselves.
+//! `/sign-in/{identity}`: the sign-in page for users of our own.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -6,7 +6,6 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 use super::browser::{PostedForm, ProviderId};
-use super::callback::respond;
 use super::cookies::Kind;
 use super::fault::page;
 use super::pages::Look;
@@ -87,27 +86,16 @@ fn binding(
 fn step(look: &Look, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
     match step {
         Ok(SignInStep::Ask(view)) => render(look, &view),
-        Ok(SignInStep::Answered(answered)) => respond(look, &answered, request_id),
+        Ok(SignInStep::Answered(answered)) => browser::onwards(look, &answered, request_id),
         Err(fault) => page(look, fault, request_id),
     }
 }
 
 fn render(look: &Look, view: &SignInView) -> Response<Body> {
-    let page = pages::sign_in(&pages::SignInPage {
-        look,
-        identity: &view.identity,
-        identity_name: &view.identity_name,
-        client: (&view.client).into(),
-        resource_name: &view.resource_name,
-        authorization: &view.authorization,
-        form_token: &view.form_token,
-        username: &view.username,
-        problem: view.problem,
-    });
     let status = match view.problem {
         None => StatusCode::OK,
         Some(SignInProblem::Wrong) => StatusCode::UNPROCESSABLE_ENTITY,
         Some(SignInProblem::Busy) => StatusCode::TOO_MANY_REQUESTS,
     };
-    (status, page).into_response()
+    (status, pages::sign_in(look, view)).into_response()
 }

@@ -1,18 +1,18 @@
-//! `POST /token` (RFC 6749 3.2).
+//! `POST /token` (RFC 6749 3.2). The form is read by `Parameters`, which refuses repeated parameters.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
-use super::{Endpoints, authorization, body};
-use crate::gateway::is_media_type;
-use crate::issuer::{TokenRefusal, TokenRequest};
+use super::{Endpoints, body, json};
+use crate::issuer::{Reason, TokenRefusal, TokenRequest};
 use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
+use crate::wire::is_media_type;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
@@ -42,39 +42,40 @@ pub(super) async fn post(
     };
     let issuer = endpoints.issuer.clone();
     match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
-        Ok(Ok(json)) => json_no_store(StatusCode::OK, json),
-        Ok(Err(TokenRefusal::OAuth(error))) => refused(&error, asked_with_header),
-        Ok(Err(TokenRefusal::Unavailable(why))) => unavailable(why),
-        Ok(Err(TokenRefusal::TooMany { retry_after: seconds, words })) => too_many(seconds, words),
+        Ok(Ok(document)) => json::no_store(StatusCode::OK, document),
+        Ok(Err(refusal)) => with_cause(refused(&refusal, asked_with_header), refusal.to_string()),
         Err(panicked) => unavailable(panicked.to_string()),
     }
 }
 
-/// Not an error on which a client would throw its tokens away: the one that it sent stays good.
-fn too_many(seconds: u64, words: &'static str) -> Response<Body> {
-    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, words);
-    let response = retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), seconds);
-    with_cause(response, error.to_string())
+/// Only a reason that lies with the client is an error on which it would throw its tokens away.
+fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
+    match &refusal.reason {
+        Reason::OAuth(error) if error.error == ErrorCode::InvalidClient => invalid_client(error, asked_with_header),
+        Reason::OAuth(error) => oauth_error(StatusCode::BAD_REQUEST, error),
+        Reason::Unavailable(why) => unavailable(why.clone()),
+        Reason::TooMany { retry_after: seconds, words } => {
+            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, *words);
+            retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), *seconds)
+        }
+    }
 }
 
-fn refused(error: &OAuthError, asked_with_header: bool) -> Response<Body> {
-    let status =
-        if error.error == ErrorCode::InvalidClient { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
-    let mut response = oauth_error(status, error);
-    if status == StatusCode::UNAUTHORIZED && asked_with_header {
-        // RFC 6749 5.2: with the scheme that the client used
+/// RFC 6749 5.2: 401, with the scheme that the client used.
+fn invalid_client(error: &OAuthError, asked_with_header: bool) -> Response<Body> {
+    let mut response = oauth_error(StatusCode::UNAUTHORIZED, error);
+    if asked_with_header {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
     }
-    with_cause(response, error.to_string())
+    response
 }
 
-/// JSON that nobody may keep (RFC 6749 5.1).
-pub(super) fn json_no_store(status: StatusCode, json: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(json));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
+/// The `Authorization` header as text, when there is exactly one.
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
 }

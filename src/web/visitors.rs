@@ -1,6 +1,6 @@
-//! People who open an address in a browser that is meant for MCP clients: they get a page, programs what they always get.
+//! People who open an address in a browser that is meant for MCP clients get a page; programs get what they expect.
 //!
-//! The pages are made once, at start: a request for one costs a copy of a pointer.
+//! The pages are rendered once, at start: a request costs the copy of a pointer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::pages::{self, ClientSettings, FrontPage, Look, Page, ServerPage};
 use crate::config::Config;
 use crate::wire::{RETRY_SOON, accept};
 
-/// A page that was made at start.
+/// A page that was rendered at start.
 #[derive(Clone)]
 pub(crate) struct ReadyPage(Arc<Ready>);
 
@@ -27,8 +27,8 @@ impl ReadyPage {
         Self(Arc::new(Ready { html: page.html.into(), headers: page.headers }))
     }
 
-    /// Puts the page in the place of an answer's body. The status stays, and every header that says more than what the
-    /// body is: `WWW-Authenticate` and the request's id.
+    /// Replaces an answer's body by the page. The status stays, and so do headers that do not describe the body, such as
+    /// `WWW-Authenticate` and the request's id.
     pub(crate) fn instead_of<A, B>(&self, answer: Response<A>, body: impl FnOnce(Bytes) -> B) -> Response<B> {
         let (mut head, _) = answer.into_parts();
         head.headers.remove(CONTENT_LENGTH);
@@ -44,7 +44,7 @@ impl ReadyPage {
 pub(super) struct Visitors {
     front: ReadyPage,
     not_found: ReadyPage,
-    /// For a browser that asks while there is too much to do: refusing must cost little.
+    /// For browsers while the server is overloaded: a refusal must cost little.
     busy: ReadyPage,
     /// By path, in both spellings.
     servers: HashMap<String, ReadyPage>,
@@ -69,7 +69,7 @@ impl Visitors {
         }
     }
 
-    /// The answer to a browser whose request is not let in.
+    /// The answer to a browser whose request is not admitted.
     pub(super) fn busy<B>(&self, body: impl FnOnce(Bytes) -> B) -> Response<B> {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -92,8 +92,7 @@ impl Visitors {
     }
 }
 
-/// Which upstreams there are is told to everybody only when the operator says so: their paths may be all that keeps
-/// strangers from trying them.
+/// Upstreams are listed publicly only if the operator says so: an attacker who does not know their paths cannot try them.
 fn front(config: &Config, look: &Look) -> Page {
     let listed = config.upstreams.iter().filter(|_| config.pages.list_upstreams);
     let servers: Vec<_> =
@@ -102,8 +101,8 @@ fn front(config: &Config, look: &Look) -> Page {
     pages::front(&FrontPage { look, servers: &servers, settings })
 }
 
-/// Whether a browser opens an address as a page: it prefers HTML to what MCP clients take, and where it says why it asks,
-/// it is to go there. An `Accept` of `*/*`, or of both kinds alike, is a program's.
+/// Whether a browser navigates to an address: it prefers HTML to the media types of MCP, and its `Sec-Fetch-*` headers, if
+/// any, say so. An `Accept` of `*/*`, or with equal weights, is a program's.
 fn is_person(method: &Method, headers: &HeaderMap) -> bool {
     let says = |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value == wanted);
     method == Method::GET
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_opens_a_page_is_told_from_every_program() {
+    fn a_browser_that_opens_a_page_is_told_apart_from_programs() {
         for accept in BROWSERS {
             assert!(is_person(&Method::GET, &headers(&[("accept", accept)])), "{accept}");
             let fetch = |mode, dest| headers(&[("accept", accept), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]);

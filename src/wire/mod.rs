@@ -1,9 +1,21 @@
-//! HTTP vocabulary that several modules need.
+//! HTTP vocabulary that several modules need: the body type, request ids, client addresses, media types, small answers.
 
 pub(crate) mod accept;
+mod answer;
+mod arrival;
+mod body;
+mod client_address;
+pub(crate) mod keep_alive;
+mod media_type;
+mod rejection;
+mod request_id;
 
-/// What a body may fail with.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// `Retry-After`, in seconds, of an answer whose cause passes by itself.
-pub(crate) const RETRY_SOON: u64 = 5;
+pub(crate) use answer::{Cause, RETRY_SOON, plain};
+pub(crate) use arrival::Arrival;
+pub use body::Body;
+pub(crate) use body::{BoxError, full};
+pub(crate) use client_address::ClientAddress;
+pub(crate) use media_type::is_media_type;
+pub(crate) use rejection::Rejection;
+pub(crate) use request_id::REQUEST_ID;
+pub use request_id::RequestId;

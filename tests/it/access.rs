@@ -1,4 +1,4 @@
-//! What the access line of a request says, and when it is written: when the answer has ended.
+//! The access log: what the line of a request says, and that it is written when the response has ended.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -23,7 +23,7 @@ async fn token(gate: &TestGate) -> String {
     gate.tokens(&client).await.access
 }
 
-/// The access lines so far; what is told of `mcp` is in them.
+/// The access lines so far.
 fn requests(lines: &Lines) -> Vec<String> {
     lines.text().lines().filter(|line| line.contains(" access: ")).map(str::to_owned).collect()
 }
@@ -34,7 +34,7 @@ fn assert_says(line: &str, parts: &[&str]) {
     }
 }
 
-/// Who calls, as the line has it.
+/// The fields that name the caller.
 fn caller(token: &str) -> String {
     let claims = claims(token);
     format!("upstream=\"mcp\" subject={} client={}", claims["sub"], claims["client_id"])
@@ -47,7 +47,7 @@ fn call(gate: &TestGate, token: &str, message: &'static str) -> Request<Full<byt
 }
 
 #[tokio::test]
-async fn the_line_of_a_call_says_who_called_which_tool_and_how_it_went_but_no_argument() {
+async fn access_line_of_a_call_names_caller_tool_and_outcome_but_no_argument() {
     let behind = Upstream::polite().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -63,7 +63,7 @@ async fn the_line_of_a_call_says_who_called_which_tool_and_how_it_went_but_no_ar
 }
 
 #[tokio::test]
-async fn a_message_that_is_forwarded_unread_is_named_so() {
+async fn access_line_says_that_a_message_was_forwarded_unread() {
     let behind = Upstream::polite().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -102,7 +102,7 @@ async fn a_message_that_is_forwarded_unread_is_named_so() {
 }
 
 #[tokio::test]
-async fn the_line_of_a_refused_call_says_which_refusal_it_was() {
+async fn access_line_of_a_refused_call_names_the_refusal() {
     let gate = gate_before("http://127.0.0.1:9/mcp").await;
     let good = token(&gate).await;
     let (lines, _guard) = watch();
@@ -124,7 +124,7 @@ async fn the_line_of_a_refused_call_says_which_refusal_it_was() {
 }
 
 #[tokio::test]
-async fn the_line_of_a_stream_is_written_when_it_ends_with_all_that_was_sent() {
+async fn access_line_of_a_stream_is_written_at_its_end_with_all_bytes_sent() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -144,7 +144,7 @@ async fn the_line_of_a_stream_is_written_when_it_ends_with_all_that_was_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_a_stream_and_an_upstream_that_breaks_off_are_told_apart() {
+async fn access_line_tells_a_client_that_left_from_an_upstream_that_broke_off() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -172,7 +172,7 @@ async fn a_client_that_leaves_a_stream_and_an_upstream_that_breaks_off_are_told_
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_before_its_answer_is_named_with_what_it_asked() {
+async fn access_line_of_a_client_that_hung_up_names_its_call() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -187,7 +187,7 @@ async fn a_client_that_hangs_up_before_its_answer_is_named_with_what_it_asked() 
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_call_has_a_line_without_any_of_that() {
+async fn access_line_of_a_request_to_our_own_routes_has_no_fields_of_a_call() {
     let gate = TestGate::new().await;
     let (lines, _guard) = watch();
     gate.get("/.well-known/jwks.json").await;
@@ -204,7 +204,7 @@ async fn a_request_that_is_no_call_has_a_line_without_any_of_that() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_proxy_in_front_is_said_once() {
+async fn a_misconfigured_proxy_in_front_is_warned_about_once() {
     let gate = TestGate::with(|config| config.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
     let (lines, _guard) = watch();
     let (proxy, stranger) = ("10.1.2.3".parse().unwrap(), "192.0.2.1".parse().unwrap());
@@ -226,7 +226,7 @@ async fn what_is_wrong_with_the_proxy_in_front_is_said_once() {
 }
 
 #[tokio::test]
-async fn a_health_check_of_a_balancer_is_no_sign_of_a_wrong_proxy() {
+async fn a_health_check_of_a_load_balancer_is_not_taken_for_a_misconfigured_proxy() {
     let gate = TestGate::with(|config| config.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
     let (lines, _guard) = watch();
     let check = Request::builder().method("OPTIONS").uri("/").version(http::Version::HTTP_10);
@@ -235,7 +235,7 @@ async fn a_health_check_of_a_balancer_is_no_sign_of_a_wrong_proxy() {
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_when_its_declared_bytes_are_out() {
+async fn a_response_is_complete_when_its_declared_length_was_sent() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -248,7 +248,7 @@ async fn an_answer_is_whole_when_its_declared_bytes_are_out() {
         });
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "{}");
-    // as the server library does: it does not ask for more
+    // as hyper does, which does not poll again
     drop(body);
     let [line] = &requests(&lines)[..] else { panic!("{}", lines.text()) };
     assert!(line.contains("response_bytes=2") && !line.contains("incomplete"), "{line}");

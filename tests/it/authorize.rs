@@ -1,4 +1,4 @@
-//! The authorization request: what reaches consent, what becomes a page, and what goes back to the client.
+//! The authorization request: what reaches consent, what gets an error page, and what is redirected to the client.
 
 use http::header::CONTENT_SECURITY_POLICY;
 use portcullis::config::ConfiguredClient;
@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::support::browser::{Browser, Form, location, parameter};
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 #[tokio::test]
-async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
+async fn a_valid_authorization_request_shows_the_consent_page_and_stores_nothing() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let answer = gate.get(&gate.authorize_path(&client, &[])).await;
@@ -28,7 +29,7 @@ async fn a_good_request_shows_the_consent_page_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn an_unknown_client_or_a_foreign_redirect_uri_is_a_page_and_never_a_redirect() {
+async fn an_unknown_client_or_redirect_uri_gets_a_page_and_never_a_redirect() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let with = |extra: &[(&'static str, &'static str)]| gate.authorize_path(&client, extra);
@@ -76,7 +77,7 @@ async fn a_loopback_client_must_send_its_redirect_uri_because_its_port_was_cut_o
 }
 
 #[tokio::test]
-async fn https_on_this_machine_is_shown_as_a_program_on_this_computer() {
+async fn an_https_loopback_redirect_uri_is_shown_as_a_program_on_this_computer() {
     let gate = TestGate::new().await;
     let client = gate.register_as(&json!({"redirect_uris": ["https://localhost:8443/cb"]})).await;
     let page = gate.get(&gate.authorize_path(&client, &[("redirect_uri", "https://localhost:9443/cb")])).await;
@@ -85,7 +86,7 @@ async fn https_on_this_machine_is_shown_as_a_program_on_this_computer() {
 }
 
 #[tokio::test]
-async fn a_code_goes_to_the_redirect_uri_as_it_was_written() {
+async fn a_code_is_sent_to_the_redirect_uri_as_the_client_spelt_it() {
     let gate = TestGate::new().await;
     let client = gate.register_as(&json!({"redirect_uris": ["http://127.0.0.1:8000/"]})).await;
     let client = TestClient { redirect_uri: "HTTP://127.0.0.1:8001".to_owned(), ..client };
@@ -98,11 +99,11 @@ async fn a_code_goes_to_the_redirect_uri_as_it_was_written() {
     assert_eq!(gate.redeem(&same, &code).await.status, 200);
 }
 
-/// By any of these words, in lower case, `Open WebUI` tells that it has to register again.
+/// `Open WebUI` registers again when the answer, in lower case, contains one of these.
 const REGISTER_AGAIN: [&str; 5] = ["invalid_client", "invalid client", "client id", "redirect_uri", "redirect uri"];
 
 #[tokio::test]
-async fn a_page_that_a_program_reads_names_the_code_and_only_where_registering_again_helps() {
+async fn an_error_page_makes_programs_register_again_only_where_that_helps() {
     let gate = TestGate::new().await;
     let remote = gate.register_as(&json!({"redirect_uris": ["https://a.example/cb"]})).await;
     let says_so = |body: &str| REGISTER_AGAIN.iter().any(|words| body.to_lowercase().contains(words));
@@ -130,7 +131,7 @@ async fn a_page_that_a_program_reads_names_the_code_and_only_where_registering_a
 }
 
 #[tokio::test]
-async fn other_mistakes_go_back_to_a_loopback_client_with_error_state_and_iss() {
+async fn other_errors_are_redirected_to_a_loopback_client_with_error_state_and_iss() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for (extra, error) in [
@@ -154,7 +155,7 @@ async fn other_mistakes_go_back_to_a_loopback_client_with_error_state_and_iss() 
 }
 
 #[tokio::test]
-async fn before_consent_no_error_sends_a_browser_to_a_remote_host_that_nobody_vouches_for() {
+async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_registered_itself() {
     let gate = TestGate::with(|config| {
         config.clients.push(ConfiguredClient {
             client_id: "known".to_owned(),
@@ -178,7 +179,7 @@ async fn before_consent_no_error_sends_a_browser_to_a_remote_host_that_nobody_vo
 }
 
 #[tokio::test]
-async fn state_has_two_kilobytes_and_a_request_eight() {
+async fn state_is_limited_to_2_kib_and_the_authorization_request_to_8_kib() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let state = "s".repeat(2048);
@@ -190,7 +191,7 @@ async fn state_has_two_kilobytes_and_a_request_eight() {
 }
 
 #[tokio::test]
-async fn a_resource_may_be_spelt_as_clients_spell_it_and_repeated() {
+async fn a_resource_may_be_spelt_as_clients_spell_it_and_be_repeated() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for resource in ["http://127.0.0.1:6749/mcp", "http://127.0.0.1:6749/mcp/", "HTTP://127.0.0.1:6749/mcp", ""] {
@@ -209,7 +210,7 @@ async fn a_resource_may_be_spelt_as_clients_spell_it_and_repeated() {
 }
 
 #[tokio::test]
-async fn a_resource_that_only_a_lenient_parser_takes_for_ours_is_invalid() {
+async fn a_resource_that_only_a_lenient_parser_accepts_is_invalid_target() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for resource in [
@@ -235,7 +236,7 @@ async fn a_resource_that_only_a_lenient_parser_takes_for_ours_is_invalid() {
 }
 
 #[tokio::test]
-async fn without_a_resource_several_upstreams_need_a_default() {
+async fn a_request_without_resource_needs_a_default_among_several_upstreams() {
     let several = |default: bool| async move {
         let gate = TestGate::with(|config| {
             let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
@@ -264,7 +265,7 @@ async fn two_resources_in_one_request_are_refused() {
 }
 
 #[tokio::test]
-async fn unknown_scopes_are_dropped_and_never_an_error() {
+async fn unknown_scopes_are_dropped_without_an_error() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for scope in ["openid profile email", "nonsense", "mcp:access nonsense", "a\"b", "", "offline_access"] {
@@ -276,7 +277,7 @@ async fn unknown_scopes_are_dropped_and_never_an_error() {
 }
 
 #[tokio::test]
-async fn hostile_texts_are_shown_and_never_become_markup() {
+async fn names_and_states_of_clients_are_escaped_on_the_consent_page() {
     let gate = TestGate::new().await;
     let name = r#"<script>alert(1)</script>"><img src=x>"#;
     let client = gate.register_named(name).await;
@@ -286,11 +287,35 @@ async fn hostile_texts_are_shown_and_never_become_markup() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_client_id_is_not_shown_as_words_of_ours() {
+async fn a_malformed_client_id_cannot_put_a_message_on_our_page() {
     let gate = TestGate::new().await;
     let client =
         TestClient { id: "locked! Call +1 555\u{202e}\u{0}\u{e9}".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
     let page = gate.get(&gate.authorize_path(&client, &[])).await;
     assert_eq!(page.status, 400);
     assert!(page.body.contains("<code><bdi>locked!?Call?+1?555???</bdi></code>"), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_or_cannot_be_looked_up_is_told_apart_from_an_unknown_one() {
+    let gate = TestGate::new().await;
+    let client = |id: &str| TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+    for (id, reason) in [
+        ("c_unknown", "client c_unknown is not known here"),
+        ("https://app.example.com/client.json", "Client ID Metadata Documents are not read here"),
+        ("a message to the user", "client a?message?to?the?user is not known here"),
+    ] {
+        let (lines, guard) = watch();
+        let page = gate.get(&gate.authorize_path(&client(id), &[])).await;
+        assert_eq!((page.status, page.header("location")), (400, ""), "{id}");
+        assert!(lines.text().contains(reason), "{}", lines.text());
+        assert!(!page.body.contains("a message to the user"), "{page:?}");
+        drop(guard);
+        let refused = gate.redeem(&client(id), "pcc_x").await;
+        assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"), "{id}");
+    }
+    gate.app.store().close().await;
+    assert_eq!(gate.get(&gate.authorize_path(&client("c_unknown"), &[])).await.status, 503);
+    let refused = gate.redeem(&client("c_unknown"), "pcc_x").await;
+    assert_eq!((refused.status, refused.error().as_str()), (503, "temporarily_unavailable"));
 }

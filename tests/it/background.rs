@@ -1,4 +1,4 @@
-//! What goes on beside the requests while the program runs: nobody has to ask for it.
+//! The background tasks of the running program: expiry, the revocation feed, resealing.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ fn on_free_ports(config: &mut Config) {
     config.server.operations = Some(free);
 }
 
-/// How long something may take before more time has to pass.
+/// How long to wait before more time is made to pass.
 const SOON: Duration = Duration::from_millis(300);
 
-/// Runs the program, listeners and all, until something has come true; `passes` is the time that it takes, if it takes any.
+/// Runs the program with its listeners until `what` is true. `passes` is the time that has to pass for it, if any.
 #[expect(clippy::future_not_send, reason = "a test runs on one thread")]
 async fn run_until(gate: &TestGate, passes: Option<Duration>, what: impl AsyncFn() -> bool) {
     let listeners = gate.app.listen().await.unwrap();
@@ -42,7 +42,7 @@ async fn run_until(gate: &TestGate, passes: Option<Duration>, what: impl AsyncFn
 }
 
 #[tokio::test]
-async fn what_has_expired_is_deleted() {
+async fn the_running_program_deletes_expired_rows() {
     let gate = TestGate::with(on_free_ports).await;
     let unused = gate.register().await;
     gate.clock.advance(Duration::from_hours(31 * 24));
@@ -53,7 +53,7 @@ async fn what_has_expired_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_grant_that_another_process_ended_is_known() {
+async fn the_running_program_learns_of_grants_that_another_process_ended() {
     let gate = TestGate::with(on_free_ports).await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
@@ -62,12 +62,12 @@ async fn a_grant_that_another_process_ended_is_known() {
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     let (grant, now) = (claims["sid"].as_str().unwrap().into(), gate.clock.now());
     gate.app.store().end_grant(&grant, EndReason::IdentityProvider, now).await.unwrap().expect("it was live");
-    assert_eq!(gate.call(&given.access).await.status, WORKS, "nobody has told this process");
+    assert_eq!(gate.call(&given.access).await.status, WORKS, "the feed was not read yet");
     run_until(&gate, None, async || gate.status_of_call(&given.access).await == 401).await;
 }
 
 #[tokio::test]
-async fn what_an_older_root_key_sealed_is_sealed_anew() {
+async fn the_running_program_reseals_what_an_older_root_key_sealed() {
     let ring = |keys: &[u8]| Secrets { keys: keys.iter().map(|byte| RootKey::from_bytes([*byte; 32])).collect() };
     let gate = TestGate::with(on_free_ports).await;
     let gate = gate.restart_with(|config| config.secrets = ring(&[8, 7])).await;

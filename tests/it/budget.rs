@@ -1,5 +1,5 @@
-//! What a process has is shared out: nobody takes it all, whoever asks too much is told so early, and everything is given
-//! back.
+//! Limits on requests, calls, files and memory (denial of service): every address and every user has a share, what exceeds
+//! it is refused early, and everything is released.
 
 use std::convert::Infallible;
 use std::mem::size_of_val;
@@ -38,7 +38,7 @@ const ADDRESS: &str = "203.0.113.7";
 const OTHER_ADDRESS: &str = "203.0.113.8";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A body that begins with some bytes and goes on when it likes: never.
+/// A body that stalls after its first bytes, for ever (slowloris).
 struct Silent {
     begins: Option<Bytes>,
     declares: u64,
@@ -67,7 +67,7 @@ impl HttpBody for Silent {
     }
 }
 
-/// A request that is on its way; it goes away when this is dropped.
+/// A request in flight, aborted when this is dropped.
 struct Pending(JoinHandle<Response<Body>>);
 
 impl Drop for Pending {
@@ -85,7 +85,7 @@ impl Pending {
         Self(tokio::spawn(async move { app.handle(request, SocketAddr::from((peer, 50_000))).await }))
     }
 
-    /// Gives it up, and lets everything that it held go.
+    /// Aborts it and waits until everything that it held is released.
     async fn give_up(mut self) {
         self.0.abort();
         (&mut self.0).await.ok();
@@ -104,7 +104,7 @@ fn silent_form(gate: &TestGate, path: &str) -> Request<Silent> {
     gate.request("POST", path).header("content-type", FORM).body(Silent::new(100)).unwrap()
 }
 
-/// A call of a user, with a body that declares so many bytes.
+/// A user's call whose body declares this many bytes.
 fn call(gate: &TestGate, token: &str, declares: usize) -> http::request::Builder {
     gate.request("POST", "/mcp")
         .header("authorization", format!("Bearer {token}"))
@@ -128,7 +128,7 @@ fn message(size: usize) -> String {
     message(size - message(0).len())
 }
 
-/// A gate before a place, whose users are so many.
+/// A gate in front of `url` with this many users.
 async fn gate_before(url: &str, users: usize, change: impl FnOnce(&mut portcullis::config::Config)) -> TestGate {
     let url = url.to_owned();
     TestGate::with(move |config| {
@@ -153,7 +153,7 @@ async fn from(gate: &TestGate, peer: &str, method: &str, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_next_silent_request_of_an_address_is_refused_early_while_another_address_is_served() {
+async fn an_address_at_its_request_limit_is_refused_early_while_another_is_served() {
     let gate = TestGate::with(|config| config.limits.requests_per_address = 8).await;
     let held: Vec<_> = (0..8).map(|_| Pending::send(&gate, ADDRESS, silent_form(&gate, "/token"))).collect();
     tokio::task::yield_now().await;
@@ -172,11 +172,11 @@ async fn the_next_silent_request_of_an_address_is_refused_early_while_another_ad
     assert_eq!(from(&gate, OTHER_ADDRESS, "POST", "/mcp").await.status, 401);
     drop(held);
     tokio::task::yield_now().await;
-    assert_eq!(from(&gate, ADDRESS, "POST", "/token").await.status, 400, "what is dropped no longer counts");
+    assert_eq!(from(&gate, ADDRESS, "POST", "/token").await.status, 400, "a dropped request no longer counts");
 }
 
 #[tokio::test]
-async fn strangers_do_not_turn_a_known_caller_away() {
+async fn unverified_requests_cannot_crowd_out_a_verified_caller_at_the_same_address() {
     let gate = gate_before(NOBODY, 1, |config| config.limits.requests_per_address = 4).await;
     let good = token_of(&gate, "user0").await;
     let call = async |token: &str| {
@@ -194,7 +194,7 @@ async fn strangers_do_not_turn_a_known_caller_away() {
 }
 
 #[tokio::test]
-async fn all_of_an_ipv6_network_is_one_address() {
+async fn an_ipv6_network_shares_one_request_limit() {
     let gate = TestGate::with(|config| config.limits.requests_per_address = 4).await;
     let send = |host: &str| Pending::send(&gate, &format!("2001:db8::{host}"), silent_form(&gate, "/token"));
     let held = ["1", "2", "3", "4"].map(send);
@@ -205,7 +205,7 @@ async fn all_of_an_ipv6_network_is_one_address() {
 }
 
 #[tokio::test]
-async fn an_answer_that_its_peer_does_not_take_still_counts() {
+async fn a_response_that_is_not_read_still_counts_as_a_request() {
     let gate = TestGate::with(|config| config.limits.requests_per_address = 4).await;
     let peer = SocketAddr::from((ADDRESS.parse::<IpAddr>().unwrap(), 50_000));
     let get = || gate.request("GET", "/authorize").body(Empty::<Bytes>::new()).unwrap();
@@ -217,7 +217,7 @@ async fn an_answer_that_its_peer_does_not_take_still_counts() {
 }
 
 #[tokio::test]
-async fn silent_streams_of_http_2_are_refused_early_and_freed_when_they_are_reset() {
+async fn stalled_http_2_streams_are_limited_and_released_by_a_reset() {
     let gate = TestGate::with(|config| {
         config.limits.requests_per_address = 8;
         config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -239,7 +239,7 @@ async fn silent_streams_of_http_2_are_refused_early_and_freed_when_they_are_rese
     assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"5".parse().unwrap()));
     assert!(
         timeout(Duration::from_millis(50), sender.send_request(form(OTHER_ADDRESS))).await.is_err(),
-        "it is awaited"
+        "it is admitted and its body awaited"
     );
     assert!(held.iter().all(|stream| !stream.is_finished()));
 
@@ -255,11 +255,11 @@ async fn silent_streams_of_http_2_are_refused_early_and_freed_when_they_are_rese
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(SOON, freed).await.expect("what was reset no longer counts");
+    timeout(SOON, freed).await.expect("a reset stream no longer counts");
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_let_in_yet_is_small() {
+async fn a_request_that_is_not_admitted_yet_needs_at_most_a_kibibyte() {
     let gate = TestGate::new().await;
     let peer = SocketAddr::from((ADDRESS.parse::<IpAddr>().unwrap(), 50_000));
     let waiting = gate.app.handle(silent_form(&gate, "/token"), peer);
@@ -267,7 +267,7 @@ async fn a_request_that_is_not_let_in_yet_is_small() {
 }
 
 #[tokio::test]
-async fn one_user_with_all_calls_that_a_user_may_have_leaves_another_served() {
+async fn a_user_at_the_limit_of_calls_does_not_block_another() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url(), 2, |config| config.limits.calls = Some(16)).await;
     let (one, other) = (token_of(&gate, "user0").await, token_of(&gate, "user1").await);
@@ -289,7 +289,7 @@ async fn one_user_with_all_calls_that_a_user_may_have_leaves_another_served() {
 }
 
 #[tokio::test]
-async fn a_call_waits_for_a_place_and_is_refused_when_none_comes() {
+async fn a_call_waits_for_a_free_slot_and_is_refused_when_none_comes() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url(), 5, |config| config.limits.calls = Some(4)).await;
     let mut given = Vec::new();
@@ -319,14 +319,14 @@ async fn a_call_waits_for_a_place_and_is_refused_when_none_comes() {
     drop(taken);
 }
 
-/// Names the part that the child plays.
+/// Tells a process that it is the child.
 const CHILD: &str = "PORTCULLIS_TEST_FILES";
 
 #[test]
-fn a_process_with_few_files_keeps_some_for_others_whatever_one_user_opens() {
+fn one_user_cannot_use_up_the_file_descriptors() {
     #[expect(clippy::disallowed_methods, reason = "this is how a test tells its own child")]
     if std::env::var_os(CHILD).is_none() {
-        let name = "budget::a_process_with_few_files_keeps_some_for_others_whatever_one_user_opens";
+        let name = "budget::one_user_cannot_use_up_the_file_descriptors";
         let mut child = Command::new(std::env::current_exe().unwrap());
         let output =
             child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").stdout(Stdio::piped()).output().unwrap();
@@ -362,7 +362,7 @@ fn a_process_with_few_files_keeps_some_for_others_whatever_one_user_opens() {
 }
 
 #[tokio::test]
-async fn the_memory_of_a_body_is_given_back_after_every_way_of_ending() {
+async fn body_memory_is_released_however_a_request_ends() {
     let behind = Upstream::polite().await;
     // three quarters are for users, and one user may have one body of 1 MiB
     let gate = gate_before(&behind.url(), 1, |config| config.limits.body_memory = Some(4 * MIB)).await;
@@ -399,7 +399,7 @@ async fn the_memory_of_a_body_is_given_back_after_every_way_of_ending() {
 }
 
 #[tokio::test]
-async fn shares_of_memory_are_settings_and_the_log_names_the_one_that_ran_out() {
+async fn shares_of_body_memory_are_settings_and_the_log_names_the_exhausted_one() {
     let (lines, _guard) = log::watch();
     let behind = Upstream::polite().await;
     let gate = gate_before(&behind.url(), 1, |config| {
@@ -434,7 +434,7 @@ async fn shares_of_memory_are_settings_and_the_log_names_the_one_that_ran_out() 
 }
 
 #[tokio::test]
-async fn a_slow_tool_does_not_keep_the_body_of_its_call() {
+async fn a_slow_tool_does_not_keep_the_body_memory_of_its_call() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url(), 1, |config| config.limits.body_memory = Some(4 * MIB)).await;
     let token = token_of(&gate, "user0").await;
@@ -455,7 +455,7 @@ async fn a_slow_tool_does_not_keep_the_body_of_its_call() {
 }
 
 #[tokio::test]
-async fn two_hundred_and_fifty_calls_of_a_mebibyte_stay_within_the_budget() {
+async fn many_concurrent_large_calls_stay_within_the_memory_budget() {
     let behind = Upstream::polite().await;
     let gate = gate_before(&behind.url(), 4, |config| config.limits.body_memory = Some(16 * MIB)).await;
     let mut given = Vec::new();
@@ -476,7 +476,7 @@ async fn two_hundred_and_fifty_calls_of_a_mebibyte_stay_within_the_budget() {
 }
 
 #[tokio::test]
-async fn forms_of_strangers_take_no_memory_of_calls() {
+async fn forms_without_authentication_cannot_use_the_memory_of_calls() {
     let behind = Upstream::polite().await;
     let gate = gate_before(&behind.url(), 1, |config| config.limits.body_memory = Some(4 * MIB)).await;
     let token = token_of(&gate, "user0").await;

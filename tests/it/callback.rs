@@ -1,4 +1,4 @@
-//! The way to an identity provider and back: whose answer it is, what comes twice, and what goes wrong there.
+//! The round trip to an identity provider: binding to one browser, mix-up, replayed answers, and failures.
 
 use portcullis::config::OidcFlavour;
 use portcullis::oauth::redirect_uri::RedirectPolicy;
@@ -11,7 +11,7 @@ use crate::support::log::watch;
 use crate::support::provider::{OfflineRefusal, Reply};
 
 #[tokio::test]
-async fn the_provider_sees_nothing_of_the_client() {
+async fn the_provider_learns_nothing_about_the_client() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     for ours in ["client_id", "redirect_uri", "state", "nonce", "code_challenge", "scope"] {
@@ -26,7 +26,7 @@ async fn the_provider_sees_nothing_of_the_client() {
 }
 
 #[tokio::test]
-async fn a_sign_in_ends_in_tokens_that_name_the_user_by_the_providers_own_id() {
+async fn tokens_name_the_user_by_the_providers_id_and_hold_no_personal_data() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let claims = claims(&given.access);
@@ -39,7 +39,7 @@ async fn a_sign_in_ends_in_tokens_that_name_the_user_by_the_providers_own_id() {
 }
 
 #[tokio::test]
-async fn any_openid_connect_provider_serves_as_well_as_keycloak() {
+async fn a_generic_openid_connect_provider_signs_in_and_renews_like_keycloak() {
     let mut bench = Bench::with(|config| provider_settings(config).flavour = OidcFlavour::Generic).await;
     let given = bench.tokens().await;
     assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
@@ -51,7 +51,7 @@ async fn any_openid_connect_provider_serves_as_well_as_keycloak() {
 }
 
 #[tokio::test]
-async fn an_approved_url_that_was_forwarded_to_somebody_else_ends_in_nothing() {
+async fn an_approved_url_is_useless_in_another_browser() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let back = bench.provider.visit(&url);
@@ -62,11 +62,11 @@ async fn an_approved_url_that_was_forwarded_to_somebody_else_ends_in_nothing() {
         assert!(victim.header("location").is_empty());
     }
     bench.browser = attacker;
-    assert!(parameter(&location(&bench.back(&back).await), "code").is_some(), "it was still there for its own browser");
+    assert!(parameter(&location(&bench.back(&back).await), "code").is_some(), "it still works in its own browser");
 }
 
 #[tokio::test]
-async fn a_state_that_is_not_ours_or_of_another_tab_is_refused() {
+async fn a_forged_or_mixed_state_is_refused() {
     let mut bench = Bench::new().await;
     let (first, second) = (bench.approve().await, bench.approve().await);
     let (one, two) = (parameter(&first, "state").unwrap(), parameter(&second, "state").unwrap());
@@ -82,7 +82,7 @@ async fn a_state_that_is_not_ours_or_of_another_tab_is_refused() {
 }
 
 #[tokio::test]
-async fn where_a_code_may_go_is_asked_again_at_consent_and_at_the_callback() {
+async fn the_redirect_uri_is_checked_again_at_consent_and_at_the_callback() {
     let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
     for approved in [false, true] {
         let mut bench = Bench::new().await;
@@ -99,12 +99,15 @@ async fn where_a_code_may_go_is_asked_again_at_consent_and_at_the_callback() {
             None => bench.browser.submit(&bench.gate, &form).await,
         };
         assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.body.contains("cannot be answered here") && !answer.body.contains("code="), "{answer:?}");
+        assert!(
+            answer.body.contains("Access cannot be sent to this application") && !answer.body.contains("code="),
+            "{answer:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_answer_of_another_issuer_or_without_the_announced_iss_is_refused() {
+async fn a_provider_answer_with_a_wrong_or_missing_iss_is_refused() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let good = bench.provider.visit(&url);
@@ -117,7 +120,7 @@ async fn an_answer_of_another_issuer_or_without_the_announced_iss_is_refused() {
 }
 
 #[tokio::test]
-async fn the_first_answer_is_kept_and_a_later_one_offers_to_finish() {
+async fn the_first_provider_answer_counts_and_a_later_one_offers_to_finish() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let good = bench.provider.visit(&url);
@@ -136,7 +139,7 @@ async fn the_first_answer_is_kept_and_a_later_one_offers_to_finish() {
 }
 
 #[tokio::test]
-async fn a_browser_that_goes_away_does_not_stop_its_sign_in() {
+async fn a_browser_that_disconnects_does_not_stop_its_sign_in() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let back = bench.provider.visit(&url);
@@ -151,12 +154,12 @@ async fn a_browser_that_goes_away_does_not_stop_its_sign_in() {
     bench.gate.settle().await;
     assert_eq!(bench.provider.calls("/token"), 1);
     let page = bench.back(&back).await;
-    assert!(page.body.contains("code="), "what the browser missed is there for it: {page:?}");
+    assert!(page.body.contains("code="), "the browser gets what it missed: {page:?}");
     assert_eq!(bench.provider.calls("/token"), 1);
 }
 
 #[tokio::test]
-async fn a_login_form_posted_twice_costs_one_silent_round_and_not_the_sign_in() {
+async fn a_login_form_posted_twice_is_retried_silently() {
     let mut bench = Bench::new().await;
     let first = bench.approve().await;
     let answer = bench.back(&bench.error(&first, "temporarily_unavailable")).await;
@@ -166,13 +169,13 @@ async fn a_login_form_posted_twice_costs_one_silent_round_and_not_the_sign_in() 
     assert_ne!(parameter(&first, "nonce"), parameter(&second, "nonce"));
 
     let stale = bench.back(&bench.provider.visit(&first)).await;
-    assert_eq!(location(&stale), second, "the first round's answer is spent, and leads where the sign-in goes on");
+    assert_eq!(location(&stale), second, "the first round's answer is used up and leads to the current round");
     let finished = location(&bench.back(&bench.provider.visit(&second)).await);
     assert!(parameter(&finished, "code").is_some(), "{finished}");
 }
 
 #[tokio::test]
-async fn an_error_that_comes_while_the_good_answer_is_redeemed_undoes_nothing() {
+async fn an_error_that_arrives_during_the_code_exchange_undoes_nothing() {
     for error in ["temporarily_unavailable", "access_denied"] {
         let mut bench = Bench::new().await;
         let url = bench.approve().await;
@@ -195,7 +198,7 @@ async fn an_error_that_comes_while_the_good_answer_is_redeemed_undoes_nothing() 
 }
 
 #[tokio::test]
-async fn an_error_that_comes_first_holds_and_the_good_answer_behind_it_is_not_redeemed() {
+async fn an_error_that_arrives_first_counts_and_a_later_code_is_not_exchanged() {
     for (error, goes_to_the_client) in [("temporarily_unavailable", false), ("access_denied", true)] {
         let mut bench = Bench::new().await;
         let url = bench.approve().await;
@@ -208,14 +211,14 @@ async fn an_error_that_comes_first_holds_and_the_good_answer_behind_it_is_not_re
             assert_eq!((late.status, late.header("location")), (200, ""), "{error}: {late:?}");
             assert!(!late.body.contains("code="), "{error}: {late:?}");
         } else {
-            assert_eq!(location(&late), place, "the browser goes where the sign-in goes on");
+            assert_eq!(location(&late), place, "the browser is sent to the current round");
         }
         assert_eq!(bench.provider.calls("/token"), 0, "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_second_silent_round_is_not_given() {
+async fn a_silent_retry_happens_only_once_and_the_client_then_gets_the_error() {
     let mut bench = Bench::new().await;
     let first = bench.approve().await;
     let second = location(&bench.back(&bench.error(&first, "temporarily_unavailable")).await);
@@ -226,7 +229,7 @@ async fn a_second_silent_round_is_not_given() {
 }
 
 #[tokio::test]
-async fn offline_access_that_is_refused_either_way_costs_one_silent_round() {
+async fn refused_offline_access_is_retried_silently_without_it() {
     for how in [OfflineRefusal::AtToken, OfflineRefusal::AtAuthorize] {
         let mut bench = Bench::new().await;
         bench.provider.refuse_offline(Some(how));
@@ -243,7 +246,7 @@ async fn offline_access_that_is_refused_either_way_costs_one_silent_round() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_reaches_the_client_in_oauths_own_words() {
+async fn provider_errors_reach_the_client_as_oauth_error_codes() {
     for (theirs, ours) in [
         ("access_denied", "access_denied"),
         ("login_required", "access_denied"),
@@ -260,7 +263,7 @@ async fn what_the_provider_says_reaches_the_client_in_oauths_own_words() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_at_the_exchange_fails_that_sign_in_and_nothing_else() {
+async fn a_failed_code_exchange_fails_only_its_own_sign_in() {
     for (reply, error) in [
         (Reply::html(502), "temporarily_unavailable"),
         (Reply::error(401, "unauthorized_client", "Invalid client or Invalid client credentials"), "server_error"),
@@ -278,7 +281,7 @@ async fn a_provider_that_fails_at_the_exchange_fails_that_sign_in_and_nothing_el
 }
 
 #[tokio::test]
-async fn an_id_token_that_must_not_be_believed_signs_nobody_in() {
+async fn an_id_token_with_another_nonce_is_refused_at_the_callback() {
     let mut bench = Bench::new().await;
     bench.provider.edit_id_token(|_, claims| claims["nonce"] = json!("another"));
     let url = bench.approve().await;
@@ -287,7 +290,7 @@ async fn an_id_token_that_must_not_be_believed_signs_nobody_in() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_twenty_minutes_is_too_late() {
+async fn a_provider_answer_after_twenty_minutes_is_refused() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let back = bench.provider.visit(&url);
@@ -302,7 +305,7 @@ async fn an_answer_that_comes_after_twenty_minutes_is_too_late() {
 }
 
 #[tokio::test]
-async fn start_up_does_not_need_the_provider() {
+async fn the_program_starts_without_its_provider() {
     let mut bench = Bench::new().await;
     bench.provider.stop().await;
     bench.gate = bench.gate.restart().await;
@@ -318,7 +321,7 @@ async fn start_up_does_not_need_the_provider() {
 }
 
 #[tokio::test]
-async fn what_a_browser_brings_as_the_providers_error_is_not_repeated_at_length() {
+async fn a_long_provider_error_is_cut_in_the_log() {
     let mut bench = Bench::new().await;
     let url = bench.approve().await;
     let words = format!("{}&error_description={}", "e".repeat(20_000), "d".repeat(20_000));

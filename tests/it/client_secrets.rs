@@ -1,4 +1,4 @@
-//! Guesses of a client's secret.
+//! Brute force against the secrets of clients.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn redeem(gate: &TestGate, from: &str, client: &str, secret: &str, code: &
 }
 
 #[tokio::test]
-async fn wrong_secrets_are_limited_and_never_lock_out_the_client_itself() {
+async fn guesses_of_a_client_secret_are_rate_limited_without_locking_the_client_out() {
     let gate = gate().await;
     let chat = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
     let (guesser, elsewhere) = ("203.0.113.7", "198.51.100.1");
@@ -65,7 +65,7 @@ async fn wrong_secrets_are_limited_and_never_lock_out_the_client_itself() {
 }
 
 #[tokio::test]
-async fn right_secrets_are_never_counted() {
+async fn correct_client_secrets_do_not_count_towards_the_rate_limit() {
     let gate = gate().await;
     for _ in 0..100 {
         assert_eq!(redeem(&gate, "203.0.113.7", "chat", SECRET, "pcc_x").await.error(), "invalid_grant");
@@ -73,7 +73,7 @@ async fn right_secrets_are_never_counted() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_many_addresses_of_one_network_guesses_as_one() {
+async fn guesses_from_one_ipv6_network_share_a_rate_limit() {
     let gate = gate().await;
     for number in 0..30 {
         let from = format!("2001:db8:1:2::{number:x}");

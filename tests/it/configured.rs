@@ -1,4 +1,4 @@
-//! A configuration that changed between two starts: whose provider stands behind an id, and who has left.
+//! A configuration that changed between two starts: replaced issuers, and identities and clients that were removed.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use portcullis::clock::Clock;
 use portcullis::config::{Config, ConfiguredClient, IdentityKind, OidcFlavour, OidcSettings};
 use portcullis::keys::Sealer;
 use portcullis::oauth::client_metadata::AuthMethod;
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::Connection;
 
 use crate::support::bench::{Bench, provider_settings};
 use crate::support::browser::Browser;
+use crate::support::database;
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::FakeProvider;
@@ -36,11 +37,24 @@ async fn another(bench: &Bench) -> (FakeProvider, OidcSettings) {
 }
 
 /// Does something to the database that this program never does.
-async fn by_hand(gate: &TestGate, sql: &'static str) {
-    let portcullis::config::Storage::Sqlite(file) = &gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
-    connection.execute(sql).await.unwrap();
-    connection.close().await.unwrap();
+async fn by_hand(gate: &TestGate, sql: &str) {
+    database::by_hand(&gate.config.storage, sql).await;
+}
+
+/// A public client of the configuration.
+fn configured(id: &str) -> ConfiguredClient {
+    ConfiguredClient {
+        client_id: id.to_owned(),
+        name: None,
+        redirect_uris: vec![REDIRECT_URI.to_owned()],
+        client_secret: None,
+        auth_method: AuthMethod::None,
+    }
+}
+
+/// The same client, as it asks for tokens.
+fn client(id: &str) -> TestClient {
+    TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() }
 }
 
 async fn read_feed(gate: &TestGate) {
@@ -48,7 +62,7 @@ async fn read_feed(gate: &TestGate) {
 }
 
 #[tokio::test]
-async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
+async fn another_issuer_under_a_known_id_is_refused_at_start_and_changes_nothing() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (other, settings) = another(&bench).await;
@@ -71,7 +85,7 @@ async fn another_issuer_under_a_known_id_does_not_start_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_process_with_the_replaced_issuer_signs_no_user_in_any_more() {
+async fn a_process_with_the_replaced_issuer_gives_out_no_more_codes() {
     let mut bench = Bench::new().await;
     let waiting = bench.approve().await;
     let (_other, settings) = another(&bench).await;
@@ -85,16 +99,15 @@ async fn a_process_with_the_replaced_issuer_signs_no_user_in_any_more() {
 }
 
 #[tokio::test]
-async fn a_grant_whose_token_another_issuer_gave_ends_at_its_refresh() {
+async fn a_grant_from_another_issuer_ends_at_its_refresh() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (other, settings) = another(&bench).await;
-    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    let mut connection = database::connect(&bench.gate.config.storage).await;
     sqlx::query("UPDATE identities SET issuer = $1").bind(other.issuer()).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let old = bench.gate.refresh(&bench.client, &given.refresh).await;
-    assert_eq!(old.status, 200, "to the process of before the token is still good");
+    assert_eq!(old.status, 200, "the older process still accepts the token");
     let given = tokens(&old);
     bench.gate = bench.gate.restart_with(|config| *provider_settings(config) = settings).await;
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
@@ -104,16 +117,9 @@ async fn a_grant_whose_token_another_issuer_gave_ends_at_its_refresh() {
 }
 
 #[tokio::test]
-async fn what_an_older_process_still_grants_to_a_client_that_left_ends_too() {
-    let chat = ConfiguredClient {
-        client_id: "chat".to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
-    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
-    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+async fn grants_that_an_older_process_gives_to_a_removed_client_end_too() {
+    let mut bench = Bench::with(|config| config.clients = vec![configured("chat")]).await;
+    bench.client = client("chat");
     bench.tokens().await;
     let new = bench.gate.twin_with(|config| config.clients.clear()).await;
     let late = bench.tokens().await;
@@ -124,7 +130,7 @@ async fn what_an_older_process_still_grants_to_a_client_that_left_ends_too() {
 }
 
 #[tokio::test]
-async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_question() {
+async fn an_issuer_without_sign_ins_can_be_corrected() {
     let (gate, provider) = TestGate::with_provider(|_| {}).await;
     let other = FakeProvider::start(&gate.clock).await;
     let gate = gate.restart_with(|config| *provider_settings(config) = other.settings()).await;
@@ -137,7 +143,7 @@ async fn an_issuer_at_which_nobody_ever_signed_in_is_corrected_without_a_questio
 }
 
 #[tokio::test]
-async fn an_application_that_was_only_built_has_ended_nothing() {
+async fn building_the_application_ends_no_grants() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (_other, settings) = another(&bench).await;
@@ -156,7 +162,7 @@ async fn an_application_that_was_only_built_has_ended_nothing() {
 }
 
 #[tokio::test]
-async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
+async fn a_replacing_issuer_gets_no_token_and_no_user_of_the_old_one() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let old_process = bench.gate.twin().await;
@@ -171,17 +177,17 @@ async fn a_replaced_issuer_gets_no_token_and_no_user_of_the_old_one() {
     assert_eq!(bench.gate.redeem(&bench.client, &code).await.error(), "invalid_grant", "a code of the old one");
     read_feed(&old_process).await;
     assert_eq!(old_process.call(&given.access).await.status, 401);
-    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()), "nothing of the old one goes there");
+    assert_eq!((other.calls("/token"), other.revoked()), (0, Vec::new()), "the new issuer gets nothing of the old one");
     bench.provider = other;
     let fresh = bench.tokens().await;
     assert_eq!(bench.gate.call(&fresh.access).await.status, WORKS);
-    // the line may stay
+    // replaces_issuer may stay in the file
     bench.gate = bench.gate.restart().await;
     assert_eq!(bench.gate.refresh(&bench.client, &fresh.refresh).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts() {
+async fn only_one_of_two_processes_with_different_issuers_starts() {
     for _ in 0..4 {
         let mut bench = Bench::new().await;
         bench.approve().await;
@@ -202,7 +208,7 @@ async fn of_two_processes_that_start_at_once_with_different_issuers_one_starts()
 }
 
 #[tokio::test]
-async fn another_address_kind_or_secret_of_the_same_issuer_is_the_same_provider() {
+async fn a_provider_stays_the_same_under_another_name_kind_or_discovery_url() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     bench.gate = bench
@@ -219,7 +225,7 @@ async fn another_address_kind_or_secret_of_the_same_issuer_is_the_same_provider(
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_never_shown_by_another_client_of_the_same_provider() {
+async fn a_providers_refresh_token_is_never_sent_under_another_client_id() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let asked = bench.provider.calls("/token");
@@ -232,12 +238,11 @@ async fn a_refresh_token_is_never_shown_by_another_client_of_the_same_provider()
     assert!(bench.provider.revoked().is_empty());
 }
 
-/// Puts a token into a grant as the first release wrote it: bound to its user alone.
+/// Puts a token into a grant as the first release wrote it: bound to the user only.
 async fn unbind(bench: &Bench, token: &str, grant: &str) {
     let ring = Sealer::new(&bench.gate.config.secrets);
     let unbound = ring.seal("provider token", b"keycloak|alice-id", token.as_bytes());
-    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    let mut connection = database::connect(&bench.gate.config.storage).await;
     sqlx::query("UPDATE grants SET provider_token = $1 WHERE id = $2")
         .bind(unbound)
         .bind(grant)
@@ -247,7 +252,7 @@ async fn unbind(bench: &Bench, token: &str, grant: &str) {
     connection.close().await.unwrap();
 }
 
-/// What the first release left behind: no table of identities, and tokens that are bound to their users alone.
+/// Makes the database one of the first release: no table of identities, and tokens that are bound to the user only.
 async fn make_old(bench: &Bench, token: &str, grant: &str) {
     unbind(bench, token, grant).await;
     by_hand(
@@ -259,7 +264,7 @@ async fn make_old(bench: &Bench, token: &str, grant: &str) {
 }
 
 #[tokio::test]
-async fn a_token_that_names_no_provider_is_not_sent_to_the_one_that_replaces_its_own() {
+async fn a_token_without_provider_is_not_sent_to_a_replacing_issuer() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     unbind(&bench, "provider-refresh-token-1", claims(&given.access)["sid"].as_str().unwrap()).await;
@@ -272,7 +277,7 @@ async fn a_token_that_names_no_provider_is_not_sent_to_the_one_that_replaces_its
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_release_goes_on_and_its_tokens_are_bound() {
+async fn a_database_of_the_first_release_works_and_its_tokens_become_bound() {
     for renamed in [false, true] {
         let mut bench = Bench::new().await;
         let given = bench.tokens().await;
@@ -293,7 +298,7 @@ async fn a_database_of_the_first_release_goes_on_and_its_tokens_are_bound() {
 }
 
 #[tokio::test]
-async fn an_identity_that_leaves_the_configuration_takes_its_grants_along() {
+async fn removing_an_identity_from_the_configuration_ends_its_grants() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let old_process = bench.gate.twin().await;
@@ -306,24 +311,17 @@ async fn an_identity_that_leaves_the_configuration_takes_its_grants_along() {
     assert_eq!(bench.gate.call(&given.access).await.status, 401);
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant");
     read_feed(&old_process).await;
-    assert_eq!(old_process.call(&given.access).await.status, 401, "known to other processes by the feed");
-    assert!(bench.provider.revoked().is_empty(), "who asks there is no more");
+    assert_eq!(old_process.call(&given.access).await.status, 401, "other processes learn it from the feed");
+    assert!(bench.provider.revoked().is_empty(), "the provider is no longer configured");
 }
 
 #[tokio::test]
-async fn a_configured_client_that_leaves_takes_its_grants_along_and_no_others() {
-    let configured = |id: &str| ConfiguredClient {
-        client_id: id.to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
+async fn removing_a_configured_client_ends_its_grants_and_no_others() {
     let mut bench = Bench::with(|config| config.clients = vec![configured("chat"), configured("stays")]).await;
     let registered = bench.tokens().await;
     let mut given = Vec::new();
     for id in ["chat", "stays"] {
-        bench.client = TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+        bench.client = client(id);
         given.push(bench.tokens().await);
     }
     bench.gate = bench.gate.restart_with(|config| drop(config.clients.remove(0))).await;
@@ -339,16 +337,9 @@ async fn a_configured_client_that_leaves_takes_its_grants_along_and_no_others() 
 }
 
 #[tokio::test]
-async fn the_last_grant_of_a_client_that_left_gives_its_offline_token_back() {
-    let chat = ConfiguredClient {
-        client_id: "chat".to_owned(),
-        name: None,
-        redirect_uris: vec![REDIRECT_URI.to_owned()],
-        client_secret: None,
-        auth_method: AuthMethod::None,
-    };
-    let mut bench = Bench::with(|config| config.clients = vec![chat]).await;
-    bench.client = TestClient { id: "chat".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
+async fn the_end_of_a_removed_clients_last_grant_revokes_its_offline_token() {
+    let mut bench = Bench::with(|config| config.clients = vec![configured("chat")]).await;
+    bench.client = client("chat");
     bench.tokens().await;
     bench.gate = bench.gate.restart_with(|config| config.clients.clear()).await;
     bench.gate.settle().await;

@@ -1,8 +1,10 @@
-//! Consent, and whose browser it was.
+//! Consent, and its binding to one browser (CSRF, login CSRF).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use portcullis::model::authorization::{Purpose, Stage};
+use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::scope::ScopeSet;
 
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
@@ -13,7 +15,7 @@ fn approve(form: &Form) -> Form {
 }
 
 #[tokio::test]
-async fn two_tabs_of_one_browser_both_come_to_their_end() {
+async fn two_tabs_of_one_browser_both_finish_their_sign_in() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -31,7 +33,7 @@ async fn two_tabs_of_one_browser_both_come_to_their_end() {
 }
 
 #[tokio::test]
-async fn a_double_click_on_approve_leads_to_the_same_place_twice() {
+async fn approving_twice_is_idempotent() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -43,7 +45,7 @@ async fn a_double_click_on_approve_leads_to_the_same_place_twice() {
 }
 
 #[tokio::test]
-async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
+async fn a_consent_form_posted_after_the_sign_in_offers_to_finish() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -55,7 +57,7 @@ async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
 
     let again = browser.submit(&gate, &form).await;
     assert_eq!(again.status, 200);
-    assert!(again.header("location").is_empty(), "never an automatic hop: a client would redeem twice");
+    assert!(again.header("location").is_empty(), "never an automatic redirect: the client would redeem twice");
     let link = url.replace('&', "&#38;");
     assert!(again.body.contains(&link), "{again:?} does not link to {link}");
 
@@ -65,7 +67,7 @@ async fn a_form_posted_after_the_sign_in_says_so_and_offers_to_finish() {
 }
 
 #[tokio::test]
-async fn deny_tells_the_client_and_is_final() {
+async fn deny_is_reported_to_the_client_and_final() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -87,8 +89,24 @@ async fn deny_tells_the_client_and_is_final() {
     assert_eq!(location(&other_tab.submit(&gate, &no).await), url, "a double click is told the same");
 }
 
+#[tokio::test]
+async fn a_denial_is_recorded_without_an_identity_and_keeps_the_form_from_being_approved() {
+    let gate = TestGate::new().await;
+    let (client, mut browser) = (gate.register().await, Browser::default());
+    let form = gate.consent_form(&mut browser, &client, &[]).await;
+    let denied = browser.submit(&gate, &form.clone().with("decision", "deny").with("identity", "local")).await;
+    assert_eq!(parameter(&location(&denied), "error").as_deref(), Some("access_denied"));
+    let cookie = browser.cookies.keys().find(|name| name.contains("-c-")).unwrap();
+    let id = AuthorizationId::parse(&format!("r_{}", cookie.rsplit('-').next().unwrap())).unwrap();
+    let stored = gate.app.store().authorization(&id).await.unwrap().unwrap();
+    assert_eq!((stored.identity, stored.stage), (None, Stage::Denied));
+    let Purpose::Client(request) = stored.purpose;
+    assert_eq!(request.client_id.as_str(), client.id);
+    assert!(browser.submit(&gate, &approve(&form)).await.body.contains("You denied access"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_who_says_no_is_sent_to_sign_in() {
+async fn concurrent_denials_in_two_processes_both_reach_the_client() {
     let gate = TestGate::new().await;
     let twin = gate.twin().await;
     let client = gate.register().await;
@@ -123,7 +141,7 @@ async fn deny_beats_a_concurrent_approve_in_another_process() {
 }
 
 #[tokio::test]
-async fn a_late_no_is_no() {
+async fn a_late_deny_still_denies() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for approved in [true, false] {
@@ -143,7 +161,7 @@ async fn a_late_no_is_no() {
 }
 
 #[tokio::test]
-async fn only_approve_is_yes() {
+async fn only_the_exact_decision_approve_approves() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -159,7 +177,7 @@ async fn only_approve_is_yes() {
 }
 
 #[tokio::test]
-async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() {
+async fn approvals_are_rate_limited_before_they_fill_the_disk() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut last = 0;
@@ -175,11 +193,11 @@ async fn a_script_that_presses_the_button_is_stopped_before_it_fills_the_disk() 
     gate.clock.advance(Duration::from_mins(10));
     let mut browser = Browser::default();
     let form = gate.consent_form(&mut browser, &client, &[]).await;
-    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "and only for a while");
+    assert_eq!(browser.submit(&gate, &approve(&form)).await.status, 303, "the limit is temporary");
 }
 
 #[tokio::test]
-async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
+async fn a_consent_form_gives_the_client_one_answer() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -189,7 +207,7 @@ async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
     let cookies = browser.clone();
     assert_eq!(parameter(&location(&browser.submit(&gate, &no).await), "error").as_deref(), Some("access_denied"));
     let late = browser.get(&gate, &place).await;
-    assert!(late.body.contains("already answered"), "the sign-in that yes began is over: {late:?}");
+    assert!(late.body.contains("already answered"), "the sign-in that was approved is over: {late:?}");
 
     let mut browser = cookies;
     let form = gate.consent_form(&mut browser, &client, &[]).await;
@@ -198,12 +216,12 @@ async fn only_one_of_deny_and_approve_of_one_form_is_answered() {
     let sign_in = as_alice(&page);
     let url = location(&browser.submit(&gate, &sign_in).await);
     let no = browser.submit(&gate, &form.with("decision", "deny").with("identity", "local")).await;
-    assert_eq!(no.status, 200, "the client has its code, and is told nothing else: {no:?}");
+    assert_eq!(no.status, 200, "the client has its code and gets no error: {no:?}");
     assert_eq!(gate.redeem(&client, &parameter(&url, "code").unwrap()).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_expired_form_asks_again() {
+async fn an_expired_consent_form_is_shown_again() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -217,7 +235,7 @@ async fn an_expired_form_asks_again() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_over_long_ago_is_refused_whoever_posts_it_and_whatever_it_says() {
+async fn a_consent_form_is_refused_long_after_its_expiry() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -240,7 +258,7 @@ async fn a_form_that_was_over_long_ago_is_refused_whoever_posts_it_and_whatever_
 }
 
 #[tokio::test]
-async fn an_expired_form_asks_again_by_the_settings_of_now() {
+async fn an_expired_consent_form_is_shown_again_with_todays_settings() {
     let gate =
         TestGate::with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap())
             .await;
@@ -266,7 +284,7 @@ async fn an_expired_form_asks_again_by_the_settings_of_now() {
 }
 
 #[tokio::test]
-async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
+async fn a_sign_in_page_that_was_open_too_long_says_that_it_is_over() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -281,7 +299,7 @@ async fn a_sign_in_page_that_was_open_for_too_long_says_that_it_is_over() {
 }
 
 #[tokio::test]
-async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused() {
+async fn csrf_consent_form_without_its_cookie_or_from_another_site_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut attacker = Browser::default();
@@ -303,7 +321,7 @@ async fn a_form_from_another_browser_without_cookie_or_another_site_is_refused()
 }
 
 #[tokio::test]
-async fn a_changed_form_is_refused() {
+async fn a_tampered_consent_form_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -341,7 +359,7 @@ async fn an_approved_sign_in_cannot_be_finished_in_another_browser() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_shows_the_page_again_and_guessing_ends() {
+async fn a_wrong_password_shows_the_page_again_and_guesses_are_rate_limited() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -359,11 +377,11 @@ async fn a_wrong_password_shows_the_page_again_and_guessing_ends() {
             break;
         }
     }
-    assert_eq!(last, 429, "guessing is never stopped");
+    assert_eq!(last, 429, "guesses are not rate limited");
 }
 
 #[tokio::test]
-async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
+async fn a_private_use_redirect_uri_is_reached_through_a_page() {
     let gate = TestGate::new().await;
     let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
     let body = serde_json::json!({"client_name": "Cursor", "redirect_uris": [uri]});
@@ -371,7 +389,7 @@ async fn a_private_use_redirect_is_a_page_that_closes_the_sign_in() {
     let mut browser = Browser::default();
     let form = approve(&gate.consent_form(&mut browser, &client, &[]).await);
     let page = browser.get(&gate, &location(&browser.clone().submit(&gate, &form).await)).await;
-    assert_eq!(page.status, 403, "the binding cookie of a clone is not ours");
+    assert_eq!(page.status, 403, "this browser lacks the binding cookie, which the clone received");
     let place = location(&browser.submit(&gate, &form).await);
     let page = browser.get(&gate, &place).await;
     let sign_in = as_alice(&page);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 enum Wire {
     /// 2025-11-25: `initialize` opens a session.
     Sessions,
-    /// 2026-07-28: every request says all there is to say.
+    /// 2026-07-28: every request is complete in itself.
     Stateless,
 }
 
@@ -32,7 +32,7 @@ const ALICE: &[(&str, &str)] = &[
     ("x-portcullis-scopes", "mcp:access"),
 ];
 const BOB: &[(&str, &str)] = &[("x-forwarded-user", "keycloak|b0b")];
-const NOBODY: &[(&str, &str)] = &[];
+const NO_CALLER: &[(&str, &str)] = &[];
 
 struct McpClient {
     http: Client<HttpConnector, Full<Bytes>>,
@@ -49,7 +49,7 @@ impl McpClient {
             let parameters = json!({
                 "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
             });
-            let response = client.post("initialize", parameters, NOBODY).await;
+            let response = client.post("initialize", parameters, NO_CALLER).await;
             assert_eq!(response.status(), StatusCode::OK);
             client.session = Some(response.headers()["mcp-session-id"].to_str().unwrap().to_owned());
             let answer = messages(response).await.pop().unwrap();
@@ -114,7 +114,7 @@ async fn messages(response: Response<Incoming>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn whoami_tells_what_the_gateway_says_on_both_wires() {
+async fn whoami_reports_the_identity_headers_on_both_wires() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
@@ -135,7 +135,7 @@ async fn whoami_tells_what_the_gateway_says_on_both_wires() {
 }
 
 #[tokio::test]
-async fn whoever_comes_directly_is_nobody_and_has_no_notes() {
+async fn a_direct_request_has_no_identity_and_no_notes() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
@@ -145,7 +145,7 @@ async fn whoever_comes_directly_is_nobody_and_has_no_notes() {
         for (tool, arguments) in
             [("add_note", json!({ "text": "x" })), ("list_notes", json!({})), ("delete_note", json!({ "id": 1 }))]
         {
-            let refusal = client.call(tool, arguments, NOBODY).await.unwrap_err();
+            let refusal = client.call(tool, arguments, NO_CALLER).await.unwrap_err();
             assert!(refusal.starts_with(message), "{tool}: {refusal}");
         }
     }
@@ -215,7 +215,7 @@ async fn the_first_step_arrives_long_before_the_last() {
 }
 
 #[tokio::test]
-async fn arguments_out_of_bounds_are_refused_in_words() {
+async fn arguments_out_of_bounds_are_refused_with_a_message() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
     for (arguments, words) in [
@@ -229,11 +229,11 @@ async fn arguments_out_of_bounds_are_refused_in_words() {
 }
 
 #[tokio::test]
-async fn every_tool_says_what_it_does_and_what_it_takes() {
+async fn every_demo_tool_describes_itself_and_its_arguments() {
     let server = demo_server::start().await.unwrap();
     for wire in WIRES {
         let client = McpClient::connect(&server, wire).await;
-        let answer = messages(client.post("tools/list", json!({}), NOBODY).await).await.pop().unwrap();
+        let answer = messages(client.post("tools/list", json!({}), NO_CALLER).await).await.pop().unwrap();
         let tools = answer["result"]["tools"].as_array().unwrap().clone();
         let mut names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         names.sort_unstable();
@@ -255,10 +255,10 @@ async fn every_tool_says_what_it_does_and_what_it_takes() {
 }
 
 #[tokio::test]
-async fn the_server_introduces_itself_on_both_wires() {
+async fn the_demo_server_introduces_itself_on_both_wires() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
-    let answer = messages(client.post("server/discover", json!({}), NOBODY).await).await.pop().unwrap();
+    let answer = messages(client.post("server/discover", json!({}), NO_CALLER).await).await.pop().unwrap();
     assert!(answer["result"]["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{answer}");
     assert!(answer["result"]["instructions"].as_str().unwrap().contains("whoami"), "{answer}");
 
@@ -266,13 +266,13 @@ async fn the_server_introduces_itself_on_both_wires() {
     let parameters = json!({
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" }
     });
-    let answer = messages(client.post("initialize", parameters, NOBODY).await).await.pop().unwrap();
+    let answer = messages(client.post("initialize", parameters, NO_CALLER).await).await.pop().unwrap();
     assert_eq!(answer["result"]["serverInfo"]["name"], "portcullis-demo", "{answer}");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_web_page_that_found_the_port_is_refused_and_the_gateway_is_not() {
+async fn dns_rebinding_and_foreign_origins_cannot_reach_the_demo_server() {
     let server = demo_server::start().await.unwrap();
     let client = McpClient::connect(&server, Wire::Stateless).await;
     let status = async |headers: &[(&str, &str)]| client.post("tools/list", json!({}), headers).await.status();
@@ -283,7 +283,7 @@ async fn a_web_page_that_found_the_port_is_refused_and_the_gateway_is_not() {
 }
 
 #[tokio::test]
-async fn another_path_says_where_the_server_is() {
+async fn another_path_of_the_demo_server_names_the_right_one() {
     let server = demo_server::start().await.unwrap();
     let http: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let uri = format!("http://{}/", server.address()).parse().unwrap();
@@ -295,7 +295,7 @@ async fn another_path_says_where_the_server_is() {
 }
 
 #[tokio::test]
-async fn stopping_ends_calls_and_streams_that_still_run_and_frees_the_port() {
+async fn stopping_the_demo_server_ends_calls_and_streams_and_frees_the_port() {
     let server = demo_server::start().await.unwrap();
     let address = server.address();
     let mut bodies = Vec::new();

@@ -1,4 +1,4 @@
-//! What `portcullis dev` says of an upstream before it starts.
+//! What `portcullis dev` says about an upstream before it starts.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use portcullis::dev::{Dev, DevOptions};
 use crate::support::log::watch;
 use crate::support::upstream::{Upstream, answer};
 
-/// Nobody listens here: nothing is started.
+/// No test listens on it.
 const PORT: u16 = 16_749;
 
 async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
@@ -16,7 +16,7 @@ async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
     Dev::prepare(&options).await.map_err(|error| error.to_string())
 }
 
-/// What is said of an upstream that answers a bare GET so.
+/// What `dev` says about an upstream with this answer to a bare GET.
 async fn said(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let headers = headers.to_vec();
@@ -27,7 +27,7 @@ async fn said(status: u16, headers: &[(&'static str, &'static str)], body: &'sta
 }
 
 #[tokio::test]
-async fn whatever_an_mcp_server_may_answer_to_a_bare_get_is_fine() {
+async fn dev_accepts_whatever_an_mcp_server_may_answer_to_a_bare_get() {
     for status in [200, 202, 400, 403, 405, 406, 415, 500] {
         assert_eq!(said(status, &[("content-type", "application/json")], "{}").await, "fine", "{status}");
     }
@@ -39,7 +39,7 @@ async fn whatever_an_mcp_server_may_answer_to_a_bare_get_is_fine() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_cannot_be_right_is_named_with_the_hint() {
+async fn dev_refuses_a_wrong_upstream_with_a_hint() {
     assert_snapshot!(said(404, &[], "").await, @r#"
     --upstream http://HOST/mcp answers 404
       hint: check the path; MCP servers usually listen at /mcp
@@ -60,7 +60,7 @@ async fn an_upstream_that_cannot_be_right_is_named_with_the_hint() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_redirects_each_call_is_worth_one_warning() {
+async fn dev_warns_once_of_an_upstream_that_redirects_each_call() {
     let upstream = Upstream::start(|seen| match seen.uri.as_str() {
         "/mcp/" => answer(307, &[("location", "/mcp")], ""),
         _ => answer(406, &[], ""),
@@ -76,7 +76,7 @@ async fn an_upstream_that_redirects_each_call_is_worth_one_warning() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_no_url_or_ourselves_is_refused_before_anything_is_kept() {
+async fn dev_refuses_an_invalid_or_looping_upstream_before_it_writes_anything() {
     let directory = tempfile::tempdir().unwrap();
     for bad in ["127.0.0.1:8420/mcp", "localhost:8420/mcp", "ftp://a/b", "/mcp", "", "http://", "http://a/mcp?x=1"] {
         let words = prepare(directory.path(), bad).await.err().unwrap();
@@ -92,7 +92,7 @@ async fn an_upstream_that_is_no_url_or_ourselves_is_refused_before_anything_is_k
 }
 
 #[tokio::test]
-async fn a_state_directory_that_cannot_be_made_is_named_with_the_hint() {
+async fn an_unusable_state_directory_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();

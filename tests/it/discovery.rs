@@ -1,4 +1,4 @@
-//! Metadata: where it lies, where it does not, and that nothing in a request can make it fail.
+//! Metadata: where it is, where it is not, and that no request can make it fail.
 
 use http::Request;
 use portcullis::config::Upstream;
@@ -6,7 +6,7 @@ use portcullis::config::Upstream;
 use crate::support::gate::{TestGate, WORKS, upstream};
 
 #[tokio::test]
-async fn the_authorization_server_announces_what_works() {
+async fn server_metadata_announce_only_what_works() {
     let gate = TestGate::new().await;
     let answer = gate.get("/.well-known/oauth-authorization-server").await;
     assert_eq!(answer.status, 200);
@@ -53,7 +53,7 @@ async fn the_authorization_server_announces_what_works() {
 }
 
 #[tokio::test]
-async fn a_resource_is_described_under_the_name_that_was_typed() {
+async fn resource_metadata_name_the_resource_as_it_was_typed() {
     let gate = TestGate::new().await;
     let answer = gate.get("/.well-known/oauth-protected-resource/mcp").await;
     assert_eq!(answer.status, 200);
@@ -106,7 +106,7 @@ async fn challenge_and_metadata_repeat_the_host_and_the_query_that_were_typed() 
 }
 
 #[tokio::test]
-async fn a_query_that_could_break_a_challenge_is_not_repeated() {
+async fn a_query_that_could_break_the_challenge_is_not_repeated() {
     let gate = TestGate::new().await;
     let long = format!("/mcp?{}", "x".repeat(2000));
     for target in ["/mcp?a=\\", "/mcp?a='", &long] {
@@ -116,7 +116,7 @@ async fn a_query_that_could_break_a_challenge_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_page_under_another_loopback_name_leads_to_ours_and_a_form_there_is_refused() {
+async fn a_page_under_another_loopback_name_redirects_to_ours_and_a_form_there_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let path = gate.authorize_path(&client, &[]);
@@ -135,13 +135,13 @@ async fn a_page_under_another_loopback_name_leads_to_ours_and_a_form_there_is_re
         assert_eq!(
             gate.send(origin, "").await.status,
             403,
-            "another program may listen there, and its pages are not ours"
+            "another program may listen there, and its origin is not ours"
         );
     }
 }
 
 #[tokio::test]
-async fn two_upstreams_have_no_metadata_at_the_root() {
+async fn with_two_upstreams_there_is_no_resource_metadata_at_the_root() {
     let gate = TestGate::with(|config| {
         config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
     })
@@ -152,7 +152,7 @@ async fn two_upstreams_have_no_metadata_at_the_root() {
 }
 
 #[tokio::test]
-async fn a_path_may_have_several_segments() {
+async fn an_upstream_path_may_have_several_segments() {
     let gate = TestGate::with(|config| {
         let mut settings = config.upstreams[0].settings.clone();
         settings.path = "/team/wiki".to_owned();
@@ -174,7 +174,7 @@ async fn a_path_may_have_several_segments() {
 }
 
 #[tokio::test]
-async fn nothing_lies_where_a_document_would_have_to_name_another_issuer() {
+async fn metadata_paths_that_would_need_another_issuer_are_404() {
     let gate = TestGate::new().await;
     for path in [
         "/.well-known/oauth-authorization-server/mcp",
@@ -244,7 +244,7 @@ async fn discovery_answers_while_everything_else_is_down() {
 }
 
 #[tokio::test]
-async fn pages_have_no_cors() {
+async fn pages_allow_no_cross_origin_reads() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let request = gate.request("GET", &gate.authorize_path(&client, &[])).header("origin", "https://evil.example");
@@ -270,7 +270,7 @@ async fn our_keys_verify_our_tokens_and_hold_no_private_half() {
 }
 
 #[tokio::test]
-async fn registration_that_is_switched_off_is_neither_there_nor_announced() {
+async fn disabled_registration_is_neither_served_nor_announced() {
     let gate = TestGate::with(|config| config.registration.enabled = false).await;
     assert!(gate.get("/.well-known/oauth-authorization-server").await.json().get("registration_endpoint").is_none());
     assert_eq!(gate.post_json("/register", &serde_json::json!({})).await.status, 404);

@@ -1,4 +1,4 @@
-//! A flood of what strangers may ask for, from more addresses than limits per address can count, beside a user who is signed in.
+//! A flood of registrations from more addresses than the limits per address can count, beside a signed-in user.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ async fn register_from(gate: &TestGate, number: u16) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_come_back() {
+async fn refreshes_pass_a_flood_of_registrations_whose_surplus_gets_503() {
     let gate = Arc::new(TestGate::new().await);
     let client = gate.register().await;
     let mut given = gate.tokens(&client).await;
@@ -44,7 +44,7 @@ async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_c
             })
         })
         .collect();
-    timeout(Duration::from_secs(20), waits.notified()).await.expect("there are more than may wait");
+    timeout(Duration::from_secs(20), waits.notified()).await.expect("more registrations arrive than may wait");
     let (mut slowest, mut refreshes) = (Duration::ZERO, 0);
     while refreshes == 0 || !flood.iter().all(tokio::task::JoinHandle::is_finished) {
         let began = Instant::now();
@@ -61,14 +61,14 @@ async fn refreshes_go_before_a_flood_of_registrations_whose_surplus_is_told_to_c
         busy.len(),
         answers.len()
     );
-    // clients give up after ten; how much faster it is on a quiet machine is no matter of a test
+    // clients give up after ten seconds; the test does not measure how much faster a quiet machine is
     assert!(slowest < Duration::from_secs(8), "{slowest:?}");
     assert!(!busy.is_empty() && busy.len() < answers.len(), "{} of {}", busy.len(), answers.len());
     for answer in busy {
         assert_eq!((answer.error().as_str(), answer.header("retry-after")), ("temporarily_unavailable", "5"));
     }
     assert!(answers.iter().all(|answer| [201, 503].contains(&answer.status)));
-    assert!(!gate.app.store().is_degraded(), "a line that is full is no fault of the disk");
+    assert!(!gate.app.store().is_degraded(), "a full queue is not a storage failure");
     assert_eq!(register_from(&gate, STRANGERS * EACH).await.status, 201, "afterwards all is as before");
 }
 

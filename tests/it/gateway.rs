@@ -1,4 +1,4 @@
-//! The way of a call through the gate, in process: who may pass, what passes, and what is said otherwise.
+//! A call through the gate, in process: who may call, what is forwarded, and how the rest is refused.
 
 mod bearer;
 mod bodies;
@@ -24,10 +24,10 @@ use crate::support::log::watch;
 use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
 
-/// A second user and the password.
+/// A second user, and the password.
 const BOB: (&str, &str) = ("bob", "builder");
 
-/// A gate in front of an upstream, and a second path to the same place.
+/// A gate in front of an upstream, with a second path to the same URL.
 async fn gate_at(behind: &Upstream) -> TestGate {
     let url = behind.url();
     TestGate::with(|config| {
@@ -40,7 +40,7 @@ async fn gate_at(behind: &Upstream) -> TestGate {
     .await
 }
 
-/// A gate in front of a place, and nothing else.
+/// A gate in front of this URL only.
 async fn gate_before(url: &str) -> TestGate {
     TestGate::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", url)]).await
 }
@@ -71,7 +71,7 @@ async fn with(gate: &TestGate, token: &str, method: &str, headers: &[(&str, &str
 }
 
 #[tokio::test]
-async fn the_upstream_sees_who_calls_and_no_credentials() {
+async fn the_upstream_sees_the_caller_and_no_credentials() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let token = token(&gate).await;
@@ -135,7 +135,7 @@ async fn the_upstream_sees_who_calls_and_no_credentials() {
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_our_own_name_is_not_believed() {
+async fn a_clients_forwarding_headers_are_ignored() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let token = token(&gate).await;
@@ -156,7 +156,7 @@ async fn what_a_client_says_of_our_own_name_is_not_believed() {
 }
 
 #[tokio::test]
-async fn answers_pass_as_they_are_whatever_the_wire() {
+async fn upstream_answers_pass_unchanged() {
     for (status, kind, body) in [
         (
             400,
@@ -192,7 +192,7 @@ async fn answers_pass_as_they_are_whatever_the_wire() {
 }
 
 #[tokio::test]
-async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
+async fn a_session_can_be_used_only_by_the_user_who_opened_it() {
     let behind = Upstream::start(|seen| {
         let known = seen.header("mcp-session-id").unwrap_or("").to_owned();
         answer(200, &[("content-type", "application/json"), ("Mcp-Session-Id", "up.stream"), ("x-seen", &known)], "{}")
@@ -226,7 +226,7 @@ async fn a_session_belongs_to_who_opened_it_on_post_get_and_delete() {
 }
 
 #[tokio::test]
-async fn a_hostile_body_cannot_make_our_own_error_hostile() {
+async fn a_hostile_request_id_does_not_corrupt_our_error() {
     let gate = gate_before(NOBODY).await;
     let good = token(&gate).await;
     for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
@@ -238,7 +238,7 @@ async fn a_hostile_body_cannot_make_our_own_error_hostile() {
 }
 
 #[tokio::test]
-async fn trailers_do_not_pass_whatever_they_say() {
+async fn request_trailers_do_not_pass() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -270,7 +270,7 @@ async fn trailers_do_not_pass_whatever_they_say() {
 }
 
 #[tokio::test]
-async fn two_framings_are_refused() {
+async fn request_smuggling_two_framings_are_refused() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -280,7 +280,7 @@ async fn two_framings_are_refused() {
 }
 
 #[tokio::test]
-async fn a_transfer_coding_that_is_not_one_chunked_is_refused_and_its_connection_ends() {
+async fn request_smuggling_any_transfer_coding_but_one_chunked_is_refused() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -303,7 +303,7 @@ async fn a_transfer_coding_that_is_not_one_chunked_is_refused_and_its_connection
 }
 
 #[tokio::test]
-async fn only_mcps_methods_pass() {
+async fn only_get_post_and_delete_pass() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -315,7 +315,7 @@ async fn only_mcps_methods_pass() {
 }
 
 #[tokio::test]
-async fn a_body_on_anything_but_post_is_refused() {
+async fn a_body_on_get_or_delete_is_refused() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -347,7 +347,7 @@ async fn nothing_below_an_upstreams_path_is_forwarded() {
 }
 
 #[tokio::test]
-async fn another_host_name_is_misdirected_with_the_hint() {
+async fn dns_rebinding_another_host_is_421_with_a_hint() {
     let gate = TestGate::new().await;
     let request = Request::builder().method("GET").uri("/.well-known/jwks.json").header("host", "evil.example");
     let answer = gate.send(request, "").await;
@@ -360,7 +360,7 @@ async fn another_host_name_is_misdirected_with_the_hint() {
 }
 
 #[tokio::test]
-async fn a_client_that_calls_an_upstream_under_another_name_is_told_the_url_in_json() {
+async fn a_call_under_another_host_is_421_and_names_the_url_in_json() {
     let gate = TestGate::new().await;
     for host in ["evil.example", "localhost:6750", "localhost", "127.0.0.2:6749", "localhost.:6749", "a.localhost:6749"]
     {
@@ -378,7 +378,7 @@ async fn a_client_that_calls_an_upstream_under_another_name_is_told_the_url_in_j
 }
 
 #[tokio::test]
-async fn beyond_loopback_localhost_is_a_foreign_name() {
+async fn with_a_public_url_localhost_is_another_host() {
     let gate = TestGate::with(|config| {
         config.public_url = portcullis::config::PublicUrl::parse("https://mcp.example.com").unwrap();
         config.upstreams = vec![upstream(&config.public_url, "mcp", "http://127.0.0.1:9/")];
@@ -390,7 +390,7 @@ async fn beyond_loopback_localhost_is_a_foreign_name() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_before_its_answer_is_in_the_log_with_its_address() {
+async fn a_client_that_hangs_up_before_its_answer_is_logged_with_its_address() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -408,7 +408,7 @@ async fn a_client_that_hangs_up_before_its_answer_is_in_the_log_with_its_address
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_given_up() {
+async fn slowloris_a_body_that_never_arrives_is_408() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;

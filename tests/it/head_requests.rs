@@ -1,4 +1,4 @@
-//! HEAD over real connections: a body in its answer is a protocol error in HTTP/2.
+//! HEAD over real connections: a body in the answer would be a protocol error in HTTP/2.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn length(answer: &Response<Incoming>) -> u64 {
 }
 
 #[tokio::test]
-async fn head_over_http_2_gets_every_refusal_without_a_body_and_the_connection_stays() {
+async fn head_over_http_2_gets_no_body_and_the_connection_survives() {
     let gate = TestGate::new().await;
     let mut sender = over_http2(gate.listen().await).await;
     let good = {
@@ -63,7 +63,7 @@ async fn head_over_http_2_gets_every_refusal_without_a_body_and_the_connection_s
 }
 
 #[tokio::test]
-async fn head_over_http_2_is_answered_without_a_body_by_the_listener_of_operations() {
+async fn head_over_http_2_gets_no_body_from_the_operations_listener() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = TestGate::with(|config| {
         config.server.listen = "127.0.0.1:0".parse().unwrap();
@@ -83,7 +83,7 @@ async fn head_over_http_2_is_answered_without_a_body_by_the_listener_of_operatio
 }
 
 #[tokio::test]
-async fn head_over_http_1_tells_the_length_of_the_body_that_it_leaves_out() {
+async fn head_over_http_1_has_the_length_of_the_omitted_body() {
     let gate = TestGate::new().await;
     let mut connection = TcpStream::connect(gate.listen().await).await.unwrap();
     let head = "HEAD /mcp HTTP/1.1\r\nHost: 127.0.0.1:6749\r\n";

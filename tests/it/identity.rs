@@ -1,13 +1,14 @@
-//! The second door, against a provider that can be made to misbehave.
+//! Identity providers, against one that can be made to misbehave.
 
 mod discovery;
 mod id_token;
 mod renewal;
+mod several;
 mod sign_in;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::OidcSettings;
-use portcullis::identity::{Begin, Exchange, ExchangeError, Identities, Provider, SignedIn};
+use portcullis::identity::{Begin, Exchange, ExchangeError, Identities, Oidc, Provider, SignedIn, Way};
 use portcullis::oauth::pkce::CodeVerifier;
 use url::Url;
 
@@ -50,12 +51,19 @@ impl Bench {
         self.identities.get("keycloak").unwrap()
     }
 
+    fn oidc(&self) -> &Oidc {
+        match self.us().way() {
+            Way::Redirect(oidc) => oidc,
+            Way::Password(_) => panic!("a provider of our own"),
+        }
+    }
+
     fn verifier() -> CodeVerifier {
         CodeVerifier::from_bits(&[9; 32])
     }
 
     fn authorization_url(&self, offline: bool) -> Result<String, ExchangeError> {
-        self.us().authorization_url(&Begin {
+        self.oidc().authorization_url(&Begin {
             state: STATE,
             nonce: NONCE,
             code_challenge: &Self::verifier().challenge(),
@@ -64,7 +72,7 @@ impl Bench {
         })
     }
 
-    /// To the provider and back: the code.
+    /// The code that the provider returns.
     async fn code(&self, offline: bool) -> String {
         self.us().prepare().await.unwrap();
         let callback = self.provider.visit(&self.authorization_url(offline).unwrap());
@@ -76,7 +84,7 @@ impl Bench {
     async fn exchange(&self, code: &str, offline: bool) -> Result<SignedIn, ExchangeError> {
         let exchange =
             Exchange { code, code_verifier: &Self::verifier(), nonce: NONCE, redirect_uri: CALLBACK, offline };
-        self.us().exchange(&exchange).await
+        self.oidc().exchange(&exchange).await
     }
 
     /// The whole round, asking for what discovery and standing allow.

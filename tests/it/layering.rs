@@ -1,39 +1,43 @@
-//! The direction of the house: which module may name which. Every `crate::name` counts, not only those in `use`.
+//! The direction of the house: which module may name which, and no circle among files. Every path counts, not only those in
+//! `use`.
+
+mod graph;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
-/// Module, and what it may name. What is not in the table may name everything.
-const MAY_IMPORT: &[(&str, &str)] = &[
+use graph::{Graph, circles};
+use source::Source;
+
+/// Module, and what it names. What is not in the table may name everything. An arrow that is not drawn any more is an
+/// error too: the table says what is, not what might be.
+const IMPORTS: &[(&str, &str)] = &[
     ("oauth", "secret"),
     ("secret", ""),
     ("clock", ""),
     ("signal", ""),
-    ("wire", ""),
+    ("mcp", ""),
+    ("wire", "secret"),
     ("config", "oauth secret"),
-    ("telemetry", "config clock secret"),
-    ("outbound", "config clock secret"),
-    ("limits", "config clock secret"),
+    ("telemetry", "clock config wire"),
+    ("outbound", "config secret"),
+    ("limits", "config clock secret wire"),
     ("model", "oauth secret clock"),
     ("storage", "model oauth secret config clock"),
     ("revocation", "storage model clock signal"),
     ("keys", "storage model oauth secret clock outbound config"),
-    ("policy", "model oauth config"),
+    ("policy", "mcp model oauth config"),
     ("identity", "keys oauth secret outbound clock config model limits telemetry"),
-    ("audit", "storage model oauth clock config"),
-    ("delegation", "identity keys storage model oauth outbound config clock secret"),
-    (
-        "issuer",
-        "identity keys policy storage revocation model oauth audit outbound clock config secret limits telemetry",
-    ),
-    ("upstream", "model config oauth secret telemetry clock outbound wire"),
+    ("audit", "model"),
+    ("delegation", "model config secret"),
+    ("issuer", "identity keys policy storage revocation model oauth audit clock config secret limits"),
+    ("upstream", "config outbound wire"),
     (
         "gateway",
-        "delegation revocation upstream keys policy storage model oauth outbound audit config clock secret signal limits telemetry wire",
+        "delegation revocation upstream keys policy storage model mcp oauth config clock secret signal limits telemetry wire",
     ),
-    ("web", "issuer gateway keys oauth model limits telemetry config clock secret wire"),
-    ("inbound", "gateway web limits telemetry config clock oauth secret signal wire"),
+    ("web", "issuer gateway oauth model limits telemetry config clock secret wire"),
+    ("inbound", "gateway web limits config secret signal wire"),
 ];
 
 /// Folders that must not name these crates: the data path is hyper from socket to socket.
@@ -43,23 +47,8 @@ const MAY_NOT_NAME: &[(&str, &[&str])] = &[
     ("upstream", &["axum", "tower", "tower_http", "reqwest"]),
 ];
 
-fn sources(path: &Path, into: &mut Vec<(String, String)>) {
-    if path.is_dir() {
-        let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
-        entries.sort();
-        for entry in &entries {
-            sources(entry, into);
-        }
-    } else if path.extension().is_some_and(|extension| extension == "rs") {
-        let code: String = fs::read_to_string(path)
-            .unwrap()
-            .lines()
-            .map(|line| line.split("//").next().unwrap_or_default())
-            .collect::<Vec<_>>()
-            .join("\n");
-        into.push((path.display().to_string(), code));
-    }
-}
+/// Folders whose files may still import each other in a circle. An entry without a circle is an error.
+const CIRCLES_ALLOWED: &[&str] = &[];
 
 /// Every `crate::name` and every name in `crate::{a, b::c}`.
 fn imports(code: &str) -> BTreeSet<String> {
@@ -80,62 +69,81 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
-fn modules() -> BTreeMap<String, Vec<(String, String)>> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut modules = BTreeMap::new();
-    for entry in fs::read_dir(&src).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        sources(&path, modules.entry(name).or_default());
+/// The files of each module at the top.
+fn modules() -> BTreeMap<String, Vec<Source>> {
+    let mut modules: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for source in source::all() {
+        modules.entry(source.module().to_owned()).or_default().push(source);
     }
     modules
 }
 
 #[test]
-fn every_module_names_only_what_stands_below_it() {
+fn every_module_names_exactly_what_the_table_says() {
     let modules = modules();
     let mut wrong = Vec::new();
-    for (module, allowed) in MAY_IMPORT {
-        let allowed: BTreeSet<&str> = allowed.split_whitespace().chain([*module]).collect();
+    for (module, table) in IMPORTS {
+        let mut unused: BTreeSet<&str> = table.split_whitespace().collect();
+        let allowed = unused.clone();
         let files = modules.get(*module).unwrap_or_else(|| panic!("the table names {module}, which is not there"));
-        for (file, code) in files {
-            for import in imports(code).iter().filter(|import| modules.contains_key(*import)) {
+        for Source { path, code } in files {
+            let named = imports(code);
+            for import in named.iter().filter(|import| modules.contains_key(*import) && import != module) {
+                unused.remove(import.as_str());
                 if !allowed.contains(import.as_str()) {
-                    wrong.push(format!("{file} names crate::{import}, which {module} may not"));
+                    wrong.push(format!("src/{path} names crate::{import}, which {module} may not"));
                 }
             }
         }
+        wrong.extend(unused.iter().map(|unused| format!("{module} does not name crate::{unused}: take the arrow out")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// How many names a file's module path has: `src/issuer/token/mod.rs` is `issuer::token`, two.
-fn depth(file: &str) -> usize {
-    let (_, inside) = file.rsplit_once("/src/").unwrap();
-    inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count()
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = source::all();
+    let graph = Graph::new(&sources);
+    let imports = graph.imports();
+    let (mut excused, mut wrong) = (BTreeSet::<&str>::new(), Vec::new());
+    for circle in circles(&imports) {
+        let is_in = |folder: &&&str| circle.iter().all(|file| file.starts_with(**folder));
+        let folder = CIRCLES_ALLOWED.iter().find(is_in);
+        excused.extend(folder);
+        if folder.is_none() {
+            let edges = circle.iter().flat_map(|from| imports[from].intersection(&circle).map(move |to| (from, to)));
+            wrong.push(edges.fold("a circle:".to_owned(), |text, (from, to)| format!("{text}\n  {from} > {to}")));
+        }
+    }
+    let clean = CIRCLES_ALLOWED.iter().filter(|folder| !excused.contains(**folder));
+    wrong.extend(clean.map(|folder| format!("{folder} has no circle any more: take it out of CIRCLES_ALLOWED")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// How often `super` follows on `super`, at the most, in what is compiled into the program.
+/// How many names a file's module path has: `issuer/token/mod.rs` is `issuer::token`, two.
+fn depth(path: &str) -> usize {
+    path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count()
+}
+
+/// How often `super` follows on `super`, at the most.
 fn climbs(code: &str) -> usize {
-    let code = code.split("#[cfg(test)]\nmod").next().unwrap_or_default();
     (1..8).take_while(|times| code.contains(&"super::".repeat(*times))).count()
 }
 
 #[test]
-fn nobody_leaves_a_module_by_the_back_door() {
-    for (file, code) in modules().values().flatten() {
-        assert!(!code.contains("crate::{"), "{file}: one path for each module, so that it can be found");
-        let tests = file.ends_with("/tests.rs");
-        assert!(tests || climbs(code) < depth(file), "{file} climbs to the root by super: say crate::name");
+fn no_file_reaches_another_module_by_climbing_to_the_root() {
+    for Source { path, code } in &source::all() {
+        assert!(!code.contains("crate::{"), "{path}: one path for each module, so that it can be found");
+        assert!(climbs(code) < depth(path), "{path} climbs to the root by super: say crate::name");
     }
-    assert_eq!((depth("/x/src/a.rs"), depth("/x/src/a/mod.rs"), depth("/x/src/a/b.rs")), (1, 1, 2));
+    assert_eq!((depth("a.rs"), depth("a/mod.rs"), depth("a/b.rs")), (1, 1, 2));
     assert_eq!((climbs("crate::a"), climbs("super::a"), climbs("super::super::a super::b")), (0, 1, 2));
 }
 
 #[test]
 fn every_module_is_in_the_table_or_may_name_everything() {
     let free = ["dev", "app", "cli", "main", "lib"];
-    let known: BTreeSet<&str> = MAY_IMPORT.iter().map(|(module, _)| *module).chain(free).collect();
+    let known: BTreeSet<&str> = IMPORTS.iter().map(|(module, _)| *module).chain(free).collect();
     for module in modules().keys() {
         assert!(known.contains(module.as_str()), "src/{module} is not in the table of imports");
     }
@@ -145,10 +153,10 @@ fn every_module_is_in_the_table_or_may_name_everything() {
 fn the_data_path_names_neither_axum_nor_tower_nor_reqwest() {
     let modules = modules();
     for (module, banned) in MAY_NOT_NAME {
-        for (file, code) in &modules[*module] {
+        for Source { path, code } in &modules[*module] {
             for name in *banned {
                 let named = code.contains(&format!("{name}::")) || code.contains(&format!("use {name};"));
-                assert!(!named, "{file} names {name}");
+                assert!(!named, "{path} names {name}");
             }
         }
     }
@@ -156,17 +164,14 @@ fn the_data_path_names_neither_axum_nor_tower_nor_reqwest() {
 
 #[test]
 fn axum_lives_in_web_alone() {
-    for (module, files) in modules().iter().filter(|(module, _)| *module != "web") {
-        for (file, code) in files {
-            assert!(!code.contains("axum::"), "{file} of {module} names axum");
-        }
+    for Source { path, code } in source::all().iter().filter(|source| source.module() != "web") {
+        assert!(!code.contains("axum::"), "{path} names axum");
     }
 }
 
 #[test]
-fn a_test_of_the_test_finds_imports_however_they_are_written() {
+fn imports_are_found_however_they_are_written() {
     let code = "use crate::{keys, oauth::scope}; fn f() -> crate::storage::X { crate::model::y() } // crate::web";
-    let code = code.split("//").next().unwrap();
-    let found: Vec<_> = imports(code).into_iter().collect();
+    let found: Vec<_> = imports(&Source::new("x.rs", code).code).into_iter().collect();
     assert_eq!(found, ["keys", "model", "oauth", "storage"]);
 }

@@ -1,4 +1,4 @@
-//! Every lifetime is the one that the operator wrote.
+//! Every lifetime is as configured.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn gate() -> TestGate {
 }
 
 #[tokio::test]
-async fn of_the_way_to_a_code() {
+async fn lifetimes_of_consent_forms_sign_ins_and_codes_are_as_configured() {
     let gate = gate().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -56,7 +56,7 @@ async fn of_the_way_to_a_code() {
 }
 
 #[tokio::test]
-async fn of_tokens_and_grants() {
+async fn lifetimes_of_tokens_and_grants_are_as_configured() {
     let gate = gate().await;
     let client = gate.register().await;
     let answer = gate.redeem(&client, &gate.code(&client).await).await;
@@ -87,7 +87,7 @@ async fn of_tokens_and_grants() {
 }
 
 #[tokio::test]
-async fn of_clients_and_keys() {
+async fn lifetimes_of_clients_and_of_cached_keys_are_as_configured() {
     let gate = gate().await;
     assert_eq!(gate.get("/.well-known/jwks.json").await.header("cache-control"), "public, max-age=70");
     let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
@@ -103,11 +103,11 @@ async fn of_clients_and_keys() {
     gate.clock.advance(168 * MINUTE);
     assert!(is_known(&used).await);
     gate.clock.advance(2 * MINUTE);
-    assert!(!is_known(&used).await, "its grant came to its end long ago");
+    assert!(!is_known(&used).await, "its grant ended long ago");
 }
 
 #[tokio::test]
-async fn and_so_is_the_number_of_unused_clients() {
+async fn the_number_of_unused_clients_is_as_configured() {
     let gate = TestGate::with(|config| config.registration.max_unused = 3).await;
     let mut clients = Vec::new();
     for name in ["first", "second", "third", "fourth"] {

@@ -1,4 +1,4 @@
-//! Everything that is tested through the library's public face, in one binary (it links once).
+//! Tests through the library's public API, in one binary, which links once.
 
 #![cfg(test)]
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
@@ -37,6 +37,7 @@ mod sign_in;
 mod sockets;
 mod standing;
 mod start;
+mod statements;
 mod storage;
 mod support;
 mod tabs;

@@ -1,4 +1,4 @@
-//! What the listener of operations tells: ready speaks of this process, degraded of what it depends on.
+//! The operations listener: `ready` is about this process, `degraded` about what it depends on.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn ready(operations: SocketAddr) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn trouble_behind_us_is_named_and_no_reason_not_to_be_ready() {
+async fn failing_dependencies_are_reported_as_degraded_and_not_as_unready() {
     let operations = free();
     let mut bench = Bench::with(|config| {
         config.server.listen = "127.0.0.1:0".parse().unwrap();
@@ -66,7 +66,7 @@ async fn trouble_behind_us_is_named_and_no_reason_not_to_be_ready() {
 }
 
 #[tokio::test]
-async fn a_body_that_could_end_in_two_places_is_refused_and_nothing_behind_it_is_read() {
+async fn request_smuggling_is_refused_on_the_operations_listener() {
     let operations = free();
     let bench = Bench::with(|config| {
         config.server.listen = "127.0.0.1:0".parse().unwrap();

@@ -1,4 +1,6 @@
-//! Control-plane calls: what they bear and what they say when they fail.
+//! Control-plane requests: their limits, and what a failure says.
+
+mod strangers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +20,7 @@ fn fetcher() -> Fetcher {
     Fetcher::new([])
 }
 
-/// Says these bytes to whoever comes, then waits or closes.
+/// Says these bytes on every connection, then waits or closes.
 async fn says(bytes: Vec<u8>, close: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -43,7 +45,7 @@ fn words<T: std::fmt::Debug>(result: Result<T, FetchError>) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_whatever_its_status() {
+async fn an_answer_is_returned_with_any_status() {
     let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
     let good = fetcher().get(&format!("{}/certs", provider.issuer()), SOON).await.unwrap();
     assert_eq!(good.status, 200);
@@ -53,7 +55,7 @@ async fn an_answer_is_read_whatever_its_status() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_never_followed() {
+async fn ssrf_redirects_are_never_followed() {
     let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
     let target = format!("{}/certs", provider.issuer());
     let url = says(format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n").into(), true).await;
@@ -62,7 +64,7 @@ async fn a_redirect_is_an_answer_and_never_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_a_mebibyte_is_cut_off_whether_it_says_so_or_not() {
+async fn an_answer_larger_than_a_mebibyte_is_refused_with_and_without_a_length() {
     let declared = b"HTTP/1.1 200 OK\r\ncontent-length: 1048577\r\n\r\n".to_vec();
     let result = fetcher().get(&says(declared, false).await, SOON).await;
     assert!(matches!(result, Err(FetchError::TooLarge(1_048_576))), "{result:?}");
@@ -78,7 +80,7 @@ async fn an_answer_larger_than_a_mebibyte_is_cut_off_whether_it_says_so_or_not()
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
+async fn a_server_that_never_answers_times_out() {
     let short = Duration::from_millis(100);
     let silent = says(Vec::new(), false).await;
     let said = words(fetcher().get(&silent, short).await);
@@ -93,7 +95,7 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_step_that_failed_is_named_with_its_hint() {
+async fn a_failed_fetch_names_the_step_and_a_hint() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let said = words(fetcher().get(&format!("http://{closed}/?secret=s3cret"), SOON).await);
     let expected = "127.0.0.1 refuses the connection: nothing listens there: check that the server runs, and that this machine \
@@ -114,7 +116,7 @@ async fn the_step_that_failed_is_named_with_its_hint() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_names_the_setting() {
+async fn an_untrusted_certificate_is_reported_with_the_setting() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
     let url = format!("{}/certs", provider.issuer());
     let said = words(fetcher().get(&url, SOON).await);
@@ -180,7 +182,7 @@ fn setting(place: &str) -> OutboundProxy {
 const PROXY_CREDENTIALS: &str = "Basic dXNlcjpzM2NyZXQ=";
 
 #[tokio::test]
-async fn providers_are_called_through_the_proxy_which_alone_sees_its_password() {
+async fn providers_are_called_through_the_proxy_and_only_it_sees_its_password() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
     let (place, asked) = proxy("200 OK", Some(provider.address())).await;
     let through = Fetcher::through(&provider.ca_file(), &setting(&place));
@@ -198,7 +200,7 @@ async fn providers_are_called_through_the_proxy_which_alone_sees_its_password() 
 }
 
 #[tokio::test]
-async fn this_machine_is_called_directly() {
+async fn loopback_is_called_without_the_proxy() {
     let provider = FakeProvider::start(&Clock::manual(Timestamp(0))).await;
     let (place, asked) = proxy("502 Bad Gateway", None).await;
     let through = Fetcher::through(&[], &setting(&place));
@@ -207,7 +209,7 @@ async fn this_machine_is_called_directly() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_leads_nowhere_is_named_without_its_password() {
+async fn a_failing_proxy_is_reported_without_its_password() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let through = Fetcher::through(&[], &setting(&closed));
     let said = words(through.get("https://sso.example.com/certs?secret=s3cret", SOON).await);

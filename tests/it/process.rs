@@ -1,5 +1,5 @@
-//! What only shows of a whole process: its log, its last words, and where it looks. Some tests run this binary again as the
-//! process to look at, others the program itself.
+//! What only a whole process shows: its log, its last lines, and where it finds its files. Some tests run this binary again
+//! as a child process, others the program itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use portcullis::telemetry::log;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// Names the part that the child plays.
+/// Tells a process that it is the child.
 const PART: &str = "PORTCULLIS_TEST_PART";
 
 /// Runs `test` again, alone, in a process whose standard error is a pipe.
@@ -39,7 +39,7 @@ fn lines(log: &[u8]) -> Vec<Value> {
 }
 
 #[test]
-fn a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says() {
+fn a_panic_is_one_log_line_without_its_message() {
     if is_child() {
         let _flushed = log::FlushAtEnd;
         log::panics();
@@ -49,7 +49,7 @@ fn a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says() {
         std::thread::spawn(|| unreachable!()).join().unwrap_err();
         return;
     }
-    let output = again("a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says");
+    let output = again("a_panic_is_one_log_line_without_its_message");
     let lines = lines(&output.stderr);
     assert!(output.status.success(), "{lines:?}");
     assert_eq!(lines.len(), 2, "{lines:?}");
@@ -64,7 +64,7 @@ fn a_panic_is_one_line_of_the_log_with_its_place_and_without_what_it_says() {
 }
 
 #[test]
-fn the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic() {
+fn the_log_is_flushed_before_the_process_ends_even_by_a_panic() {
     if is_child() {
         log::start(&Log::default()).unwrap();
         log::panics();
@@ -74,7 +74,7 @@ fn the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic() {
         }
         unreachable!("the test harness catches this");
     }
-    let output = again("the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic");
+    let output = again("the_log_is_flushed_before_the_process_ends_even_by_a_panic");
     let lines = lines(&output.stderr);
     assert_ne!(output.status.code(), Some(0));
     assert_eq!(lines.len(), 5001);
@@ -82,8 +82,8 @@ fn the_last_line_before_the_end_is_in_the_pipe_also_when_the_end_is_a_panic() {
 }
 
 #[test]
-fn audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_settings() {
-    const TEST: &str = "audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_settings";
+fn audit_lines_stay_on_unless_switched_off_by_name_and_rust_log_overrides_the_settings() {
+    const TEST: &str = "audit_lines_stay_on_unless_switched_off_by_name_and_rust_log_overrides_the_settings";
     if is_child() {
         let _flushed = log::FlushAtEnd;
         log::start(&Log { level: "error".to_owned(), ..Log::default() }).unwrap();
@@ -105,8 +105,8 @@ fn audit_lines_stay_on_unless_they_are_named_and_rust_log_stands_above_the_setti
 }
 
 #[test]
-fn a_line_of_text_names_its_target_so_that_audit_lines_can_be_told_from_others() {
-    const TEST: &str = "a_line_of_text_names_its_target_so_that_audit_lines_can_be_told_from_others";
+fn a_text_log_line_names_its_target() {
+    const TEST: &str = "a_text_log_line_names_its_target";
     if is_child() {
         let _flushed = log::FlushAtEnd;
         log::start(&Log { format: LogFormat::Text, ..Log::default() }).unwrap();
@@ -120,7 +120,7 @@ fn a_line_of_text_names_its_target_so_that_audit_lines_can_be_told_from_others()
     assert_eq!(lines, ["INFO audit: granted", "WARN portcullis::gateway: granted"], "{text}");
 }
 
-/// The program itself, with the standard error that nobody reads until the test does.
+/// The program itself, with a standard error that is read only at the end.
 struct Portcullis {
     process: Child,
     port: u16,
@@ -176,7 +176,7 @@ fn ask(connection: &mut TcpStream, requests: &[String], status: &str) {
 }
 
 #[test]
-fn a_standard_error_that_is_not_read_hangs_no_request_and_loses_no_audit_line() {
+fn an_unread_standard_error_blocks_no_request_and_loses_no_audit_line() {
     const ROUNDS: usize = 40;
     const EACH: usize = 100;
     let portcullis = Portcullis::start();
@@ -220,7 +220,7 @@ fn program(directory: &std::path::Path, command: &str) -> Command {
 }
 
 #[test]
-fn the_file_in_the_working_directory_is_the_one_that_is_meant() {
+fn the_default_configuration_is_in_the_working_directory() {
     let directory = tempfile::tempdir().unwrap();
     let checked = program(directory.path(), "check").output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
@@ -238,12 +238,12 @@ fn the_file_in_the_working_directory_is_the_one_that_is_meant() {
 }
 
 #[test]
-fn serve_starts_although_nothing_behind_it_answers_and_says_so() {
+fn serve_starts_and_warns_while_upstream_and_provider_are_down() {
     let directory = tempfile::tempdir().unwrap();
     let mut serving = program(directory.path(), "serve").stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map_while(Result::ok);
     let (mut serves, mut warned) = (false, Vec::new());
-    // the process says all of it or ends, and with it the lines
+    // the process prints all of it, or ends and closes the pipe
     while warned.len() < 2 {
         let Some(line) = lines.find(|line| line.starts_with('{')) else { break };
         let line: Value = serde_json::from_str(&line).unwrap();

@@ -1,4 +1,4 @@
-//! What the README shows is what the program reads.
+//! The documentation is what the program accepts.
 
 use portcullis::cli::{self, Outcome, Terminal};
 use portcullis::config::{Config, Log};
@@ -7,7 +7,7 @@ fn readme() -> &'static str {
     include_str!("../../README.md")
 }
 
-/// The block that begins with this line of a list, without its indentation.
+/// The first code block of this language, without indentation.
 fn block(language: &str) -> String {
     let start = readme().find(&format!("```{language}\n")).expect("the README has such a block");
     let body = &readme()[start..];
@@ -16,7 +16,7 @@ fn block(language: &str) -> String {
 }
 
 #[test]
-fn the_configuration_in_the_readme_is_read_without_a_word() {
+fn the_configuration_in_the_readme_loads_without_warnings() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("portcullis.toml");
     std::fs::write(&file, block("toml")).unwrap();
@@ -30,7 +30,7 @@ fn the_configuration_in_the_readme_is_read_without_a_word() {
 }
 
 #[test]
-fn the_realm_in_the_readme_knows_the_client_and_the_people_of_the_readme() {
+fn the_example_realm_has_the_client_and_the_users_of_the_readme() {
     let realm: serde_json::Value = serde_json::from_str(include_str!("../../deploy/keycloak/realm.json")).unwrap();
     assert_eq!(realm["realm"], "mcp");
     assert_eq!(realm["clients"][0]["clientId"], "portcullis");
@@ -50,7 +50,7 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_program_knows_every_command_that_the_pages_show() {
+fn every_command_in_the_documentation_exists() {
     let pages = [readme(), include_str!("../../docs/operations.md"), include_str!("../../docs/behind-a-proxy.md")];
     let shown: Vec<_> = pages.into_iter().flat_map(commands).collect();
     assert!(shown.len() > 8, "{shown:?}");
@@ -66,7 +66,7 @@ fn the_program_knows_every_command_that_the_pages_show() {
 }
 
 #[test]
-fn the_settings_behind_a_proxy_are_read() {
+fn the_documented_settings_behind_a_proxy_load() {
     let page = include_str!("../../docs/behind-a-proxy.md");
     let shown = &page[page.find("```toml\n").unwrap() + "```toml\n".len()..];
     let shown: toml::Table = shown[..shown.find("```").unwrap()].parse().unwrap();

@@ -1,4 +1,4 @@
-//! Of which places people are warned on the consent page.
+//! Which receivers of codes the consent page warns about (phishing).
 
 use portcullis::config::ConfiguredClient;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -7,7 +7,7 @@ use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{TestClient, TestGate};
 
 #[tokio::test]
-async fn only_addresses_on_the_operators_lists_are_shown_without_a_warning() {
+async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
     let gate = TestGate::with(|config| {
         config.clients.push(ConfiguredClient {
             client_id: "chat".to_owned(),
@@ -46,7 +46,7 @@ async fn only_addresses_on_the_operators_lists_are_shown_without_a_warning() {
 }
 
 #[tokio::test]
-async fn a_host_does_not_become_known_by_signing_in_there() {
+async fn a_receiver_does_not_become_known_by_signing_in() {
     let gate = TestGate::new().await;
     let client = gate.register_as(&serde_json::json!({"redirect_uris": ["https://evil.example/cb"]})).await;
     for _ in 0..2 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::database;
 use crate::support::gate::{TestGate, upstream};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -20,7 +21,7 @@ fn without_id(mut answer: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_registration_states_everything_that_was_assigned() {
+async fn a_registration_response_states_everything_that_was_assigned() {
     let gate = TestGate::new().await;
     let answer = gate
         .post_json(
@@ -69,7 +70,7 @@ async fn a_registration_states_everything_that_was_assigned() {
 }
 
 #[tokio::test]
-async fn the_least_that_a_client_can_send_is_enough() {
+async fn a_redirect_uri_alone_is_enough_to_register() {
     let gate = TestGate::new().await;
     let answer = gate.post_json("/register", &json!({"redirect_uris": ["http://127.0.0.1/cb"]})).await;
     assert_eq!(answer.status, 201);
@@ -82,7 +83,7 @@ async fn the_least_that_a_client_can_send_is_enough() {
 }
 
 #[tokio::test]
-async fn public_clients_with_the_same_metadata_are_one_whatever_their_ports() {
+async fn public_clients_with_the_same_metadata_share_an_id_whatever_their_ports() {
     let gate = TestGate::new().await;
     let register = |port: u16, name: &str| {
         let body = json!({"client_name": name, "redirect_uris": [format!("http://127.0.0.1:{port}/cb")]});
@@ -96,7 +97,7 @@ async fn public_clients_with_the_same_metadata_are_one_whatever_their_ports() {
 }
 
 #[tokio::test]
-async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
+async fn a_requested_client_secret_is_issued_once_and_only_its_hash_is_stored() {
     let gate = TestGate::new().await;
     let body = json!({"redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": "client_secret_post"});
     let (first, second) =
@@ -105,8 +106,7 @@ async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
     assert_eq!(first["client_secret_expires_at"], 0);
     let secret = first["client_secret"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("pcs_"));
-    let portcullis::config::Storage::Sqlite(path) = &gate.config.storage;
-    let path = path.clone();
+    let path = database::file(&gate.config.storage).to_owned();
     gate.app.close().await;
     for file in [path.clone(), path.with_extension("db-wal")] {
         let bytes = std::fs::read(&file).unwrap_or_default();
@@ -115,7 +115,7 @@ async fn a_requested_secret_is_given_once_and_only_its_hash_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_words() {
+async fn a_registration_without_an_allowed_redirect_uri_is_refused_with_a_description() {
     let gate = TestGate::new().await;
     let many: Vec<_> = (0..11).map(|n| format!("https://a.example/{n}")).collect();
     let long_uri = format!("https://a.example/{}", "x".repeat(512));
@@ -143,7 +143,7 @@ async fn what_is_wrong_is_said_in_words() {
 }
 
 #[tokio::test]
-async fn an_optional_member_never_fails_a_registration_and_the_answer_says_what_was_stored() {
+async fn optional_members_never_fail_a_registration_and_the_response_states_what_was_stored() {
     let gate = TestGate::new().await;
     for (member, value, stored, left) in [
         ("client_name", json!("x".repeat(300)), "client_name", json!("x".repeat(100))),
@@ -179,7 +179,7 @@ async fn an_optional_member_never_fails_a_registration_and_the_answer_says_what_
 }
 
 #[tokio::test]
-async fn a_redirect_uri_is_echoed_as_it_was_written_and_two_spellings_are_one_client() {
+async fn redirect_uris_are_echoed_as_written_and_two_spellings_are_one_client() {
     let gate = TestGate::new().await;
     let register = |uri: &'static str| {
         let gate = &gate;
@@ -207,7 +207,7 @@ async fn only_json_registers() {
 }
 
 #[tokio::test]
-async fn a_page_that_makes_its_visitors_register_uses_up_nothing_of_their_programs() {
+async fn registrations_from_web_pages_have_a_rate_limit_of_their_own() {
     let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
     let register = |origin: Option<&'static str>, n: usize| {
         let gate = &gate;
@@ -231,7 +231,7 @@ async fn a_page_that_makes_its_visitors_register_uses_up_nothing_of_their_progra
 }
 
 #[tokio::test]
-async fn a_body_of_twelve_megabytes_is_not_read_and_nothing_is_written() {
+async fn a_registration_larger_than_64_kib_is_413() {
     let gate = TestGate::new().await;
     let request = gate.request("POST", "/register").header("content-type", "application/json");
     let answer = gate.send(request, vec![b' '; 12 * 1024 * 1024]).await;
@@ -241,7 +241,7 @@ async fn a_body_of_twelve_megabytes_is_not_read_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
+async fn registrations_are_rate_limited_per_address() {
     let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
     let attacker: IpAddr = "2001:db8:1:1::1".parse().unwrap();
     let neighbour: IpAddr = "2001:db8:1:1:ffff::2".parse().unwrap();
@@ -259,7 +259,7 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
     assert_eq!(refused.status, 429);
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     assert_eq!(register(other, 7).await.status, 201);
-    assert_eq!(register(attacker, 0).await.status, 201, "what is known costs nothing");
+    assert_eq!(register(attacker, 0).await.status, 201, "a known client costs nothing");
     let client = gate.register().await;
     for left_alone in ["/.well-known/oauth-authorization-server", &gate.authorize_path(&client, &[])] {
         let answer = gate.send_from(attacker, gate.request("GET", left_alone), "").await;
@@ -272,7 +272,7 @@ async fn one_address_cannot_register_for_ever_and_others_do_not_notice() {
 }
 
 #[tokio::test]
-async fn a_client_that_registers_in_a_loop_is_answered_every_time_and_written_down_a_few() {
+async fn repeated_registrations_of_one_client_are_answered_and_rarely_written() {
     let gate = TestGate::new().await;
     let other = gate.register_named("other").await;
     let body = json!({"client_name": "loop", "redirect_uris": ["https://a.example/"]});
@@ -286,12 +286,12 @@ async fn a_client_that_registers_in_a_loop_is_answered_every_time_and_written_do
     gate.clock.advance(2 * DAY);
     gate.app.issuer().expire().await;
     let knows = async |id: &str| gate.app.store().client(&id.into()).await.unwrap().is_some();
-    assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "it was noted that it came again");
-    assert!(!knows(&other.id).await, "this was not");
+    assert!(knows(first.json()["client_id"].as_str().unwrap()).await, "one repetition was written");
+    assert!(!knows(&other.id).await, "this one was not");
 }
 
 #[tokio::test]
-async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
+async fn an_unused_client_expires_and_a_used_one_stays() {
     let gate = TestGate::new().await;
     let (used, unused) = (gate.register_named("used").await, gate.register_named("unused").await);
     gate.tokens(&used).await;
@@ -308,7 +308,7 @@ async fn a_client_that_never_led_to_a_grant_expires_and_a_used_one_stays() {
 }
 
 #[tokio::test]
-async fn scopes_are_judged_against_all_upstreams_together() {
+async fn registered_scopes_are_checked_against_all_upstreams_together() {
     let gate = TestGate::with(|config| {
         let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
         other.settings.scopes = other.settings.scopes.clone().with("other:write");

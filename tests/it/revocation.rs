@@ -1,4 +1,4 @@
-//! The revocation feed: what another process ends is known here, whatever becomes of the clock.
+//! The revocation feed: what another process ends is known here, whatever happens to the clock.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn end(process: &Fresh, grant: &Grant) {
     process.store.end_grant(&grant.id, EndReason::IdentityProvider, process.now()).await.unwrap().unwrap();
 }
 
-/// Deletes what a process with such access tokens need not keep any more.
+/// Deletes what a process with this lifetime of access tokens no longer keeps.
 async fn sweep(process: &Fresh, access_token: Duration) {
     let retention = Retention {
         consent: 15 * MINUTE,
@@ -33,7 +33,7 @@ async fn sweep(process: &Fresh, access_token: Duration) {
 }
 
 #[tokio::test]
-async fn an_end_in_another_process_is_known_after_the_next_read_and_others_live_on() {
+async fn an_end_in_another_process_is_known_after_the_next_read_of_the_feed() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let (ended, live) = (theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant);
@@ -47,7 +47,7 @@ async fn an_end_in_another_process_is_known_after_the_next_read_and_others_live_
 }
 
 #[tokio::test]
-async fn an_end_between_the_start_and_the_first_read_is_not_missed() {
+async fn an_end_before_the_first_read_of_the_feed_is_not_missed() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let grant = theirs.signed_in("c_1").await.grant;
@@ -59,7 +59,7 @@ async fn an_end_between_the_start_and_the_first_read_is_not_missed() {
 }
 
 #[tokio::test]
-async fn no_step_of_the_wall_clock_hides_an_end() {
+async fn no_step_of_the_wall_clock_hides_the_end_of_a_grant() {
     for steps in [[4000, -4000], [-4000, 4000], [4000, 4000], [-100_000, 1]] {
         let place = SqlitePlace::new();
         let theirs = another(&place).await;
@@ -90,7 +90,7 @@ async fn no_step_of_the_wall_clock_hides_an_end() {
 }
 
 #[tokio::test]
-async fn what_has_ended_stays_ended_however_old_it_is_and_whatever_is_deleted() {
+async fn an_ended_grant_stays_ended_after_its_rows_are_deleted() {
     let place = SqlitePlace::new();
     let theirs = another(&place).await;
     let grant = theirs.signed_in("c_1").await.grant;
@@ -108,7 +108,7 @@ async fn what_has_ended_stays_ended_however_old_it_is_and_whatever_is_deleted() 
 }
 
 #[tokio::test]
-async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_grants() {
+async fn a_gap_in_the_feed_is_closed_by_reading_the_watched_grants() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grants = [theirs.signed_in("c_1").await.grant, theirs.signed_in("c_1").await.grant];
@@ -120,7 +120,7 @@ async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_g
     for grant in &grants {
         end(&theirs, grant).await;
     }
-    // two hours in which we did not look; the newest end alone stays in the log, the grants do not even stay in the store
+    // the feed is not read for two hours: its log keeps only the newest end, and the store not even the grants
     place.clock.advance(2 * HOUR);
     sweep(&theirs, 5 * SECOND).await;
     assert!(theirs.store.grant(&grants[0].id).await.unwrap().is_none());
@@ -129,11 +129,11 @@ async fn ends_that_were_deleted_before_they_were_read_are_found_by_reading_the_g
     assert!(!other.has_ended());
     end(&theirs, &live).await;
     revocation.read_feed(&ours.store).await.unwrap();
-    assert!(other.has_ended(), "from then on the feed goes on as before");
+    assert!(other.has_ended(), "from then on the feed works as before");
 }
 
 #[tokio::test]
-async fn what_ended_during_an_outage_is_known_when_it_is_over() {
+async fn ends_during_an_outage_of_the_store_are_known_afterwards() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
@@ -144,18 +144,14 @@ async fn what_ended_during_an_outage_is_known_when_it_is_over() {
     assert_eq!(revocation.staleness(), Duration::ZERO);
     ours.store.close().await;
     theirs.clock.advance(5 * SECOND);
-    assert_eq!(revocation.staleness(), Duration::ZERO, "nobody has asked since");
+    assert_eq!(revocation.staleness(), Duration::ZERO, "the feed was not read since");
     revocation.read_feed(&ours.store).await.unwrap_err();
     assert_eq!(revocation.staleness(), 5 * SECOND, "counted from the last read");
     end(&theirs, &grant).await;
     theirs.clock.step(-4000);
     theirs.clock.advance(10 * MINUTE);
     revocation.read_feed(&ours.store).await.unwrap_err();
-    assert_eq!(
-        revocation.staleness(),
-        10 * MINUTE + 5 * SECOND,
-        "a step of the wall clock makes it neither old nor new"
-    );
+    assert_eq!(revocation.staleness(), 10 * MINUTE + 5 * SECOND, "a step of the wall clock does not change it");
     assert!(!held.has_ended());
     revocation.read_feed(&theirs.store).await.unwrap();
     assert_eq!(revocation.staleness(), Duration::ZERO);
@@ -163,7 +159,7 @@ async fn what_ended_during_an_outage_is_known_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn the_running_feed_wakes_who_waits_for_the_end() {
+async fn the_running_feed_wakes_those_who_wait_for_the_end() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let grant = theirs.signed_in("c_1").await.grant;
@@ -177,7 +173,7 @@ async fn the_running_feed_wakes_who_waits_for_the_end() {
 }
 
 #[tokio::test]
-async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
+async fn an_outage_of_the_feed_is_logged_when_it_begins_and_when_it_ends() {
     let place = SqlitePlace::new();
     let (ours, theirs) = (another(&place).await, another(&place).await);
     let lines = Lines::default();
@@ -204,7 +200,7 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     let text = lines.text();
     let text = text.replace(&place.file().display().to_string(), "FILE");
     insta::assert_snapshot!(text, @r"
-    ERROR grants that other processes end are not known now; their tokens stay good until they expire error=the database is unavailable: FILE is closed: this process is ending
-     INFO grants that other processes end are known again outage_seconds=4
+    ERROR the revocation feed cannot be read: tokens of grants that other processes end stay valid error=the database is unavailable: FILE is closed: this process is ending
+     INFO the revocation feed works again outage_seconds=4
     ");
 }

@@ -1,5 +1,5 @@
-//! A sign-in that goes to the provider more than once, in a browser that drops answers of ours: after a double click or a
-//! reload a browser shows the last answer only, so every answer has to lead on.
+//! Sign-ins that go to the provider more than once, in a browser that drops some of our answers: after a double click or a
+//! reload a browser shows only the last one, so every answer has to lead on.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::bench::Bench;
 use crate::support::browser::{Browser, location, parameter};
 use crate::support::provider::OfflineRefusal;
 
-/// What the provider answers first, so that one silent round follows.
+/// Why the provider's first answer leads to a silent second round.
 #[derive(Debug, Clone, Copy)]
 enum Reason {
     /// A code whose exchange refuses offline access (a Keycloak user without the role).
@@ -32,13 +32,13 @@ impl Reason {
 
 const REASONS: [Reason; 3] = [Reason::OfflineAtToken, Reason::OfflineAtAuthorize, Reason::PostedTwice];
 
-/// An answer that the browser reloads, and two that the provider sends when its form is posted once more.
+/// A reload of the first answer, and two more answers that the provider sends when its form is posted again.
 fn repeated(bench: &Bench, url: &str, first: &str) -> [String; 3] {
     [first.to_owned(), bench.provider.visit(url), bench.error(url, "temporarily_unavailable")]
 }
 
 #[tokio::test]
-async fn a_browser_that_dropped_an_answer_is_sent_to_the_same_place_again() {
+async fn a_browser_that_dropped_a_redirect_gets_the_same_one_again() {
     for reason in REASONS {
         let mut bench = Bench::new().await;
         let first = bench.approve().await;
@@ -55,7 +55,7 @@ async fn a_browser_that_dropped_an_answer_is_sent_to_the_same_place_again() {
 }
 
 #[tokio::test]
-async fn answers_of_every_earlier_round_lead_to_the_current_one() {
+async fn answers_of_earlier_rounds_lead_to_the_current_one() {
     let mut bench = Bench::new().await;
     bench.provider.refuse_offline(Some(OfflineRefusal::AtToken));
     let zero = bench.approve().await;
@@ -73,7 +73,7 @@ async fn answers_of_every_earlier_round_lead_to_the_current_one() {
 }
 
 #[tokio::test]
-async fn a_consent_form_posted_again_leads_to_the_current_round_too() {
+async fn a_consent_form_posted_again_leads_to_the_current_round() {
     let mut bench = Bench::new().await;
     let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
     let form = form.with("decision", "approve").with("identity", "keycloak");
@@ -83,7 +83,7 @@ async fn a_consent_form_posted_again_leads_to_the_current_round_too() {
 }
 
 #[tokio::test]
-async fn another_browser_is_told_nothing_of_the_current_round() {
+async fn another_browser_learns_nothing_about_the_current_round() {
     for reason in REASONS {
         let mut bench = Bench::new().await;
         let first = bench.approve().await;
@@ -106,7 +106,7 @@ async fn another_browser_is_told_nothing_of_the_current_round() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_deliveries_at_once_in_two_processes_lead_to_the_same_place() {
+async fn concurrent_deliveries_of_an_answer_in_two_processes_lead_to_the_same_round() {
     for reason in REASONS {
         let mut bench = Bench::new().await;
         let twin = bench.gate.twin().await;
@@ -127,7 +127,7 @@ async fn two_deliveries_at_once_in_two_processes_lead_to_the_same_place() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_over_or_denied_meanwhile_leads_nowhere() {
+async fn a_replayed_answer_to_a_denied_or_expired_sign_in_leads_nowhere() {
     let mut bench = Bench::new().await;
     let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
     let form = form.with("identity", "keycloak");

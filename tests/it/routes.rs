@@ -1,4 +1,4 @@
-//! Every route of ours with every method, and paths that nobody types.
+//! Every route of ours with every method, and odd paths.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn concrete(route: &str) -> String {
 }
 
 #[test]
-fn every_route_of_the_table_is_tried() {
+fn the_methods_of_every_route_in_the_table_are_tested() {
     let tried: BTreeSet<&str> = ALLOWED.iter().map(|(route, _)| *route).collect();
     let ours: BTreeSet<&str> = ROUTES.iter().copied().collect();
     let of_the_upstream: BTreeSet<&str> = tried.iter().copied().filter(|route| route.starts_with("/mcp/")).collect();
@@ -54,7 +54,7 @@ fn the_router_takes_its_paths_from_the_table_alone() {
 }
 
 #[tokio::test]
-async fn every_route_says_what_it_allows_and_does_nothing_else() {
+async fn every_route_answers_its_own_methods_and_405_to_others() {
     let gate = TestGate::new().await;
     for (route, allowed) in ALLOWED {
         let path = concrete(route);
@@ -80,13 +80,13 @@ async fn every_route_says_what_it_allows_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_path_that_nobody_types_is_nothing_or_a_page_of_ours() {
+async fn odd_paths_are_404_or_an_error_page() {
     let gate = TestGate::new().await;
     for path in ["/callback/%ff", "/callback/%00", "/callback/a%2fb", "/callback/nobody", "/sign-in/%ff", "/sign-in/x"]
     {
         let answer = gate.get(path).await;
         assert_eq!(answer.status, 400, "{path}");
-        assert!(answer.body.contains("This answer is not one of ours"), "{path}: {answer:?}");
+        assert!(answer.body.contains("This request does not belong to a sign-in"), "{path}: {answer:?}");
     }
     for path in [
         "/callback/",

@@ -1,4 +1,4 @@
-//! What the operator wrote is what the running program goes by.
+//! The running program follows its settings.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::support::gate::{Answer, NOBODY, REDIRECT_URI, TestClient, TestGate, V
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
-async fn behind_a_proxy_that_speaks_https_everything_is_https() {
+async fn with_an_https_public_url_all_urls_and_cookies_are_https() {
     let behind = Upstream::polite().await;
     let gate = TestGate::with(|config| {
         config.public_url = PublicUrl::parse("https://mcp.example.com").unwrap();
@@ -48,7 +48,7 @@ async fn allowed_hosts_are_answered_under_the_public_name() {
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_say_where_a_client_is() {
+async fn only_trusted_proxies_may_state_the_client_address() {
     let behind = Upstream::polite().await;
     let gate = TestGate::with(|config| {
         config.upstreams = vec![upstream(&config.public_url, "mcp", &behind.url())];
@@ -78,7 +78,7 @@ async fn only_trusted_proxies_say_where_a_client_is() {
 }
 
 #[tokio::test]
-async fn bodies_over_inspect_limit_are_not_collected() {
+async fn bodies_beyond_inspect_limit_are_not_collected() {
     let gate = TestGate::with(|config| {
         config.server.inspect_limit = 1024;
         config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)];
@@ -99,7 +99,7 @@ async fn bodies_over_inspect_limit_are_not_collected() {
 }
 
 #[tokio::test]
-async fn tokens_are_signed_as_the_operator_says() {
+async fn tokens_are_signed_with_the_configured_algorithm() {
     for (algorithm, name, kind) in
         [(SigningAlgorithm::EdDsa, "EdDSA", "OKP"), (SigningAlgorithm::Rs256, "RS256", "RSA")]
     {
@@ -115,7 +115,7 @@ async fn tokens_are_signed_as_the_operator_says() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_secret_in_the_configuration_needs_no_registration() {
+async fn a_configured_client_with_a_secret_needs_no_registration() {
     let gate = TestGate::with(|config| {
         config.registration.enabled = false;
         config.clients.push(ConfiguredClient {

@@ -1,4 +1,4 @@
-//! Our own sign-in page: whose form it is, and that one provider never answers for another.
+//! Our own sign-in page: CSRF, sessions, and that one provider cannot answer for another (mix-up).
 
 use portcullis::config::{Identity, IdentityKind};
 
@@ -6,7 +6,7 @@ use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::gate::{TestClient, TestGate, local_user};
 
-/// Approves, and answers the sign-in page with a name and a password typed in.
+/// Approves; returns the form of the sign-in page with name and password filled in.
 async fn sign_in_form(gate: &TestGate, browser: &mut Browser, client: &TestClient) -> Form {
     let form = gate.consent_form(browser, client, &[]).await;
     let approved = browser.submit(gate, &form.with("decision", "approve").with("identity", "local")).await;
@@ -15,7 +15,7 @@ async fn sign_in_form(gate: &TestGate, browser: &mut Browser, client: &TestClien
 }
 
 #[tokio::test]
-async fn a_sign_in_form_from_another_site_or_of_another_sign_in_is_refused() {
+async fn csrf_a_sign_in_form_from_another_site_or_sign_in_is_refused() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -35,7 +35,7 @@ async fn a_sign_in_form_from_another_site_or_of_another_sign_in_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_stays_signed_in_for_the_next_client() {
+async fn every_sign_in_needs_the_password_again() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut browser = Browser::default();
@@ -47,7 +47,7 @@ async fn nobody_stays_signed_in_for_the_next_client() {
 }
 
 #[tokio::test]
-async fn a_provider_that_the_user_was_not_sent_to_answers_nothing() {
+async fn mix_up_an_answer_at_another_providers_callback_is_refused() {
     let mut bench = Bench::with(|config| {
         let second = Identity { id: "second".to_owned(), ..config.identities[0].clone() };
         let users = IdentityKind::Local(vec![local_user("alice", "wonderland")]);

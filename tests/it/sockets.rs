@@ -1,4 +1,4 @@
-//! What only shows on real connections: framing, protocols, streams, disconnects, and the way down.
+//! What only real connections show: request smuggling, protocols, streams, disconnects, and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::raw::{OK, SSE};
 const SOON: Duration = Duration::from_secs(10);
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
 
-/// A gate that listens, and somebody who may call through it.
+/// A listening gate, and tokens to call through it.
 struct Bench {
     gate: TestGate,
     address: SocketAddr,
@@ -125,7 +125,7 @@ async fn polite(mut stream: TcpStream, _number: usize) {
 }
 
 #[tokio::test]
-async fn two_framings_in_either_order_are_never_two_requests() {
+async fn request_smuggling_two_framings_are_never_two_requests() {
     let seen = Arc::new(AtomicUsize::new(0));
     let requests = Arc::clone(&seen);
     let (url, _) = raw_upstream(move |mut stream, _| {
@@ -157,7 +157,7 @@ async fn two_framings_in_either_order_are_never_two_requests() {
 }
 
 #[tokio::test]
-async fn a_body_that_could_end_in_two_places_is_refused_at_every_path_and_nothing_behind_it_is_read() {
+async fn request_smuggling_ambiguous_framing_is_refused_at_every_path() {
     let (url, reached) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
     let codings = ["gzip, chunked", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"];
@@ -187,11 +187,11 @@ async fn a_body_that_could_end_in_two_places_is_refused_at_every_path_and_nothin
     let head = bench.head("POST", "Transfer-Encoding: Chunked\r\nConnection: close\r\n");
     let body = format!("{:x}\r\n{CALL}\r\n0\r\n\r\n", CALL.len());
     connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    assert!(read_all(&mut connection).await.starts_with("HTTP/1.1 200 "), "one `chunked` is as good as a length");
+    assert!(read_all(&mut connection).await.starts_with("HTTP/1.1 200 "), "a single `chunked` is accepted");
 }
 
 #[tokio::test]
-async fn events_pass_at_once_byte_for_byte_and_a_client_that_leaves_takes_its_request_along() {
+async fn events_pass_immediately_and_unchanged_and_a_disconnect_cancels_the_request() {
     let (tell, mut told) = mpsc::unbounded_channel::<&str>();
     let (go, gone) = tokio::sync::watch::channel(false);
     let (url, _) = raw_upstream(move |mut stream, _| {
@@ -224,7 +224,7 @@ async fn events_pass_at_once_byte_for_byte_and_a_client_that_leaves_takes_its_re
 }
 
 #[tokio::test]
-async fn the_end_of_a_grant_reaches_an_open_stream_and_the_same_keep_alive_connection() {
+async fn the_end_of_a_grant_ends_open_streams_and_refuses_calls_on_kept_connections() {
     let (url, _) = raw_upstream(|mut stream, _| async move {
         while let Some(request) = read_request(&mut stream).await {
             if request.starts_with("GET") {
@@ -265,7 +265,7 @@ async fn the_end_of_a_grant_reaches_an_open_stream_and_the_same_keep_alive_conne
 }
 
 #[tokio::test]
-async fn a_client_whose_body_breaks_is_told_so_and_the_upstream_is_not_blamed() {
+async fn a_broken_request_body_is_400_and_not_the_upstreams_fault() {
     let (url, _) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
     let mut connection = bench.connect().await;
@@ -277,7 +277,7 @@ async fn a_client_whose_body_breaks_is_told_so_and_the_upstream_is_not_blamed() 
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_or_has_too_many_fields_is_431() {
+async fn a_request_head_that_is_too_large_is_431() {
     let (url, _) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
     let large = format!("X-Large: {}\r\n", "x".repeat(70_000));
@@ -299,7 +299,7 @@ async fn a_head_that_is_too_large_or_has_too_many_fields_is_431() {
 }
 
 #[tokio::test]
-async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
+async fn many_calls_share_one_cleartext_http_2_connection() {
     let (url, _) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
     let io = hyper_util::rt::TokioIo::new(bench.connect().await);
@@ -325,7 +325,7 @@ async fn http_2_without_tls_is_spoken_and_many_calls_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_method_that_begins_like_http_2_is_answered_in_http_1() {
+async fn a_method_that_begins_like_the_http_2_preface_is_answered_in_http_1() {
     let (url, _) = raw_upstream(polite).await;
     let bench = Bench::at(&url).await;
     for method in ["PROPFIND", "PROPPATCH", "PR", "PRI", "P", "PRI*"] {
@@ -344,7 +344,7 @@ async fn a_method_that_begins_like_http_2_is_answered_in_http_1() {
 }
 
 #[tokio::test]
-async fn going_down_finishes_what_is_open_and_ends_streams_at_the_deadline() {
+async fn graceful_shutdown_ends_streams_cleanly_at_its_deadline() {
     let (url, _) = raw_upstream(|mut stream, _| async move {
         read_request(&mut stream).await.unwrap();
         stream.write_all(SSE.as_bytes()).await.unwrap();

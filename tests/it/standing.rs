@@ -1,4 +1,4 @@
-//! How a grant stands with the identity provider: who is asked at a refresh, how often, and what is given back at the end.
+//! The standing of a grant with its identity provider: renewal at each refresh, rate limits, and revocation at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::log::watch;
 use crate::support::provider::Reply;
 
 #[tokio::test]
-async fn while_the_provider_is_down_tokens_work_and_a_refresh_loses_nothing() {
+async fn while_the_provider_is_down_tokens_work_and_a_refresh_can_be_repeated() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     bench.provider.stop().await;
@@ -29,7 +29,7 @@ async fn while_the_provider_is_down_tokens_work_and_a_refresh_loses_nothing() {
 }
 
 #[tokio::test]
-async fn only_invalid_grant_of_the_provider_ends_a_grant() {
+async fn only_invalid_grant_from_the_provider_ends_a_grant() {
     for reply in [
         Reply::html(500),
         Reply::html(429),
@@ -72,12 +72,12 @@ async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
 }
 
 #[tokio::test]
-async fn standing_session_ends_tokens_with_the_providers_session() {
+async fn standing_session_ends_tokens_no_later_than_the_providers_session() {
     let mut bench = Bench::with(|config| provider_settings(config).standing = Standing::Session).await;
     let url = bench.sign_in().await;
     let answer = bench.gate.redeem(&bench.client, &parameter(&url, "code").unwrap()).await;
     let session = crate::support::provider::SESSION_IDLE;
-    assert_eq!(answer.json()["expires_in"], session, "an hour is more than the session has");
+    assert_eq!(answer.json()["expires_in"], session, "the session is shorter than an hour");
     let given = tokens(&answer);
     bench.gate.clock.advance(Duration::from_secs(session / 2));
     let renewed = bench.gate.refresh(&bench.client, &given.refresh).await;
@@ -87,7 +87,7 @@ async fn standing_session_ends_tokens_with_the_providers_session() {
 }
 
 #[tokio::test]
-async fn a_replayed_grant_revokes_its_offline_token_at_the_provider_only_when_it_was_the_users_last() {
+async fn a_replay_revokes_the_offline_token_only_with_the_users_last_grant() {
     let mut bench = Bench::new().await;
     let (first, other) = (bench.tokens().await, bench.tokens().await);
     for (given, revoked) in [(first, 0), (other, 1)] {
@@ -100,7 +100,7 @@ async fn a_replayed_grant_revokes_its_offline_token_at_the_provider_only_when_it
 }
 
 #[tokio::test]
-async fn a_client_that_refreshes_in_a_loop_waits_and_loses_nothing() {
+async fn refreshes_of_one_grant_are_rate_limited_without_losing_it() {
     let mut bench = Bench::new().await;
     let mut given = bench.tokens().await;
     let asked = bench.provider.calls("/token");
@@ -124,7 +124,7 @@ async fn a_client_that_refreshes_in_a_loop_waits_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_grant_that_nobody_used_in_time_ends_and_gives_the_providers_token_back() {
+async fn an_unused_grant_ends_and_its_provider_token_is_revoked() {
     let mut bench = Bench::new().await;
     let (first, second) = (bench.tokens().await, bench.tokens().await);
     bench.gate.clock.advance(Duration::from_hours(29 * 24));
@@ -140,7 +140,7 @@ async fn a_grant_that_nobody_used_in_time_ends_and_gives_the_providers_token_bac
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_bound_grant_does_not_sign_the_user_out_of_everything() {
+async fn a_session_bound_token_is_not_revoked_when_its_grant_ends() {
     let mut bench = Bench::with(|config| provider_settings(config).standing = Standing::Session).await;
     let grant = claims(&bench.tokens().await.access)["sid"].as_str().unwrap().into();
     bench.gate.clock.advance(Duration::from_hours(3));
@@ -150,7 +150,7 @@ async fn the_end_of_a_session_bound_grant_does_not_sign_the_user_out_of_everythi
 }
 
 #[tokio::test]
-async fn a_code_that_nobody_redeems_gives_the_providers_token_back() {
+async fn the_provider_token_of_an_unredeemed_code_is_revoked() {
     let mut bench = Bench::new().await;
     bench.sign_in().await;
     bench.gate.clock.advance(Duration::from_mins(20));
@@ -165,7 +165,7 @@ async fn a_code_that_nobody_redeems_gives_the_providers_token_back() {
 }
 
 #[tokio::test]
-async fn a_code_that_nobody_redeems_costs_the_user_no_other_grant() {
+async fn an_unredeemed_code_costs_the_user_no_other_grant() {
     let mut bench = Bench::new().await;
     let kept = bench.tokens().await;
     bench.sign_in().await;
@@ -176,7 +176,7 @@ async fn a_code_that_nobody_redeems_costs_the_user_no_other_grant() {
 }
 
 #[tokio::test]
-async fn a_client_without_refresh_token_asks_for_no_offline_access() {
+async fn no_offline_access_is_requested_for_a_client_without_refresh_token() {
     let mut bench = Bench::with(|config| config.tokens.refresh = portcullis::config::RefreshTokens::Asked).await;
     let url = bench.approve().await;
     assert!(!parameter(&url, "scope").unwrap().contains("offline_access"), "{url}");
@@ -187,7 +187,7 @@ async fn a_client_without_refresh_token_asks_for_no_offline_access() {
 }
 
 #[tokio::test]
-async fn revocations_that_fail_are_logged_once_for_each_provider() {
+async fn failed_revocations_are_logged_once_for_each_provider() {
     let mut bench = Bench::new().await;
     for user in ["ann", "bob"] {
         bench.provider.sign_in_as(json!({"sub": user}));

@@ -1,4 +1,4 @@
-//! Starts that fail, as whoever started the program sees them: the last words, and status 1.
+//! Starts that fail: the last lines that the operator sees, and exit status 1.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ fn write_key(directory: &Path, letter: &str) {
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// The last words of a start in this directory, which must fail.
+/// The error of a start in this directory, which must fail.
 fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
     let text = CONFIGURATION
         .replace("LISTEN", setting.listen)
@@ -60,7 +60,7 @@ fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_named_with_the_hint() {
+fn an_unusable_database_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -73,7 +73,7 @@ fn a_database_that_cannot_be_used_is_named_with_the_hint() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_hint() {
+fn an_unavailable_listen_address_is_reported_with_its_setting_and_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     write_key(directory, "A");
@@ -95,7 +95,7 @@ fn an_address_that_cannot_be_had_is_named_with_its_setting_and_the_hint() {
 }
 
 #[test]
-fn another_root_key_than_the_one_that_sealed_the_database_is_named_with_the_hint() {
+fn a_database_sealed_with_another_root_key_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

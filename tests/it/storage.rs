@@ -1,40 +1,48 @@
-//! The contract of the store: promises that every engine keeps. Each is a function over a fresh, empty store; what only
-//! concerns one engine is in the file named after it.
+//! The contract of the store: promises that every engine keeps. Each is a function that takes a fresh, empty store; the file
+//! named after an engine has the tests of that engine only.
 
+mod at_once;
 mod authorizations;
 mod cancellation;
 mod clients;
 mod expiry;
 mod grants;
+mod postgres;
 mod refresh_tokens;
 mod sealed;
 mod signing_keys;
 mod sqlite;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config;
-use portcullis::model::authorization::{Authorization, AuthorizationRequest, ProviderStanding, SignIn, Stage};
-use portcullis::model::client::{Client, ClientOrigin};
+use portcullis::model::authorization::{Authorization, ClientRequest, ProviderStanding, Purpose, SignIn, Stage};
+use portcullis::model::client::{Authentication, Client, ClientOrigin, SecretMethod};
 use portcullis::model::grant::Grant;
 use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
-use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
 use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
 use tempfile::TempDir;
 
+use crate::support::cluster::{Database, blocking, cluster};
+
 /// Makes a test of every promise for every engine.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
-        mod on_sqlite {
+        contract! { on_sqlite, $crate::storage::SqlitePlace::new(); $($promise),+ }
+        contract! { on_postgres, $crate::storage::PostgresPlace::new(); $($promise),+ }
+    };
+    ($engine:ident, $place:expr; $($promise:ident),+) => {
+        mod $engine {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    let place = $crate::storage::SqlitePlace::new();
+                    let place = $place;
                     super::$promise($crate::storage::Fresh::new(place.open().await)).await;
                 }
             )+
@@ -51,7 +59,7 @@ pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// How many writes of a kind may wait.
 pub(crate) const WAITING_WRITES: usize = 256;
 
-/// Who signs users in.
+/// The issuer that signs users in.
 pub(crate) const ISSUER: &str = "https://keycloak.example";
 
 /// A directory with a database, gone at the end.
@@ -69,23 +77,77 @@ impl SqlitePlace {
         self.directory.path().join("portcullis.db")
     }
 
-    pub(crate) async fn open(&self) -> (Store, Clock) {
+    pub(crate) fn settings(&self) -> config::Storage {
+        config::Storage::Sqlite(self.file())
+    }
+
+    pub(crate) async fn open(&self) -> Opened {
         self.open_with(WAITING_WRITES).await
     }
 
-    pub(crate) async fn open_with(&self, waiting_writes: usize) -> (Store, Clock) {
-        let store = Store::open(&config::Storage::Sqlite(self.file()), waiting_writes, &self.clock).await.unwrap();
-        let keycloak =
-            StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
-        store.keep_identity(&keycloak).await.unwrap();
-        (store, self.clock.clone())
+    pub(crate) async fn open_with(&self, waiting_writes: usize) -> Opened {
+        open(self.settings(), waiting_writes, &self.clock).await
     }
 }
 
-/// An empty store and the clock that it goes by.
+/// A database on the server of the tests, gone at the end.
+pub(crate) struct PostgresPlace {
+    database: Database,
+    connections: u32,
+    pub(crate) clock: Clock,
+}
+
+impl PostgresPlace {
+    /// With the schema in it.
+    pub(crate) fn new() -> Self {
+        static TEMPLATE: LazyLock<PostgresPlace> = LazyLock::new(|| {
+            let place = PostgresPlace::empty();
+            let settings = place.settings();
+            blocking(async move { Store::open(&settings, WAITING_WRITES).await.unwrap().close().await });
+            place
+        });
+        Self::of(cluster().create(Some(&TEMPLATE.database)))
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::of(cluster().create(None))
+    }
+
+    fn of(database: Database) -> Self {
+        Self { database, connections: 8, clock: Clock::manual(START) }
+    }
+
+    /// With so many connections.
+    pub(crate) fn with(self, connections: u32) -> Self {
+        Self { connections, ..self }
+    }
+
+    pub(crate) fn settings(&self) -> config::Storage {
+        let url = self.database.url().into();
+        config::Storage::Postgres(config::Postgres { url, connections: self.connections })
+    }
+
+    pub(crate) async fn open(&self) -> Opened {
+        open(self.settings(), WAITING_WRITES, &self.clock).await
+    }
+}
+
+async fn open(settings: config::Storage, waiting_writes: usize, clock: &Clock) -> Opened {
+    let store = Store::open(&settings, waiting_writes).await.unwrap();
+    let keycloak =
+        StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
+    store.keep_identity(&keycloak).await.unwrap();
+    (store, clock.clone(), settings)
+}
+
+/// A store, the clock that its callers go by, and where it lies.
+pub(crate) type Opened = (Store, Clock, config::Storage);
+
+/// An empty store and the clock that its callers go by.
 pub(crate) struct Fresh {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) settings: config::Storage,
 }
 
 /// A user who signed in: the grant and its refresh token.
@@ -94,13 +156,13 @@ pub(crate) struct SignedIn {
     pub(crate) token: NewRefreshToken,
     pub(crate) code: Sha256,
     pub(crate) authorization: AuthorizationId,
-    /// Who had to go.
+    /// The grants that were ended to make room.
     pub(crate) ended: Vec<GrantId>,
 }
 
 impl Fresh {
-    pub(crate) fn new((store, clock): (Store, Clock)) -> Self {
-        Self { store, clock }
+    pub(crate) fn new((store, clock, settings): Opened) -> Self {
+        Self { store, clock, settings }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -144,14 +206,14 @@ impl Fresh {
 
     pub(crate) async fn register(&self, id: &str, address: &str) -> Client {
         let client = client(id, self.now());
-        self.store.insert_client(&client, address, 1000).await.unwrap();
+        self.store.insert_client(&client, address, 1000, self.now()).await.unwrap();
         client
     }
 
-    /// Exchanges a refresh token for another, as somebody who has the lease.
+    /// Takes the lease and rotates a refresh token.
     pub(crate) async fn rotate(&self, grant: &GrantId, used: &Sha256) -> NewRefreshToken {
         let successor = refresh_token(self.now());
-        assert!(self.store.take_refresh_lease(grant, "us", self.now() + MINUTE, self.now()).await.unwrap());
+        assert!(self.store.take_refresh_lease(used, "us", self.now() + MINUTE, self.now()).await.unwrap());
         assert!(self.store.rotate_refresh_token(&rotation(grant, used, &successor, self.now())).await.unwrap());
         successor
     }
@@ -162,12 +224,12 @@ pub(crate) fn some_hash() -> Sha256 {
 }
 
 pub(crate) fn parameters() -> &'static Sha256 {
-    static PARAMETERS: std::sync::LazyLock<Sha256> = std::sync::LazyLock::new(|| Sha256::of(b"parameters"));
+    static PARAMETERS: LazyLock<Sha256> = LazyLock::new(|| Sha256::of(b"parameters"));
     &PARAMETERS
 }
 
 pub(crate) fn new_standing() -> &'static ProviderStanding {
-    static STANDING: std::sync::LazyLock<ProviderStanding> = std::sync::LazyLock::new(|| ProviderStanding {
+    static STANDING: LazyLock<ProviderStanding> = LazyLock::new(|| ProviderStanding {
         sealed_token: Some(b"the provider's new token".to_vec()),
         offline: false,
         ends_at: None,
@@ -205,8 +267,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
         origin: ClientOrigin::Registered,
         name: Some("Ada’s “client”".to_owned()),
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned(), "https://a.example/\"cb\"".to_owned()],
-        auth_method: AuthMethod::ClientSecretPost,
-        secret_hash: Some(Sha256::of(b"secret")),
+        authentication: Authentication::Secret(Sha256::of(b"secret"), SecretMethod::Post),
         refresh_token: true,
         scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
         application_type: Some("native".to_owned()),
@@ -217,7 +278,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
 pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
     Authorization {
         id: AuthorizationId::random(),
-        request: AuthorizationRequest {
+        purpose: Purpose::Client(ClientRequest {
             client_id: ClientId::from(client),
             redirect_uri: "http://127.0.0.1:4711/callback".to_owned(),
             state: Some("ä\"state\"".to_owned()),
@@ -226,8 +287,8 @@ pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
             scope: ScopeSet::parse("mcp:access").unwrap(),
             named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
             refresh: true,
-        },
-        identity: IdentityId::from("keycloak"),
+        }),
+        identity: Some(IdentityId::from("keycloak")),
         binding_hash: some_hash(),
         round: 0,
         offline: true,
@@ -288,7 +349,7 @@ pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {
     }
 }
 
-/// Runs the same call many times at once and answers what each said.
+/// Runs the same call many times concurrently and returns all results.
 pub(crate) async fn at_once<T, F>(times: usize, call: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,

@@ -1,4 +1,4 @@
-//! A client with many servers: a sign-in for each, in as many tabs of one browser.
+//! A client with many servers: one sign-in for each, all in tabs of one browser.
 
 use http::header::COOKIE;
 
@@ -17,7 +17,7 @@ impl Bench {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twenty_sign_ins_opened_at_once_all_come_to_their_end() {
+async fn twenty_sign_ins_opened_at_once_all_finish() {
     let mut bench = Bench::new().await;
     let paths: Vec<_> = (0..20).map(|number| bench.tab(number)).collect();
     let pages = bench.browser.get_at_once(&bench.gate, &paths).await;
@@ -34,7 +34,7 @@ async fn twenty_sign_ins_opened_at_once_all_come_to_their_end() {
 }
 
 #[tokio::test]
-async fn the_twenty_latest_tabs_of_one_second_live_and_those_before_them_are_told_to_connect_again() {
+async fn the_twenty_latest_tabs_keep_their_cookies_and_older_ones_are_refused() {
     let mut bench = Bench::new().await;
     let mut pages = Vec::new();
     for number in 0..25 {
@@ -49,7 +49,7 @@ async fn the_twenty_latest_tabs_of_one_second_live_and_those_before_them_are_tol
 }
 
 #[tokio::test]
-async fn a_new_tab_costs_no_running_sign_in_its_end() {
+async fn new_tabs_do_not_evict_a_running_sign_in() {
     let mut bench = Bench::new().await;
     let first = bench.approve().await;
     for number in 0..25 {

@@ -1,4 +1,4 @@
-//! Codes: what a redemption must prove, and that it happens once.
+//! The authorization code grant: what a redemption must prove, and that a code is redeemed once (replay).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn header(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_code_becomes_tokens_for_exactly_one_resource() {
+async fn a_code_is_redeemed_for_tokens_of_exactly_one_resource() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let answer = gate.redeem(&client, &gate.code(&client).await).await;
@@ -57,13 +57,13 @@ async fn a_code_becomes_tokens_for_exactly_one_resource() {
     "#);
 }
 
-/// What an answer says of its scope, if it says anything.
+/// The `scope` of a token response, if it has one.
 fn named(answer: &Answer) -> Option<String> {
     answer.json().get("scope").map(|scope| scope.as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
-async fn an_answer_never_names_more_scope_than_was_asked_for() {
+async fn a_token_response_names_no_more_scope_than_was_requested() {
     let gate = TestGate::with(|config| {
         let scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
         config.upstreams[0].settings.scopes = scopes;
@@ -80,7 +80,7 @@ async fn an_answer_never_names_more_scope_than_was_asked_for() {
         ("mcp:write  mcp:access nonsense", Some("mcp:access mcp:write"), Some("mcp:access mcp:write")),
         ("", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
         (" ", Some("mcp:access mcp:write offline_access"), Some("mcp:access mcp:write offline_access")),
-        // what means nothing here is granted the default, of which the client named nothing
+        // meaningless scopes get the default, of which the client requested nothing
         ("openid profile", None, None),
         ("offline_access", Some("offline_access"), Some("offline_access")),
     ] {
@@ -97,7 +97,7 @@ async fn an_answer_never_names_more_scope_than_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_resource_keeps_the_query_and_the_host_that_were_typed_on_the_whole_way_and_the_audience_is_one() {
+async fn a_resource_may_be_spelt_as_typed_everywhere_and_the_audience_is_canonical() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     for typed in ["http://127.0.0.1:6749/mcp?toolsets=a", "http://localhost:6749/mcp", "http://[::1]:6749/mcp/?x"] {
@@ -125,7 +125,7 @@ async fn a_resource_keeps_the_query_and_the_host_that_were_typed_on_the_whole_wa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixty_four_parallel_redemptions_give_one_answer_whose_tokens_work() {
+async fn one_of_64_parallel_redemptions_succeeds_and_its_tokens_work() {
     let gate = Arc::new(TestGate::new().await);
     let client = gate.register().await;
     let code = gate.code(&client).await;
@@ -143,7 +143,7 @@ async fn sixty_four_parallel_redemptions_give_one_answer_whose_tokens_work() {
 }
 
 #[tokio::test]
-async fn a_code_that_comes_again_after_eleven_seconds_ends_the_grant() {
+async fn a_code_replayed_after_ten_seconds_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let code = gate.code(&client).await;
@@ -178,7 +178,7 @@ async fn a_stranger_who_replays_a_code_without_the_verifier_ends_nothing() {
 }
 
 #[tokio::test]
-async fn everything_is_checked_before_a_code_is_consumed() {
+async fn a_failed_check_does_not_consume_the_code() {
     let gate = TestGate::with(|config| {
         config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
     })
@@ -218,7 +218,7 @@ async fn everything_is_checked_before_a_code_is_consumed() {
 }
 
 #[tokio::test]
-async fn redirect_uri_and_resource_may_be_left_out_at_the_token_endpoint() {
+async fn redirect_uri_and_resource_are_optional_at_the_token_endpoint() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let code = gate.code(&client).await;
@@ -245,7 +245,7 @@ async fn five_failed_redemptions_end_a_code() {
 }
 
 #[tokio::test]
-async fn whoever_tries_a_code_that_is_dead_makes_us_write_nothing() {
+async fn attempts_on_a_dead_code_write_nothing() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let (attacked, redeemed) = (gate.code(&client).await, gate.code(&client).await);
@@ -272,7 +272,7 @@ async fn whoever_tries_a_code_that_is_dead_makes_us_write_nothing() {
 }
 
 #[tokio::test]
-async fn a_code_lives_for_a_minute() {
+async fn a_code_expires_after_a_minute() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let (early, late) = (gate.code(&client).await, gate.code(&client).await);
@@ -283,7 +283,7 @@ async fn a_code_lives_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_code_survives_a_restart_and_is_still_good_only_once() {
+async fn a_code_survives_a_restart_and_cannot_be_redeemed_twice() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let code = gate.code(&client).await;
@@ -296,7 +296,7 @@ async fn a_code_survives_a_restart_and_is_still_good_only_once() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_secret_must_show_it_in_header_or_body() {
+async fn a_client_with_a_secret_must_send_it_in_header_or_body() {
     let gate = TestGate::new().await;
     let body = serde_json::json!({
         "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "client_secret_basic",
@@ -329,7 +329,7 @@ async fn a_client_with_a_secret_must_show_it_in_header_or_body() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_takes_forms_only_with_each_parameter_once() {
+async fn the_token_endpoint_takes_only_forms_without_repeated_parameters() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let json = gate.post_json("/token", &serde_json::json!({"grant_type": "authorization_code"})).await;
@@ -349,7 +349,7 @@ async fn the_token_endpoint_takes_forms_only_with_each_parameter_once() {
 }
 
 #[tokio::test]
-async fn who_gets_a_refresh_token() {
+async fn refresh_tokens_are_issued_as_registered_or_requested() {
     use portcullis::config::RefreshTokens::{Asked, Registered};
     for (policy, grant_types, scope, expected) in [
         (Registered, None, "", true),

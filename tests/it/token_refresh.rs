@@ -1,30 +1,25 @@
-//! Refresh tokens: rotation, lost answers, replays, and the end of a family.
+//! Refresh tokens: rotation, lost responses, replay, and the end of a grant.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use portcullis::config::Storage;
 use portcullis::keys::{Sealer, open_with};
-use portcullis::model::ids::GrantId;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
+use crate::support::database;
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
+use crate::support::log::watch;
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
 }
 
-/// The grant of an access token, which anybody can read.
-fn grant_of(token: &str) -> GrantId {
-    claims(token)["sid"].as_str().unwrap().into()
-}
-
 #[tokio::test]
-async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
+async fn a_refresh_rotates_the_tokens_and_the_old_access_token_stays_valid() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -38,7 +33,7 @@ async fn a_refresh_gives_new_tokens_and_the_old_access_token_stays_good() {
 }
 
 #[tokio::test]
-async fn a_client_whose_answer_got_lost_gets_the_same_answer_again() {
+async fn a_retried_refresh_gets_the_same_response() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -49,7 +44,7 @@ async fn a_client_whose_answer_got_lost_gets_the_same_answer_again() {
 }
 
 #[tokio::test]
-async fn a_replay_after_the_window_ends_the_grant_for_everybody_who_holds_it() {
+async fn a_refresh_token_replayed_after_the_window_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -62,7 +57,7 @@ async fn a_replay_after_the_window_ends_the_grant_for_everybody_who_holds_it() {
 }
 
 #[tokio::test]
-async fn a_replay_after_the_successor_was_used_ends_the_grant_at_once() {
+async fn a_refresh_token_replayed_after_its_successor_was_used_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -74,7 +69,7 @@ async fn a_replay_after_the_successor_was_used_ends_the_grant_at_once() {
 }
 
 #[tokio::test]
-async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_words_is_only_refused() {
+async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_parameters_does_not() {
     let gate = TestGate::new().await;
     let (client, other) = (gate.register().await, gate.register_named("other").await);
     let first = gate.tokens(&client).await;
@@ -92,7 +87,7 @@ async fn a_replay_by_another_client_ends_the_grant_and_one_with_other_words_is_o
 }
 
 #[tokio::test]
-async fn a_replay_long_after_is_still_recognised() {
+async fn a_refresh_token_replayed_weeks_later_ends_the_grant() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -104,7 +99,7 @@ async fn a_replay_long_after_is_still_recognised() {
 }
 
 #[tokio::test]
-async fn of_two_devices_with_one_client_id_only_the_replayed_one_ends() {
+async fn a_replay_ends_only_the_grant_of_its_device() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let (phone, laptop) = (gate.tokens(&client).await, gate.tokens(&client).await);
@@ -117,7 +112,7 @@ async fn of_two_devices_with_one_client_id_only_the_replayed_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_of_one_token_get_one_and_the_same_answer() {
+async fn parallel_refreshes_of_one_token_get_the_same_response() {
     let gate = Arc::new(TestGate::new().await);
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -131,7 +126,7 @@ async fn parallel_refreshes_of_one_token_get_one_and_the_same_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
+async fn parallel_refreshes_in_two_processes_get_the_same_response() {
     let one = Arc::new(TestGate::new().await);
     let other = Arc::new(one.twin().await);
     let client = one.register().await;
@@ -146,14 +141,29 @@ async fn parallel_refreshes_in_two_processes_get_one_and_the_same_answer() {
     assert_eq!(other.refresh(&client, &tokens(&answers[0]).refresh).await.status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_in_two_processes_ask_the_provider_once() {
+    let mut bench = Bench::new().await;
+    for _ in 0..5 {
+        let first = bench.tokens().await;
+        let (gate, client, asked) = (&bench.gate, &bench.client, bench.provider.calls("/token"));
+        let twin = gate.twin().await;
+        let attempts = (0..8).map(|number| if number % 2 == 0 { gate } else { &twin });
+        let answers = join_all(attempts.map(|gate| gate.refresh(client, &first.refresh))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
+        // a second question would spend a token that the first one has replaced
+        assert_eq!(bench.provider.calls("/token"), asked + 1);
+    }
+}
+
 #[tokio::test]
-async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up() {
+async fn a_refresh_that_waits_for_another_process_is_503_before_clients_give_up() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
-    let (grant, now) = (grant_of(&first.access), gate.clock.now());
+    let (token, now) = (Token::<Refresh>::parse(&first.refresh).unwrap().sha256(), gate.clock.now());
     let lease = Duration::from_secs(30);
-    assert!(gate.app.store().take_refresh_lease(&grant, "l_another", now + lease, now).await.unwrap());
+    assert!(gate.app.store().take_refresh_lease(&token, "l_another", now + lease, now).await.unwrap());
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let refreshing = gate.refresh(&client, &first.refresh);
@@ -178,7 +188,7 @@ async fn a_refresh_that_waits_for_another_process_answers_before_clients_give_up
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_stop_its_refresh() {
+async fn a_client_that_disconnects_does_not_stop_its_refresh() {
     let mut bench = Bench::new().await;
     let first = bench.tokens().await;
     let (gate, client, asked) = (&bench.gate, &bench.client, bench.provider.calls("/token"));
@@ -197,7 +207,7 @@ async fn a_client_that_goes_away_does_not_stop_its_refresh() {
 }
 
 #[tokio::test]
-async fn a_refresh_must_be_by_its_client_for_its_resource() {
+async fn a_refresh_token_is_bound_to_its_client_and_resource() {
     let gate = TestGate::with(|config| {
         config.upstreams.push(upstream(&config.public_url, "other", "http://127.0.0.1:9/"));
     })
@@ -228,7 +238,7 @@ async fn a_refresh_must_be_by_its_client_for_its_resource() {
 }
 
 #[tokio::test]
-async fn an_unused_refresh_token_ends_after_thirty_days_and_a_grant_after_ninety() {
+async fn an_unused_refresh_token_expires_after_thirty_days_and_a_grant_after_ninety() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let idle = gate.tokens(&client).await;
@@ -243,7 +253,7 @@ async fn an_unused_refresh_token_ends_after_thirty_days_and_a_grant_after_ninety
 }
 
 #[tokio::test]
-async fn a_refresh_survives_a_restart_and_so_does_its_end() {
+async fn the_kept_response_and_the_end_of_a_grant_survive_a_restart() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
@@ -275,12 +285,12 @@ async fn the_database_and_the_root_key_together_cannot_open_a_kept_answer() {
 }
 
 #[tokio::test]
-async fn no_token_lies_in_the_database_as_it_was_given() {
+async fn the_database_holds_no_token_in_clear_text() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
     let second = tokens(&gate.refresh(&client, &first.refresh).await);
-    let Storage::Sqlite(file) = gate.config.storage.clone();
+    let file = database::file(&gate.config.storage).to_owned();
     gate.app.close().await;
     let bytes = std::fs::read(&file).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -291,7 +301,7 @@ async fn no_token_lies_in_the_database_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_used() {
+async fn a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let mut grants = Vec::new();
@@ -308,7 +318,7 @@ async fn the_twenty_first_grant_of_a_user_with_a_client_ends_the_least_recently_
 }
 
 #[tokio::test]
-async fn a_refresh_names_no_more_than_it_asks_for() {
+async fn a_refresh_response_names_no_more_scope_than_was_requested() {
     let gate = TestGate::with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
     let client = gate.register().await;
     let mut refresh = gate.tokens(&client).await.refresh;
@@ -333,7 +343,7 @@ async fn a_refresh_names_no_more_than_it_asks_for() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_remembered_over_a_restart() {
+async fn the_requested_scope_survives_a_restart() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let place = gate.sign_in(&mut Browser::default(), &client, &[("scope", "mcp:access")]).await;
@@ -343,7 +353,7 @@ async fn what_was_asked_for_is_remembered_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_grant_that_opens_nothing_any_more_is_refused_at_refresh_so_that_its_user_signs_in_anew() {
+async fn a_grant_that_lacks_a_newly_required_scope_is_refused_at_refresh() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
@@ -360,4 +370,18 @@ async fn a_grant_that_opens_nothing_any_more_is_refused_at_refresh_so_that_its_u
         .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])
         .await;
     assert_eq!(gate.refresh(&client, &anew.refresh).await.error(), "invalid_grant", "its server is not here any more");
+}
+
+#[tokio::test]
+async fn the_log_says_whose_refresh_was_refused_and_the_client_is_not_told_the_grant() {
+    let gate = TestGate::new().await;
+    let (client, other) = (gate.register().await, gate.register_named("other").await);
+    let first = gate.tokens(&client).await;
+    let grant = claims(&first.access)["sid"].as_str().unwrap().to_owned();
+    let (lines, _guard) = watch();
+    let refused = gate.refresh(&other, &first.refresh).await;
+    assert_eq!(refused.error(), "invalid_grant");
+    assert!(!refused.body.contains(&grant), "{refused:?}");
+    let (text, about) = (lines.text(), format!("(client {}, grant {grant})", other.id));
+    assert!(text.contains("the refresh token was given to another client") && text.contains(&about), "{text}");
 }

@@ -1,4 +1,4 @@
-//! People who open an address in a browser that is meant for programs.
+//! Browsers at addresses that are meant for programs.
 
 use portcullis::config::Config;
 
@@ -31,7 +31,7 @@ fn with_wiki(config: &mut Config) {
 }
 
 #[tokio::test]
-async fn an_upstreams_path_is_a_page_for_people_with_the_status_and_challenge_that_programs_get() {
+async fn a_browser_at_an_upstreams_path_gets_a_page_with_the_same_status_and_challenge() {
     let gate = TestGate::with(with_wiki).await;
     for (path, name) in
         [("/mcp", "Server mcp"), ("/mcp/", "Server mcp"), ("/wiki", "Server wiki"), ("/wiki?a=b", "Server wiki")]
@@ -50,7 +50,7 @@ async fn an_upstreams_path_is_a_page_for_people_with_the_status_and_challenge_th
 }
 
 #[tokio::test]
-async fn programs_get_what_they_always_got() {
+async fn programs_never_get_a_page() {
     let gate = TestGate::new().await;
     for accept in PROGRAMS {
         for path in ["/mcp", "/", "/nothing", "/mcp/below"] {
@@ -80,7 +80,7 @@ async fn programs_get_what_they_always_got() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_another_reason_is_no_page() {
+async fn other_refusals_at_an_upstreams_path_are_never_a_page() {
     let gate = TestGate::new().await;
     for (path, status) in [("/mcp?access_token=x", 400), ("/mcp", 403)] {
         let mut headers = vec![("accept", CHROMIUM)];
@@ -91,7 +91,7 @@ async fn what_is_refused_for_another_reason_is_no_page() {
 }
 
 #[tokio::test]
-async fn the_front_page_and_unknown_paths_are_pages_for_people_and_say_nothing_of_what_was_typed() {
+async fn browsers_get_pages_at_the_root_and_at_unknown_paths_without_an_echo_of_the_path() {
     let gate = TestGate::with(with_wiki).await;
     let front = in_browser(&gate, "/").await;
     assert!(is_page(&front) && front.status == 404, "{front:?}");
@@ -99,7 +99,7 @@ async fn the_front_page_and_unknown_paths_are_pages_for_people_and_say_nothing_o
     for path in ["/nothing", "/mcp/below", "/callbac/keycloak", "/%3Cscript%3E?a=%3Cscript%3E"] {
         let nothing = in_browser(&gate, path).await;
         assert!(is_page(&nothing) && nothing.status == 404, "{path}: {nothing:?}");
-        assert!(nothing.body.contains("<h1>Nothing is at this address</h1>"), "{path}");
+        assert!(nothing.body.contains("<h1>There is nothing at this address</h1>"), "{path}");
         assert!(
             !nothing.body.contains("cript%3E")
                 && !nothing.body.contains("<script")
@@ -110,7 +110,7 @@ async fn the_front_page_and_unknown_paths_are_pages_for_people_and_say_nothing_o
 }
 
 #[tokio::test]
-async fn the_front_page_names_the_upstreams_only_when_the_operator_says_so() {
+async fn the_front_page_lists_upstreams_only_if_configured() {
     for list_upstreams in [false, true] {
         let gate = TestGate::with(|config| {
             with_wiki(config);

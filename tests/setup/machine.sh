@@ -39,12 +39,18 @@ browser_is_there() {
     [ -n "${CHROMIUM:-}" ] || have chromium || have google-chrome
 }
 
+# Debian's programs of the PostgreSQL server are not on the path.
+postgres_is_there() {
+    have initdb || [ -n "$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null)" ]
+}
+
 # The packages that the chosen suites lack, one per line.
 missing_packages() {
     local for_rust=$1 for_python=$2 for_keycloak=$3 for_browser=$4 for_proxy=$5
     if [ "$for_rust" = yes ]; then
         have cc || printf '%s\n' gcc libc6-dev
         have cargo || printf '%s\n' curl ca-certificates
+        postgres_is_there || echo postgresql
     fi
     if [ "$for_python" = yes ]; then
         have pkill || echo procps
@@ -91,6 +97,13 @@ install_unstarted() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "$@"
 }
 
+# The tests start PostgreSQL servers of their own: keeps Debian's package from creating a cluster for the machine.
+without_main_cluster() {
+    install_unstarted postgresql-common &&
+        as_root sed -i 's/^#\{0,1\} *create_main_cluster.*/create_main_cluster = false/' \
+            /etc/postgresql-common/createcluster.conf
+}
+
 # Installs what is missing, or prints what to install if this user may not.
 install_packages() {
     local packages
@@ -104,6 +117,9 @@ install_packages() {
     as_root apt-get update -qq || true
     # The package lists may have been empty before.
     packages=$(missing_packages "$@" | sort -u | xargs)
+    if [[ " $packages " == *" postgresql "* ]]; then
+        without_main_cluster || return
+    fi
     # shellcheck disable=SC2086
     install_unstarted $packages
 }

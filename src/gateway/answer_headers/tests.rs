@@ -18,7 +18,7 @@ fn cleaned(pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn what_speaks_for_the_origin_to_a_proxy_or_to_this_hop_is_dropped() {
+fn fields_for_the_whole_origin_a_proxy_or_this_hop_are_dropped() {
     let names = [
         "Set-Cookie",
         "Clear-Site-Data",
@@ -66,7 +66,7 @@ fn what_speaks_for_the_origin_to_a_proxy_or_to_this_hop_is_dropped() {
 }
 
 #[test]
-fn what_connection_names_is_dropped() {
+fn fields_that_connection_names_are_dropped() {
     assert_eq!(cleaned(&[("connection", "X-Hop, close"), ("x-hop", "1")]), ["cache-control: no-store"]);
 }
 
@@ -112,7 +112,7 @@ fn the_list_is_folded() {
 
 proptest! {
     #[test]
-    fn whatever_an_upstream_says_its_answer_is_for_one_user(
+    fn an_answer_is_private_whatever_the_upstream_says(
         values in prop::collection::vec("(public|private|s-maxage=1|max-age=1|no-store|x=\"[,\\\\a]{0,3}\"|\"|,| ){0,4}", 0..3),
     ) {
         let mut headers = HeaderMap::new();

@@ -27,7 +27,7 @@ fn by_default() -> RequestRules {
 }
 
 #[test]
-fn what_only_we_may_say_is_removed_however_it_is_spelt() {
+fn our_own_headers_are_removed_from_requests_in_every_spelling() {
     let left = cleaned(
         &by_default(),
         &[
@@ -69,7 +69,7 @@ fn what_only_we_may_say_is_removed_however_it_is_spelt() {
 }
 
 #[test]
-fn no_header_makes_a_server_take_a_request_for_another_one_or_for_another_proxys() {
+fn no_header_makes_a_server_misread_a_request_or_mistake_its_proxy() {
     let names = [
         "Proxy",
         "X-Original-URL",
@@ -181,7 +181,7 @@ fn settings_drop_more_and_keep_single_names_in_their_usual_spelling() {
 }
 
 #[test]
-fn a_configured_header_takes_the_place_of_the_clients_in_every_spelling() {
+fn a_configured_header_replaces_every_spelling_of_the_clients() {
     let added =
         AddedHeader { name: HeaderName::from_static("x-functions-key"), value: HeaderValue::from_static("configured") };
     let rules = RequestRules::new(&RequestHeaders { added: vec![added], ..RequestHeaders::default() });
@@ -193,13 +193,13 @@ fn a_configured_header_takes_the_place_of_the_clients_in_every_spelling() {
 }
 
 #[test]
-fn no_framing_of_the_clients_is_forwarded() {
+fn the_framing_of_the_client_is_not_forwarded() {
     let framing = [("transfer-encoding", "chunked"), ("content-length", "5"), ("content_length", "6")];
     assert_eq!(cleaned(&by_default(), &framing), <[&str; 0]>::default());
 }
 
 #[test]
-fn a_field_that_is_judged_is_said_once() {
+fn a_judged_field_may_have_one_value_only() {
     for name in ["content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"] {
         assert!(says_two_things(&map(&[(name, "a"), ("accept", "b"), (name, "a")])), "{name}");
         assert!(!says_two_things(&map(&[(name, "a"), ("accept", "a"), ("accept", "b")])), "{name}");

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::Oidc;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcFlavour, OidcSettings, Outbound, Standing};
-use crate::identity::RenewError;
+use crate::identity::exchange::RenewError;
 use crate::oauth::scope::ScopeSet;
 
 /// How far a slow provider gets.

@@ -1,4 +1,4 @@
-//! Peers that read slowly, or never, on connections in memory and in time that is moved.
+//! Peers that read slowly or never, on in-memory connections with a paused clock.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ConnectionError, HEAD, IDLE, KEPT, LINGER, Patience, Received, Terms, serve};
-use crate::gateway::{Body, full};
 use crate::inbound::Drain;
+use crate::wire::{Body, full};
 
 const HOUR: Duration = Duration::from_hours(1);
 const LARGE: usize = 1024 * 1024;
@@ -40,8 +40,8 @@ fn events() -> (mpsc::UnboundedSender<Bytes>, Body) {
     (send, Events(receive).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// Serves one connection, of which `/large` answers much, `/events` what is sent, and `/echo` what the request says, as it
-/// says it; `buffer` bytes are under way at most.
+/// Serves one connection: `/large` answers with a large body, `/events` with what is sent to it, `/echo` with the
+/// request's body. At most `buffer` bytes are in flight.
 fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
     connect_as(buffer, Patience::STRANGER, &Drain::default())
 }

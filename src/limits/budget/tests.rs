@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::{Budget, MIB, Machine, Shortage};
 use crate::config::Limits;
-use crate::limits::ClientAddress;
 use crate::secret::Sha256;
+use crate::wire::ClientAddress;
 
 const GIB: u64 = 1024 * MIB;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{ClientAddress, Holder, Pool, Share, Shortage};
+use super::{Holder, Pool, Share, Shortage};
+use crate::wire::ClientAddress;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,7 +30,7 @@ fn one_holder_gets_its_share_and_at_most_half_of_the_pool() {
 }
 
 #[test]
-fn many_holders_that_take_all_they_can_leave_places_for_a_newcomer() {
+fn many_greedy_holders_leave_room_for_a_newcomer() {
     let pool = Pool::new(4096, 256);
     let hogs: Vec<_> = (0..60).map(|number| user(&number.to_string())).collect();
     let mut held = Vec::new();
@@ -65,7 +66,7 @@ fn everything_is_given_back_and_no_holder_is_remembered() {
 }
 
 #[tokio::test]
-async fn what_has_no_holder_yet_is_refused_to_one_that_has_enough() {
+async fn a_share_without_a_holder_is_not_assigned_to_a_holder_that_has_enough() {
     let pool = Pool::new(16, 2);
     let next = async || {
         let mut share = pool.next().await.unwrap();
@@ -79,7 +80,7 @@ async fn what_has_no_holder_yet_is_refused_to_one_that_has_enough() {
 }
 
 #[test]
-fn what_is_not_counted_by_address_leaves_a_quarter_to_all_others() {
+fn trusted_peers_leave_a_quarter_of_the_pool_to_all_others() {
     let pool = Pool::new(448, 224);
     let trusted = all(&pool, &Holder::Trusted);
     assert_eq!(trusted.len(), 336);
@@ -104,7 +105,7 @@ fn all_networks_of_one_ipv6_site_together_leave_most_of_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_with_a_place_or_in_time_and_one_that_is_given_up_leaves_nothing() {
+async fn a_wait_ends_with_a_share_or_by_its_time_limit_and_an_abandoned_one_leaves_nothing_behind() {
     let pool = Pool::new(2, 2);
     let held = (pool.take(user("a"), 1).unwrap(), pool.take(user("b"), 1).unwrap());
     let began = Instant::now();

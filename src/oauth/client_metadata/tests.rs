@@ -1,4 +1,4 @@
-//! What registers, what is left out and what is replaced.
+//! What a registration accepts, drops and replaces.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn register(json: &str) -> Result<super::ClientMetadata, String> {
 }
 
 #[test]
-fn what_is_not_allowed_is_left_out_and_the_rest_is_registered() {
+fn disallowed_redirect_uris_are_dropped_and_the_rest_is_registered() {
     let client = register(
         r#"{"redirect_uris":["cursor://anysphere.cursor-mcp/oauth/callback","http://localhost:8787/callback","http://evil/"],
             "scope":"","token_endpoint_auth_method":null,"jwks":{"keys":[]},"grant_types":["authorization_code","urn:x"]}"#,
@@ -24,12 +24,12 @@ fn what_is_not_allowed_is_left_out_and_the_rest_is_registered() {
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong() {
+fn a_refused_registration_says_what_is_wrong() {
     for (json, words) in [
-        (r"{}", "invalid_redirect_uri: redirect_uris is missing, empty or no list of texts"),
+        (r"{}", "invalid_redirect_uri: redirect_uris is missing, empty or not a list of strings"),
         (
             r#"{"redirect_uris":"https://a/"}"#,
-            "invalid_redirect_uri: redirect_uris is missing, empty or no list of texts",
+            "invalid_redirect_uri: redirect_uris is missing, empty or not a list of strings",
         ),
         (
             r#"{"redirect_uris":["http://evil/"]}"#,
@@ -41,7 +41,7 @@ fn a_refusal_says_what_is_wrong() {
 }
 
 #[test]
-fn an_optional_member_of_another_type_is_as_good_as_none() {
+fn an_optional_member_of_the_wrong_type_is_ignored() {
     for value in ["null", "7", "true", "[]", "{}", r#"[null,7,"x"]"#, r#""\ud800""#, r#""""#, "1e999", &"[".repeat(500)]
     {
         let value = format!("{value}{}", "]".repeat(if value.len() == 500 { 500 } else { 0 }));
@@ -66,7 +66,7 @@ fn an_optional_member_of_another_type_is_as_good_as_none() {
 }
 
 #[test]
-fn what_cannot_be_had_is_replaced() {
+fn unsupported_client_metadata_is_replaced() {
     let client = register(
         r#"{"redirect_uris":["https://a/"],"token_endpoint_auth_method":"tls_client_auth","response_types":["token"],
             "grant_types":["client_credentials"],"client_name":" Cl\u202Eedual\u2713\n","scope":"a\"b mcp:access  c",
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn no_body_makes_a_client_without_an_allowed_redirect_uri(body in "\\PC{0,200}") {
+    fn no_body_registers_a_client_without_an_allowed_redirect_uri(body in "\\PC{0,200}") {
         if let Ok(client) = register(&body) {
             prop_assert!(!client.redirect_uris.is_empty());
         }

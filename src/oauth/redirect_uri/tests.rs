@@ -1,4 +1,4 @@
-//! Which redirect URIs are allowed, and which is a registered one.
+//! Which redirect URIs are allowed, and when one matches a registered one.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn policy() -> RedirectPolicy {
 }
 
 #[test]
-fn what_real_clients_register_is_allowed() {
+fn redirect_uris_of_real_clients_are_allowed() {
     use RedirectClass::{Application, Https, ListedApplication, Loopback};
     for (uri, class) in [
         ("https://claude.ai/api/mcp/auth_callback", Https),
@@ -36,7 +36,7 @@ fn what_real_clients_register_is_allowed() {
 }
 
 #[test]
-fn what_could_reach_somebody_else_is_refused() {
+fn redirect_uris_that_could_reach_an_attacker_are_refused() {
     use RedirectRefusal::{Fragment, Host, NotAllowed, NotNormal, ResponseParameter, TooLong, UserInfo};
     let long = format!("https://a/{}", "x".repeat(512));
     for (uri, why) in [
@@ -106,7 +106,7 @@ fn only_a_loopback_port_may_differ_from_what_was_registered() {
 }
 
 #[test]
-fn spellings_that_browsers_take_for_one_uri_are_one_and_private_use_uris_have_one_spelling() {
+fn web_uris_match_in_canonical_form_and_private_use_uris_byte_for_byte() {
     let is = |requested: &str, registered: &str| policy().parse(requested).unwrap().is_registered_as(registered);
     assert!(is("http://127.0.0.1:8000", "http://127.0.0.1/"));
     assert!(is("HTTP://LOCALHOST:1/cb", "http://localhost/cb"));
@@ -124,14 +124,14 @@ fn spellings_that_browsers_take_for_one_uri_are_one_and_private_use_uris_have_on
 }
 
 #[test]
-fn the_port_counts_where_two_spellings_of_one_request_are_compared() {
+fn two_spellings_of_one_loopback_uri_must_have_the_same_port() {
     let parse = |text| policy().parse(text).unwrap();
     assert!(parse("http://127.0.0.1:8000").is_same(&parse("http://127.0.0.1:8000/")));
     assert!(!parse("http://127.0.0.1:8000/").is_same(&parse("http://127.0.0.1:8001/")));
 }
 
 #[test]
-fn a_refused_spelling_leads_to_one_that_passes() {
+fn an_allowed_spelling_is_suggested_for_a_refused_one() {
     for (text, suggested) in [
         ("https://a/b/../c", Some("https://a/c")),
         (" https://a.example/cb ", Some("https://a.example/cb")),
@@ -146,7 +146,7 @@ fn a_refused_spelling_leads_to_one_that_passes() {
 }
 
 #[test]
-fn parameters_join_a_query_that_is_there() {
+fn response_parameters_are_added_to_an_existing_query() {
     let with = |uri: &str| policy().parse(uri).unwrap().with_parameters(&[("code", "a b"), ("state", "&")]);
     assert_eq!(with("https://a/b"), "https://a/b?code=a+b&state=%26");
     assert_eq!(with("https://a/b?x=%41"), "https://a/b?x=%41&code=a+b&state=%26");
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_one_canonical_uri_is_one_to_browsers_and_in_no_other_place(
+    fn two_redirect_uris_are_the_same_exactly_when_browsers_agree(
         a in "(?i)https?://(a|b|a\\.b|localhost|\\[::1\\]|127\\.0\\.0\\.1)(:(80|443|8000))?(/(c|%63|\\.\\.)?)?(\\?(x|%78)?)?",
         b in "(?i)https?://(a|b|a\\.b|localhost|\\[::1\\]|127\\.0\\.0\\.1)(:(80|443|8000))?(/(c|%63|\\.\\.)?)?(\\?(x|%78)?)?",
     ) {
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn another_path_or_host_is_never_the_registered_one(a in "[a-z]{1,8}", b in "[a-z]{1,8}", port in 1u16..) {
+    fn another_path_never_matches_the_registered_redirect_uri(a in "[a-z]{1,8}", b in "[a-z]{1,8}", port in 1u16..) {
         prop_assume!(a != b);
         let requested = policy().parse(&format!("http://127.0.0.1:{port}/{a}")).unwrap();
         let registered = format!("http://127.0.0.1/{b}");

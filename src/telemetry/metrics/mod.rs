@@ -36,13 +36,13 @@ mod grants;
 mod limits;
 mod providers;
 mod requests;
+mod seconds;
 mod store;
 
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -98,10 +98,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The media type of [`Self::encode`]: OpenMetrics 1.0.
+    /// The media type of [`Self::encode`]: `OpenMetrics` 1.0.
     pub const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All families as OpenMetrics text.
+    /// All families as `OpenMetrics` text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();
@@ -109,13 +109,6 @@ impl Metrics {
         text::encode(&mut out, &self.registry).ok();
         out
     }
-}
-
-/// A histogram of durations in seconds: from a call on loopback to a tool that works for minutes.
-fn seconds() -> Histogram {
-    Histogram::new([
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0,
-    ])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::seconds;
+use super::seconds::seconds;
 
 words! {
     /// What was asked of the store.

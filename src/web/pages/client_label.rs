@@ -1,18 +1,18 @@
-//! How a client is spoken of: what it says of itself is shown as its claim.
+//! How a page names a client. What a client says of itself is shown as its claim: that defends against phishing by a name.
 
 use askama::Template;
 
 use crate::model::client::{Client, ClientOrigin};
 
-/// A client, in a sentence. As a template it is the sentence's subject, with a capital.
+/// A client in a sentence. As a template it is the subject, which begins the sentence.
 #[derive(Debug, Clone, Copy, Template)]
 #[template(path = "client.html")]
 pub struct ClientLabel<'a> {
-    /// Its id, for one that gave no name.
+    /// Its id, shown when it has no name.
     pub id: &'a str,
-    /// What it calls itself, or what the operator calls it.
+    /// The name from its registration or from the configuration.
     pub name: Option<&'a str>,
-    /// Who vouches for the name.
+    /// Where the name comes from.
     pub origin: ClientOrigin,
 }
 
@@ -23,7 +23,7 @@ impl<'a> ClientLabel<'a> {
         self.name.unwrap_or(self.id)
     }
 
-    /// Whether it gave itself the name.
+    /// Whether the name is the client's own claim.
     pub(super) fn is_claim(&self) -> bool {
         self.origin == ClientOrigin::Registered && self.name.is_some()
     }

@@ -1,4 +1,4 @@
-//! What people see who open an address in a browser that is meant for MCP clients.
+//! Pages for people who open an address in a browser that is meant for MCP clients.
 
 use askama::Template;
 
@@ -8,11 +8,11 @@ use super::{Look, Page};
 #[derive(Debug, Template)]
 #[template(path = "server.html")]
 pub struct ServerPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
-    /// What people call the upstream.
+    /// The upstream's display name.
     pub name: &'a str,
-    /// How to add it.
+    /// What to enter in clients.
     pub settings: ClientSettings<'a>,
 }
 
@@ -20,38 +20,38 @@ pub struct ServerPage<'a> {
 #[derive(Debug, Template)]
 #[template(path = "front.html")]
 pub struct FrontPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
-    /// The upstreams that may be named to everybody: their names and URLs.
+    /// Names and URLs of the upstreams that may be listed publicly.
     pub servers: &'a [(&'a str, &'a str)],
-    /// How to add a server, with words where its name and path belong.
+    /// What to enter in clients, with placeholders for name and path.
     pub settings: ClientSettings<'a>,
 }
 
-/// The page where nothing is.
+/// The page at an unknown address.
 #[derive(Debug, Template)]
 #[template(path = "not_found.html")]
 struct NotFoundPage<'a> {
     look: &'a Look,
 }
 
-/// What is copied into a client.
+/// What people copy into a client.
 #[derive(Debug, Clone, Copy, Template)]
 #[template(path = "client_settings.html")]
 pub struct ClientSettings<'a> {
-    /// What the client is to call the server.
+    /// The server's name in the client.
     pub id: &'a str,
     /// The server URL.
     pub url: &'a str,
 }
 
-/// Says what an upstream's address is for.
+/// Explains what an upstream's address is for.
 #[must_use]
 pub fn server(page: &ServerPage<'_>) -> Page {
     Page::render(page.look, page)
 }
 
-/// Says what this host is for.
+/// Explains what this host is for.
 #[must_use]
 pub fn front(page: &FrontPage<'_>) -> Page {
     Page::render(page.look, page)

@@ -1,4 +1,6 @@
-//! Whose pages they are: name, logo, colour and link for help of the operator, made ready once at start.
+//! The operator's branding (name, logo, colour, support link) and the headers of every page, prepared once at start.
+//!
+//! Defends against clickjacking and XSS (content security policy) and MIME sniffing.
 
 use data_encoding::BASE64;
 use http::header::{
@@ -13,7 +15,7 @@ use crate::secret::Sha256;
 /// The style sheet that every page carries.
 pub(super) const STYLE: &str = include_str!("../templates/style.css");
 
-/// Our own mark, for the browser's tab.
+/// The default icon for the browser's tab.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' \
      stroke='%232f8f78' stroke-width='2.4' stroke-linecap='round'%3E%3Cpath d='M3 22V11a9 9 0 0 1 18 0v11M8 4v16m4-18v20m4-18v16\
      M3.4 9h17.2M3 15h18'/%3E%3C/svg%3E";
@@ -30,7 +32,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Makes everything ready.
+    /// Prepares the style sheet, the logo and the content security policy.
     #[must_use]
     pub fn new(pages: &Pages) -> Self {
         let style = format!("{STYLE}{}", pages.color.map(palette::rules).unwrap_or_default());
@@ -44,14 +46,14 @@ impl Look {
         }
     }
 
-    /// What stands in the browser's tab.
+    /// The icon in the browser's tab.
     pub(super) fn icon(&self) -> &str {
         self.logo.as_deref().unwrap_or(ICON)
     }
 
-    /// What goes with every page. The referrer stays within our origin, because with `no-referrer` browsers send
-    /// `Origin: null` on our own forms. `Cross-Origin-Opener-Policy` is left out: clients that open a window for the
-    /// sign-in would believe it closed.
+    /// The headers of every page. The referrer stays within our origin: with `no-referrer` browsers send `Origin: null` with
+    /// our own forms. There is no `Cross-Origin-Opener-Policy`: a client that opens a window for the sign-in would take it
+    /// for closed.
     #[must_use]
     pub fn headers(&self) -> [(HeaderName, HeaderValue); 6] {
         [
@@ -65,9 +67,9 @@ impl Look {
     }
 }
 
-/// Styles by hash, pictures that stand in the page, nothing else: no script, and nothing is ever loaded. Defends against
-/// clickjacking (`frame-ancestors`) and against what a text from outside could do if it ever escaped its place. There is no
-/// `form-action`: Chromium applies it to every redirect after a form, and ours end at identity providers and clients.
+/// Allows the style sheet by its hash and inline images, nothing else: no script runs and nothing is loaded. Defends against
+/// clickjacking (`frame-ancestors`), and against XSS if a text ever escaped its template. There is no `form-action`: Chromium
+/// applies it to every redirect after a form, and ours end at identity providers and clients.
 fn policy(style: &str) -> HeaderValue {
     let style = BASE64.encode(Sha256::of(style.as_bytes()).as_bytes());
     let policy = format!(

@@ -1,14 +1,15 @@
-//! Pages that end an attempt: what happened, and what to do now.
+//! Pages that end a sign-in: what happened, and what to do now.
 
 use askama::Template;
 
-use super::{Gate, Look, Page};
+use super::page::Gate;
+use super::{Look, Page};
 use crate::telemetry::RequestId;
 
-/// An error that may not, or cannot, be told to the client by a redirect.
+/// An error that must not or cannot be reported to the client by a redirect.
 #[derive(Debug)]
 pub struct ErrorPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
     /// A heading.
     pub title: &'a str,
@@ -18,45 +19,45 @@ pub struct ErrorPage<'a> {
     pub hint: &'a str,
     /// What the client's developer needs to know, such as an OAuth error code with its description.
     pub for_developer: Option<&'a str>,
-    /// The id under which the log has it.
+    /// The request's id in the log.
     pub request_id: &'a RequestId,
 }
 
 /// The form, or the provider's answer, was used before.
 #[derive(Debug)]
 pub struct AlreadyAnsweredPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
     /// How it was answered.
     pub answer: EarlierAnswer<'a>,
-    /// The id under which the log has it.
+    /// The request's id in the log.
     pub request_id: &'a RequestId,
 }
 
-/// What became of the first answer.
+/// The outcome of the first answer.
 #[derive(Debug, Clone, Copy)]
 pub enum EarlierAnswer<'a> {
-    /// A code waits at this address, for the browser that holds the binding while the code is good. Never followed by
-    /// itself: a client would redeem the code twice.
+    /// The redirect URI with the code, for the browser that holds the binding, while the code is valid. Never followed
+    /// automatically: the client would redeem the code twice.
     Finish(&'a str),
     /// The user denied access.
     Denied,
-    /// It succeeded or failed, and nothing is left to do.
+    /// The sign-in succeeded or failed, and nothing is left to do.
     Over,
 }
 
 /// An identity provider cannot be reached.
 #[derive(Debug)]
 pub struct UnavailablePage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
-    /// What people call it.
+    /// The provider's display name.
     pub identity_name: &'a str,
-    /// The id under which the log has it.
+    /// The request's id in the log.
     pub request_id: &'a RequestId,
 }
 
-/// Says that the server has too much to do. It names no request, so that it can be made once, at start.
+/// Says that the server is busy. It names no request, so it can be rendered once, at start.
 #[must_use]
 pub fn busy(look: &Look) -> Page {
     Page::render(
@@ -64,8 +65,8 @@ pub fn busy(look: &Look) -> Page {
         &Message {
             look,
             gate: Gate::Down,
-            title: "Too much to do at the moment",
-            happened: "This server is busy and did not look at your request. Nothing is lost.",
+            title: "This server is busy",
+            happened: "It did not handle your request. Nothing is lost.",
             hint: "Wait a few seconds, then load this page again.",
             for_developer: None,
             finish: None,
@@ -83,7 +84,7 @@ struct Message<'a> {
     happened: &'a str,
     hint: &'a str,
     for_developer: Option<&'a str>,
-    /// Where the sign-in is finished.
+    /// The link that finishes the sign-in.
     finish: Option<&'a str>,
     request_id: Option<&'a RequestId>,
 }
@@ -106,10 +107,10 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
     )
 }
 
-/// Says that the question was answered before, and leads on while that is possible.
+/// Says that the form was already answered, with a link to finish while that is possible.
 #[must_use]
 pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
-    let happened = "This sign-in was answered before, perhaps by a double click or by going back.";
+    let happened = "This sign-in was already answered, perhaps by a double click or by going back.";
     let over = Message {
         look: page.look,
         gate: Gate::Down,
@@ -124,7 +125,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         EarlierAnswer::Over => over,
         EarlierAnswer::Finish(place) => Message {
             gate: Gate::Raised,
-            title: "You are nearly there",
+            title: "One step is left",
             hint: "If the application still waits for you, finish here. If it already works, close this window.",
             finish: Some(place),
             request_id: None,
@@ -132,7 +133,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         },
         EarlierAnswer::Denied => Message {
             title: "You denied access",
-            happened: "This sign-in was already answered: you denied it, so the application was given nothing.",
+            happened: "This sign-in was already answered: you denied it, so the application got no access.",
             hint: "If you did not mean to, connect from the application again. Otherwise close this window.",
             ..over
         },
@@ -140,7 +141,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     Page::render(page.look, &message)
 }
 
-/// Says that a provider is away and that nothing is lost; goes with 503 and `Retry-After`.
+/// Says that a provider cannot be reached and that nothing is lost. Sent with 503 and `Retry-After`.
 #[must_use]
 pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
     let title = format!("{} does not answer", page.identity_name);
@@ -153,7 +154,7 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
             gate: Gate::Down,
             title: &title,
             happened: &happened,
-            hint: "Connect from the application again in a minute. If it stays like this, tell your operator.",
+            hint: "Connect from the application again in a minute. If that does not help, tell your operator.",
             for_developer: Some("temporarily_unavailable: the identity provider cannot be reached"),
             finish: None,
             request_id: Some(page.request_id),

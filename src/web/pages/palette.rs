@@ -1,11 +1,11 @@
-//! The operator's colour, so that it can be read on our pages (WCAG 2.2, 1.4.3: a contrast of 4.5 for text).
+//! The operator's colour, made legible (WCAG 2.2, 1.4.3: a contrast of 4.5 for text).
 //!
-//! Buttons and links have the colour as it is given where it stands out from the card. Where it does not, it is darkened
-//! (or, in dark mode, lightened) step by step until it does.
+//! Buttons and links use the colour as given if it contrasts enough with the card. Otherwise it is darkened (in dark mode,
+//! lightened) step by step until it does.
 
 use crate::config::Color;
 
-/// What text needs to be read.
+/// The contrast that text needs.
 const ENOUGH: f64 = 4.5;
 
 const WHITE: Color = Color { red: 255, green: 255, blue: 255 };
@@ -14,21 +14,21 @@ const BLACK: Color = Color { red: 0, green: 0, blue: 0 };
 const LIGHT_CARD: Color = Color { red: 0xff, green: 0xfe, blue: 0xfb };
 const DARK_CARD: Color = Color { red: 0x19, green: 0x1f, blue: 0x21 };
 
-/// The rules that lay a colour over the style sheet's own.
+/// The CSS rules that replace the style sheet's colour.
 pub(super) fn rules(color: Color) -> String {
     let light = variables(color, LIGHT_CARD, [BLACK, WHITE]);
     let dark = variables(color, DARK_CARD, [WHITE, BLACK]);
     format!(":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}")
 }
 
-/// The colour, moved towards `pole` until it stands out from the card.
+/// The colour, moved towards `pole` until it contrasts with the card.
 fn readable(color: Color, card: Color, pole: Color) -> Color {
     let steps = (0..=100).map(|percent| mix(color, pole, percent));
     steps.into_iter().find(|step| contrast(*step, card) >= ENOUGH).unwrap_or(pole)
 }
 
-/// What stands out from a card stands out from the pole on the card's side even more: that is the text on a button, and
-/// a button under the mouse moves away from it.
+/// A colour that contrasts with the card contrasts even more with the pole on the card's side, `on_key`: the text of a
+/// button has that colour, and a button under the mouse moves away from it.
 fn variables(color: Color, card: Color, [pole, on_key]: [Color; 2]) -> String {
     let key = readable(color, card, pole);
     let (over, tint) = (mix(key, pole, 18), mix(card, key, 10));
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cards_are_those_of_the_style_sheet() {
+    fn the_card_colours_are_those_of_the_style_sheet() {
         for card in [LIGHT_CARD, DARK_CARD] {
             assert!(super::super::look::STYLE.contains(&format!("--card: {};", hex(card))), "{}", hex(card));
         }
     }
 
     #[test]
-    fn a_colour_that_can_be_read_is_kept_and_another_is_moved() {
+    fn a_legible_colour_is_kept_and_another_is_adjusted() {
         assert_eq!(readable(color("#1b5e4f"), LIGHT_CARD, BLACK), color("#1b5e4f"));
         assert_eq!(readable(color("#83d3b9"), DARK_CARD, WHITE), color("#83d3b9"));
         for (given, card, pole) in [("#ffee00", LIGHT_CARD, BLACK), ("#101010", DARK_CARD, WHITE)] {
@@ -94,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_colour_its_buttons_and_links_can_be_read(red: u8, green: u8, blue: u8) {
+        fn buttons_and_links_are_legible_in_any_colour(red: u8, green: u8, blue: u8) {
             let rules = rules(Color { red, green, blue });
             let values = |name: &str| {
                 let name = format!("{name}:");

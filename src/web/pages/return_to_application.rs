@@ -1,27 +1,28 @@
-//! The way back to an application that owns a private-use scheme: browsers show nothing of their own after such a
-//! redirect, and would leave the form on screen (RFC 8252 7.1).
+//! The page that returns to an application with a private-use scheme: after such a redirect browsers show nothing new and
+//! would leave the form on screen (RFC 8252 7.1).
 
 use askama::Template;
 
-use super::{ClientLabel, Gate, Look, Page};
+use super::page::Gate;
+use super::{ClientLabel, Look, Page};
 use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
-/// Leads back. It hops by itself to an address that the operator lists; elsewhere the link is all there is.
+/// Returns to the application: automatically to a URI on the operator's list, otherwise by a link.
 #[derive(Debug, Template)]
 #[template(path = "return_to_application.html")]
 pub struct ReturnPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
-    /// Who waits.
+    /// The client.
     pub client: ClientLabel<'a>,
-    /// Where.
+    /// Its redirect URI.
     pub redirect_uri: &'a RedirectUri,
     /// The redirect URI with the response's parameters.
     pub location: &'a str,
-    /// What the client will be told.
+    /// The outcome that the client is told.
     pub outcome: Outcome,
-    /// Who signed in, as the identity provider calls them.
+    /// The display name of the user who signed in.
     pub user: Option<&'a str>,
 }
 
@@ -37,7 +38,7 @@ impl ReturnPage<'_> {
             Outcome::SignedIn => "You are signed in",
             Outcome::Denied => "You denied access",
             Outcome::Refused => "Access was refused",
-            Outcome::Failed => "The sign-in did not work",
+            Outcome::Failed => "The sign-in failed",
         }
     }
 
@@ -45,7 +46,7 @@ impl ReturnPage<'_> {
         match self.outcome {
             Outcome::SignedIn => "",
             Outcome::Denied => "Nothing was allowed.",
-            Outcome::Refused => "Your sign-in was refused where you signed in. Nothing was allowed.",
+            Outcome::Refused => "The site where you signed in refused access. Nothing was allowed.",
             Outcome::Failed => "The application is told why.",
         }
     }

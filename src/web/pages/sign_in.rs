@@ -1,40 +1,24 @@
-//! The sign-in page for people whom we know by ourselves.
+//! The sign-in page for users of our own.
 
 use askama::Template;
 
 use super::{ClientLabel, Look, Page};
-use crate::issuer::SignInProblem;
-use crate::model::ids::AuthorizationId;
+use crate::issuer::{SignInProblem, SignInView};
 
 /// Where user name and password are typed. The form goes to `/sign-in/{identity}` with `authorization`, `form_token`,
 /// `username` and `password`.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
-pub struct SignInPage<'a> {
-    /// Whose page it is.
-    pub look: &'a Look,
-    /// The provider's id.
-    pub identity: &'a str,
-    /// What people call it.
-    pub identity_name: &'a str,
-    /// For whom the user signs in.
-    pub client: ClientLabel<'a>,
-    /// What people call the upstream.
-    pub resource_name: &'a str,
-    /// The authorization that the sign-in belongs to.
-    pub authorization: &'a AuthorizationId,
-    /// What ties the form to the browser's binding cookie.
-    pub form_token: &'a str,
-    /// What was typed before; empty at first.
-    pub username: &'a str,
-    /// Why the page is shown again.
-    pub problem: Option<SignInProblem>,
+struct SignInPage<'a> {
+    look: &'a Look,
+    view: &'a SignInView,
+    client: ClientLabel<'a>,
 }
 
 impl SignInPage<'_> {
-    /// The problem in words; which of the two is wrong they do not tell.
+    /// The problem in words, which do not say which of the two is wrong: that would tell which users exist.
     fn problem_in_words(&self) -> Option<&'static str> {
-        self.problem.map(|problem| match problem {
+        self.view.problem.map(|problem| match problem {
             SignInProblem::Wrong => "User name or password is not right.",
             SignInProblem::Busy => "Too many tries. Wait a minute, then try again.",
         })
@@ -43,6 +27,6 @@ impl SignInPage<'_> {
 
 /// Asks for user name and password.
 #[must_use]
-pub fn sign_in(page: &SignInPage<'_>) -> Page {
-    Page::render(page.look, page)
+pub fn sign_in(look: &Look, view: &SignInView) -> Page {
+    Page::render(look, &SignInPage { look, view, client: (&view.client).into() })
 }

@@ -1,4 +1,4 @@
-//! The page for a client whose id we do not know: no error reaches it by redirect, so its user must act.
+//! The page for an unknown client id: no redirect can tell the client, so its user must act.
 
 use askama::Template;
 use url::{Host, Url};
@@ -6,16 +6,16 @@ use url::{Host, Url};
 use super::{Look, Page};
 use crate::telemetry::RequestId;
 
-/// What was asked for.
+/// The request with the unknown id.
 #[derive(Debug)]
 pub struct UnknownClientPage<'a> {
-    /// Whose page it is.
+    /// The operator's branding.
     pub look: &'a Look,
     /// The unknown id.
     pub client_id: &'a str,
-    /// The redirect URI of the request, unchecked: it only tells which remedy to open.
+    /// The redirect URI of the request, unchecked: it only selects the remedy to open.
     pub redirect_uri: Option<&'a str>,
-    /// The id under which the log has it.
+    /// The request's id in the log.
     pub request_id: &'a RequestId,
 }
 
@@ -49,7 +49,7 @@ pub fn unknown_client(page: &UnknownClientPage<'_>) -> Page {
     Page::render(look, &UnknownClient { look, client_id, application, request_id })
 }
 
-/// Which application waits at such a redirect URI, by what each is known to use.
+/// Guesses the application from the redirect URIs that each is known to use.
 fn guess(uri: &Url) -> Option<Application> {
     match (uri.scheme(), uri.host()) {
         ("cursor", _) => Some(Application::Cursor),
@@ -81,7 +81,7 @@ mod tests {
     use super::{Application, guess};
 
     #[test]
-    fn the_remedy_of_the_application_that_waits_is_found_by_its_redirect_uri() {
+    fn the_application_is_guessed_from_its_redirect_uri() {
         for (uri, application) in [
             ("http://127.0.0.1:33418/", Some(Application::VsCode)),
             ("http://127.0.0.1:50111/", Some(Application::VsCode)),

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::config::ScopeText;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
-/// One scope on the page: in words where we have them, else as it is.
+/// One scope on the page: in words if there are any, otherwise its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Template)]
 #[template(
     ext = "html",
@@ -16,13 +16,13 @@ pub(super) enum Meaning<'a> {
     Foreign(&'a str),
 }
 
-const STAY: &str = "stay connected while you are away, until that is ended";
+const STAY: &str = "stay connected while you are away, until access is revoked";
 
-/// What a client may do, in the order in which people read it.
+/// What a client may do, in the order of the page.
 const GRANTED: [(&str, &str); 2] =
-    [("mcp:access", "call its tools and read what it offers, in your name"), (OFFLINE_ACCESS, STAY)];
+    [("mcp:access", "call its tools and read what it offers, on your behalf"), (OFFLINE_ACCESS, STAY)];
 
-/// What an identity provider tells (OpenID Connect Core 5.4 and 11).
+/// What an identity provider reveals (OpenID Connect Core 5.4 and 11).
 const ASKED: [(&str, &str); 8] = [
     ("openid", "who you are"),
     ("profile", "your name"),
@@ -34,7 +34,7 @@ const ASKED: [(&str, &str); 8] = [
     (OFFLINE_ACCESS, "whether your account is still active while you are away"),
 ];
 
-/// What a grant allows: the operator's words first, in their order. Never empty, because entering is allowed at least.
+/// What a grant allows: the operator's words first, in their order. Never empty: every grant allows entering.
 pub(super) fn granted<'a>(scope: &'a ScopeSet, refresh: bool, texts: &'a [ScopeText]) -> Vec<Meaning<'a>> {
     let own = texts.iter().map(|own| (own.value.as_str(), own.text.as_str()));
     let ours = GRANTED.into_iter().filter(|(value, _)| texts.iter().all(|own| own.value != *value));
@@ -44,12 +44,12 @@ pub(super) fn granted<'a>(scope: &'a ScopeSet, refresh: bool, texts: &'a [ScopeT
         meanings.push(stay);
     }
     if scope.without(&ScopeSet::empty().with(OFFLINE_ACCESS)).is_empty() {
-        meanings.insert(0, Meaning::Known("use it in your name"));
+        meanings.insert(0, Meaning::Known("use it on your behalf"));
     }
     meanings
 }
 
-/// What the provider is asked for; empty for people whom we know by ourselves.
+/// What the provider is asked for; empty for the built-in provider.
 pub(super) fn asked(scope: &ScopeSet) -> Vec<Meaning<'_>> {
     in_words(&ASKED, scope)
 }

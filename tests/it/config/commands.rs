@@ -11,7 +11,7 @@ use portcullis::config::Log;
 use super::{Operator, REST};
 
 #[test]
-fn a_root_key_is_printed_once_and_never_the_same() {
+fn every_generated_root_key_is_new_and_accepted_by_check() {
     let operator = Operator::new();
     let first = operator.run(&["keys", "generate"]);
     assert_eq!((first.outcome, first.out.len(), first.err.as_str()), (Outcome::Done, 45, ""));
@@ -21,7 +21,7 @@ fn a_root_key_is_printed_once_and_never_the_same() {
 }
 
 #[test]
-fn a_root_key_file_is_ones_own_and_never_written_over() {
+fn a_root_key_file_is_private_and_never_overwritten() {
     let operator = Operator::new();
     let path = operator.path("new.key");
     let arguments = ["keys", "generate", "--out", path.to_str().unwrap()];
@@ -46,7 +46,7 @@ fn a_root_key_file_is_ones_own_and_never_written_over() {
 }
 
 #[test]
-fn every_command_explains_itself_with_an_example() {
+fn every_command_has_a_help_text_with_an_example() {
     let operator = Operator::new();
     for command in [
         &["dev"][..],
@@ -71,7 +71,7 @@ fn every_command_explains_itself_with_an_example() {
 }
 
 #[test]
-fn the_version_is_what_was_compiled_in() {
+fn the_version_names_the_release_and_the_commit() {
     let version = env!("PORTCULLIS_VERSION");
     assert_eq!(Operator::new().run(&["--version"]).out, format!("portcullis {version}\n"));
     let built_from =
@@ -81,7 +81,7 @@ fn the_version_is_what_was_compiled_in() {
 }
 
 #[test]
-fn shells_complete_every_command() {
+fn shell_completions_know_every_command() {
     let operator = Operator::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = operator.run(&["completions", shell]);
@@ -109,7 +109,7 @@ fn every_command_has_a_manual_page_with_its_own_name_and_options() {
     assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""));
 }
 
-/// A disk without room.
+/// A writer without room.
 struct Full;
 
 impl Write for Full {
@@ -123,7 +123,7 @@ impl Write for Full {
 }
 
 #[test]
-fn an_answer_that_cannot_be_written_is_a_failure() {
+fn output_that_cannot_be_written_fails_the_command() {
     let mut err = Vec::new();
     let (input, start_log) = (&mut io::empty(), |_: &Log| Ok(()));
     let mut terminal = Terminal { out: &mut Full, err: &mut err, input, start_log, environment: Vec::new() };
@@ -133,7 +133,7 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_wrong_call_is_told_apart_from_a_failure() {
+fn wrong_usage_has_its_own_exit_status() {
     let operator = Operator::new();
     for call in [
         &[][..],

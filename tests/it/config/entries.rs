@@ -1,4 +1,4 @@
-//! Mistakes of `[[identity]]`, `[[upstream]]` and `[[client]]`.
+//! Mistakes in `[[identity]]`, `[[upstream]]` and `[[client]]`.
 
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
@@ -53,7 +53,7 @@ client_id = "x"
 "#;
 
 #[test]
-fn every_mistake_of_an_identity_provider_is_named() {
+fn every_mistake_in_an_identity_provider_is_reported() {
     assert_snapshot!(Operator::new().problems(IDENTITIES), @r#"
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
@@ -160,7 +160,7 @@ default = "yes"
 "#;
 
 #[test]
-fn every_mistake_of_an_upstream_is_named() {
+fn every_mistake_in_an_upstream_is_reported() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{UPSTREAMS}")), @r#"
     portcullis.toml:17:6: error: upstream "expenses": id: is already used in line 12
         hint: choose another one
@@ -228,7 +228,7 @@ groups = "staff"
 "#;
 
 #[test]
-fn every_mistake_in_what_goes_to_an_upstream_is_named() {
+fn every_mistake_in_headers_and_groups_of_an_upstream_is_reported() {
     let operator = Operator::new().with("KEY", "Bearer s3cret").with("ODD", " s3crét ");
     operator.write_secret("two-lines", "s3cret\ns3cret\n");
     let problems = operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{REQUEST_HEADERS}"));
@@ -306,7 +306,7 @@ redirect_uris = ["https://a.example/"]
 "#;
 
 #[test]
-fn every_mistake_of_a_client_is_named() {
+fn every_mistake_in_a_client_is_reported() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{CLIENTS}")), @r#"
     portcullis.toml:17:13: error: client "c_1": client_id: the prefix c_ is reserved for clients that register themselves
         hint: choose another client id
@@ -358,7 +358,7 @@ fn a_client_secret_that_could_be_guessed_is_refused_with_a_hint() {
 }
 
 #[test]
-fn a_path_that_makes_no_url_is_told_once() {
+fn an_invalid_path_is_reported_once() {
     for path in ["mcp", "/mcp?x=1", "/a b", "/mcp#x", "//mcp", "", "/"] {
         let rest = REST.replace("path = \"/mcp\"", &format!("path = \"{path}\""));
         let problems = Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{rest}"));
@@ -368,7 +368,7 @@ fn a_path_that_makes_no_url_is_told_once() {
 }
 
 #[test]
-fn every_ca_file_is_read_by_check_and_named_by_its_place() {
+fn check_reads_every_ca_file_and_reports_its_place() {
     let operator = Operator::new();
     std::fs::write(operator.path("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let rest = REST.replace("\nid =", "\nca_file = \"ca.pem\"\nid =");
@@ -385,7 +385,7 @@ fn every_ca_file_is_read_by_check_and_named_by_its_place() {
 }
 
 #[test]
-fn a_redirect_uri_in_a_spelling_that_is_refused_is_answered_with_one_that_passes() {
+fn check_suggests_an_allowed_spelling_of_a_refused_redirect_uri() {
     let check = |uri: &str| {
         let client = format!("\n[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"{uri}\"]\n");
         Operator::new().check(format!("public_url = \"https://mcp.example.com\"{REST}{client}"))
@@ -407,7 +407,7 @@ fn a_redirect_uri_in_a_spelling_that_is_refused_is_answered_with_one_that_passes
 }
 
 #[test]
-fn what_is_said_of_how_an_upstream_is_called_is_judged() {
+fn host_and_time_outs_of_an_upstream_are_validated() {
     let operator = Operator::new();
     let said = |keys: &str| {
         let rest = REST.replace("[[upstream]]\n", &format!("[[upstream]]\n{keys}\n"));

@@ -1,4 +1,4 @@
-//! Mistakes of the file as a whole and of its single sections, and what is no mistake.
+//! Mistakes in the file as a whole and in its sections, and what is accepted.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -8,7 +8,7 @@ use portcullis::cli::Outcome;
 use super::{EXAMPLE, Operator, REST, ROOT_KEY, whole_example, whole_operator};
 
 #[test]
-fn a_good_file_is_summed_up_by_what_has_to_be_carried_elsewhere() {
+fn check_lists_the_urls_of_a_valid_file_that_must_be_entered_elsewhere() {
     let more = "[[upstream]]\nid = \"wiki\"\npath = \"/team/wiki\"\nurl = \"https://wiki.internal/mcp\"\n";
     let printed = Operator::new().check(format!("public_url = \"https://mcp.example.com\"\n{REST}{more}"));
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
@@ -28,7 +28,7 @@ fn a_good_file_is_summed_up_by_what_has_to_be_carried_elsewhere() {
 }
 
 #[test]
-fn the_example_is_good_as_it_stands_and_with_every_key() {
+fn the_example_is_valid_as_it_is_and_with_every_key() {
     let operator = whole_operator();
     for text in [EXAMPLE, &whole_example()] {
         let printed = operator.check(text);
@@ -63,7 +63,7 @@ max_unused = 0
 "#;
 
 #[test]
-fn every_mistake_of_meaning_is_named_in_one_run() {
+fn every_invalid_value_is_reported_in_one_run() {
     assert_snapshot!(Operator::without_proxy().problems(SECTIONS), @r#"
     portcullis.toml: error: identity: there is not a valid identity provider
         hint: add [[identity]]: it signs people in
@@ -115,7 +115,7 @@ fn every_mistake_of_meaning_is_named_in_one_run() {
 }
 
 #[test]
-fn a_form_or_level_of_the_log_that_does_not_exist_is_named_with_what_does() {
+fn an_unknown_log_format_or_level_is_reported_with_the_known_ones() {
     let problems =
         |log: &str| Operator::new().problems(format!("public_url = \"https://mcp.example.com\"\n[log]\n{log}\n{REST}"));
     assert_snapshot!(problems("format = \"xml\""), @r#"
@@ -130,7 +130,7 @@ fn a_form_or_level_of_the_log_that_does_not_exist_is_named_with_what_does() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_the_one_that_was_meant_and_hides_nothing() {
+fn an_unknown_key_is_reported_with_a_suggestion_and_hides_no_other_mistake() {
     let text = r#"public_url = "https://mcp.example.com/"
 ca_flie = "ca.pem"
 [sever]
@@ -178,7 +178,7 @@ urll = "http://127.0.0.1:1/mcp"
 }
 
 #[test]
-fn an_empty_file_is_told_what_it_needs() {
+fn an_empty_file_is_told_which_settings_are_missing() {
     assert_snapshot!(Operator::new().problems(""), @r#"
     portcullis.toml: error: identity: there is not a valid identity provider
         hint: add [[identity]]: it signs people in
@@ -195,7 +195,7 @@ fn an_empty_file_is_told_what_it_needs() {
 }
 
 #[test]
-fn a_section_in_the_wrong_form_is_told_its_form_and_not_missed_besides() {
+fn a_section_of_the_wrong_type_is_not_reported_as_missing_too() {
     let text = "public_url = \"https://mcp.example.com\"\nstorage = \"sqlite:x.db\"\nupstream = 3\nclient = [1]\n\
                 [[server]]\n[[secrets]]\n[identity]\nid = \"x\"\n";
     assert_snapshot!(Operator::new().problems(text), @r#"
@@ -220,7 +220,7 @@ fn a_section_in_the_wrong_form_is_told_its_form_and_not_missed_besides() {
 }
 
 #[test]
-fn a_mistake_of_syntax_is_named_with_its_place() {
+fn a_syntax_error_is_reported_with_its_place() {
     let operator = Operator::new();
     assert_snapshot!(operator.problems("public_url = \"https://mcp.example.com\"\n[server]\nlisten = 127.0.0.1:8080\n"), @r#"
     portcullis.toml:3:15: error: invalid float, expected nothing
@@ -244,7 +244,7 @@ fn a_mistake_of_syntax_is_named_with_its_place() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_says_why() {
+fn an_unreadable_configuration_is_reported_with_the_reason() {
     let operator = Operator::new();
     assert_snapshot!(operator.run(&["check", "--config", "/nowhere/portcullis.toml"]).err, @r#"
     /nowhere/portcullis.toml: error: the configuration cannot be read: there is no such file or directory
@@ -259,7 +259,7 @@ fn a_file_that_cannot_be_read_says_why() {
 }
 
 #[test]
-fn what_may_be_meant_is_a_warning_and_no_obstacle() {
+fn doubtful_settings_are_warnings_and_not_errors() {
     let operator = Operator::without_proxy();
     operator.write_secret("open.key", ROOT_KEY.replace('A', "B").replace("BBB=", "BBA="));
     std::fs::set_permissions(operator.path("open.key"), PermissionsExt::from_mode(0o644)).unwrap();
@@ -296,7 +296,7 @@ enabled = false
 }
 
 #[test]
-fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() {
+fn unset_trusted_proxies_behind_https_are_a_warning() {
     let operator = Operator::without_proxy();
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}"));
     assert_eq!(printed.outcome, Outcome::Done);
@@ -313,7 +313,7 @@ fn a_proxy_that_nobody_named_is_a_warning_until_it_is_said_that_there_is_none() 
 }
 
 #[test]
-fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
+fn a_misspelt_section_is_not_reported_as_missing_too() {
     let text = format!("public_url = \"https://mcp.example.com\"{REST}")
         .replace("public_url", "publik_url")
         .replace("[storage]", "[storge]")
@@ -338,7 +338,7 @@ fn a_section_under_a_slip_of_the_pen_is_not_missed_besides() {
 }
 
 #[test]
-fn a_mistake_of_syntax_has_a_hint_that_fits() {
+fn common_syntax_errors_have_a_hint() {
     let operator = Operator::without_proxy();
     for (line, hint) in [
         ("drain = 25s", "put strings in quotes"),
@@ -357,7 +357,7 @@ fn a_mistake_of_syntax_has_a_hint_that_fits() {
 }
 
 #[test]
-fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
+fn an_unknown_kind_of_provider_is_pointed_to_oidc() {
     let operator = Operator::new();
     let problems = |kind: &str| {
         let rest = REST.replace("kind = \"keycloak\"", &format!("kind = {kind}"));
@@ -368,7 +368,7 @@ fn a_provider_of_no_known_kind_is_told_which_kind_serves_any() {
     assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
 }
 
-/// One mistake a line, or a missing key under a header: of names, of shape and of meaning, several in each table.
+/// One mistake per line, or a missing key under a header: wrong names, types and values, several in each table.
 const THIRTY: &str = r#"public_ulr = "http://mcp.example.com/"
 ca_file = 7
 [sever]
@@ -416,7 +416,7 @@ token_endpoint_auth_method = "basic"
 "#;
 
 #[test]
-fn thirty_mistakes_of_one_file_are_named_in_one_run() {
+fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     let problems = Operator::without_proxy().problems(THIRTY);
     let named: Vec<_> = problems.lines().filter(|line| !line.starts_with("    hint: ")).collect();
     assert_snapshot!(named.join("\n"), @r#"
@@ -476,7 +476,7 @@ fn thirty_mistakes_of_one_file_are_named_in_one_run() {
 }
 
 #[test]
-fn a_value_that_cannot_be_read_gives_no_reason_for_other_complaints() {
+fn an_unreadable_value_causes_no_further_errors() {
     let text = format!("public_url = \"https://mcp.example.com\"{REST}")
         .replace("kind = \"keycloak\"", "kind = 3")
         .replace("/realms/mcp", "")
@@ -494,7 +494,7 @@ fn a_value_that_cannot_be_read_gives_no_reason_for_other_complaints() {
 }
 
 #[test]
-fn problems_are_told_to_programs_in_one_stable_form() {
+fn check_json_prints_problems_in_a_stable_format() {
     let operator = Operator::new().with("PORTCULLIS_SERVER__DRAIN", "soon");
     let file = operator.path("portcullis.toml").display().to_string();
     let check = |text: &str| {
@@ -572,7 +572,7 @@ fn an_issuer_that_is_a_template_is_refused() {
 }
 
 #[test]
-fn an_upstream_that_is_ourselves_is_refused_whatever_its_path() {
+fn an_upstream_that_leads_back_to_this_program_is_refused() {
     for (public_url, listen, url) in [
         ("https://mcp.example.com", "127.0.0.1:8080", "https://mcp.example.com/other"),
         ("https://mcp.example.com", "127.0.0.1:8080", "https://MCP.example.com:443/mcp"),

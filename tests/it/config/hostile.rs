@@ -1,4 +1,4 @@
-//! Files and variables that nobody would write.
+//! Fuzzing: mutated files and odd variables.
 
 use portcullis::cli::Outcome;
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn no_change_of_a_file_is_too_strange_to_be_answered(
+    fn check_survives_any_mutation_of_the_configuration(
         changes in prop::collection::vec(Change::strategy(), 1..6),
         variable in "PORTCULLIS_(SERVER|UPSTREAM__EXPENSES|IDENTITY|CLIENT__|[A-Z_é]{0,8})(__)?[A-Z_]{0,12}",
         value in "\\PC{0,12}",

@@ -1,4 +1,4 @@
-//! Mistakes of `[limits]`.
+//! Mistakes in `[limits]`.
 
 use super::{Operator, Outcome, REST};
 
@@ -9,7 +9,7 @@ fn problems(limits: &str) -> String {
 }
 
 #[test]
-fn limits_that_let_nobody_in_are_refused_with_a_hint() {
+fn limits_that_admit_no_requests_are_refused_with_a_hint() {
     let keys = [
         "connections",
         "connections_per_address",
@@ -36,14 +36,14 @@ fn limits_that_let_nobody_in_are_refused_with_a_hint() {
 }
 
 #[test]
-fn memory_for_bodies_holds_several_of_the_largest() {
+fn body_memory_must_hold_four_of_the_largest_bodies() {
     let problems = problems("[server]\ninspect_limit = \"8MiB\"\n[limits]\nbody_memory = \"16MiB\"\n");
     assert!(problems.contains("limits: body_memory: is less than four bodies of server.inspect_limit"), "{problems}");
     assert!(problems.contains("raise it, or lower inspect_limit"), "{problems}");
 }
 
 #[test]
-fn the_memory_of_one_user_holds_the_largest_body() {
+fn body_memory_per_user_must_hold_the_largest_body() {
     let written = |size: &str| format!("{PUBLIC_URL}[limits]\nbody_memory_per_user = \"{size}\"\n{REST}");
     let refused = Operator::new().problems(written("1023KiB"));
     let expected =
@@ -54,7 +54,7 @@ fn the_memory_of_one_user_holds_the_largest_body() {
 }
 
 #[test]
-fn a_name_under_which_health_is_asked_for_is_a_name() {
+fn operations_hosts_are_names_without_ports() {
     let problems = problems("[server]\noperations_hosts = [\"portcullis\", \"portcullis:9090\"]\n");
     assert!(problems.contains("server: operations_hosts[1]: is not a plain host name"), "{problems}");
     assert!(!problems.contains("operations_hosts[0]"), "{problems}");

@@ -23,10 +23,10 @@ const EXAMPLE: &str = include_str!("../../../config.example.toml");
 /// A picture.
 const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
 
-/// 32 bytes of nothing.
+/// 32 zero bytes.
 const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
-/// What is right with every file below that does not say otherwise.
+/// The valid rest of a file, for tests of other settings.
 const REST: &str = r#"
 [storage]
 url = "sqlite:portcullis.db"
@@ -43,7 +43,7 @@ path = "/mcp"
 url = "http://127.0.0.1:8420/mcp"
 "#;
 
-/// A directory, and whoever works in it.
+/// An operator: a directory, environment variables, and answers to questions.
 struct Operator {
     directory: tempfile::TempDir,
     environment: Vec<(String, String)>,
@@ -59,7 +59,7 @@ struct Printed {
 }
 
 impl Operator {
-    /// One who says which proxy stands in front.
+    /// With a trusted proxy, whose absence would be a warning.
     fn new() -> Self {
         Self::without_proxy().with("PORTCULLIS_SERVER__TRUSTED_PROXIES", "127.0.0.1")
     }
@@ -107,7 +107,7 @@ impl Operator {
         self.run(&["check", "--config", &file.display().to_string()])
     }
 
-    /// What is wrong with this text.
+    /// The problems that `check` finds in this text.
     fn problems(&self, configuration: impl AsRef<[u8]>) -> String {
         let Printed { outcome, out, err } = self.check(configuration);
         assert_eq!((outcome, out.as_str()), (Outcome::Failed, ""), "{err}");
@@ -115,7 +115,7 @@ impl Operator {
     }
 }
 
-/// The example with every key in it.
+/// The example with every key that is commented out switched on.
 fn whole_example() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,

@@ -9,7 +9,7 @@ use super::{Operator, Printed};
 use crate::support::provider::{CLIENT_SECRET, FakeProvider, Reply};
 use crate::support::upstream::{Upstream, answer};
 
-/// What is said of this upstream and this provider.
+/// What `check --online` prints about this upstream and this provider.
 fn look(url: &str, issuer: &str, secret: &str) -> Printed {
     look_with("", url, issuer, secret)
 }
@@ -19,7 +19,7 @@ fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     run(&["check", "--online"], keys, url, issuer, secret)
 }
 
-/// The command on a thread of its own, while both go on.
+/// Runs the command on a thread of its own, while both keep serving.
 fn run(command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
     let operator = Operator::new().with("SECRET", secret).with("UPSTREAM_KEY", "Bearer k");
     let text = format!(
@@ -38,7 +38,7 @@ async fn provider() -> FakeProvider {
     FakeProvider::start(&Clock::system()).await
 }
 
-/// What is said of an upstream that answers a bare GET so, without its address.
+/// What `check --online` says about an upstream with this answer to a bare GET; its address is replaced.
 async fn of_an_upstream(
     status: u16,
     headers: &[(&'static str, &'static str)],
@@ -52,7 +52,7 @@ async fn of_an_upstream(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_answers_as_it_should_is_fine_and_leaves_nothing_behind() {
+async fn check_online_accepts_working_servers_after_one_request_to_each() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
@@ -61,7 +61,7 @@ async fn what_answers_as_it_should_is_fine_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_cannot_be_right_is_an_error_with_its_hint() {
+async fn check_online_reports_a_wrong_upstream_as_an_error_with_a_hint() {
     let (outcome, words) = of_an_upstream(404, &[], "").await;
     assert_eq!(outcome, Outcome::Failed);
     assert_snapshot!(words, @r#"
@@ -93,7 +93,7 @@ async fn an_upstream_that_cannot_be_right_is_an_error_with_its_hint() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_is_asked_by_the_name_and_with_the_headers_that_calls_will_have() {
+async fn check_online_sends_the_host_and_the_headers_that_calls_send() {
     let behind = Upstream::start(|seen| match (seen.header("host"), seen.header("authorization")) {
         (Some("mcp.internal"), Some("Bearer k")) => answer(405, &[], ""),
         (Some("mcp.internal"), _) => answer(401, &[], ""),
@@ -111,7 +111,7 @@ async fn an_upstream_is_asked_by_the_name_and_with_the_headers_that_calls_will_h
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_may_be_right_is_a_warning() {
+async fn check_online_reports_a_doubtful_upstream_as_a_warning() {
     let (outcome, words) = of_an_upstream(403, &[], "forbidden").await;
     assert_eq!(outcome, Outcome::Done);
     assert_snapshot!(words, @r#"
@@ -128,7 +128,7 @@ async fn an_upstream_that_may_be_right_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_redirects_each_call_on_its_own_origin_is_a_warning() {
+async fn check_online_warns_of_an_upstream_that_redirects_each_call() {
     for status in [307, 308] {
         let behind = Upstream::start(move |seen| match seen.uri.as_str() {
             "/backend" => answer(status, &[("location", "/backend/?key=secret")], ""),
@@ -152,7 +152,7 @@ async fn an_upstream_that_redirects_each_call_on_its_own_origin_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_and_a_provider_that_are_dead_are_both_named() {
+async fn check_online_reports_an_unreachable_upstream_and_provider_in_one_run() {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (dead, gone) = (free(), free());
     let printed = look(&format!("http://{dead}/mcp"), &format!("http://{gone}/realms/mcp"), CLIENT_SECRET);
@@ -168,7 +168,7 @@ async fn an_upstream_and_a_provider_that_are_dead_are_both_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_client_secret_is_found_without_a_user() {
+async fn check_online_finds_a_wrong_client_secret_without_a_sign_in() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     let printed = look(&behind.url(), &provider.issuer(), "wrong-Secret");
     assert_eq!(printed.outcome, Outcome::Failed);
@@ -251,7 +251,7 @@ async fn a_token_endpoint_that_is_not_one_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_json_the_hint_stands_apart_from_the_cause() {
+async fn check_json_keeps_the_hint_apart_from_the_message() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     provider.stop().await;
     let printed = run(&["check", "--online", "--json"], "", &behind.url(), &provider.issuer(), CLIENT_SECRET);

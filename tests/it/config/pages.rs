@@ -9,7 +9,7 @@ use super::{LOGO, Operator, REST};
 const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
 
 impl Operator {
-    /// The configuration that this text is.
+    /// Loads this text.
     fn load(&self, configuration: &str) -> Loaded {
         let file = self.path("portcullis.toml");
         std::fs::write(&file, configuration).unwrap();
@@ -18,7 +18,7 @@ impl Operator {
 }
 
 #[test]
-fn everything_that_is_wrong_with_the_pages_is_named_at_once() {
+fn every_mistake_in_pages_and_scope_texts_is_reported_in_one_run() {
     let operator = Operator::new();
     std::fs::write(operator.path("logo.gif"), "GIF89a").unwrap();
     let text = r#"
@@ -70,7 +70,7 @@ text = "read"
 }
 
 #[test]
-fn pages_are_read_whole_and_scopes_keep_the_order_of_the_file() {
+fn all_page_settings_are_read_and_scope_texts_keep_their_order() {
     let operator = Operator::new();
     std::fs::write(operator.path("logo.svg"), LOGO).unwrap();
     let text = r##"
@@ -109,7 +109,7 @@ text = "approve changes"
 }
 
 #[test]
-fn an_identity_provider_is_called_by_its_product_and_two_of_one_name_are_pointed_out() {
+fn identity_providers_have_default_names_and_equal_names_are_a_warning() {
     let operator = Operator::new();
     let Loaded { config, .. } = operator.load(&format!("{PUBLIC_URL}{REST}"));
     assert_eq!(config.identities[0].name, "Keycloak");

@@ -5,16 +5,15 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
-use portcullis::config::Storage;
 use portcullis::model::authorization::Stage;
-use portcullis::model::client::{Client, ClientOrigin};
-use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
 use serde_json::{Value, json};
 
 use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
+use crate::support::database;
 use crate::support::gate::{Given, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
@@ -22,7 +21,7 @@ use crate::support::provider::CLIENT_SECRET;
 /// The root key of the gates of these tests.
 const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
-/// A gate that runs, and the operator of its configuration.
+/// A running gate, and its operator.
 struct Running {
     bench: Bench,
     operator: Operator,
@@ -34,7 +33,7 @@ impl Running {
         let bench = Bench::at(Clock::system().now()).await;
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let Storage::Sqlite(database) = &bench.gate.config.storage;
+        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
@@ -52,12 +51,12 @@ impl Running {
         Self { bench, operator }
     }
 
-    /// Runs a command on a thread of its own: it has a runtime of its own, and the gate and the provider go on meanwhile.
+    /// Runs a command on a thread of its own: it has its own runtime, and the gate and the provider keep serving.
     fn run(&self, arguments: &[&str]) -> Printed {
         self.run_logged(arguments).0
     }
 
-    /// The same, with what was logged.
+    /// The same, and what was logged.
     fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
         let file = self.operator.path("portcullis.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
@@ -69,7 +68,7 @@ impl Running {
         std::thread::scope(|scope| scope.spawn(command).join().unwrap())
     }
 
-    /// Tokens of a user whose name at the provider is this.
+    /// Signs this user of the provider in.
     async fn tokens(&mut self, user: &str) -> Given {
         self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
         self.bench.browser = Browser::default();
@@ -189,7 +188,7 @@ async fn all_grants_of_a_user_end_together_and_each_offline_token_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
+async fn ending_grants_also_refuses_sign_ins_under_way() {
     let mut running = Running::new().await;
     running.bench.provider.sign_in_as(json!({"sub": "ann"}));
     for which in [["--user", "keycloak|ann"].as_slice(), &["--all"]] {
@@ -203,7 +202,7 @@ async fn consent_that_is_on_its_way_is_taken_back_with_the_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_can_begin_anew() {
+async fn a_sign_in_at_the_provider_while_grants_end_gets_no_code_and_the_next_one_works() {
     let mut running = Running::new().await;
     running.bench.provider.sign_in_as(json!({"sub": "ann"}));
     // one that comes back afterwards, and one whose answer is being worked on
@@ -242,7 +241,7 @@ async fn a_user_who_is_still_at_the_provider_when_grants_end_gets_no_code_and_ca
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
+async fn an_open_consent_form_of_a_deleted_client_cannot_be_approved() {
     let mut running = Running::new().await;
     let bench = &mut running.bench;
     let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
@@ -255,7 +254,7 @@ async fn an_open_consent_form_of_a_deleted_client_begins_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_ends_although_the_provider_is_down_and_the_operator_is_told_what_is_left_there() {
+async fn a_grant_ends_while_the_provider_is_down_and_the_unrevoked_token_is_reported() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     running.bench.provider.stop().await;
@@ -268,7 +267,7 @@ async fn a_grant_ends_although_the_provider_is_down_and_the_operator_is_told_wha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_operator_is_told_of_tokens_that_this_configuration_cannot_revoke() {
+async fn tokens_that_this_configuration_cannot_revoke_are_reported() {
     for (written, instead, why) in [
         ("client_id = \"portcullis\"", "client_id = \"other\"", "the provider gave it to another client id"),
         ("id = \"keycloak\"", "id = \"sso\"", "the configuration no longer has this identity"),
@@ -293,7 +292,7 @@ async fn the_operator_is_told_of_tokens_that_this_configuration_cannot_revoke() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ending_many_is_asked_about_and_without_an_answer_nothing_happens() {
+async fn ending_many_grants_needs_a_confirmation() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     for answer in ["", "n\n", "\n", "maybe\n"] {
@@ -308,7 +307,7 @@ async fn ending_many_is_asked_about_and_without_an_answer_nothing_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_deleted_here() {
+async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_deleted() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
     let client = running.bench.client.clone();
@@ -347,7 +346,7 @@ async fn a_deleted_client_is_gone_with_its_grants_and_a_configured_one_is_not_de
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
+async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
     let running = Running::new().await;
     let gate = &running.bench.gate;
     let hostile = "\u{1b}]0;owned\u{7}\u{9b}2J\r\n\u{202e}evil\" (configured)";
@@ -356,14 +355,13 @@ async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
         origin: ClientOrigin::Registered,
         name: Some(hostile.to_owned()),
         redirect_uris: vec!["https://evil.example/\u{1b}[2J".to_owned(), "x:\u{9b}2J".to_owned()],
-        auth_method: AuthMethod::None,
-        secret_hash: None,
+        authentication: Authentication::None,
         refresh_token: true,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: gate.clock.now(),
     };
-    gate.app.store().insert_client(&client, "192.0.2.1", 100).await.unwrap();
+    gate.app.store().insert_client(&client, "192.0.2.1", 100, gate.clock.now()).await.unwrap();
     for arguments in [&["clients", "list"][..], &["clients", "list", "--json"], &["clients", "delete", "c_hostile"]] {
         let Printed { out, err, .. } = running.run(arguments);
         let text = format!("{out}{err}");
@@ -374,7 +372,7 @@ async fn no_name_of_a_client_drives_the_terminal_that_it_is_listed_on() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_not_made() {
+fn listing_does_not_create_a_missing_database() {
     let operator = Operator::new();
     let database = operator.path("portcullis.db");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Where secrets may lie, and that none is ever printed.
+//! Where secrets may be kept, and that none is ever printed.
 
 use insta::assert_snapshot;
 
@@ -30,7 +30,7 @@ client_secret = { env = "SAME", file = "empty" }
 "#;
 
 #[test]
-fn a_secret_must_be_there_and_be_one() {
+fn missing_and_malformed_secrets_are_reported() {
     let operator = Operator::new().with("EMPTY", "").with("SAME", ROOT_KEY.trim()).with("SHORT", "AAAA");
     operator.write_secret("empty", "\n");
     operator.write_secret("large", vec![b'a'; 65 * 1024]);
@@ -93,11 +93,11 @@ fn a_secret_must_be_there_and_be_one() {
     "#);
 }
 
-/// Neither an id, nor a path, nor anything else that could be right, but for people's names.
+/// Not a valid id, path or URL: only a display name may be like this.
 const CANARY: &str = "Hunter2-Canary!";
 
 #[test]
-fn no_value_that_could_be_a_secret_is_printed_wherever_it_stands() {
+fn a_secret_anywhere_in_the_file_is_never_printed() {
     let example = whole_example();
     let positions: Vec<&str> = example.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).collect();
     assert!(positions.len() > 50);
@@ -137,7 +137,7 @@ fn no_value_that_could_be_a_secret_is_printed_wherever_it_stands() {
 }
 
 #[test]
-fn no_value_of_a_variable_is_printed() {
+fn the_value_of_an_environment_variable_is_never_printed() {
     let example = whole_example();
     let (mut section, mut count) = (String::new(), 0);
     for line in example.lines() {

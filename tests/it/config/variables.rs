@@ -6,7 +6,7 @@ use portcullis::cli::Outcome;
 use super::{Operator, REST, ROOT_KEY};
 
 #[test]
-fn a_variable_that_names_nothing_is_a_slip_and_is_told_what_it_may_have_meant() {
+fn an_unknown_variable_is_an_error_with_a_suggestion() {
     let operator = Operator::new()
         .with("PORTCULLIS_PUBLIC_ULR", "https://mcp.example.com")
         .with("PORTCULLIS_SEVER__LISTEN", "127.0.0.1:1")
@@ -52,7 +52,7 @@ fn a_variable_that_names_nothing_is_a_slip_and_is_told_what_it_may_have_meant() 
 }
 
 #[test]
-fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable() {
+fn a_value_in_a_variable_is_validated_like_one_in_the_file() {
     let operator = Operator::new()
         .with("PORTCULLIS_PUBLIC_URL", "https://mcp.example.com/")
         .with("PORTCULLIS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, proxy")
@@ -88,7 +88,7 @@ fn a_value_in_a_variable_is_judged_as_one_in_the_file_and_named_by_its_variable(
 }
 
 #[test]
-fn a_variable_that_the_file_names_as_a_secret_is_no_slip() {
+fn a_variable_that_the_file_names_as_a_secret_is_not_unknown() {
     let operator = Operator::new().with("PORTCULLIS_ROOT_KEY", ROOT_KEY.trim());
     let rest = REST.replace("file = \"portcullis.key\"", "env = \"PORTCULLIS_ROOT_KEY\"");
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{rest}"));
@@ -96,7 +96,7 @@ fn a_variable_that_the_file_names_as_a_secret_is_no_slip() {
 }
 
 #[test]
-fn a_header_of_an_upstream_may_come_from_a_variable_of_its_own() {
+fn a_header_for_an_upstream_may_come_from_its_own_variable() {
     let rest =
         REST.replace("url = \"http://127", "headers = { X-Functions-Key = { env = \"NOT_SET\" } }\nurl = \"http://127");
     let operator = Operator::new()
@@ -125,7 +125,7 @@ fn a_header_of_an_upstream_may_come_from_a_variable_of_its_own() {
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_not_used_unsaid_and_its_password_never_printed() {
+fn a_proxy_in_the_environment_is_used_only_if_configured_and_its_password_never_printed() {
     let text = |section: &str| format!("public_url = \"https://mcp.example.com\"\n[outbound]\n{section}\n{REST}");
     let operator = || Operator::new().with("HTTPS_PROXY", "http://user:s3cret@proxy.example.com:3128");
     let unsaid = operator().check(format!("public_url = \"https://mcp.example.com\"{REST}"));

@@ -1,4 +1,4 @@
-//! Who may call at all, and what is said to whom may not.
+//! Bearer tokens: which are accepted, and how the rest is refused.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::gate::{TestGate, tokens, upstream};
 use crate::support::upstream::{Upstream, answer};
 
 #[tokio::test]
-async fn without_a_token_the_challenge_says_where_to_go_and_names_no_error() {
+async fn the_challenge_without_a_token_names_the_metadata_and_no_error() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     for method in ["GET", "POST", "DELETE"] {
@@ -27,7 +27,7 @@ async fn without_a_token_the_challenge_says_where_to_go_and_names_no_error() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_invalid_token_and_reaches_nobody() {
+async fn an_invalid_token_is_refused_and_never_reaches_the_upstream() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -61,7 +61,7 @@ async fn a_bad_token_is_invalid_token_and_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn too_little_scope_is_403_with_everything_that_is_needed() {
+async fn insufficient_scope_is_403_with_all_scopes_needed() {
     let behind = Upstream::polite().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -81,7 +81,7 @@ async fn too_little_scope_is_403_with_everything_that_is_needed() {
 
 /// Each request has one fault less than the one before it.
 #[tokio::test]
-async fn of_several_faults_the_first_check_tells_and_the_next_ones_nothing() {
+async fn checks_run_in_order_and_only_the_first_failure_is_reported() {
     let behind = Upstream::start(|_| answer(200, &[("mcp-session-id", "up")], "{}")).await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -125,7 +125,7 @@ async fn of_several_faults_the_first_check_tells_and_the_next_ones_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_or_two_of_them_is_refused() {
+async fn a_token_in_the_query_or_two_tokens_are_refused() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let token = token(&gate).await;
@@ -140,7 +140,7 @@ async fn a_token_in_the_query_or_two_of_them_is_refused() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_too_old_is_503_for_the_strict_alone() {
+async fn a_stale_revocation_feed_is_503_only_with_revocation_staleness() {
     let behind = Upstream::polite().await;
     for (limit, status) in [(None, 200), (Some(Duration::from_secs(30)), 503)] {
         let url = behind.url();
@@ -160,7 +160,7 @@ async fn a_feed_that_is_too_old_is_503_for_the_strict_alone() {
 }
 
 #[tokio::test]
-async fn when_it_cannot_be_known_whether_a_token_is_good_it_is_503_and_not_401() {
+async fn a_token_that_cannot_be_checked_is_503_and_not_401() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let client = gate.register().await;
@@ -173,9 +173,9 @@ async fn when_it_cannot_be_known_whether_a_token_is_good_it_is_503_and_not_401()
     assert!(!answer.header("retry-after").is_empty() && answer.header("www-authenticate").is_empty());
 }
 
-/// Whether a read was made shows in the answer: where the store is closed, whoever has to read says 503.
+/// The answer shows whether the store was read: with a closed store, a read makes it 503.
 #[tokio::test]
-async fn a_token_whose_grant_had_ended_before_it_came_costs_one_read_and_no_more() {
+async fn a_token_of_an_ended_grant_costs_one_read_and_no_more() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let (ended, never_seen) = (token(&gate).await, token(&gate).await);
@@ -215,14 +215,14 @@ async fn a_revoked_token_stays_revoked_after_its_lifetime_was_shortened() {
         gate.app.issuer().expire().await;
         assert_eq!(gate.call(&good).await.status, 401);
     }
-    // without the shorter lifetime either: what holds it is the end
+    // the clock goes back, so the shorter lifetime no longer refuses it: the end of the grant does
     gate.clock.step(-108);
     assert_eq!(gate.call(&good).await.status, 401);
     assert_eq!(behind.count(), 1);
 }
 
 #[tokio::test]
-async fn a_shortened_lifetime_counts_at_once_for_tokens_that_were_given_before() {
+async fn a_shortened_lifetime_applies_to_tokens_issued_before() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -264,7 +264,7 @@ async fn a_revoked_token_stays_revoked_when_the_wall_clock_steps_forward_and_bac
 }
 
 #[tokio::test]
-async fn a_token_that_was_made_while_the_clock_was_ahead_does_not_outlive_the_others() {
+async fn a_token_issued_while_the_clock_was_ahead_is_refused_after_the_correction() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     gate.clock.step(4000);
@@ -292,7 +292,7 @@ async fn processes_with_different_lifetimes_agree_that_a_grant_has_ended() {
     read_feed(&long).await;
     assert_eq!(long.call(&first).await.status, 401);
     assert_eq!(short.call(&second).await.status, 200);
-    // the one with short tokens deletes early, the other still holds tokens of an hour
+    // the process with short lifetimes deletes early, while the other still has tokens of an hour
     for _ in 0..5 {
         long.clock.advance(Duration::from_mins(10));
         short.app.issuer().expire().await;
@@ -304,7 +304,7 @@ async fn processes_with_different_lifetimes_agree_that_a_grant_has_ended() {
 }
 
 #[tokio::test]
-async fn a_made_up_key_in_our_name_is_refused_and_costs_no_server_error() {
+async fn a_token_with_an_invented_key_id_is_401_and_503_without_the_store() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;

@@ -1,4 +1,4 @@
-//! What a request carries, whatever its framing.
+//! Request bodies in every framing (slowloris, inspection).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{gate_at, token};
 use crate::support::gate::{TestGate, WORKS, upstream};
 use crate::support::upstream::Upstream;
 
-/// What comes back for these bytes on a connection that they end.
+/// The answer to these bytes, which ask to close the connection.
 async fn raw(gate: &TestGate, request: &str) -> String {
     let mut stream = TcpStream::connect(gate.listen().await).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -33,7 +33,7 @@ fn head(method: &str, gate: &TestGate, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_empty_chunked_body_is_no_body_and_a_byte_in_it_is_one() {
+async fn an_empty_chunked_body_counts_as_no_body_and_one_byte_as_a_body() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -69,7 +69,7 @@ async fn over_http_2(gate: &TestGate, token: &str, method: &str, frames: &'stati
 }
 
 #[tokio::test]
-async fn an_http_2_stream_that_an_empty_frame_ends_has_no_body() {
+async fn an_http_2_stream_that_ends_with_an_empty_frame_has_no_body() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -82,7 +82,7 @@ async fn an_http_2_stream_that_an_empty_frame_ends_has_no_body() {
 }
 
 #[tokio::test]
-async fn json_without_a_declared_length_is_read_whole_and_leaves_with_its_length() {
+async fn json_without_a_declared_length_is_collected_and_forwarded_with_its_length() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -98,7 +98,7 @@ async fn json_without_a_declared_length_is_read_whole_and_leaves_with_its_length
 }
 
 #[tokio::test]
-async fn our_own_error_carries_the_id_of_json_without_a_declared_length() {
+async fn our_error_carries_the_id_of_json_without_a_declared_length() {
     let gate = TestGate::new().await;
     let good = token(&gate).await;
     let head = format!("{}Content-Type: application/json\r\n", head("POST", &gate, &good));
@@ -120,7 +120,7 @@ async fn stream_of(gate: &TestGate, token: &str, pieces: Vec<Bytes>, trailers: b
 }
 
 #[tokio::test]
-async fn json_that_turns_out_longer_than_the_limit_streams_on_and_nothing_of_it_is_lost() {
+async fn json_beyond_inspect_limit_is_streamed_without_loss() {
     let behind = Upstream::polite().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -151,7 +151,7 @@ async fn json_that_turns_out_longer_than_the_limit_streams_on_and_nothing_of_it_
 }
 
 #[tokio::test]
-async fn a_streamed_body_that_stalls_is_given_up_and_its_upstream_is_not_blamed() {
+async fn slowloris_a_stalled_streamed_body_is_408_and_not_the_upstreams_fault() {
     let operations = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let behind = Upstream::polite().await;
     let url = behind.url();
@@ -183,7 +183,7 @@ async fn a_streamed_body_that_stalls_is_given_up_and_its_upstream_is_not_blamed(
         ("application/json", Some(9999), vec![(0, "{")], 15),
         // empty frames are no progress
         ("text/plain", None, vec![(0, "x"), (10, ""), (10, ""), (10, "")], 15),
-        // one byte at a time, until the upstream's own time is over
+        // one byte at a time, until the upstream's time-out
         ("text/plain", None, vec![(10, "x"); 100], 300),
     ] {
         let request = stalls(kind, declared, pieces);
@@ -204,7 +204,7 @@ async fn a_streamed_body_that_stalls_is_given_up_and_its_upstream_is_not_blamed(
 }
 
 #[tokio::test]
-async fn a_body_that_neither_comes_nor_ends_is_given_up_whatever_the_method() {
+async fn slowloris_a_body_that_never_comes_or_never_ends_is_given_up_for_every_method() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -217,7 +217,7 @@ async fn a_body_that_neither_comes_nor_ends_is_given_up_whatever_the_method() {
         let began = tokio::time::Instant::now();
         let answer = gate.app.handle(request, "127.0.0.1:5000".parse().unwrap()).await;
         assert_eq!(answer.status(), 408, "{method}");
-        // what small rest there may be is waited for a second longer, to keep the connection
+        // a small rest of the body is awaited for a second more, to keep the connection
         assert!((15..17).contains(&began.elapsed().as_secs()), "{method}: {:?}", began.elapsed());
     }
     let endless = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));

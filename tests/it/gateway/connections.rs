@@ -1,12 +1,13 @@
-//! Which connections to an upstream carry the calls of several users, and what is done when there is none.
+//! Which connections to an upstream are shared by several users (response smuggling), and what happens without one.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::{gate_before, token, with};
-use crate::support::gate::{TestGate, upstream};
+use crate::support::gate::{TestGate, reach, upstream};
 use crate::support::raw::{OK, RawUpstream, Wire};
 
 const MESSAGE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
@@ -37,7 +38,7 @@ async fn exchange(
 }
 
 #[tokio::test]
-async fn a_connection_is_reused_only_after_a_call_that_was_read_and_answered_whole() {
+async fn an_upstream_connection_is_reused_only_after_a_complete_exchange() {
     const JSON: &str = "application/json";
     for (method, kind, says, reused) in [
         ("POST", JSON, OK, true),
@@ -64,7 +65,7 @@ async fn a_connection_is_reused_only_after_a_call_that_was_read_and_answered_who
         ("GET", "", "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n", false),
         ("DELETE", "", OK, false),
         ("DELETE", "", "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", false),
-        // more than the answer
+        // bytes beyond the answer
         ("POST", JSON, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", false),
     ] {
         let behind = RawUpstream::start().await;
@@ -86,9 +87,34 @@ async fn a_connection_is_reused_only_after_a_call_that_was_read_and_answered_who
     }
 }
 
-/// What an upstream writes after an answer that has no body is nobody's answer.
+/// Otherwise an upstream would keep the connections of an ended process until its own time-out.
 #[tokio::test]
-async fn a_body_after_204_does_not_become_the_next_users_answer() {
+async fn closing_the_app_ends_idle_connections_at_once_and_busy_ones_after_their_answer() {
+    const SOON: Duration = Duration::from_secs(2);
+    let behind = RawUpstream::start().await;
+    let gate = gate_before(&behind.url()).await;
+    let good = token(&gate).await;
+    let idle = exchange(&gate, &behind, &good, ("POST", "application/json"), OK).await;
+    let (first, second) = (gate.call(&good), gate.call(&good));
+    let (one, other, ()) = tokio::join!(first, second, async {
+        let mut reused = idle;
+        reused.request().await;
+        let mut busy = behind.asked().await;
+        reused.send(OK).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        gate.app.close().await;
+        timeout(SOON, reused.closed()).await.expect("an idle connection ends before its time");
+        busy.send(OK).await;
+        timeout(SOON, busy.closed()).await.expect("a connection is not kept after its answer");
+    });
+    assert_eq!((one.status, other.status), (200, 200));
+}
+
+/// Bytes that an upstream writes after an answer without a body belong to no request.
+#[tokio::test]
+async fn response_smuggling_a_body_after_204_is_not_the_next_users_answer() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -103,7 +129,7 @@ async fn a_body_after_204_does_not_become_the_next_users_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_request_was_not_written_whole_waits_for_nobody() {
+async fn a_connection_whose_request_was_not_written_whole_is_not_waited_for() {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -130,7 +156,7 @@ async fn a_connection_whose_request_was_not_written_whole_waits_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_connection_with_it() {
+async fn a_client_that_disconnects_closes_its_upstream_connection() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -141,12 +167,12 @@ async fn a_client_that_leaves_takes_its_connection_with_it() {
     wire.closed().await;
 }
 
-/// A gate in front of a port on which nobody listens yet, and its port.
+/// A gate in front of a port without a listener, and that port.
 pub async fn before_a_restart(reconnect: Option<Duration>) -> (TestGate, std::net::SocketAddr) {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &format!("http://{address}/backend"));
-        upstream.settings.http.reconnect = reconnect;
+        reach(&mut upstream).reconnect = reconnect;
         config.upstreams = vec![upstream];
     })
     .await;
@@ -154,7 +180,7 @@ pub async fn before_a_restart(reconnect: Option<Duration>) -> (TestGate, std::ne
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_tried_again_until_the_server_is_back() {
+async fn a_refused_connection_is_retried_until_the_server_is_back() {
     let (gate, address) = before_a_restart(Some(Duration::from_secs(4))).await;
     let good = token(&gate).await;
     let back = async {
@@ -171,7 +197,7 @@ async fn a_refused_connection_is_tried_again_until_the_server_is_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_stays_down_is_502_after_a_few_seconds_or_at_once_and_a_listening_client_knows_at_once() {
+async fn a_server_that_stays_down_is_502_after_reconnect_or_at_once_without_it() {
     for (reconnect, least, methods) in [(Some(Duration::from_secs(1)), 500, &["POST"][..]), (None, 0, &["POST", "GET"])]
     {
         let (gate, _address) = before_a_restart(reconnect).await;
@@ -187,12 +213,12 @@ async fn a_server_that_stays_down_is_502_after_a_few_seconds_or_at_once_and_a_li
 }
 
 #[tokio::test]
-async fn a_new_connection_that_took_some_of_a_request_is_not_tried_again() {
+async fn a_request_that_was_sent_in_part_is_not_retried() {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.reconnect = Some(Duration::from_secs(4));
+        reach(&mut upstream).reconnect = Some(Duration::from_secs(4));
         config.upstreams = vec![upstream];
     })
     .await;

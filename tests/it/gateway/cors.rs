@@ -1,11 +1,11 @@
-//! Which browsers' pages may call.
+//! Which web pages may call (CSRF, CORS).
 
 use super::{gate_at, token, with};
 use crate::support::gate::{TestGate, upstream};
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_not_call_and_ours_may() {
+async fn csrf_only_our_own_origin_may_call() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -22,7 +22,7 @@ async fn a_page_of_another_origin_may_not_call_and_ours_may() {
 }
 
 #[tokio::test]
-async fn preflights_are_answered_without_a_token() {
+async fn cors_preflights_are_answered_without_a_token() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let preflight = |origin: &str| {
@@ -43,7 +43,7 @@ async fn preflights_are_answered_without_a_token() {
 }
 
 #[tokio::test]
-async fn origins_that_the_operator_lists_may_call() {
+async fn origins_in_allowed_origins_may_call() {
     let behind = Upstream::polite().await;
     for (origins, loopback, origin, allowed) in [
         (vec!["https://app.example.com"], false, "https://app.example.com", true),

@@ -1,4 +1,4 @@
-//! What ends a call from outside: its grant, its age, and the way down.
+//! What ends a call from outside: the end of its grant, its age, and shutdown; and how many may be open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ async fn open(gate: &TestGate, token: &str) -> Response<Body> {
     gate.app.handle(request.body(Empty::<bytes::Bytes>::new()).unwrap(), "127.0.0.1:5000".parse().unwrap()).await
 }
 
-/// A call whose body has no declared length, and so is not read here.
+/// A call that is not JSON, so its body is streamed and not read here.
 async fn upload(gate: &TestGate, token: &str) -> Response<Body> {
     let request = gate.request("POST", "/mcp").header("authorization", format!("Bearer {token}"));
     let body = Full::new(bytes::Bytes::from_static(br#"{"jsonrpc":"2.0","id":7,"method":"x"}"#));
@@ -34,7 +34,7 @@ async fn upload(gate: &TestGate, token: &str) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_call_that_still_waits_ends_with_its_grant() {
+async fn a_waiting_call_ends_with_its_grant() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -52,7 +52,7 @@ async fn a_call_that_still_waits_ends_with_its_grant() {
     assert_eq!(answer.json()["id"], 7);
 }
 
-/// A call whose body never comes; each one that is waited for gives a permit.
+/// A call whose body never arrives; adds a permit when its body is first awaited.
 fn bodiless(
     gate: &TestGate,
     token: &str,
@@ -71,7 +71,7 @@ fn bodiless(
 }
 
 #[tokio::test]
-async fn a_call_whose_body_still_arrives_ends_with_its_grant() {
+async fn a_call_whose_body_is_arriving_ends_with_its_grant() {
     let gate = TestGate::new().await;
     let good = token(&gate).await;
     let waited_for = Arc::new(Semaphore::new(0));
@@ -84,7 +84,7 @@ async fn a_call_whose_body_still_arrives_ends_with_its_grant() {
 }
 
 #[tokio::test]
-async fn a_call_whose_body_still_arrives_when_the_gate_is_down_was_not_sent_on_and_says_so() {
+async fn a_call_whose_body_is_arriving_at_shutdown_is_503_and_was_not_forwarded() {
     let gate = TestGate::new().await;
     let good = token(&gate).await;
     let waited_for = Arc::new(Semaphore::new(0));
@@ -100,7 +100,7 @@ async fn a_call_whose_body_still_arrives_when_the_gate_is_down_was_not_sent_on_a
 }
 
 #[tokio::test]
-async fn a_call_that_is_too_old_while_its_body_still_arrives_is_503_and_the_log_names_the_setting() {
+async fn a_call_that_exceeds_max_stream_age_while_its_body_arrives_is_503_and_logged() {
     let gate = TestGate::with(|config| config.server.max_stream_age = Some(Duration::from_secs(5))).await;
     let good = token(&gate).await;
     let waited_for = Arc::new(Semaphore::new(0));
@@ -118,28 +118,36 @@ async fn a_call_that_is_too_old_while_its_body_still_arrives_is_503_and_the_log_
 }
 
 #[tokio::test]
-async fn one_user_cannot_hold_any_number_of_calls_open() {
-    let gate = TestGate::new().await;
-    let (good, waited_for) = (token(&gate).await, Arc::new(Semaphore::new(0)));
+async fn open_calls_of_one_user_are_limited_across_grants() {
+    const SHARE: usize = 16;
+    // one user may have a quarter of all calls
+    let gate = TestGate::with(|config| config.limits.calls = Some(4 * SHARE)).await;
+    let (one, other) = (token(&gate).await, token(&gate).await);
+    for known in [&one, &other] {
+        assert_eq!(gate.call(known).await.status, WORKS);
+    }
+    // both tokens are cached: from here on no call waits for another thread, and time stands still for the silent bodies
+    tokio::time::pause();
+    let waited_for = Arc::new(Semaphore::new(0));
     let mut open = tokio::task::JoinSet::new();
-    for _ in 0..1024 {
-        let (app, request) = (gate.app.clone(), bodiless(&gate, &good, Arc::clone(&waited_for)));
+    for _ in 0..SHARE {
+        let (app, request) = (gate.app.clone(), bodiless(&gate, &one, Arc::clone(&waited_for)));
         open.spawn(async move { app.handle(request, "127.0.0.1:5000".parse().unwrap()).await });
     }
-    waited_for.acquire_many(1024).await.unwrap().forget();
-    let again = token(&gate).await;
-    let refused = gate.call(&again).await;
+    waited_for.acquire_many(u32::try_from(SHARE).unwrap()).await.unwrap().forget();
+    let refused = gate.call(&other).await;
     assert_eq!(
         (refused.status, refused.header("retry-after")),
         (429, "5"),
         "another grant is the same user: {refused:?}"
     );
     open.shutdown().await;
-    assert_eq!(gate.call(&again).await.status, WORKS);
+    tokio::time::resume();
+    assert_eq!(gate.call(&other).await.status, WORKS);
 }
 
 #[tokio::test]
-async fn the_end_of_another_grant_is_nothing_to_a_call_that_waits() {
+async fn the_end_of_another_grant_does_not_touch_a_waiting_call() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let (good, other) = (token(&gate).await, token(&gate).await);
@@ -154,7 +162,7 @@ async fn the_end_of_another_grant_is_nothing_to_a_call_that_waits() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_not_read_here_ends_with_its_grant_too_and_has_no_id() {
+async fn a_streamed_call_ends_with_its_grant_and_its_error_has_no_id() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -169,7 +177,7 @@ async fn a_call_that_was_not_read_here_ends_with_its_grant_too_and_has_no_id() {
 }
 
 #[tokio::test]
-async fn a_call_that_still_waits_when_the_gate_is_down_is_503_with_its_id() {
+async fn a_waiting_call_at_shutdown_is_503_with_its_id() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -198,7 +206,7 @@ async fn a_call_that_still_waits_when_the_gate_is_down_is_503_with_its_id() {
 }
 
 #[tokio::test]
-async fn a_call_that_still_waits_ends_when_its_grant_ends_by_itself() {
+async fn a_waiting_call_ends_when_its_grant_expires() {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -210,7 +218,7 @@ async fn a_call_that_still_waits_ends_when_its_grant_ends_by_itself() {
     let good = token(&gate).await;
     let (answer, _wire) = tokio::join!(gate.call(&good), async {
         let wire = behind.asked().await;
-        // from here on time passes as soon as nobody has anything else to do
+        // from here on time passes whenever all tasks are idle
         tokio::time::pause();
         wire
     });
@@ -218,7 +226,7 @@ async fn a_call_that_still_waits_ends_when_its_grant_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_too_old_before_its_answer_begins_is_504() {
+async fn a_call_that_exceeds_max_stream_age_before_its_answer_is_504() {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
@@ -236,7 +244,7 @@ async fn a_call_that_is_too_old_before_its_answer_begins_is_504() {
 }
 
 #[tokio::test]
-async fn half_an_answer_is_never_taken_for_a_whole_one() {
+async fn an_answer_cut_off_by_revocation_ends_with_an_error_and_not_cleanly() {
     for head in [
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10\r\n\r\n",
@@ -262,7 +270,7 @@ async fn half_an_answer_is_never_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_its_access_token_and_the_next_call_does_not() {
+async fn an_open_stream_outlives_its_access_token_and_a_new_call_is_refused() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -281,7 +289,7 @@ async fn a_stream_outlives_its_access_token_and_the_next_call_does_not() {
     assert_eq!(after_comments(&mut answer.into_body()).await.unwrap(), "data:\n");
 }
 
-/// The next bytes of a stream that are no comment of ours; `None` when it ends cleanly.
+/// The next bytes of a stream after our keep-alive comments; `None` when it ends cleanly.
 async fn after_comments(body: &mut Body) -> Option<Bytes> {
     loop {
         let data = body.frame().await?.unwrap().into_data().unwrap();
@@ -292,7 +300,7 @@ async fn after_comments(body: &mut Body) -> Option<Bytes> {
 }
 
 #[tokio::test]
-async fn an_event_stream_ends_cleanly_with_its_grant_and_with_the_gate() {
+async fn an_event_stream_ends_cleanly_with_its_grant_and_at_shutdown() {
     for down in [false, true] {
         let behind = RawUpstream::start().await;
         let gate = gate_before(&behind.url()).await;
@@ -317,7 +325,7 @@ async fn an_event_stream_ends_cleanly_with_its_grant_and_with_the_gate() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_ends_at_the_age_that_the_operator_set_and_with_its_grant() {
+async fn a_silent_stream_ends_at_max_stream_age_and_with_its_grant() {
     for (max_stream_age, access_token) in [(Some(60), 3600), (None, 60)] {
         let behind = RawUpstream::start().await;
         let url = behind.url();

@@ -1,4 +1,4 @@
-//! Answers whose length can be read in two ways (RFC 9112 6.3), byte by byte.
+//! Response smuggling: answers whose length can be read in two ways (RFC 9112 6.3), byte by byte.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,7 +10,7 @@ use crate::support::gate::TestGate;
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 
-/// Calls over a real connection, where a length rules over the bytes; the whole answer.
+/// Calls over a real connection, on which the length frames the answer; the whole answer.
 async fn over_the_wire(gate: &TestGate, token: &str) -> String {
     let mut connection = TcpStream::connect(gate.listen().await).await.unwrap();
     let request = format!(
@@ -23,7 +23,7 @@ async fn over_the_wire(gate: &TestGate, token: &str) -> String {
     answer
 }
 
-/// The answer to one call that the upstream answers with these words, and the upstream's end of the connection.
+/// One call that the upstream answers with `words`: the answer, and the upstream's end of the connection.
 async fn answered(behind: &RawUpstream, gate: &TestGate, token: &str, words: &str) -> (String, Wire) {
     tokio::join!(over_the_wire(gate, token), async {
         let mut wire = behind.asked().await;
@@ -45,7 +45,7 @@ fn unchunked(answer: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_with_both_framings_is_whole_and_its_connection_not_used_again() {
+async fn response_smuggling_an_answer_with_two_framings_is_read_as_chunked_and_ends_its_connection() {
     for length in [0, 5, 500] {
         let behind = RawUpstream::start().await;
         let gate = gate_before(&behind.url()).await;
@@ -65,7 +65,7 @@ async fn an_answer_with_both_framings_is_whole_and_its_connection_not_used_again
 }
 
 #[tokio::test]
-async fn what_follows_an_answer_is_nobodys_answer() {
+async fn response_smuggling_bytes_after_an_answer_are_discarded() {
     let smuggled = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"evil\"";
     for first in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -85,7 +85,7 @@ async fn what_follows_an_answer_is_nobodys_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_in_one_way_is_502_with_the_cause() {
+async fn an_answer_with_ambiguous_framing_is_502_with_the_cause() {
     for (framing, cause) in [
         ("Content-Length: 2\r\nContent-Length: 3", "content-length"),
         ("Content-Length: 2, 3", "content-length"),
@@ -111,7 +111,7 @@ async fn an_answer_that_cannot_be_read_in_one_way_is_502_with_the_cause() {
 }
 
 #[tokio::test]
-async fn one_length_that_is_said_in_an_odd_way_becomes_one_plain_number() {
+async fn an_unusual_spelling_of_one_length_is_normalized() {
     for framing in ["Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2, 2", "Content-Length: 002"] {
         let behind = RawUpstream::start().await;
         let gate = gate_before(&behind.url()).await;
@@ -126,7 +126,7 @@ async fn one_length_that_is_said_in_an_odd_way_becomes_one_plain_number() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_before_its_length_is_not_taken_for_a_whole_one() {
+async fn a_truncated_answer_is_not_passed_on_as_complete() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -140,7 +140,7 @@ async fn an_answer_that_ends_before_its_length_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn trailers_of_an_answer_do_not_pass() {
+async fn response_trailers_do_not_pass() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;

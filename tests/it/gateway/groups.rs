@@ -1,4 +1,4 @@
-//! Which of a user's groups an upstream is told, and what happens when they are many.
+//! Which of a user's groups an upstream is told, and what happens when there are too many.
 
 use portcullis::config::IdentityKind;
 
@@ -8,7 +8,7 @@ use crate::support::gate::{TestGate, upstream};
 use crate::support::log::watch;
 use crate::support::upstream::{Seen, Upstream};
 
-/// A gate whose user has these groups, and whose upstreams `mcp` and `wiki` are told what these lines say.
+/// A gate whose user has these groups, and whose upstreams `mcp` and `wiki` have these settings.
 async fn gate(behind: &Upstream, groups: &[String], lines: [&str; 2]) -> TestGate {
     let url = behind.url();
     TestGate::with(|config| {
@@ -37,7 +37,7 @@ fn many() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_upstream_is_told_the_groups_that_are_listed_for_it() {
+async fn an_upstream_gets_only_the_groups_that_are_listed_for_it() {
     let behind = Upstream::polite().await;
     let groups = ["staff", "mcp-read", "mcp-write", "wheel"].map(str::to_owned);
     for (lines, expected) in [
@@ -54,7 +54,7 @@ async fn an_upstream_is_told_the_groups_that_are_listed_for_it() {
 }
 
 #[tokio::test]
-async fn of_too_many_groups_none_is_told_and_the_log_names_user_and_setting_once() {
+async fn too_many_groups_are_omitted_and_logged_once_with_user_and_setting() {
     let behind = Upstream::polite().await;
     let gate = gate(&behind, &many(), ["", ""]).await;
     let (lines, _guard) = watch();
@@ -75,7 +75,7 @@ async fn of_too_many_groups_none_is_told_and_the_log_names_user_and_setting_once
 }
 
 #[tokio::test]
-async fn a_client_cannot_say_that_groups_were_omitted_and_a_list_that_fits_is_told_whole() {
+async fn a_client_cannot_spoof_the_headers_of_groups() {
     let behind = Upstream::polite().await;
     let gate = gate(&behind, &many(), ["groups = [\"/departments/company-wide/0000000000000000000*\"]", ""]).await;
     let token = token(&gate).await;
@@ -88,7 +88,7 @@ async fn a_client_cannot_say_that_groups_were_omitted_and_a_list_that_fits_is_to
 }
 
 #[tokio::test]
-async fn a_limit_that_is_raised_tells_them_all() {
+async fn a_raised_max_groups_bytes_sends_all_groups() {
     let behind = Upstream::polite().await;
     let groups: Vec<String> = many().into_iter().take(200).collect();
     let gate = gate(&behind, &groups, ["max_groups_bytes = \"16KiB\"", ""]).await;

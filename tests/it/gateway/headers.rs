@@ -1,4 +1,4 @@
-//! Headers in both directions, on their way through the whole gate.
+//! Headers in both directions through the whole gate (header spoofing).
 
 use portcullis::config::{Config, RequestHeaders};
 
@@ -21,7 +21,7 @@ pub(super) fn request_headers(lines: &str, environment: &[(&str, &str)]) -> Requ
     config.upstreams[0].settings.request_headers.clone()
 }
 
-/// A gate whose upstream is told what these lines say.
+/// A gate whose upstream has these settings.
 pub(super) async fn gate_with(behind: &Upstream, lines: &str, environment: &[(&str, &str)]) -> TestGate {
     let (url, told) = (behind.url(), request_headers(lines, environment));
     TestGate::with(|config| {
@@ -33,7 +33,7 @@ pub(super) async fn gate_with(behind: &Upstream, lines: &str, environment: &[(&s
 }
 
 #[tokio::test]
-async fn headers_of_other_proxies_and_overrides_do_not_reach_the_upstream() {
+async fn identity_and_override_headers_of_other_proxies_are_dropped() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let token = token(&gate).await;
@@ -56,7 +56,7 @@ async fn headers_of_other_proxies_and_overrides_do_not_reach_the_upstream() {
 }
 
 #[tokio::test]
-async fn an_operator_drops_more_and_keeps_single_headers_of_a_proxy_of_theirs() {
+async fn drop_headers_and_keep_headers_change_what_is_forwarded() {
     let behind = Upstream::polite().await;
     let lines = "drop_headers = [\"x-tenant-*\"]\nkeep_headers = [\"Cf-Access-Jwt-Assertion\"]";
     let gate = gate_with(&behind, lines, &[]).await;
@@ -75,7 +75,7 @@ async fn an_operator_drops_more_and_keeps_single_headers_of_a_proxy_of_theirs() 
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_key_gets_the_configured_one_and_never_the_clients() {
+async fn configured_upstream_headers_replace_those_of_the_client() {
     let behind = Upstream::start(|seen| match seen.header("authorization") {
         Some("Bearer s3cret-key") => answer(200, &[("content-type", "application/json")], "{}"),
         _ => answer(401, &[], "who are you?"),
@@ -97,7 +97,7 @@ async fn a_server_that_wants_a_key_gets_the_configured_one_and_never_the_clients
 }
 
 #[tokio::test]
-async fn a_refused_configured_credential_is_named_as_the_cause() {
+async fn a_configured_credential_that_the_upstream_refuses_is_named_as_the_cause() {
     let behind = Upstream::start(|_| answer(401, &[("www-authenticate", "Bearer")], "no")).await;
     let gate = gate_with(&behind, "headers = { authorization = { env = \"KEY\" } }", &[("KEY", "Bearer s3cret")]).await;
     let token = token(&gate).await;
@@ -111,7 +111,7 @@ async fn a_refused_configured_credential_is_named_as_the_cause() {
 }
 
 #[tokio::test]
-async fn a_field_that_says_two_things_is_refused_before_anything_is_forwarded() {
+async fn a_repeated_single_value_header_is_refused_before_forwarding() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let token = token(&gate).await;
@@ -134,7 +134,7 @@ async fn a_field_that_says_two_things_is_refused_before_anything_is_forwarded() 
 }
 
 #[tokio::test]
-async fn an_answer_gives_no_orders_to_the_proxy_in_front_nor_to_the_whole_origin() {
+async fn answer_headers_that_command_proxies_or_the_origin_are_dropped() {
     let orders = [
         ("x-accel-redirect", "/protected/secrets"),
         ("x-accel-expires", "3600"),
@@ -181,7 +181,7 @@ async fn an_answer_gives_no_orders_to_the_proxy_in_front_nor_to_the_whole_origin
 }
 
 #[tokio::test]
-async fn an_answer_that_says_nothing_of_caches_is_not_stored() {
+async fn an_answer_without_cache_control_gets_no_store() {
     let behind = Upstream::polite().await;
     let gate = gate_at(&behind).await;
     let answered = gate.call(&token(&gate).await).await;
@@ -189,7 +189,7 @@ async fn an_answer_that_says_nothing_of_caches_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_session_id_that_cannot_be_bound_is_502_with_the_cause() {
+async fn a_malformed_upstream_session_id_is_502_with_the_cause() {
     let odd = "caf\u{e9}";
     let cases: [(&[(&str, &str)], &str); 2] = [
         (&[("mcp-session-id", odd)], "sent other characters than visible ASCII in Mcp-Session-Id"),

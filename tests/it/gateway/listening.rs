@@ -1,4 +1,4 @@
-//! Streams of events: when they open, what is written into their silence, and who notices an end.
+//! Event streams: when they open, keep-alive comments, and how they end.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn listen(gate: &TestGate, token: &str) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-/// Opens a stream whose upstream was asked and has not answered; what the upstream read.
+/// Opens a stream whose upstream got the request and has not answered; also returns that request.
 async fn opened_early(gate: &TestGate, behind: &RawUpstream, token: &str) -> (Response<Body>, Wire, String) {
     let peer = "127.0.0.1:5000".parse().unwrap();
     let (answer, (wire, asked)) = tokio::join!(gate.app.handle(listen(gate, token), peer), async {
@@ -37,7 +37,7 @@ async fn text(body: &mut Body) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_stream_whose_upstream_holds_its_head_back_opens_after_a_second_and_its_events_follow() {
+async fn a_get_stream_opens_after_a_second_without_the_upstreams_head() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -64,7 +64,7 @@ async fn a_stream_whose_upstream_holds_its_head_back_opens_after_a_second_and_it
 }
 
 #[tokio::test]
-async fn a_head_that_comes_in_time_is_the_upstreams_own() {
+async fn an_upstream_head_within_a_second_is_passed_on() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -84,7 +84,7 @@ async fn a_head_that_comes_in_time_is_the_upstreams_own() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_stream_after_the_stream_was_opened_is_said_in_a_comment_and_does_not_spin() {
+async fn a_late_answer_that_is_no_stream_becomes_a_comment_and_delays_the_reconnect() {
     const JSON: &str = "Content-Type: application/json\r\n";
     for (says, comment, log) in [
         ("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n".to_owned(), "answered 405", "answered 405"),
@@ -128,7 +128,7 @@ async fn an_answer_that_is_no_stream_after_the_stream_was_opened_is_said_in_a_co
     }
 }
 
-/// Opens a stream whose upstream cannot be spoken to yet; its body, after the comment that opens it.
+/// Opens a stream whose upstream cannot be reached yet; its body, after the first comment.
 async fn opened_unconnected(gate: &TestGate) -> Body {
     let good = token(gate).await;
     let began = Instant::now();
@@ -142,7 +142,7 @@ async fn opened_unconnected(gate: &TestGate) -> Body {
 }
 
 #[tokio::test]
-async fn a_stream_opens_after_a_second_while_its_server_restarts_and_its_events_follow() {
+async fn a_get_stream_opens_while_its_server_restarts_and_events_follow() {
     let (gate, address) = before_a_restart(Some(Duration::from_secs(30))).await;
     let mut body = opened_unconnected(&gate).await;
     let behind = RawUpstream::at(address).await;
@@ -155,7 +155,7 @@ async fn a_stream_opens_after_a_second_while_its_server_restarts_and_its_events_
 }
 
 #[tokio::test]
-async fn a_stream_whose_server_stays_down_says_so_in_a_comment_and_ends_after_a_pause() {
+async fn a_stream_to_a_dead_server_says_so_in_a_comment_and_ends_after_a_pause() {
     let (gate, _address) = before_a_restart(Some(Duration::from_secs(2))).await;
     let (lines, _guard) = watch();
     let mut body = opened_unconnected(&gate).await;
@@ -173,7 +173,7 @@ async fn a_stream_whose_server_stays_down_says_so_in_a_comment_and_ends_after_a_
 }
 
 #[tokio::test]
-async fn a_stream_opens_after_a_second_although_its_connection_does_not_come_about() {
+async fn a_get_stream_opens_although_the_connection_cannot_be_established() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.tls_url()).await;
     let (mut body, _never_speaks_tls) = tokio::join!(opened_unconnected(&gate), behind.accept());
@@ -182,7 +182,7 @@ async fn a_stream_opens_after_a_second_although_its_connection_does_not_come_abo
 }
 
 #[tokio::test]
-async fn a_stream_that_was_opened_early_ends_with_its_grant_and_takes_its_request_with_it() {
+async fn a_stream_opened_early_ends_with_its_grant_and_cancels_its_request() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -198,7 +198,7 @@ async fn a_stream_that_was_opened_early_ends_with_its_grant_and_takes_its_reques
     wire.closed().await;
 }
 
-/// A POST's status and session cannot be promised.
+/// Status and session of a POST are known only from the upstream.
 #[tokio::test]
 async fn a_post_is_never_answered_before_its_upstream() {
     let behind = RawUpstream::start().await;
@@ -213,13 +213,13 @@ async fn a_post_is_never_answered_before_its_upstream() {
     assert_eq!(answer.status, 404);
 }
 
-/// The answer to a POST whose upstream says this, with a setting for silence.
+/// The answer to a POST whose upstream says this, with this setting of `keep_alive`.
 async fn answered(keep_alive: Option<u64>, says: &str) -> (Body, Wire) {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.keep_alive = keep_alive.map(Duration::from_secs);
+        upstream.settings.keep_alive = keep_alive.map(Duration::from_secs);
         config.upstreams = vec![upstream];
     })
     .await;
@@ -236,7 +236,7 @@ async fn answered(keep_alive: Option<u64>, says: &str) -> (Body, Wire) {
 }
 
 #[tokio::test]
-async fn the_silence_of_an_event_stream_is_broken_by_comments_between_events() {
+async fn silent_event_streams_get_keep_alive_comments_between_events() {
     let (mut body, mut wire) = answered(Some(25), SSE).await;
     wire.send("9\r\ndata: 1\n\n\r\n").await;
     assert_eq!(text(&mut body).await.unwrap(), "data: 1\n\n");
@@ -256,7 +256,7 @@ async fn the_silence_of_an_event_stream_is_broken_by_comments_between_events() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_into_an_answer_that_is_no_open_event_stream() {
+async fn keep_alive_comments_go_into_uncoded_event_streams_only() {
     for (keep_alive, says) in [
         (None, SSE.to_owned()),
         (Some(25), SSE.replace("text/event-stream", "application/json")),

@@ -1,4 +1,4 @@
-//! Upstreams that send a call elsewhere instead of answering it.
+//! Upstreams that redirect a call instead of answering it (SSRF).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ async fn upload(gate: &TestGate, token: &str, kind: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_redirect_on_the_upstreams_own_origin_is_followed_with_method_and_body() {
+async fn an_upstream_redirect_on_its_own_origin_is_followed_with_method_and_body() {
     for status in [307, 308] {
         let behind = elsewhere(move |seen| {
             let location = here(seen, "/there?a=1");
@@ -61,7 +61,7 @@ async fn a_redirect_on_the_upstreams_own_origin_is_followed_with_method_and_body
 }
 
 #[tokio::test]
-async fn an_upstream_that_begins_to_redirect_costs_one_call_and_the_next_ones_are_followed() {
+async fn the_first_redirect_costs_one_call_and_later_ones_are_followed() {
     let moved = Arc::new(AtomicBool::new(false));
     let has_moved = Arc::clone(&moved);
     let behind = elsewhere(move |seen| {
@@ -86,9 +86,9 @@ async fn an_upstream_that_begins_to_redirect_costs_one_call_and_the_next_ones_ar
     }
 }
 
-/// uvicorn believes the scheme that we name and writes it into its redirects.
+/// uvicorn writes the scheme of our `X-Forwarded-Proto` into its redirects.
 #[tokio::test]
-async fn a_scheme_that_the_upstream_took_from_us_is_no_other_origin() {
+async fn a_redirect_with_our_forwarded_scheme_counts_as_the_same_origin() {
     let behind = elsewhere(|seen| {
         let location = here(seen, "/there").replace("http://", "https://");
         answer(307, &[("location", &location)], "")
@@ -99,7 +99,7 @@ async fn a_scheme_that_the_upstream_took_from_us_is_no_other_origin() {
 }
 
 #[tokio::test]
-async fn no_other_redirect_reaches_a_client_and_the_log_names_the_hint() {
+async fn other_upstream_redirects_are_502_and_logged_with_a_hint() {
     for (status, location, hint) in [
         (
             307,
@@ -127,7 +127,7 @@ async fn no_other_redirect_reaches_a_client_and_the_log_names_the_hint() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_names_no_place_is_502_with_the_hint_and_304_is_none() {
+async fn a_redirect_without_location_is_502_with_a_hint_and_304_passes() {
     for status in [300, 301, 302, 303, 305, 306, 307, 308, 399, 304] {
         let behind = elsewhere(move |_| answer(status, &[], "")).await;
         let gate = gate_at(&behind).await;
@@ -141,7 +141,7 @@ async fn a_redirect_that_names_no_place_is_502_with_the_hint_and_304_is_none() {
 }
 
 #[tokio::test]
-async fn a_body_that_streamed_cannot_follow_a_redirect_and_the_log_says_so() {
+async fn a_streamed_body_cannot_follow_a_redirect_and_the_log_says_so() {
     let behind = elsewhere(|_| answer(307, &[("location", "/there")], "")).await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -153,7 +153,7 @@ async fn a_body_that_streamed_cannot_follow_a_redirect_and_the_log_says_so() {
 }
 
 #[tokio::test]
-async fn no_inner_address_leaves_in_a_location() {
+async fn location_headers_never_reveal_an_inner_address() {
     for status in [200, 201, 202, 404, 304] {
         let behind = Upstream::start(move |seen| {
             let place = here(seen, "/things/1");

@@ -21,10 +21,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{BOB, gate_before, token};
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{TestGate, local_user, tokens, upstream};
+use crate::support::gate::{TestGate, local_user, reach, tokens, upstream};
 use crate::support::log::watch;
 
-/// A server with a certificate for `localhost` of its own making, which says in what it was spoken to. Its URL, and the
+/// A server with a self-signed certificate for `localhost`, which answers with the protocol of the request. Its URL, and the
 /// file to trust.
 async fn server(protocols: &[&[u8]]) -> (String, tempfile::NamedTempFile) {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -77,7 +77,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Bytes
 async fn gate_trusting(url: &str, ca_file: &tempfile::NamedTempFile) -> TestGate {
     TestGate::with(|config| {
         let mut behind = upstream(&config.public_url, "mcp", url);
-        behind.settings.ca_file = Some(CaFile::read(ca_file.path()).unwrap());
+        reach(&mut behind).ca_file = Some(CaFile::read(ca_file.path()).unwrap());
         config.upstreams = vec![behind];
         if let portcullis::config::IdentityKind::Local(users) = &mut config.identities[0].kind {
             users.push(local_user(BOB.0, BOB.1));
@@ -87,7 +87,7 @@ async fn gate_trusting(url: &str, ca_file: &tempfile::NamedTempFile) -> TestGate
 }
 
 #[tokio::test]
-async fn an_upstream_over_tls_is_reached_by_http_1_even_when_it_offers_http_2() {
+async fn an_upstream_over_tls_is_called_with_http_1_even_if_it_offers_http_2() {
     for protocols in [&[b"h2".as_slice(), b"http/1.1"][..], &[b"http/1.1"], &[]] {
         let (url, ca_file) = server(protocols).await;
         let gate = gate_trusting(&url, &ca_file).await;
@@ -97,7 +97,7 @@ async fn an_upstream_over_tls_is_reached_by_http_1_even_when_it_offers_http_2() 
 }
 
 #[tokio::test]
-async fn an_upstream_that_speaks_http_2_alone_is_502_and_the_log_says_what_it_must_offer() {
+async fn an_upstream_with_http_2_only_is_502_and_the_log_says_what_to_offer() {
     let (url, ca_file) = server(&[b"h2"]).await;
     let gate = gate_trusting(&url, &ca_file).await;
     let good = token(&gate).await;
@@ -127,7 +127,7 @@ async fn a_hundred_open_streams_of_one_user_do_not_delay_anothers_call() {
 }
 
 #[tokio::test]
-async fn an_upstream_whose_certificate_nobody_vouches_for_is_not_spoken_to_and_the_log_names_the_setting() {
+async fn an_untrusted_upstream_certificate_is_502_and_the_log_names_ca_file() {
     let (url, _ca_file) = server(&[]).await;
     let gate = gate_before(&url).await;
     let good = token(&gate).await;

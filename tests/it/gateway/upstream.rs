@@ -1,4 +1,4 @@
-//! What an upstream may do to us, and what we do to it.
+//! Upstreams that fail, stall or misbehave, and which requests are retried.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{gate_at, gate_before, token, with};
-use crate::support::gate::{Answer, NOBODY, TestGate, upstream};
+use crate::support::gate::{Answer, NOBODY, TestGate, reach, upstream};
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
@@ -20,11 +20,11 @@ async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(r#""id":"a\u0041""#), "{answer:?}");
     assert!(answer.body.contains(answer.header("x-request-id")));
-    assert!(!answer.body.contains("127.0.0.1:9"), "where the upstream is, is nobody's business");
+    assert!(!answer.body.contains("127.0.0.1:9"), "the client does not learn the upstream's address");
 }
 
 #[tokio::test]
-async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
+async fn upstream_401_403_and_421_become_502_with_a_hint() {
     let behind = Upstream::start(|_| answer(401, &[("www-authenticate", "Bearer realm=\"theirs\"")], "no")).await;
     let gate = gate_at(&behind).await;
     let good = token(&gate).await;
@@ -66,12 +66,12 @@ async fn the_upstreams_own_refusals_are_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn an_upstream_is_called_by_the_name_that_the_operator_set() {
+async fn an_upstream_is_called_under_its_configured_host() {
     let behind = Upstream::polite().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.host = Some(http::HeaderValue::from_static("localhost:8080"));
+        reach(&mut upstream).host = Some(http::HeaderValue::from_static("localhost:8080"));
         config.upstreams = vec![upstream];
     })
     .await;
@@ -83,12 +83,12 @@ async fn an_upstream_is_called_by_the_name_that_the_operator_set() {
 }
 
 #[tokio::test]
-async fn an_upstream_has_as_long_to_begin_its_answer_as_the_operator_set() {
+async fn first_byte_limits_how_long_an_upstream_may_wait_to_answer() {
     let behind = RawUpstream::start().await;
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut upstream = upstream(&config.public_url, "mcp", &url);
-        upstream.settings.http.first_byte = Duration::from_secs(90);
+        reach(&mut upstream).first_byte = Duration::from_secs(90);
         config.upstreams = vec![upstream];
     })
     .await;
@@ -112,7 +112,7 @@ async fn an_upstream_that_never_answers_a_call_is_504_after_five_minutes() {
     let good = token(&gate).await;
     let (answer, (began, _wire)) = tokio::join!(gate.call(&good), async {
         let wire = behind.asked().await;
-        // from here on time passes as soon as nobody has anything else to do
+        // from here on time passes whenever all tasks are idle
         tokio::time::pause();
         (tokio::time::Instant::now(), wire)
     });
@@ -122,7 +122,7 @@ async fn an_upstream_that_never_answers_a_call_is_504_after_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_stream_may_open_as_late_as_its_upstream_likes() {
+async fn a_get_has_no_first_byte_limit() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -138,7 +138,7 @@ async fn a_stream_may_open_as_late_as_its_upstream_likes() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_accepts_and_never_shakes_hands_is_504_within_five_seconds() {
+async fn a_tls_handshake_that_stalls_is_504_within_five_seconds() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.tls_url()).await;
     let good = token(&gate).await;
@@ -172,7 +172,7 @@ async fn an_upstream_that_switches_protocols_or_speaks_no_http_is_502() {
     }
 }
 
-/// A gate, a token, and the connection on which a first call with it was answered.
+/// A gate, a token, and the connection of a first call with it, which was answered.
 async fn connected(behind: &RawUpstream) -> (TestGate, String, Wire) {
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -185,7 +185,7 @@ async fn connected(behind: &RawUpstream) -> (TestGate, String, Wire) {
     (gate, good, wire)
 }
 
-/// Moves time while nobody waits for anything.
+/// Lets time pass while no task waits for I/O.
 async fn pass(duration: Duration) {
     // a connection goes back to the pool in a task of its own
     for _ in 0..10 {
@@ -197,7 +197,7 @@ async fn pass(duration: Duration) {
 }
 
 #[tokio::test]
-async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
+async fn an_idle_connection_is_closed_before_servers_close_it() {
     let behind = RawUpstream::start().await;
     let (gate, good, mut wire) = connected(&behind).await;
     pass(Duration::from_secs(3)).await;
@@ -205,7 +205,7 @@ async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
         wire.request().await;
         wire.send(OK).await;
     });
-    // servers close theirs after five seconds: a call that came at that moment would be lost
+    // servers close idle connections after five seconds: a call at that moment would be lost
     pass(Duration::from_millis(4_100)).await;
     let (third, _another) = tokio::join!(gate.call(&good), async {
         let mut another = behind.asked().await;
@@ -216,11 +216,11 @@ async fn a_connection_is_reused_but_not_for_as_long_as_servers_keep_theirs() {
     wire.closed().await;
 }
 
-/// The upstream closes an idle connection in the very moment in which a request is handed to it. The runtime has one
-/// thread, which the test holds until the kernel has both events: a signal to the test, and the end of the connection. The
-/// test, being polled before any task, hands the request over; then the connection finds its end, and the request unsent.
+/// The upstream closes an idle connection at the moment in which a request is handed to it. The test blocks the runtime's
+/// only thread until the kernel has both events: a signal to the test, and the end of the connection. The test is polled
+/// first and hands the request over; then the connection's task finds the end, with the request unsent.
 #[tokio::test]
-async fn a_request_whose_bytes_never_left_is_sent_again() {
+async fn a_request_whose_bytes_never_left_is_retried() {
     let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (listener, signals) = (listen(), listen());
     let address = listener.local_addr().unwrap();
@@ -265,22 +265,22 @@ fn answer_one(stream: &mut std::net::TcpStream) {
 }
 
 #[tokio::test]
-async fn a_request_that_died_half_written_is_502_and_not_sent_again() {
+async fn a_request_that_was_written_in_part_is_502_and_not_retried() {
     let behind = RawUpstream::start().await;
     let (gate, good, mut wire) = connected(&behind).await;
     let long = json!({"jsonrpc": "2.0", "id": 8, "method": "x", "params": "x".repeat(1_000_000)}).to_string();
     let (answer, ()) = tokio::join!(gate.call_with("/mcp", &good, long), async {
-        // the same connection: one that was reused is the one that could be given another try
+        // the same connection: only a request on a reused connection could be retried
         wire.some(16).await;
         drop(wire);
     });
     assert_eq!(answer.status, 502, "{answer:?}");
     assert_eq!(answer.json()["id"], 8);
-    assert!(behind.is_left_alone().await, "nobody came again");
+    assert!(behind.is_left_alone().await, "no second connection");
 }
 
 #[tokio::test]
-async fn a_request_that_was_read_and_not_answered_is_502_and_not_sent_again() {
+async fn a_request_that_was_read_but_not_answered_is_502_and_not_retried() {
     let behind = RawUpstream::start().await;
     let (gate, good, mut wire) = connected(&behind).await;
     let (answer, ()) = tokio::join!(gate.call(&good), async {
@@ -288,11 +288,11 @@ async fn a_request_that_was_read_and_not_answered_is_502_and_not_sent_again() {
         drop(wire);
     });
     assert_eq!(answer.status, 502, "{answer:?}");
-    assert!(behind.is_left_alone().await, "nobody came again");
+    assert!(behind.is_left_alone().await, "no second connection");
 }
 
 #[tokio::test]
-async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_learn_where_it_is() {
+async fn upstream_failures_are_logged_in_detail_and_the_client_learns_no_address() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plain = RawUpstream::start().await;
     let silent = RawUpstream::start().await;
@@ -323,7 +323,7 @@ async fn the_log_says_what_is_wrong_with_an_upstream_and_the_client_does_not_lea
 }
 
 #[tokio::test]
-async fn the_length_that_an_upstream_sees_is_what_we_read() {
+async fn the_upstream_gets_the_length_that_was_read() {
     let behind = Upstream::polite().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;
@@ -339,7 +339,7 @@ async fn the_length_that_an_upstream_sees_is_what_we_read() {
 }
 
 #[tokio::test]
-async fn an_answer_without_content_has_no_length_whatever_the_upstream_says() {
+async fn a_204_answer_is_passed_on_without_length_and_body() {
     let behind = RawUpstream::start().await;
     let gate = gate_before(&behind.url()).await;
     let good = token(&gate).await;

@@ -23,7 +23,7 @@ async fn until(what: impl Fn() -> bool + Send + Sync) {
 }
 
 #[tokio::test]
-async fn the_document_is_read_once_for_all_who_need_it() {
+async fn concurrent_sign_ins_fetch_the_discovery_document_once() {
     let bench = Bench::new().await;
     let ready = futures_util::future::join_all((0..20).map(|_| bench.us().prepare())).await;
     assert!(ready.iter().all(Result::is_ok));
@@ -32,7 +32,7 @@ async fn the_document_is_read_once_for_all_who_need_it() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_down_at_start_is_a_503_until_it_is_back() {
+async fn a_provider_that_is_down_at_start_is_unavailable_until_it_is_back() {
     let bench = Bench::new().await;
     bench.provider.stop().await;
     let words = unavailable(bench.us().prepare().await);
@@ -47,7 +47,7 @@ async fn a_provider_that_is_down_at_start_is_a_503_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn the_loop_reads_metadata_and_keys_before_anybody_asks() {
+async fn the_loop_reads_metadata_and_keys_before_the_first_sign_in() {
     let bench = Bench::new().await;
     let task = tokio::spawn(bench.identities.clone().run());
     until(|| bench.provider.calls("/certs") == 1).await;
@@ -59,7 +59,7 @@ async fn the_loop_reads_metadata_and_keys_before_anybody_asks() {
 }
 
 #[tokio::test]
-async fn somebody_who_waits_for_a_lost_provider_makes_the_loop_hurry() {
+async fn a_sign_in_that_waits_for_a_lost_provider_wakes_the_loop() {
     let bench = Bench::new().await;
     bench.provider.stop().await;
     let task = tokio::spawn(bench.identities.clone().run());
@@ -75,7 +75,7 @@ async fn somebody_who_waits_for_a_lost_provider_makes_the_loop_hurry() {
 }
 
 #[tokio::test]
-async fn local_users_alone_keep_the_loop_waiting_for_ever() {
+async fn without_remote_providers_the_background_loop_only_waits() {
     let clock = Clock::manual(Timestamp(NOW));
     let identities = Identities::new(&config(Vec::new()), &clock);
     let run = tokio::time::timeout(Duration::from_millis(20), identities.run());
@@ -83,7 +83,7 @@ async fn local_users_alone_keep_the_loop_waiting_for_ever() {
 }
 
 #[tokio::test]
-async fn another_issuer_is_refused_with_both_names_and_the_hint() {
+async fn another_issuer_in_the_metadata_is_refused_with_both_names_and_a_hint() {
     let bench = Bench::with(|settings| settings.issuer = "https://sso.example.com/realms/mcp".to_owned()).await;
     let words = unavailable(bench.sign_in().await);
     assert!(words.contains("https://sso.example.com/realms/mcp"), "{words}");
@@ -99,7 +99,7 @@ async fn another_issuer_is_refused_with_both_names_and_the_hint() {
 }
 
 #[tokio::test]
-async fn inside_a_cluster_the_issuer_has_another_name_than_the_document() {
+async fn issuer_and_discovery_url_may_have_different_hosts() {
     let clock = Clock::manual(Timestamp(NOW));
     let provider = FakeProvider::start(&clock).await;
     provider.edit_discovery(|document| {
@@ -116,7 +116,7 @@ async fn inside_a_cluster_the_issuer_has_another_name_than_the_document() {
 }
 
 #[tokio::test]
-async fn a_realm_that_does_not_exist_names_the_hint() {
+async fn a_missing_realm_is_reported_with_a_hint() {
     let bench = Bench::with(|settings| {
         let elsewhere = settings.discovery.as_str().replace("/mcp/", "/none/");
         settings.discovery = elsewhere.parse().unwrap();
@@ -127,7 +127,7 @@ async fn a_realm_that_does_not_exist_names_the_hint() {
 }
 
 #[tokio::test]
-async fn metadata_that_turn_bad_leave_the_good_ones_in_use_and_are_trouble() {
+async fn bad_metadata_leave_the_old_ones_in_use_and_are_reported() {
     let bench = Bench::new().await;
     let task = tokio::spawn(bench.identities.clone().run());
     until(|| bench.provider.calls("/certs") == 1).await;
@@ -141,7 +141,7 @@ async fn metadata_that_turn_bad_leave_the_good_ones_in_use_and_are_trouble() {
 }
 
 #[tokio::test]
-async fn a_private_authority_is_trusted_when_its_file_is_named() {
+async fn a_private_certificate_authority_is_trusted_through_ca_file() {
     let clock = Clock::manual(Timestamp(NOW));
     let provider = FakeProvider::start_tls(&clock).await;
     let bench = Bench::around(provider, clock, |_| {});
@@ -158,7 +158,7 @@ async fn a_private_authority_is_trusted_when_its_file_is_named() {
 }
 
 #[tokio::test]
-async fn an_endpoint_under_plain_http_is_refused_when_the_provider_was_named_by_https() {
+async fn an_http_endpoint_of_an_https_provider_is_refused() {
     let clock = Clock::manual(Timestamp(NOW));
     let provider = FakeProvider::start_tls(&clock).await;
     provider.edit_discovery(|document| document["token_endpoint"] = json!("http://sso.example.com/token"));
@@ -171,7 +171,7 @@ async fn an_endpoint_under_plain_http_is_refused_when_the_provider_was_named_by_
 }
 
 #[tokio::test]
-async fn a_discovery_document_that_lies_elsewhere_or_is_a_page_names_the_hint() {
+async fn a_wrong_discovery_url_is_reported_with_a_hint() {
     for (path, hint) in [
         ("/auth?redirect_uri=http://127.0.0.1/", "redirects are not followed, set `discovery`"),
         ("/certs", "it is not a discovery document"),

@@ -1,4 +1,4 @@
-//! Whether the user is still good: asked at every refresh.
+//! Renewal at the provider, at every refresh: whether the user may still sign in.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn unavailable(result: Result<Renewed, RenewError>) -> String {
 }
 
 #[tokio::test]
-async fn a_renewal_brings_the_next_token_and_the_user_of_today() {
+async fn a_renewal_returns_the_next_token_and_current_claims() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let today = json!({"sub": "alice-id", "name": "Alice B", "groups": ["/ops"]});
     signed_in.bench.provider.sign_in_as(today);
@@ -51,7 +51,7 @@ async fn a_renewal_brings_the_next_token_and_the_user_of_today() {
 }
 
 #[tokio::test]
-async fn each_renewal_of_a_session_moves_its_end() {
+async fn a_renewal_extends_a_session_bound_token() {
     let signed_in = SignedInBench::new(Standing::Session).await;
     signed_in.bench.clock.advance(Duration::from_mins(10));
     let token = signed_in.renew().await.unwrap().token.unwrap();
@@ -60,7 +60,7 @@ async fn each_renewal_of_a_session_moves_its_end() {
 }
 
 #[tokio::test]
-async fn a_provider_that_keeps_its_refresh_token_keeps_ours() {
+async fn a_provider_that_does_not_rotate_leaves_our_refresh_token_in_use() {
     let signed_in = SignedInBench::new(Standing::Session).await;
     let provider = &signed_in.bench.provider;
     provider.answer_token(Reply::json(200, &json!({"access_token": "x"})));
@@ -73,7 +73,7 @@ async fn a_provider_that_keeps_its_refresh_token_keeps_ours() {
 }
 
 #[tokio::test]
-async fn only_invalid_grant_ends_a_grant() {
+async fn only_invalid_grant_from_the_provider_ends_a_renewal() {
     let refusals = [
         (
             Reply::error(400, "unauthorized_client", "Invalid client"),
@@ -114,7 +114,7 @@ async fn only_invalid_grant_ends_a_grant() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_the_provider_repeats_is_not_repeated_by_us() {
+async fn a_refresh_token_quoted_by_the_provider_is_not_logged() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let token = signed_in.token.expose().to_owned();
     for error in ["invalid_grant", "invalid_request"] {
@@ -125,7 +125,7 @@ async fn a_refresh_token_that_the_provider_repeats_is_not_repeated_by_us() {
 }
 
 #[tokio::test]
-async fn a_rotated_client_secret_is_trouble_until_it_is_corrected() {
+async fn a_wrong_client_secret_is_reported_as_trouble_until_corrected() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let bench = &signed_in.bench;
     bench.provider.set_client_secret(Some("rotated"));
@@ -137,7 +137,7 @@ async fn a_rotated_client_secret_is_trouble_until_it_is_corrected() {
 }
 
 #[tokio::test]
-async fn another_user_is_never_believed() {
+async fn a_renewal_for_another_user_is_refused() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     signed_in.bench.provider.edit_id_token(|_, claims| claims["sub"] = json!("bob-id"));
     let words = unavailable(signed_in.renew().await);
@@ -145,7 +145,7 @@ async fn another_user_is_never_believed() {
 }
 
 #[tokio::test]
-async fn an_id_token_that_is_wrong_is_never_believed() {
+async fn a_renewal_with_an_invalid_id_token_is_refused() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     signed_in.bench.provider.edit_id_token(|header, _| header["alg"] = json!("none"));
     assert!(unavailable(signed_in.renew().await).contains("is not believed"));
@@ -155,7 +155,7 @@ async fn an_id_token_that_is_wrong_is_never_believed() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_had_do_not_cost_the_next_token() {
+async fn a_renewal_without_keys_keeps_the_next_token() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let bench = &signed_in.bench;
     bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), true);
@@ -170,7 +170,7 @@ async fn keys_that_cannot_be_had_do_not_cost_the_next_token() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_down_ends_nothing() {
+async fn a_renewal_while_the_provider_is_down_ends_nothing() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     signed_in.bench.provider.stop().await;
     let words = unavailable(signed_in.renew().await);
@@ -182,7 +182,7 @@ async fn a_provider_that_is_down_ends_nothing() {
 }
 
 #[tokio::test]
-async fn after_a_restart_the_first_renewal_reads_what_it_needs() {
+async fn the_first_renewal_after_a_restart_fetches_metadata_and_keys() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let SignedInBench { bench, token } = signed_in;
     let restarted = Bench::around(bench.provider, bench.clock, |_| {});
@@ -190,7 +190,7 @@ async fn after_a_restart_the_first_renewal_reads_what_it_needs() {
 }
 
 #[tokio::test]
-async fn standing_none_asks_nobody_and_a_missing_token_needs_a_sign_in() {
+async fn standing_none_never_asks_the_provider_and_a_missing_token_needs_a_sign_in() {
     let bench = Bench::with(|settings| settings.standing = Standing::None).await;
     bench.sign_in().await.unwrap();
     let calls = bench.provider.calls("/token");
@@ -205,7 +205,7 @@ async fn standing_none_asks_nobody_and_a_missing_token_needs_a_sign_in() {
 }
 
 #[tokio::test]
-async fn a_token_is_revoked_where_discovery_says_and_a_failure_is_told() {
+async fn revocation_uses_the_discovered_endpoint_and_reports_failures() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let bench = &signed_in.bench;
     assert_eq!(bench.us().revoke(&signed_in.token).await, Ok(true));

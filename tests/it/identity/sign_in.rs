@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use portcullis::config::{Identity, IdentityKind, LocalUser, Standing};
-use portcullis::identity::{ExchangeError, Identities, PasswordCheck, hash_password};
+use portcullis::config::{Identity, IdentityKind, LocalUser, OidcFlavour, Standing};
+use portcullis::identity::{ExchangeError, Identities, PasswordCheck, Way, hash_password};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::support::config;
 use crate::support::provider::{CLIENT_SECRET, OfflineRefusal, Reply, SESSION_IDLE};
 
 #[tokio::test]
-async fn the_browser_takes_our_request_and_nothing_of_the_clients() {
+async fn the_authorization_url_holds_our_request_and_nothing_of_the_client() {
     let bench = Bench::new().await;
     bench.us().prepare().await.unwrap();
     let url = Url::parse(&bench.authorization_url(true).unwrap()).unwrap();
@@ -36,7 +36,7 @@ async fn the_browser_takes_our_request_and_nothing_of_the_clients() {
 }
 
 #[tokio::test]
-async fn a_query_that_the_endpoint_has_stays() {
+async fn a_query_of_the_authorization_endpoint_is_kept() {
     let bench = Bench::new().await;
     bench.provider.edit_discovery(|document| {
         let endpoint = format!("{}?p=B2C_1_sign%20in", document["authorization_endpoint"].as_str().unwrap());
@@ -48,7 +48,7 @@ async fn a_query_that_the_endpoint_has_stays() {
 }
 
 #[tokio::test]
-async fn a_sign_in_brings_the_user_and_an_offline_token_without_end() {
+async fn a_sign_in_returns_the_user_and_an_offline_token() {
     let bench = Bench::new().await;
     let signed_in = bench.sign_in().await.unwrap();
     assert_eq!(signed_in.key, "alice-id");
@@ -69,7 +69,7 @@ async fn a_sign_in_brings_the_user_and_an_offline_token_without_end() {
 }
 
 #[tokio::test]
-async fn the_token_request_proves_us_in_the_header_and_carries_our_verifier() {
+async fn the_token_request_authenticates_in_the_header_and_sends_the_verifier() {
     let bench = Bench::new().await;
     let code = bench.code(true).await;
     bench.exchange(&code, true).await.unwrap();
@@ -89,7 +89,7 @@ async fn the_token_request_proves_us_in_the_header_and_carries_our_verifier() {
 }
 
 #[tokio::test]
-async fn the_secret_goes_into_the_body_where_only_that_is_listed() {
+async fn client_secret_post_is_used_where_only_that_is_listed() {
     let bench = Bench::new().await;
     bench.provider.edit_discovery(|document| {
         document["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
@@ -102,7 +102,7 @@ async fn the_secret_goes_into_the_body_where_only_that_is_listed() {
 }
 
 #[tokio::test]
-async fn a_public_client_names_itself_in_the_body() {
+async fn a_public_client_sends_its_id_in_the_body() {
     let bench = Bench::with(|settings| settings.client_secret = None).await;
     bench.provider.set_client_secret(None);
     bench.sign_in().await.unwrap();
@@ -112,7 +112,7 @@ async fn a_public_client_names_itself_in_the_body() {
 }
 
 #[tokio::test]
-async fn refused_offline_access_leads_to_a_session_token_that_says_when_it_ends() {
+async fn refused_offline_access_leads_to_a_session_bound_token_with_an_end() {
     let bench = Bench::new().await;
     bench.provider.refuse_offline(Some(OfflineRefusal::AtToken));
     let error = bench.sign_in().await.unwrap_err();
@@ -128,7 +128,7 @@ async fn refused_offline_access_leads_to_a_session_token_that_says_when_it_ends(
 }
 
 #[tokio::test]
-async fn offline_access_is_refused_only_when_it_was_asked_for() {
+async fn an_error_means_refused_offline_access_only_if_it_was_requested() {
     for (status, error) in [(400, "not_allowed"), (400, "invalid_scope")] {
         for asked in [true, false] {
             let bench = Bench::new().await;
@@ -141,7 +141,22 @@ async fn offline_access_is_refused_only_when_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_scope_that_was_left_out_was_not_granted() {
+async fn another_products_words_for_a_refusal_are_no_refusal_of_offline_access() {
+    let bench = Bench::with(|settings| settings.flavour = OidcFlavour::Generic).await;
+    let code = bench.code(true).await;
+    bench.provider.answer_token(Reply::error(400, "not_allowed", "no"));
+    let words = refused(bench.exchange(&code, true).await);
+    assert!(words.contains("not_allowed") && !words.contains("realm"), "{words}");
+    // nor does a lifetime of zero mark an offline token, where the answer names the scopes without it
+    bench.provider.answer_token(Reply::Edited(|body| {
+        (body["scope"], body["refresh_expires_in"]) = (json!("openid"), json!(0));
+    }));
+    let token = bench.sign_in().await.unwrap().token.unwrap();
+    assert!(!token.offline && token.ends_at.is_none());
+}
+
+#[tokio::test]
+async fn offline_access_missing_from_the_granted_scope_was_not_granted() {
     let bench = Bench::new().await;
     bench.provider.answer_token(Reply::Edited(|body| {
         body["scope"] = json!("openid email");
@@ -159,7 +174,7 @@ async fn a_scope_that_was_left_out_was_not_granted() {
 }
 
 #[tokio::test]
-async fn each_standing_asks_for_what_it_needs_and_keeps_no_more() {
+async fn each_standing_requests_and_keeps_only_what_it_needs() {
     for (standing, asks, keeps) in
         [(Standing::Offline, true, true), (Standing::Session, false, true), (Standing::None, false, false)]
     {
@@ -173,7 +188,7 @@ async fn each_standing_asks_for_what_it_needs_and_keeps_no_more() {
 }
 
 #[tokio::test]
-async fn without_a_refresh_token_only_standing_none_is_renewable() {
+async fn only_standing_none_is_renewable_without_a_refresh_token() {
     for (standing, renewable) in [(Standing::Offline, false), (Standing::Session, false), (Standing::None, true)] {
         let bench = Bench::with(|settings| settings.standing = standing).await;
         bench.provider.answer_token(Reply::Edited(|body| {
@@ -185,7 +200,7 @@ async fn without_a_refresh_token_only_standing_none_is_renewable() {
 }
 
 #[tokio::test]
-async fn offline_access_is_asked_for_where_discovery_or_the_operator_lists_it() {
+async fn offline_access_is_requested_if_discovery_or_the_operator_lists_it() {
     for (listed, configured, asks) in [(true, false, true), (false, false, false), (false, true, true)] {
         let bench = Bench::with(|settings| {
             if configured {
@@ -205,7 +220,7 @@ async fn offline_access_is_asked_for_where_discovery_or_the_operator_lists_it() 
 }
 
 #[tokio::test]
-async fn every_refusal_of_the_token_endpoint_says_whether_it_passes_and_names_the_setting() {
+async fn every_token_endpoint_error_is_either_passing_or_names_its_setting() {
     let refusals = [
         (
             Reply::error(401, "unauthorized_client", "Invalid client"),
@@ -251,7 +266,7 @@ async fn every_refusal_of_the_token_endpoint_says_whether_it_passes_and_names_th
 }
 
 #[tokio::test]
-async fn a_secret_that_the_provider_repeats_is_not_repeated_by_us() {
+async fn a_secret_quoted_by_the_provider_is_not_repeated() {
     for secret in [CLIENT_SECRET, "code-1", Bench::verifier().expose()] {
         let bench = Bench::new().await;
         let code = bench.code(false).await;
@@ -270,7 +285,7 @@ async fn a_secret_that_the_provider_repeats_is_not_repeated_by_us() {
 }
 
 #[tokio::test]
-async fn a_code_works_with_our_verifier_and_our_redirect_alone() {
+async fn a_provider_code_is_exchanged_only_once() {
     let bench = Bench::new().await;
     let code = bench.code(false).await;
     bench.exchange(&code, false).await.unwrap();
@@ -278,7 +293,7 @@ async fn a_code_works_with_our_verifier_and_our_redirect_alone() {
 }
 
 #[tokio::test]
-async fn iss_is_demanded_where_it_is_announced_and_compared_wherever_it_comes() {
+async fn mix_up_iss_is_required_if_announced_and_compared_if_present() {
     for (announced, iss, good) in [
         (true, Some("own"), true),
         (true, Some("https://evil.example"), false),
@@ -294,16 +309,16 @@ async fn iss_is_demanded_where_it_is_announced_and_compared_wherever_it_comes() 
         });
         bench.us().prepare().await.unwrap();
         let iss = iss.map(|iss| iss.replace("own", &bench.provider.issuer()));
-        let result = bench.us().check_iss(iss.as_deref());
+        let result = bench.oidc().check_iss(iss.as_deref());
         assert_eq!(result.is_ok(), good, "{announced} {iss:?} {result:?}");
     }
     let never_read = Bench::new().await;
-    assert!(never_read.us().check_iss(None).is_err());
-    assert!(never_read.us().check_iss(Some(&never_read.provider.issuer())).is_ok());
+    assert!(never_read.oidc().check_iss(None).is_err());
+    assert!(never_read.oidc().check_iss(Some(&never_read.provider.issuer())).is_ok());
 }
 
 #[tokio::test]
-async fn the_callback_of_the_fake_brings_back_what_a_real_one_does() {
+async fn the_fake_provider_redirects_like_a_real_one() {
     let bench = Bench::new().await;
     bench.us().prepare().await.unwrap();
     let url = bench.authorization_url(true).unwrap();
@@ -319,7 +334,7 @@ async fn the_callback_of_the_fake_brings_back_what_a_real_one_does() {
 }
 
 #[tokio::test]
-async fn local_users_sign_in_on_our_own_page_and_nowhere_else() {
+async fn local_users_sign_in_with_a_password_and_have_no_provider_endpoints() {
     let user = LocalUser {
         id: "u_1".to_owned(),
         username: "alice".to_owned(),
@@ -332,14 +347,14 @@ async fn local_users_sign_in_on_our_own_page_and_nowhere_else() {
     let mut bench = Bench::new().await;
     bench.identities = Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock);
     let demo = bench.identities.get("demo").unwrap();
-    let check = |password: &str| demo.local().unwrap().check("alice", password.to_owned().into(), "127.0.0.1");
+    let Way::Password(local) = demo.way() else { panic!("local users have no page of another's") };
+    let check = |password: &str| local.check("alice", password.to_owned().into(), "127.0.0.1");
     assert!(matches!(check("correct horse").await, PasswordCheck::Right(signed_in) if signed_in.key == "u_1"));
     assert!(matches!(check("wrong").await, PasswordCheck::Wrong));
     assert!(demo.prepare().await.is_ok() && !demo.asks_offline() && demo.trouble().is_none());
-    assert!(demo.check_iss(None).is_err());
     assert!(demo.renew("u_1", None).await.unwrap().user.is_some());
     assert!(demo.renew("u_2", None).await.is_err());
-    assert!(bench.us().local().is_none());
+    assert!(matches!(bench.us().way(), Way::Redirect(_)));
     let names: Vec<_> = bench.identities.iter().map(|provider| (provider.id().as_str(), provider.name())).collect();
     assert_eq!(names, [("demo", "Demo"), ("keycloak", "Keycloak")]);
 }

@@ -1,4 +1,4 @@
-//! Retiring a root key: put the new one first, start, wait until all is sealed anew, take the old one away.
+//! Retiring a root key: put the new one first, start, wait until everything is resealed, remove the old one.
 
 use portcullis::config::{RootKey, Secrets};
 use portcullis::keys::{Resealed, Resealing, Sealer};
@@ -30,7 +30,7 @@ async fn walk(gate: &TestGate, keys: &[u8]) -> Resealed {
 }
 
 #[tokio::test]
-async fn an_old_root_key_can_leave_once_all_is_sealed_anew() {
+async fn an_old_root_key_can_be_removed_after_resealing() {
     let (gate, provider) = TestGate::with_provider(|config| config.secrets = ring(&[1])).await;
     let client = gate.register().await;
     let first = sign_in(&gate, &provider, &client).await;
@@ -50,7 +50,7 @@ async fn an_old_root_key_can_leave_once_all_is_sealed_anew() {
 }
 
 #[tokio::test]
-async fn two_processes_that_seal_anew_at_once_lose_nothing() {
+async fn concurrent_resealing_in_two_processes_loses_nothing() {
     let (gate, provider) = TestGate::with_provider(|config| config.secrets = ring(&[1])).await;
     let client = gate.register().await;
     let mut given = Vec::new();
@@ -66,7 +66,7 @@ async fn two_processes_that_seal_anew_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn what_no_key_opens_is_counted_and_left_alone() {
+async fn values_that_no_root_key_opens_are_counted_and_left_unchanged() {
     let (gate, provider) = TestGate::with_provider(|config| config.secrets = ring(&[1])).await;
     let client = gate.register().await;
     let given = sign_in(&gate, &provider, &client).await;

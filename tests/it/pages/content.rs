@@ -1,4 +1,4 @@
-//! What each page says, and what its forms send.
+//! The texts of each page, and what its forms send.
 
 use portcullis::config::ScopeText;
 use portcullis::issuer::{Outcome, SignInProblem};
@@ -11,13 +11,13 @@ use super::gallery::{
 };
 
 #[test]
-fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_asked() {
+fn consent_page_names_client_receiver_scopes_and_what_the_provider_reveals() {
     insta::assert_snapshot!(text_of(&Consent::default().html()), @r"
     Allow access to Expenses?
     An application that calls itself Claude wants to use Expenses as you. Nobody has checked that name.
     It may
-    call its tools and read what it offers, in your name
-    stay connected while you are away, until that is ended
+    call its tools and read what it offers, on your behalf
+    stay connected while you are away, until access is revoked
     If you continue, access goes to
     claude.ai
     Continue only if you came from there yourself, a moment ago.
@@ -28,12 +28,12 @@ fn consent_says_who_asks_where_the_code_goes_what_for_and_what_the_provider_is_a
     who you are, your name, your email address, whether your account is still active while you are away
     The whole address that access goes to: https://claude.ai/api/mcp/auth_callback
     Not what you expected? Deny, or close this window: nothing has been allowed yet.
-    To take access back later, ask the people who run this server: they can end it at any time, at once.
+    To revoke access later, ask the people who run this server: they can end it at any time, at once.
     ");
 }
 
 #[test]
-fn only_a_place_that_is_not_known_is_warned_of_and_each_kind_is_told_in_its_own_words() {
+fn only_unknown_receivers_are_warned_about() {
     let page = |redirect_uri, known_receiver| Consent { redirect_uri, known_receiver, ..Consent::default() }.html();
     for (redirect_uri, known, words) in [
         (
@@ -60,7 +60,7 @@ fn only_a_place_that_is_not_known_is_warned_of_and_each_kind_is_told_in_its_own_
 }
 
 #[test]
-fn the_receiver_and_its_caution_are_in_one_box_with_the_buttons_and_nothing_comes_between() {
+fn the_receiver_and_its_warning_share_a_box_with_the_buttons() {
     let unknown = Consent { known_receiver: false, redirect_uri: "https://chat.example.com/cb", ..Consent::default() };
     let html = unknown.html();
     let decision = between(&html, "<div class=\"decision in-sight\">", "<details>");
@@ -88,7 +88,7 @@ fn the_box_with_the_buttons_stays_in_sight_only_when_it_fits_a_phone() {
 }
 
 #[test]
-fn only_a_name_that_the_operator_gave_is_not_called_a_claim() {
+fn only_a_configured_name_is_not_shown_as_a_claim() {
     let configured = ClientLabel { id: "inspector", name: Some("Inspector"), origin: ClientOrigin::Configured };
     let text = text_of(&Consent { client: configured, ..Consent::default() }.html());
     assert!(text.contains("Inspector, an application known to your operator, wants to use Expenses as you."), "{text}");
@@ -100,14 +100,14 @@ fn only_a_name_that_the_operator_gave_is_not_called_a_claim() {
 }
 
 #[test]
-fn a_scope_that_only_the_upstream_understands_is_shown_as_it_is() {
+fn an_unknown_scope_is_shown_by_its_value() {
     let html = Consent { scope: "mcp:access expenses:approve", ..Consent::default() }.html();
     assert!(html.contains("<code>expenses:approve</code>"), "{html}");
     assert!(!html.contains("mcp:access"), "{html}");
 }
 
 #[test]
-fn scopes_are_told_in_the_operators_words_and_order() {
+fn scopes_are_shown_in_the_operators_words_and_order() {
     let text = |value: &str, text: &str| ScopeText { value: value.to_owned(), text: text.to_owned() };
     let scope_texts = [
         text("expenses:approve", "approve expenses in your name"),
@@ -121,12 +121,12 @@ fn scopes_are_told_in_the_operators_words_and_order() {
     approve expenses in your name
     read your expenses
     expenses:other
-    stay connected while you are away, until that is ended
+    stay connected while you are away, until access is revoked
     ");
 }
 
 #[test]
-fn staying_connected_is_said_once_and_only_when_a_refresh_token_is_given() {
+fn staying_connected_is_shown_once_and_only_with_a_refresh_token() {
     let count = |scope, refresh| {
         let html = Consent { scope, refresh, ..Consent::default() }.html();
         html.matches("stay connected while you are away").count()
@@ -158,14 +158,14 @@ fn every_choice_of_the_consent_page_sends_form_identity_and_decision() {
 }
 
 #[test]
-fn a_form_that_was_too_old_says_so_on_the_page_that_follows() {
+fn a_consent_page_after_an_expired_form_says_why_it_is_shown_again() {
     let notice = Some(ConsentNotice::Expired);
     assert!(text_of(&Consent { notice, ..Consent::default() }.html()).contains("open for too long"));
     assert!(!text_of(&Consent::default().html()).contains("open for too long"));
 }
 
 #[test]
-fn the_sign_in_form_works_with_password_managers_and_tells_what_was_wrong_without_saying_which() {
+fn the_sign_in_form_suits_password_managers_and_hides_which_field_was_wrong() {
     let first = sign_in_page(registered("Claude"), "", None).html;
     assert_eq!(attribute(&first, "<form", "action"), "/sign-in/demo");
     assert_eq!(attribute(&first, r#"<input id="username""#, "autocomplete"), "username");
@@ -187,7 +187,7 @@ fn the_sign_in_form_works_with_password_managers_and_tells_what_was_wrong_withou
 }
 
 #[test]
-fn only_an_address_on_the_operators_list_is_opened_without_a_click() {
+fn only_a_listed_private_use_uri_is_opened_without_a_click() {
     let listed =
         return_page(registered("Cursor"), "cursor://anysphere.cursor-mcp/oauth/callback", Outcome::SignedIn).html;
     let location = "cursor://anysphere.cursor-mcp/oauth/callback?code=pcc_x&#38;state=a%3Bb%27c";
@@ -205,7 +205,7 @@ fn only_an_address_on_the_operators_list_is_opened_without_a_click() {
 }
 
 #[test]
-fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
+fn an_answered_sign_in_offers_to_finish_by_a_link_only() {
     let id = request_id();
     let page = |answer| already_answered(&AlreadyAnsweredPage { look: &PLAIN, answer, request_id: &id }).html;
     let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y"));
@@ -219,12 +219,12 @@ fn a_sign_in_that_was_answered_offers_its_end_as_a_link_only() {
 fn an_error_page_carries_its_request_id_and_the_developers_line() {
     let id = request_id();
     let text = text_of(&error_page("Something failed", &id).html);
-    assert!(text.contains(&format!("give this number: {id}")), "{text}");
+    assert!(text.contains(&format!("give this id: {id}")), "{text}");
     assert!(text.contains("invalid_request: redirect_uri is not one of those that were registered"), "{text}");
 }
 
 #[test]
-fn a_provider_that_is_away_is_named() {
+fn an_unreachable_provider_is_named() {
     let html = unavailable_page("Keycloak").html;
     assert!(html.contains("<h1>Keycloak does not answer</h1>"), "{html}");
     assert!(!html.contains("<a "));
@@ -252,7 +252,7 @@ fn an_unknown_client_is_shown_the_remedy_of_its_own_application() {
 }
 
 #[test]
-fn the_operators_name_logo_and_help_stand_on_every_page_of_theirs() {
+fn pages_show_the_operators_name_logo_colour_and_help() {
     let html = server_page(&OWN, "Expenses").html;
     assert!(html.contains("<title>Expenses · Example Tools</title>") && html.contains("<span>Example Tools</span>"));
     assert!(html.contains(
@@ -264,7 +264,7 @@ fn the_operators_name_logo_and_help_stand_on_every_page_of_theirs() {
 }
 
 #[test]
-fn an_address_for_programs_says_how_each_of_them_is_given_it() {
+fn the_page_of_an_upstream_shows_the_settings_of_each_client() {
     let text = text_of(&server_page(&PLAIN, "Expenses").html).replace("&#34;", "\"");
     for settings in [
         r#"{ "servers": { "expenses": { "type": "http", "url": "https://mcp.example.com/mcp" } } }"#,

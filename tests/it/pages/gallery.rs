@@ -3,26 +3,26 @@
 use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
+use portcullis::clock::Timestamp;
 use portcullis::config::{Color, Logo, Pages, ScopeText, Support};
-use portcullis::issuer::{Outcome, SignInProblem};
-use portcullis::model::client::ClientOrigin;
+use portcullis::issuer::{ConsentView, Outcome, ProviderChoice, SignInProblem, SignInView};
+use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, ClientLabel, ClientSettings, ConsentNotice, ConsentPage, EarlierAnswer, ErrorPage, FrontPage,
-    IdentityChoice, Look, Page, ReturnPage, ServerPage, SignInPage, UnavailablePage, UnknownClientPage,
-    already_answered, consent, error, front, not_found, return_to_application, server, sign_in, unavailable,
-    unknown_client,
+    AlreadyAnsweredPage, ClientLabel, ClientSettings, ConsentNotice, EarlierAnswer, ErrorPage, FrontPage, Look, Page,
+    ReturnPage, ServerPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, front, not_found,
+    return_to_application, server, sign_in, unavailable, unknown_client,
 };
 
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
 
-/// The pages of an operator who says nothing of them.
+/// Pages without any settings.
 pub(super) static PLAIN: LazyLock<Look> = LazyLock::new(|| Look::new(&Pages::default()));
 
-/// The pages of an operator who says everything.
+/// Pages with every setting.
 pub(super) static OWN: LazyLock<Look> = LazyLock::new(|| Look::new(&own_pages()));
 
 pub(super) fn own_pages() -> Pages {
@@ -48,7 +48,22 @@ pub(super) fn registered(name: &str) -> ClientLabel<'_> {
     ClientLabel { id: "c_4ndcxgkbnsbnhkxk5gu6hyjcwi", name: Some(name), origin: ClientOrigin::Registered }
 }
 
-/// What a consent page is made of, so that a test says only what it is about.
+/// A client of which a page shows this.
+fn client(label: ClientLabel<'_>) -> Client {
+    Client {
+        id: label.id.into(),
+        origin: label.origin,
+        name: label.name.map(str::to_owned),
+        redirect_uris: Vec::new(),
+        authentication: Authentication::None,
+        refresh_token: true,
+        scope: ScopeSet::empty(),
+        application_type: None,
+        created_at: Timestamp(0),
+    }
+}
+
+/// The parts of a consent page, with defaults, so that a test names only what it is about.
 pub(super) struct Consent<'a> {
     pub(super) look: &'a Look,
     pub(super) client: ClientLabel<'a>,
@@ -83,26 +98,23 @@ impl Default for Consent<'_> {
 
 impl Consent<'_> {
     pub(super) fn page(&self) -> Page {
-        let asked: Vec<_> = self.identities.iter().map(|(_, _, asked)| scope(asked)).collect();
-        let identities: Vec<_> = self
-            .identities
-            .iter()
-            .zip(&asked)
-            .map(|((id, name, _), asked)| IdentityChoice { id, name, asked })
-            .collect();
-        consent(&ConsentPage {
-            look: self.look,
-            client: self.client,
-            redirect_uri: &redirect(self.redirect_uri),
+        let choice = |(id, name, asked): &(&str, &str, &str)| ProviderChoice {
+            id: (*id).to_owned(),
+            name: (*name).to_owned(),
+            scope: scope(asked),
+        };
+        let view = ConsentView {
+            client: client(self.client),
+            redirect_uri: redirect(self.redirect_uri),
             known_receiver: self.known_receiver,
-            resource_name: self.resource_name,
-            scope: &scope(self.scope),
-            scope_texts: self.scope_texts,
+            resource_name: self.resource_name.to_owned(),
+            scope: scope(self.scope),
+            scope_texts: self.scope_texts.to_vec(),
             refresh: self.refresh,
-            identities: &identities,
-            form: "c2VhbGVk",
-            notice: self.notice,
-        })
+            providers: self.identities.iter().map(choice).collect(),
+            form: "c2VhbGVk".to_owned(),
+        };
+        consent(self.look, &view, self.notice)
     }
 
     pub(super) fn html(&self) -> String {
@@ -110,18 +122,18 @@ impl Consent<'_> {
     }
 }
 
-pub(super) fn sign_in_page(client: ClientLabel<'_>, username: &str, problem: Option<SignInProblem>) -> Page {
-    sign_in(&SignInPage {
-        look: &PLAIN,
-        identity: "demo",
-        identity_name: "Demo accounts",
-        client,
-        resource_name: "Expenses",
-        authorization: &AuthorizationId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
-        form_token: "dG9rZW4",
-        username,
+pub(super) fn sign_in_page(label: ClientLabel<'_>, username: &str, problem: Option<SignInProblem>) -> Page {
+    let view = SignInView {
+        identity: "demo".to_owned(),
+        identity_name: "Demo accounts".to_owned(),
+        client: client(label),
+        resource_name: "Expenses".to_owned(),
+        authorization: AuthorizationId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
+        form_token: "dG9rZW4".to_owned(),
+        username: username.to_owned(),
         problem,
-    })
+    };
+    sign_in(&PLAIN, &view)
 }
 
 pub(super) fn return_page(client: ClientLabel<'_>, uri: &str, outcome: Outcome) -> Page {

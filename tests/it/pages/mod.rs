@@ -1,4 +1,4 @@
-//! The pages: what they must say, what they must never let through, and that a browser gets them with their headers.
+//! The pages: their texts, their headers, and their defence against XSS and clickjacking.
 mod content;
 mod gallery;
 mod safety;

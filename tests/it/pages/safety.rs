@@ -1,4 +1,4 @@
-//! What holds for every page: its headers, its styles, and that no text from outside changes anything but itself.
+//! What holds for every page: its headers (clickjacking), its styles, and that texts from outside are escaped (XSS).
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn the_policy_allows_exactly_the_styles_that_the_pages_carry() {
 }
 
 #[test]
-fn every_page_can_be_read_by_everybody_and_runs_nothing() {
+fn every_page_is_accessible_and_has_no_script() {
     for (name, page) in gallery() {
         let html = &page.html;
         assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{name}");
@@ -70,7 +70,7 @@ fn every_page_can_be_read_by_everybody_and_runs_nothing() {
 }
 
 #[test]
-fn a_hostile_text_changes_nothing_but_itself() {
+fn xss_hostile_texts_are_escaped_everywhere() {
     let escaped = HOSTILE.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
     let id = request_id();
     let pages: [&dyn Fn(&str) -> Page; 12] = [
@@ -106,7 +106,7 @@ fn a_hostile_text_changes_nothing_but_itself() {
 }
 
 #[test]
-fn a_hostile_scope_is_shown_as_the_text_that_it_is() {
+fn xss_hostile_scopes_are_escaped() {
     // RFC 6749 3.3 allows everything but the double quote and the backslash
     let scope = "'><script>alert(1)</script>";
     let html = Consent { scope, identities: &[("a", "Keycloak", scope)], ..Consent::default() }.html();
@@ -115,7 +115,7 @@ fn a_hostile_scope_is_shown_as_the_text_that_it_is() {
 }
 
 #[test]
-fn a_hostile_user_name_is_shown_as_the_text_that_it_is() {
+fn xss_hostile_user_names_are_escaped() {
     let uri = redirect("com.example.app:/cb");
     let page = |user| {
         let (look, client, location) = (&*PLAIN, registered("Claude"), uri.as_str());
@@ -129,9 +129,8 @@ fn a_hostile_user_name_is_shown_as_the_text_that_it_is() {
     );
 }
 
-/// No page loads anything: what it shows stands in it.
 #[test]
-fn no_page_loads_anything_from_anywhere() {
+fn no_page_loads_any_resource() {
     for (name, page) in gallery() {
         for attribute in [" src=\"", "<link rel=\"icon\" href=\""] {
             for (at, _) in page.html.match_indices(attribute) {
@@ -149,7 +148,7 @@ fn no_page_loads_anything_from_anywhere() {
 
 proptest! {
     #[test]
-    fn no_name_adds_an_element_or_an_attribute(name in "[\\PC<>\"'&=;/]{1,60}") {
+    fn xss_no_name_adds_an_element_or_an_attribute(name in "[\\PC<>\"'&=;/]{1,60}") {
         let marks = |html: &str| ['<', '>', '"', '\''].map(|mark| html.matches(mark).count());
         let page = |name: &str| sign_in_page(registered(name), name, None).html;
         prop_assert_eq!(marks(&page(&name)), marks(&page("Name")));
@@ -158,9 +157,9 @@ proptest! {
     }
 }
 
-/// Leaves every page on disk, so that people and browsers can look at them.
+/// Also writes every page to disk, for people and browsers to look at.
 #[test]
-fn every_page_is_small_and_kept_to_be_looked_at() {
+fn every_page_is_below_16_kib() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("content-security-policy.txt"), header(not_found(&PLAIN), "content-security-policy"))

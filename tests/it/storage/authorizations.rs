@@ -1,6 +1,6 @@
-//! From consent to the redemption: every arrow of the state machine, and that it is gone for whoever comes second.
+//! From consent to redemption: every transition of the state machine happens once (replay).
 
-use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, SignIn, Stage};
+use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, Purpose, SignIn, Stage};
 use portcullis::model::ids::{GrantId, Subject};
 use portcullis::model::user::User;
 
@@ -10,33 +10,33 @@ use super::{
 use portcullis::storage::{GrantFilter, NewCode, Redemption};
 
 contract! {
-    an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once,
-    an_answer_is_claimed_once_in_its_round_and_in_time,
-    of_many_answers_at_once_one_is_claimed,
-    a_new_round_begins_from_pending_and_from_claimed_but_once,
+    an_authorization_is_read_as_stored_and_its_id_is_unique,
+    a_provider_answer_is_claimed_once_in_its_round_and_in_time,
+    one_of_many_concurrent_answers_is_claimed,
+    a_new_round_starts_once_from_pending_or_claimed,
     a_silent_retry_happens_once,
-    a_code_is_issued_for_a_claimed_authorization_alone,
-    what_was_refused_stays_refused,
-    only_what_waits_for_an_answer_can_be_withdrawn,
-    a_redeemed_code_tells_of_the_user_only_the_subject,
+    a_code_is_issued_only_for_a_claimed_authorization,
+    a_refused_authorization_stays_refused,
+    only_a_pending_authorization_can_be_denied,
+    a_redeemed_code_keeps_nothing_about_the_user_but_the_subject,
     code_cannot_be_redeemed_twice,
-    of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant,
-    neither_issue_nor_redemption_works_for_a_process_with_another_issuer,
-    a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone,
-    what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_to_be_revoked,
-    what_is_under_way_is_refused_by_user_client_and_resource,
-    a_sign_in_under_way_when_a_users_grants_end_brings_that_user_no_code,
-    an_end_bars_only_the_sign_ins_of_its_client_and_resource,
+    one_of_64_concurrent_redemptions_succeeds_and_leaves_one_grant,
+    a_process_with_another_issuer_can_neither_issue_nor_redeem_a_code,
+    a_code_is_redeemed_only_for_a_known_client,
+    sign_ins_of_a_deleted_client_are_refused_and_their_tokens_stay_revocable,
+    sign_ins_under_way_are_refused_by_user_client_and_resource,
+    a_sign_in_under_way_when_a_users_grants_end_gets_that_user_no_code,
+    ending_grants_bars_only_sign_ins_of_the_same_client_and_resource,
     an_expired_code_is_not_redeemed,
     five_failures_end_a_code,
-    an_unknown_code_is_neither_found_nor_counted_nor_redeemed,
+    an_unknown_code_is_not_found_counted_or_redeemed,
 }
 
 async fn stage(fresh: &Fresh, authorization: &Authorization) -> Stage {
     fresh.store.authorization(&authorization.id).await.unwrap().unwrap().stage
 }
 
-async fn an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once(fresh: Fresh) {
+async fn an_authorization_is_read_as_stored_and_its_id_is_unique(fresh: Fresh) {
     let first = fresh.pending("c_1").await;
     assert_eq!(fresh.store.authorization(&first.id).await.unwrap(), Some(first.clone()));
     let second = Authorization { id: first.id.clone(), ..authorization("c_2", fresh.now()) };
@@ -45,7 +45,7 @@ async fn an_authorization_comes_back_as_it_was_stored_and_its_id_is_taken_once(f
     assert_eq!(fresh.store.authorization(&"r_unknown".into()).await.unwrap(), None);
 }
 
-async fn an_answer_is_claimed_once_in_its_round_and_in_time(fresh: Fresh) {
+async fn a_provider_answer_is_claimed_once_in_its_round_and_in_time(fresh: Fresh) {
     let pending = fresh.pending("c_1").await;
     let claim = async |round, now| fresh.store.claim_authorization(&pending.id, round, now).await.unwrap();
     assert!(!claim(1, fresh.now()).await, "another round");
@@ -55,7 +55,7 @@ async fn an_answer_is_claimed_once_in_its_round_and_in_time(fresh: Fresh) {
     assert!(!claim(0, fresh.now()).await, "again");
 }
 
-async fn of_many_answers_at_once_one_is_claimed(fresh: Fresh) {
+async fn one_of_many_concurrent_answers_is_claimed(fresh: Fresh) {
     let (pending, now) = (fresh.pending("c_1").await, fresh.now());
     let answers = at_once(32, |_| {
         let (store, id) = (fresh.store.clone(), pending.id.clone());
@@ -65,7 +65,7 @@ async fn of_many_answers_at_once_one_is_claimed(fresh: Fresh) {
     assert_eq!(answers.iter().filter(|claimed| **claimed).count(), 1);
 }
 
-async fn a_new_round_begins_from_pending_and_from_claimed_but_once(fresh: Fresh) {
+async fn a_new_round_starts_once_from_pending_or_claimed(fresh: Fresh) {
     let first = fresh.pending("c_1").await;
     assert!(
         !fresh.store.next_round(&first.id, 1, AnotherRound::WithoutOffline).await.unwrap(),
@@ -94,7 +94,7 @@ async fn a_silent_retry_happens_once(fresh: Fresh) {
     assert!(fresh.store.authorization(&id).await.unwrap().unwrap().retried);
 }
 
-async fn a_code_is_issued_for_a_claimed_authorization_alone(fresh: Fresh) {
+async fn a_code_is_issued_only_for_a_claimed_authorization(fresh: Fresh) {
     let (pending, code) = (fresh.pending("c_1").await, some_hash());
     let expires_at = fresh.now() + MINUTE;
     assert!(!fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap());
@@ -105,12 +105,12 @@ async fn a_code_is_issued_for_a_claimed_authorization_alone(fresh: Fresh) {
         "another code"
     );
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
-    assert_eq!(issued.authorization, Authorization { stage: Stage::CodeIssued, ..pending });
+    assert_eq!((Purpose::Client(issued.request), Some(issued.identity)), (pending.purpose, pending.identity));
     assert_eq!(issued.sign_in, ada());
     assert_eq!((issued.code_expires_at, issued.failures, issued.redeemed), (expires_at, 0, None));
 }
 
-async fn what_was_refused_stays_refused(fresh: Fresh) {
+async fn a_refused_authorization_stays_refused(fresh: Fresh) {
     for authorization in [fresh.pending("c_1").await, fresh.claimed("c_1").await] {
         let id = &authorization.id;
         assert!(!fresh.store.refuse_authorization(id, 1).await.unwrap(), "another round");
@@ -123,7 +123,7 @@ async fn what_was_refused_stays_refused(fresh: Fresh) {
     }
 }
 
-async fn only_what_waits_for_an_answer_can_be_withdrawn(fresh: Fresh) {
+async fn only_a_pending_authorization_can_be_denied(fresh: Fresh) {
     let (pending, claimed, (issued, _)) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
     let later = fresh.claimed("c_1").await;
@@ -140,10 +140,11 @@ async fn only_what_waits_for_an_answer_can_be_withdrawn(fresh: Fresh) {
     }
 }
 
-async fn a_redeemed_code_tells_of_the_user_only_the_subject(fresh: Fresh) {
+async fn a_redeemed_code_keeps_nothing_about_the_user_but_the_subject(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let issued = fresh.store.issued_code(&signed_in.code).await.unwrap().unwrap();
-    assert_eq!(issued.authorization.stage, Stage::Redeemed);
+    let authorization = fresh.store.authorization(&signed_in.authorization).await.unwrap().unwrap();
+    assert_eq!(authorization.stage, Stage::Redeemed);
     assert_eq!(issued.redeemed, Some((fresh.now(), signed_in.grant.id)));
     assert_eq!(issued.sign_in.subject, ada().subject);
     assert_eq!((issued.sign_in.user, issued.sign_in.standing.sealed_token), (User::default(), None));
@@ -160,7 +161,7 @@ async fn code_cannot_be_redeemed_twice(fresh: Fresh) {
     assert_eq!(issued.redeemed.unwrap().1, first.grant.id);
 }
 
-async fn of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant(fresh: Fresh) {
+async fn one_of_64_concurrent_redemptions_succeeds_and_leaves_one_grant(fresh: Fresh) {
     let ((_, code), now) = (fresh.code("c_1").await, fresh.now());
     let answers: Vec<Option<GrantId>> = at_once(64, |_| {
         let store = fresh.store.clone();
@@ -178,7 +179,7 @@ async fn of_64_redemptions_at_once_one_succeeds_and_leaves_one_grant(fresh: Fres
     assert_eq!(winners, [issued.redeemed.unwrap().1]);
 }
 
-async fn neither_issue_nor_redemption_works_for_a_process_with_another_issuer(fresh: Fresh) {
+async fn a_process_with_another_issuer_can_neither_issue_nor_redeem_a_code(fresh: Fresh) {
     let (claimed, hash) = (fresh.claimed("c_1").await, some_hash());
     let sign_in = ada();
     let new = new_code(&hash, fresh.now() + MINUTE, &sign_in);
@@ -193,7 +194,7 @@ async fn neither_issue_nor_redemption_works_for_a_process_with_another_issuer(fr
     assert_eq!(fresh.store.redeem_code(&right).await.unwrap(), Some(vec![]));
 }
 
-async fn a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone(fresh: Fresh) {
+async fn a_code_is_redeemed_only_for_a_known_client(fresh: Fresh) {
     let ((_, code), grant) = (fresh.code("c_1").await, grant("c_1", fresh.now()));
     let unknown = Redemption { client_is_configured: false, ..redemption(&code, &grant, None, fresh.now()) };
     assert_eq!(fresh.store.redeem_code(&unknown).await.unwrap(), None);
@@ -201,7 +202,7 @@ async fn a_code_is_redeemed_for_a_client_that_is_registered_or_configured_alone(
     assert_eq!(fresh.store.redeem_code(&unknown).await.unwrap(), Some(vec![]));
 }
 
-async fn what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_to_be_revoked(fresh: Fresh) {
+async fn sign_ins_of_a_deleted_client_are_refused_and_their_tokens_stay_revocable(fresh: Fresh) {
     fresh.register("c_1", "A").await;
     let (pending, claimed, (issued, code)) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
@@ -218,7 +219,7 @@ async fn what_is_under_way_for_a_deleted_client_is_refused_and_its_token_stays_t
     assert_eq!(fresh.store.take_abandoned_tokens(fresh.now(), 10).await.unwrap().len(), 2);
 }
 
-async fn what_is_under_way_is_refused_by_user_client_and_resource(fresh: Fresh) {
+async fn sign_ins_under_way_are_refused_by_user_client_and_resource(fresh: Fresh) {
     let filter = |subject: Option<&str>, client: Option<&str>, resource: Option<&str>| GrantFilter {
         subject: subject.map(str::to_owned),
         client: client.map(str::to_owned),
@@ -252,11 +253,11 @@ async fn issues(fresh: &Fresh, claimed: &Authorization, subject: &str) -> bool {
     issued
 }
 
-async fn a_sign_in_under_way_when_a_users_grants_end_brings_that_user_no_code(fresh: Fresh) {
+async fn a_sign_in_under_way_when_a_users_grants_end_gets_that_user_no_code(fresh: Fresh) {
     let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
     let (claimed, pending, bobs) = (fresh.claimed("c_1").await, fresh.pending("c_1").await, fresh.pending("c_1").await);
     for _ in 0..2 {
-        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "whose they are is not known yet");
+        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "their users are not known yet");
     }
     let later = fresh.claimed("c_1").await;
     for claim in [&pending, &bobs] {
@@ -268,7 +269,7 @@ async fn a_sign_in_under_way_when_a_users_grants_end_brings_that_user_no_code(fr
     assert!(issues(&fresh, &later, "keycloak|ada").await, "begun after the end, in the same second");
 }
 
-async fn an_end_bars_only_the_sign_ins_of_its_client_and_resource(fresh: Fresh) {
+async fn ending_grants_bars_only_sign_ins_of_the_same_client_and_resource(fresh: Fresh) {
     let ends = |client: Option<&str>, resource: Option<&str>| GrantFilter {
         subject: Some("keycloak|ada".to_owned()),
         client: client.map(str::to_owned),
@@ -314,7 +315,7 @@ async fn five_failures_end_a_code(fresh: Fresh) {
     assert_eq!(fresh.store.issued_code(&ends).await.unwrap().unwrap().failures, MAX_CODE_FAILURES);
 }
 
-async fn an_unknown_code_is_neither_found_nor_counted_nor_redeemed(fresh: Fresh) {
+async fn an_unknown_code_is_not_found_counted_or_redeemed(fresh: Fresh) {
     let code = some_hash();
     assert_eq!(fresh.store.issued_code(&code).await.unwrap(), None);
     assert_eq!(fresh.store.count_code_failure(&code).await.unwrap(), 0);

@@ -1,45 +1,52 @@
-//! Registered clients, and which of them has to go when there are too many.
+//! Registered clients, and which are evicted when there are too many.
 
 use portcullis::clock::Timestamp;
-use portcullis::model::client::Client;
-use portcullis::oauth::client_metadata::AuthMethod;
+use portcullis::model::client::{Authentication, Client};
 use portcullis::oauth::scope::ScopeSet;
 
 use super::{Fresh, MINUTE, client, contract};
 
 contract! {
-    a_client_comes_back_as_it_was_stored,
-    a_client_that_registers_again_stays_as_it_was,
-    the_oldest_of_the_address_that_holds_most_goes,
-    a_shared_client_moves_to_the_address_that_holds_fewer,
-    a_shared_client_cannot_be_taken_to_a_full_address_and_evicted_there,
+    a_client_is_read_as_it_was_stored,
+    a_client_with_keys_is_refused_because_keys_are_not_stored,
+    a_client_that_registers_again_is_not_changed,
+    eviction_takes_the_oldest_client_of_the_address_with_most_clients,
+    a_shared_client_moves_to_the_address_with_fewer_clients,
+    an_attacker_cannot_move_a_shared_client_to_its_address_and_evict_it,
     a_used_client_is_neither_counted_nor_evicted,
-    a_client_whose_authorization_is_pending_stays_and_so_does_everybody_elses,
+    a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others,
     the_table_comes_back_to_its_limit,
     the_new_client_never_goes,
+    an_id_with_any_character_is_looked_up_and_none_is_another,
 }
 
-async fn a_client_comes_back_as_it_was_stored(fresh: Fresh) {
+async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
     let full = fresh.register("c_full", "192.0.2.1").await;
     assert_eq!(fresh.store.client(&full.id).await.unwrap(), Some(full));
     let bare = Client {
         name: None,
-        auth_method: AuthMethod::None,
-        secret_hash: None,
+        authentication: Authentication::None,
         refresh_token: false,
         scope: ScopeSet::empty(),
         application_type: None,
         ..client("c_bare", fresh.now())
     };
-    fresh.store.insert_client(&bare, "192.0.2.1", 1000).await.unwrap();
+    fresh.store.insert_client(&bare, "192.0.2.1", 1000, fresh.now()).await.unwrap();
     assert_eq!(fresh.store.client(&bare.id).await.unwrap(), Some(bare));
     assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
 }
 
-async fn a_client_that_registers_again_stays_as_it_was(fresh: Fresh) {
+async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
+    let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+    let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
+    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000, fresh.now()).await.is_err());
+    assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
+}
+
+async fn a_client_that_registers_again_is_not_changed(fresh: Fresh) {
     let first = fresh.register("c_1", "192.0.2.1").await;
     let again = Client { name: Some("Mallory".to_owned()), created_at: Timestamp(1), ..first.clone() };
-    fresh.store.insert_client(&again, "192.0.2.2", 1000).await.unwrap();
+    fresh.store.insert_client(&again, "192.0.2.2", 1000, fresh.now()).await.unwrap();
     assert_eq!(fresh.store.client(&first.id).await.unwrap(), Some(first));
 }
 
@@ -53,7 +60,7 @@ async fn registered(fresh: &Fresh, clients: &[(&str, &str)]) {
 
 /// Registers one more where only `limit` may be unused, and answers which of `ids` are left.
 async fn left<'a>(fresh: &Fresh, limit: i64, ids: &[&'a str]) -> Vec<&'a str> {
-    fresh.store.insert_client(&client("c_new", fresh.now()), "198.51.100.7", limit).await.unwrap();
+    fresh.store.insert_client(&client("c_new", fresh.now()), "198.51.100.7", limit, fresh.now()).await.unwrap();
     assert!(fresh.store.client(&"c_new".into()).await.unwrap().is_some(), "the new one is there");
     let mut left = Vec::new();
     for id in ids {
@@ -64,20 +71,20 @@ async fn left<'a>(fresh: &Fresh, limit: i64, ids: &[&'a str]) -> Vec<&'a str> {
     left
 }
 
-async fn the_oldest_of_the_address_that_holds_most_goes(fresh: Fresh) {
+async fn eviction_takes_the_oldest_client_of_the_address_with_most_clients(fresh: Fresh) {
     registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B"), ("a2", "A")]).await;
     fresh.register("b1", "B").await; // again: it is the youngest of B now
     assert_eq!(left(&fresh, 5, &["a1", "a2", "b1", "b2", "b3"]).await, ["a1", "a2", "b1", "b3"]);
 }
 
-async fn a_shared_client_moves_to_the_address_that_holds_fewer(fresh: Fresh) {
+async fn a_shared_client_moves_to_the_address_with_fewer_clients(fresh: Fresh) {
     registered(&fresh, &[("shared", "X"), ("x1", "X"), ("x2", "X"), ("x3", "X"), ("shared", "V")]).await;
-    // X makes all of its own younger than the client that it registered first
+    // X registers its own clients again, which makes them younger than the shared one
     registered(&fresh, &[("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
     assert_eq!(left(&fresh, 4, &["shared", "x1", "x2", "x3"]).await, ["shared", "x2", "x3"]);
 }
 
-async fn a_shared_client_cannot_be_taken_to_a_full_address_and_evicted_there(fresh: Fresh) {
+async fn an_attacker_cannot_move_a_shared_client_to_its_address_and_evict_it(fresh: Fresh) {
     registered(&fresh, &[("v1", "V"), ("shared", "V"), ("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
     registered(&fresh, &[("shared", "X"), ("x1", "X"), ("x2", "X"), ("x3", "X")]).await;
     assert_eq!(left(&fresh, 5, &["shared", "v1", "x1", "x2", "x3"]).await, ["shared", "v1", "x2", "x3"]);
@@ -90,15 +97,15 @@ async fn a_used_client_is_neither_counted_nor_evicted(fresh: Fresh) {
     assert_eq!(left(&fresh, 2, &["a1", "b1", "b2"]).await, ["a1", "b1"]);
 }
 
-async fn a_client_whose_authorization_is_pending_stays_and_so_does_everybody_elses(fresh: Fresh) {
+async fn a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others(fresh: Fresh) {
     registered(&fresh, &[("a1", "A"), ("b1", "B"), ("b2", "B"), ("b3", "B")]).await;
     fresh.pending("b1").await;
     fresh.claimed("b2").await;
     fresh.code("b3").await;
     let all = ["a1", "b1", "b2", "b3"];
-    assert_eq!(left(&fresh, 3, &all).await, all, "B holds most, and nothing of B may go");
+    assert_eq!(left(&fresh, 3, &all).await, all, "B holds most, and none of its clients may be evicted");
     fresh.clock.advance(MINUTE);
-    assert_eq!(left(&fresh, 4, &all).await, ["a1", "b1", "b2"], "its code ran out");
+    assert_eq!(left(&fresh, 4, &all).await, ["a1", "b1", "b2"], "its code expired");
     fresh.clock.advance(20 * MINUTE);
     assert_eq!(left(&fresh, 3, &all).await, ["a1", "b2"], "the provider's answer came too late");
 }
@@ -115,4 +122,17 @@ async fn the_table_comes_back_to_its_limit(fresh: Fresh) {
 
 async fn the_new_client_never_goes(fresh: Fresh) {
     assert_eq!(left(&fresh, 0, &[]).await, [""; 0]);
+}
+
+async fn an_id_with_any_character_is_looked_up_and_none_is_another(fresh: Fresh) {
+    let ids = ["c_\0", "c_\u{fdd0}0", "c_\u{fdd0}", "c_\u{fffd}", "c_'; DROP TABLE clients; --"];
+    for id in ids {
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap(), None, "{id:?}");
+    }
+    for id in ids {
+        let strange = Client { application_type: Some(id.to_owned()), ..client(id, fresh.now()) };
+        fresh.store.insert_client(&strange, "A", 1000, fresh.now()).await.unwrap();
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap(), Some(strange), "{id:?}");
+    }
+    assert!(!fresh.store.is_degraded());
 }

@@ -1,8 +1,7 @@
-//! What goes, and above all what stays.
+//! What the sweeps delete and end, and above all what they keep.
 
 use std::time::Duration;
 
-use portcullis::model::authorization::Stage;
 use portcullis::model::grant::{EndReason, Grant};
 use portcullis::model::ids::{AuthorizationId, GrantId};
 use portcullis::model::user::User;
@@ -17,23 +16,23 @@ const SECOND: Duration = Duration::from_secs(1);
 const NEARLY_A_DAY: Duration = Duration::from_mins(24 * 60 - 1);
 
 contract! {
-    an_authorization_without_code_goes_a_minute_after_its_end,
-    an_authorization_stays_as_long_as_its_form_can_be_posted,
-    a_code_that_nobody_redeemed_goes_but_not_while_it_is_good,
-    a_redeemed_authorization_is_recognised_for_a_day,
-    a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays,
-    a_used_refresh_token_stays_as_long_as_its_grant_lives,
-    an_ended_grant_stays_while_an_access_token_of_it_could_live,
-    an_expired_grant_goes_with_its_refresh_tokens,
-    a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user,
-    a_grant_without_refresh_token_ends_when_its_time_is_over,
+    an_authorization_without_code_is_deleted_a_minute_after_its_expiry,
+    an_authorization_is_kept_as_long_as_its_form_can_be_posted,
+    an_unredeemed_code_is_deleted_but_not_while_it_is_valid,
+    a_redeemed_authorization_is_kept_for_a_day,
+    a_kept_response_is_erased_after_the_replay_window_and_its_token_stays,
+    a_used_refresh_token_is_kept_as_long_as_its_grant_lives,
+    an_ended_grant_is_kept_while_its_access_tokens_could_be_valid,
+    an_expired_grant_is_deleted_with_its_refresh_tokens,
+    a_grant_whose_refresh_token_expired_unused_ends_and_erases_the_user,
+    a_grant_without_refresh_token_ends_at_its_expiry,
     a_grant_lives_as_long_as_its_last_access_token_could,
-    of_two_grants_that_end_together_both_are_the_last,
-    a_batch_is_the_most_that_ends_of_each_kind_at_once,
-    a_client_that_was_never_used_goes_after_a_day,
-    a_client_that_registers_again_starts_its_day_anew,
-    a_client_goes_ninety_days_after_its_last_grant_unless_one_lives,
-    a_batch_is_the_most_that_goes_of_each_kind_at_once,
+    two_grants_that_end_together_are_both_reported_as_the_last,
+    a_sweep_ends_at_most_a_batch_of_each_kind,
+    an_unused_client_is_deleted_after_a_day,
+    registering_again_restarts_the_day_of_an_unused_client,
+    a_client_is_deleted_ninety_days_after_its_last_grant_unless_one_is_live,
+    a_sweep_deletes_at_most_a_batch_of_each_kind,
 }
 
 fn retention() -> Retention {
@@ -54,7 +53,7 @@ async fn is_there(fresh: &Fresh, authorization: &AuthorizationId) -> bool {
     fresh.store.authorization(authorization).await.unwrap().is_some()
 }
 
-async fn an_authorization_without_code_goes_a_minute_after_its_end(fresh: Fresh) {
+async fn an_authorization_without_code_is_deleted_a_minute_after_its_expiry(fresh: Fresh) {
     let (pending, claimed, refused) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.pending("c_1").await);
     assert!(fresh.store.refuse_authorization(&refused.id, 0).await.unwrap());
@@ -68,7 +67,7 @@ async fn an_authorization_without_code_goes_a_minute_after_its_end(fresh: Fresh)
     }
 }
 
-async fn an_authorization_stays_as_long_as_its_form_can_be_posted(fresh: Fresh) {
+async fn an_authorization_is_kept_as_long_as_its_form_can_be_posted(fresh: Fresh) {
     let refused = fresh.pending("c_1").await;
     assert!(fresh.store.refuse_authorization(&refused.id, 0).await.unwrap());
     let retention = Retention { consent: HOUR, ..retention() };
@@ -79,7 +78,7 @@ async fn an_authorization_stays_as_long_as_its_form_can_be_posted(fresh: Fresh) 
     assert_eq!(sweep().await, 1);
 }
 
-async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh) {
+async fn an_unredeemed_code_is_deleted_but_not_while_it_is_valid(fresh: Fresh) {
     let (short, _) = fresh.code("c_1").await;
     let long = fresh.claimed("c_1").await;
     let late = fresh.now() + 2 * HOUR;
@@ -92,12 +91,11 @@ async fn a_code_that_nobody_redeemed_goes_but_not_while_it_is_good(fresh: Fresh)
     assert_eq!(sweep(&fresh).await, 1);
 }
 
-async fn a_redeemed_authorization_is_recognised_for_a_day(fresh: Fresh) {
+async fn a_redeemed_authorization_is_kept_for_a_day(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     fresh.clock.advance(NEARLY_A_DAY);
     assert_eq!(sweep(&fresh).await, 0);
     let issued = fresh.store.issued_code(&signed_in.code).await.unwrap().unwrap();
-    assert_eq!(issued.authorization.stage, Stage::Redeemed);
     assert_eq!(issued.redeemed.unwrap().1, signed_in.grant.id);
     fresh.clock.advance(MINUTE);
     assert_eq!(sweep(&fresh).await, 1);
@@ -110,7 +108,7 @@ async fn sealed(fresh: &Fresh, token: &Sha256) -> Option<Vec<u8>> {
     fresh.store.refresh_token(token).await.unwrap().unwrap().used.unwrap().sealed_response
 }
 
-async fn a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays(fresh: Fresh) {
+async fn a_kept_response_is_erased_after_the_replay_window_and_its_token_stays(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let used = &signed_in.token.hash;
     fresh.rotate(&signed_in.grant.id, used).await;
@@ -123,7 +121,7 @@ async fn a_sealed_answer_is_erased_after_the_replay_window_and_its_token_stays(f
     assert_eq!(sweep(&fresh).await, 0, "once is enough");
 }
 
-async fn a_used_refresh_token_stays_as_long_as_its_grant_lives(fresh: Fresh) {
+async fn a_used_refresh_token_is_kept_as_long_as_its_grant_lives(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
     fresh.clock.advance(89 * DAY + NEARLY_A_DAY);
@@ -139,7 +137,7 @@ async fn ended(fresh: &Fresh) -> SignedIn {
     signed_in
 }
 
-async fn an_ended_grant_stays_while_an_access_token_of_it_could_live(fresh: Fresh) {
+async fn an_ended_grant_is_kept_while_its_access_tokens_could_be_valid(fresh: Fresh) {
     let signed_in = ended(&fresh).await;
     fresh.clock.advance(HOUR + 14 * MINUTE);
     assert_eq!(sweep(&fresh).await, 0);
@@ -151,7 +149,7 @@ async fn an_ended_grant_stays_while_an_access_token_of_it_could_live(fresh: Fres
     assert!(is_there(&fresh, &signed_in.authorization).await, "its code is still recognised");
 }
 
-async fn an_expired_grant_goes_with_its_refresh_tokens(fresh: Fresh) {
+async fn an_expired_grant_is_deleted_with_its_refresh_tokens(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
     fresh.clock.advance(DAY);
@@ -166,18 +164,18 @@ async fn an_expired_grant_goes_with_its_refresh_tokens(fresh: Fresh) {
     assert!(fresh.store.refresh_token(&successor.hash).await.unwrap().is_none());
 }
 
-/// What the background ends, and why.
+/// What the background sweep ends, and why.
 async fn end_unusable(fresh: &Fresh) -> Vec<(GrantId, EndReason)> {
     let ended = fresh.store.end_unusable_grants(HOUR, fresh.now(), 100).await.unwrap();
     for ended in &ended {
         let left = fresh.store.grant(&ended.grant.id).await.unwrap().unwrap();
         assert_eq!((left.user, left.standing.sealed_token, left.ended_at), (User::default(), None, Some(fresh.now())));
-        assert!(ended.grant.standing.sealed_token.is_some(), "it is told for the last time");
+        assert!(ended.grant.standing.sealed_token.is_some(), "it is returned for the last time");
     }
     ended.into_iter().map(|ended| (ended.grant.id, ended.reason)).collect()
 }
 
-async fn a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user(fresh: Fresh) {
+async fn a_grant_whose_refresh_token_expired_unused_ends_and_erases_the_user(fresh: Fresh) {
     let idle = fresh.signed_in("c_1").await.grant.id;
     let used = fresh.signed_in("c_1").await;
     fresh.clock.advance(DAY);
@@ -189,7 +187,7 @@ async fn a_grant_whose_refresh_token_expired_unused_ends_and_forgets_the_user(fr
     assert_eq!(end_unusable(&fresh).await, []);
 }
 
-async fn a_grant_without_refresh_token_ends_when_its_time_is_over(fresh: Fresh) {
+async fn a_grant_without_refresh_token_ends_at_its_expiry(fresh: Fresh) {
     let (_, code) = fresh.code("c_1").await;
     let grant = Grant { expires_at: fresh.now() + HOUR, ..super::grant("c_1", fresh.now()) };
     fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap().unwrap();
@@ -209,7 +207,7 @@ async fn a_grant_lives_as_long_as_its_last_access_token_could(fresh: Fresh) {
     assert_eq!(end_unusable(&fresh).await, [(grant.id, EndReason::Unused)]);
 }
 
-async fn of_two_grants_that_end_together_both_are_the_last(fresh: Fresh) {
+async fn two_grants_that_end_together_are_both_reported_as_the_last(fresh: Fresh) {
     fresh.signed_in("c_1").await;
     fresh.signed_in("c_2").await;
     fresh.clock.advance(DAY);
@@ -230,7 +228,7 @@ async fn of_two_grants_that_end_together_both_are_the_last(fresh: Fresh) {
     }
 }
 
-async fn a_batch_is_the_most_that_ends_of_each_kind_at_once(fresh: Fresh) {
+async fn a_sweep_ends_at_most_a_batch_of_each_kind(fresh: Fresh) {
     for _ in 0..3 {
         fresh.signed_in("c_1").await;
     }
@@ -243,7 +241,7 @@ async fn knows(fresh: &Fresh, client: &str) -> bool {
     fresh.store.client(&client.into()).await.unwrap().is_some()
 }
 
-async fn a_client_that_was_never_used_goes_after_a_day(fresh: Fresh) {
+async fn an_unused_client_is_deleted_after_a_day(fresh: Fresh) {
     fresh.register("c_idle", "A").await;
     fresh.register("c_pending", "A").await;
     fresh.clock.advance(NEARLY_A_DAY);
@@ -258,7 +256,7 @@ async fn a_client_that_was_never_used_goes_after_a_day(fresh: Fresh) {
     assert!(!knows(&fresh, "c_pending").await);
 }
 
-async fn a_client_that_registers_again_starts_its_day_anew(fresh: Fresh) {
+async fn registering_again_restarts_the_day_of_an_unused_client(fresh: Fresh) {
     let first = fresh.register("c_1", "A").await;
     fresh.clock.advance(NEARLY_A_DAY);
     fresh.register("c_1", "A").await;
@@ -269,7 +267,7 @@ async fn a_client_that_registers_again_starts_its_day_anew(fresh: Fresh) {
     assert_eq!(sweep(&fresh).await, 1);
 }
 
-async fn a_client_goes_ninety_days_after_its_last_grant_unless_one_lives(fresh: Fresh) {
+async fn a_client_is_deleted_ninety_days_after_its_last_grant_unless_one_is_live(fresh: Fresh) {
     for id in ["c_used", "c_lives", "c_again"] {
         fresh.register(id, "A").await;
     }
@@ -302,9 +300,9 @@ async fn a_client_goes_ninety_days_after_its_last_grant_unless_one_lives(fresh: 
     assert!(!knows(&fresh, "c_again").await);
 }
 
-async fn a_batch_is_the_most_that_goes_of_each_kind_at_once(fresh: Fresh) {
+async fn a_sweep_deletes_at_most_a_batch_of_each_kind(fresh: Fresh) {
     for n in 0..5 {
-        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100).await.unwrap();
+        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100, fresh.now()).await.unwrap();
         fresh.pending("c_other").await;
         ended(&fresh).await;
     }

@@ -1,32 +1,34 @@
-//! Grants: what ends them, how many may live, and who may refresh them.
+//! Grants: what ends them, how many may be live, and the refresh lease.
 
 use portcullis::model::authorization::ProviderStanding;
 use portcullis::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
+use portcullis::secret::Sha256;
 use portcullis::storage::{Feed, FeedPosition, Retention};
 
-use super::{DAY, Fresh, MINUTE, ada, at_once, contract};
+use super::{DAY, Fresh, MINUTE, ada, at_once, contract, some_hash};
 
 contract! {
-    a_grant_comes_back_as_it_was_stored,
-    ending_a_grant_hands_out_the_providers_token_and_forgets_the_user,
-    a_grant_ends_once_however_many_end_it,
-    the_last_live_grant_at_an_identity_is_told,
-    the_feed_tells_every_end_behind_a_position_whatever_its_stamp,
-    a_position_that_is_not_in_the_log_any_more_is_a_gap,
+    a_grant_is_read_as_it_was_stored,
+    ending_a_grant_returns_the_providers_token_and_erases_the_user,
+    only_one_of_many_concurrent_ends_of_a_grant_succeeds,
+    ending_a_grant_tells_whether_it_was_the_last_at_its_identity,
+    the_feed_returns_every_end_after_a_position_whatever_its_stamp,
+    a_position_that_was_deleted_from_the_feed_is_a_gap,
     the_twenty_first_grant_ends_the_least_recently_used,
-    grants_of_others_and_elsewhere_do_not_count,
-    one_of_many_takes_the_lease,
-    a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out,
-    a_grant_that_is_not_live_has_no_lease,
+    the_limit_of_grants_counts_one_user_client_and_resource,
+    one_of_many_concurrent_callers_takes_the_refresh_lease,
+    a_refresh_lease_belongs_to_its_holder_until_released_or_expired,
+    a_grant_that_is_not_live_has_no_refresh_lease,
+    a_lease_is_not_taken_for_a_used_or_unknown_token,
 }
 
 async fn stored(fresh: &Fresh, grant: &Grant) -> Grant {
     fresh.store.grant(&grant.id).await.unwrap().unwrap()
 }
 
-async fn a_grant_comes_back_as_it_was_stored(fresh: Fresh) {
+async fn a_grant_is_read_as_it_was_stored(fresh: Fresh) {
     let full = fresh.signed_in("c_1").await.grant;
     assert_eq!(stored(&fresh, &full).await, full);
     let bare = fresh.signed_in_as(|grant| {
@@ -38,7 +40,7 @@ async fn a_grant_comes_back_as_it_was_stored(fresh: Fresh) {
     assert_eq!(fresh.store.grant(&"g_unknown".into()).await.unwrap(), None);
 }
 
-async fn ending_a_grant_hands_out_the_providers_token_and_forgets_the_user(fresh: Fresh) {
+async fn ending_a_grant_returns_the_providers_token_and_erases_the_user(fresh: Fresh) {
     let grant = fresh.signed_in("c_1").await.grant;
     fresh.clock.advance(MINUTE);
     let end = async || fresh.store.end_grant(&grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap();
@@ -51,7 +53,7 @@ async fn ending_a_grant_hands_out_the_providers_token_and_forgets_the_user(fresh
     assert_eq!(left.standing, ProviderStanding { sealed_token: None, ..grant.standing });
 }
 
-async fn a_grant_ends_once_however_many_end_it(fresh: Fresh) {
+async fn only_one_of_many_concurrent_ends_of_a_grant_succeeds(fresh: Fresh) {
     let (grant, now) = (fresh.signed_in("c_1").await.grant, fresh.now());
     let tokens = at_once(32, |_| {
         let (store, id) = (fresh.store.clone(), grant.id.clone());
@@ -65,7 +67,7 @@ async fn a_grant_ends_once_however_many_end_it(fresh: Fresh) {
     assert_eq!(told, [ada().standing.sealed_token]);
 }
 
-async fn the_last_live_grant_at_an_identity_is_told(fresh: Fresh) {
+async fn ending_a_grant_tells_whether_it_was_the_last_at_its_identity(fresh: Fresh) {
     let end = async |grant: &Grant, now| {
         fresh.store.end_grant(&grant.id, EndReason::IdentityProvider, now).await.unwrap().unwrap().was_last
     };
@@ -76,7 +78,7 @@ async fn the_last_live_grant_at_an_identity_is_told(fresh: Fresh) {
     assert!(!end(&first, fresh.now()).await, "another client's grant is alive");
     let expired = fresh.signed_in_as(|grant| grant.expires_at = grant.created_at + MINUTE).await.grant;
     fresh.clock.advance(MINUTE);
-    assert!(end(&other_client, fresh.now()).await, "the rest is somebody else's, elsewhere, or over");
+    assert!(end(&other_client, fresh.now()).await, "the other grants are of another user or identity, or expired");
     assert!(end(&expired, fresh.now()).await);
 }
 
@@ -87,7 +89,7 @@ async fn ended_after(fresh: &Fresh, position: FeedPosition) -> (Vec<GrantId>, Fe
     }
 }
 
-async fn the_feed_tells_every_end_behind_a_position_whatever_its_stamp(fresh: Fresh) {
+async fn the_feed_returns_every_end_after_a_position_whatever_its_stamp(fresh: Fresh) {
     let first = fresh.store.newest_grant_end().await.unwrap();
     assert_eq!(ended_after(&fresh, first).await, (Vec::new(), first));
     let mut told = Vec::new();
@@ -106,7 +108,7 @@ async fn the_feed_tells_every_end_behind_a_position_whatever_its_stamp(fresh: Fr
     assert_eq!(ended_after(&fresh, positions[2]).await, (Vec::new(), positions[2]));
 }
 
-async fn a_position_that_is_not_in_the_log_any_more_is_a_gap(fresh: Fresh) {
+async fn a_position_that_was_deleted_from_the_feed_is_a_gap(fresh: Fresh) {
     let retention = Retention {
         consent: 15 * MINUTE,
         replay_window: MINUTE,
@@ -148,7 +150,7 @@ async fn the_twenty_first_grant_ends_the_least_recently_used(fresh: Fresh) {
     assert_eq!(fresh.signed_in("c_1").await.ended, [held[2].grant.id.clone()]);
 }
 
-async fn grants_of_others_and_elsewhere_do_not_count(fresh: Fresh) {
+async fn the_limit_of_grants_counts_one_user_client_and_resource(fresh: Fresh) {
     for _ in 0..MAX_LIVE_GRANTS {
         fresh.signed_in("c_1").await;
     }
@@ -165,20 +167,21 @@ async fn grants_of_others_and_elsewhere_do_not_count(fresh: Fresh) {
     assert_eq!(fresh.signed_in("c_1").await.ended, []);
 }
 
-async fn one_of_many_takes_the_lease(fresh: Fresh) {
-    let (id, now) = (fresh.signed_in("c_1").await.grant.id, fresh.now());
+async fn one_of_many_concurrent_callers_takes_the_refresh_lease(fresh: Fresh) {
+    let (hash, now) = (fresh.signed_in("c_1").await.token.hash, fresh.now());
     let taken = at_once(32, |n| {
-        let (store, id) = (fresh.store.clone(), id.clone());
-        async move { store.take_refresh_lease(&id, &format!("holder {n}"), now + MINUTE, now).await.unwrap() }
+        let store = fresh.store.clone();
+        async move { store.take_refresh_lease(&hash, &format!("holder {n}"), now + MINUTE, now).await.unwrap() }
     })
     .await;
     assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
 }
 
-async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fresh) {
-    let id = fresh.signed_in("c_1").await.grant.id;
+async fn a_refresh_lease_belongs_to_its_holder_until_released_or_expired(fresh: Fresh) {
+    let signed_in = fresh.signed_in("c_1").await;
+    let (id, token) = (signed_in.grant.id, signed_in.token.hash);
     let take = async |holder: &str| {
-        fresh.store.take_refresh_lease(&id, holder, fresh.now() + MINUTE, fresh.now()).await.unwrap()
+        fresh.store.take_refresh_lease(&token, holder, fresh.now() + MINUTE, fresh.now()).await.unwrap()
     };
     assert!(take("us").await);
     assert!(!take("them").await);
@@ -191,14 +194,25 @@ async fn a_lease_is_for_its_holder_until_it_is_given_back_or_runs_out(fresh: Fre
     assert!(take("us").await, "it ran out");
 }
 
-async fn a_grant_that_is_not_live_has_no_lease(fresh: Fresh) {
-    let take = async |grant: &Grant| {
-        fresh.store.take_refresh_lease(&grant.id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+async fn a_grant_that_is_not_live_has_no_refresh_lease(fresh: Fresh) {
+    let take = async |token: &Sha256| {
+        fresh.store.take_refresh_lease(token, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
     };
-    let ended = fresh.signed_in("c_1").await.grant;
-    fresh.store.end_grant(&ended.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
-    assert!(!take(&ended).await);
-    let expired = fresh.signed_in("c_1").await.grant;
+    let ended = fresh.signed_in("c_1").await;
+    fresh.store.end_grant(&ended.grant.id, EndReason::CodeReplayed, fresh.now()).await.unwrap().unwrap();
+    assert!(!take(&ended.token.hash).await);
+    let expired = fresh.signed_in("c_1").await;
     fresh.clock.advance(90 * DAY);
-    assert!(!take(&expired).await);
+    assert!(!take(&expired.token.hash).await);
+}
+
+async fn a_lease_is_not_taken_for_a_used_or_unknown_token(fresh: Fresh) {
+    let take = async |token: &Sha256| {
+        fresh.store.take_refresh_lease(token, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+    };
+    let signed_in = fresh.signed_in("c_1").await;
+    let successor = fresh.rotate(&signed_in.grant.id, &signed_in.token.hash).await;
+    assert!(!take(&signed_in.token.hash).await, "it was used, so a grant that was read before is stale");
+    assert!(!take(&some_hash()).await);
+    assert!(take(&successor.hash).await);
 }

@@ -1,4 +1,4 @@
-//! Rotation: everything at once, or nothing.
+//! Rotation is atomic: it changes everything or nothing.
 
 use portcullis::model::grant::{EndReason, Grant, RefreshUse, StoredRefreshToken};
 use portcullis::model::user::User;
@@ -7,21 +7,21 @@ use portcullis::storage::Rotation;
 use super::{Fresh, MINUTE, at_once, contract, new_standing, parameters, refresh_token, rotation, some_hash};
 
 contract! {
-    a_rotation_makes_everything_true_at_once,
+    a_rotation_changes_token_grant_and_lease_together,
     a_rotation_without_the_lease_changes_nothing,
-    a_used_token_is_not_exchanged_again,
-    a_token_is_not_exchanged_under_another_grant,
-    an_ended_grant_rotates_nothing,
-    an_expired_grant_rotates_nothing,
-    of_many_rotations_at_once_one_succeeds,
-    it_shows_that_the_successor_was_used,
+    a_used_refresh_token_cannot_be_rotated_again,
+    a_refresh_token_cannot_be_rotated_under_another_grant,
+    an_ended_grant_cannot_rotate_a_token,
+    an_expired_grant_cannot_rotate_a_token,
+    one_of_many_concurrent_rotations_succeeds,
+    a_used_refresh_token_shows_whether_its_successor_was_used,
 }
 
-async fn a_rotation_makes_everything_true_at_once(fresh: Fresh) {
+async fn a_rotation_changes_token_grant_and_lease_together(fresh: Fresh) {
     let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now() + MINUTE));
     let (id, used) = (&signed_in.grant.id, signed_in.token.hash);
     fresh.clock.advance(MINUTE);
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(&used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
     let renamed = User { name: Some("Ada King".to_owned()), ..User::default() };
     let rotation = Rotation { user: Some(&renamed), ..rotation(id, &used, &successor, fresh.now()) };
     assert!(fresh.store.rotate_refresh_token(&rotation).await.unwrap());
@@ -40,7 +40,8 @@ async fn a_rotation_makes_everything_true_at_once(fresh: Fresh) {
     assert_eq!(new, expected);
     let grant = fresh.store.grant(id).await.unwrap().unwrap();
     assert_eq!(grant, Grant { user: renamed, standing: new_standing().clone(), ..signed_in.grant.clone() });
-    let free = fresh.store.take_refresh_lease(id, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
+    let free =
+        fresh.store.take_refresh_lease(&successor.hash, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
     assert!(free, "the lease was given back");
 }
 
@@ -59,48 +60,56 @@ async fn a_rotation_without_the_lease_changes_nothing(fresh: Fresh) {
     let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
     let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
     changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
     fresh.clock.advance(MINUTE);
-    assert!(fresh.store.take_refresh_lease(id, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(used, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap());
     changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
 }
 
-async fn a_used_token_is_not_exchanged_again(fresh: Fresh) {
+async fn a_used_refresh_token_cannot_be_rotated_again(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
-    fresh.rotate(id, used).await;
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    let successor = fresh.rotate(id, used).await;
+    assert!(fresh.store.take_refresh_lease(&successor.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
     changes_nothing(&fresh, rotation(id, used, &refresh_token(fresh.now()), fresh.now())).await;
     let unknown = some_hash();
     changes_nothing(&fresh, rotation(id, &unknown, &refresh_token(fresh.now()), fresh.now())).await;
 }
 
-async fn a_token_is_not_exchanged_under_another_grant(fresh: Fresh) {
+async fn a_refresh_token_cannot_be_rotated_under_another_grant(fresh: Fresh) {
     let (ours, theirs) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await);
     let id = &ours.grant.id;
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(&ours.token.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
     changes_nothing(&fresh, rotation(id, &theirs.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
 }
 
-async fn an_ended_grant_rotates_nothing(fresh: Fresh) {
+async fn an_ended_grant_cannot_rotate_a_token(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let id = &signed_in.grant.id;
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(
+        fresh.store.take_refresh_lease(&signed_in.token.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+    );
     fresh.store.end_grant(id, EndReason::RefreshTokenReplayed, fresh.now()).await.unwrap().unwrap();
     changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
 }
 
-async fn an_expired_grant_rotates_nothing(fresh: Fresh) {
+async fn an_expired_grant_cannot_rotate_a_token(fresh: Fresh) {
     let signed_in = fresh.signed_in_as(|grant| grant.expires_at = grant.created_at + MINUTE).await;
     let id = &signed_in.grant.id;
-    assert!(fresh.store.take_refresh_lease(id, "us", fresh.now() + 2 * MINUTE, fresh.now()).await.unwrap());
+    assert!(
+        fresh
+            .store
+            .take_refresh_lease(&signed_in.token.hash, "us", fresh.now() + 2 * MINUTE, fresh.now())
+            .await
+            .unwrap()
+    );
     fresh.clock.advance(MINUTE);
     changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
 }
 
-async fn of_many_rotations_at_once_one_succeeds(fresh: Fresh) {
+async fn one_of_many_concurrent_rotations_succeeds(fresh: Fresh) {
     let (signed_in, now) = (fresh.signed_in("c_1").await, fresh.now());
-    assert!(fresh.store.take_refresh_lease(&signed_in.grant.id, "us", now + MINUTE, now).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(&signed_in.token.hash, "us", now + MINUTE, now).await.unwrap());
     let rotated = at_once(32, |_| {
         let (store, id, used) = (fresh.store.clone(), signed_in.grant.id.clone(), signed_in.token.hash);
         async move {
@@ -114,7 +123,7 @@ async fn of_many_rotations_at_once_one_succeeds(fresh: Fresh) {
     assert_eq!(rotated.iter().filter(|rotated| **rotated).count(), 1);
 }
 
-async fn it_shows_that_the_successor_was_used(fresh: Fresh) {
+async fn a_used_refresh_token_shows_whether_its_successor_was_used(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let (id, first) = (&signed_in.grant.id, &signed_in.token.hash);
     let successor_used = async || fresh.store.refresh_token(first).await.unwrap().unwrap().used.unwrap().successor_used;

@@ -1,4 +1,4 @@
-//! What is sealed under a root key, found by its beginning and replaced as it lies.
+//! Sealed values: found by the prefix that names their root key, and replaced if unchanged.
 
 use portcullis::storage::SealedColumn;
 
@@ -6,12 +6,12 @@ use super::signing_keys::key;
 use super::{Fresh, contract};
 
 contract! {
-    what_begins_otherwise_is_found_in_batches_and_never_twice,
-    a_value_that_changed_meanwhile_is_not_replaced,
-    grants_that_ended_and_codes_that_were_redeemed_hold_nothing_sealed,
+    values_under_other_root_keys_are_found_in_batches_and_never_twice,
+    resealing_does_not_replace_a_value_that_changed_meanwhile,
+    ended_grants_and_redeemed_codes_hold_nothing_sealed,
 }
 
-async fn what_begins_otherwise_is_found_in_batches_and_never_twice(fresh: Fresh) {
+async fn values_under_other_root_keys_are_found_in_batches_and_never_twice(fresh: Fresh) {
     for algorithm in ["a", "b", "c", "d", "e"] {
         let mut key = key(algorithm, 1);
         key.sealed_private_key = vec![if algorithm == "b" { 1 } else { 2 }, 9];
@@ -27,7 +27,7 @@ async fn what_begins_otherwise_is_found_in_batches_and_never_twice(fresh: Fresh)
     assert_eq!(found, 4);
 }
 
-async fn a_value_that_changed_meanwhile_is_not_replaced(fresh: Fresh) {
+async fn resealing_does_not_replace_a_value_that_changed_meanwhile(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_a").await;
     let found = fresh.store.sealed_otherwise(SealedColumn::Grants, b"new", "", 10).await.unwrap();
     assert_eq!(found[0].context, signed_in.grant.subject.as_str());
@@ -39,7 +39,7 @@ async fn a_value_that_changed_meanwhile_is_not_replaced(fresh: Fresh) {
     assert_eq!(kept.standing.sealed_token, now.standing.sealed_token);
 }
 
-async fn grants_that_ended_and_codes_that_were_redeemed_hold_nothing_sealed(fresh: Fresh) {
+async fn ended_grants_and_redeemed_codes_hold_nothing_sealed(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_a").await;
     let reason = portcullis::model::grant::EndReason::TooMany;
     fresh.store.end_grant(&signed_in.grant.id, reason, fresh.now()).await.unwrap();

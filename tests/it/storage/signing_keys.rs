@@ -7,8 +7,8 @@ use portcullis::model::signing_key::StoredSigningKey;
 use super::{Fresh, at_once, contract};
 
 contract! {
-    of_many_first_keys_at_once_one_is_kept,
-    every_algorithm_has_a_first_key_and_the_oldest_comes_first,
+    one_of_many_concurrent_first_keys_is_kept,
+    each_algorithm_has_one_first_key_and_the_oldest_comes_first,
 }
 
 pub(crate) fn key(algorithm: &str, created_at: i64) -> StoredSigningKey {
@@ -20,7 +20,7 @@ pub(crate) fn key(algorithm: &str, created_at: i64) -> StoredSigningKey {
     }
 }
 
-async fn of_many_first_keys_at_once_one_is_kept(fresh: Fresh) {
+async fn one_of_many_concurrent_first_keys_is_kept(fresh: Fresh) {
     let ids = at_once(16, |_| {
         let store = fresh.store.clone();
         async move {
@@ -37,7 +37,7 @@ async fn of_many_first_keys_at_once_one_is_kept(fresh: Fresh) {
     assert_eq!(kept[0].sealed_private_key, [0, 159, 146, 150]);
 }
 
-async fn every_algorithm_has_a_first_key_and_the_oldest_comes_first(fresh: Fresh) {
+async fn each_algorithm_has_one_first_key_and_the_oldest_comes_first(fresh: Fresh) {
     for (algorithm, created_at) in [("RS256", 3), ("ES256", 2), ("EdDSA", 4), ("ES256", 1)] {
         fresh.store.insert_first_signing_key(&key(algorithm, created_at)).await.unwrap();
     }

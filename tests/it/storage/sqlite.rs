@@ -1,4 +1,4 @@
-//! What only SQLite has: a file.
+//! What only SQLite has: files, one writer, and processes that share them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,43 +9,41 @@ use futures_util::{StreamExt, poll};
 use portcullis::config;
 use portcullis::model::grant::EndReason;
 use portcullis::storage::{Feed, Store, StoreError};
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::Executor;
 
 use super::signing_keys::key;
 use super::{
     Fresh, MINUTE, SqlitePlace, WAITING_WRITES, ada, at_once, authorization, client, grant, new_code, redemption,
     refresh_token, rotation, some_hash,
 };
+use crate::support::database;
 
-async fn refused(place: &SqlitePlace, file: &Path) -> String {
-    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, &place.clock).await {
+async fn refused(file: &Path) -> String {
+    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES).await {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error.to_string(),
     }
 }
 
-/// Does something to the file that this program never does.
-async fn by_hand(place: &SqlitePlace, sql: &'static str) {
-    let mut connection = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
-    connection.execute(sql).await.unwrap();
-    connection.close().await.unwrap();
+async fn by_hand(place: &SqlitePlace, sql: &str) {
+    database::by_hand(&place.settings(), sql).await;
 }
 
 #[tokio::test]
-async fn what_was_stored_survives_a_reopen() {
+async fn stored_rows_survive_a_reopen() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let registered = fresh.register("c_1", "A").await;
     let signed_in = fresh.signed_in("c_1").await;
     fresh.store.close().await;
-    let (again, _) = place.open().await;
+    let (again, ..) = place.open().await;
     assert_eq!(again.client(&registered.id).await.unwrap(), Some(registered));
     assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
     assert!(again.refresh_token(&signed_in.token.hash).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn what_was_committed_survives_a_process_that_never_closes() {
+async fn commits_survive_a_killed_process() {
     let place = SqlitePlace::new();
     let killed = Fresh::new(place.open().await);
     let signed_in = killed.signed_in("c_1").await;
@@ -55,7 +53,7 @@ async fn what_was_committed_survives_a_process_that_never_closes() {
         let beside = |place: &SqlitePlace| format!("{}{suffix}", place.file().display());
         std::fs::copy(beside(&place), beside(&copy)).unwrap();
     }
-    let (again, _) = copy.open().await;
+    let (again, ..) = copy.open().await;
     assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
 }
 
@@ -72,7 +70,7 @@ async fn two_processes_share_one_file() {
 }
 
 #[tokio::test]
-async fn what_the_previous_release_ends_is_told_too() {
+async fn the_feed_reports_grants_that_the_previous_release_ends() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let grant = fresh.signed_in("c_1").await.grant;
@@ -84,22 +82,22 @@ async fn what_the_previous_release_ends_is_told_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_may_open_a_new_file_at_once() {
+async fn many_processes_may_open_a_new_file_at_once() {
     let place = SqlitePlace::new();
     let stores = at_once(8, |_| {
-        let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
-        async move { Store::open(&settings, WAITING_WRITES, &clock).await.unwrap() }
+        let settings = place.settings();
+        async move { Store::open(&settings, WAITING_WRITES).await.unwrap() }
     })
     .await;
     for (n, store) in stores.iter().enumerate() {
         let client = client(&format!("c_{n}"), place.clock.now());
-        store.insert_client(&client, "A", 100).await.unwrap();
+        store.insert_client(&client, "A", 100, place.clock.now()).await.unwrap();
         assert_eq!(stores[0].client(&client.id).await.unwrap(), Some(client));
     }
 }
 
 #[tokio::test]
-async fn the_file_is_for_its_owner_alone() {
+async fn the_database_files_are_private_to_their_owner() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     fresh.register("c_1", "A").await;
@@ -115,7 +113,7 @@ async fn the_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_read_is_named_with_the_hint() {
+async fn a_database_readable_by_others_is_warned_about_with_a_hint() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o660, true), (0o400 | 0o200, false)] {
@@ -129,10 +127,10 @@ async fn a_file_that_others_can_read_is_named_with_the_hint() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_named_with_the_hint() {
+async fn a_missing_database_directory_is_reported_with_a_hint() {
     let place = SqlitePlace::new();
     let file = place.file().parent().unwrap().join("missing/portcullis.db");
-    let error = refused(&place, &file).await;
+    let error = refused(&file).await;
     let directory = file.parent().unwrap().display();
     assert!(error.ends_with(&format!("cannot be made: {directory} is not a directory; make it first")), "{error}");
     assert!(error.contains(&file.display().to_string()), "{error}");
@@ -143,13 +141,13 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let place = SqlitePlace::new();
     let letter = "Dear Ada, ".repeat(1000);
     std::fs::write(place.file(), &letter).unwrap();
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("is damaged or no SQLite database"), "{error}");
     assert_eq!(std::fs::read_to_string(place.file()).unwrap(), letter);
 }
 
 #[tokio::test]
-async fn a_schema_that_only_added_is_opened_by_the_release_before() {
+async fn a_newer_schema_that_only_adds_can_be_opened() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "ALTER TABLE grants ADD COLUMN nickname TEXT; CREATE TABLE devices (id TEXT PRIMARY KEY)").await;
@@ -164,7 +162,7 @@ async fn a_schema_that_needs_a_newer_program_is_refused() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "UPDATE compatibility SET oldest_program = 9999").await;
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("has a newer schema than this program: it needs one that knows migration 9999"), "{error}");
     assert!(error.contains("start the newer program"), "{error}");
 }
@@ -174,12 +172,12 @@ async fn a_schema_of_another_build_is_refused() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1").await;
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("was made by another build: its migration 1 is not this program's"), "{error}");
 }
 
 #[tokio::test]
-async fn a_column_that_comes_while_the_program_runs_disturbs_nobody() {
+async fn a_column_added_while_the_program_runs_does_no_harm() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     let before = fresh.signed_in("c_1").await.grant;
@@ -192,7 +190,7 @@ async fn a_column_that_comes_while_the_program_runs_disturbs_nobody() {
 #[tokio::test]
 async fn no_first_key_is_made_after_the_first_was_retired() {
     let place = SqlitePlace::new();
-    let (store, _) = place.open().await;
+    let (store, ..) = place.open().await;
     store.insert_first_signing_key(&key("ES256", 1)).await.unwrap();
     by_hand(&place, "UPDATE signing_keys SET id = 'k_second', generation = 2").await;
     store.insert_first_signing_key(&key("ES256", 2)).await.unwrap();
@@ -201,7 +199,7 @@ async fn no_first_key_is_made_after_the_first_was_retired() {
 }
 
 #[tokio::test]
-async fn the_last_call_tells_whether_the_store_is_degraded() {
+async fn the_last_call_decides_whether_the_store_is_degraded() {
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open().await);
     assert!(!fresh.store.is_degraded());
@@ -216,7 +214,7 @@ async fn the_last_call_tells_whether_the_store_is_degraded() {
 #[tokio::test]
 async fn a_closed_store_says_so() {
     let place = SqlitePlace::new();
-    let (store, _) = place.open().await;
+    let (store, ..) = place.open().await;
     store.close().await;
     let error = store.client(&"c_1".into()).await.unwrap_err().to_string();
     assert!(error.ends_with("portcullis.db is closed: this process is ending"), "{error}");
@@ -230,13 +228,13 @@ fn write<'a, T: 'a>(name: &'static str, work: impl Future<Output = Result<T, Sto
 }
 
 #[tokio::test]
-async fn refreshes_redemptions_and_ends_pass_registrations_and_approvals_whose_queues_are_full() {
+async fn refreshes_redemptions_and_ends_pass_full_queues_of_registrations_and_approvals() {
     const MOST: usize = 4;
     let place = SqlitePlace::new();
     let fresh = Fresh::new(place.open_with(MOST).await);
     let (store, now) = (&fresh.store, fresh.now());
     let (refreshes, ends) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await.grant);
-    assert!(store.take_refresh_lease(&refreshes.grant.id, "us", now + MINUTE, now).await.unwrap());
+    assert!(store.take_refresh_lease(&refreshes.token.hash, "us", now + MINUTE, now).await.unwrap());
     let (code, claimed) = (fresh.code("c_1").await.1, fresh.claimed("c_1").await);
     let (redeemed, successor, next_code, ada) = (grant("c_1", now), refresh_token(now), some_hash(), ada());
     let rotation = rotation(&refreshes.grant.id, &refreshes.token.hash, &successor, now);
@@ -245,19 +243,19 @@ async fn refreshes_redemptions_and_ends_pass_registrations_and_approvals_whose_q
     let strangers: Vec<_> =
         (0..=MOST).map(|n| (client(&format!("c_new{n}"), now), authorization("c_1", now))).collect();
 
-    let mut lock = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
+    let mut lock = database::connect(&place.settings()).await;
     lock.execute("BEGIN IMMEDIATE").await.unwrap();
     let mut under_way: FuturesUnordered<Write<'_>> = FuturesUnordered::new();
     under_way.push(write("first", store.refuse_authorization(&claimed.id, 7)));
     assert!(poll!(under_way.next()).is_pending(), "the database is locked");
     for (client, authorization) in &strangers[..MOST] {
-        under_way.push(write("registration", store.insert_client(client, "A", 1000)));
+        under_way.push(write("registration", store.insert_client(client, "A", 1000, now)));
         assert!(poll!(under_way.next()).is_pending());
         under_way.push(write("approval", store.insert_authorization(authorization)));
         assert!(poll!(under_way.next()).is_pending());
     }
     let (client, authorization) = &strangers[MOST];
-    assert!(matches!(store.insert_client(client, "A", 1000).await, Err(StoreError::Busy)));
+    assert!(matches!(store.insert_client(client, "A", 1000, now).await, Err(StoreError::Busy)));
     assert!(matches!(store.insert_authorization(authorization).await, Err(StoreError::Busy)));
 
     under_way.push(write("refresh", store.rotate_refresh_token(&rotation)));

@@ -7,7 +7,7 @@ use super::browser::{Browser, location, parameter};
 use super::gate::{Answer, Given, TestClient, TestGate, tokens};
 use super::provider::FakeProvider;
 
-/// How the one provider of a configuration is set up.
+/// The settings of the only provider of a configuration.
 pub(crate) fn provider_settings(config: &mut Config) -> &mut OidcSettings {
     match &mut config.identities[0].kind {
         IdentityKind::Oidc(settings) => settings,
@@ -34,14 +34,14 @@ impl Bench {
         Self { gate, provider, client, browser: Browser::default() }
     }
 
-    /// The same at another time than where every test begins.
+    /// The same with another start time.
     pub(crate) async fn at(start: Timestamp) -> Self {
         let (gate, provider) = TestGate::with_provider_at(start, |_| {}).await;
         let client = gate.register().await;
         Self { gate, provider, client, browser: Browser::default() }
     }
 
-    /// Approves, and answers the URL at the provider.
+    /// Approves; returns the URL at the provider.
     pub(crate) async fn approve(&mut self) -> String {
         let form = self.gate.consent_form(&mut self.browser, &self.client, &[]).await;
         let form = form.with("decision", "approve").with("identity", "keycloak");

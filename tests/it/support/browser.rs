@@ -9,7 +9,7 @@ use portcullis::clock::Timestamp;
 
 use super::gate::{Answer, TestGate};
 
-/// Keeps cookies between requests, as one person's browser does, and no longer than it was told.
+/// Keeps cookies between requests until they expire.
 #[derive(Default, Clone)]
 pub struct Browser {
     pub cookies: BTreeMap<String, String>,
@@ -72,7 +72,7 @@ fn unescape(text: &str) -> String {
 }
 
 impl Browser {
-    /// What it sends of its cookies.
+    /// The `Cookie` header that it sends.
     pub fn cookie_header(&mut self, now: Timestamp) -> String {
         self.cookies.retain(|name, _| self.until.get(name).is_none_or(|until| now < *until));
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
@@ -129,7 +129,7 @@ impl Browser {
         self.submit_saying(gate, form, &[("sec-fetch-site", "same-origin"), ("origin", gate.origin())]).await
     }
 
-    /// Posts a form as a browser that says this of where the form stood.
+    /// Posts a form with these headers, by which a browser says where the form came from.
     pub async fn submit_saying(&mut self, gate: &TestGate, form: &Form, headers: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
         let request = gate
@@ -143,7 +143,7 @@ impl Browser {
     }
 }
 
-/// What a browser says of a form that stood on another page than ours.
+/// Headers by which a browser says that a form came from another site.
 pub const ELSEWHERE: [(&str, &str); 5] = [
     ("origin", "null"),
     ("origin", "https://evil.example"),

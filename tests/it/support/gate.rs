@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Registration,
-    RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamHttp, UpstreamSettings,
+    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
+    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -26,18 +26,18 @@ use super::browser::{Browser, Form, location, parameter};
 use super::provider::FakeProvider;
 use super::upstream::Upstream as Behind;
 
-/// Where every test begins.
+/// The time at which every test starts.
 pub const START: Timestamp = Timestamp(1_800_000_000);
-/// What the client of the tests listens on.
+/// The redirect URI of the tests' client.
 pub const REDIRECT_URI: &str = "http://127.0.0.1:33418/callback";
 /// RFC 7636 appendix B.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// What a call gets whose token is good: the answer of the polite upstream behind the gate.
+/// The status of a call with a valid token: that of the polite upstream behind the gate.
 pub const WORKS: u16 = 200;
-/// Where nothing listens (the discard service's port).
+/// A URL without a listener (the discard service's port).
 pub const NOBODY: &str = "http://127.0.0.1:9/mcp";
-/// Who signs in unless a test says otherwise, and the password.
+/// The user of most tests, and the password.
 const ALICE: (&str, &str) = ("alice", "wonderland");
 
 /// The challenge of a verifier.
@@ -55,7 +55,7 @@ pub struct TestGate {
     directory: TempDir,
 }
 
-/// What came back.
+/// A response, read whole.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -143,7 +143,7 @@ impl TestGate {
         Self::start(directory, Arc::new(config), self.clock.clone(), behind).await
     }
 
-    /// Waits until what goes on in the background has ended.
+    /// Waits until all background work of the issuer has ended.
     pub async fn settle(&self) {
         self.app.issuer().settle().await;
     }
@@ -251,12 +251,12 @@ impl TestGate {
         Form::on(&answer.body)
     }
 
-    /// Approves, signs in as alice and answers where the browser was sent then.
+    /// Approves and signs in as alice; returns where the browser is sent.
     pub async fn sign_in(&self, browser: &mut Browser, client: &TestClient, extra: &[(&str, &str)]) -> String {
         self.sign_in_as(ALICE, browser, client, extra).await
     }
 
-    /// The same as somebody else, with a name and a password.
+    /// The same as another user, with name and password.
     pub async fn sign_in_as(
         &self,
         who: (&str, &str),
@@ -300,7 +300,7 @@ impl TestGate {
         .await
     }
 
-    /// The whole way to tokens.
+    /// Signs in and redeems the code.
     pub async fn tokens(&self, client: &TestClient) -> Given {
         tokens(&self.redeem(client, &self.code(client).await).await)
     }
@@ -352,7 +352,7 @@ pub fn tokens(answer: &Answer) -> Given {
     Given { access: text("access_token"), refresh: text("refresh_token") }
 }
 
-/// The claims of an access token, which anybody can read.
+/// The claims of an access token, unverified.
 pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
@@ -367,22 +367,27 @@ fn filled_in(page: &Answer, (name, password): (&str, &str)) -> Form {
     Form::on(&page.body).with("username", name).with("password", password)
 }
 
-/// An upstream at a path; nobody listens there unless `url` says where.
+/// An upstream at the path `/{id}`.
 pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
     let settings = UpstreamSettings {
         id: id.to_owned(),
         path: format!("/{id}"),
         name: format!("Server {id}"),
-        url: url.parse().unwrap(),
+        // calls to an upstream that does not listen fail at once
+        reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
         scopes: ScopeSet::empty().with("mcp:access"),
         scope_texts: Vec::new(),
         default: false,
-        ca_file: None,
         request_headers: RequestHeaders::default(),
-        // nobody listens behind most gates: their calls fail at once
-        http: UpstreamHttp { reconnect: None, ..UpstreamHttp::default() },
+        keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
+}
+
+/// How an upstream is reached, for tests that change it.
+pub fn reach(upstream: &mut Upstream) -> &mut ReachHttp {
+    let Reach::Http(http) = &mut upstream.settings.reach;
+    http
 }
 
 /// A user of the local identity provider.

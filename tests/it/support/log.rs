@@ -1,7 +1,11 @@
-//! What was logged while a test looked on.
+//! Captures what a test's thread logs.
 
 use std::io;
 use std::sync::{Arc, Mutex, Once};
+
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::statements::Collector;
 
 /// A place for a subscriber to write to; clones share it.
 #[derive(Clone, Default)]
@@ -15,14 +19,22 @@ impl Lines {
 
 /// Looks on at what this thread logs, until the guard is dropped.
 pub fn watch() -> (Lines, tracing::subscriber::DefaultGuard) {
-    // While there is one subscriber only, and on one thread, a place in the code that logs for the first time on another
-    // thread is switched off for all: tracing asks that thread's own subscriber, which is none.
-    static EVERYWHERE: Once = Once::new();
-    EVERYWHERE.call_once(|| drop(tracing::subscriber::set_global_default(tracing_subscriber::registry())));
+    everywhere();
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     (lines, tracing::subscriber::set_default(subscriber))
+}
+
+/// Sets the subscriber of all threads that have none of their own. While there is one subscriber only, and on one thread, a
+/// place in the code that logs for the first time on another thread is switched off for all: tracing asks that thread's own
+/// subscriber, which is none.
+pub(super) fn everywhere() {
+    static EVERYWHERE: Once = Once::new();
+    EVERYWHERE.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Collector);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
 }
 
 impl io::Write for Lines {

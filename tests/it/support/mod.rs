@@ -2,10 +2,13 @@
 
 pub(crate) mod bench;
 pub mod browser;
+pub(crate) mod cluster;
+pub mod database;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
 pub mod raw;
+pub(crate) mod statements;
 pub mod upstream;
 
 use std::path::PathBuf;

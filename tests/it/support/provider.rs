@@ -5,7 +5,7 @@
 //! provider.sign_in_as(json!({"sub": "u1", "email": "a@example.com"}));
 //! let callback = provider.visit(&authorization_url);          // what the browser brings back, without HTTP
 //! provider.answer_token(Reply::error(503, "x", "y"));         // the next answer of the token endpoint
-//! provider.stop().await;                                      // nobody listens any more
+//! provider.stop().await;                                      // connections are refused from now on
 //! ```
 
 mod behaviour;
@@ -34,7 +34,7 @@ pub(crate) use signing::{TestAlgorithm, TestKey};
 
 /// Our client id there.
 pub(crate) const CLIENT_ID: &str = "portcullis";
-/// Our secret there: with characters that break whoever does not encode them (RFC 6749 2.3.1).
+/// Our secret there: with characters that must be encoded (RFC 6749 2.3.1).
 pub(crate) const CLIENT_SECRET: &str = "s3cr+t/% :ä&=";
 /// How long a session-bound refresh token lives, in seconds.
 pub(crate) const SESSION_IDLE: u64 = 1800;
@@ -159,7 +159,7 @@ impl FakeProvider {
         *self.server.lock().unwrap() = Some(server);
     }
 
-    /// Nobody listens any more, and open connections are cut.
+    /// Refuses connections from now on, and cuts the open ones.
     pub(crate) async fn stop(&self) {
         let server = self.server.lock().unwrap().take();
         if let Some(server) = server {
@@ -216,7 +216,7 @@ impl FakeProvider {
         Identity { id: "keycloak".to_owned(), name: "Keycloak".to_owned(), kind }
     }
 
-    /// Whoever signs in from now on has these claims.
+    /// The user who signs in from now on has these claims.
     pub(crate) fn sign_in_as(&self, claims: Value) {
         self.state().user = claims;
     }

@@ -1,4 +1,4 @@
-//! An upstream byte by byte, which does only what the test tells it to, when the test tells it.
+//! An upstream that the test drives byte by byte.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl RawUpstream {
 
     /// The next connection.
     pub async fn accept(&self) -> Wire {
-        Wire(timeout(PATIENCE, self.0.accept()).await.expect("somebody connects").unwrap().0)
+        Wire(timeout(PATIENCE, self.0.accept()).await.expect("a connection in time").unwrap().0)
     }
 
     /// The next connection, and the request on it.
@@ -48,7 +48,7 @@ impl RawUpstream {
         wire
     }
 
-    /// Whether nobody is waiting to be accepted.
+    /// Whether no connection is waiting to be accepted.
     pub async fn is_left_alone(&self) -> bool {
         timeout(Duration::from_millis(20), self.0.accept()).await.is_err()
     }
@@ -74,7 +74,7 @@ impl Wire {
         }
     }
 
-    /// Reads at least one byte, and no more than so many.
+    /// Reads at least one byte and at most `most`.
     pub async fn some(&mut self, most: usize) {
         let mut bytes = vec![0; most];
         let read = timeout(PATIENCE, self.0.read(&mut bytes)).await.expect("some bytes in time").unwrap();

@@ -1,4 +1,4 @@
-//! An MCP server behind the gate that says what a test wants it to say, and remembers what it was asked.
+//! An MCP server behind the gate that answers as a test says and remembers its requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ impl Drop for Upstream {
     }
 }
 
-/// An answer with a body that is there as a whole.
+/// An answer with a complete body.
 pub fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {

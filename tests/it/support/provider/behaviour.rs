@@ -1,4 +1,4 @@
-//! What the fake provider does when nobody tells it otherwise.
+//! What the fake provider does unless a test tells it otherwise.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis::clock::Clock;
 use portcullis::oauth::pkce::{CodeChallenge, CodeVerifier};
+use portcullis::secret::{Sha256, base64url};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use url::Url;
@@ -277,9 +278,10 @@ impl State {
         let refresh_token = self.next("provider-refresh-token");
         self.refresh_tokens.insert(refresh_token.clone(), signed.clone());
         let offline = signed.scope.contains("offline_access");
-        let id_token = self.id_token(signed);
+        let access_token = self.next("the provider's access token");
+        let id_token = self.id_token(signed, &access_token);
         json!({
-            "access_token": "the provider's access token, which nobody here wants",
+            "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": 300,
             "refresh_token": refresh_token,
@@ -290,11 +292,12 @@ impl State {
         })
     }
 
-    fn id_token(&self, signed: &Signed) -> String {
+    fn id_token(&self, signed: &Signed, access_token: &str) -> String {
         let now = self.clock.now().0;
+        let at_hash = base64url(&Sha256::of(access_token.as_bytes()).as_bytes()[..16]);
         let mut claims = json!({
             "iss": self.issuer, "aud": CLIENT_ID, "azp": CLIENT_ID, "typ": "ID",
-            "iat": now, "auth_time": now, "exp": now + 300, "sid": "0gJ1", "acr": "1", "at_hash": "x",
+            "iat": now, "auth_time": now, "exp": now + 300, "sid": "0gJ1", "acr": "1", "at_hash": at_hash,
         });
         for (name, value) in signed.user.as_object().unwrap() {
             claims[name] = value.clone();

@@ -117,7 +117,7 @@ pub(crate) fn encryption_key() -> Value {
     jwk
 }
 
-/// A server certificate for loopback under an authority that nobody knows, and that authority's certificate (PEM).
+/// A server certificate for loopback under an authority that is trusted nowhere, and that authority's certificate (PEM).
 pub(crate) fn private_authority() -> (TlsAcceptor, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

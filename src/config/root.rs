@@ -1,0 +1,49 @@
+//! The whole configuration, section by section.
+
+use super::client::ConfiguredClient;
+use super::identity::Identity;
+use super::lifetimes::Lifetimes;
+use super::limits::Limits;
+use super::log::Log;
+use super::outbound::Outbound;
+use super::pages::Pages;
+use super::public_url::PublicUrl;
+use super::registration::Registration;
+use super::secrets::Secrets;
+use super::server::Server;
+use super::storage::Storage;
+use super::tokens::Tokens;
+use super::upstream::Upstream;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The issuer: a permanent origin.
+    pub public_url: PublicUrl,
+    /// The two listeners, and whom they trust.
+    pub server: Server,
+    /// The log.
+    pub log: Log,
+    /// The database.
+    pub storage: Storage,
+    /// The root keys.
+    pub secrets: Secrets,
+    /// Limits on the use of the machine.
+    pub limits: Limits,
+    /// Lifetimes of codes, tokens, grants and clients.
+    pub lifetimes: Lifetimes,
+    /// How access tokens are signed, and which clients get refresh tokens.
+    pub tokens: Tokens,
+    /// Dynamic client registration, and the redirect URIs that are allowed.
+    pub registration: Registration,
+    /// The look of our pages.
+    pub pages: Pages,
+    /// How we reach providers and upstreams.
+    pub outbound: Outbound,
+    /// The identity providers; at least one.
+    pub identities: Vec<Identity>,
+    /// The MCP servers; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// Clients that need no registration.
+    pub clients: Vec<ConfiguredClient>,
+}

@@ -1,0 +1,141 @@
+//! A caller whose token was verified, and what the right to call hangs on.
+//!
+//! Defends against: use of a token after its grant ended, also by a call that is already open, and a token for another
+//! resource (confused deputy).
+
+use std::sync::Arc;
+
+use super::refusal::{ENDED, Refusal};
+use crate::clock::Timestamp;
+use crate::delegation::IdentityHeaders;
+use crate::keys::Validity;
+use crate::model::caller::Caller;
+use crate::revocation::GrantWatch;
+
+/// What a verifier found out about a token, kept for as long as the token is remembered.
+pub(super) struct VerifiedCaller {
+    pub(super) caller: Caller,
+    /// The resource that the token is for.
+    pub(super) audience: String,
+    /// What the upstream is told of the caller.
+    pub(super) identity: IdentityHeaders,
+    /// When the right to call ends by itself. A call may outlive its token, but not this.
+    pub(super) expires_at: Timestamp,
+    /// What can end the right to call before that.
+    pub(super) under: Under,
+    /// When the token itself is good.
+    pub(super) validity: Validity,
+}
+
+/// What a caller calls under. A token of another authorization server becomes a variant of its own, which only its `exp`
+/// ends: such a caller is made by a verifier beside `verify/own.rs`, and everything that holds a caller asks here.
+pub(super) enum Under {
+    /// A grant of ours, which may end at any time.
+    Grant(Arc<GrantWatch>),
+}
+
+impl Under {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Grant(watch) => watch.has_ended(),
+        }
+    }
+
+    async fn ended(&self) {
+        match self {
+            Self::Grant(watch) => watch.ended().await,
+        }
+    }
+}
+
+impl AsRef<Caller> for VerifiedCaller {
+    fn as_ref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl VerifiedCaller {
+    /// Whether the right to call has not been ended: one atomic read.
+    pub(super) fn stands(&self) -> bool {
+        !self.under.has_ended()
+    }
+
+    /// Completes when the right to call was ended.
+    pub(super) async fn ended(&self) {
+        self.under.ended().await;
+    }
+
+    /// Judges the token again: it may have expired, and its grant may have ended, since it was verified.
+    ///
+    /// # Errors
+    /// When the token is no longer good.
+    pub(super) fn check_now(&self, now: Timestamp) -> Result<(), Refusal> {
+        self.validity.judge(now).map_err(Refusal::InvalidToken)?;
+        if self.stands() { Ok(()) } else { Err(Refusal::InvalidToken(ENDED)) }
+    }
+
+    /// Judges whether the token is for this resource (RFC 8707 2, RFC 9068 4; MCP, token audience).
+    ///
+    /// # Errors
+    /// When it is for another one.
+    pub(super) fn check_audience(&self, resource: &str) -> Result<(), Refusal> {
+        if self.audience == resource { Ok(()) } else { Err(Refusal::InvalidToken("the token is for another resource")) }
+    }
+
+    /// The bytes of its texts.
+    pub(super) fn size(&self) -> usize {
+        let Caller { subject, identity, client, scope, user } = &self.caller;
+        let user_names = [&user.name, &user.preferred_username, &user.email].into_iter().flatten();
+        let user = user_names.chain(&user.groups).map(String::len).sum::<usize>();
+        let ids = subject.len() + identity.as_str().len() + client.as_str().len() + self.audience.len();
+        ids + user + scope.to_string().len() + self.identity.size()
+    }
+}
+
+#[cfg(test)]
+impl VerifiedCaller {
+    /// A caller under this grant, for tests of what lives under it.
+    pub(super) fn under(grant: Arc<GrantWatch>) -> Self {
+        Self {
+            caller: Caller {
+                subject: "".into(),
+                identity: "".into(),
+                client: "".into(),
+                scope: crate::oauth::scope::ScopeSet::empty(),
+                user: crate::model::user::User::default(),
+            },
+            audience: String::new(),
+            identity: IdentityHeaders::default(),
+            expires_at: Timestamp(i64::MAX),
+            under: Under::Grant(grant),
+            validity: Validity::ALWAYS,
+        }
+    }
+
+    /// A caller under a grant that nothing ends.
+    pub(super) fn of_grant(id: &str) -> Self {
+        let clock = crate::clock::Clock::system();
+        Self::under(crate::revocation::Revocation::new(clock).watch(&id.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VerifiedCaller;
+    use crate::clock::{Clock, Timestamp};
+    use crate::revocation::Revocation;
+
+    #[test]
+    fn a_verified_caller_is_refused_once_its_grant_has_ended_and_at_every_other_resource() {
+        let revocation = Revocation::new(Clock::manual(Timestamp(1000)));
+        let caller = VerifiedCaller::under(revocation.watch(&"g_1".into()));
+        let caller = VerifiedCaller { audience: "https://a/mcp".to_owned(), ..caller };
+        assert!(caller.check_now(Timestamp(1000)).is_ok());
+        assert!(caller.check_audience("https://a/mcp").is_ok());
+        for other in ["", "https://a/mcp/", "https://a/mc", "https://b/mcp", "HTTPS://a/mcp"] {
+            assert!(caller.check_audience(other).is_err(), "{other}");
+        }
+        revocation.note_ended(&"g_1".into());
+        assert!(caller.check_now(Timestamp(1000)).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! The calls that are open: how many one user may have, and what ends them.
+//!
+//! Defends against one user, or a slow upstream, that takes every connection.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::VerifiedCaller;
+use super::lease::{CallLease, Ends, Over};
+use super::refusal::Refusal;
+use crate::limits::{Holder, Pool, Shortage};
+
+/// How long a call waits for one of the connections to upstreams.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// Where calls begin.
+pub(super) struct Calls {
+    pub(super) ends: Ends,
+    /// The connections to upstreams.
+    pub(super) connections: Pool,
+}
+
+impl Calls {
+    /// Begins a call of a caller whose right to call ends by itself in `left`. It counts among its user's calls, and may
+    /// open a connection to its upstream.
+    ///
+    /// # Errors
+    /// When the user has too many calls open, when no connection is free in time, or when the call is over before that.
+    pub(super) async fn begin(&self, caller: &Arc<VerifiedCaller>, left: Duration) -> Result<CallLease, Refusal> {
+        let mut lease = self.ends.lease(Arc::clone(caller), left);
+        let holder = Holder::User(Arc::clone(&caller.caller.subject));
+        let connection = pin!(self.connections.wait(holder, 1, CONNECTION_WAIT));
+        match lease.hold(connection).await {
+            Ok(Ok(share)) => Ok(lease.counted(share)),
+            Ok(Err(Shortage::Share)) => Err(Refusal::TooManyCalls),
+            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => Err(Refusal::Busy("all connections to upstreams are in use")),
+            Err(over) => Err(over.before_sending()),
+        }
+    }
+}

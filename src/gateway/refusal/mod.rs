@@ -1,0 +1,128 @@
+//! Why a call is refused. Our own answers on an upstream's path are JSON-RPC errors that say who refused, and under which id
+//! the log has the reason. `words.rs` has the texts, `answer.rs` the response.
+
+mod answer;
+mod words;
+
+use http::StatusCode;
+
+pub(super) use answer::Asked;
+
+use crate::policy::Denial;
+use crate::upstream::UpstreamError;
+
+/// Why a token is refused whose grant has ended. The words are for the log.
+pub(super) const ENDED: &str = "the token's grant has ended";
+
+/// Why a request is not forwarded, or its answer not passed on.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It can be read in two ways (two framings, two tokens), or carries its token in the query.
+    Malformed(&'static str),
+    /// No token came.
+    NoToken,
+    /// The token is malformed, expired, ended, or for another resource. The words are for the log.
+    InvalidToken(&'static str),
+    /// The token allows too little.
+    InsufficientScope(String),
+    /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
+    /// 2025-11-25, session management).
+    UnknownSession,
+    /// A browser of an origin that may not call.
+    Origin,
+    /// A host name that is none of ours (DNS rebinding). The words are for the log.
+    Misdirected(String),
+    /// A method that no MCP server has.
+    Method,
+    /// The user has more calls open than one may.
+    TooManyCalls,
+    /// What a call needs is in use by others. The words are for the log.
+    Busy(&'static str),
+    /// The body came too slowly.
+    SlowBody,
+    /// The body ended early.
+    BrokenBody,
+    /// We cannot know whether the token is good.
+    Unavailable(String),
+    /// The upstream cannot be reached, or broke off.
+    BadGateway(String),
+    /// The upstream refused *our* call with 401, 403 or 421. No client sees that status: it would take it for ours, and start
+    /// another sign-in. VS Code treats a 403 without a challenge like a 401: it drops the scopes that it asked for, then
+    /// registers a new client and opens the browser, at every call (`extHostMcp.ts`, `_fetchWithAuthRetry`). Other clients
+    /// report an error, as they do for 502.
+    ByUpstream(StatusCode),
+    /// The upstream took too long.
+    GatewayTimeout(String),
+    /// The call reached `max_stream_age` while its body still arrived: nothing of it was sent on.
+    AgedUnsent,
+    /// We shut down before the upstream answered: whether it carried the call out is not known.
+    ShuttingDownUnknown,
+    /// We shut down before anything of the call was sent on.
+    ShuttingDownUnsent,
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::TimedOut(_) | UpstreamError::NotConnected(_) => Self::GatewayTimeout(error.to_string()),
+            UpstreamError::RequestBody(_) => Self::BrokenBody,
+            UpstreamError::SlowRequestBody => Self::SlowBody,
+            UpstreamError::Unreachable(_)
+            | UpstreamError::BrokeOff(_)
+            | UpstreamError::Unreadable(_)
+            | UpstreamError::Redirects { .. } => Self::BadGateway(error.to_string()),
+        }
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self::InsufficientScope(denial.missing.to_string())
+    }
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
+            Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_)
+            | Self::Busy(_)
+            | Self::AgedUnsent
+            | Self::ShuttingDownUnknown
+            | Self::ShuttingDownUnsent => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// What was decided about the call, for the access line; `None` when it was permitted and something failed later.
+    pub(super) const fn decision(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_) | Self::Method => Some("malformed"),
+            Self::NoToken => Some("no_token"),
+            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InsufficientScope(_) => Some("insufficient_scope"),
+            Self::UnknownSession => Some("unknown_session"),
+            Self::Origin => Some("origin"),
+            Self::Misdirected(_) => Some("misdirected"),
+            Self::TooManyCalls => Some("too_many_calls"),
+            Self::Busy(_) => Some("busy"),
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::SlowBody
+            | Self::BrokenBody
+            | Self::BadGateway(_)
+            | Self::ByUpstream(_)
+            | Self::GatewayTimeout(_)
+            | Self::AgedUnsent
+            | Self::ShuttingDownUnknown
+            | Self::ShuttingDownUnsent => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a refusal says: to the client, and to the operator.
+
+use http::StatusCode;
+
+use super::Refusal;
+use crate::config::{ResourceNames, Upstream};
+use crate::upstream::status_words;
+
+impl Refusal {
+    /// Words for the reader of the client's log.
+    pub(super) fn message(&self, upstream: &Upstream, names: &ResourceNames) -> String {
+        let name = &upstream.settings.name;
+        match self {
+            Self::Misdirected(_) => {
+                format!("this server is not known under the host name of the request: use {}", names.resource)
+            }
+            Self::Malformed(what) => (*what).to_owned(),
+            Self::NoToken => "authorization is required".to_owned(),
+            Self::InvalidToken(_) => "the access token is not valid (any more)".to_owned(),
+            Self::InsufficientScope(missing) => format!("the access token lacks: {missing}"),
+            Self::UnknownSession => "session not found".to_owned(),
+            Self::Origin => {
+                "this origin may not call this server: its operator can add it to allowed_origins".to_owned()
+            }
+            Self::Method => "this method is not used by MCP".to_owned(),
+            Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
+            Self::Busy(_) => "the gateway is busy: nothing of this call was sent on, it can be repeated".to_owned(),
+            Self::SlowBody => "the request's body came too slowly".to_owned(),
+            Self::BrokenBody => "the request's body ended early".to_owned(),
+            Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
+            Self::BadGateway(_) => {
+                format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
+            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
+                format!(
+                    "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
+                )
+            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) => format!(
+                "the MCP server behind the gateway ({name}) refused its call (401): its own authentication must be switched \
+                 off"
+            ),
+            Self::ByUpstream(status) => {
+                format!("the MCP server behind the gateway ({name}) refused this call ({})", status.as_u16())
+            }
+            Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
+            Self::AgedUnsent => {
+                "the call reached the age limit of this gateway (max_stream_age) before its whole body had come: nothing of \
+                 it was sent on"
+                    .to_owned()
+            }
+            Self::ShuttingDownUnsent => {
+                "the gateway is shutting down: nothing of this call was sent on, it can be repeated".to_owned()
+            }
+            Self::ShuttingDownUnknown => format!(
+                "the gateway is shutting down, and the MCP server ({name}) has not answered: whether the call was carried \
+                 out is not known"
+            ),
+        }
+    }
+
+    /// Words for the operator's log.
+    pub(super) fn cause(&self, upstream: &Upstream) -> Option<String> {
+        let id = &upstream.settings.id;
+        match self {
+            Self::InvalidToken(why) | Self::Malformed(why) | Self::Busy(why) => Some((*why).to_owned()),
+            Self::InsufficientScope(missing) => Some(format!("the token lacks {missing}")),
+            Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
+            Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
+                Some(format!(
+                    "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                    configured_names(upstream)
+                ))
+            }
+            Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
+            Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
+            Self::Origin => Some("an origin that is not allowed".to_owned()),
+            Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
+            Self::AgedUnsent => Some("older than max_stream_age before the whole body had come".to_owned()),
+            Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
+            Self::ShuttingDownUnsent => Some("shutting down before the whole body had come".to_owned()),
+            Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
+        }
+    }
+}
+
+/// The names of the configured fields, never their values: those are secrets.
+fn configured_names(upstream: &Upstream) -> String {
+    let names = upstream.settings.request_headers.added.iter().map(|added| added.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,68 @@
+//! Which paths are an upstream's. Every path stands in the table as a whole: nothing below an upstream's path is forwarded
+//! unless it has an entry of its own, and a route can be given any number of them.
+
+use std::sync::Arc;
+
+use super::headers::RequestRules;
+use crate::config::{self, Config};
+use crate::upstream::Upstream;
+
+/// An upstream, its connections, and what may be sent to it.
+pub(crate) struct Served {
+    /// What is configured for it.
+    pub(super) config: config::Upstream,
+    /// Its id, for the log.
+    pub(super) id: Arc<str>,
+    pub(super) upstream: Upstream,
+    pub(super) rules: RequestRules,
+}
+
+impl AsRef<config::Upstream> for Served {
+    fn as_ref(&self) -> &config::Upstream {
+        &self.config
+    }
+}
+
+/// A path and the upstream that it names.
+pub(crate) struct Route {
+    pub(super) served: Arc<Served>,
+    /// The names of the resource in this spelling of its path.
+    pub(super) names: config::ResourceNames,
+}
+
+/// All routes, by path.
+pub(super) struct Routes {
+    served: Vec<Arc<Served>>,
+    routes: Vec<Arc<Route>>,
+}
+
+impl Routes {
+    /// Gives every upstream its paths: the configured one, with and without one trailing slash. At most `max_idle` idle
+    /// connections are kept to each.
+    pub(super) fn new(config: &Config, max_idle: usize) -> Self {
+        let served = config.upstreams.iter().map(|upstream| {
+            Arc::new(Served {
+                id: upstream.settings.id.as_str().into(),
+                upstream: Upstream::new(&upstream.settings, config.outbound.ca_file.as_ref(), max_idle),
+                rules: RequestRules::new(&upstream.settings.request_headers),
+                config: upstream.clone(),
+            })
+        });
+        let served: Vec<_> = served.collect();
+        let routes = served.iter().flat_map(|served| {
+            let names = [&served.config.plain, &served.config.slashed];
+            names.map(|names| Arc::new(Route { served: Arc::clone(served), names: names.clone() }))
+        });
+        Self { routes: routes.collect(), served }
+    }
+
+    /// The route of exactly this path.
+    pub(super) fn at(&self, path: &str) -> Option<Arc<Route>> {
+        self.routes.iter().find(|route| route.names.path == path).cloned()
+    }
+
+    /// Every upstream once.
+    pub(super) fn served(&self) -> impl Iterator<Item = &Served> {
+        self.served.iter().map(|served| &**served)
+    }
+}

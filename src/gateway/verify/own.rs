@@ -1,0 +1,70 @@
+//! Tokens of our own: the signature, and one read of the grant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Unverified, Verified};
+use crate::clock::Clock;
+use crate::delegation::Delegation;
+use crate::gateway::caller::{Under, VerifiedCaller};
+use crate::gateway::refusal::ENDED;
+use crate::keys::{Expected, KeyRing, VerifyError, verify_access_token};
+use crate::model::caller::Caller;
+use crate::model::ids::GrantId;
+use crate::revocation::Revocation;
+use crate::storage::Store;
+
+/// Verifies the tokens that our issuer makes.
+pub(in crate::gateway) struct OwnTokens {
+    pub(in crate::gateway) issuer: String,
+    /// How long an access token lives today.
+    pub(in crate::gateway) lifetime: Duration,
+    pub(in crate::gateway) ring: KeyRing,
+    pub(in crate::gateway) store: Store,
+    pub(in crate::gateway) revocation: Revocation,
+    pub(in crate::gateway) clock: Clock,
+    pub(in crate::gateway) delegation: Delegation,
+}
+
+impl OwnTokens {
+    /// Verifies a token.
+    ///
+    /// # Errors
+    /// When it is not good, or when that cannot be known now.
+    pub(in crate::gateway) async fn verify(&self, token: &str) -> Result<Verified, Unverified> {
+        let now = self.clock.now();
+        let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now };
+        let verified = verify_access_token(&self.ring, token, &expected).await;
+        let (claims, validity) = verified.map_err(|error| match error {
+            VerifyError::Invalid(why) => Unverified::Invalid(why),
+            VerifyError::Unknown => Unverified::Unavailable(error.to_string()),
+        })?;
+        let id = GrantId::from(claims.sid);
+        // taken before the grant is read: an end that comes after the read reaches the watch
+        let watch = self.revocation.watch(&id);
+        let grant = self.store.grant(&id).await.map_err(|error| Unverified::Unavailable(error.to_string()))?;
+        let grant = grant.ok_or(Unverified::Invalid("the token's grant is gone"))?;
+        if grant.ended_at.is_some() {
+            return Ok(Verified::Ended);
+        }
+        if !grant.is_live(now) {
+            // not remembered: a refresh that is under way may move this end
+            return Err(Unverified::Invalid(ENDED));
+        }
+        let caller = Caller {
+            subject: claims.sub.into(),
+            identity: grant.identity,
+            client: grant.client_id,
+            scope: claims.scope,
+            user: grant.user,
+        };
+        Ok(Verified::Good(Arc::new(VerifiedCaller {
+            identity: self.delegation.headers(&caller, &claims.aud),
+            caller,
+            audience: claims.aud,
+            expires_at: grant.expires_at,
+            under: Under::Grant(watch),
+            validity,
+        })))
+    }
+}

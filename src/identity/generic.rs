@@ -1,0 +1,121 @@
+//! A provider that follows OpenID Connect and OAuth 2.0 to the letter; what other products are compared with.
+
+use http::StatusCode;
+
+use crate::config::OidcSettings;
+use crate::keys::Members;
+use crate::oauth::scope::ScopeSet;
+use crate::secret::SecretText;
+
+/// OpenID Connect Core 2: a `sub` has at most 255 ASCII characters.
+const MAX_SUBJECT: usize = 255;
+
+/// What an error code of the provider means for us, on a redirect (RFC 6749 4.1.2.1) or from its token endpoint (5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The scopes are refused to this client or this user: when `offline_access` was among them, the rest may be granted.
+    ScopeRefused,
+    /// The answer says nothing of the user's sign-in: one more round brings it.
+    AskAgain,
+    /// The user, or the provider on the user's behalf, said no.
+    Denied,
+    /// The user did not finish what the provider asks for.
+    NotCompleted,
+    /// It passes by itself.
+    Unavailable,
+    /// The user's session or account is over.
+    SessionOver,
+    /// It is about who we are, not about the user.
+    ClientRefused,
+    /// Anything else.
+    Other,
+}
+
+/// What an operator may have to change a setting for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Symptom<'a> {
+    /// An error of the token endpoint.
+    Error(&'a str),
+    /// The metadata name another issuer than the configuration.
+    OtherIssuer,
+    /// What lies at the address of the metadata: a status.
+    NoMetadata(StatusCode),
+    /// The answer carries no `iss` although the metadata promise it.
+    NoIss,
+}
+
+/// Where a provider wants our secret (RFC 6749 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretIn {
+    Header,
+    Body,
+}
+
+/// How we prove who we are at the token endpoint.
+#[derive(Debug)]
+pub(super) enum Credentials<'a> {
+    /// Id and secret in the header (RFC 6749 2.3.1).
+    Basic(&'a str, &'a SecretText),
+    /// Fields of the form: the id alone, or with what proves it.
+    Form(Vec<(&'static str, &'a str)>),
+}
+
+/// Compared byte for byte (OpenID Connect Discovery 4.3, RFC 9207 2.4).
+pub(super) fn issuer_is(configured: &str, stated: &str) -> bool {
+    configured == stated
+}
+
+/// The subject, which never changes and is never given to another user.
+pub(super) fn key_of(claims: &Members) -> Result<String, String> {
+    let sub = claims.text("sub")?.ok_or("it has no sub")?;
+    if sub.is_empty() || sub.len() > MAX_SUBJECT || !sub.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err("its sub is not 1 to 255 printable ASCII characters".to_owned());
+    }
+    Ok(sub.to_owned())
+}
+
+pub(super) fn outward_scopes(scopes: &ScopeSet) -> String {
+    scopes.to_string()
+}
+
+/// A client without a secret only names itself.
+pub(super) fn credentials(settings: &OidcSettings, secret_in: SecretIn) -> Credentials<'_> {
+    let id = settings.client_id.as_str();
+    match (&settings.client_secret, secret_in) {
+        (Some(secret), SecretIn::Header) => Credentials::Basic(id, secret),
+        (Some(secret), SecretIn::Body) => {
+            Credentials::Form(vec![("client_id", id), ("client_secret", secret.expose())])
+        }
+        (None, _) => Credentials::Form(vec![("client_id", id)]),
+    }
+}
+
+pub(super) fn meaning(error: &str) -> Meaning {
+    match error {
+        "invalid_scope" => Meaning::ScopeRefused,
+        "access_denied" => Meaning::Denied,
+        "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            Meaning::NotCompleted
+        }
+        "temporarily_unavailable" | "server_error" => Meaning::Unavailable,
+        "invalid_grant" => Meaning::SessionOver,
+        "invalid_client" | "unauthorized_client" => Meaning::ClientRefused,
+        _ => Meaning::Other,
+    }
+}
+
+pub(super) fn hint(symptom: Symptom<'_>, identity: &str) -> Option<String> {
+    let Symptom::Error(error) = symptom else { return None };
+    match (meaning(error), error) {
+        (Meaning::ClientRefused, _) => Some(format!(
+            "check `client_id` and `client_secret` of identity {identity} against the client at the provider"
+        )),
+        (Meaning::ScopeRefused, _) => {
+            Some(format!("check `scopes` and `standing` of identity {identity} against the client there"))
+        }
+        (_, "unsupported_grant_type") => {
+            Some("the provider must allow authorization_code and refresh_token".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,226 @@
+//! How the parts of the issuer are put together: each is given what it uses, once, at start.
+
+use std::sync::Arc;
+
+use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::metadata::PublicDocuments;
+use super::resources::Resources;
+use super::sign_in::{
+    ApprovalLimits, Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn,
+    ProviderLeg, Recipients, SignIn,
+};
+use super::tasks::Tasks;
+use super::tokens::{
+    AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint, refreshes_per_hour,
+};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::Identities;
+use crate::keys::{KeyRing, Sealer};
+use crate::limits::Limiter;
+use crate::revocation::Revocation;
+use crate::storage::Store;
+
+/// What the issuer is built from.
+pub(crate) struct IssuerParts {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// The store.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
+    /// What seals at rest.
+    pub sealer: Sealer,
+    /// The identity providers.
+    pub identities: Identities,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The parts behind the facade.
+pub(super) struct Inner {
+    pub(super) sign_in: SignIn,
+    pub(super) tokens: TokenEndpoint,
+    pub(super) registrations: Registrations,
+    pub(super) adoption: Arc<Adoption>,
+    pub(super) expiry: Expiry,
+    pub(super) documents: PublicDocuments,
+    pub(super) tasks: Tasks,
+    pub(super) clock: Clock,
+}
+
+/// What both sign-ins and token requests use.
+struct Shared {
+    issuer: Arc<str>,
+    clients: Clients,
+    resources: Resources,
+    provider_tokens: ProviderTokens,
+    ends: GrantEnds,
+}
+
+/// Builds all parts.
+pub(super) fn assemble(parts: IssuerParts) -> Inner {
+    let tasks = Tasks::default();
+    let shared = shared(&parts, &tasks);
+    let adoption = Arc::new(adoption(&parts, &shared));
+    Inner {
+        sign_in: sign_in(&parts, &shared),
+        tokens: tokens(&parts, &shared),
+        registrations: Registrations::new(&parts.config, parts.store.clone(), parts.clock.clone()),
+        expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
+        adoption,
+        documents: PublicDocuments::new(&parts.config, parts.ring),
+        tasks,
+        clock: parts.clock,
+    }
+}
+
+fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
+    let IssuerParts { config, store, revocation, sealer, identities, clock, ring: _ } = parts;
+    let provider_tokens =
+        ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    Shared {
+        issuer: config.public_url.as_str().into(),
+        clients: Clients::new(config, store.clone()),
+        resources: Resources::new(&config.upstreams),
+        ends: GrantEnds::new(store.clone(), clock.clone(), revocation.clone(), provider_tokens.clone()),
+        provider_tokens,
+    }
+}
+
+fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
+    let IssuerParts { config, store, sealer, identities, .. } = parts;
+    Adoption::new(config, identities.clone(), shared.ends.clone(), store.clone(), sealer.clone())
+}
+
+fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
+    Expiry {
+        adoption,
+        ends: shared.ends.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetimes: parts.config.lifetimes.clone(),
+    }
+}
+
+fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
+    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let Shared { issuer, clients, resources, provider_tokens, .. } = shared;
+    let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
+    let leg = ProviderLeg::new(config.public_url.clone());
+    let authorize = Authorize {
+        clients: clients.clone(),
+        resources: resources.clone(),
+        recipients: recipients.clone(),
+        refresh_tokens: config.tokens.refresh,
+    };
+    let codes = Codes {
+        provider_tokens: provider_tokens.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        lifetime: config.lifetimes.code,
+    };
+    let bound = BoundSignIns {
+        identities: identities.clone(),
+        recipients: recipients.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let first_answers =
+        FirstAnswers { codes: codes.clone(), leg: leg.clone(), store: store.clone(), clock: clock.clone() };
+    SignIn {
+        consent_forms: consent_forms(parts, shared),
+        approvals: Approvals {
+            authorize: authorize.clone(),
+            recipients,
+            identities: identities.clone(),
+            leg: leg.clone(),
+            first_answers: first_answers.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            limits: ApprovalLimits::new(&config.lifetimes, clock),
+        },
+        callbacks: Callbacks {
+            bound: bound.clone(),
+            first_answers: first_answers.clone(),
+            codes: codes.clone(),
+            leg,
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+        passwords: PasswordSignIn {
+            bound,
+            first_answers,
+            codes,
+            resources: resources.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+        authorize,
+    }
+}
+
+fn consent_forms(parts: &IssuerParts, shared: &Shared) -> ConsentForms {
+    ConsentForms {
+        identities: parts.identities.clone(),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        sealer: parts.sealer.clone(),
+        clock: parts.clock.clone(),
+        issuer: Arc::clone(&shared.issuer),
+        pages: parts.config.pages.clone(),
+    }
+}
+
+fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
+    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let access_tokens = AccessTokens {
+        issuer: Arc::clone(&shared.issuer),
+        ring: parts.ring.clone(),
+        lifetime: config.lifetimes.access_token,
+        refresh_idle: config.lifetimes.refresh_idle,
+    };
+    TokenEndpoint {
+        authentication: ClientAuthentication::new(shared.clients.clone(), clock),
+        refreshes: refreshes(parts, shared, access_tokens.clone()),
+        redemptions: Redemptions {
+            clients: shared.clients.clone(),
+            resources: shared.resources.clone(),
+            identities: identities.clone(),
+            access_tokens,
+            ends: shared.ends.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            lifetimes: config.lifetimes.clone(),
+        },
+    }
+}
+
+fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {
+    let IssuerParts { config, store, identities, clock, .. } = parts;
+    Refreshes {
+        presented: PresentedTokens {
+            store: store.clone(),
+            clock: clock.clone(),
+            resources: shared.resources.clone(),
+            ends: shared.ends.clone(),
+            replay_window: config.lifetimes.replay_window,
+        },
+        leases: RefreshLeases::new(store.clone(), clock.clone()),
+        renewals: Renewals {
+            identities: identities.clone(),
+            provider_tokens: shared.provider_tokens.clone(),
+            ends: shared.ends.clone(),
+            store: store.clone(),
+        },
+        access_tokens,
+        provider_tokens: shared.provider_tokens.clone(),
+        per_grant: Limiter::per_hour(refreshes_per_hour(config.lifetimes.access_token), clock),
+        store: store.clone(),
+        clock: clock.clone(),
+    }
+}

@@ -1,0 +1,129 @@
+//! Who a client id names, and where its codes may go.
+//!
+//! Defends against: an open redirector and stolen codes (RFC 9700 4.1). A code or an error goes only to a redirect URI that
+//! the client registered, judged anew at `/authorize`, at consent and at the callback.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::config::{Config, ConfiguredClient};
+use crate::model::client::{Authentication, Client, ClientOrigin};
+use crate::model::ids::ClientId;
+use crate::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
+use crate::oauth::scope::ScopeSet;
+use crate::secret::Sha256;
+use crate::storage::{Store, StoreError};
+
+/// The longest id that the store can have: those that we make are shorter.
+const LONGEST_STORED_ID: usize = 64;
+
+/// Finds clients: the operator's own, then those that registered. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct Clients {
+    store: Store,
+    configured: Arc<[Client]>,
+    redirect_policy: RedirectPolicy,
+}
+
+/// Why an id leads to no client. The id is as [`shown`] makes it, fit for a page and for the log.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::issuer) enum FindError {
+    /// No client has it (any more): the client has to register.
+    #[error("client {0} is not known here")]
+    Unknown(String),
+    /// The id names a client that is not accepted here; `why` is for the operator.
+    #[error("client {client} is refused: {why}")]
+    Refused {
+        /// The id.
+        client: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// It cannot be found out now.
+    #[error("client {client} cannot be looked up: {cause}")]
+    Unavailable {
+        /// The id.
+        client: String,
+        /// What failed.
+        cause: StoreError,
+    },
+}
+
+/// Why a client gets no answer at a redirect URI.
+#[derive(Debug, thiserror::Error)]
+#[error("client {client}: {why}")]
+pub(in crate::issuer) struct RedirectRefused {
+    client: ClientId,
+    why: String,
+}
+
+impl Clients {
+    pub(in crate::issuer) fn new(config: &Config, store: Store) -> Self {
+        let configured = config.clients.iter().filter_map(configured).collect();
+        Self { store, configured, redirect_policy: config.registration.redirect_policy.clone() }
+    }
+
+    /// Finds a client by the id that a request names.
+    pub(in crate::issuer) async fn find(&self, id: &str) -> Result<Client, FindError> {
+        if let Some(client) = self.configured.iter().find(|client| client.id.as_str() == id) {
+            return Ok(client.clone());
+        }
+        if id.starts_with("https://") {
+            let why = "its id is a URL, and Client ID Metadata Documents are not read here";
+            return Err(FindError::Refused { client: shown(id), why });
+        }
+        if id.len() > LONGEST_STORED_ID {
+            return Err(FindError::Unknown(shown(id)));
+        }
+        match self.store.client(&ClientId::from(id)).await {
+            Ok(found) => found.ok_or_else(|| FindError::Unknown(shown(id))),
+            Err(cause) => Err(FindError::Unavailable { client: shown(id), cause }),
+        }
+    }
+
+    /// Judges whether the client may be answered at this redirect URI.
+    pub(in crate::issuer) fn redirect_uri(
+        &self,
+        client: &Client,
+        requested: &str,
+    ) -> Result<RedirectUri, RedirectRefused> {
+        let refused = |why: String| RedirectRefused { client: client.id.clone(), why };
+        let uri = self.redirect_policy.parse(requested).map_err(|why| refused(format!("the redirect URI {why}")))?;
+        if client.allows(&uri) { Ok(uri) } else { Err(refused("the redirect URI is not registered".to_owned())) }
+    }
+
+    /// Whether the redirect URI of a token request is that of its authorization request (RFC 6749 4.1.3). Some libraries
+    /// send a trailing slash in one of the two and omit it in the other.
+    pub(in crate::issuer) fn is_same_redirect_uri(&self, sent: &str, authorized: &str) -> bool {
+        let parsed = (self.redirect_policy.parse(sent), self.redirect_policy.parse(authorized));
+        sent == authorized || matches!(parsed, (Ok(one), Ok(other)) if one.is_same(&other))
+    }
+
+    /// Whether a configured client has this redirect URI: the operator knows who receives codes there.
+    pub(in crate::issuer) fn is_configured_redirect_uri(&self, uri: &RedirectUri) -> bool {
+        let mut configured = self.configured.iter().flat_map(|client| &client.redirect_uris);
+        configured.any(|known| self.redirect_policy.parse(known).is_ok_and(|known| known.is_same(uri)))
+    }
+}
+
+/// A strange id, cut off and without spaces, so that it cannot carry a message to the user or a line to the log. No id of
+/// ours has a space (RFC 6749 A.1 allows them).
+fn shown(client_id: &str) -> String {
+    client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
+/// A client of the configuration; `None` when method and secret contradict each other, which `config` refuses.
+fn configured(client: &ConfiguredClient) -> Option<Client> {
+    let secret_hash = client.client_secret.as_ref().map(|secret| Sha256::of(secret.expose().as_bytes()));
+    Some(Client {
+        id: ClientId::from(client.client_id.as_str()),
+        origin: ClientOrigin::Configured,
+        name: client.name.clone(),
+        redirect_uris: client.redirect_uris.clone(),
+        authentication: Authentication::new(client.auth_method, secret_hash)?,
+        refresh_token: true,
+        scope: ScopeSet::empty(),
+        application_type: None,
+        created_at: Timestamp(0),
+    })
+}

@@ -1,0 +1,145 @@
+//! Dynamic client registration (RFC 7591).
+//!
+//! Any program may register, so this is rate limited per address, and the number of clients that never led to a grant is
+//! bounded (`storage::Store::insert_client`). Defends against: a flood that fills the database or locks registration for
+//! others, and a web page that spends its visitors' allowance.
+
+use std::num::NonZeroU32;
+
+use crate::audit::{self, Event};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::issuer::resources::entry_scopes;
+use crate::limits::{ClientAddress, Limiter};
+use crate::model::client::{Client, SecretMethod};
+use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
+use crate::oauth::error::OAuthError;
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+use crate::secret::{ClientSecret, Token};
+use crate::storage::{Store, StoreError};
+
+/// The registrations of known clients that one address has recorded per hour. Beyond them the answer is the same, and only
+/// the client's use is not recorded.
+const REPEATS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
+
+/// Registers clients.
+pub(in crate::issuer) struct Registrations {
+    settings: config::Registration,
+    entry_scopes: ScopeSet,
+    store: Store,
+    clock: Clock,
+    first: Limiter,
+    repeated: Limiter,
+}
+
+/// Why a client was not registered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistrationRefusal {
+    /// The request is wrong.
+    #[error(transparent)]
+    Invalid(#[from] OAuthError),
+    /// Too many from this address.
+    #[error("too many registrations from one address")]
+    TooMany {
+        /// Seconds until the next may come.
+        retry_after: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What sends a registration. Browsers are counted apart from programs: any page may have its visitors' browsers register
+/// (clients that run in a page must), and must not use up what programs behind the same address need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Via {
+    /// A browser: there is an `Origin`.
+    Browser,
+    /// Anything else.
+    Program,
+}
+
+impl Registrations {
+    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock) -> Self {
+        let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
+        Self {
+            settings: config.registration.clone(),
+            entry_scopes: entry_scopes(config),
+            store,
+            first: Limiter::per_hour(per_hour, &clock),
+            repeated: Limiter::per_hour(REPEATS_PER_HOUR, &clock),
+            clock,
+        }
+    }
+
+    /// Registers a client from the JSON body of its request.
+    ///
+    /// # Errors
+    /// See [`RegistrationRefusal`].
+    pub(in crate::issuer) async fn register(
+        &self,
+        body: &[u8],
+        address: ClientAddress,
+        via: Via,
+    ) -> Result<RegistrationResponse, RegistrationRefusal> {
+        let mut metadata = RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy)?;
+        metadata.scope = self.known_scopes(&metadata.scope);
+        let method = secret_method(metadata.token_endpoint_auth_method);
+        let secret = method.map(|method| (Token::<ClientSecret>::generate(), method));
+        let hash = secret.as_ref().map(|(secret, method)| (secret.sha256(), *method));
+        let now = self.clock.now();
+        let client = Client::registered(&metadata, hash, now);
+        let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
+        if self.is_recorded(known.is_some(), address, via)? {
+            self.store.insert_client(&client, &address.key(), self.settings.max_unused, now).await?;
+            audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
+        }
+        Ok(response(known.as_ref().unwrap_or(&client), metadata, secret.map(|(secret, _)| secret).as_ref()))
+    }
+
+    /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
+    /// several register at every start.
+    fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, RegistrationRefusal> {
+        let key = match via {
+            Via::Browser => format!("{} browser", address.key()),
+            Via::Program => address.key(),
+        };
+        if is_known {
+            return Ok(self.repeated.check(&key).is_ok());
+        }
+        let counted = self.first.check(&key);
+        counted.map(|()| true).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })
+    }
+
+    /// The requested scopes that some upstream here knows; all that they know when none is left.
+    fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
+        let known = asked.intersection(&self.entry_scopes.clone().with(OFFLINE_ACCESS));
+        if known.is_empty() { self.entry_scopes.clone() } else { known }
+    }
+}
+
+const fn secret_method(method: AuthMethod) -> Option<SecretMethod> {
+    match method {
+        AuthMethod::None => None,
+        AuthMethod::ClientSecretBasic => Some(SecretMethod::Basic),
+        AuthMethod::ClientSecretPost => Some(SecretMethod::Post),
+    }
+}
+
+fn response(client: &Client, metadata: ClientMetadata, secret: Option<&Token<ClientSecret>>) -> RegistrationResponse {
+    let mut grant_types = vec!["authorization_code"];
+    grant_types.extend(client.refresh_token.then_some("refresh_token"));
+    RegistrationResponse {
+        client_id: client.id.to_string(),
+        client_id_issued_at: client.created_at.0,
+        client_secret: secret.map(|secret| secret.expose().to_owned()),
+        client_secret_expires_at: secret.map(|_| 0),
+        redirect_uris: metadata.redirect_uris.iter().map(ToString::to_string).collect(),
+        token_endpoint_auth_method: metadata.token_endpoint_auth_method.as_str(),
+        grant_types,
+        response_types: ["code"],
+        client_name: metadata.client_name,
+        scope: metadata.scope,
+        application_type: metadata.application_type,
+    }
+}

@@ -1,0 +1,137 @@
+//! How grants end. Each time the holders of tokens are told, the audit log says why, and the provider's token for the grant is
+//! revoked there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::provider_tokens::{EndedToken, ProviderTokens, Revocations};
+use crate::audit::{self, Event};
+use crate::clock::Clock;
+use crate::identity::Identities;
+use crate::issuer::tasks::Tasks;
+use crate::keys::Sealer;
+use crate::model::grant::EndReason;
+use crate::model::ids::{ClientId, GrantId, IdentityId};
+use crate::revocation::Revocation;
+use crate::storage::{EndedGrant, GrantsOf, Store, StoreError};
+
+/// How many grants of each kind one transaction ends.
+const BATCH: i64 = 100;
+
+/// Ends grants. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct GrantEnds {
+    store: Store,
+    clock: Clock,
+    revocation: Revocation,
+    provider_tokens: ProviderTokens,
+}
+
+impl GrantEnds {
+    pub(in crate::issuer) const fn new(
+        store: Store,
+        clock: Clock,
+        revocation: Revocation,
+        provider_tokens: ProviderTokens,
+    ) -> Self {
+        Self { store, clock, revocation, provider_tokens }
+    }
+
+    /// For a command that ends grants beside a running process, which learns of the ends by its feed.
+    #[must_use]
+    pub(crate) fn for_operator(store: Store, identities: Identities, sealer: Sealer, clock: Clock) -> Self {
+        let provider_tokens = ProviderTokens::new(identities, sealer, store.clone(), clock.clone(), Tasks::default());
+        Self::new(store, clock.clone(), Revocation::new(clock), provider_tokens)
+    }
+
+    /// Ends a grant and everything under it. Nothing happens when it has ended.
+    pub(in crate::issuer) async fn end(&self, id: &GrantId, reason: EndReason) -> Result<(), StoreError> {
+        let ended = self.store.end_grant(id, reason, self.clock.now()).await?;
+        self.note_ends(ended.as_slice(), None);
+        self.provider_tokens.revoke_in_background(self.provider_tokens.of(ended.as_slice()));
+        Ok(())
+    }
+
+    /// Ends the grants that can no longer be used, where an access token lives for `access_token`. It waits for the
+    /// revocations, so it is for the background: a provider gets one at a time, however many grants end at once.
+    pub(super) async fn end_unusable(&self, access_token: Duration) -> Result<(), StoreError> {
+        let mut tokens = Vec::new();
+        let batch = || self.store.end_unusable_grants(access_token, self.clock.now(), BATCH);
+        let ended = self.end_all(&mut tokens, batch).await;
+        self.provider_tokens.revoke_patiently(&tokens).await;
+        ended.map(drop)
+    }
+
+    /// Ends all grants of a client or at an identity, and answers how many. Their tokens at the provider are revoked in the
+    /// background.
+    pub(super) async fn end_of(&self, whose: GrantsOf<'_>, reason: EndReason) -> Result<usize, StoreError> {
+        let mut tokens = Vec::new();
+        let batch = || self.store.end_grants_of(whose, reason, self.clock.now(), BATCH);
+        let ended = self.end_all(&mut tokens, batch).await;
+        self.provider_tokens.revoke_in_background(tokens);
+        ended
+    }
+
+    /// Tells the holders of tokens that these grants ended to make room for a newer one.
+    pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId]) {
+        for grant in ended {
+            audit::record(&Event::MadeRoom { grant });
+            self.revocation.note_ended(grant);
+        }
+    }
+
+    /// Ends grants on an operator's behalf. Nothing is revoked at a provider yet: [`Self::revoke`] does that.
+    pub(crate) async fn end_for_operator(
+        &self,
+        ids: &[GrantId],
+        operator: &str,
+    ) -> Result<Vec<EndedGrant>, StoreError> {
+        let ended = self.store.end_grants(ids, EndReason::Operator, self.clock.now()).await?;
+        self.note_ends(&ended, Some(operator));
+        Ok(ended)
+    }
+
+    /// Revokes, at the providers, what ended with these grants. Answers how it went at each provider that had something to
+    /// revoke.
+    pub(crate) async fn revoke(&self, ended: &[EndedGrant]) -> BTreeMap<IdentityId, Revocations> {
+        self.provider_tokens.revoke_now(&self.provider_tokens.of(ended)).await
+    }
+
+    /// Deletes a registered client on an operator's behalf; `false` when there is none.
+    pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
+        let deleted = self.store.delete_client(id).await?;
+        if deleted {
+            audit::record(&Event::ClientDeleted { client: id, operator });
+        }
+        Ok(deleted)
+    }
+
+    /// Ends batch after batch until none is left, and answers how many grants ended. Adds to `tokens` what must be revoked
+    /// now. That list counts after a failure, too: the store no longer has the tokens of the batches before it.
+    async fn end_all<F>(&self, tokens: &mut Vec<EndedToken>, batch: impl Fn() -> F + Send) -> Result<usize, StoreError>
+    where
+        F: Future<Output = Result<Vec<EndedGrant>, StoreError>> + Send,
+    {
+        let mut count = 0;
+        loop {
+            let ended = batch().await?;
+            if ended.is_empty() {
+                return Ok(count);
+            }
+            count += ended.len();
+            self.note_ends(&ended, None);
+            tokens.extend(self.provider_tokens.of(&ended));
+        }
+    }
+
+    /// Tells the holders of tokens, and the audit log.
+    fn note_ends(&self, ended: &[EndedGrant], operator: Option<&str>) {
+        for EndedGrant { grant, reason, .. } in ended {
+            self.revocation.note_ended(&grant.id);
+            audit::record(&match operator {
+                Some(operator) => Event::EndedByOperator { grant, operator },
+                None => Event::Ended { grant, reason: *reason },
+            });
+        }
+    }
+}

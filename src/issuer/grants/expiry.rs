@@ -1,0 +1,89 @@
+//! The upkeep that runs in the background: grants that can no longer be used end, and what has expired is deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::adoption::Adoption;
+use super::ends::GrantEnds;
+use super::provider_tokens::ProviderTokens;
+use crate::clock::Clock;
+use crate::config::Lifetimes;
+use crate::storage::{Abandoned, Retention, Store, StoreError};
+
+const BATCH: i64 = 500;
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The upkeep of the store.
+pub(in crate::issuer) struct Expiry {
+    pub(in crate::issuer) adoption: Arc<Adoption>,
+    pub(in crate::issuer) ends: GrantEnds,
+    pub(in crate::issuer) provider_tokens: ProviderTokens,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) lifetimes: Lifetimes,
+}
+
+impl Expiry {
+    /// Runs [`Self::expire`] every half minute, without end.
+    pub(in crate::issuer) async fn run(&self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            self.expire().await;
+        }
+    }
+
+    /// Ends the grants that can no longer be used, revokes abandoned tokens, and deletes expired rows.
+    pub(in crate::issuer) async fn expire(&self) {
+        match self.give_up_abandoned().await {
+            Ok(()) => self.delete_expired().await,
+            // what would be deleted may hold a token that is to be revoked
+            Err(error) => tracing::warn!(%error, "abandoned sign-ins could not be read; it is tried again"),
+        }
+        if let Err(error) = self.adoption.end_departed().await {
+            tracing::warn!(%error, "grants of what has left the configuration could not be ended; it is tried again");
+        }
+        if let Err(error) = self.ends.end_unusable(self.lifetimes.access_token).await {
+            tracing::warn!(%error, "unusable grants could not be ended; it is tried again");
+        }
+    }
+
+    /// Revokes the offline tokens of sign-ins whose code was never redeemed.
+    async fn give_up_abandoned(&self) -> Result<(), StoreError> {
+        let mut tokens = Vec::new();
+        loop {
+            let now = self.clock.now();
+            let abandoned = self.store.take_abandoned_tokens(now, BATCH).await?;
+            if abandoned.is_empty() {
+                break;
+            }
+            for Abandoned { identity, subject, standing } in abandoned {
+                if !self.store.has_live_grant(&subject, &identity, now).await? {
+                    tokens.extend(self.provider_tokens.ended(&identity, &subject, &standing));
+                }
+            }
+        }
+        self.provider_tokens.revoke_patiently(&tokens).await;
+        Ok(())
+    }
+
+    async fn delete_expired(&self) {
+        let lifetimes = &self.lifetimes;
+        let retention = Retention {
+            consent: lifetimes.consent,
+            replay_window: lifetimes.replay_window,
+            unused_client: lifetimes.unused_client,
+            used_client: lifetimes.used_client,
+            access_token: lifetimes.access_token,
+        };
+        loop {
+            match self.store.delete_expired(&retention, self.clock.now(), BATCH).await {
+                Ok(0) => return,
+                Ok(deleted) => tracing::debug!(deleted, "deleted expired rows"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired rows could not be deleted; it is tried again");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The resources that a token can be for (RFC 8707): our upstreams, found by what a client names or by what we stored.
+
+use std::sync::Arc;
+
+use crate::config::{Config, Upstream};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Parameters;
+use crate::oauth::resource::ResourceUri;
+use crate::oauth::scope::ScopeSet;
+
+/// The upstreams of the configuration. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Resources(Arc<[Upstream]>);
+
+impl Resources {
+    pub(super) fn new(upstreams: &[Upstream]) -> Self {
+        Self(upstreams.into())
+    }
+
+    /// The upstream with this audience, as a grant or an authorization stores it.
+    pub(super) fn of_audience(&self, audience: &str) -> Option<&Upstream> {
+        self.0.iter().find(|upstream| upstream.audience() == audience)
+    }
+
+    /// What people call the upstream with this audience; empty when it has left the configuration.
+    pub(super) fn name_of(&self, audience: &str) -> String {
+        self.of_audience(audience).map_or_else(String::new, |upstream| upstream.settings.name.clone())
+    }
+
+    /// The one upstream that an authorization request names. A request without `resource` means the only upstream, or the
+    /// operator's default.
+    pub(super) fn requested(&self, parameters: &Parameters) -> Result<&Upstream, OAuthError> {
+        let mut named: Option<&Upstream> = None;
+        for resource in parameters.all("resource") {
+            let uri = ResourceUri::parse(resource)
+                .map_err(|malformed| OAuthError::new(ErrorCode::InvalidTarget, malformed.to_string()))?;
+            let upstream = self.named_by(&uri).ok_or_else(|| invalid_target("resource names no server here"))?;
+            if named.is_some_and(|other| other.audience() != upstream.audience()) {
+                return Err(invalid_target("a token is for one resource: several were named"));
+            }
+            named = Some(upstream);
+        }
+        let implied = || match &*self.0 {
+            [only] => Some(only),
+            several => several.iter().find(|upstream| upstream.settings.default),
+        };
+        named.or_else(implied).ok_or_else(|| invalid_target("resource is missing, and there are several servers here"))
+    }
+
+    /// Checks that each `resource` of a token request is the granted one (RFC 8707 2.2); it may be absent.
+    pub(super) fn check(&self, parameters: &Parameters, audience: &str) -> Result<(), OAuthError> {
+        let granted = self.of_audience(audience);
+        let is_granted = |resource: &str| {
+            let named = ResourceUri::parse(resource);
+            named.is_ok_and(|named| granted.is_some_and(|granted| granted.is_named_by(&named)))
+        };
+        if !parameters.all("resource").all(is_granted) {
+            return Err(invalid_target("resource is not the one that was authorized"));
+        }
+        granted.map(drop).ok_or_else(|| invalid_target("the server of this grant is no longer here"))
+    }
+
+    /// The upstream that a URI names, in any spelling.
+    fn named_by(&self, uri: &ResourceUri) -> Option<&Upstream> {
+        self.0.iter().find(|upstream| upstream.is_named_by(uri))
+    }
+}
+
+/// The scopes that all upstreams together require for entry.
+pub(super) fn entry_scopes(config: &Config) -> ScopeSet {
+    config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes))
+}
+
+fn invalid_target(words: &'static str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidTarget, words)
+}

@@ -1,0 +1,198 @@
+//! The identity provider's answer (OpenID Connect Core 3.1.2.5, RFC 9207 2.4).
+//!
+//! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a path of its
+//! own for each, and `iss`), and replay (only the first answer of a round moves anything).
+
+use super::authorization_response::Answer;
+use super::bound::{Bound, BoundSignIns};
+use super::code::Codes;
+use super::fault::Fault;
+use super::first_answer::{Answered, FirstAnswers};
+use super::provider_leg::{ProviderLeg, unavailable};
+use crate::clock::Clock;
+use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way, excerpt};
+use crate::model::authorization::AnotherRound;
+use crate::model::ids::AuthorizationId;
+use crate::oauth::error::ErrorCode;
+use crate::oauth::parameters::Parameters;
+use crate::storage::Store;
+
+/// Takes the answers of identity providers.
+pub(in crate::issuer) struct Callbacks {
+    pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) first_answers: FirstAnswers,
+    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) leg: ProviderLeg,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+/// What the provider sent with the browser.
+#[derive(Debug)]
+pub(crate) struct ProviderAnswer {
+    /// The provider, from the path.
+    pub identity: String,
+    /// The query.
+    pub parameters: Parameters,
+}
+
+impl ProviderAnswer {
+    fn state(&self) -> &str {
+        self.parameters.one("state").ok().flatten().unwrap_or_default()
+    }
+
+    /// The authorization that the answer names: the binding cookie of that name must come with it.
+    #[must_use]
+    pub(crate) fn authorization(&self) -> Option<AuthorizationId> {
+        let (id, _) = self.state().split_once('.')?;
+        AuthorizationId::parse(id)
+    }
+}
+
+impl Callbacks {
+    /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].
+    ///
+    /// # Errors
+    /// What the user is told on a page. Nothing reaches the client unless the browser is the one that consented.
+    pub(in crate::issuer) async fn answer(
+        &self,
+        answer: &ProviderAnswer,
+        cookie: Option<&str>,
+    ) -> Result<Answered, Fault> {
+        let id = answer.authorization().ok_or_else(|| Fault::forged("state is missing or not one of ours"))?;
+        let bound = self.bound.bind(&answer.identity, &id, cookie).await?;
+        let (state, round) = (answer.state(), bound.authorization.round);
+        if !(0..=round).any(|round| bound.binding.is_state(state, &id, round)) {
+            return Err(Fault::forged("state is not the one that was sent to this provider"));
+        }
+        bound.provider.prepare().await.map_err(|error| unavailable(bound.provider, &error))?;
+        let one = |name| answer.parameters.one(name).map_err(|repeated| Fault::forged(repeated.to_string()));
+        redirect(&bound)?.check_iss(one("iss")?).map_err(Fault::forged)?;
+        let is_current = bound.binding.is_state(state, &id, round);
+        if !is_current || !bound.is_pending(self.clock.now())? {
+            return self.first_answers.repeated(&bound).await;
+        }
+        match (one("error")?, one("code")?) {
+            (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
+            (None, Some(code)) => self.provider_code(&bound, code).await,
+            (None, None) => Err(Fault::forged("an answer with neither code nor error")),
+        }
+    }
+
+    async fn provider_error(
+        &self,
+        bound: &Bound<'_>,
+        error: &str,
+        description: Option<&str>,
+    ) -> Result<Answered, Fault> {
+        let authorization = &bound.authorization;
+        // only the first answer may move anything: a good one that is being worked on is not undone by this
+        if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
+            return self.first_answers.repeated(bound).await;
+        }
+        let meaning = redirect(bound)?.meaning(error);
+        if meaning == Meaning::AskAgain && !authorization.retried {
+            return self.another_round(bound, AnotherRound::Retry).await;
+        }
+        if meaning == Meaning::ScopeRefused && authorization.offline {
+            tracing::warn!(
+                identity = %bound.provider.id(),
+                "the identity provider refused the scope offline_access: sessions end with its own; allow the scope to \
+                 this client there, or set standing = \"session\""
+            );
+            return self.another_round(bound, AnotherRound::WithoutOffline).await;
+        }
+        let (said, description) = (excerpt(error), description.map(excerpt));
+        tracing::warn!(
+            identity = %bound.provider.id(), authorization = %authorization.id, error = said, description,
+            "the identity provider answered with an error"
+        );
+        let (code, words) = told(meaning);
+        self.refuse(bound, code, words).await
+    }
+
+    /// Sends the browser to the provider once more, with a new `state`, without asking the user.
+    async fn another_round(&self, bound: &Bound<'_>, why: AnotherRound) -> Result<Answered, Fault> {
+        let mut authorization = bound.authorization.clone();
+        if !self.store.next_round(&authorization.id, authorization.round, why).await? {
+            return self.first_answers.repeated(bound).await;
+        }
+        authorization.round += 1;
+        authorization.offline &= why != AnotherRound::WithoutOffline;
+        self.leg.location(bound.provider, &authorization, &bound.binding).map(Answered::ToProvider)
+    }
+
+    async fn refuse(&self, bound: &Bound<'_>, code: ErrorCode, words: &str) -> Result<Answered, Fault> {
+        let authorization = &bound.authorization;
+        if !self.store.refuse_authorization(&authorization.id, authorization.round).await? {
+            return self.first_answers.repeated(bound).await;
+        }
+        Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
+    }
+
+    async fn provider_code(&self, bound: &Bound<'_>, code: &str) -> Result<Answered, Fault> {
+        let authorization = &bound.authorization;
+        if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
+            return self.first_answers.repeated(bound).await;
+        }
+        let round = authorization.round;
+        let exchange = Exchange {
+            code,
+            code_verifier: &bound.binding.code_verifier(round),
+            nonce: &bound.binding.nonce(round),
+            redirect_uri: &self.leg.callback_uri(bound.provider),
+            offline: authorization.offline,
+        };
+        match redirect(bound)?.exchange(&exchange).await {
+            Ok(signed_in) => self.codes.issue(bound, signed_in).await.map(Answered::ToClient),
+            Err(error) => self.exchange_failed(bound, error).await,
+        }
+    }
+
+    async fn exchange_failed(&self, bound: &Bound<'_>, error: ExchangeError) -> Result<Answered, Fault> {
+        let identity = bound.provider.id();
+        match error {
+            ExchangeError::OfflineRefused(why) if bound.authorization.offline => {
+                tracing::warn!(
+                    %identity, why,
+                    "the identity provider gives this user no offline access: the grant ends with their session there"
+                );
+                self.another_round(bound, AnotherRound::WithoutOffline).await
+            }
+            ExchangeError::Unavailable(why) => {
+                tracing::warn!(%identity, why, "the sign-in could not be finished");
+                self.refuse(bound, ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
+                    .await
+            }
+            ExchangeError::OfflineRefused(why) | ExchangeError::Refused(why) => {
+                tracing::error!(%identity, why, "the sign-in could not be finished");
+                let words =
+                    "the identity provider's answer could not be used; the operator finds the reason in the log";
+                self.refuse(bound, ErrorCode::ServerError, words).await
+            }
+        }
+    }
+}
+
+/// What the client is told about the provider's error (OpenID Connect Core 3.1.2.6).
+const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
+    match meaning {
+        Meaning::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
+        Meaning::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
+        Meaning::Unavailable | Meaning::AskAgain => {
+            (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
+        }
+        Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => (
+            ErrorCode::ServerError,
+            "the identity provider refused the sign-in; its operator finds the reason in our log",
+        ),
+    }
+}
+
+/// The provider as one that answers by a redirect.
+fn redirect<'a>(bound: &Bound<'a>) -> Result<&'a Oidc, Fault> {
+    match bound.provider.way() {
+        Way::Redirect(oidc) => Ok(oidc),
+        Way::Password(_) => Err(Fault::forged("people sign in with this identity provider on a page of ours")),
+    }
+}

@@ -1,0 +1,94 @@
+//! What can go wrong where a browser is, and may not be told to the client.
+
+use crate::issuer::clients::{FindError, RedirectRefused};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::storage::StoreError;
+
+/// A failure that the user is told on a page. `detail` is for the operator's log and never shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    /// The kind of page.
+    pub trouble: Trouble,
+    /// The cause, for the operator.
+    pub detail: String,
+}
+
+/// The kinds of pages that end a sign-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The client is not known here (any more); the page names the client's own remedy.
+    UnknownClient {
+        /// The id that came.
+        client_id: String,
+        /// Where the client wanted its answer, unchecked: it only tells which remedy to show.
+        redirect_uri: Option<String>,
+    },
+    /// The redirect URI is none of the client's.
+    RedirectUri,
+    /// The request itself is wrong; the words are for the client's developer.
+    Request(OAuthError),
+    /// The form was made for another browser, or cookies are switched off.
+    OtherBrowser,
+    /// The form, or the provider's answer, is not one of ours.
+    Forged,
+    /// The sign-in took too long, or was never begun here.
+    Expired,
+    /// The identity provider cannot be reached now.
+    ProviderUnavailable {
+        /// What people call it.
+        provider: String,
+    },
+    /// Too many sign-ins were begun from this address.
+    TooMany,
+    /// Something of ours cannot be reached now.
+    Unavailable,
+}
+
+impl Fault {
+    pub(super) fn new(trouble: Trouble, detail: impl Into<String>) -> Self {
+        Self { trouble, detail: detail.into() }
+    }
+
+    /// A form, or an answer, that is not one of ours.
+    #[must_use]
+    pub(crate) fn forged(detail: impl Into<String>) -> Self {
+        Self::new(Trouble::Forged, detail)
+    }
+
+    /// A request that is longer than we read.
+    #[must_use]
+    pub(crate) fn too_long() -> Self {
+        let error = OAuthError::new(ErrorCode::InvalidRequest, "the request is longer than 8 KiB");
+        Self::new(Trouble::Request(error), "an authorization request of more than 8 KiB")
+    }
+
+    /// A failure of ours.
+    #[must_use]
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        Self::new(Trouble::Unavailable, cause.to_string())
+    }
+
+    /// No client was found. `redirect_uri` is where the request wanted its answer, unchecked. A client that is refused gets
+    /// the page of an unknown one: the remedy is the same, and the operator reads the reason.
+    pub(super) fn no_client(error: &FindError, redirect_uri: Option<&str>) -> Self {
+        let trouble = match error {
+            FindError::Unknown(client) | FindError::Refused { client, .. } => {
+                Trouble::UnknownClient { client_id: client.clone(), redirect_uri: redirect_uri.map(str::to_owned) }
+            }
+            FindError::Unavailable { .. } => Trouble::Unavailable,
+        };
+        Self::new(trouble, error.to_string())
+    }
+}
+
+impl From<RedirectRefused> for Fault {
+    fn from(refused: RedirectRefused) -> Self {
+        Self::new(Trouble::RedirectUri, refused.to_string())
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::new(Trouble::Unavailable, error.to_string())
+    }
+}

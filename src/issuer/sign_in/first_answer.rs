@@ -1,0 +1,94 @@
+//! What became of a sign-in's first answer, for the second one: browsers send callbacks and forms twice.
+//!
+//! Defends against: replay. The first answer of an authorization is kept, and a later one undoes nothing. It leads on as far
+//! as the first did, because a browser that sends something twice shows only the second response.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::authorization_response::{ClientRedirect, Recipient};
+use super::bound::{Bound, is_pending};
+use super::code::Codes;
+use super::fault::Fault;
+use super::provider_leg::ProviderLeg;
+use crate::clock::Clock;
+use crate::model::authorization::{Authorization, Binding, Stage};
+use crate::model::ids::AuthorizationId;
+use crate::storage::Store;
+
+/// How long a second answer waits until the first one is worked out, and how often it looks.
+const FIRST_ANSWER: Duration = Duration::from_secs(8);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Finds out what the first answers led to. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct FirstAnswers {
+    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) leg: ProviderLeg,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+/// Where an answer leads.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// To the client, with a code or an error.
+    ToClient(ClientRedirect),
+    /// To the provider once more, without asking the user.
+    ToProvider(String),
+    /// Nowhere by itself: this sign-in was answered before.
+    Before(Left),
+}
+
+/// What is left to do in an authorization that was answered before.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// The client waits for its code: the browser that holds the binding may take it there.
+    Finish(ClientRedirect),
+    /// The user denied access, which is final.
+    Denied,
+    /// Nothing.
+    Nothing,
+}
+
+impl FirstAnswers {
+    /// What a repeated answer gets: the way to the provider, when the first began another round there (state, nonce and PKCE
+    /// pair follow from the round, so it is the very same request), or what is left to do.
+    pub(super) async fn repeated(&self, bound: &Bound<'_>) -> Result<Answered, Fault> {
+        let Bound { provider, authorization, binding, recipient } = bound;
+        let Some(authorization) = self.settled(&authorization.id).await? else {
+            return Ok(Answered::Before(Left::Nothing));
+        };
+        if is_pending(&authorization, self.clock.now())? {
+            return self.leg.location(provider, &authorization, binding).map(Answered::ToProvider);
+        }
+        self.left(&authorization, binding, recipient).await.map(Answered::Before)
+    }
+
+    /// The authorization as its first answer leaves it: waits while that one is being worked out (`Claimed`).
+    pub(super) async fn settled(&self, id: &AuthorizationId) -> Result<Option<Authorization>, Fault> {
+        let deadline = Instant::now() + FIRST_ANSWER;
+        loop {
+            let found = self.store.authorization(id).await?;
+            let in_work = found.as_ref().is_some_and(|authorization| authorization.stage == Stage::Claimed);
+            if !in_work || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What the browser that holds the binding can still do.
+    pub(super) async fn left(
+        &self,
+        authorization: &Authorization,
+        binding: &Binding,
+        recipient: &Recipient,
+    ) -> Result<Left, Fault> {
+        if authorization.stage == Stage::Denied {
+            return Ok(Left::Denied);
+        }
+        Ok(self.codes.finish(authorization, binding, recipient).await?.map_or(Left::Nothing, Left::Finish))
+    }
+}

@@ -1,0 +1,165 @@
+//! Sign-in with a password of our own: the page that takes the identity provider's place.
+//!
+//! Defends against: CSRF and session fixation (binding cookie and form token must agree), brute force of passwords
+//! (`identity::Local` limits tries per user and address), and user enumeration (a wrong name and a wrong password get the
+//! same answer in the same time).
+
+use super::bound::{Bound, BoundSignIns};
+use super::code::Codes;
+use super::fault::Fault;
+use super::first_answer::{Answered, FirstAnswers};
+use crate::audit::{self, Event};
+use crate::clock::Clock;
+use crate::identity::{Local, PasswordCheck, SignedIn, Way};
+use crate::issuer::resources::Resources;
+use crate::limits::ClientAddress;
+use crate::model::authorization::{Authorization, Purpose};
+use crate::model::client::Client;
+use crate::model::ids::AuthorizationId;
+use crate::secret::{SecretText, same_text};
+use crate::storage::Store;
+
+/// Signs in the users of a local identity provider.
+pub(in crate::issuer) struct PasswordSignIn {
+    pub(in crate::issuer) bound: BoundSignIns,
+    pub(in crate::issuer) first_answers: FirstAnswers,
+    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+/// What the sign-in page shows.
+#[derive(Debug)]
+pub struct SignInView {
+    /// The provider's id.
+    pub identity: String,
+    /// What people call the provider.
+    pub identity_name: String,
+    /// The authorization that the sign-in belongs to.
+    pub authorization: AuthorizationId,
+    /// The CSRF token: it ties the form to the browser's binding cookie.
+    pub form_token: String,
+    /// The client that the user signs in for.
+    pub client: Client,
+    /// What people call the server that is asked for.
+    pub resource_name: String,
+    /// The user name that was typed before; empty at first.
+    pub username: String,
+    /// Why the page is shown again.
+    pub problem: Option<SignInProblem>,
+}
+
+/// A filled-in sign-in page.
+#[derive(Debug)]
+pub(crate) struct SignInAttempt {
+    /// The provider, from the path.
+    pub identity: String,
+    /// The authorization.
+    pub authorization: AuthorizationId,
+    /// The form's CSRF token.
+    pub form_token: String,
+    /// The user name that was typed.
+    pub username: String,
+    /// The password that was typed.
+    pub password: SecretText,
+    /// The address that sent it.
+    pub address: ClientAddress,
+}
+
+/// Why a sign-in page is shown again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInProblem {
+    /// User or password is wrong; which of the two is not said.
+    Wrong,
+    /// Too many wrong ones came, or too many are being checked.
+    Busy,
+}
+
+/// What the sign-in page, or what was typed there, leads to.
+#[derive(Debug)]
+pub(crate) enum SignInStep {
+    /// The page, for the first time or once more.
+    Ask(Box<SignInView>),
+    /// The sign-in is over: onwards.
+    Answered(Answered),
+}
+
+impl PasswordSignIn {
+    /// Prepares the sign-in page for an authorization that this browser began. `cookie` is the value of its binding cookie.
+    ///
+    /// # Errors
+    /// What the user is told on a page.
+    pub(in crate::issuer) async fn page(
+        &self,
+        identity: &str,
+        id: &AuthorizationId,
+        cookie: Option<&str>,
+    ) -> Result<SignInStep, Fault> {
+        let bound = self.bound.bind(identity, id, cookie).await?;
+        local(&bound)?;
+        if !bound.is_pending(self.clock.now())? {
+            return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
+        }
+        Ok(self.ask(bound, String::new(), None))
+    }
+
+    /// Takes a typed password. `cookie` is the value of the authorization's binding cookie.
+    ///
+    /// # Errors
+    /// What the user is told on a page.
+    pub(in crate::issuer) async fn attempt(
+        &self,
+        attempt: SignInAttempt,
+        cookie: Option<&str>,
+    ) -> Result<SignInStep, Fault> {
+        let bound = self.bound.bind(&attempt.identity, &attempt.authorization, cookie).await?;
+        let local = local(&bound)?;
+        if !same_text(&attempt.form_token, &bound.binding.form_token()) {
+            return Err(Fault::forged("a sign-in form that is not ours"));
+        }
+        if !bound.is_pending(self.clock.now())? {
+            return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
+        }
+        let problem = match local.check(&attempt.username, attempt.password, &attempt.address.key()).await {
+            PasswordCheck::Right(signed_in) => {
+                return self.signed_in(&bound, signed_in).await.map(SignInStep::Answered);
+            }
+            PasswordCheck::Busy => SignInProblem::Busy,
+            PasswordCheck::Wrong => SignInProblem::Wrong,
+        };
+        let limited = problem == SignInProblem::Busy;
+        audit::record(&Event::SignInFailed { identity: &attempt.identity, address: attempt.address.0, limited });
+        Ok(self.ask(bound, attempt.username, Some(problem)))
+    }
+
+    async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<Answered, Fault> {
+        let Authorization { id, round, .. } = &bound.authorization;
+        if !self.store.claim_authorization(id, *round, self.clock.now()).await? {
+            return self.first_answers.repeated(bound).await;
+        }
+        self.codes.issue(bound, signed_in).await.map(Answered::ToClient)
+    }
+
+    fn ask(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> SignInStep {
+        let Bound { provider, authorization, binding, recipient } = bound;
+        let Purpose::Client(request) = &authorization.purpose;
+        SignInStep::Ask(Box::new(SignInView {
+            identity: provider.id().to_string(),
+            identity_name: provider.name().to_owned(),
+            form_token: binding.form_token(),
+            client: recipient.client,
+            resource_name: self.resources.name_of(&request.resource),
+            authorization: authorization.id,
+            username,
+            problem,
+        }))
+    }
+}
+
+fn local<'a>(bound: &Bound<'a>) -> Result<&'a Local, Fault> {
+    match bound.provider.way() {
+        Way::Password(local) => Ok(local),
+        Way::Redirect(_) => Err(Fault::forged("this identity provider has no sign-in page here")),
+    }
+}

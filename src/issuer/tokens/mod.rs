@@ -1,0 +1,80 @@
+//! The token endpoint (RFC 6749 3.2): one file per grant type.
+//!
+//! | file | what |
+//! |---|---|
+//! | `authorization_code` | a code becomes a grant |
+//! | `refresh_token` | the refresh, from the presented token to the response: read this one from top to bottom |
+//! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
+//! | `refresh_lease` | one refresh of a grant at a time, in all processes |
+//! | `single_flight` | the same within this process |
+//! | `renewal` | asking the identity provider whether the user is still good |
+//! | `access_token` | the signed token and the response that carries it |
+//! | `refusal` | why there is none |
+//!
+//! Defends against: stolen codes (PKCE, single use), stolen refresh tokens (rotation; a replay ends the grant), and brute
+//! force of codes (five failures) and of client secrets (`clients::authentication`).
+
+mod access_token;
+mod authorization_code;
+mod presented;
+mod refresh_lease;
+mod refresh_token;
+mod refusal;
+mod renewal;
+mod single_flight;
+
+pub(super) use access_token::AccessTokens;
+pub(super) use authorization_code::Redemptions;
+pub(super) use presented::PresentedTokens;
+pub(super) use refresh_lease::RefreshLeases;
+pub(super) use refresh_token::{Refreshes, refreshes_per_hour};
+pub(crate) use refusal::{Reason, TokenRefusal};
+pub(super) use renewal::Renewals;
+
+use crate::issuer::clients::ClientAuthentication;
+use crate::limits::ClientAddress;
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Parameters;
+use crate::secret::SecretText;
+
+/// A request to the token endpoint.
+#[derive(Debug)]
+pub(crate) struct TokenRequest {
+    /// The `Authorization` header's value, if there is one.
+    pub authorization: Option<SecretText>,
+    /// The form.
+    pub parameters: Parameters,
+    /// The address that sent it.
+    pub address: ClientAddress,
+}
+
+/// Answers token requests.
+pub(super) struct TokenEndpoint {
+    pub(super) authentication: ClientAuthentication,
+    pub(super) redemptions: Redemptions,
+    pub(super) refreshes: Refreshes,
+}
+
+impl TokenEndpoint {
+    /// Answers a token request with the JSON of a [`crate::oauth::token::TokenResponse`].
+    ///
+    /// # Errors
+    /// See [`TokenRefusal`].
+    pub(super) async fn answer(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+        let TokenRequest { authorization, parameters, address } = request;
+        let authorization = authorization.as_ref().map(SecretText::expose);
+        let grant_type = parameters.one("grant_type")?;
+        let client = self.authentication.authenticate(authorization, &parameters, address).await?;
+        let answer = match grant_type {
+            Some("authorization_code") => self.redemptions.redeem(&client, &parameters).await,
+            Some("refresh_token") => self.refreshes.refresh(&client, &parameters).await,
+            None => Err(TokenRefusal::invalid_request("grant_type is missing")),
+            Some(_) => Err(OAuthError::new(
+                ErrorCode::UnsupportedGrantType,
+                "grant_type must be authorization_code or refresh_token",
+            )
+            .into()),
+        };
+        answer.map_err(|refusal| refusal.of_client(&client.id))
+    }
+}

@@ -1,0 +1,141 @@
+//! A refresh token that a client presents, and what the store says of it.
+//!
+//! Defends against: replay of a stolen refresh token (OAuth 2.1 4.3.1). A client whose response got lost comes again with the
+//! old token and gets the same response; a token that comes from another client, after the replay window, or after its
+//! successor was used, is held by two parties, and the grant ends.
+
+use std::time::Duration;
+
+use super::refusal::TokenRefusal;
+use crate::clock::Clock;
+use crate::issuer::grants::GrantEnds;
+use crate::issuer::resources::Resources;
+use crate::keys::open_with;
+use crate::model::client::Client;
+use crate::model::grant::{EndReason, Grant, RefreshUse, Replay, StoredRefreshToken};
+use crate::oauth::parameters::Parameters;
+use crate::oauth::scope::{ScopeSet, named_values};
+use crate::policy;
+use crate::secret::{Refresh, Sha256, Token};
+use crate::storage::Store;
+
+/// A refresh whose client is authenticated.
+pub(super) struct Presented<'a> {
+    pub(super) client: &'a Client,
+    pub(super) token: Token<Refresh>,
+    pub(super) hash: Sha256,
+    /// What else the client sent: a retry sends the same.
+    pub(super) parameters_hash: Sha256,
+    /// The scope that it names; `None` when it names none.
+    pub(super) scope: Option<ScopeSet>,
+    parameters: &'a Parameters,
+}
+
+impl<'a> Presented<'a> {
+    pub(super) fn read(client: &'a Client, parameters: &'a Parameters) -> Result<Self, TokenRefusal> {
+        let text = parameters.one("refresh_token")?;
+        let text = text.ok_or_else(|| TokenRefusal::invalid_request("refresh_token is missing"))?;
+        let token = Token::<Refresh>::parse(text)
+            .ok_or_else(|| TokenRefusal::invalid_grant("the refresh token is not one of ours"))?;
+        let scope = parameters.one("scope")?;
+        let said = serde_json::json!([scope, parameters.all("resource").collect::<Vec<_>>()]);
+        Ok(Self {
+            client,
+            hash: token.sha256(),
+            token,
+            parameters_hash: Sha256::of(said.to_string().as_bytes()),
+            scope: scope.map(named_values).filter(|scope| !scope.is_empty()),
+            parameters,
+        })
+    }
+}
+
+/// What the store says of a presented token.
+pub(super) enum Found {
+    /// It is unused: go on with its grant.
+    Unused(Box<Grant>),
+    /// It was used, and this is a retry: the response that it got.
+    Answered(Vec<u8>),
+}
+
+/// Looks presented tokens up.
+pub(in crate::issuer) struct PresentedTokens {
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) ends: GrantEnds,
+    pub(in crate::issuer) replay_window: Duration,
+}
+
+impl PresentedTokens {
+    /// Finds the token and its grant, and judges them: two reads.
+    pub(super) async fn look_up(&self, presented: &Presented<'_>) -> Result<Found, TokenRefusal> {
+        let stored = self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
+        let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
+        match self.judge(presented, &stored, &grant).await {
+            Ok(Some(response)) => Ok(Found::Answered(response)),
+            Ok(None) => Ok(Found::Unused(Box::new(grant))),
+            Err(refusal) => Err(refusal.of_grant(&grant.id)),
+        }
+    }
+
+    /// The response that a used token gets again; `None` for a token that can be exchanged.
+    async fn judge(
+        &self,
+        presented: &Presented<'_>,
+        stored: &StoredRefreshToken,
+        grant: &Grant,
+    ) -> Result<Option<Vec<u8>>, TokenRefusal> {
+        let now = self.clock.now();
+        if !grant.is_live(now) {
+            return Err(TokenRefusal::invalid_grant("the grant has ended"));
+        }
+        if let Some(used) = &stored.used {
+            return self.replayed(presented, used, grant).await.map(Some);
+        }
+        if presented.client.id != grant.client_id {
+            return Err(TokenRefusal::invalid_grant("the refresh token was given to another client"));
+        }
+        if now >= stored.expires_at {
+            return Err(unknown());
+        }
+        self.check_opens(grant)?;
+        self.resources.check(presented.parameters, &grant.resource)?;
+        Ok(None)
+    }
+
+    /// A grant from before the operator required another scope, or removed the server, opens nothing any more. Tokens from
+    /// it would be refused at every call, and clients do not sign in again for that; after `invalid_grant` they do.
+    fn check_opens(&self, grant: &Grant) -> Result<(), TokenRefusal> {
+        let upstream = self.resources.of_audience(&grant.resource);
+        if upstream.is_some_and(|upstream| policy::missing(&grant.scope, upstream).is_empty()) {
+            return Ok(());
+        }
+        Err(TokenRefusal::invalid_grant("the grant does not open its server any more: sign in again"))
+    }
+
+    async fn replayed(
+        &self,
+        presented: &Presented<'_>,
+        used: &RefreshUse,
+        grant: &Grant,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        let refused = || TokenRefusal::invalid_grant("the refresh token was used before");
+        let same_client = presented.client.id == grant.client_id;
+        let now = self.clock.now();
+        match used.replayed(same_client, &presented.parameters_hash, now, self.replay_window) {
+            Replay::Repeat(sealed) => {
+                open_with(presented.token.expose().as_bytes(), &sealed).map_err(|_unsealable| refused())
+            }
+            Replay::Refuse => Err(refused()),
+            Replay::End => {
+                self.ends.end(&grant.id, EndReason::RefreshTokenReplayed).await?;
+                Err(refused())
+            }
+        }
+    }
+}
+
+fn unknown() -> TokenRefusal {
+    TokenRefusal::invalid_grant("the refresh token is not known here, or has expired")
+}

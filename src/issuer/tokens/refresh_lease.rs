@@ -1,0 +1,66 @@
+//! One refresh of a grant at a time, in this process and in all others. A provider that rotates its own refresh tokens sees
+//! the second use of one as theft, and ends the user's session.
+
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, timeout_at};
+
+use super::presented::Presented;
+use super::refusal::TokenRefusal;
+use super::single_flight::SingleFlight;
+use crate::clock::Clock;
+use crate::model::ids::GrantId;
+use crate::secret::random_id;
+use crate::storage::Store;
+
+/// How long one refresh may keep the others out.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The right to refresh a grant. It is held until it is released; one that is lost ends by itself.
+pub(super) struct RefreshLease {
+    pub(super) grant: GrantId,
+    pub(super) holder: String,
+    _in_this_process: OwnedMutexGuard<()>,
+}
+
+/// Takes and releases leases.
+pub(in crate::issuer) struct RefreshLeases {
+    store: Store,
+    clock: Clock,
+    flights: SingleFlight,
+}
+
+impl RefreshLeases {
+    pub(in crate::issuer) fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock, flights: SingleFlight::default() }
+    }
+
+    /// Takes the lease of a grant for a token of it, within this process in turn. `None` when another process has the lease,
+    /// or when the token was used since it was looked up.
+    pub(super) async fn take(
+        &self,
+        presented: &Presented<'_>,
+        grant: &GrantId,
+        deadline: Instant,
+    ) -> Result<Option<RefreshLease>, TokenRefusal> {
+        // only the wait has a deadline: a lease that was taken must be released
+        let entered = timeout_at(deadline, self.flights.enter(grant)).await;
+        let in_this_process = entered.map_err(|_elapsed| too_long(grant))?;
+        let (holder, now) = (random_id("l_"), self.clock.now());
+        let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await?;
+        Ok(taken.then(|| RefreshLease { grant: grant.clone(), holder, _in_this_process: in_this_process }))
+    }
+
+    /// Gives a lease back. After a rotation it is gone already, and this changes nothing.
+    pub(super) async fn release(&self, lease: &RefreshLease) {
+        if let Err(error) = self.store.release_refresh_lease(&lease.grant, &lease.holder).await {
+            tracing::warn!(grant = %lease.grant, %error, "a refresh lease could not be released");
+        }
+    }
+}
+
+/// Another refresh did not end in time.
+pub(super) fn too_long(grant: &GrantId) -> TokenRefusal {
+    TokenRefusal::unavailable("another refresh of this grant takes too long").of_grant(grant)
+}

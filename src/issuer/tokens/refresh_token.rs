@@ -1,0 +1,177 @@
+//! `grant_type=refresh_token` (RFC 6749 6, OAuth 2.1 4.3), from the presented token to the response: look it up, take the
+//! grant's lease, ask the identity provider, and make everything true in one transaction.
+//!
+//! Defends against: stolen refresh tokens (each use rotates the token; `presented` recognises replays), and races between
+//! processes. The lease is given only while the token is unused. The grant that was read before is then the latest: without
+//! the lease no rotation can change it, and a rotation before would have used the token. The last transaction succeeds only
+//! while the lease is held.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::access_token::{AccessTokens, AnsweredScope};
+use super::presented::{Found, Presented, PresentedTokens};
+use super::refresh_lease::{RefreshLease, RefreshLeases, too_long};
+use super::refusal::{Reason, TokenRefusal};
+use super::renewal::Renewals;
+use crate::clock::Clock;
+use crate::issuer::grants::ProviderTokens;
+use crate::keys::seal_with;
+use crate::limits::Limiter;
+use crate::model::client::Client;
+use crate::model::grant::Grant;
+use crate::oauth::parameters::Parameters;
+use crate::storage::{Rotation, Store};
+
+/// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long it waits before it asks for a lease again that another process has.
+const POLL: Duration = Duration::from_millis(100);
+/// How often, and how far apart, a rotation is written that the provider has agreed to.
+const ROTATION_TRIES: u32 = 4;
+const ROTATION_PAUSE: Duration = Duration::from_millis(300);
+/// How often the provider is asked about one grant per hour, at least. A client asks once per access token, but one in a
+/// loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
+const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// Answers refreshes.
+pub(in crate::issuer) struct Refreshes {
+    pub(in crate::issuer) presented: PresentedTokens,
+    pub(in crate::issuer) leases: RefreshLeases,
+    pub(in crate::issuer) renewals: Renewals,
+    pub(in crate::issuer) access_tokens: AccessTokens,
+    pub(in crate::issuer) provider_tokens: ProviderTokens,
+    pub(in crate::issuer) per_grant: Limiter,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+impl Refreshes {
+    /// Answers a refresh.
+    pub(super) async fn refresh(&self, client: &Client, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let presented = Presented::read(client, parameters)?;
+        let deadline = Instant::now() + PATIENCE;
+        // when no lease is given, the refresh that had it before has most likely used the token: look at once
+        let mut pause = Duration::ZERO;
+        loop {
+            let grant = match self.presented.look_up(&presented).await? {
+                Found::Answered(response) => return Ok(response),
+                Found::Unused(grant) => grant,
+            };
+            if let Some(lease) = self.leases.take(&presented, &grant.id, deadline).await? {
+                return self.under_lease(&lease, &presented, &grant).await;
+            }
+            if Instant::now() >= deadline {
+                return Err(too_long(&grant.id));
+            }
+            sleep(pause).await;
+            pause = POLL;
+        }
+    }
+
+    /// Refreshes, and releases the lease unless the rotation did.
+    async fn under_lease(
+        &self,
+        lease: &RefreshLease,
+        presented: &Presented<'_>,
+        grant: &Grant,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        let answer = self.rotate(lease, presented, grant).await;
+        if answer.is_err() {
+            self.leases.release(lease).await;
+        }
+        answer.map_err(|refusal| refusal.of_grant(&grant.id))
+    }
+
+    /// Asks the provider, signs, and writes.
+    async fn rotate(
+        &self,
+        lease: &RefreshLease,
+        presented: &Presented<'_>,
+        grant: &Grant,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        self.count(grant)?;
+        let renewed = self.renewals.ask(grant).await?;
+        let grant = self.renewals.renewed_grant(grant, &renewed);
+        let now = self.clock.now();
+        let narrowed = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
+        let narrowed = narrowed.filter(|scope| !scope.is_empty());
+        let scope = AnsweredScope {
+            allowed: narrowed.as_ref().unwrap_or(&grant.scope),
+            named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
+        };
+        let fresh = self.access_tokens.fresh_refresh_token(&grant, now);
+        let response = self.access_tokens.response(&grant, &scope, Some(&fresh.token), now)?;
+        let rotation = Rotation {
+            grant: &grant.id,
+            lease: &lease.holder,
+            used: &presented.hash,
+            parameters: &presented.parameters_hash,
+            sealed_response: &seal_with(presented.token.expose().as_bytes(), &response),
+            successor: &fresh.stored,
+            standing: &grant.standing,
+            user: renewed.user.as_ref(),
+            now,
+        };
+        if self.write(&rotation).await? { Ok(response) } else { self.lost(presented, &grant).await }
+    }
+
+    /// Counts a refresh of a grant. A response that is given again asks no provider, and does not count.
+    fn count(&self, grant: &Grant) -> Result<(), TokenRefusal> {
+        let words = "this grant is refreshed too often: wait, and use the access token until it ends";
+        let counted = self.per_grant.check(grant.id.as_str());
+        Ok(counted.map_err(|retry_after| Reason::TooMany { retry_after, words })?)
+    }
+
+    /// Writes a rotation. The provider may have spent its old token by now: a store that fails for a moment must not cost us
+    /// the new one.
+    async fn write(&self, rotation: &Rotation<'_>) -> Result<bool, TokenRefusal> {
+        let mut tries = 1;
+        loop {
+            match self.store.rotate_refresh_token(rotation).await {
+                Ok(rotated) => return Ok(rotated),
+                Err(error) if tries == ROTATION_TRIES => return Err(error.into()),
+                Err(error) => tracing::warn!(grant = %rotation.grant, %error, "a rotation could not be written; again"),
+            }
+            tries += 1;
+            sleep(ROTATION_PAUSE).await;
+        }
+    }
+
+    /// The lease was lost, or the grant ended, while the provider was asked. Another refresh may have left a response; if
+    /// there is none, no grant holds the token that the provider has just given, and it is revoked.
+    async fn lost(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Vec<u8>, TokenRefusal> {
+        match self.presented.look_up(presented).await {
+            Ok(Found::Answered(response)) => Ok(response),
+            Ok(Found::Unused(_)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
+            Err(refusal) => {
+                self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// How often a grant may be refreshed per hour. Short access tokens are refreshed more often: four times as often as needed
+/// is still no loop.
+pub(in crate::issuer) fn refreshes_per_hour(access_token: Duration) -> NonZeroU32 {
+    let needed = 3600 / access_token.as_secs().max(1);
+    let allowed = u32::try_from(needed.saturating_mul(4)).unwrap_or(u32::MAX);
+    NonZeroU32::new(allowed).map_or(REFRESHES_PER_HOUR, |allowed| allowed.max(REFRESHES_PER_HOUR))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::refreshes_per_hour;
+
+    #[test]
+    fn a_client_may_refresh_four_times_as_often_as_its_access_tokens_end() {
+        for (access_token, allowed) in [(3600, 60), (240, 60), (60, 240), (1, 14400), (2_592_000, 60)] {
+            assert_eq!(refreshes_per_hour(Duration::from_secs(access_token)).get(), allowed, "{access_token} s");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Why no token is given: what the client is told, and what the operator reads beside it.
+
+use std::fmt;
+
+use crate::issuer::clients::{AuthenticationError, FindError};
+use crate::model::ids::{ClientId, GrantId};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Repeated;
+use crate::storage::StoreError;
+
+/// Why no token is given. Displayed, it names the client and the grant, as far as they are known: that is for the log.
+#[derive(Debug)]
+pub(crate) struct TokenRefusal {
+    /// What the client is told.
+    pub reason: Reason,
+    client: Option<ClientId>,
+    grant: Option<GrantId>,
+}
+
+/// What a client is told in the place of a token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reason {
+    /// The request is at fault.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
+    /// It will pass: 503 with `temporarily_unavailable`, and nothing was lost. The words are for the log.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This grant is refreshed in a loop, or a secret is guessed: 429 with `temporarily_unavailable`, and nothing was lost.
+    #[error("{words}")]
+    TooMany {
+        /// Seconds until it may be tried again.
+        retry_after: u64,
+        /// What came too often, and what helps.
+        words: &'static str,
+    },
+}
+
+impl TokenRefusal {
+    pub(super) fn invalid_grant(words: &'static str) -> Self {
+        OAuthError::new(ErrorCode::InvalidGrant, words).into()
+    }
+
+    pub(super) fn invalid_request(words: &'static str) -> Self {
+        OAuthError::new(ErrorCode::InvalidRequest, words).into()
+    }
+
+    pub(super) fn unavailable(words: impl fmt::Display) -> Self {
+        Reason::Unavailable(words.to_string()).into()
+    }
+
+    /// The same, for the log with the client that it is about.
+    pub(super) fn of_client(mut self, client: &ClientId) -> Self {
+        self.client = Some(client.clone());
+        self
+    }
+
+    /// The same, for the log with the grant that it is about.
+    pub(super) fn of_grant(mut self, grant: &GrantId) -> Self {
+        self.grant = Some(grant.clone());
+        self
+    }
+}
+
+impl fmt::Display for TokenRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        match (&self.client, &self.grant) {
+            (Some(client), Some(grant)) => write!(f, " (client {client}, grant {grant})"),
+            (Some(client), None) => write!(f, " (client {client})"),
+            (None, Some(grant)) => write!(f, " (grant {grant})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl<T: Into<Reason>> From<T> for TokenRefusal {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), client: None, grant: None }
+    }
+}
+
+impl From<StoreError> for Reason {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Repeated> for Reason {
+    fn from(repeated: Repeated) -> Self {
+        Self::OAuth(repeated.into())
+    }
+}
+
+impl From<AuthenticationError> for TokenRefusal {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Malformed(error) => error.into(),
+            AuthenticationError::Find(error) => no_client(&error),
+            AuthenticationError::Refused { client, words } => invalid_client(words).of_client(&client),
+            AuthenticationError::TooMany { client, retry_after } => {
+                let words =
+                    "too many wrong secrets of this client came from this address: wait, then send the right one";
+                Self::from(Reason::TooMany { retry_after, words }).of_client(&client)
+            }
+        }
+    }
+}
+
+/// RFC 6749 5.2: an unknown client is `invalid_client`, upon which clients register again.
+fn no_client(error: &FindError) -> TokenRefusal {
+    match error {
+        FindError::Unknown(client) => {
+            let words = "this client is not registered here (any more): register again";
+            invalid_client(words).of_client(&client.as_str().into())
+        }
+        FindError::Refused { client, .. } => {
+            invalid_client("this client is not accepted here").of_client(&client.as_str().into())
+        }
+        FindError::Unavailable { .. } => TokenRefusal::unavailable(error),
+    }
+}
+
+fn invalid_client(words: &'static str) -> TokenRefusal {
+    OAuthError::new(ErrorCode::InvalidClient, words).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TokenRefusal;
+
+    #[test]
+    fn a_refusal_names_client_and_grant_in_the_log_and_not_to_the_client() {
+        let refusal =
+            TokenRefusal::invalid_grant("the grant has ended").of_client(&"c_1".into()).of_grant(&"g_1".into());
+        assert_eq!(refusal.to_string(), "invalid_grant: the grant has ended (client c_1, grant g_1)");
+        assert_eq!(refusal.reason.to_string(), "invalid_grant: the grant has ended");
+    }
+}

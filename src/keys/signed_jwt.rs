@@ -1,0 +1,171 @@
+//! JSON Web Tokens that others signed (RFC 7515, RFC 7519): no claim is read before the signature holds.
+//!
+//! Defends against forgery by the means of RFC 8725: algorithm confusion (`none`, a public key taken for a shared secret,
+//! a key used under another algorithm than its own), keys that a token brings along (`jwk`, `jku`, `x5c` and `x5u` are
+//! not read), extensions that we do not understand (`crit`), and members that stand twice and are read differently by
+//! different readers. Whom a token is for, and when, is the caller's to judge.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::public_keys::{NoKey, PublicKeys};
+use crate::secret::base64url;
+
+/// No token is longer, in bytes. A user in a thousand groups has one of about 100 KiB.
+const MAX_JWT: usize = 256 * 1024;
+
+/// A token whose signature holds.
+#[derive(Debug)]
+pub(crate) struct SignedJwt {
+    /// Its media type in lower case and without `application/`, if it names one.
+    pub(crate) typ: Option<String>,
+    pub(crate) claims: Members,
+    algorithm: Algorithm,
+}
+
+/// Why a token proves nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SignedJwtError {
+    /// No key of the set can have signed it; a newer set may hold it.
+    UnknownKey,
+    /// It is wrong, and why. Never a part of the token.
+    Invalid(&'static str),
+}
+
+/// Verifies a token in compact form (RFC 7515 7.1) with the keys of its issuer.
+///
+/// # Errors
+/// See [`SignedJwtError`].
+pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<SignedJwt, SignedJwtError> {
+    let invalid = SignedJwtError::Invalid;
+    if token.len() > MAX_JWT {
+        return Err(invalid("it is longer than any honest one"));
+    }
+    let parts =
+        token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
+    let (message, (header, claims), signature) = parts.ok_or(invalid("it is no signed JWT"))?;
+    let header = Members::decode(header).ok_or(invalid("its header cannot be read, or names a member twice"))?;
+    let algorithm = algorithm_of(&header).map_err(invalid)?;
+    let kid = header.text("kid").or(Err(invalid("its kid is no text")))?;
+    let typ = header.text("typ").or(Err(invalid("its typ is no text")))?.map(media_type);
+    let key = keys.find(kid, algorithm).map_err(|none| match none {
+        NoKey::Unknown => SignedJwtError::UnknownKey,
+        NoKey::Ambiguous => invalid("several keys could have signed it"),
+    })?;
+    if !key.verifies(algorithm, message, signature) {
+        return Err(invalid("its signature is wrong"));
+    }
+    let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or one stands there twice"))?;
+    Ok(SignedJwt { typ, claims, algorithm })
+}
+
+/// The algorithm, once the header holds nothing that would change what the signature means.
+fn algorithm_of(header: &Members) -> Result<Algorithm, &'static str> {
+    if header.get("enc").is_some() {
+        return Err("it is encrypted: let the provider sign it only");
+    }
+    if header.get("crit").is_some() {
+        return Err("its header demands an extension (crit) that we do not know");
+    }
+    if header.get("cty").is_some() {
+        return Err("it holds something else than claims (cty)");
+    }
+    let name = header.get("alg").and_then(Value::as_str).unwrap_or_default();
+    match Algorithm::from_str(name) {
+        Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => Ok(algorithm),
+        Ok(_shared_secret) => Err(NOT_SIGNED),
+        Err(_) if name == "none" => Err(NOT_SIGNED),
+        Err(_) => Err("it is signed by an algorithm that we do not know: set RS256 or ES256 at the provider"),
+    }
+}
+
+/// A secret that both sides know proves nothing to us, and `none` proves nothing at all.
+const NOT_SIGNED: &str =
+    "it is signed with a shared secret or not at all: set the client's ID token signature to RS256 or ES256";
+
+/// RFC 7515 4.1.9: upper and lower case make no difference, and `application/` may be left out.
+fn media_type(typ: &str) -> String {
+    let typ = typ.to_ascii_lowercase();
+    typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
+}
+
+impl SignedJwt {
+    /// A token whose signature is taken for granted, for tests of what is judged behind it.
+    #[cfg(test)]
+    pub(crate) fn of_claims(claims: Value) -> Self {
+        let claims = serde_json::from_value(claims).unwrap();
+        Self { typ: None, claims, algorithm: Algorithm::ES256 }
+    }
+
+    /// The left half of a text's hash by the hash function of the token's own algorithm: what `at_hash` must be
+    /// (OpenID Connect Core 3.1.3.6).
+    pub(crate) fn half_hash(&self, text: &str) -> String {
+        let function = match self.algorithm {
+            Algorithm::ES256 | Algorithm::RS256 | Algorithm::PS256 | Algorithm::HS256 => &digest::SHA256,
+            Algorithm::ES384 | Algorithm::RS384 | Algorithm::PS384 | Algorithm::HS384 => &digest::SHA384,
+            _ => &digest::SHA512,
+        };
+        let hash = digest::digest(function, text.as_bytes());
+        base64url(hash.as_ref().get(..function.output_len() / 2).unwrap_or_default())
+    }
+}
+
+/// A JSON object in which no name stands twice (RFC 7515 4, RFC 7519 4).
+#[derive(Debug)]
+pub(crate) struct Members(Map<String, Value>);
+
+impl Members {
+    fn decode(part: &str) -> Option<Self> {
+        serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?).ok()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A text; `None` when it is absent or null.
+    ///
+    /// # Errors
+    /// When it is something else: words that do not quote it.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(format!("its {name} is no text")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Unique;
+        impl<'de> Visitor<'de> for Unique {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Members, M::Error> {
+                let mut read = Map::new();
+                while let Some((name, value)) = members.next_entry()? {
+                    if read.insert(name, value).is_some() {
+                        return Err(M::Error::custom("a member stands there twice"));
+                    }
+                }
+                Ok(Members(read))
+            }
+        }
+        deserializer.deserialize_map(Unique)
+    }
+}
+
+#[cfg(test)]
+mod tests;

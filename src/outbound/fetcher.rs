@@ -1,0 +1,172 @@
+//! Calls to servers that the operator configured: identity providers.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+
+use super::diagnosis::Diagnosis;
+use super::failure;
+use super::roots::tls_config;
+use super::route::Route;
+use crate::config::{CaFile, OutboundProxy};
+use crate::secret::SecretText;
+
+/// The largest answer that is read.
+const MAX_BODY: usize = 1024 * 1024;
+/// How long a connection, TLS included, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Servers close idle connections after five seconds or later; a call on one that is just closing would fail.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why a call has no usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, no TLS, no answer in time: the diagnosis says which.
+    #[error("{0}")]
+    Unreachable(Diagnosis),
+    /// More bytes than allowed.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl From<FetchError> for Diagnosis {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Unreachable(diagnosis) => diagnosis,
+            error @ FetchError::TooLarge(_) => Self::new(error.to_string()),
+        }
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Makes control-plane calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Fetcher {
+    client: Client,
+    route: Route,
+}
+
+impl Fetcher {
+    /// A fetcher that trusts these roots besides the machine's own, and calls directly.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn new<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>) -> Self {
+        Self::through(ca_files, &OutboundProxy::Off)
+    }
+
+    /// A fetcher that calls through a proxy where that says so.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn through<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>, proxy: &OutboundProxy) -> Self {
+        let route = Route::new(proxy);
+        #[expect(clippy::disallowed_methods, reason = "this is the guarded client")]
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls_config(ca_files))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // never what the environment says: the configuration says whether that counts
+            .no_proxy()
+            .user_agent(user_agent())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        let client = route.proxies().into_iter().fold(client, ClientBuilder::proxy);
+        #[expect(clippy::expect_used, reason = "every setting is a constant of ours, or was checked")]
+        let client = client.build().expect("the client can be built");
+        Self { client, route }
+    }
+
+    /// GET of a JSON document.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        self.fetch(self.client.get(url), url, timeout).await
+    }
+
+    /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn post_form(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        basic: Option<(&str, &SecretText)>,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        if let Some((id, secret)) = basic {
+            request = request.header(AUTHORIZATION, basic_header(id, secret)?);
+        }
+        self.fetch(request, url, timeout).await
+    }
+
+    async fn fetch(&self, request: RequestBuilder, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        let failed = |cause: reqwest::Error| {
+            let url = url::Url::parse(url).ok();
+            let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
+            let proxy = url.as_ref().and_then(|url| self.route.proxy_for(url));
+            FetchError::Unreachable(failure::diagnose(&cause, place, proxy.as_deref(), (CONNECT_TIMEOUT, timeout)))
+        };
+        let response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
+        let status = response.status();
+        match read(response, MAX_BODY).await {
+            Ok(body) => Ok(Fetched { status, body }),
+            Err(Unread::TooLarge(most)) => Err(FetchError::TooLarge(most)),
+            Err(Unread::Broken(cause)) => Err(failed(cause)),
+        }
+    }
+}
+
+/// How we call ourselves.
+pub(super) fn user_agent() -> String {
+    format!("portcullis/{}", crate::VERSION)
+}
+
+/// Why a body did not come whole.
+pub(super) enum Unread {
+    /// It has more bytes than so many.
+    TooLarge(usize),
+    Broken(reqwest::Error),
+}
+
+/// Reads a body of at most so many bytes.
+pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, Unread> {
+    let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
+    if declared.is_some_and(|length| length > most) {
+        return Err(Unread::TooLarge(most));
+    }
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
+    while let Some(chunk) = response.chunk().await.map_err(Unread::Broken)? {
+        if body.len() + chunk.len() > most {
+            return Err(Unread::TooLarge(most));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError> {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret.expose()));
+    let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
+    let mut value = HeaderValue::try_from(value).map_err(|_base64_is_ascii| {
+        FetchError::Unreachable(Diagnosis::new("the client secret does not fit a header"))
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,240 @@
+//! Documents at addresses that strangers name, such as the metadata of a client whose id is a URL. Anyone can make us fetch
+//! them, before any sign-in.
+//!
+//! Defends against SSRF and DNS rebinding: a name is resolved once for each connection, every address of the answer must be
+//! public, and exactly these addresses are dialled. Only https is spoken, no redirect is followed, no connection is kept, no
+//! credential, cookie or referrer is sent, and answers are bounded in bytes and time. What the stranger reads of a failure
+//! is the same whether a name is unknown, unreachable or ours: only the log tells which.
+//!
+//! No proxy is ever used, not even a configured one: a proxy resolves names by itself, so what it dials could not be
+//! checked. Where only a proxy leads out, such documents cannot be fetched.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use futures_util::future::BoxFuture;
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
+use reqwest::Client;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use super::addresses::{is_loopback, refusal};
+use super::diagnosis::Diagnosis;
+use super::failure::{self, cause};
+use super::fetcher::{FetchError, Unread, read, user_agent};
+use super::roots::tls_config;
+use crate::config::CaFile;
+
+/// How long a document may take, from the name's resolution to its last byte.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection, TLS included, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Resolves a name to addresses.
+pub type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// Fetches documents that strangers name. Cheap to clone.
+#[derive(Clone)]
+pub struct Strangers {
+    client: Client,
+    guard: Guard,
+}
+
+/// A document that came with status 200.
+#[derive(Debug)]
+pub struct Document {
+    /// The header: its type, and how long it may be kept.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: bytes::Bytes,
+}
+
+/// Why there is no document. It reads the same for every cause, because the stranger may see it; [`Self::diagnosis`] is for
+/// the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("the document cannot be fetched")]
+pub struct StrangerError {
+    diagnosis: Diagnosis,
+    is_refused: bool,
+}
+
+impl StrangerError {
+    fn refused(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis, is_refused: true }
+    }
+
+    fn unreachable(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis, is_refused: false }
+    }
+
+    /// What happened, with the addresses that only the operator may know.
+    #[must_use]
+    pub const fn diagnosis(&self) -> &Diagnosis {
+        &self.diagnosis
+    }
+
+    /// Whether the URL or the answer is wrong in itself, which the stranger knows anyway; `false` is anything between, and
+    /// does not tell a name that leads inside from one that leads nowhere.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+}
+
+impl Strangers {
+    /// Fetches with the machine's resolver. `allow_loopback` is for a Portcullis that itself is reached by loopback only.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn new<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>, allow_loopback: bool) -> Self {
+        let look_up: LookUp = Arc::new(|name| {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+        });
+        Self::resolving_with(look_up, ca_files, allow_loopback)
+    }
+
+    /// The same with another resolver.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    pub fn resolving_with<'a>(
+        look_up: LookUp,
+        ca_files: impl IntoIterator<Item = &'a CaFile>,
+        allow_loopback: bool,
+    ) -> Self {
+        let guard = Guard { look_up, allow_loopback };
+        #[expect(clippy::disallowed_methods, reason = "this is the client that is guarded most")]
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls_config(ca_files))
+            .dns_resolver(guard.clone())
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .user_agent(user_agent())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .build();
+        #[expect(clippy::expect_used, reason = "every setting is a constant of ours, or was checked")]
+        let client = client.expect("the client can be built");
+        Self { client, guard }
+    }
+
+    /// GET of a document of at most so many bytes.
+    ///
+    /// # Errors
+    /// See [`StrangerError`].
+    pub async fn get(&self, url: &str, most: usize) -> Result<Document, StrangerError> {
+        let parsed = self.check(url)?;
+        let place = parsed.host_str().unwrap_or_default().to_owned();
+        let failed = |error: reqwest::Error| unreachable(&error, &place);
+        let response = self.client.get(parsed).header(ACCEPT, "application/json").send().await.map_err(failed)?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let words = Diagnosis::new(format!("{place} answers {}", status.as_u16()))
+                .with_hint("only 200 counts, and no redirect is followed");
+            let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            return Err(if passes { StrangerError::unreachable(words) } else { StrangerError::refused(words) });
+        }
+        let headers = response.headers().clone();
+        match read(response, most).await {
+            Ok(body) => Ok(Document { headers, body }),
+            Err(Unread::TooLarge(most)) => {
+                Err(StrangerError::refused(Diagnosis::from(FetchError::TooLarge(most)).in_context(place)))
+            }
+            Err(Unread::Broken(error)) => Err(unreachable(&error, &place)),
+        }
+    }
+
+    /// A URL counts only as our parser would spell it: whatever reads it must reach the same host.
+    fn check(&self, text: &str) -> Result<Url, StrangerError> {
+        let refused = |why: &str| StrangerError::refused(Diagnosis::new(format!("the URL of a document {why}")));
+        let url = Url::parse(text).map_err(|error| refused(&format!("cannot be read: {error}")))?;
+        if url.scheme() != "https" {
+            return Err(refused("is not https"));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err(refused("has user information or a fragment"));
+        }
+        if url.as_str() != text {
+            return Err(refused("is not spelt as a URL parser spells it"));
+        }
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) | None => None,
+        };
+        // an address in the URL is never resolved, so the guard would not see it
+        match literal.map(|address| self.guard.check(address)) {
+            Some(Err(refused)) => Err(StrangerError::unreachable(refused.diagnosis(&refused.address.to_string()))),
+            Some(Ok(())) | None => Ok(url),
+        }
+    }
+}
+
+fn unreachable(error: &reqwest::Error, place: &str) -> StrangerError {
+    if let Some(refused) = cause::<RefusedAddress>(error) {
+        return StrangerError::unreachable(refused.diagnosis(place));
+    }
+    // the hints are for servers that the operator configured
+    let (cause, _hint) = failure::diagnose(error, place, None, (CONNECT_TIMEOUT, TIMEOUT)).into_parts();
+    StrangerError::unreachable(Diagnosis::new(cause))
+}
+
+/// Resolves names, and lets an answer pass only when every address in it may be called: what is dialled is what it returns.
+#[derive(Clone)]
+struct Guard {
+    look_up: LookUp,
+    allow_loopback: bool,
+}
+
+impl Guard {
+    fn check(&self, address: IpAddr) -> Result<(), RefusedAddress> {
+        match refusal(address) {
+            Some(_) if self.allow_loopback && is_loopback(address) => Ok(()),
+            Some(reason) => Err(RefusedAddress { address, reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            let addresses = (guard.look_up)(name.as_str().to_owned()).await?;
+            for address in &addresses {
+                guard.check(*address)?;
+            }
+            let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
+        })
+    }
+}
+
+/// An address that no stranger may make us call.
+#[derive(Debug)]
+struct RefusedAddress {
+    address: IpAddr,
+    reason: &'static str,
+}
+
+impl RefusedAddress {
+    fn diagnosis(&self, place: &str) -> Diagnosis {
+        Diagnosis::new(format!("{place} is not called: {self}"))
+            .with_hint("documents that strangers name are fetched from public addresses only")
+    }
+}
+
+impl fmt::Display for RefusedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the address {} is {}", self.address, self.reason)
+    }
+}
+
+impl Error for RefusedAddress {}

@@ -1,0 +1,42 @@
+//! The address of a client, and the network by which limits count it.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Who sent a request: the peer, or, behind trusted proxies, the client that they name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
+
+impl ClientAddress {
+    /// What limits count by: an IPv4 address, or the first address of an IPv6 /64, since a single host can use all of
+    /// its /64. An IPv4 address written as IPv6 is the IPv4 address.
+    pub(crate) fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+            address @ IpAddr::V4(_) => address,
+        }
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub(crate) fn key(self) -> String {
+        match self.network() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(network) => format!("{network}/64"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClientAddress;
+
+    #[test]
+    fn addresses_count_as_ipv4_address_or_ipv6_network() {
+        let key = |text: &str| ClientAddress(text.parse().unwrap()).key();
+        assert_eq!(key("203.0.113.7"), "203.0.113.7");
+        assert_eq!(key("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(key("2001:db8:1:2:ffff::1"), key("2001:db8:1:2::"));
+        assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
+    }
+}
