@@ -98,5 +98,8 @@ async fn an_unusable_state_directory_is_reported_with_a_hint() {
     std::fs::write(&file, "").unwrap();
     let words = prepare(&file, "http://127.0.0.1:9/mcp").await.err().unwrap();
     assert!(words.starts_with(&format!("{}/portcullis/dev-{PORT} cannot be used: ", file.display())), "{words}");
-    assert!(words.ends_with("hint: make it writable for you, or point XDG_STATE_HOME elsewhere"), "{words}");
+    assert!(
+        words.ends_with("hint: make it writable for your user, or set XDG_STATE_HOME to another directory"),
+        "{words}"
+    );
 }

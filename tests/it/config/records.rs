@@ -196,7 +196,7 @@ async fn ending_grants_also_refuses_sign_ins_under_way() {
         let code = parameter(&running.bench.sign_in().await, "code").unwrap();
         let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
         assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
-        assert_eq!(printed.out, "0 grants ended\n1 sign-in under way refused\n");
+        assert_eq!(printed.out, "0 grants ended\n1 sign-in in progress cancelled\n");
         assert_eq!(running.bench.gate.redeem(&running.bench.client, &code).await.error(), "invalid_grant");
     }
 }
@@ -331,8 +331,8 @@ async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_del
     let refused = running.run(&["clients", "delete", "chat", "--yes"]);
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
-    error: client chat stands in the configuration
-      hint: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
+    error: client chat is in the configuration
+      hint: `portcullis grants end --client chat` ends its grants; remove its [[client]] and restart to lock it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);
@@ -384,7 +384,7 @@ fn listing_does_not_create_a_missing_database() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r"
     error: there is no database at /etc/portcullis/portcullis.db
-      hint: `serve` makes it at its first start; check storage.url
+      hint: `serve` creates it at its first start; check storage.url
     ");
     assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
     assert!(!database.exists());
