@@ -1,19 +1,28 @@
 //! Rules that look at more than the row that they change, and callers that come at once. On SQLite there is one writer; on
-//! PostgreSQL each of these fails without its lock (`storage::exclusive`), or without the order of its statements.
+//! PostgreSQL these fail without their locks (`storage::exclusive`, and the trigger of the feed). The rotation rests on the order
+//! of its statements; the batches would only deadlock now and then.
 
 use std::collections::HashSet;
 
+use portcullis::config::Storage;
 use portcullis::model::grant::{EndReason, MAX_LIVE_GRANTS};
-use portcullis::model::ids::GrantId;
+use portcullis::model::ids::{GrantId, Subject};
 use portcullis::storage::{Feed, GrantFilter, StoredIdentity};
 
 use super::{
     DAY, Fresh, ISSUER, MINUTE, ada, at_once, client, contract, grant, new_code, redemption, refresh_token, rotation,
     some_hash,
 };
-use crate::support::database::number;
+use crate::support::database::{by_hand, number};
 
-contract! {
+macro_rules! contract_at_once {
+    ($($promise:ident),+ $(,)?) => {
+        contract! { on_sqlite, crate::storage::SqlitePlace::new(); $($promise),+ }
+        contract! { on_postgres, crate::storage::PostgresPlace::new().with(24); $($promise),+ }
+    };
+}
+
+contract_at_once! {
     of_a_users_grants_that_end_at_once_one_is_the_last,
     redemptions_at_once_leave_no_more_grants_than_may_live,
     registrations_at_once_leave_no_more_unused_clients_than_may_be,
@@ -29,18 +38,48 @@ contract! {
 
 const CALLERS: usize = 64;
 
-async fn of_a_users_grants_that_end_at_once_one_is_the_last(fresh: Fresh) {
-    let mut grants = Vec::new();
-    for n in 0..CALLERS {
-        grants.push(fresh.signed_in(&format!("c_{n}")).await.grant.id);
+/// On PostgreSQL every statement that writes to one of these tables takes up to so many milliseconds more from now on, so that
+/// transactions overlap however quick the machine is.
+async fn linger(fresh: &Fresh, tables: &[(&str, u32)]) {
+    if matches!(fresh.settings, Storage::Sqlite(_)) {
+        return;
     }
-    let now = fresh.now();
-    let ended = at_once(CALLERS, |n| {
-        let (store, id) = (fresh.store.clone(), grants[n].clone());
-        async move { store.end_grant(&id, EndReason::IdentityProvider, now).await.unwrap().unwrap().was_last }
+    let function = "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN PERFORM pg_sleep(random() * TG_ARGV[0]::INTEGER / 1000); RETURN NULL; END$$";
+    by_hand(&fresh.settings, function).await;
+    for (table, milliseconds) in tables {
+        let trigger = format!(
+            "CREATE TRIGGER linger AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH STATEMENT
+             EXECUTE FUNCTION linger({milliseconds})"
+        );
+        by_hand(&fresh.settings, &trigger).await;
+    }
+    // the first calls would wait for their connections, one after another
+    at_once(CALLERS, |_| {
+        let store = fresh.store.clone();
+        async move { store.grant(&"g_none".into()).await.unwrap() }
     })
     .await;
-    assert_eq!(ended.iter().filter(|was_last| **was_last).count(), 1);
+}
+
+async fn of_a_users_grants_that_end_at_once_one_is_the_last(fresh: Fresh) {
+    let user = |n: usize| format!("keycloak|{}", n / 16);
+    let mut grants = Vec::new();
+    for n in 0..CALLERS {
+        let grant = fresh.signed_in_as(|grant| grant.subject = Subject::stored(user(n))).await.grant;
+        grants.push(grant.id);
+    }
+    let now = fresh.now();
+    linger(&fresh, &[("grants", 20)]).await;
+    let ended = at_once(CALLERS, |n| {
+        let (store, id) = (fresh.store.clone(), grants[n].clone());
+        async move { store.end_grant(&id, EndReason::IdentityProvider, now).await.unwrap().unwrap() }
+    })
+    .await;
+    let mut last: Vec<_> =
+        ended.iter().filter(|ended| ended.was_last).map(|ended| ended.grant.subject.as_str()).collect();
+    last.sort_unstable();
+    assert_eq!(last, (0..4).map(|user| format!("keycloak|{user}")).collect::<Vec<_>>(), "one of each user");
 }
 
 async fn redemptions_at_once_leave_no_more_grants_than_may_live(fresh: Fresh) {
@@ -49,6 +88,7 @@ async fn redemptions_at_once_leave_no_more_grants_than_may_live(fresh: Fresh) {
         codes.push(fresh.code("c_1").await.1);
     }
     let now = fresh.now();
+    linger(&fresh, &[("grants", 10), ("authorizations", 10)]).await;
     let ended: Vec<Vec<GrantId>> = at_once(CALLERS, |n| {
         let (store, code) = (fresh.store.clone(), codes[n]);
         async move {
@@ -65,6 +105,7 @@ async fn redemptions_at_once_leave_no_more_grants_than_may_live(fresh: Fresh) {
 
 async fn registrations_at_once_leave_no_more_unused_clients_than_may_be(fresh: Fresh) {
     let now = fresh.now();
+    linger(&fresh, &[("clients", 5)]).await;
     at_once(CALLERS, |n| {
         let store = fresh.store.clone();
         let client = client(&format!("c_{n}"), now);
@@ -79,6 +120,7 @@ async fn shared_clients_that_register_at_once_move_until_the_addresses_hold_the_
         fresh.register(&format!("c_{n}"), "X").await;
     }
     let now = fresh.now();
+    linger(&fresh, &[("clients", 10)]).await;
     at_once(CALLERS, |n| {
         let (store, client) = (fresh.store.clone(), client(&format!("c_{n}"), now));
         async move { store.insert_client(&client, "V", 1000, now).await.unwrap() }
@@ -94,10 +136,11 @@ async fn no_sign_in_outlives_an_end_that_comes_while_codes_are_issued(fresh: Fre
         claimed.push(fresh.claimed("c_1").await.id);
     }
     let until = fresh.now() + MINUTE;
+    linger(&fresh, &[("authorizations", 40)]).await;
     at_once(CALLERS, |n| {
         let (store, id) = (fresh.store.clone(), claimed[n].clone());
         async move {
-            if n % 16 == 8 {
+            if n == 8 {
                 let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
                 store.refuse_under_way(&ends).await.unwrap();
             } else {
@@ -111,6 +154,7 @@ async fn no_sign_in_outlives_an_end_that_comes_while_codes_are_issued(fresh: Fre
 
 async fn of_many_rotations_at_once_one_succeeds(fresh: Fresh) {
     let (signed_in, now) = (fresh.signed_in("c_1").await, fresh.now());
+    linger(&fresh, &[("grants", 4)]).await;
     let rotated = at_once(CALLERS, |_| {
         let (store, id, used) = (fresh.store.clone(), signed_in.grant.id.clone(), signed_in.token.hash);
         async move {
@@ -160,6 +204,7 @@ async fn an_abandoned_token_is_handed_out_once(fresh: Fresh) {
     }
     fresh.clock.advance(DAY);
     let now = fresh.now();
+    linger(&fresh, &[("authorizations", 10)]).await;
     let taken = at_once(CALLERS, |_| {
         let store = fresh.store.clone();
         async move { store.take_abandoned_tokens(now, 1).await.unwrap().len() }
@@ -176,6 +221,7 @@ async fn no_provider_is_replaced_while_a_code_is_redeemed(fresh: Fresh) {
         issuer: issuer.to_owned(),
         client_id: "portcullis".to_owned(),
     };
+    linger(&fresh, &[("grants", 10), ("identities", 10)]).await;
     for round in 0..24 {
         let (code, grant, now) = (fresh.code("c_1").await.1, grant("c_1", fresh.now()), fresh.now());
         let redemption = redemption(&code, &grant, None, now);
@@ -201,6 +247,7 @@ async fn a_reader_of_the_feed_misses_no_end_of_many_at_once(fresh: Fresh) {
     for n in 0..CALLERS {
         grants.push(fresh.signed_in_as(|grant| grant.client_id = format!("c_{n}").as_str().into()).await.grant.id);
     }
+    linger(&fresh, &[("grant_ends", 10)]).await;
     let mut position = fresh.store.newest_grant_end().await.unwrap();
     let now = fresh.now();
     let ends = tokio::spawn({
@@ -235,11 +282,12 @@ async fn a_reader_of_the_feed_misses_no_end_of_many_at_once(fresh: Fresh) {
 
 async fn many_batches_at_once_do_not_stand_in_each_others_way(fresh: Fresh) {
     let mut grants = Vec::new();
-    for n in 0..2 * CALLERS {
+    for n in 0..32 {
         fresh.pending("c_1").await;
-        grants.push(fresh.signed_in(&format!("c_{}", n % 8)).await.grant.id);
+        grants.push(fresh.signed_in(&format!("c_{}", n / 16)).await.grant.id);
     }
     let now = fresh.now();
+    linger(&fresh, &[("grants", 2), ("authorizations", 10)]).await;
     at_once(CALLERS, |n| {
         let (store, mut ids) = (fresh.store.clone(), grants.clone());
         let turn = n % ids.len();
