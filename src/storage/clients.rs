@@ -61,14 +61,16 @@ sql! {
     COUNT_UNUSED = "SELECT count(*) FROM clients WHERE last_grant_at IS NULL";
 
     /// The address is chosen by all the clients that it holds, not by those that may go. Otherwise a flooder could keep an
-    /// authorization pending for each of its clients, and have those of everyone else evicted.
+    /// authorization pending for each of its clients, and have those of everyone else evicted. An address that holds the new
+    /// client alone has none to give.
     EVICT_ONE = concat!("
         DELETE FROM clients WHERE id = (
             SELECT c.id FROM clients c
             WHERE c.last_grant_at IS NULL AND c.id <> $1
               AND c.address = (
                 SELECT address FROM clients WHERE last_grant_at IS NULL
-                GROUP BY address ORDER BY count(*) DESC, min(registered_at), address LIMIT 1)
+                GROUP BY address HAVING count(CASE WHEN id <> $1 THEN 1 END) > 0
+                ORDER BY count(*) DESC, min(registered_at), address LIMIT 1)
               AND ", not_needed!(), "
             ORDER BY c.registered_at, c.id LIMIT 1)");
 

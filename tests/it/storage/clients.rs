@@ -17,6 +17,7 @@ contract! {
     a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others,
     the_table_comes_back_to_its_limit,
     the_new_client_never_goes,
+    an_address_that_holds_the_new_client_alone_does_not_keep_the_others,
     an_id_with_any_character_is_looked_up_and_none_is_another,
 }
 
@@ -122,6 +123,17 @@ async fn the_table_comes_back_to_its_limit(fresh: Fresh) {
 
 async fn the_new_client_never_goes(fresh: Fresh) {
     assert_eq!(left(&fresh, 0, &[]).await, [""; 0]);
+}
+
+async fn an_address_that_holds_the_new_client_alone_does_not_keep_the_others(fresh: Fresh) {
+    // registered in the same second, so that the address decides, and the new client's comes first
+    let now = fresh.now();
+    for (id, address) in [("b", "B"), ("c", "C"), ("a", "A")] {
+        fresh.store.insert_client(&client(id, now), address, 2, now).await.unwrap();
+    }
+    for (id, stays) in [("a", true), ("b", false), ("c", true)] {
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap().is_some(), stays, "{id}");
+    }
 }
 
 async fn an_id_with_any_character_is_looked_up_and_none_is_another(fresh: Fresh) {
