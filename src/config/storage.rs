@@ -15,7 +15,7 @@ const EXAMPLE: &str = "write url = \"sqlite:/var/lib/portcullis/portcullis.db\""
 pub enum Storage {
     /// `sqlite:FILE`; a relative FILE begins at the configuration file's directory.
     Sqlite(PathBuf),
-    /// A PostgreSQL server, for several replicas. No file can name one yet.
+    /// A PostgreSQL server, for several replicas. The configuration file cannot select it yet.
     Postgres(Postgres),
 }
 
@@ -24,7 +24,7 @@ pub enum Storage {
 pub struct Postgres {
     /// `postgres://user:password@host/database`. Secret, because of the password.
     pub url: SecretText,
-    /// How many connections this process opens at most.
+    /// The maximum number of connections of this process.
     pub connections: u32,
 }
 

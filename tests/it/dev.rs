@@ -54,7 +54,7 @@ async fn dev_refuses_a_wrong_upstream_with_a_hint() {
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
     assert_snapshot!(said(200, &[("content-type", "text/event-stream; charset=utf-8")], endpoint).await, @r#"
-    --upstream http://HOST/mcp speaks HTTP+SSE, which is not in this version
+    --upstream http://HOST/mcp speaks HTTP+SSE, which is not supported in this version
       hint: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     "#);
 }

@@ -37,13 +37,13 @@ impl Expiry {
         match self.give_up_abandoned().await {
             Ok(()) => self.delete_expired().await,
             // what would be deleted may hold a token that is to be revoked
-            Err(error) => tracing::warn!(%error, "abandoned sign-ins could not be read; it is tried again"),
+            Err(error) => tracing::warn!(%error, "abandoned sign-ins could not be read; retrying"),
         }
         if let Err(error) = self.adoption.end_departed().await {
-            tracing::warn!(%error, "grants of what has left the configuration could not be ended; it is tried again");
+            tracing::warn!(%error, "grants of what has left the configuration could not be ended; retrying");
         }
         if let Err(error) = self.ends.end_unusable(self.lifetimes.access_token).await {
-            tracing::warn!(%error, "unusable grants could not be ended; it is tried again");
+            tracing::warn!(%error, "unusable grants could not be ended; retrying");
         }
     }
 
@@ -80,7 +80,7 @@ impl Expiry {
                 Ok(0) => return,
                 Ok(deleted) => tracing::debug!(deleted, "deleted expired rows"),
                 Err(error) => {
-                    tracing::warn!(%error, "expired rows could not be deleted; it is tried again");
+                    tracing::warn!(%error, "expired rows could not be deleted; retrying");
                     return;
                 }
             }
