@@ -41,12 +41,12 @@ impl Limits {
         }))
     }
 
-    /// Counts one use of a limit by a key. It never waits, but its callers must allow for it: counts that several processes
-    /// share would be asked of a server.
+    /// Counts one use of a limit by a key. The counts are in this process, so it never waits; it is async because counts that
+    /// several processes share would be asked of a server.
     ///
     /// # Errors
     /// When the key has used up the limit.
-    #[expect(clippy::unused_async, reason = "counts that several processes share are asked of a server")]
+    #[expect(clippy::unused_async, reason = "its callers allow for counts that are kept elsewhere")]
     pub(crate) async fn check(&self, limit: Limit, key: &Key) -> Result<(), Limited> {
         self.sketch(limit).check(key).map_err(|retry_after| refused(limit, retry_after))
     }
