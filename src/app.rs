@@ -17,7 +17,7 @@ use crate::identity::Identities;
 use crate::inbound::{self, Door, HealthReport, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::web::Web;
@@ -57,6 +57,7 @@ impl App {
         let identities = Identities::new(&config, &clock);
         let revocation = Revocation::new(clock.clone());
         let budget = Budget::new(&config);
+        let limits = Limits::new(&config.registration, &config.lifetimes, &clock);
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -74,6 +75,7 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
+            limits,
             clock,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());

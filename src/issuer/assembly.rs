@@ -7,18 +7,16 @@ use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
 use super::resources::Resources;
 use super::sign_in::{
-    ApprovalLimits, Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn,
-    ProviderLeg, Recipients, SignIn,
+    Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
+    Recipients, SignIn,
 };
 use super::tasks::Tasks;
-use super::tokens::{
-    AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint, refreshes_per_hour,
-};
+use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::Limiter;
+use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 
@@ -36,6 +34,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// The rate limits.
+    pub limits: Limits,
     /// The time.
     pub clock: Clock,
 }
@@ -69,7 +69,12 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
-        registrations: Registrations::new(&parts.config, parts.store.clone(), parts.clock.clone()),
+        registrations: Registrations::new(
+            &parts.config,
+            parts.store.clone(),
+            parts.clock.clone(),
+            parts.limits.clone(),
+        ),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -79,7 +84,7 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
 }
 
 fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
-    let IssuerParts { config, store, revocation, sealer, identities, clock, ring: _ } = parts;
+    let IssuerParts { config, store, revocation, sealer, identities, clock, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     Shared {
@@ -108,7 +113,7 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
 }
 
 fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
-    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let IssuerParts { config, store, identities, limits, clock, .. } = parts;
     let Shared { issuer, clients, resources, provider_tokens, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
@@ -142,7 +147,8 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             first_answers: first_answers.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            limits: ApprovalLimits::new(&config.lifetimes, clock),
+            lifetimes: config.lifetimes.clone(),
+            limits: limits.clone(),
         },
         callbacks: Callbacks {
             bound: bound.clone(),
@@ -157,6 +163,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             first_answers,
             codes,
             resources: resources.clone(),
+            limits: limits.clone(),
             store: store.clone(),
             clock: clock.clone(),
         },
@@ -185,7 +192,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication::new(shared.clients.clone(), clock),
+        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
@@ -219,7 +226,7 @@ fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) 
         },
         access_tokens,
         provider_tokens: shared.provider_tokens.clone(),
-        per_grant: Limiter::per_hour(refreshes_per_hour(config.lifetimes.access_token), clock),
+        limits: parts.limits.clone(),
         store: store.clone(),
         clock: clock.clone(),
     }

@@ -11,8 +11,8 @@ use super::fault::page;
 use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
 use crate::issuer::{Approval, Fault};
-use crate::limits::ClientAddress;
 use crate::telemetry::RequestId;
+use crate::wire::ClientAddress;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,

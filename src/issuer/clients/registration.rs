@@ -4,23 +4,18 @@
 //! bounded (`storage::Store::insert_client`). Defends against: a flood that fills the database or locks registration for
 //! others, and a web page that spends its visitors' allowance.
 
-use std::num::NonZeroU32;
-
 use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::issuer::resources::entry_scopes;
-use crate::limits::{ClientAddress, Limiter};
+use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::{Store, StoreError};
-
-/// The registrations of known clients that one address has recorded per hour. Beyond them the answer is the same, and only
-/// the client's use is not recorded.
-const REPEATS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
+use crate::wire::ClientAddress;
 
 /// Registers clients.
 pub(in crate::issuer) struct Registrations {
@@ -28,8 +23,7 @@ pub(in crate::issuer) struct Registrations {
     entry_scopes: ScopeSet,
     store: Store,
     clock: Clock,
-    first: Limiter,
-    repeated: Limiter,
+    limits: Limits,
 }
 
 /// Why a client was not registered.
@@ -39,11 +33,8 @@ pub(crate) enum RegistrationRefusal {
     #[error(transparent)]
     Invalid(#[from] OAuthError),
     /// Too many from this address.
-    #[error("too many registrations from one address")]
-    TooMany {
-        /// Seconds until the next may come.
-        retry_after: u64,
-    },
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -60,16 +51,8 @@ pub(crate) enum Via {
 }
 
 impl Registrations {
-    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock) -> Self {
-        let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
-        Self {
-            settings: config.registration.clone(),
-            entry_scopes: entry_scopes(config),
-            store,
-            first: Limiter::per_hour(per_hour, &clock),
-            repeated: Limiter::per_hour(REPEATS_PER_HOUR, &clock),
-            clock,
-        }
+    pub(in crate::issuer) fn new(config: &Config, store: Store, clock: Clock, limits: Limits) -> Self {
+        Self { settings: config.registration.clone(), entry_scopes: entry_scopes(config), store, clock, limits }
     }
 
     /// Registers a client from the JSON body of its request.
@@ -90,7 +73,7 @@ impl Registrations {
         let now = self.clock.now();
         let client = Client::registered(&metadata, hash, now);
         let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), address, via)? {
+        if self.is_recorded(known.is_some(), address, via).await? {
             self.store.insert_client(&client, &address.key(), self.settings.max_unused, now).await?;
             audit::record(&Event::Registered { client: &client.id, name: client.name.as_deref() });
         }
@@ -99,16 +82,15 @@ impl Registrations {
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
     /// several register at every start.
-    fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, RegistrationRefusal> {
+    async fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, Limited> {
         let key = match via {
-            Via::Browser => format!("{} browser", address.key()),
-            Via::Program => address.key(),
+            Via::Browser => Key::of(&[Part::Address(address), Part::Browsers]),
+            Via::Program => Key::of(&[Part::Address(address)]),
         };
         if is_known {
-            return Ok(self.repeated.check(&key).is_ok());
+            return Ok(self.limits.check(Limit::KnownRegistrations, &key).await.is_ok());
         }
-        let counted = self.first.check(&key);
-        counted.map(|()| true).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })
+        self.limits.check(Limit::Registrations, &key).await.map(|()| true)
     }
 
     /// The requested scopes that some upstream here knows; all that they know when none is left.

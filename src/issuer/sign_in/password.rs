@@ -12,12 +12,13 @@ use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::identity::{Local, PasswordCheck, SignedIn, Way};
 use crate::issuer::resources::Resources;
-use crate::limits::ClientAddress;
+use crate::limits::{Limited, Limits};
 use crate::model::authorization::{Authorization, Purpose};
 use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
 use crate::secret::{SecretText, same_text};
 use crate::storage::Store;
+use crate::wire::ClientAddress;
 
 /// Signs in the users of a local identity provider.
 pub(in crate::issuer) struct PasswordSignIn {
@@ -25,6 +26,7 @@ pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
 }
@@ -72,7 +74,7 @@ pub(crate) struct SignInAttempt {
 pub enum SignInProblem {
     /// User or password is wrong; which of the two is not said.
     Wrong,
-    /// Too many wrong ones came, or too many are being checked.
+    /// Too many came for this user or from this address, or too many are being checked.
     Busy,
 }
 
@@ -81,6 +83,8 @@ pub enum SignInProblem {
 pub(crate) enum SignInStep {
     /// The page, for the first time or once more.
     Ask(Box<SignInView>),
+    /// The page once more: too many passwords came for this user, or from this address.
+    Limited(Box<SignInView>, Limited),
     /// The sign-in is over: onwards.
     Answered(Answered),
 }
@@ -101,7 +105,7 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        Ok(self.ask(bound, String::new(), None))
+        Ok(SignInStep::Ask(self.view(bound, String::new(), None)))
     }
 
     /// Takes a typed password. `cookie` is the value of the authorization's binding cookie.
@@ -121,16 +125,25 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        let problem = match local.check(&attempt.username, attempt.password, &attempt.address.key()).await {
+        let credentials = (attempt.username.as_str(), attempt.password);
+        let (problem, limited) = match local.check(&self.limits, credentials, attempt.address).await {
             PasswordCheck::Right(signed_in) => {
                 return self.signed_in(&bound, signed_in).await.map(SignInStep::Answered);
             }
-            PasswordCheck::Busy => SignInProblem::Busy,
-            PasswordCheck::Wrong => SignInProblem::Wrong,
+            PasswordCheck::Busy => (SignInProblem::Busy, None),
+            PasswordCheck::Limited(limited) => (SignInProblem::Busy, Some(limited)),
+            PasswordCheck::Wrong => (SignInProblem::Wrong, None),
         };
-        let limited = problem == SignInProblem::Busy;
-        audit::record(&Event::SignInFailed { identity: &attempt.identity, address: attempt.address.0, limited });
-        Ok(self.ask(bound, attempt.username, Some(problem)))
+        audit::record(&Event::SignInFailed {
+            identity: &attempt.identity,
+            address: attempt.address.0,
+            limited: problem == SignInProblem::Busy,
+        });
+        let view = self.view(bound, attempt.username, Some(problem));
+        Ok(match limited {
+            Some(limited) => SignInStep::Limited(view, limited),
+            None => SignInStep::Ask(view),
+        })
     }
 
     async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn) -> Result<Answered, Fault> {
@@ -141,10 +154,10 @@ impl PasswordSignIn {
         self.codes.issue(bound, signed_in).await.map(Answered::ToClient)
     }
 
-    fn ask(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> SignInStep {
+    fn view(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> Box<SignInView> {
         let Bound { provider, authorization, binding, recipient } = bound;
         let Purpose::Client(request) = &authorization.purpose;
-        SignInStep::Ask(Box::new(SignInView {
+        Box::new(SignInView {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             form_token: binding.form_token(),
@@ -153,7 +166,7 @@ impl PasswordSignIn {
             authorization: authorization.id,
             username,
             problem,
-        }))
+        })
     }
 }
 

@@ -27,15 +27,15 @@ pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
 pub(super) use presented::PresentedTokens;
 pub(super) use refresh_lease::RefreshLeases;
-pub(super) use refresh_token::{Refreshes, refreshes_per_hour};
+pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
-use crate::limits::ClientAddress;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
+use crate::wire::ClientAddress;
 
 /// A request to the token endpoint.
 #[derive(Debug)]
