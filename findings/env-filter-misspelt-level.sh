@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# tracing-subscriber 0.3.23: `EnvFilter` takes a bare word that is no level for the name of a target and accepts it. A log setting
-# with a misspelt level is then no error and not the default either: the program logs nothing at all, not even errors. Only after
-# `target=` is a misspelt level refused. A program has to check the words itself, or parse `LevelFilter` first.
+# tracing-subscriber 0.3.23: `EnvFilter` accepts a bare word that is not a level as the name of a target. A misspelt level is
+# therefore not an error, and does not fall back to the default: the program logs nothing at all, not even errors. A misspelt level
+# is refused only after `target=`. A program has to check the words itself, or parse `LevelFilter` first.
 #
 # Seen on 2026-11-30 (one event of each level but trace, from target `seen`):
 #   warn: accepted as "warn"; logged: ERROR WARN

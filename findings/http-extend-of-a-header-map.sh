@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# http 1.5.0 (as in hyper, axum, reqwest): `HeaderMap::extend` with a HeaderMap replaces the values of a name that is there; with
-# pairs of name and value, the same headers filtered for instance, it appends. A gateway that lays its own headers over the client's
-# this way forwards both values, and `get` gives the client's.
+# http 1.5.0 (as in hyper, axum, reqwest): `HeaderMap::extend` replaces the values of an existing name if its argument is a HeaderMap,
+# but appends if it is an iterator of name-value pairs, for instance the same headers filtered. A gateway that overrides the client's
+# headers with pairs forwards both values, and `get` returns the client's.
 #
-# Seen on 2026-11-30 (x-user is "client", the headers laid over it say "gateway"):
+# Seen on 2026-11-30 (x-user is "client"; the overriding headers say "gateway"):
 #   extend(map): ["gateway"], get: "gateway"
 #   extend(pairs of the map): ["client", "gateway"], get: "client"
 set -euo pipefail

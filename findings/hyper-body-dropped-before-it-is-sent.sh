@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# hyper 1.12.0, server, HTTP/1.1: "the body was dropped" does not mean that it was written. A body that says `is_end_stream` with its
-# last frame is dropped when that frame is in hyper's buffer, whatever its size; one that does not is asked once more, as soon as
-# the buffer has room, and dropped then: a small one also before anything is read. A permit or a log line that hangs on the drop
-# of the body ("answer sent") is early by as much as hyper holds; what waits for the end of an exchange has to watch the connection.
+# hyper 1.12.0, server, HTTP/1.1: a dropped response body has not necessarily been written. A body that reports `is_end_stream` after
+# its last frame is dropped as soon as that frame is in hyper's buffer, whatever its size. Any other body is polled once more when the
+# buffer has room, and dropped then; a small one is also dropped before the client has read anything. A permit or a log line that
+# depends on the drop of the body ("response sent") is therefore early by as much as hyper buffers; to detect the end of an exchange,
+# watch the connection.
 #
 # Seen on 2026-11-30 (one frame through a pipe of 1 KiB, after which the client does not read for a minute):
 #   4096 KiB, says is_end_stream: dropped with 0 bytes read
@@ -89,7 +90,7 @@ async fn answer(kib: usize, says_its_end: bool) {
     let state = if dropped.load(Ordering::SeqCst) { "dropped" } else { "not dropped" };
     println!("{kib} KiB, {says}: {state} with 0 bytes read");
 
-    // the whole answer is there all the same, for a client that reads
+    // a client that reads still gets the complete response
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.unwrap();
     let head = all.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# hyper 1.12.0, client: `is_end_stream` of a received body (`Incoming`) tells the end of a body with Content-Length, and never the
-# end of a chunked one: it is false after the last frame, and still false after `frame()` gave None. A wrapper that asks it, when
-# dropped, whether the body was read to its end takes every chunked answer for one that was cut short; it has to remember the
-# None itself.
+# hyper 1.12.0, client: `is_end_stream` of a received body (`Incoming`) reports the end of a body with Content-Length, but never that
+# of a chunked one: it is false after the last frame, and still false after `frame()` returned None. A wrapper that calls it on drop,
+# to learn whether the body was read completely, takes every chunked response for a truncated one; it has to remember the None itself.
 #
 # Seen on 2026-11-30 (is_end_stream before the first frame, after "hello", after None):
 #   content-length: [false, true, true]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# hyper 1.12.0, server: over HTTP/1.1 it leaves out the body that a service returns for HEAD; over HTTP/2 it sends that body in a
-# DATA frame. RFC 9110 9.3.2 forbids content in an answer to HEAD, and h2, the crate below hyper, resets the stream with
-# PROTOCOL_ERROR when it is the client. A service, a gateway above all, has to drop the body itself.
+# hyper 1.12.0, server: over HTTP/1.1 it omits the body that a service returns for HEAD; over HTTP/2 it sends that body in a DATA
+# frame. RFC 9110 9.3.2 forbids content in a response to HEAD, and a client built on h2, the crate below hyper, resets the stream with
+# PROTOCOL_ERROR. A service, and especially a gateway, has to drop the body itself.
 #
 # Seen on 2026-11-30 (h2 0.4.20; the service returns "hello" for every request):
 #   HTTP/1.1: "" after the head

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# hyper 1.12.0, server, HTTP/1.1: `header_read_timeout` of a second request starts when the first answer is done, not with the first
-# byte of the second head. It is therefore the keep-alive time-out as well, and a client that begins its next request late has only
-# the rest for the head: set short against slow clients, it closes connections that proxies keep in their pools.
+# hyper 1.12.0, server, HTTP/1.1: for a second request, `header_read_timeout` starts at the end of the first response, not at the first
+# byte of the second head. It therefore also acts as the keep-alive time-out, and a client that starts its next request late has only
+# the remaining time for the head. A short value against slowloris closes idle connections that proxies keep in their pools.
 #
 # Seen on 2026-11-30 (header_read_timeout 10 s, tokio's paused clock; the second head is sent in two parts):
 #   idle 1 s, head within 8 s: answered after 9 s

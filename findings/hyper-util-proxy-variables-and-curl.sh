@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# hyper-util 0.1.21, `client::proxy::matcher::Matcher::from_env`: its documentation says that it treats the proxy variables the same
-# as curl does. It does not: HTTP_PROXY in capitals counts (curl ignores it on purpose), capitals come before small letters (in curl
-# after them), so that an empty NO_PROXY hides a filled no_proxy, and entries of no_proxy are separated by commas only (in curl by
-# spaces too). Both take `*.domain` and `host:port` in no_proxy for entries that match nothing, and say nothing: the request goes
-# through the proxy.
+# hyper-util 0.1.21, `client::proxy::matcher::Matcher::from_env`: its documentation says that it treats the proxy variables as curl
+# does. It does not. It uses HTTP_PROXY in upper case, which curl deliberately ignores. Upper case takes precedence over lower case (in
+# curl it is the reverse), so an empty NO_PROXY hides a non-empty no_proxy. It separates entries of no_proxy by commas only, curl by
+# spaces too. In both, `*.domain` and `host:port` in no_proxy silently match nothing, and the request goes through the proxy.
 #
 # Seen on 2026-11-30 (curl 7.88.1 as in Debian; the request is http://a.invalid/, the proxy http://127.0.0.1:PORT):
 #   HTTP_PROXY: hyper-util proxy, curl direct
@@ -63,7 +62,7 @@ def show(proxy, **others):
     variables = {proxy: address, **others}
     ours = subprocess.run([sys.argv[1]], env=variables, capture_output=True, text=True, check=True).stdout.strip()
     answer = subprocess.run(curl, env=variables, capture_output=True, text=True, check=False)
-    # 6: curl asked for the address of a.invalid itself, and there is none
+    # 6: curl resolved a.invalid itself, which does not exist
     curls = {(0, "204"): "proxy", (6, "000"): "direct"}.get((answer.returncode, answer.stdout), answer)
     label = f"{proxy}, {' '.join(f'{name}={value}' for name, value in others.items())}" if others else proxy
     print(f"{label}: hyper-util {ours}, curl {curls}")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# npm 11.19.1: for a range, and for no version at all, it picks the newest release whose `engines` admit the Node.js that runs it,
-# and says nothing of the newer ones. The MCP Inspector asks for Node.js 22 since 0.16.0, so "npx @modelcontextprotocol/inspector"
-# under Node.js 20 runs 0.15.0, two major versions back, without a word. Only an exact version gives the warning EBADENGINE.
+# npm 11.19.1: for a version range, and without a version, it picks the newest release whose `engines` allow the running Node.js, and
+# does not mention newer ones. The MCP Inspector requires Node.js 22 since 0.16.0, so "npx @modelcontextprotocol/inspector" under
+# Node.js 20 silently runs 0.15.0, two major versions behind. Only an exact version gives the warning EBADENGINE.
 #
-# Seen on 2026-11-30 (Node.js 20.20.2; the range stands for "no version", so that a later release does not change the answer):
+# Seen on 2026-11-30 (Node.js 20.20.2; the range replaces "no version", so that later releases do not change the result):
 #   @modelcontextprotocol/inspector@<=2.12.0: 0.15.0, warnings about the inspector's engine: 0
 #   @modelcontextprotocol/inspector@2.12.0: 2.12.0, warnings about the inspector's engine: 1
 set -euo pipefail

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Keycloak 26.7.0: a user who lacks the role `offline_access` and whose client asks for that scope signs in, comes back with a code,
-# and fails only at the token endpoint, with the error `not_allowed`, which is no code of RFC 6749 5.2: not less scope, nor
-# `invalid_scope`, nor `access_denied` at the authorization endpoint. A gateway that asks for `offline_access` on behalf of every user
-# locks such a user out. For a user who has the role, `refresh_expires_in` is 0, which means "never", not "at once".
+# Keycloak 26.7.0: if a client requests the scope `offline_access` for a user without that role, the sign-in succeeds and returns a
+# code. Only the token endpoint fails, with the error `not_allowed`, which RFC 6749 5.2 does not define; Keycloak neither reduces the
+# scope nor returns `invalid_scope` or `access_denied` at the authorization endpoint. A gateway that requests `offline_access` for every
+# user locks such users out. For a user with the role, `refresh_expires_in` is 0, which means "never", not "immediately".
 #
 # Seen on 2026-11-30 (authorization code flow, public client with PKCE, scopes sorted):
 #   with the role, openid: 200, scope 'email openid profile', refresh_expires_in 1800
@@ -10,7 +10,7 @@
 #   without it, openid: 200, scope 'email openid profile', refresh_expires_in 1800
 #   without it, openid offline_access: 400, not_allowed: Offline tokens not allowed for the user or client
 #
-# It needs Java 17 and Maven, and takes a minute or two once the archive (about 150 MB) is there.
+# It needs Java 17 and Maven, and takes one or two minutes after the download of the archive (about 150 MB).
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# mcp (Python) 1.20.0 says that it works with pydantic >=2.11,<3, and cannot be imported beside pydantic 2.14.4: it takes a
-# private function of pydantic's that is no longer there. A plain `pip install mcp==1.20.0` therefore gives a package that
-# fails at its first import, client and server alike; pydantic 2.12.5 works.
+# mcp (Python) 1.20.0 declares pydantic >=2.11,<3, but cannot be imported with pydantic 2.14.4: it uses a private function of pydantic
+# that no longer exists. A plain `pip install mcp==1.20.0` therefore installs a package whose client and server fail at import;
+# pydantic 2.12.5 works.
 #
 # Seen on 2026-11-30:
 #   pydantic 2.14.4: ImportError: cannot import name 'eval_type_backport' from 'pydantic._internal._typing_extra'

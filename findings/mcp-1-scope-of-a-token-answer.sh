@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# mcp (Python) 1.20.0, an MCP client: OAuthClientProvider refuses a token answer whose `scope` names anything beyond what the
-# client asked for. RFC 6749 5.1 lets a server grant another scope than was asked for and asks it to say so; an authorization
-# server that gives a refresh token and says `offline_access` in `scope` cannot be used with this client at all. mcp 2.3.0
-# accepts the same answer.
+# mcp (Python) 1.20.0, an MCP client: OAuthClientProvider refuses a token response whose `scope` contains more than the client
+# requested. RFC 6749 5.1 lets a server grant another scope than requested and requires it to say so. An authorization server that
+# issues a refresh token and names `offline_access` in `scope` therefore cannot be used with this client. mcp 2.3.0 accepts the same
+# response.
 #
 # Seen on 2026-11-30:
 #   mcp 1.20.0: OAuthTokenError: Server granted unauthorized scopes: {'offline_access'}
@@ -57,7 +57,7 @@ async def main():
 asyncio.run(main())
 PYTHON
 
-# 1.20.0 cannot be imported beside pydantic 2.14, which its own requirements allow: see mcp-1-and-pydantic.sh
+# 1.20.0 cannot be imported with pydantic 2.14, which its own requirements allow: see mcp-1-and-pydantic.sh
 seen=$(
     for wanted in "mcp==1.20.0 pydantic==2.12.5" "mcp==2.3.0"; do
         python3 -m venv "$folder/venv"

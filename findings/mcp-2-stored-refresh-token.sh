@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # mcp (Python) 2.3.0, an MCP client: OAuthClientProvider does not use a stored refresh token after a restart. Its storage keeps the
-# token answer without the time of its expiry, so a loaded access token counts as valid for ever, and the 401 that it earns starts
-# discovery and a new authorization in the browser. Only an expiry that the same process computed leads to a refresh. A
-# long-lived refresh token does not spare this client's user the browser.
+# token response without its expiry time, so a loaded access token never expires for the client, and the resulting 401 starts
+# discovery and a new authorization in the browser. Only an expiry computed by the same process leads to a refresh. A long-lived
+# refresh token therefore does not save this client's user from signing in again.
 #
-# Seen on 2026-11-30 (the MCP call is answered with 401, every look-up of metadata with 404, as a server without metadata does):
+# Seen on 2026-11-30 (the MCP call gets 401, and every metadata look-up 404, as from a server without metadata):
 #   tokens from the storage: POST /mcp with Bearer old, 3 metadata look-ups, the browser at /authorize
 #   expiry known to the process: POST /token with grant_type=refresh_token
 set -euo pipefail

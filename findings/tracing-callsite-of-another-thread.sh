@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# tracing 0.1.44: while one subscriber exists and is scoped to a thread (`with_default`, `set_default`), an event whose first call
-# comes from another thread is switched off for good, for the thread with the subscriber too: the interest of a new callsite is asked
-# of the calling thread's subscriber, which is none, and kept. It comes back when a second subscriber is made. A test that reads the
-# log through a scoped subscriber fails, or passes on "nothing was logged", by which thread comes first.
+# tracing 0.1.44: while the only subscriber is scoped to a thread (`with_default`, `set_default`), an event whose first call comes from
+# another thread stays disabled, also for the thread with the subscriber: the interest of a new callsite is computed from the calling
+# thread's subscriber, which is none, and cached. Creating a second subscriber enables it again. A test that reads the log through a
+# scoped subscriber therefore fails, or wrongly passes "nothing was logged", depending on which thread comes first.
 #
-# Seen on 2026-11-30 (events that the subscriber saw of two calls on its own thread):
+# Seen on 2026-11-30 (how many of two calls on its own thread the subscriber saw):
 #   first called on the subscriber's thread: 2
 #   first called on another thread: 0
 #   the same, after a second subscriber was made: 2

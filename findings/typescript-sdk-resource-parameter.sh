@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # TypeScript MCP SDK, client: the `resource` parameter. @modelcontextprotocol/sdk 1.30.0 sends the `resource` of the protected
-# resource metadata after `new URL`: an origin gets a slash, the host lower case, the default port goes. 1.32.2 of the same line and
-# @modelcontextprotocol/client 2.4.0 send it as it is written. One server sees both forms from clients of one name, so it must take
-# `https://host` and `https://host/` for one resource. All three accept metadata with one slash less than the user typed, and none
+# resource metadata after `new URL`: it adds a slash to an origin, lower-cases the host and removes the default port. 1.32.2 of the same
+# line and @modelcontextprotocol/client 2.4.0 send it unchanged. A server sees both forms from clients of the same name, so it must
+# treat `https://host` and `https://host/` as one resource. All three accept metadata with one slash less than the user typed, and none
 # accepts one slash more.
 #
-# Seen on 2026-11-30 (the server's URL, the `resource` of its metadata, what the authorization request carries):
+# Seen on 2026-11-30 (the server's URL, the `resource` in its metadata, the `resource` in the authorization request):
 #   sdk 1.30.0
 #     https://mcp.example.com, https://mcp.example.com -> https://mcp.example.com/
 #     https://mcp.example.com/mcp, https://MCP.example.com:443/mcp -> https://mcp.example.com/mcp

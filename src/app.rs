@@ -19,7 +19,7 @@ use crate::identity::Identities;
 use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -66,12 +66,13 @@ impl App {
         let drain = Drain::default();
         let metrics = Metrics::default();
         let waiting = config.limits.waiting_writes;
-        let store = Store::open(&config.storage, waiting, &clock, metrics.store.clone()).await?;
+        let store = Store::open(&config.storage, waiting, metrics.store.clone()).await?;
         let sealer = Sealer::new(&config.secrets);
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock, &metrics.providers);
         let revocation = Revocation::new(clock.clone());
         let budget = Budget::new(&config);
+        let limits = Limits::new(&config.registration, &config.lifetimes, &clock, metrics.limits.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -92,6 +93,7 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
+            limits,
             clock: clock.clone(),
             metrics: metrics.clone(),
             audit,

@@ -4,10 +4,10 @@
 //! MCP client ──► inbound ──► web ──► issuer ──► identity ──► the identity provider
 //!                   └──────► gateway ──► upstream ──► the MCP server
 //! ```
-//! What may import what is a table in `tests/it/layering.rs`, which also holds it.
+//! `tests/it/layering.rs` contains and enforces the table of allowed imports.
 
-/// The version, with the commit that the program was built from where that is known: `--version`, the first screen of `dev`
-/// and the user agent of outbound calls all say this.
+/// The version, with the commit of the build if known: printed by `--version` and `dev`, and sent as the user agent of
+/// outbound calls.
 pub const VERSION: &str = env!("PORTCULLIS_VERSION");
 
 pub mod app;

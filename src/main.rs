@@ -1,4 +1,4 @@
-//! The process: everything else is in the library.
+//! The binary; everything else is in the library.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `portcullis check`: what is wrong with a configuration, without starting anything.
+//! `portcullis check`: validates a configuration without starting anything.
 
 use std::io::{self, Write};
 
@@ -13,19 +13,19 @@ use crate::telemetry::metrics::Metrics;
 
 /// Report every mistake in a configuration file, with its line and a hint
 ///
-/// Reads the file as `serve` would: with the `PORTCULLIS_` variables of the environment over it, and with the secrets
-/// that it names. Nothing is started. No server is contacted unless --online is given.
+/// Reads the file as `serve` would, with the `PORTCULLIS_` variables of the environment and the secrets that the file
+/// refers to. Nothing is started, and no server is contacted unless --online is given.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "Examples:\n  portcullis check\n  portcullis check --config portcullis.toml --online\n\n\
     JSON is a list of objects with severity, file, line, column, variable, key, message and hint.\n\n\
-    Exit status: 0 the file is good, 1 it is not."
+    Exit status: 0 the file is valid, 1 it is not."
 )]
 pub(super) struct Check {
     #[command(flatten)]
     file: ConfigFile,
-    /// Ask the MCP servers and the identity providers, too, as far as that goes without a user
+    /// Also contact the MCP servers and identity providers, as far as that works without a user
     #[arg(long)]
     online: bool,
     /// Print JSON for a program, an empty list when all is well
@@ -42,7 +42,7 @@ impl Check {
         };
         if let Some(config) = config.as_ref().filter(|_| self.online) {
             let identities = Identities::new(config, &Clock::system(), &Metrics::default().providers);
-            match process::block_on(async { Ok(online::look(config, &identities).await) }) {
+            match process::block_on(async { Ok(online::check(config, &identities).await) }) {
                 Ok(found) => problems.extend(found),
                 Err(words) => return process::end(Err(words), terminal),
             }
@@ -63,7 +63,7 @@ impl Check {
     }
 }
 
-/// What the operator has to carry elsewhere.
+/// Prints the URLs that clients and identity providers need.
 fn summarize(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n  public URL, and issuer of all tokens\n    {}", config.public_url)?;
     writeln!(out, "\n  server URLs for clients")?;

@@ -1,4 +1,4 @@
-//! `portcullis clients`: which applications are known, and how an operator forgets one.
+//! `portcullis clients`: lists and deletes the applications that may use the gateway.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::model::ids::ClientId;
 use crate::storage::{ClientUse, GrantFilter, Store};
 
-/// List the applications that are known, and forget one
+/// List the known applications, and delete one
 ///
 /// These commands work on the database while `serve` runs.
 #[derive(Debug, Subcommand)]
@@ -23,7 +23,7 @@ pub(super) enum Clients {
     Delete(Delete),
 }
 
-/// List the configured and the registered clients, the one that was used last first
+/// List configured and registered clients, the most recently used first
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  portcullis clients list\n\nNames are what the clients call themselves. Times are UTC; in JSON they are seconds since 1970."
@@ -36,10 +36,10 @@ pub(super) struct List {
     json: bool,
 }
 
-/// End all grants of a registered client and forget it
+/// End all grants of a registered client and delete it
 ///
-/// A client may register again, and then needs its users' consent again. To keep one out for good, set
-/// `registration.enabled = false` and configure those that may come in.
+/// A client may register again, and then needs its users' consent again. To lock one out for good, set
+/// `registration.enabled = false` and configure the clients that you allow.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = "Example:\n  portcullis clients delete c_…")]
 pub(super) struct Delete {
@@ -48,12 +48,12 @@ pub(super) struct Delete {
     id: String,
     #[command(flatten)]
     file: ConfigFile,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
 
-/// A client of either origin.
+/// A configured or registered client.
 struct Row {
     id: String,
     name: Option<String>,
@@ -107,7 +107,7 @@ async fn rows(config: &Config, store: &Store) -> Result<Vec<Row>, String> {
             name: client.name.clone(),
             configured: true,
             redirect_uris: client.redirect_uris.clone(),
-            use_of: store.use_of_client(&id, now).await.map_err(database::words)?,
+            use_of: store.use_of_client(&id, now).await.map_err(database::message)?,
         });
     }
     for client in database::clients(store).await? {
@@ -157,10 +157,10 @@ impl Delete {
         let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let id = escaped(&self.id);
         if config.clients.iter().any(|client| client.client_id == self.id) {
-            writeln!(terminal.err, "error: client {id} stands in the configuration")?;
+            writeln!(terminal.err, "error: client {id} is in the configuration")?;
             writeln!(
                 terminal.err,
-                "  hint: `portcullis grants end --client {id}` ends its grants; take its [[client]] out and restart to lock it out"
+                "  hint: `portcullis grants end --client {id}` ends its grants; remove its [[client]] and restart to lock it out"
             )?;
             return Ok(Outcome::Failed);
         }
@@ -169,15 +169,15 @@ impl Delete {
         match deleted {
             Ok(None) => Ok(Outcome::Done),
             Ok(Some(report)) => {
-                let told = report.tell(terminal)?;
+                let outcome = report.print(terminal)?;
                 writeln!(terminal.out, "client {id} is deleted")?;
-                Ok(told)
+                Ok(outcome)
             }
             Err(words) => process::end(Err(words), terminal),
         }
     }
 
-    /// `None` when the operator thought better of it.
+    /// `None` when the operator did not confirm.
     #[expect(clippy::future_not_send, reason = "a terminal is used by one thread")]
     async fn delete(
         self,
@@ -188,7 +188,7 @@ impl Delete {
         let store = database::open(&config).await?;
         let (id, shown) = (ClientId::from(self.id.as_str()), escaped(&self.id));
         let filter = GrantFilter { client: Some(self.id.clone()), ..GrantFilter::default() };
-        let client = store.client(&id).await.map_err(database::words)?;
+        let client = store.client(&id).await.map_err(database::message)?;
         let client = client
             .ok_or_else(|| format!("there is no client {shown}\n  hint: `portcullis clients list` shows them"))?;
         let count = database::grants(&store, &filter).await?.len();
@@ -197,8 +197,8 @@ impl Delete {
         if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
             return Ok(None);
         }
-        // the client first, with its sign-ins that are under way: from then on none of them becomes a grant
-        database::grant_ends(&config, &store).delete_client(&id, operator).await.map_err(database::words)?;
+        // delete the client and its sign-ins in progress first: none of them can become a grant afterwards
+        database::grant_ends(&config, &store).delete_client(&id, operator).await.map_err(database::message)?;
         let mut chosen = Chosen::new();
         for grant in database::grants(&store, &filter).await? {
             chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);

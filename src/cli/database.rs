@@ -1,5 +1,4 @@
-//! The database of a configuration, which a running process may have open at the same time: what is written here reaches it
-//! by its feed within a second.
+//! Access to the database for commands. `serve` may be running: it sees their writes through its feed within a second.
 
 use crate::app::StartError;
 use crate::audit::Audit;
@@ -12,24 +11,24 @@ use crate::model::ids::ClientId;
 use crate::storage::{GrantFilter, ListedClient, ListedGrant, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// How much one call of the store reads.
+/// How many rows one query reads.
 const PAGE: i64 = 500;
 
-/// Opens a database that is there.
+/// Opens an existing database.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
-    let Storage::Sqlite(file) = &config.storage;
-    if !file.exists() {
+    if let Storage::Sqlite(file) = &config.storage
+        && !file.exists()
+    {
         return Err(format!(
-            "there is no database at {}\n  hint: `serve` makes it at its first start; check storage.url",
+            "there is no database at {}\n  hint: `serve` creates it at its first start; check storage.url",
             file.display()
         ));
     }
-    Store::open(&config.storage, config.limits.waiting_writes, &Clock::system(), Metrics::default().store)
-        .await
-        .map_err(words)
+    let counted = Metrics::default().store;
+    Store::open(&config.storage, config.limits.waiting_writes, counted).await.map_err(message)
 }
 
-/// What ends grants, with all that hangs on them. It serves no requests and runs nothing in the background.
+/// Ends grants for an operator. It serves no requests and runs no background tasks.
 pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
     let clock = Clock::system();
     // a command is not scraped
@@ -39,18 +38,18 @@ pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
     GrantEnds::for_operator(store.clone(), identities, sealer, clock, Audit::to_log())
 }
 
-/// The store's error as the last words of a command.
-pub(super) fn words(error: StoreError) -> String {
+/// The error message of a command.
+pub(super) fn message(error: StoreError) -> String {
     StartError::from(error).to_string()
 }
 
-/// All live grants that a filter lets through, the one that was used last first.
+/// All live grants that match a filter, the most recently used first.
 pub(super) async fn grants(store: &Store, filter: &GrantFilter) -> Result<Vec<ListedGrant>, String> {
     let now = Clock::system().now();
     let mut all: Vec<ListedGrant> = Vec::new();
     loop {
         let after = all.last().map(|grant| grant.id.clone());
-        let page = store.list_grants(filter, after.as_ref(), now, PAGE).await.map_err(words)?;
+        let page = store.list_grants(filter, after.as_ref(), now, PAGE).await.map_err(message)?;
         if page.is_empty() {
             break;
         }
@@ -60,13 +59,13 @@ pub(super) async fn grants(store: &Store, filter: &GrantFilter) -> Result<Vec<Li
     Ok(all)
 }
 
-/// All registered clients, the one that was used last first.
+/// All registered clients, the most recently used first.
 pub(super) async fn clients(store: &Store) -> Result<Vec<ListedClient>, String> {
     let now = Clock::system().now();
     let mut all: Vec<ListedClient> = Vec::new();
     loop {
         let after: Option<ClientId> = all.last().map(|client| client.id.clone());
-        let page = store.list_clients(after.as_ref(), now, PAGE).await.map_err(words)?;
+        let page = store.list_clients(after.as_ref(), now, PAGE).await.map_err(message)?;
         if page.is_empty() {
             break;
         }

@@ -1,4 +1,4 @@
-//! `portcullis dev`.
+//! `portcullis dev`: a gateway for trying everything on this machine.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,20 +11,20 @@ use crate::app::StartError;
 use crate::config::Log;
 use crate::dev;
 
-/// Try everything on this machine: a gateway with demo users in front of your MCP server, or of one that is built in
+/// Try everything on this machine: a gateway with demo users in front of your MCP server, or of a built-in one
 ///
-/// Listens on loopback only and needs no configuration. Users, keys and registered clients are kept for each port in
-/// your state directory and are there again after a restart.
+/// Listens on loopback only and needs no configuration. Users, keys and registered clients are kept per port in your
+/// state directory and survive a restart.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "Examples:\n  portcullis dev\n  portcullis dev --upstream http://127.0.0.1:8420/mcp"
 )]
 pub(super) struct Dev {
-    /// The port on 127.0.0.1: clients keep their credentials by it, so it is never chosen for you
+    /// The port on 127.0.0.1; fixed, because clients store their credentials under the URL
     #[arg(long, short, value_name = "N", default_value_t = dev::DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// The MCP server to protect (Streamable HTTP); without it a small one is built in
+    /// The MCP server to protect (Streamable HTTP); the default is a small built-in one
     #[arg(long, short, value_name = "URL")]
     upstream: Option<String>,
 }
@@ -34,7 +34,7 @@ impl Dev {
         let Some(state_home) = state_home(&terminal.environment) else {
             writeln!(
                 terminal.err,
-                "error: neither XDG_STATE_HOME nor HOME says where to keep state\n  hint: set one of them"
+                "error: neither XDG_STATE_HOME nor HOME is set\n  hint: set one of them; state is kept there"
             )?;
             return Ok(Outcome::Failed);
         };
@@ -55,7 +55,7 @@ impl Dev {
     }
 }
 
-/// Where the user's programs keep what must survive a restart (XDG base directories).
+/// The directory for state that survives a restart (XDG base directories).
 fn state_home(environment: &[(String, String)]) -> Option<PathBuf> {
     let get = |name: &str| environment.iter().find(|(key, text)| key == name && !text.is_empty()).map(|(_, text)| text);
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
@@ -67,7 +67,7 @@ fn state_home(environment: &[(String, String)]) -> Option<PathBuf> {
 fn with_port(error: &StartError, port: u16) -> String {
     match error {
         StartError::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => format!(
-            "port {port} is in use by another program\n  hint: stop it, or choose another with --port; clients must then be given the new URL"
+            "port {port} is in use by another program\n  hint: stop it, or choose another with --port and give clients the new URL"
         ),
         other => other.to_string(),
     }

@@ -1,4 +1,4 @@
-//! `portcullis grants`: what users have granted, and how an operator ends it.
+//! `portcullis grants`: lists and ends what users have granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -13,13 +13,13 @@ use crate::issuer::Revocations;
 use crate::model::ids::{GrantId, IdentityId};
 use crate::storage::{EndedGrant, GrantFilter, ListedGrant, Store};
 
-/// How many grants one transaction ends, unless one user has more.
+/// How many grants one transaction ends; all grants of a user end in the same one.
 const BATCH: usize = 100;
 
-/// List what users have granted, and end it
+/// List and end grants
 ///
 /// A grant is one sign-in of one user with one client at one upstream. These commands work on the database while `serve`
-/// runs: what is ended here is refused there within a second.
+/// runs, which refuses ended grants within a second.
 #[derive(Debug, Subcommand)]
 #[command(verbatim_doc_comment, after_help = "Examples:\n  portcullis grants list\n  portcullis grants end g_…")]
 pub(super) enum Grants {
@@ -27,7 +27,7 @@ pub(super) enum Grants {
     End(End),
 }
 
-/// List the live grants, the one that was used last first
+/// List the live grants, the most recently used first
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  portcullis grants list\n  portcullis grants list --user 'keycloak|8d1c…' --json\n\nTimes are UTC; in JSON they are seconds since 1970."
@@ -42,7 +42,7 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Which grants are meant; several conditions must all hold.
+/// Selects grants; all conditions must match.
 #[derive(Debug, Args)]
 struct Which {
     /// Of this user: the subject, as `grants list` shows it
@@ -58,9 +58,9 @@ struct Which {
 
 /// End grants: their access and refresh tokens are refused within a second
 ///
-/// Sign-ins that are under way are taken back with them; naming grants by ID leaves those alone. The identity provider's
-/// offline tokens that hang on the grants are revoked there, as far as it can be reached. The clients stay known; their
-/// users can sign in again unless the identity provider refuses them.
+/// Sign-ins in progress that match are cancelled, unless grants are selected by ID. Offline tokens of these grants are
+/// revoked at the identity provider if it can be reached. Clients stay registered, and users can sign in again unless the
+/// identity provider refuses them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -75,10 +75,10 @@ pub(super) struct End {
     file: ConfigFile,
     #[command(flatten)]
     which: Which,
-    /// All of them
+    /// All grants
     #[arg(long, conflicts_with_all = ["user", "client", "upstream"])]
     all: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -93,7 +93,7 @@ impl Grants {
 }
 
 impl Which {
-    /// What the store is asked for.
+    /// The filter of the query.
     fn filter(self, config: &Config) -> Result<GrantFilter, String> {
         let resource = self.upstream.map(|id| audience(config, &id)).transpose()?;
         Ok(GrantFilter { subject: self.user, client: self.client, resource })
@@ -136,7 +136,7 @@ impl List {
     }
 }
 
-/// What people call the client of a grant.
+/// The name of a grant's client.
 fn client_name<'a>(grant: &'a ListedGrant, config: &'a Config) -> Option<&'a str> {
     let configured = config.clients.iter().find(|client| client.client_id == grant.client.as_str());
     configured.map_or(grant.client_name.as_deref(), |client| client.name.as_deref())
@@ -192,8 +192,8 @@ impl End {
             }
             let mut refused = 0;
             if by_filter {
-                // the sign-ins first: what became a grant meanwhile is found then
-                refused = store.refuse_under_way(&filter).await.map_err(database::words)?;
+                // cancel sign-ins first: one that became a grant meanwhile is found by the second query
+                refused = store.refuse_under_way(&filter).await.map_err(database::message)?;
                 (chosen, _) = choose(&store, &filter, Vec::new()).await?;
             }
             let report =
@@ -206,15 +206,15 @@ impl End {
                 for id in &unknown {
                     writeln!(terminal.err, "error: {}: there is no such live grant", escaped(id))?;
                 }
-                let told = report.tell(terminal)?;
-                Ok(if unknown.is_empty() { told } else { Outcome::Failed })
+                let outcome = report.print(terminal)?;
+                Ok(if unknown.is_empty() { outcome } else { Outcome::Failed })
             }
             Err(words) => process::end(Err(words), terminal),
         }
     }
 }
 
-/// The grants that are meant, by their users, and the ids that mean none.
+/// The selected grants by user, and the ids that match no live grant.
 async fn choose(store: &Store, filter: &GrantFilter, ids: Vec<String>) -> Result<(Chosen, Vec<String>), String> {
     let mut chosen = Chosen::new();
     if ids.is_empty() {
@@ -225,7 +225,7 @@ async fn choose(store: &Store, filter: &GrantFilter, ids: Vec<String>) -> Result
     }
     let mut unknown = Vec::new();
     for id in ids.into_iter().collect::<BTreeSet<_>>() {
-        match store.grant(&id.as_str().into()).await.map_err(database::words)? {
+        match store.grant(&id.as_str().into()).await.map_err(database::message)? {
             Some(grant) if grant.ended_at.is_none() => {
                 chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
             }
@@ -235,7 +235,7 @@ async fn choose(store: &Store, filter: &GrantFilter, ids: Vec<String>) -> Result
     Ok((chosen, unknown))
 }
 
-/// Grants by the subjects of their users.
+/// Grants by subject.
 pub(super) type Chosen = BTreeMap<String, Vec<GrantId>>;
 
 fn question(chosen: &Chosen) -> String {
@@ -243,16 +243,16 @@ fn question(chosen: &Chosen) -> String {
     format!("End {} of {}?", counted(grants, "grant"), counted(chosen.len(), "user"))
 }
 
-/// What came of it.
+/// The result of ending grants.
 #[derive(Default)]
 pub(super) struct Report {
     ended: Vec<EndedGrant>,
     revocations: BTreeMap<IdentityId, Revocations>,
-    /// How many sign-ins were under way, and are refused.
+    /// The number of sign-ins in progress that were cancelled.
     refused: u64,
 }
 
-/// Ends the grants of each user together, and then revokes what hangs on them at the providers.
+/// Ends grants, those of a user in one transaction, and then revokes their tokens at the providers.
 pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator: &str) -> Result<Report, String> {
     let ends = database::grant_ends(config, store);
     let mut ended = Vec::new();
@@ -260,7 +260,7 @@ pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator
     while let Some(grants) = users.next() {
         batch.extend(grants);
         if batch.len() >= BATCH || users.peek().is_none() {
-            ended.extend(ends.end_for_operator(&batch, operator).await.map_err(database::words)?);
+            ended.extend(ends.end_for_operator(&batch, operator).await.map_err(database::message)?);
             batch.clear();
         }
     }
@@ -269,8 +269,8 @@ pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator
 }
 
 impl Report {
-    /// Says what ended, and what could not be revoked.
-    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+    /// Prints which grants ended, and which tokens could not be revoked.
+    pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         for ended in &self.ended {
             let grant = &ended.grant;
             let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));
@@ -279,7 +279,7 @@ impl Report {
         writeln!(terminal.out, "{} ended", counted(self.ended.len(), "grant"))?;
         if self.refused > 0 {
             let refused = usize::try_from(self.refused).unwrap_or(usize::MAX);
-            writeln!(terminal.out, "{} under way refused", counted(refused, "sign-in"))?;
+            writeln!(terminal.out, "{} in progress cancelled", counted(refused, "sign-in"))?;
         }
         let mut outcome = Outcome::Done;
         for (identity, tally) in &self.revocations {
@@ -289,7 +289,7 @@ impl Report {
             if let Some(failure) = &tally.failure {
                 let kept = counted(tally.kept, "offline token");
                 writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
-                writeln!(terminal.err, "  hint: nothing here holds them any more; end those users' sessions there")?;
+                writeln!(terminal.err, "  hint: they are deleted here; end the users' sessions there")?;
                 outcome = Outcome::Failed;
             }
         }

@@ -1,4 +1,4 @@
-//! `portcullis keys`: the root key that everything sealed hangs on.
+//! `portcullis keys`: makes root keys, under which stored secrets are encrypted.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,8 +14,8 @@ use crate::secret::random;
 
 /// Make root keys
 ///
-/// A root key seals what the database keeps: the signing keys and the identity providers' tokens. Without it they are
-/// lost, so keep it where backups of the database are not.
+/// A root key encrypts the secrets in the database: the signing keys and the identity providers' tokens. Without it they
+/// are lost. Keep it apart from backups of the database.
 #[derive(Debug, Subcommand)]
 #[command(verbatim_doc_comment, after_help = "Example:\n  portcullis keys generate --out portcullis.key")]
 pub(super) enum Keys {
@@ -27,8 +27,8 @@ pub(super) enum Keys {
 #[command(
     after_help = "Examples:\n  portcullis keys generate --out portcullis.key\n  portcullis keys generate | docker secret create portcullis.key -\n\n\
     In the configuration:\n  [secrets]\n  keys = [{ file = \"portcullis.key\" }]\n\n\
-    To replace a key, put the new one before the old one and restart: the first seals, all open.\n\
-    The log says when everything is sealed under the new key; then the old one may leave."
+    To replace a key, put the new one before the old one and restart: the first encrypts, all decrypt.\n\
+    The log says when everything is encrypted under the new key; then remove the old one."
 )]
 pub(super) struct Generate {
     /// Write it into a new file that only you can read, instead of printing it
@@ -52,7 +52,7 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 writeln!(
                     terminal.err,
-                    "error: {} exists already, and what a root key sealed is lost with it",
+                    "error: {} already exists; if it is a root key, replacing it would lose what it encrypted",
                     path.display()
                 )?;
                 writeln!(terminal.err, "    hint: choose another name")?;
@@ -66,13 +66,13 @@ impl Keys {
     }
 }
 
-/// Half a key is worse than none.
+/// Writes the key into a new file; removes the file if that fails half-way.
 fn write_new(path: &Path, key: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = writeln!(file, "{key}").and_then(|()| file.sync_all());
     if written.is_err() {
         drop(file);
-        // The first failure is the one to tell.
+        // report the first failure, not that of the clean-up
         fs::remove_file(path).ok();
     }
     written

@@ -1,4 +1,4 @@
-//! `portcullis completions` and `portcullis man`: what shells and people look up, made from the commands themselves.
+//! `portcullis completions` and `portcullis man`, generated from the definitions of the commands.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use super::{Outcome, Terminal};
 
-/// Print what a shell needs to complete this program's commands and options
+/// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  portcullis completions bash > /usr/share/bash-completion/completions/portcullis\n  portcullis completions zsh > \"${fpath[1]}/_portcullis\"\n  portcullis completions fish > ~/.config/fish/completions/portcullis.fish"
@@ -26,7 +26,7 @@ pub(super) struct Completions {
     after_help = "Examples:\n  portcullis man > portcullis.1 && man ./portcullis.1\n  portcullis man grants end > portcullis-grants-end.1"
 )]
 pub(super) struct Manual {
-    /// The command, such as `grants end`; without one the program as a whole
+    /// The command, such as `grants end`; the default is the whole program
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Manual {
 impl Completions {
     /// `program` is the whole command line interface.
     pub(super) fn run(self, program: &mut Command, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        // the generator takes any failure to write for a reason to panic
+        // the generator panics when a write fails, so it writes to memory
         let mut script = Vec::new();
         clap_complete::generate(self.shell, program, "portcullis", &mut script);
         terminal.out.write_all(&script)?;

@@ -1,4 +1,4 @@
-//! The commands, one file each. What a command prints goes to the [`Terminal`] that it is handed, so that tests read it.
+//! The commands, one file each. They print to the [`Terminal`] that they are given, which tests replace.
 
 mod check;
 mod clients;
@@ -26,12 +26,12 @@ pub use terminal::{Outcome, Terminal};
 use crate::config::io_words;
 use crate::telemetry::log;
 
-/// An OAuth 2.1 gateway for MCP servers: put it in front of a server that knows nothing of authentication.
+/// An OAuth 2.1 gateway for MCP servers: put it in front of a server that has no authentication of its own.
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
     version = crate::VERSION,
-    after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 it worked, 1 it went wrong, 2 it was called wrongly."
+    after_help = "Try it without any configuration:\n  portcullis dev\n\nExit status: 0 success, 1 failure, 2 wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,7 +53,7 @@ enum Command {
     Man(manual::Manual),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command line of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     log::panics();
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
     run(std::env::args_os(), &mut terminal).into()
 }
 
-/// Runs a command; the first argument is the program's own name.
+/// Runs a command line; its first argument is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Outcome {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -88,14 +88,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     };
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
-            // there is no other place to report this
-            writeln!(terminal.err, "error: the answer cannot be written: {}", io_words(&error)).ok();
+            // nothing is left to report a second failure to
+            writeln!(terminal.err, "error: the output cannot be written: {}", io_words(&error)).ok();
         }
         Outcome::Failed
     })
 }
 
-/// Help and version are what was asked for; all else that clap has to say is about a wrong call.
+/// Prints help or version to standard output, and a usage error to standard error.
 fn explain(error: &clap::Error, terminal: &mut Terminal<'_>) -> Outcome {
     let (stream, outcome) =
         if error.use_stderr() { (&mut terminal.err, Outcome::Misused) } else { (&mut terminal.out, Outcome::Done) };

@@ -1,14 +1,14 @@
-//! What can only be found out by asking: whether upstreams and identity providers answer as the configuration expects.
+//! Checks over the network: whether upstreams and identity providers answer as the configuration expects.
 
 use futures_util::future::join_all;
 
-use crate::config::{Config, Place, Problem, Severity, Upstream};
+use crate::config::{Config, Location, Problem, Severity, Upstream};
 use crate::identity::{Identities, Provider};
 use crate::oauth::paths;
 use crate::upstream::{Finding, probe};
 
-/// Asks all at once. Takes as long as the slowest, at most 15 s.
-pub(super) async fn look(config: &Config, identities: &Identities) -> Vec<Problem> {
+/// Checks all of them at once; takes as long as the slowest, at most 15 s.
+pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Problem> {
     let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problems(config, upstream)));
     let providers = join_all(identities.iter().map(|provider| provider_problem(config, provider)));
     let (upstreams, providers) = tokio::join!(upstreams, providers);
@@ -17,7 +17,7 @@ pub(super) async fn look(config: &Config, identities: &Identities) -> Vec<Proble
 
 async fn upstream_problems(config: &Config, upstream: &Upstream) -> Vec<Problem> {
     let problem = |finding: Finding| Problem {
-        place: Place::File,
+        location: Location::File,
         severity: if finding.is_fatal() { Severity::Error } else { Severity::Warning },
         subject: format!("upstream {:?}: url", upstream.settings.id),
         what: finding.to_string(),
@@ -30,5 +30,5 @@ async fn provider_problem(config: &Config, provider: &Provider) -> Option<Proble
     let redirect_uri = config.public_url.join(&paths::callback(provider.id().as_str()));
     let (what, hint) = provider.try_out(&redirect_uri).await.err()?.into_parts();
     let subject = format!("identity {:?}", provider.id().as_str());
-    Some(Problem { place: Place::File, severity: Severity::Error, subject, what, hint })
+    Some(Problem { location: Location::File, severity: Severity::Error, subject, what, hint })
 }

@@ -1,9 +1,9 @@
-//! Who runs a command, for the audit log.
+//! The user who runs a command, for the audit log.
 
 use std::fs;
 
-/// The user of the operating system: name and number, and who called `sudo` if that is how it came about. The number is the
-/// system's; the names are what this machine makes of it.
+/// The user of the operating system: name, uid, and the caller of `sudo` if there is one. Only the uid is authoritative:
+/// `SUDO_USER` comes from the environment.
 pub(super) fn name(environment: &[(String, String)]) -> String {
     let uid = rustix::process::getuid().as_raw();
     let name = fs::read_to_string("/etc/passwd").ok().and_then(|users| user_of(&users, uid));
@@ -15,7 +15,7 @@ pub(super) fn name(environment: &[(String, String)]) -> String {
     }
 }
 
-/// The name of a user in a file of the form of `/etc/passwd`.
+/// The name of a user in the format of `/etc/passwd`.
 fn user_of(users: &str, uid: u32) -> Option<String> {
     users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,4 +1,4 @@
-//! What `serve` and `dev` share: a runtime, the signals, and the way down.
+//! Runtime, signals and shutdown, shared by `serve` and `dev`.
 
 use std::future::Future;
 use std::io;
@@ -11,10 +11,10 @@ use crate::app::{App, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Log};
 
-/// Starts the log, and runs asynchronous work on a runtime of its own.
+/// Starts the log, and runs a future on a runtime of its own.
 ///
 /// # Errors
-/// Those of the work, or that there are no threads for log and runtime.
+/// Those of the future, or a failure to start threads.
 pub(super) fn block_on_logged<T>(
     start_log: fn(&Log) -> io::Result<()>,
     settings: &Log,
@@ -24,23 +24,21 @@ pub(super) fn block_on_logged<T>(
     block_on(work)
 }
 
-/// Runs asynchronous work, of which nothing is logged, on a runtime of its own.
+/// Runs a future on a runtime of its own, without a log.
 ///
 /// # Errors
-/// Those of the work, or that there are no threads for the runtime.
+/// Those of the future, or a failure to start threads.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|cause| no_threads(&cause))?.block_on(work)
 }
 
 fn no_threads(cause: &io::Error) -> String {
-    format!(
-        "no threads can be started: {cause}\n  hint: raise the limits of processes and of open files (ulimit -u, -n)"
-    )
+    format!("threads cannot be started: {cause}\n  hint: raise the limits of processes and open files (ulimit -u, -n)")
 }
 
-/// Builds the application, opens its listeners, and only then makes the store fit the configuration: a second copy, for
-/// which the port is taken, changes nothing.
+/// Builds the application, opens its listeners, and only then changes the store to fit the configuration: a second instance
+/// fails on the port before it changes anything.
 pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), StartError> {
     let app = App::build(config, Clock::system()).await?;
     let listeners = app.listen().await?;
@@ -48,20 +46,22 @@ pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), Start
     Ok((app, listeners))
 }
 
-/// Serves until a signal says otherwise: SIGTERM goes down in good order, a first Ctrl-C at once.
+/// Serves until a signal: SIGTERM shuts down gracefully, Ctrl-C at once.
 ///
 /// # Errors
-/// Names the part that failed.
+/// The background task or listener that failed.
 pub(super) async fn run(app: App, listeners: Listeners, config: &Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| {
-        format!("SIGTERM cannot be waited for: {cause}\n  hint: raise the limit of open files (ulimit -n)")
+        format!(
+            "the handler of SIGTERM cannot be installed: {cause}\n  hint: raise the limit of open files (ulimit -n)"
+        )
     })?;
     let drain = app.drain().clone();
     let deadline = config.server.drain;
-    let going_down = async move {
+    let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {
-                tracing::info!(seconds = deadline.as_secs(), "going down: finishing what is open");
+                tracing::info!(seconds = deadline.as_secs(), "shutting down: finishing open requests");
                 drain.run(deadline).await;
             }
             _ = tokio::signal::ctrl_c() => drain.at_once(),
@@ -70,11 +70,11 @@ pub(super) async fn run(app: App, listeners: Listeners, config: &Config) -> Resu
     };
     tokio::select! {
         ended = app.run(listeners) => ended,
-        () = going_down => Ok(()),
+        () = shutdown => Ok(()),
     }
 }
 
-/// Tells how the work ended, and with it the process: what went wrong are its last words.
+/// Prints the error, if any, and returns the outcome of the command.
 pub(super) fn end(ended: Result<(), String>, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
     match ended {
         Ok(()) => Ok(Outcome::Done),
@@ -93,7 +93,7 @@ mod tests {
     use crate::cli::Terminal;
 
     #[test]
-    fn a_fault_is_the_last_word_and_status_1() {
+    fn a_failure_is_printed_and_exits_with_status_1() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut terminal = Terminal {
             out: &mut out,

@@ -1,4 +1,4 @@
-//! `portcullis serve`.
+//! `portcullis serve`: runs the gateway.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::identity::Identities;
 
 /// Run the gateway that a configuration file describes
 ///
-/// Every value of the file can be overridden by a variable: `PORTCULLIS_SERVER__LISTEN`, in lists by id
-/// `PORTCULLIS_UPSTREAM__EXPENSES__URL`. A change of the file takes a restart; SIGTERM lets running requests end.
+/// Environment variables override the file: `PORTCULLIS_SERVER__LISTEN`, for lists by id
+/// `PORTCULLIS_UPSTREAM__EXPENSES__URL`. Changes take effect at a restart; SIGTERM lets open requests finish.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -30,23 +30,23 @@ impl Serve {
         let ended = process::block_on_logged(terminal.start_log, &config.log, async {
             let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
             announce(&config);
-            look_around(Arc::clone(&config), app.identities().clone());
+            check_online(Arc::clone(&config), app.identities().clone());
             process::run(app, listeners, &config).await
         });
         process::end(ended, terminal)
     }
 }
 
-/// Asks the upstreams and the providers, beside everything else: what they fail to answer is a warning and stops nobody.
-fn look_around(config: Arc<Config>, identities: Identities) {
+/// Checks the upstreams and providers in the background; failures are warnings.
+fn check_online(config: Arc<Config>, identities: Identities) {
     tokio::spawn(async move {
-        for Problem { subject, what, hint, .. } in online::look(&config, &identities).await {
+        for Problem { subject, what, hint, .. } in online::check(&config, &identities).await {
             tracing::warn!(about = subject, hint, "{what}");
         }
     });
 }
 
-/// What an operator looks for first in the log of a start.
+/// Logs the effective configuration that operators look for first.
 fn announce(config: &Config) {
     tracing::info!(issuer = %config.public_url, listen = %config.server.listen, "serving");
     let lifetimes = &config.lifetimes;

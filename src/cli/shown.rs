@@ -1,5 +1,6 @@
-//! How values stand on a terminal. Names are strangers' input: an escape sequence in one would drive the operator's terminal,
-//! and a character that turns the text around would show another name than the one that is meant.
+//! Values as text for a terminal.
+//!
+//! Defends against: terminal escape sequences and bidirectional overrides in names, which unauthenticated clients choose.
 
 use std::fmt::Write as _;
 
@@ -9,25 +10,25 @@ use url::Url;
 use crate::clock::Timestamp;
 pub(super) use crate::config::counted;
 
-/// A name in quotes, in which every control and invisible character is spelt out: where it ends cannot be faked.
+/// A name in quotes, with every control and invisible character escaped, and with the quotes inside it.
 pub(super) fn quoted(name: &str) -> String {
     format!("{name:?}")
 }
 
-/// The same for what needs no quotes: ids, subjects, URLs.
+/// The same without quotes: for ids, subjects and URLs.
 pub(super) fn escaped(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
-/// A moment in UTC: `2027-01-15 08:00`.
+/// A time in UTC: `2027-01-15 08:00`.
 pub(super) fn moment(at: Timestamp) -> String {
     let (days, seconds) = (at.0.div_euclid(86_400), at.0.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", seconds / 3600, seconds % 3600 / 60)
 }
 
-/// Year, month and day of a day after 1970, in the Gregorian calendar. Years are counted from March, so that the leap day is
-/// the last of its year.
+/// Year, month and day of a number of days since 1970 (Gregorian calendar). Years begin in March here, which puts the leap
+/// day at the end.
 const fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -41,13 +42,13 @@ const fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Where codes are sent: the host of a web address, the whole of anything else.
+/// Where codes are sent: the host of an http or https URI, otherwise the whole URI.
 pub(super) fn redirect_host(uri: &str) -> String {
     let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     escaped(url.as_ref().and_then(Url::host_str).unwrap_or(uri))
 }
 
-/// JSON for machines, in ASCII: it may be read on a terminal, too.
+/// JSON in ASCII, because it may be printed on a terminal.
 pub(super) fn json(value: &impl Serialize) -> Result<String, std::io::Error> {
     let text = serde_json::to_string_pretty(value)?;
     let mut ascii = String::with_capacity(text.len());
@@ -55,7 +56,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, std::io::Error> {
         if c == '\u{7f}' || !c.is_ascii() {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                // writing to a text cannot fail
+                // writing to a String cannot fail
                 write!(ascii, "\\u{unit:04x}").ok();
             }
         } else {
@@ -74,7 +75,7 @@ mod tests {
     use crate::clock::Timestamp;
 
     #[test]
-    fn a_moment_is_a_date_of_the_calendar() {
+    fn a_time_prints_as_a_calendar_date() {
         for (seconds, written) in [
             (0, "1970-01-01 00:00"),
             (951_782_400, "2000-02-29 00:00"),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn where_codes_are_sent_is_a_host_or_the_whole_uri() {
+    fn a_redirect_uri_prints_as_host_or_as_the_whole_uri() {
         for (uri, host) in [
             ("https://claude.ai/api/mcp/auth_callback", "claude.ai"),
             ("http://127.0.0.1/callback", "127.0.0.1"),
@@ -102,8 +103,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_shown_drives_a_terminal(name in "(\\PC|[\u{0}-\u{9f}\u{200b}-\u{202e}\u{2066}-\u{2069}]){0,20}") {
-            // between them lie hyphens, dashes and quotes, which are harmless
+        fn no_text_contains_terminal_escapes_or_bidi_overrides(name in "(\\PC|[\u{0}-\u{9f}\u{200b}-\u{202e}\u{2066}-\u{2069}]){0,20}") {
+            // the gaps are hyphens, dashes and quotes, which are harmless
             let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let hostile = |c: char| c.is_control() || turns(c);
             prop_assert!(!quoted(&name).chars().any(hostile) && !escaped(&name).chars().any(hostile));

@@ -1,4 +1,4 @@
-//! What a command sees of the world, how it ends, and what most commands begin with.
+//! What commands share: input and output, their outcome, reading the configuration, asking for confirmation.
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::config::{Config, Loaded, Log};
 
-/// Which configuration a command works with.
+/// The option for the configuration file.
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
     /// The configuration file (config.example.toml shows every key)
@@ -19,11 +19,11 @@ pub(super) struct ConfigFile {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// 0: it worked.
+    /// Exit status 0: success.
     Done,
-    /// 1: it went wrong, and said why.
+    /// Exit status 1: failure, with a message.
     Failed,
-    /// 2: it was called wrongly.
+    /// Exit status 2: wrong usage.
     Misused,
 }
 
@@ -37,21 +37,21 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// What a command sees of the world besides its arguments.
+/// Everything that a command uses besides its arguments.
 pub struct Terminal<'a> {
-    /// For what was asked for.
+    /// Standard output.
     pub out: &'a mut dyn Write,
-    /// For what went wrong.
+    /// Standard error.
     pub err: &'a mut dyn Write,
-    /// For answers to questions.
+    /// Standard input.
     pub input: &'a mut dyn BufRead,
-    /// Starts the log of the process, for a command that does what is logged.
+    /// Starts the log of the process.
     pub start_log: fn(&Log) -> io::Result<()>,
     /// The environment, as far as it is UTF-8.
     pub environment: Vec<(String, String)>,
 }
 
-/// Reads a configuration and tells what is wrong with it; `None` when nothing can start with it. Takes the environment.
+/// Reads a configuration and prints its problems; `None` when it has errors. Empties the environment.
 pub(super) fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
     match Config::load(file, terminal.environment.drain(..)) {
         Ok(Loaded { config, warnings }) => {
@@ -67,7 +67,7 @@ pub(super) fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Optio
     }
 }
 
-/// Asks before something that cannot be undone; without an answer it is a no.
+/// Asks for confirmation; the default is no.
 pub(super) fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
     write!(terminal.err, "{question} [y/N] ")?;
     terminal.err.flush()?;
@@ -78,7 +78,7 @@ pub(super) fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result
         writeln!(
             terminal.err,
             "nothing was done{}",
-            if answer.is_empty() { "; --yes does it without asking" } else { "" }
+            if answer.is_empty() { "; --yes skips this question" } else { "" }
         )?;
     }
     Ok(yes)

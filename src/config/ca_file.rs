@@ -1,4 +1,4 @@
-//! `ca_file`: roots that are trusted besides the machine's own.
+//! `ca_file`: roots of trust besides those of the machine.
 
 use std::fmt;
 use std::path::Path;
@@ -10,15 +10,15 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::problem::io_words;
 
-/// The certificates of a PEM file, each of which can be a root; at least one. Cheap to clone.
+/// The root certificates of a PEM file; at least one. Cheap to clone.
 #[derive(Clone)]
 pub struct CaFile(Arc<[TrustAnchor<'static>]>);
 
 impl CaFile {
-    /// Reads the file, once: what becomes of it afterwards changes nothing.
+    /// Reads the file once, at start.
     ///
     /// # Errors
-    /// Says what the file is instead of one of certificates; the words do not name it.
+    /// Why the file is not usable, without its name.
     pub fn read(path: &Path) -> Result<Self, String> {
         let refuse = |error: Error| match error {
             Error::Io(error) => format!("the file cannot be read: {}", io_words(&error)),
@@ -48,7 +48,7 @@ mod tests {
     use super::CaFile;
 
     #[test]
-    fn only_a_file_of_certificates_is_a_file_of_roots() {
+    fn a_file_without_valid_root_certificates_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         let key = rcgen::KeyPair::generate().unwrap();
@@ -56,13 +56,13 @@ mod tests {
         let damaged = good.replacen("MII", "M II*", 1);
         let torn = good.replacen("-----END CERTIFICATE-----", "", 1);
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let words_of_damage = "the file is damaged: it has PEM sections that cannot be read";
+        let damage_message = "the file is damaged: it has PEM sections that cannot be read";
         for (text, answer) in [
             (format!("# ours\n{good}{good}"), Ok(2)),
             (String::new(), Err("the file holds no certificate")),
             (key.serialize_pem(), Err("the file holds no certificate")),
-            (damaged, Err(words_of_damage)),
-            (torn, Err(words_of_damage)),
+            (damaged, Err(damage_message)),
+            (torn, Err(damage_message)),
             (nonsense.to_owned(), Err("the file holds a certificate that cannot be a root")),
         ] {
             std::fs::write(&path, &text).unwrap();

@@ -1,8 +1,8 @@
-//! `[[client]]`: clients known beforehand.
+//! `[[client]]`: clients that need no registration.
 
 use serde::Deserialize;
 
-use super::id::{Seen, taken};
+use super::id::{Seen, duplicate};
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
@@ -12,21 +12,21 @@ use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::SecretText;
 
 const LONGEST_ID: usize = 255;
-/// How short a client's secret may be, in characters: 32 hexadecimal ones are 128 bits.
+/// The minimum length of a client secret, in characters: 32 hexadecimal digits are 128 bits.
 const SHORTEST_SECRET: usize = 32;
 
-/// A client that the operator knows beforehand.
+/// A client that the operator configured.
 #[derive(Debug, Clone)]
 pub struct ConfiguredClient {
     /// Its id; never begins with `c_`.
     pub client_id: String,
-    /// What people call it.
+    /// Its name on the consent page.
     pub name: Option<String>,
-    /// Where codes may be sent; each passed the redirect policy.
+    /// Its redirect URIs; each passed the redirect policy.
     pub redirect_uris: Vec<String>,
-    /// Its secret, when it has one.
+    /// Its secret; `None` for a public client.
     pub client_secret: Option<SecretText>,
-    /// How it authenticates: `none` without a secret.
+    /// Its authentication method: `none` without a secret.
     pub auth_method: AuthMethod,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn read(
     let written: Written = reading.shape(section)?;
     let at = section.at("client_id");
     let id = check_id(&written.client_id)
-        .and_then(|()| seen.once(&written.client_id, &at.place).map_err(|before| taken(&before)));
+        .and_then(|()| seen.insert(&written.client_id, &at.location).map_err(|before| duplicate(&before)));
     reading.keep(&at, id);
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
@@ -76,14 +76,14 @@ pub(super) fn read(
     })
 }
 
-/// RFC 6749 A.1, without what other ways to become a client have taken.
+/// Checks a client id (RFC 6749 A.1) that is not reserved for registered clients or for metadata documents.
 fn check_id(id: &str) -> Result<(), Mistake> {
     let another = "choose another client id";
     if id.starts_with("c_") {
-        return Err(Mistake::new("ids of clients that registered themselves begin with c_").hint(another));
+        return Err(Mistake::new("the prefix c_ is reserved for clients that register themselves").hint(another));
     }
     if id.starts_with("https://") {
-        return Err(Mistake::new("a URL is the id of a client that is known by its document").hint(another));
+        return Err(Mistake::new("URLs are reserved for clients with a metadata document").hint(another));
     }
     let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
     if id.is_empty() || id.len() > LONGEST_ID || !printable {
@@ -92,16 +92,16 @@ fn check_id(id: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// The length is what defends a secret: the limit of wrong ones does not stop who has many addresses.
+/// Defends against brute force: the rate limit on wrong secrets does not stop an attacker with many addresses.
 fn check_secret(secret: &SecretText) -> Result<(), Mistake> {
     if secret.expose().chars().count() < SHORTEST_SECRET {
-        return Err(Mistake::new(format!("has fewer than {SHORTEST_SECRET} characters: it could be guessed"))
+        return Err(Mistake::new(format!("has fewer than {SHORTEST_SECRET} characters and could be guessed"))
             .hint("make one with `openssl rand -base64 32`, and give it to the client"));
     }
     Ok(())
 }
 
-/// A name that people read.
+/// Checks a display name.
 pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
     if name.trim().is_empty() || name.chars().count() > MAX_CLIENT_NAME || name.chars().any(char::is_control) {
         return Err(Mistake::new(format!("must be 1 to {MAX_CLIENT_NAME} characters on one line")));
@@ -109,21 +109,21 @@ pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// What a redirect URI can be.
+/// The redirect URIs that are allowed.
 const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
 
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
     if uris.is_empty() {
         let mistake =
-            Mistake::new("is empty: no code could be sent anywhere").hint("the client's documentation names them");
+            Mistake::new("is empty: there is nowhere to send a code").hint("the client's documentation names them");
         reading.error(&section.at("redirect_uris"), mistake);
     }
     let mut seen = Seen::default();
     for (index, uri) in uris.iter().enumerate() {
         let at = section.item("redirect_uris", index);
         let judged = if uri.contains('*') {
-            Err(Mistake::new("a pattern: redirect URIs are compared whole, never matched").hint("write every one out"))
+            Err(Mistake::new("patterns are not supported: redirect URIs are compared exactly").hint("list each URI"))
         } else {
             policy.parse(uri).map_err(|why| {
                 Mistake::new(why.to_string()).hint(policy.suggest(uri).map_or_else(
@@ -133,8 +133,8 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
             })
         };
         let judged = judged.and_then(|uri| {
-            seen.once(uri.canonical(), &at.place)
-                .map_err(|before| Mistake::new(format!("is written twice, in {before} before")).hint("leave one out"))
+            seen.insert(uri.canonical(), &at.location)
+                .map_err(|before| Mistake::new(format!("is already listed in {before}")).hint("remove one"))
         });
         reading.keep(&at, judged);
     }
@@ -145,10 +145,10 @@ fn auth_method(written: Option<AuthMethod>, has_secret: bool) -> Result<AuthMeth
         (None, true) => Ok(AuthMethod::ClientSecretBasic),
         (None, false) => Ok(AuthMethod::None),
         (Some(AuthMethod::None), true) => {
-            Err(Mistake::new("is \"none\", and there is a client_secret").hint("leave one of the two out"))
+            Err(Mistake::new("is \"none\", but there is a client_secret").hint("remove one of the two"))
         }
         (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), false) => {
-            Err(Mistake::new("wants a secret, and there is none").hint("add client_secret = { env = \"NAME\" }"))
+            Err(Mistake::new("needs a client_secret, and there is none").hint("add client_secret = { env = \"NAME\" }"))
         }
         (Some(method), _) => Ok(method),
     }

@@ -1,36 +1,36 @@
-//! Environment variables over the file: `PORTCULLIS_<SECTION>__<KEY>`, in lists by id
+//! Environment variables override the file: `PORTCULLIS_<SECTION>__<KEY>`, for lists by id
 //! (`PORTCULLIS_UPSTREAM__EXPENSES__URL`; a header: `PORTCULLIS_UPSTREAM__EXPENSES__HEADERS__X_API_KEY`), and
-//! `PORTCULLIS_PUBLIC_URL` for what stands in no section.
+//! `PORTCULLIS_PUBLIC_URL` for a top-level key.
 //!
-//! A variable that names nothing is an error: it is a slip of the pen far more often than somebody else's.
+//! A variable that matches no setting is an error: it is more likely a typing error than another program's variable.
 
 use std::net::IpAddr;
 
 use super::document::{Entry, Node, Value, parse_tables};
-use super::problem::{Mistake, Place, nearest};
+use super::problem::{Location, Mistake, nearest};
 use super::reading::Reading;
 use super::sections::{Sections, id, names, printable_id};
 
 const PREFIX: &str = "PORTCULLIS_";
 
-/// Puts every variable into its place. The text becomes what the key wants when the section is read.
+/// Applies every variable. Its text is converted when the section is deserialized.
 pub(super) fn overlay(sections: &mut Sections, reading: &mut Reading<'_>) {
-    let secrets = named_secrets(sections);
+    let secrets = secret_variables(sections);
     for (rest, text) in reading.variables(PREFIX) {
         let name = format!("{PREFIX}{rest}");
         if secrets.contains(&name) || is_service_link(rest, text) {
             continue;
         }
-        let place = Place::Variable(name.into());
+        let location = Location::Variable(name.into());
         match target(sections, rest) {
-            Ok((table, key)) => put(table, key, text, &place),
-            Err(mistake) => reading.error_at(place, "", mistake),
+            Ok((table, key)) => put(table, key, text, &location),
+            Err(mistake) => reading.error_at(location, "", mistake),
         }
     }
 }
 
-/// Variables that the file names as sources of secrets are called as the operator likes.
-fn named_secrets(sections: &Sections) -> Vec<String> {
+/// The variables that the file uses as sources of secrets. Their names are free, and may begin with the prefix.
+fn secret_variables(sections: &Sections) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting: Vec<&Node> = sections.nodes().collect();
     while let Some(node) = waiting.pop() {
@@ -46,7 +46,7 @@ fn named_secrets(sections: &Sections) -> Vec<String> {
     found
 }
 
-/// Kubernetes gives every container the addresses of the services beside it; one may well be called `portcullis`.
+/// Kubernetes sets variables with the addresses of services, and a service may be called `portcullis`.
 fn is_service_link(rest: &str, text: &str) -> bool {
     let ends = |end: &str| rest.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('_'));
     let has = |part: &str| rest.starts_with(part) || rest.contains(&format!("_{part}"));
@@ -60,10 +60,10 @@ fn is_service_link(rest: &str, text: &str) -> bool {
         || number && (ends("SERVICE_PORT") || has("SERVICE_PORT_"))
 }
 
-/// The table that a variable speaks of, and the key in it, which need not exist yet.
+/// The table and key that a variable overrides; the key need not exist yet.
 fn target<'a>(sections: &'a mut Sections, rest: &str) -> Result<(&'a mut Node, String), Mistake> {
     if rest.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Err(Mistake::new("is not written in capitals").hint("all variables of this program are"));
+        return Err(Mistake::new("must be in capitals").hint("write the whole name in capitals"));
     }
     let folded = rest.to_ascii_lowercase();
     let parts: Vec<&str> = folded.split("__").collect();
@@ -72,30 +72,30 @@ fn target<'a>(sections: &'a mut Sections, rest: &str) -> Result<(&'a mut Node, S
             Ok((&mut sections.top, (*key).to_owned()))
         }
         [section, key] if sections.table_mut(section).is_some() => {
-            let table = sections.table_mut(section).ok_or_else(|| nowhere(&parts))?;
+            let table = sections.table_mut(section).ok_or_else(|| no_such_setting(&parts))?;
             Ok((table, (*key).to_owned()))
         }
-        // names of headers have hyphens, which names of variables cannot have
+        // header names have hyphens, which variable names cannot have
         ["upstream", id @ .., "headers", name] if !id.is_empty() => {
-            let entries = sections.list_mut("upstream").ok_or_else(|| nowhere(&parts))?;
-            let headers = inner(entry("upstream", entries, &id.join("__"))?, "headers");
-            let headers = headers.ok_or_else(|| nowhere(&parts))?;
+            let entries = sections.list_mut("upstream").ok_or_else(|| no_such_setting(&parts))?;
+            let headers = subtable(entry("upstream", entries, &id.join("__"))?, "headers");
+            let headers = headers.ok_or_else(|| no_such_setting(&parts))?;
             let written = headers.entries().iter().map(|entry| &entry.key).find(|key| fold(key) == *name);
             let name = written.cloned().unwrap_or_else(|| name.replace('_', "-"));
             Ok((headers, name))
         }
         [list, id @ .., key] if !id.is_empty() && sections.list_mut(list).is_some() => {
-            let entries = sections.list_mut(list).ok_or_else(|| nowhere(&parts))?;
+            let entries = sections.list_mut(list).ok_or_else(|| no_such_setting(&parts))?;
             Ok((entry(list, entries, &id.join("__"))?, (*key).to_owned()))
         }
-        [list, _] if sections.list_mut(list).is_some() => Err(Mistake::new("does not say which one is meant")
-            .hint(format!("the id stands in the middle: {PREFIX}{}__ID__KEY", list.to_ascii_uppercase()))),
-        parts => Err(nowhere(parts)),
+        [list, _] if sections.list_mut(list).is_some() => Err(Mistake::new("does not name an entry")
+            .hint(format!("put the id in the middle: {PREFIX}{}__ID__KEY", list.to_ascii_uppercase()))),
+        parts => Err(no_such_setting(parts)),
     }
 }
 
-fn nowhere(parts: &[&str]) -> Mistake {
-    let mistake = Mistake::new("names nothing in the configuration");
+fn no_such_setting(parts: &[&str]) -> Mistake {
+    let mistake = Mistake::new("matches no setting");
     let (first, rest) = parts.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
     match nearest(first, &names()) {
         Some(meant) if meant != first => {
@@ -106,7 +106,7 @@ fn nowhere(parts: &[&str]) -> Mistake {
     }
 }
 
-/// The entry of a list whose id, folded as variables' names are, is this one.
+/// The entry of a list whose folded id is the given one.
 fn entry<'a>(list: &str, entries: &'a mut [Node], wanted: &str) -> Result<&'a mut Node, Mistake> {
     let folded = |entry: &Node| id(list, entry).map(fold);
     let printable = entries.iter().filter_map(|entry| printable_id(list, entry));
@@ -116,20 +116,21 @@ fn entry<'a>(list: &str, entries: &'a mut [Node], wanted: &str) -> Result<&'a mu
     match (matching.next(), matching.next()) {
         (Some(entry), None) => Ok(entry),
         (Some(_), Some(_)) => {
-            Err(Mistake::new(format!("names more than one {list}")).hint("write the value into the file"))
+            Err(Mistake::new(format!("matches more than one {list}")).hint("set the value in the file"))
         }
-        (None, _) if ids.is_empty() => Err(Mistake::new(format!("names no {list}: the file has none with an id"))),
+        (None, _) if ids.is_empty() => Err(Mistake::new(format!("matches no {list}: the file has none with an id"))),
         (None, _) => {
-            Err(Mistake::new(format!("names no {list} of the file")).hint(format!("there are {}", ids.join(", "))))
+            Err(Mistake::new(format!("matches no {list} in the file"))
+                .hint(format!("known ids are {}", ids.join(", "))))
         }
     }
 }
 
-/// The table under a key of a table, made when it is not there; `None` when something else stands there.
-fn inner<'a>(table: &'a mut Node, key: &str) -> Option<&'a mut Node> {
+/// The table under a key, created if it is missing; `None` when the key has another value.
+fn subtable<'a>(table: &'a mut Node, key: &str) -> Option<&'a mut Node> {
     let Value::Table(entries) = &mut table.value else { return None };
     if !entries.iter().any(|entry| entry.key == key) {
-        entries.push(Entry { key: key.to_owned(), place: Place::File, node: Node::absent() });
+        entries.push(Entry { key: key.to_owned(), location: Location::File, node: Node::absent() });
     }
     let node = &mut entries.iter_mut().find(|entry| entry.key == key)?.node;
     matches!(node.value, Value::Table(_)).then_some(node)
@@ -139,13 +140,13 @@ fn fold(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-fn put(table: &mut Node, key: String, text: &str, place: &Place) {
+fn put(table: &mut Node, key: String, text: &str, location: &Location) {
     let Value::Table(entries) = &mut table.value else { return };
-    let value = parse_tables(text, place).unwrap_or_else(|| Value::Variable(text.to_owned()));
-    let node = Node { place: place.clone(), value };
+    let value = parse_tables(text, location).unwrap_or_else(|| Value::Variable(text.to_owned()));
+    let node = Node { location: location.clone(), value };
     match entries.iter_mut().find(|entry| entry.key == key) {
         Some(entry) => entry.node = node,
-        None => entries.push(Entry { key, place: place.clone(), node }),
+        None => entries.push(Entry { key, location: location.clone(), node }),
     }
 }
 
@@ -154,7 +155,7 @@ mod tests {
     use super::is_service_link;
 
     #[test]
-    fn what_kubernetes_puts_there_is_not_ours() {
+    fn kubernetes_service_variables_are_ignored() {
         for (rest, text) in [
             ("SERVICE_HOST", "10.0.0.1"),
             ("SERVICE_PORT", "80"),

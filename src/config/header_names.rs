@@ -1,14 +1,14 @@
-//! Names of header fields as servers behind us may read them, and the lists of those that no client may send.
+//! Header names as servers behind us may read them, and the lists of headers that no client may send.
 //!
 //! Defends against: header spoofing, also by another spelling (`X_Forwarded_User`), request smuggling, method and URL
-//! override. Names are compared after folding case, and whatever is neither letter nor digit to `-`: WSGI and many
-//! frameworks fold `_` and `-` into one name, some CGI servers fold every other character too.
+//! override. Names are compared in lower case, with every character that is neither letter nor digit folded to `-`: WSGI and
+//! many frameworks treat `_` and `-` as the same, and some CGI servers every other character too.
 
 use std::borrow::Cow;
 
-/// What no client may say to an upstream, whatever the settings are: framing and connection, credentials that we check,
-/// what only we write, and what makes a server take the request for another one. A name that ends with `*` stands for all
-/// that begin so.
+/// Headers that no client may send to an upstream, whatever the settings: framing and connection, credentials that we check,
+/// headers that only we write, and headers that make a server treat the request as another one. A `*` at the end matches any
+/// ending.
 pub(crate) const PROTECTED: &[&str] = &[
     // connection and framing (RFC 9110 7.6.1, RFC 9112 6); `Proxy` becomes HTTP_PROXY in CGI (httpoxy)
     "connection",
@@ -29,7 +29,7 @@ pub(crate) const PROTECTED: &[&str] = &[
     "cookie",
     "cookie2",
     "dpop",
-    // what only we write
+    // headers that only we write
     "forwarded",
     "remote-*",
     "x-auth-request-*",
@@ -41,7 +41,7 @@ pub(crate) const PROTECTED: &[&str] = &[
     "x-request-id*",
     "x-user",
     "x-user-*",
-    // another method, URL, host or way through the server than the one that was judged
+    // another method, URL, host or internal route than the one that was authorized
     "x-accel-*",
     "x-host",
     "x-http-destinationurl",
@@ -57,8 +57,8 @@ pub(crate) const PROTECTED: &[&str] = &[
     "x-sendfile-type",
 ];
 
-/// Headers in which other proxies say who the user or the client is. A server that was once behind one of them may still
-/// believe it. The default of `drop_headers`, which `keep_headers` makes exceptions to.
+/// Headers in which other proxies name the user or the client. A server that was once behind one of them may still trust
+/// them. They are dropped by default; `keep_headers` makes exceptions.
 pub(crate) const OTHER_PROXIES: &[&str] = &[
     // addresses
     "cf-connecting-*",
@@ -135,7 +135,7 @@ pub(crate) const OTHER_PROXIES: &[&str] = &[
     "x-webauth-*",
 ];
 
-/// A name as every server behind us reads it. Ordinary names come back as they are.
+/// The folded form of a name. Ordinary names are returned without a copy.
 pub(crate) fn folded(name: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if name.bytes().all(plain) {
@@ -145,24 +145,24 @@ pub(crate) fn folded(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.chars().map(fold).collect())
 }
 
-/// A set of folded names and of beginnings of names. Every header of every call is looked up: one binary search among the
-/// few patterns that begin with the same byte.
+/// A set of folded names and prefixes. Every header of every call is looked up, by one binary search among the few patterns
+/// with the same first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeaderNames {
     patterns: Vec<Pattern>,
-    /// For each byte, and once more at the end, the index of the first pattern that does not begin with a smaller byte.
+    /// For each first byte, and one past the last, the index of the first pattern that does not begin with a smaller byte.
     starts: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pattern {
     text: Box<str>,
-    /// What `text` is: the whole name, or its beginning. A beginning sorts before the same text as a name.
+    /// Whether `text` is a whole name or a prefix. A prefix sorts before a name with the same text.
     whole: bool,
 }
 
 impl HeaderNames {
-    /// The set of these names; a `*` at the end of one stands for any ending.
+    /// Builds the set; a name that ends in `*` is a prefix.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let pattern = |name: &str| match name.strip_suffix('*') {
             Some(begin) => Pattern { text: folded(begin).into(), whole: false },
@@ -180,19 +180,19 @@ impl HeaderNames {
     /// Whether a folded name is in the set.
     pub(crate) fn contains(&self, name: &str) -> bool {
         let patterns = self.candidates(name).unwrap_or_default();
-        // what a beginning covers was left out of the set, so only the last pattern that is not greater can match
+        // names that a prefix covers are not in the set, so only the last pattern that is not greater can match
         let after = patterns.partition_point(|pattern| *pattern.text <= *name);
         let last = after.checked_sub(1).and_then(|last| patterns.get(last));
         last.is_some_and(|pattern| pattern.covers(name)) || self.covers_all()
     }
 
-    /// The patterns that begin with the same byte as a name.
+    /// The patterns with the same first byte as the name.
     fn candidates(&self, name: &str) -> Option<&[Pattern]> {
         let first = name.bytes().next().map_or(0, usize::from);
         self.patterns.get(*self.starts.get(first)?..*self.starts.get(first + 1)?)
     }
 
-    /// Whether the pattern `*` is in the set: it is the only one then.
+    /// Whether the set contains `*`, which is then its only pattern.
     fn covers_all(&self) -> bool {
         self.patterns.first().is_some_and(|pattern| !pattern.whole && pattern.text.is_empty())
     }
@@ -217,7 +217,7 @@ mod tests {
     use super::{HeaderNames, OTHER_PROXIES, PROTECTED, folded};
 
     #[test]
-    fn the_lists_are_folded_and_none_of_their_names_is_in_them_twice() {
+    fn the_lists_are_folded_and_contain_no_duplicates() {
         for list in [PROTECTED, OTHER_PROXIES] {
             assert!(list.iter().all(|name| folded(name.trim_end_matches('*')) == name.trim_end_matches('*')));
             let names = HeaderNames::new(list.iter().copied());
@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_search_finds_what_a_comparison_with_every_pattern_finds(
+        fn the_search_agrees_with_a_linear_scan(
             patterns in prop::collection::vec("[ab-]{1,4}\\*?|\\*", 0..12),
             name in "[ab-]{0,6}",
         ) {
@@ -240,7 +240,7 @@ mod tests {
         }
 
         #[test]
-        fn folding_keeps_the_length_and_is_done_once_for_all(name in "[!-~]{0,30}") {
+        fn folding_keeps_the_length_and_is_idempotent(name in "[!-~]{0,30}") {
             let once = folded(&name).into_owned();
             prop_assert_eq!(once.len(), name.len());
             prop_assert_eq!(folded(&once).into_owned(), once.clone());

@@ -1,16 +1,16 @@
-//! The ids that the operator gives to providers and upstreams. They become part of subjects, metrics and names of
-//! environment variables, so they are plain.
+//! The ids of providers and upstreams. They become part of subjects, metrics and environment variable names.
 
 use std::collections::HashMap;
 
-use super::problem::{Mistake, Place};
+use super::problem::{Location, Mistake};
 
 const LONGEST: usize = 32;
 
-/// What subjects of other kinds begin with.
+/// Prefixes of subjects that are not users.
 const RESERVED: [&str; 2] = ["client", "key"];
 
-/// Whether a text can be an id: `[a-z][a-z0-9_]{0,31}` without `__`, which separates the parts of variables' names.
+/// Whether a text is an id: `[a-z][a-z0-9_]{0,31}` without `__`, which separates the parts of variable names, and without a
+/// trailing `_`.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() <= LONGEST
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -19,41 +19,41 @@ pub(super) fn is_id(text: &str) -> bool {
         && !text.ends_with('_')
 }
 
-/// Judges the id of an upstream.
+/// Checks the id of an upstream.
 pub(super) fn check_id(text: &str) -> Result<(), Mistake> {
     if is_id(text) {
         return Ok(());
     }
-    Err(Mistake::new("is no id")
-        .hint("a small letter, then small letters, digits and single _ inside, at most 32 in all: \"expenses\""))
+    Err(Mistake::new("is not a valid id")
+        .hint("a lower-case letter, then lower-case letters, digits and single underscores, at most 32 characters: \"expenses\""))
 }
 
-/// Judges the id of an identity provider, which every subject of it begins with.
+/// Checks the id of an identity provider, which is the prefix of its users' subjects.
 pub(super) fn check_identity_id(text: &str) -> Result<(), Mistake> {
     if RESERVED.contains(&text) {
-        return Err(Mistake::new("is reserved: subjects of machines begin with it").hint("choose another id"));
+        return Err(Mistake::new("is reserved for the subjects of machines").hint("choose another id"));
     }
     check_id(text)
 }
 
-/// Finds what is said twice.
+/// Finds duplicates.
 #[derive(Default)]
-pub(super) struct Seen(HashMap<String, Place>);
+pub(super) struct Seen(HashMap<String, Location>);
 
 impl Seen {
-    /// Remembers a value; the error says where it was said before.
-    pub(super) fn once(&mut self, value: &str, place: &Place) -> Result<(), String> {
+    /// Adds a value; the error is the location of the earlier one.
+    pub(super) fn insert(&mut self, value: &str, location: &Location) -> Result<(), String> {
         if let Some(before) = self.0.get(value) {
             return Err(before.words());
         }
-        self.0.insert(value.to_owned(), place.clone());
+        self.0.insert(value.to_owned(), location.clone());
         Ok(())
     }
 }
 
-/// The same id as somebody else's.
-pub(super) fn taken(before: &str) -> Mistake {
-    Mistake::new(format!("is taken: {before} has the same")).hint("every one needs its own")
+/// For a value that another entry already has.
+pub(super) fn duplicate(before: &str) -> Mistake {
+    Mistake::new(format!("is already used in {before}")).hint("choose another one")
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
     use super::{check_id, check_identity_id, is_id};
 
     #[test]
-    fn an_id_is_plain_enough_for_a_variables_name() {
+    fn an_id_is_valid_in_a_variable_name() {
         for good in ["a", "keycloak", "my_keycloak2", "k8s", &"a".repeat(32)] {
             assert!(is_id(good) && check_identity_id(good).is_ok(), "{good}");
         }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_of_machines_cannot_be_imitated() {
+    fn an_identity_cannot_take_the_prefix_of_machine_subjects() {
         for reserved in ["client", "key"] {
             assert!(check_identity_id(reserved).is_err());
             assert!(check_id(reserved).is_ok());

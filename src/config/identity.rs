@@ -1,11 +1,11 @@
-//! `[[identity]]`: who signs people in.
+//! `[[identity]]`: the identity providers that sign users in.
 
 use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
 use super::client::check_name;
-use super::id::{Seen, check_identity_id, taken};
+use super::id::{Seen, check_identity_id, duplicate};
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
@@ -16,24 +16,24 @@ use crate::secret::SecretText;
 /// One identity provider.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Permanent: subjects begin with it.
+    /// Its permanent id, the prefix of its users' subjects.
     pub id: String,
-    /// What the button of the consent page calls it.
+    /// Its name on the button of the consent page.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: IdentityKind,
 }
 
-/// What an identity provider is.
+/// The kind of an identity provider.
 #[derive(Debug, Clone)]
 pub enum IdentityKind {
     /// An OpenID Connect provider.
     Oidc(Box<OidcSettings>),
-    /// People whom we know by ourselves.
+    /// Built-in users with passwords.
     Local(Vec<LocalUser>),
 }
 
-/// How a provider departs from the standard.
+/// How a provider deviates from the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum OidcFlavour {
     /// `kind = "keycloak"`.
@@ -44,64 +44,64 @@ pub enum OidcFlavour {
     Generic,
 }
 
-/// How long a grant can outlive the user's session at the provider.
+/// How long a grant may outlive the user's session at the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// Ask for `offline_access`.
+    /// Requests `offline_access`: the grant outlives the session.
     #[default]
     Offline,
-    /// Tokens end with the provider's session.
+    /// Grants and tokens end with the provider's session.
     Session,
-    /// The provider is never asked again.
+    /// The provider is not asked again; the grant lasts for `max_grant_age`.
     None,
 }
 
 /// An OpenID Connect provider.
 #[derive(Debug, Clone)]
 pub struct OidcSettings {
-    /// What differs.
+    /// The deviations from the standard.
     pub flavour: OidcFlavour,
-    /// Compared byte for byte.
+    /// The issuer; compared byte for byte.
     pub issuer: String,
-    /// Where its metadata lies, when we reach it under another name than its users.
+    /// The URL of its metadata, which may be an internal address.
     pub discovery: Url,
-    /// Ours at the provider.
+    /// Our client id at the provider.
     pub client_id: String,
-    /// Ours at the provider; a public client has none.
+    /// Our client secret at the provider; `None` for a public client.
     pub client_secret: Option<SecretText>,
-    /// What is asked besides `openid`.
+    /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
-    /// How long grants last there.
+    /// How long grants of its users last.
     pub standing: Standing,
-    /// The ID token's claim that holds the groups.
+    /// The ID token claim that lists the groups.
     pub groups_claim: String,
-    /// Whether its e-mail addresses are believed although it does not say that they were verified.
+    /// Whether e-mail addresses are accepted without `email_verified`.
     pub trust_email: bool,
-    /// The issuer whose place it takes under the same id.
+    /// The issuer that it replaces under the same id.
     pub replaces_issuer: Option<String>,
-    /// Certificates that are trusted for this provider besides the global ones.
+    /// Roots that are trusted for this provider besides the global ones.
     pub ca_file: Option<CaFile>,
 }
 
-/// A user whom we know by ourselves.
+/// A built-in user.
 #[derive(Debug, Clone)]
 pub struct LocalUser {
-    /// Immutable; the key of the subject.
+    /// Permanent id, the second part of the subject.
     pub id: String,
-    /// What is typed on the sign-in page.
+    /// The name typed on the sign-in page.
     pub username: String,
     /// An argon2id hash in PHC format.
     pub password_hash: SecretText,
-    /// A full name, for people.
+    /// Display name.
     pub name: Option<String>,
-    /// An address.
+    /// E-mail address.
     pub email: Option<String>,
-    /// Groups.
+    /// Group names.
     pub groups: Vec<String>,
 }
 
-/// Where providers say what they offer (OpenID Connect Discovery 4).
+/// The path of provider metadata (OpenID Connect Discovery 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 #[derive(Deserialize)]
@@ -126,15 +126,15 @@ pub(super) struct Written {
 pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<Identity> {
     if let Some(mistake) = section.node().text("kind").and_then(unknown_kind) {
         reading.error(&section.at("kind"), mistake);
-        if section.node().text("kind").is_some_and(is_later_kind) {
+        if section.node().text("kind").is_some_and(is_future_kind) {
             return None;
         }
-        reading.give_up(section, "kind");
+        reading.suppress(section, "kind");
     }
     let written: Written = reading.shape(section)?;
     let at = section.at("id");
     let id = check_identity_id(&written.id)
-        .and_then(|()| seen.once(&written.id, &at.place).map_err(|before| taken(&before)));
+        .and_then(|()| seen.insert(&written.id, &at.location).map_err(|before| duplicate(&before)));
     reading.keep(&at, id);
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
@@ -145,7 +145,7 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
     Some(Identity { id, name, kind })
 }
 
-/// What people call a provider that the operator gave no name: the product's, where there is one.
+/// The name of a provider without a configured one: that of the product, if known.
 fn default_name(kind: OidcFlavour, id: &str) -> String {
     match kind {
         OidcFlavour::Keycloak => "Keycloak".to_owned(),
@@ -153,18 +153,20 @@ fn default_name(kind: OidcFlavour, id: &str) -> String {
     }
 }
 
-/// Whether a kind has keys of its own, which this version does not know.
-pub(super) fn is_later_kind(kind: &str) -> bool {
+/// Whether a later version has this kind, with keys unknown to this one.
+pub(super) fn is_future_kind(kind: &str) -> bool {
     matches!(kind, "entra" | "local")
 }
 
-/// What can be said of a kind that this version has not.
+/// The mistake for an unknown kind. `None` for a likely misspelling, which deserialization reports.
 fn unknown_kind(kind: &str) -> Option<Mistake> {
     match kind {
-        "entra" => Some(Mistake::new("\"entra\" is not in this version").hint("\"keycloak\" and \"oidc\" are")),
+        "entra" => {
+            Some(Mistake::new("\"entra\" is not supported in this version").hint("use \"keycloak\" or \"oidc\""))
+        }
         "local" => Some(
-            Mistake::new("\"local\" is not in this version")
-                .hint("`portcullis dev` has users of its own; here \"keycloak\" and \"oidc\" sign people in"),
+            Mistake::new("\"local\" is not supported in this version")
+                .hint("`portcullis dev` has built-in users; use \"keycloak\" or \"oidc\" here"),
         ),
         "keycloak" | "oidc" => None,
         other if nearest(other, &["keycloak", "oidc"]).is_some() => None,
@@ -176,10 +178,10 @@ fn unknown_kind(kind: &str) -> Option<Mistake> {
 
 fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<OidcSettings> {
     let issuer = reading.keep(&section.at("issuer"), check_issuer(&written.issuer));
-    let is_keycloak = written.kind == OidcFlavour::Keycloak && !reading.is_invented(&section.at("kind"));
+    let is_keycloak = written.kind == OidcFlavour::Keycloak && !reading.is_placeholder(&section.at("kind"));
     if is_keycloak && issuer.as_ref().is_some_and(|issuer| !names_a_realm(issuer)) {
-        let mistake = Mistake::new("Keycloak's issuers end in /realms/NAME, without a slash behind it")
-            .hint("kind = \"oidc\" is for other providers");
+        let mistake = Mistake::new("Keycloak's issuers end in /realms/NAME, without a trailing slash")
+            .hint("for other providers, use kind = \"oidc\"");
         reading.warn(&section.at("issuer"), mistake);
     }
     let discovery = match &written.discovery {
@@ -192,7 +194,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         }
     }
     if written.replaces_issuer.as_ref() == Some(&written.issuer) {
-        let mistake = Mistake::new("is the issuer itself").hint("write the issuer of before, or leave it out");
+        let mistake = Mistake::new("is the current issuer").hint("write the previous issuer, or remove it");
         reading.error(&section.at("replaces_issuer"), mistake);
     }
     let client_secret = written.client_secret.map(|source| reading.secret(&section.at("client_secret"), &source));
@@ -223,28 +225,28 @@ fn default_discovery(issuer: &str) -> String {
     format!("{}{DISCOVERY}", issuer.trim_end_matches('/'))
 }
 
-/// An issuer is compared byte for byte with what the provider says; here only its form is judged (OpenID Connect
-/// Discovery 3).
+/// Checks the form of an issuer (OpenID Connect Discovery 3). Sign-in compares it byte for byte with the provider's.
 fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
     const HINT: &str = "copy it from \"issuer\" in the provider's own openid-configuration, such as \"https://sso.example.com/realms/mcp\"";
     if issuer.contains(['{', '<']) || is_for_many_tenants(issuer) {
         return Err(Mistake::new("is a template: each tenant's tokens name another issuer")
-            .hint("write your own tenant's: its id in place of {tenantid}, common, organizations or consumers"));
+            .hint("use your own tenant's issuer: its id in place of {tenantid}, common, organizations or consumers"));
     }
-    let url =
-        web_url(issuer).filter(|url| url.query().is_none()).ok_or_else(|| Mistake::new("is no issuer").hint(HINT))?;
+    let url = web_url(issuer)
+        .filter(|url| url.query().is_none())
+        .ok_or_else(|| Mistake::new("is not an issuer").hint(HINT))?;
     if url.scheme() != "https" && !is_loopback(&url) {
         return Err(Mistake::new("must be https unless the provider runs on this machine").hint(
-            "when only containers reach it by http, write its public https name here and the inner address into discovery",
+            "if containers reach it over http, write its public https name here and the internal address into discovery",
         ));
     }
     if url.path().ends_with(DISCOVERY) {
-        return Err(Mistake::new("is the address of the metadata").hint(format!("leave {DISCOVERY} out")));
+        return Err(Mistake::new("is the URL of the metadata").hint(format!("remove {DISCOVERY}")));
     }
     Ok(url)
 }
 
-/// Whether an issuer is one of those that Microsoft has for several tenants at once: no token names it.
+/// Whether an issuer is one of Microsoft's multi-tenant endpoints, which no token names.
 fn is_for_many_tenants(issuer: &str) -> bool {
     let Ok(url) = Url::parse(issuer) else { return false };
     let path = url.path().trim_end_matches('/');
@@ -253,12 +255,12 @@ fn is_for_many_tenants(issuer: &str) -> bool {
 
 fn check_discovery(discovery: &str) -> Result<Url, Mistake> {
     web_url(discovery).ok_or_else(|| {
-        Mistake::new("must be a whole http or https URL")
+        Mistake::new("must be an absolute http or https URL")
             .hint("such as \"http://keycloak:8080/realms/mcp/.well-known/openid-configuration\"")
     })
 }
 
-/// An http or https URL without a place for secrets.
+/// Parses an absolute http or https URL without user information, fragment or wildcard.
 pub(super) fn web_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'))?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
@@ -269,7 +271,8 @@ pub(super) fn web_url(text: &str) -> Option<Url> {
 fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
     for (index, scope) in written.iter().enumerate() {
         let judged = if scope == OFFLINE_ACCESS {
-            Err(Mistake::new("offline_access is asked for by standing").hint("standing = \"offline\" is the default"))
+            Err(Mistake::new("offline_access is requested through standing")
+                .hint("standing = \"offline\" is the default"))
         } else {
             check_scope(scope)
         };
@@ -278,12 +281,12 @@ fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>
     written.into_iter().filter(|scope| scope != "openid").collect()
 }
 
-/// Exactly one scope value (RFC 6749 3.3).
+/// Checks that a text is exactly one scope value (RFC 6749 3.3).
 pub(super) fn check_scope(scope: &str) -> Result<(), Mistake> {
     let one = ScopeSet::parse(scope).is_ok_and(|set| set.contains(scope));
     if one {
         Ok(())
     } else {
-        Err(Mistake::new("is not one scope").hint("printable ASCII without spaces, quotes and backslashes"))
+        Err(Mistake::new("is not a single scope").hint("printable ASCII without spaces, quotes and backslashes"))
     }
 }

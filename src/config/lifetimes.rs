@@ -1,4 +1,4 @@
-//! `[lifetimes]`: how long things last.
+//! `[lifetimes]`: lifetimes of codes, tokens, grants and clients.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// How long things last.
+/// Lifetimes of codes, tokens, grants and clients.
 #[derive(Debug, Clone)]
 pub struct Lifetimes {
     /// An authorization code, from the end of the sign-in.
     pub code: Duration,
-    /// A consent form, from its rendering.
+    /// A consent form, from when it is shown.
     pub consent: Duration,
-    /// An authorization, from consent to the provider's answer.
+    /// A sign-in at the provider, from consent to the callback.
     pub authorization: Duration,
     /// An access token.
     pub access_token: Duration,
-    /// A refresh token that nobody uses.
+    /// An unused refresh token.
     pub refresh_idle: Duration,
-    /// A grant, whatever is done with it.
+    /// A grant, regardless of its use.
     pub max_grant_age: Duration,
-    /// How long a used refresh token gets the same answer again.
+    /// How long a used refresh token gets the same response again.
     pub replay_window: Duration,
     /// A registered client that never got a grant.
     pub unused_client: Duration,
     /// A registered client after its last grant.
     pub used_client: Duration,
-    /// How long others may cache our keys.
+    /// The `max-age` of our key set.
     pub jwks_max_age: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Default for Lifetimes {
             refresh_idle: 30 * DAY,
             max_grant_age: 90 * DAY,
             replay_window: Duration::from_secs(30),
-            // people register on a Friday and sign in on the Monday after, or after a holiday
+            // users register a client and sign in after a weekend or a holiday
             unused_client: 30 * DAY,
             used_client: 90 * DAY,
             jwks_max_age: 5 * MINUTE,
@@ -103,10 +103,10 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<L
 
 fn bounded(duration: Duration, longest: Duration) -> Result<Duration, Mistake> {
     if duration.is_zero() {
-        return Err(Mistake::new("must be longer than nothing"));
+        return Err(Mistake::new("must be longer than 0s"));
     }
     if duration > longest {
-        return Err(Mistake::new(format!("is too long: at most {}", words(longest))));
+        return Err(Mistake::new(format!("must be at most {}", words(longest))));
     }
     Ok(duration)
 }
@@ -120,7 +120,7 @@ fn words(duration: Duration) -> String {
     format!("{}{unit}", seconds / length.as_secs())
 }
 
-/// What must not outlive what. A default gives way to what was written; what was written is not bent.
+/// Checks the lifetimes against each other. A default is shortened or extended to fit; a configured value is an error.
 fn compare(lifetimes: &mut Lifetimes, section: &Section<'_>, reading: &mut Reading<'_>) {
     let Lifetimes { max_grant_age, consent, authorization, .. } = *lifetimes;
     let pairs = [
@@ -154,7 +154,7 @@ mod tests {
     use super::{DAY, HOUR, MINUTE, words};
 
     #[test]
-    fn a_duration_is_said_as_it_would_be_written() {
+    fn a_duration_prints_as_an_operator_would_write_it() {
         for (duration, said) in
             [(DAY, "1d"), (90 * DAY, "90d"), (36 * HOUR, "36h"), (35 * MINUTE, "35m"), (MINUTE / 2, "30s")]
         {

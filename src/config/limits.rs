@@ -1,4 +1,6 @@
-//! `[limits]`: how much of the machine may be used, and how much of it by one address or user.
+//! `[limits]`: how much of the machine all clients may use, and how much a single address or user.
+//!
+//! Defends against: denial of service by exhausted connections, memory or database writes.
 
 use serde::Deserialize;
 
@@ -6,28 +8,28 @@ use super::problem::Mistake;
 use super::quantity::Scalar;
 use super::reading::{Reading, Section};
 
-/// What is used at most. What is not set follows the machine: open files, memory, control groups.
+/// Upper bounds. `None` is derived from the machine at start: open files, memory, control group.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections of clients.
+    /// Client connections.
     pub connections: Option<usize>,
-    /// Connections of one address (IPv6: /64).
+    /// Client connections per address (IPv6: /64).
     pub connections_per_address: usize,
-    /// Requests in progress that have no user, or none yet.
+    /// Requests in progress whose user is not known.
     pub requests: Option<usize>,
-    /// The same of one address.
+    /// The same, per address.
     pub requests_per_address: usize,
-    /// Calls to upstreams.
+    /// Calls to upstreams in progress.
     pub calls: Option<usize>,
-    /// Calls of one user.
+    /// Calls in progress per user.
     pub calls_per_user: usize,
-    /// Bytes of request bodies that are held in memory.
+    /// Bytes of request bodies in memory.
     pub body_memory: Option<usize>,
-    /// The same of one address, while the user is not known.
+    /// The same, per address while the user is not known.
     pub body_memory_per_address: Option<usize>,
-    /// The same of one user.
+    /// The same, per user.
     pub body_memory_per_user: Option<usize>,
-    /// How many writes of each kind that strangers can cause may wait for the database.
+    /// Unauthenticated writes of each kind that may wait for the database.
     pub waiting_writes: usize,
 }
 
@@ -48,11 +50,11 @@ impl Default for Limits {
     }
 }
 
-/// The least memory for bodies: forms of strangers get a part of it.
+/// The minimum of `body_memory`, in bytes: unauthenticated forms get a part of it.
 const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
-/// The least share of it: a head and a form, each of the largest size that is read, and as much again.
+/// The minimum share of it, in bytes: twice a head and a form of the largest accepted size.
 const LEAST_SHARE: u64 = 256 * 1024;
-/// With fewer, one slow client could lock out all others.
+/// The minimum of a count: with fewer, one slow client could block all others.
 const FEWEST: u32 = 4;
 
 #[derive(Deserialize)]
@@ -102,7 +104,9 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<L
 fn count(written: u32) -> Result<usize, Mistake> {
     if written < FEWEST {
         let mistake = Mistake::new(format!("must be at least {FEWEST}"));
-        return Err(mistake.hint("leave it out for what suits this machine; the log of the start names the number"));
+        return Err(
+            mistake.hint("leave it out for a default that suits this machine; the log shows the number at start")
+        );
     }
     usize::try_from(written).map_err(|_too_large| Mistake::new("is more than this machine can count"))
 }
@@ -119,7 +123,7 @@ fn share(written: &Scalar) -> Result<usize, Mistake> {
     let bytes = written.bytes()?;
     if bytes < LEAST_SHARE {
         let mistake = Mistake::new("is less than 256KiB");
-        return Err(mistake.hint("leave it out for a share of body_memory; the log of the start names the number"));
+        return Err(mistake.hint("leave it out for a share of body_memory; the log shows the number at start"));
     }
     usize::try_from(bytes).map_err(|_too_large| Mistake::new("is more than this machine can hold"))
 }

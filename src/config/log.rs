@@ -1,4 +1,4 @@
-//! `[log]`: what is logged, and in which form.
+//! `[log]`: the level and format of the log.
 
 use serde::Deserialize;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -6,25 +6,25 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text at a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// For people.
+    /// Text, for people.
     Text,
-    /// One object a line, flat.
+    /// One flat JSON object per line.
     Json,
 }
 
 /// The log.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Directives in the form of `RUST_LOG` (levels, and levels of targets), which overrides them.
+    /// Directives in the form of `RUST_LOG`, which overrides them.
     pub level: String,
 }
 
@@ -51,7 +51,8 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<L
     Some(log)
 }
 
-/// A lone word that is no level would be a target, with everything of it: it is a misspelt level far more often.
+/// Checks directives more strictly than the parser: it takes a lone word for a target at level trace, but a misspelt level is
+/// more likely.
 fn directives(text: &str) -> Result<String, Mistake> {
     let wrong = || {
         Mistake::new("must be levels, separated by commas").hint(
@@ -75,7 +76,7 @@ mod tests {
     use super::{Log, directives};
 
     #[test]
-    fn levels_are_told_from_words_that_only_look_like_them() {
+    fn a_misspelt_level_is_not_taken_for_a_target() {
         let default = Log::default().level;
         for good in ["info", "OFF", "warn,portcullis=debug", "access=off", "portcullis::gateway=trace", &default] {
             assert_eq!(directives(good).as_deref(), Ok(good));

@@ -1,16 +1,18 @@
-//! What the operator wrote, one file per section. Read once; a change is a restart with drain.
+//! The configuration, one file per section. It is read once, at start.
 //!
-//! Everything here is checked and whole: a component that is handed its section never has to doubt it.
+//! Every section is validated here, so components use theirs without further checks. Unsafe configurations do not start.
 //!
 //! ```text
-//! file ─► document (tree with places) ─► sections ─► environment (variables over it) ─► spelling ─► shape (each value by itself)
-//!                                                                                       ─► meaning, in each section's file
-//!                                                                                       ─► whole (what concerns several)
+//! file ─► document (tree with locations) ─► sections ─► environment (variables override) ─► unknown keys
+//!      ─► shape (the type of each value) ─► each section's file (its meaning) ─► consistency (between sections)
 //! ```
-//! Of syntax the first mistake is reported, of names, shape and meaning all, in one run.
+//! A run reports the first syntax error, or else every unknown key, wrong type and wrong value.
 
+mod addresses;
+mod assembly;
 mod ca_file;
 mod client;
+mod consistency;
 mod document;
 mod environment;
 pub(crate) mod header_names;
@@ -19,6 +21,7 @@ mod identity;
 mod lifetimes;
 mod limits;
 mod log;
+mod node_deserializer;
 mod outbound;
 mod pages;
 mod path;
@@ -41,7 +44,6 @@ mod spelling;
 mod storage;
 mod tokens;
 mod upstream;
-mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -58,7 +60,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use outbound::Outbound;
 pub use pages::{Color, Logo, Pages, Support};
-pub use problem::{Place, Problem, Problems, Severity};
+pub use problem::{Location, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
 pub use public_url::PublicUrl;
 pub use reach::{Reach, ReachHttp, upstream_url};
@@ -68,33 +70,33 @@ pub use root::Config;
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
-pub use storage::Storage;
+pub use storage::{Postgres, Storage};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 
+pub(crate) use consistency::reaches;
 use problem::Mistake;
 pub(crate) use problem::{counted, io_words};
 use reading::Reading;
 use sections::Sections;
-pub(crate) use whole::reaches;
 
-/// A configuration that can be started with.
+/// A configuration without errors.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What may be meant otherwise; empty when all is well.
+    /// Probable mistakes; may be empty.
     pub warnings: Problems,
 }
 
 impl Config {
-    /// Reads the file, lays `PORTCULLIS_` variables over it, fetches the secrets and judges the whole. Asks no network.
+    /// Reads the file, applies the `PORTCULLIS_` variables, reads the secrets and validates everything. Uses no network.
     ///
-    /// `environment` is the process's: it also holds the secrets that the file names by `{ env = "…" }`. Relative paths
-    /// in the file begin at the file's directory.
+    /// `environment` is that of the process; it also holds the secrets that the file refers to by `{ env = "…" }`. Relative
+    /// paths in the file begin at the file's directory.
     ///
     /// # Errors
-    /// Everything that is wrong, with its place.
+    /// Every problem, with its location.
     pub fn load(file: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -113,8 +115,8 @@ impl Config {
 fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
     let bytes = std::fs::read(file).map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "let the user who runs this read it",
-            _ => "--config FILE names it, from the directory where the command runs",
+            io::ErrorKind::PermissionDenied => "give the user that runs Portcullis read access",
+            _ => "check --config FILE; relative paths begin at the current directory",
         };
         Mistake::new(format!("the configuration cannot be read: {}", io_words(&error))).hint(hint)
     });
@@ -125,7 +127,7 @@ fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
     let text = match text {
         Ok(text) => text,
         Err(mistake) => {
-            reading.error_at(Place::File, "", mistake);
+            reading.error_at(Location::File, "", mistake);
             return None;
         }
     };
@@ -134,10 +136,10 @@ fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
             let mut sections = Sections::take(root, reading);
             environment::overlay(&mut sections, reading);
             sections.spell(reading);
-            whole::read(&sections, reading)
+            assembly::read(&sections, reading)
         }
-        Err((place, mistake)) => {
-            reading.error_at(place, "", mistake);
+        Err((location, mistake)) => {
+            reading.error_at(location, "", mistake);
             None
         }
     }

@@ -1,13 +1,13 @@
-//! `[outbound]`: how providers and upstreams are reached.
+//! `[outbound]`: how identity providers and upstreams are reached.
 
 use super::ca_file::CaFile;
 use super::proxy::OutboundProxy;
 
-/// How we reach providers and upstreams.
+/// How we reach identity providers and upstreams.
 #[derive(Debug, Clone, Default)]
 pub struct Outbound {
-    /// Certificates that are trusted besides the machine's own.
+    /// Roots that are trusted besides those of the machine.
     pub ca_file: Option<CaFile>,
-    /// How providers are called.
+    /// The proxy for calls to providers.
     pub proxy: OutboundProxy,
 }

@@ -1,23 +1,23 @@
-//! Which paths an upstream may have on our listener.
+//! The path of an upstream on our listener.
+//!
+//! Defends against: an upstream that shadows one of our endpoints.
 
 use super::problem::Mistake;
 use crate::oauth::paths::is_ours;
 
 const LONGEST: usize = 255;
 
-/// Judges a path. It is compared byte for byte with what clients send, so only what has one spelling is taken.
+/// Checks a path. Requests are compared with it byte for byte, so it must have only one spelling.
 pub(super) fn check(path: &str) -> Result<(), Mistake> {
     const EXAMPLE: &str = "write a path such as \"/mcp\" or \"/team/expenses\"";
     let Some(below_root) = path.strip_prefix('/') else {
         return Err(Mistake::new("must begin with /").hint(EXAMPLE));
     };
     if below_root.is_empty() {
-        return Err(Mistake::new("must not be / alone: our own pages lie beside it").hint(EXAMPLE));
+        return Err(Mistake::new("must not be / alone: our own pages are there").hint(EXAMPLE));
     }
     if path.ends_with('/') {
-        return Err(
-            Mistake::new("must not end with /").hint("leave it out: clients reach the path with and without it")
-        );
+        return Err(Mistake::new("must not end with /").hint("remove it: clients reach the path with and without it"));
     }
     if path.len() > LONGEST {
         return Err(Mistake::new(format!("is longer than {LONGEST} characters")));
@@ -28,7 +28,7 @@ pub(super) fn check(path: &str) -> Result<(), Mistake> {
             .hint("letters, digits and - . _ ~ have one spelling everywhere"));
     }
     if below_root.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err(Mistake::new("has an empty segment, or one of dots, which clients take away").hint(EXAMPLE));
+        return Err(Mistake::new("has an empty segment or a dot segment, which clients remove").hint(EXAMPLE));
     }
     if below_root.split('/').any(|segment| segment.eq_ignore_ascii_case(".well-known")) || is_ours(path) {
         return Err(Mistake::new("is one of our own paths, or below one").hint(EXAMPLE));
@@ -45,7 +45,7 @@ mod tests {
     use crate::oauth::paths::{RESERVED, ROUTES};
 
     #[test]
-    fn a_path_has_one_spelling_and_is_not_ours() {
+    fn a_path_has_one_spelling_and_is_not_reserved() {
         for good in ["/mcp", "/a/b/c", "/Expenses", "/v1.2/mcp", "/~me", "/tokens", "/token-s", "/mcp/token"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_ours_can_be_taken_away() {
+    fn an_upstream_cannot_shadow_our_endpoints() {
         for own in ROUTES.iter().chain(RESERVED).map(|own| own.replace(['{', '}', '*'], "")) {
             for path in [format!("{own}/below"), own.to_ascii_uppercase(), own] {
                 assert!(check(&path).is_err(), "{path}");
@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_that_is_taken_is_what_every_url_parser_makes_of_it(path in "[/a-zA-Z0-9._~%;?#\\\\ é-]{0,24}") {
+        fn an_accepted_path_survives_url_parsing_unchanged(path in "[/a-zA-Z0-9._~%;?#\\\\ é-]{0,24}") {
             if check(&path).is_ok() {
                 let url = Url::parse(&format!("https://mcp.example.com{path}")).unwrap();
                 prop_assert_eq!(url.path(), &path);

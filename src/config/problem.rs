@@ -1,7 +1,6 @@
-//! What is wrong with a configuration: where, what, and how to correct it.
+//! Problems with a configuration: location, message and hint.
 //!
-//! No text here carries a value that was refused. It may be a secret in the wrong place, and the reader of the
-//! message has line and column to look it up.
+//! No message repeats the value that was refused, because it may be a misplaced secret; line and column lead to it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,24 +9,24 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-/// Where a value was written. Ordered as problems are printed.
+/// Where a value was written. The order is that in which problems are printed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// The file as a whole: something is missing from it.
+pub enum Location {
+    /// The file as a whole, for something that is missing.
     File,
-    /// A place in the file.
+    /// A position in the file.
     Line {
         /// From 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
     },
-    /// An environment variable that lies over the file.
+    /// An environment variable that overrides the file.
     Variable(Arc<str>),
 }
 
-impl Place {
-    /// As part of a sentence about another place.
+impl Location {
+    /// For use inside a message: `line 6`.
     pub(super) fn words(&self) -> String {
         match self {
             Self::File => "the file".to_owned(),
@@ -37,17 +36,17 @@ impl Place {
     }
 }
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing starts with it.
+    /// The configuration is refused.
     Error,
-    /// It may be meant so.
+    /// It may be intended.
     Warning,
 }
 
 impl Severity {
-    /// As it is printed.
+    /// The printed form.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,23 +56,22 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where it was written.
-    pub place: Place,
-    /// Whether anything can start with it.
+    /// Its location.
+    pub location: Location,
+    /// Its severity.
     pub severity: Severity,
-    /// The section and key that it is about: `upstream "expenses": url`. Empty for the file itself.
+    /// The section and key concerned: `upstream "expenses": url`. Empty for the file itself.
     pub subject: String,
-    /// What is wrong.
+    /// The message.
     pub what: String,
-    /// How to correct it, where the words above do not say so already.
+    /// How to correct it, unless the message says so already.
     pub hint: Option<String>,
 }
 
-/// Everything that is wrong with one file, in the order of its lines. Prints as a compiler would, with a count at the
-/// end.
+/// All problems with one file, in the order of its lines. Prints in the form of compiler messages, with a count at the end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems {
     file: String,
@@ -86,39 +84,39 @@ impl Problems {
         Self { file, list }
     }
 
-    /// All of them.
+    /// The problems, sorted.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
 
-    /// Whether there are none.
+    /// Whether there are no problems.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Adds what was found out later.
+    /// Adds problems that were found later.
     pub(crate) fn extend(&mut self, found: Vec<Problem>) {
         self.list.extend(found);
         self.list.sort();
     }
 
-    /// Whether nothing can start with them.
+    /// Whether the configuration is refused.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
     }
 
-    /// For machines: one object for each, in the order in which they are printed. `line` and `column` are null where no place
-    /// in the file is meant; `variable` names the environment variable that lies over it.
+    /// For programs: one object per problem, in printed order. `line` and `column` are null unless the problem has a position
+    /// in the file; `variable` names the environment variable that overrides it, or is null.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let rows = self.list.iter().map(|problem| {
-            let (line, column, variable) = match &problem.place {
-                Place::File => (None, None, None),
-                Place::Line { line, column } => (Some(line), Some(column), None),
-                Place::Variable(name) => (None, None, Some(name)),
+            let (line, column, variable) = match &problem.location {
+                Location::File => (None, None, None),
+                Location::Line { line, column } => (Some(line), Some(column), None),
+                Location::Variable(name) => (None, None, Some(name)),
             };
             json!({
                 "severity": problem.severity.as_str(),
@@ -142,10 +140,10 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.list {
-            match &problem.place {
-                Place::File => f.write_str(&self.file)?,
-                Place::Line { line, column } => write!(f, "{}:{line}:{column}", self.file)?,
-                Place::Variable(name) => f.write_str(name)?,
+            match &problem.location {
+                Location::File => f.write_str(&self.file)?,
+                Location::Line { line, column } => write!(f, "{}:{line}:{column}", self.file)?,
+                Location::Variable(name) => f.write_str(name)?,
             }
             let severity = problem.severity.as_str();
             let colon = if problem.subject.is_empty() { "" } else { ": " };
@@ -170,7 +168,7 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// What is wrong with a value, before it is known where the value stands.
+/// A problem without its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) what: Cow<'static, str>,
@@ -178,23 +176,23 @@ pub(super) struct Mistake {
 }
 
 impl Mistake {
-    /// Says what is wrong.
+    /// A mistake with this message.
     pub(super) fn new(what: impl Into<Cow<'static, str>>) -> Self {
         Self { what: what.into(), hint: None }
     }
 
-    /// Says how to correct it.
+    /// Adds or replaces the hint.
     pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 }
 
-/// Why a file cannot be read or written, in words that do not name it.
+/// Why a file cannot be read or written, without its name.
 pub(crate) fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
         other => other.to_string(),
@@ -218,7 +216,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn a_slip_finds_what_was_meant_and_another_word_finds_nothing() {
+    fn a_misspelt_name_finds_the_known_one_and_an_unrelated_word_finds_none() {
         let known = ["listen", "operations", "url", "path", "scopes", "identity"];
         for (written, meant) in [
             ("urll", Some("url")),

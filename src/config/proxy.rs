@@ -1,4 +1,4 @@
-//! `[outbound]`: the proxy through which identity providers are called. Upstreams never are: they stand behind us.
+//! `[outbound]`: the proxy for calls to identity providers. Upstreams are always called directly.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 
-/// What is always called directly: this machine, in all its spellings.
+/// Always called directly: loopback, in all its spellings.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1,::ffff:127.0.0.0/104";
 
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
@@ -17,33 +17,33 @@ const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 const NO: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// How identity providers are called.
+/// The proxy for calls to identity providers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum OutboundProxy {
-    /// Directly.
+    /// No proxy.
     #[default]
     Off,
-    /// Through proxies.
+    /// One proxy per scheme.
     Through(Proxies),
 }
 
-/// A proxy for each scheme, and what is called without one.
+/// A proxy per scheme, and the hosts that are called without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxies {
     /// For https URLs.
     pub https: Option<ProxyUrl>,
     /// For http URLs.
     pub http: Option<ProxyUrl>,
-    /// Names, addresses and networks that are called directly, separated by commas; loopback is among them.
+    /// Names, addresses and networks that are called directly, separated by commas, with loopback.
     pub direct: String,
 }
 
-/// Where a proxy is. It may hold a password, so it prints as host and port.
+/// The URL of a proxy. It may contain a password, so it prints as host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(Url);
 
 impl ProxyUrl {
-    /// The whole URL, for the one call that needs it.
+    /// The complete URL, possibly with a password.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.as_str()
@@ -51,13 +51,13 @@ impl ProxyUrl {
 
     /// Host and port, for messages.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn authority(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         self.0.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // curl takes a variable without a scheme for http
+        // as curl does, a variable without a scheme means http
         let text = text.trim();
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let url = Url::parse(&whole).ok()?;
@@ -72,7 +72,7 @@ impl ProxyUrl {
 
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[proxy: {}]", self.place())
+        write!(f, "[proxy: {}]", self.authority())
     }
 }
 
@@ -102,12 +102,12 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<O
     }
 }
 
-/// A word when the machine's usual variables are set and nobody said whether they count.
+/// Warns when the usual proxy variables are set but `proxy` is not.
 pub(super) fn warn_of_unused(section: &Section<'_>, reading: &mut Reading<'_>) {
     let set = HTTPS.into_iter().chain(ALL).find(|name| variable(&[name], reading).is_some());
     let Some(name) = set.filter(|_| !section.has("proxy")) else { return };
-    let mistake = Mistake::new(format!("{name} is set, and not used: identity providers are called directly"));
-    let hint = "[outbound] proxy = \"env\" uses it and NO_PROXY; proxy = \"off\" says that this is meant";
+    let mistake = Mistake::new(format!("{name} is set but not used: identity providers are called directly"));
+    let hint = "[outbound] proxy = \"env\" uses it and NO_PROXY; proxy = \"off\" silences this warning";
     reading.warn(&section.at("proxy"), mistake.hint(hint));
 }
 
@@ -118,14 +118,14 @@ fn from_environment(section: &Section<'_>, direct: Vec<String>, reading: &mut Re
             return Some(None);
         };
         let wrong = || {
-            Mistake::new(format!("{name} holds no http or https URL of a proxy"))
-                .hint("such as http://proxy.example.com:3128; SOCKS is not spoken here")
+            Mistake::new(format!("{name} is not the http or https URL of a proxy"))
+                .hint("such as http://proxy.example.com:3128; SOCKS is not supported")
         };
         reading.keep(&at, ProxyUrl::parse(text).ok_or_else(wrong)).map(Some)
     };
     let (https, http) = (proxy(HTTPS)?, proxy(HTTP)?);
     if https.is_none() && http.is_none() {
-        let mistake = Mistake::new("is \"env\", and neither HTTPS_PROXY nor HTTP_PROXY nor ALL_PROXY is set");
+        let mistake = Mistake::new("is \"env\", but neither HTTPS_PROXY nor HTTP_PROXY nor ALL_PROXY is set");
         reading.warn(&at, mistake.hint("set HTTPS_PROXY for this process, or write \"off\""));
         return Some(OutboundProxy::Off);
     }
@@ -138,13 +138,13 @@ fn joined(entries: impl Iterator<Item = String>) -> String {
     entries.filter(|entry| !entry.is_empty()).collect::<Vec<_>>().join(",")
 }
 
-/// `*.example.com`, which many programs take, is what `.example.com` is to the library.
+/// Many programs accept `*.example.com`; the HTTP library wants `.example.com`.
 fn as_suffix(entry: &str) -> String {
     let entry = entry.trim();
     entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry).to_owned()
 }
 
-/// The first of these variables that is set to something.
+/// The first of these variables that is set and not empty.
 fn variable<'a>(names: &[&'static str], reading: &Reading<'a>) -> Option<(&'static str, &'a str)> {
     let set = names.iter().filter_map(|name| Some((*name, reading.variable(name)?)));
     set.into_iter().find(|(_, text)| !text.trim().is_empty())
@@ -153,11 +153,11 @@ fn variable<'a>(names: &[&'static str], reading: &Reading<'a>) -> Option<(&'stat
 fn configured(url: &str) -> Result<ProxyUrl, Mistake> {
     let wrong = || {
         Mistake::new("must be the URL of a proxy, \"env\" or \"off\"")
-            .hint("such as \"http://proxy.example.com:3128\"; \"env\" goes by HTTPS_PROXY and NO_PROXY")
+            .hint("such as \"http://proxy.example.com:3128\"; \"env\" uses HTTPS_PROXY and NO_PROXY")
     };
     let proxy = ProxyUrl::parse(url).filter(|_| url.contains("://")).ok_or_else(wrong)?;
     if proxy.has_credentials() {
-        let mistake = Mistake::new("holds a password, and no secret stands in this file");
+        let mistake = Mistake::new("contains a password, and secrets are not allowed in this file");
         return Err(mistake.hint("write \"env\", and put the whole URL into the variable HTTPS_PROXY"));
     }
     Ok(proxy)
@@ -170,7 +170,7 @@ fn check_direct(entry: &str) -> Result<(), Mistake> {
     if entry.parse::<IpNet>().is_ok() || entry.parse::<std::net::IpAddr>().is_ok() || domain() {
         return Ok(());
     }
-    Err(Mistake::new("is neither a name, nor an address, nor a network")
+    Err(Mistake::new("is not a name, an address or a network")
         .hint("such as \"keycloak\", \".internal\" or \"10.0.0.0/8\", without scheme and port"))
 }
 
@@ -179,8 +179,8 @@ mod tests {
     use super::{ProxyUrl, as_suffix, check_direct, configured};
 
     #[test]
-    fn a_proxy_is_an_http_url_that_prints_without_its_password() {
-        for (text, place) in [
+    fn a_proxy_is_an_http_url_and_prints_without_its_password() {
+        for (text, authority) in [
             ("http://proxy.example.com:3128", "proxy.example.com:3128"),
             ("http://user:s3cret@proxy:3128/", "proxy:3128"),
             ("proxy:3128", "proxy:3128"),
@@ -188,7 +188,10 @@ mod tests {
             ("https://[::1]", "[::1]:443"),
         ] {
             let proxy = ProxyUrl::parse(text).unwrap();
-            assert_eq!((proxy.place().as_str(), format!("{proxy:?}")), (place, format!("[proxy: {place}]")));
+            assert_eq!(
+                (proxy.authority().as_str(), format!("{proxy:?}")),
+                (authority, format!("[proxy: {authority}]"))
+            );
         }
         for bad in ["", "socks5://proxy:1080", "http://", "http://proxy/path", "http://proxy/?x", "file:///x", "a b"] {
             assert!(ProxyUrl::parse(bad).is_none(), "{bad}");
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_stands_in_the_file() {
+    fn a_proxy_password_in_the_file_is_refused() {
         assert!(configured("http://proxy:3128").is_ok());
         for bad in ["http://u:p@proxy:3128", "http://u@proxy:3128", "proxy:3128", "on", ""] {
             assert!(configured(bad).is_err(), "{bad}");
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_directly_is_a_name_an_address_or_a_network() {
+    fn no_proxy_lists_names_addresses_and_networks() {
         for good in ["keycloak", "sso.example.com", ".internal", "10.0.0.0/8", "192.0.2.7", "::1", "fd00::/8"] {
             assert!(check_direct(good).is_ok(), "{good}");
         }

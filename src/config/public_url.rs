@@ -1,4 +1,4 @@
-//! `public_url`: the issuer, and the root of every URL that we name.
+//! `public_url`: the issuer, and the origin of every URL that we publish.
 
 use std::fmt;
 
@@ -7,17 +7,18 @@ use url::{Position, Url};
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::resource::ResourceUri;
 
-/// The names of this machine that people use for one another. An attacker cannot make a browser resolve them to another
-/// machine, so DNS rebinding stays impossible. Other addresses of 127.0.0.0/8 may be other listeners, and so may `[::1]` where
-/// we listen on 127.0.0.1 alone: tokens and the issuer name the configured origin only, and no page is shown under another.
+/// The loopback names that people use interchangeably. An attacker cannot make a browser resolve them to another machine, so
+/// accepting all of them does not allow DNS rebinding. Other addresses in 127.0.0.0/8 may belong to other listeners, and so
+/// may `[::1]` if we listen on 127.0.0.1 only: tokens and the issuer contain the configured origin only, and no page is shown
+/// under another one.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// An origin without path or trailing slash. Clients key their credentials by it: it is for ever.
+/// An origin without path or trailing slash. It is permanent: clients store their credentials under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     own: Origin,
     https: bool,
-    /// The same port under the other names of this machine; empty unless this is one of them.
+    /// The same origin under the other loopback names; empty unless this is one of them.
     loopback: Vec<Origin>,
 }
 
@@ -34,40 +35,40 @@ impl Origin {
     }
 }
 
-/// Why a text is no public URL; the words include the hint.
+/// Why a text is not a public URL; the message includes the hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::enum_variant_names, reason = "each says what the text is not")]
 pub enum PublicUrlError {
-    /// No URL, or something beside scheme, host and port.
+    /// Not a URL, or a URL with more than scheme, host and port.
     #[error("must be an origin like https://mcp.example.com, without path, trailing slash, query or user information")]
     NotAnOrigin,
-    /// Plain http that others could read.
+    /// Plain http that is not loopback.
     #[error("must be https unless its host is this machine (127.0.0.1, [::1] or localhost)")]
     NotHttps,
-    /// The same origin in another spelling.
+    /// An origin that is not in normal form.
     #[error("must be spelt in normal form: lower case, no default port")]
     NotNormal,
 }
 
 impl PublicUrl {
-    /// Reads the value.
+    /// Parses the value.
     ///
     /// # Errors
-    /// The first of what [`Self::check`] finds.
+    /// The first one that [`Self::check`] returns.
     pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
         Self::check(text).map_err(|wrong| wrong.first().copied().unwrap_or(PublicUrlError::NotAnOrigin))
     }
 
-    /// Reads the value.
+    /// Parses the value.
     ///
     /// # Errors
-    /// Every reason why it is not an origin in normal form, or is http beyond this machine; there is at least one.
+    /// Every reason for refusal; at least one.
     pub fn check(text: &str) -> Result<Self, Vec<PublicUrlError>> {
         let url = Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| vec![PublicUrlError::NotAnOrigin])?;
         let authority = &url[Position::BeforeHost..Position::BeforePath];
         let https = url.scheme() == "https";
         let wrong: Vec<_> = [
-            (!is_bare(text, &url) || !can_be_named(authority), PublicUrlError::NotAnOrigin),
+            (!is_bare(text, &url) || !is_valid_resource(authority), PublicUrlError::NotAnOrigin),
             (!(https || url.scheme() == "http" && is_loopback(&url)), PublicUrlError::NotHttps),
             (!is_normal(text, &url), PublicUrlError::NotNormal),
         ]
@@ -89,17 +90,17 @@ impl PublicUrl {
         std::iter::once(&self.own).chain(&self.loopback)
     }
 
-    /// Every authority under which this origin is known: its own, and the other loopback names of a loopback one.
+    /// Every authority of this origin: the configured one, and for loopback the other loopback names.
     pub fn authorities(&self) -> impl Iterator<Item = &str> {
         self.spellings().map(|origin| origin.authority.as_str())
     }
 
-    /// As [`Self::authorities`], with the scheme.
+    /// Like [`Self::authorities`], with the scheme.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.spellings().map(|origin| origin.text.as_str())
     }
 
-    /// The origin that a request's host names, in the spelling of a client that typed it; the own one for any other host.
+    /// The origin in the spelling of a request's `Host`; the configured one for an unknown host.
     #[must_use]
     pub fn origin_at(&self, host: &str) -> &str {
         let host = self.without_default_port(host);
@@ -107,50 +108,50 @@ impl PublicUrl {
         &named.unwrap_or(&self.own).text
     }
 
-    /// A host without the port that the scheme implies.
+    /// A host without the default port of the scheme.
     #[must_use]
     pub fn without_default_port<'a>(&self, host: &'a str) -> &'a str {
         let host = host.trim();
         host.strip_suffix(if self.https { ":443" } else { ":80" }).unwrap_or(host)
     }
 
-    /// The origin: also the issuer.
+    /// The configured origin, which is also the issuer.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.own.text
     }
 
-    /// Host, and port unless it is the scheme's own: what a correct `Host` header says.
+    /// The host, with the port unless it is the default of the scheme: the value of a correct `Host` header.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.own.authority
     }
 
-    /// Whether it is https: cookies are `Secure` then. Otherwise only this machine can reach it.
+    /// Whether it is https, and cookies are `Secure`. Otherwise it is loopback.
     #[must_use]
     pub const fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The URL of one of our paths, which begins with `/`.
+    /// The URL of a path, which must begin with `/`.
     #[must_use]
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.own.text)
     }
 }
 
-/// Whether a URL has scheme, host and port only.
+/// Whether a URL has only scheme, host and port.
 fn is_bare(text: &str, url: &Url) -> bool {
     let ends = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     ends && !text.ends_with(['/', '\\']) && !text.contains('*') && url.username().is_empty() && url.password().is_none()
 }
 
-/// Whether clients can name a host again: not one with a dot at its end.
-fn can_be_named(authority: &str) -> bool {
+/// Whether the host is valid in a resource URI: a trailing dot is not.
+fn is_valid_resource(authority: &str) -> bool {
     ResourceUri::parse(&format!("https://{authority}")).is_ok()
 }
 
-/// Whether scheme, host and port are written as the URL standard writes them, whatever stands around them.
+/// Whether scheme, host and port are written as the URL standard writes them, regardless of the rest.
 fn is_normal(text: &str, url: &Url) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_names_of_this_machine_are_one_and_no_others() {
+    fn the_three_loopback_names_are_equivalent_and_no_others() {
         let origins = |text: &str| PublicUrl::parse(text).unwrap().origins().map(str::to_owned).collect::<Vec<_>>();
         let all = ["http://127.0.0.1:6749", "http://localhost:6749", "http://[::1]:6749"];
         assert_eq!(origins(all[0]), all);
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_told_what_it_is_called_itself() {
+    fn a_request_gets_the_origin_in_its_own_spelling() {
         let url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
         assert_eq!(url.origin_at("LOCALHOST:6749"), "http://localhost:6749");
         assert_eq!(url.origin_at("[::1]:6749"), "http://[::1]:6749");

@@ -7,14 +7,14 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::problem::Mistake;
 
-/// Longer than anything here may last, and short enough to be added to any time.
+/// The longest duration, in seconds: it can be added to any time without overflow.
 const LONGEST: u64 = 10 * 365 * 24 * 3600;
 
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 const SIZES: [(&str, u64); 3] = [("KiB", 1024), ("MiB", 1024 * 1024), ("GiB", 1024 * 1024 * 1024)];
 
-/// A value that may be written as text, number or truth value. It is judged with the others of its section, not when
-/// it is read, so that one that is wrong hides no other.
+/// A value that may be written as a string, a number or a boolean. It is parsed with the rest of its section and not during
+/// deserialization, so that one wrong value does not hide another.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Scalar {
     Text(String),
@@ -23,7 +23,7 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
-    /// Whether it says that something is not wanted.
+    /// Whether it is "off" or false.
     pub(super) fn is_off(&self) -> bool {
         match self {
             Self::Text(text) => matches!(text.trim(), "off" | "false"),
@@ -32,25 +32,25 @@ impl Scalar {
         }
     }
 
-    /// Reads `"60s"`, `"15m"`, `"1h"` or `"30d"`.
+    /// Parses `"60s"`, `"15m"`, `"1h"` or `"30d"`.
     pub(super) fn duration(&self) -> Result<Duration, Mistake> {
         let wrong = || {
             Mistake::new("must be a duration")
                 .hint("a whole number and s, m, h or d: \"60s\", \"15m\", \"1h\", \"30d\"")
         };
         let Self::Text(text) = self else { return Err(wrong()) };
-        let seconds = measured(text, &UNITS).ok_or_else(wrong)?;
+        let seconds = parse_quantity(text, &UNITS).ok_or_else(wrong)?;
         if seconds > LONGEST {
             return Err(Mistake::new("is longer than ten years"));
         }
         Ok(Duration::from_secs(seconds))
     }
 
-    /// Reads a number of bytes, or `"64KiB"`, `"1MiB"`.
+    /// Parses a number of bytes, or `"64KiB"`, `"1MiB"`.
     pub(super) fn bytes(&self) -> Result<u64, Mistake> {
         let bytes = match self {
             Self::Number(number) => u64::try_from(*number).ok(),
-            Self::Text(text) => text.trim().parse().ok().or_else(|| measured(text, &SIZES)),
+            Self::Text(text) => text.trim().parse().ok().or_else(|| parse_quantity(text, &SIZES)),
             Self::Boolean(_) => None,
         };
         bytes.ok_or_else(|| {
@@ -59,7 +59,7 @@ impl Scalar {
     }
 }
 
-fn measured(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn parse_quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let (number, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     let digits = number.trim_end();
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Scalar {
             type Value = Scalar;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes")
+                f.write_str("a string in quotes")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {

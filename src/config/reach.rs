@@ -1,4 +1,4 @@
-//! The keys of `[[upstream]]` that say how its server is reached.
+//! The keys of `[[upstream]]` for reaching its server: URL, host, time-outs.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use super::ca_file::CaFile;
 use super::identity::web_url;
 use super::problem::Mistake;
 use super::quantity::Scalar;
-use super::reading::{At, Reading, Section};
+use super::reading::{Reading, Section, ValueRef};
 
-/// The way to an MCP server.
+/// How an MCP server is reached.
 #[derive(Debug, Clone)]
 pub enum Reach {
     /// Streamable HTTP.
     Http(ReachHttp),
 }
 
-/// How an MCP server is called over HTTP.
+/// HTTP settings of an upstream.
 #[derive(Debug, Clone)]
 pub struct ReachHttp {
-    /// Where it listens; without a query, which is the client's to send.
+    /// Where it listens; without a query, because the client sends its own.
     pub url: Uri,
-    /// Certificates that are trusted for it besides the global ones.
+    /// Roots that are trusted for it besides the global ones.
     pub ca_file: Option<CaFile>,
-    /// The `Host` that the server sees, where the one in `url` is not a name that it accepts.
+    /// The `Host` header sent to the server, if it does not accept the one of `url`.
     pub host: Option<HeaderValue>,
-    /// How long the answer to anything but a GET may take to begin.
+    /// How long the response to anything but a GET may take to begin.
     pub first_byte: Duration,
-    /// How long a connection that is refused is tried again; `None` fails at once.
+    /// How long a refused connection is retried; `None` fails at once.
     pub reconnect: Option<Duration>,
 }
 
@@ -51,7 +51,7 @@ impl ReachHttp {
             url,
             ca_file: None,
             host: None,
-            // tools that answer in plain JSON may think for minutes
+            // a tool that answers in plain JSON may run for minutes
             first_byte: Duration::from_mins(5),
             reconnect: Some(Duration::from_secs(4)),
         }
@@ -67,7 +67,7 @@ pub(super) struct Written {
     pub(super) reconnect: Option<Scalar>,
 }
 
-/// Reads them. Where a key other than `url` is wrong, that is reported and its default stands.
+/// Reads the keys. A wrong value of a key other than `url` is reported and replaced by its default.
 pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Reach> {
     let ca_file = reading.ca_file(section, written.ca_file);
     let host = written.host.and_then(|text| reading.keep(&section.at("host"), host(&text)));
@@ -76,7 +76,7 @@ pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Readin
         .and_then(|written| bounded(&section.at("first_byte"), &written, Duration::from_hours(24), reading));
     let reconnect = written
         .reconnect
-        .map(|written| switchable(&section.at("reconnect"), &written, Duration::from_mins(1), reading));
+        .map(|written| optional_duration(&section.at("reconnect"), &written, Duration::from_mins(1), reading));
     let url = upstream_url(&written.url).map_err(|why| Mistake::new(why).hint("such as \"http://127.0.0.1:8420/mcp\""));
     let defaults = ReachHttp::at(reading.keep(&section.at("url"), url)?);
     Some(Reach::Http(ReachHttp {
@@ -88,23 +88,23 @@ pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Readin
     }))
 }
 
-/// Reads where an MCP server listens.
+/// Parses the URL of an MCP server.
 ///
 /// # Errors
-/// Says what the URL must be, without the URL, which may hold a password.
+/// What the URL must be, without the URL, which may contain a password.
 pub fn upstream_url(text: &str) -> Result<Uri, &'static str> {
-    const WANTED: &str = "must be a whole http or https URL, without user information and fragment";
+    const WANTED: &str = "must be an absolute http or https URL without user information or fragment";
     let url = web_url(text).ok_or(WANTED)?;
     if url.query().is_some() {
-        return Err("has a query, which is the client's to send");
+        return Err("must not have a query: clients send their own");
     }
     url.as_str().parse().or(Err(WANTED))
 }
 
-/// A `Host` value (RFC 9110 7.2), sent exactly as it is written.
+/// Parses a `Host` value (RFC 9110 7.2), which is sent exactly as written.
 fn host(text: &str) -> Result<HeaderValue, Mistake> {
     let wrong = || {
-        Mistake::new("is no host")
+        Mistake::new("is not a host")
             .hint("a name or address, and a port unless it is the scheme's own: \"localhost:8080\"")
     };
     let authority: Authority = text.trim().parse().ok().ok_or_else(wrong)?;
@@ -114,17 +114,22 @@ fn host(text: &str) -> Result<HeaderValue, Mistake> {
     HeaderValue::from_str(authority.as_str()).ok().filter(|_| plain && whole).ok_or_else(wrong)
 }
 
-/// A duration, or `None` where the operator wrote "off".
-pub(super) fn switchable(at: &At, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
+/// A duration, or `None` for "off".
+pub(super) fn optional_duration(
+    at: &ValueRef,
+    written: &Scalar,
+    longest: Duration,
+    reading: &mut Reading<'_>,
+) -> Option<Duration> {
     if written.is_off() { None } else { bounded(at, written, longest, reading) }
 }
 
-fn bounded(at: &At, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
+fn bounded(at: &ValueRef, written: &Scalar, longest: Duration, reading: &mut Reading<'_>) -> Option<Duration> {
     let duration = written.duration().and_then(|duration| {
         if (Duration::from_secs(1)..=longest).contains(&duration) {
             return Ok(duration);
         }
-        Err(Mistake::new(format!("must lie between 1s and {}s", longest.as_secs())))
+        Err(Mistake::new(format!("must be between 1s and {}s", longest.as_secs())))
     });
     reading.keep(at, duration)
 }
@@ -134,7 +139,7 @@ mod tests {
     use super::host;
 
     #[test]
-    fn a_host_is_sent_as_it_is_written_and_is_never_more_than_a_host() {
+    fn a_host_keeps_its_spelling_and_contains_nothing_else() {
         for good in ["localhost:8080", "MCP.internal", "127.0.0.1:1", "[::1]:8080", "[::1]", " localhost "] {
             assert_eq!(host(good).unwrap(), good.trim(), "{good}");
         }

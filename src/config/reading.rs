@@ -1,4 +1,5 @@
-//! What the checks of all sections share: where they are, what they found, and the world beside the file.
+//! What the checks of all sections share: locations, the problems found so far, and the files and variables outside the
+//! configuration file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,47 +8,47 @@ use serde::de::DeserializeOwned;
 
 use super::ca_file::CaFile;
 use super::document::Node;
-use super::problem::{Mistake, Place, Problem, Severity};
+use super::problem::{Location, Mistake, Problem, Severity};
 use super::secret_source::SecretSource;
-use super::shape::{self, Misshapen, Step, is_plain};
-use super::shape_error::Cause;
+use super::shape::{self, ShapeMistake, Step, is_plain};
+use super::shape_error::ShapeErrorKind;
 use crate::secret::SecretText;
 
-/// One reading of one file.
+/// One run over one configuration file.
 pub(super) struct Reading<'a> {
     directory: &'a Path,
     environment: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
-    /// The values that are not what was written.
-    invented: Vec<Spot>,
+    /// Values that were replaced by placeholders.
+    placeholders: Vec<ValueId>,
 }
 
-/// A table of the file, or an entry of a list, under the name that problems call it by.
+/// A table of the file, or an entry of a list, with its name in problems.
 pub(super) struct Section<'a> {
     node: &'a Node,
     name: String,
 }
 
-/// A value of a section.
+/// A value in a section, for reporting problems.
 #[derive(Clone)]
-pub(super) struct At {
-    pub(super) place: Place,
-    /// What problems call it: less than `spot` where a name may be a secret.
+pub(super) struct ValueRef {
+    pub(super) location: Location,
+    /// Its name in problems: shorter than `id` where part of the name may be a secret.
     subject: String,
-    spot: Spot,
+    value_id: ValueId,
 }
 
-/// Which value it is, apart from what may be printed of it.
+/// Identifies a value; unlike `subject`, it is never printed.
 #[derive(Clone)]
-struct Spot {
-    /// Where its section begins: two entries of a list may have one name.
-    section: Place,
-    /// What its section is called: two that are not in the file begin at one place.
+struct ValueId {
+    /// Where its section begins: two entries of a list may have the same name.
+    section: Location,
+    /// The name of its section: sections that are missing from the file all begin at the same location.
     name: String,
     path: Vec<Step>,
 }
 
-impl Spot {
+impl ValueId {
     fn is_within(&self, other: &Self) -> bool {
         (&self.section, &self.name) == (&other.section, &other.name) && self.path.starts_with(&other.path)
     }
@@ -62,44 +63,48 @@ impl<'a> Section<'a> {
         self.node
     }
 
-    /// Whether somebody wrote the key.
+    /// Whether the key is present.
     pub(super) fn has(&self, key: &str) -> bool {
         self.node.entry(key).is_some()
     }
 
-    /// The value of a key; where nobody wrote one, the section's own place.
-    pub(super) fn at(&self, key: &str) -> At {
-        let place = self.node.entry(key).map_or(&self.node.place, |entry| &entry.node.place);
-        At { place: place.clone(), subject: self.subject(key), spot: self.spot([Step::Key(key.to_owned())]) }
+    /// The value of a key; located at the section when the key is missing.
+    pub(super) fn at(&self, key: &str) -> ValueRef {
+        let location = self.node.entry(key).map_or(&self.node.location, |entry| &entry.node.location);
+        ValueRef {
+            location: location.clone(),
+            subject: self.subject(key),
+            value_id: self.value_id([Step::Key(key.to_owned())]),
+        }
     }
 
     /// An item of a list.
-    pub(super) fn item(&self, key: &str, index: usize) -> At {
+    pub(super) fn item(&self, key: &str, index: usize) -> ValueRef {
         let list = self.node.entry(key).map(|entry| &entry.node);
-        let place = list.map(|list| list.item(index).map_or(&list.place, |item| &item.place));
+        let location = list.map(|list| list.item(index).map_or(&list.location, |item| &item.location));
         let subject = format!("{}[{index}]", self.subject(key));
-        let spot = self.spot([Step::Key(key.to_owned()), Step::Item(index)]);
-        At { place: place.unwrap_or(&self.node.place).clone(), subject, spot }
+        let value_id = self.value_id([Step::Key(key.to_owned()), Step::Item(index)]);
+        ValueRef { location: location.unwrap_or(&self.node.location).clone(), subject, value_id }
     }
 
-    /// The value of a key in a table that stands inside the section.
-    pub(super) fn inner(&self, table: &str, key: &str) -> At {
+    /// The value of a key in a table inside the section.
+    pub(super) fn nested(&self, table: &str, key: &str) -> ValueRef {
         let entry = self.node.entry(table).and_then(|table| table.node.entry(key));
-        let place = entry.map_or_else(|| self.at(table).place, |entry| entry.node.place.clone());
-        // an odd name may be a secret in the wrong place
+        let location = entry.map_or_else(|| self.at(table).location, |entry| entry.node.location.clone());
+        // a name that is not plain may be a misplaced secret
         let subject = if is_plain(key) { format!("{table}.{key}") } else { table.to_owned() };
-        let spot = self.spot([Step::Key(table.to_owned()), Step::Key(key.to_owned())]);
-        At { place, subject: self.subject(&subject), spot }
+        let value_id = self.value_id([Step::Key(table.to_owned()), Step::Key(key.to_owned())]);
+        ValueRef { location, subject: self.subject(&subject), value_id }
     }
 
-    /// The key itself of a table that stands inside the section: it is judged whether or not its value could be read.
-    pub(super) fn inner_name(&self, table: &str, key: &str) -> At {
-        let spot = self.spot([Step::Key(table.to_owned()), Step::Name(key.to_owned())]);
-        At { spot, ..self.inner(table, key) }
+    /// The key itself in a table inside the section: it is checked even if its value could not be read.
+    pub(super) fn nested_key(&self, table: &str, key: &str) -> ValueRef {
+        let value_id = self.value_id([Step::Key(table.to_owned()), Step::Name(key.to_owned())]);
+        ValueRef { value_id, ..self.nested(table, key) }
     }
 
-    fn spot(&self, path: impl Into<Vec<Step>>) -> Spot {
-        Spot { section: self.node.place.clone(), name: self.name.clone(), path: path.into() }
+    fn value_id(&self, path: impl Into<Vec<Step>>) -> ValueId {
+        ValueId { section: self.node.location.clone(), name: self.name.clone(), path: path.into() }
     }
 
     fn subject(&self, key: &str) -> String {
@@ -110,7 +115,7 @@ impl<'a> Section<'a> {
 impl<'a> Reading<'a> {
     /// `directory` is where relative paths begin.
     pub(super) const fn new(directory: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
-        Self { directory, environment, problems: Vec::new(), invented: Vec::new() }
+        Self { directory, environment, problems: Vec::new(), placeholders: Vec::new() }
     }
 
     pub(super) const fn directory(&self) -> &'a Path {
@@ -121,7 +126,7 @@ impl<'a> Reading<'a> {
         self.environment.get(name).map(String::as_str)
     }
 
-    /// All variables whose names begin so, without that beginning.
+    /// All variables with a prefix; the names are returned without it.
     pub(super) fn variables(&self, prefix: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.environment.iter().filter_map(move |(name, text)| Some((name.strip_prefix(prefix)?, text.as_str())))
     }
@@ -130,26 +135,26 @@ impl<'a> Reading<'a> {
         self.directory.join(path)
     }
 
-    pub(super) fn error(&mut self, at: &At, mistake: Mistake) {
+    pub(super) fn error(&mut self, at: &ValueRef, mistake: Mistake) {
         self.add(at, Severity::Error, mistake);
     }
 
-    pub(super) fn warn(&mut self, at: &At, mistake: Mistake) {
+    pub(super) fn warn(&mut self, at: &ValueRef, mistake: Mistake) {
         self.add(at, Severity::Warning, mistake);
     }
 
-    /// For places outside of any section.
-    pub(super) fn error_at(&mut self, place: Place, subject: &str, mistake: Mistake) {
-        let spot = Spot { section: Place::File, name: subject.to_owned(), path: Vec::new() };
-        self.error(&At { place, subject: subject.to_owned(), spot }, mistake);
+    /// For problems outside of any section.
+    pub(super) fn error_at(&mut self, location: Location, subject: &str, mistake: Mistake) {
+        let value_id = ValueId { section: Location::File, name: subject.to_owned(), path: Vec::new() };
+        self.error(&ValueRef { location, subject: subject.to_owned(), value_id }, mistake);
     }
 
-    fn add(&mut self, at: &At, severity: Severity, mistake: Mistake) {
-        if self.is_invented(at) {
+    fn add(&mut self, at: &ValueRef, severity: Severity, mistake: Mistake) {
+        if self.is_placeholder(at) {
             return;
         }
         self.problems.push(Problem {
-            place: at.place.clone(),
+            location: at.location.clone(),
             severity,
             subject: at.subject.clone(),
             what: mistake.what.into_owned(),
@@ -157,15 +162,15 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// Whether a value was found wrong before, by its shape or its meaning.
-    pub(super) fn is_refused(&self, at: &At) -> bool {
-        let is_it = |problem: &Problem| problem.place == at.place && problem.subject == at.subject;
+    /// Whether an error was already reported for the value.
+    pub(super) fn is_refused(&self, at: &ValueRef) -> bool {
+        let is_it = |problem: &Problem| problem.location == at.location && problem.subject == at.subject;
         self.problems.iter().any(|problem| problem.severity == Severity::Error && is_it(problem))
-            || self.is_invented(at)
+            || self.is_placeholder(at)
     }
 
-    /// The value, or a problem in its stead.
-    pub(super) fn keep<T>(&mut self, at: &At, result: Result<T, Mistake>) -> Option<T> {
+    /// Returns the value, or reports the mistake.
+    pub(super) fn keep<T>(&mut self, at: &ValueRef, result: Result<T, Mistake>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(mistake) => {
@@ -175,45 +180,45 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads a section into its struct and names every mistake of shape. Values that could not be read are invented: they
-    /// are not judged further, and nothing starts with them.
+    /// Deserializes a section and reports every value of the wrong type. Each of them is replaced by a placeholder: nothing
+    /// further is reported for it, and the configuration is refused.
     pub(super) fn shape<T: DeserializeOwned>(&mut self, section: &Section<'_>) -> Option<T> {
         let (written, wrong) = shape::read(section.node);
-        for Misshapen { place, key, hollow, error } in wrong {
+        for ShapeMistake { location, key, placeholder, error } in wrong {
             let subject = if key.is_empty() { section.name.clone() } else { section.subject(&key) };
-            let at = At { place, subject, spot: section.spot(hollow) };
+            let at = ValueRef { location, subject, value_id: section.value_id(placeholder) };
             // two keys may be missing from one table
-            let is_missing = matches!(error.cause, Cause::MissingKey(_));
+            let is_missing = matches!(error.kind, ShapeErrorKind::MissingKey(_));
             let is_told = !key.is_empty() && !is_missing && self.is_refused(&at);
             if !is_told {
                 self.error(&at, error.mistake);
             }
-            self.invented.push(at.spot);
+            self.placeholders.push(at.value_id);
         }
         written
     }
 
-    /// Says that a key's value is of no use, whatever is written there: no more is said of it.
-    pub(super) fn give_up(&mut self, section: &Section<'_>, key: &str) {
-        self.invented.push(section.at(key).spot);
+    /// Suppresses further problems with a key.
+    pub(super) fn suppress(&mut self, section: &Section<'_>, key: &str) {
+        self.placeholders.push(section.at(key).value_id);
     }
 
-    /// Whether a value, or a part of it, could not be read.
-    pub(super) fn is_invented(&self, at: &At) -> bool {
-        self.invented.iter().any(|spot| at.spot.is_within(spot) || spot.is_within(&at.spot))
+    /// Whether a value, or a part of it, is a placeholder.
+    pub(super) fn is_placeholder(&self, at: &ValueRef) -> bool {
+        self.placeholders.iter().any(|value_id| at.value_id.is_within(value_id) || value_id.is_within(&at.value_id))
     }
 
-    /// The `ca_file` of a section: it must be there and hold certificates that can be roots.
+    /// Reads the `ca_file` of a section, which must exist and contain valid root certificates.
     pub(super) fn ca_file(&mut self, section: &Section<'_>, written: Option<String>) -> Option<CaFile> {
         let read = CaFile::read(&self.resolve(&written?)).map_err(|why| {
-            let hint = format!("certificates in PEM are wanted; relative paths begin at {}", self.directory.display());
+            let hint = format!("expected PEM certificates; relative paths begin at {}", self.directory.display());
             Mistake::new(why).hint(hint)
         });
         self.keep(&section.at("ca_file"), read)
     }
 
-    /// Fetches a secret.
-    pub(super) fn secret(&mut self, at: &At, source: &SecretSource) -> Option<SecretText> {
+    /// Reads a secret.
+    pub(super) fn secret(&mut self, at: &ValueRef, source: &SecretSource) -> Option<SecretText> {
         let (secret, exposed) = source.fetch(self.directory, |name| self.variable(name));
         if exposed {
             let mistake = Mistake::new("other users of this machine can read the secret's file");
@@ -222,7 +227,7 @@ impl<'a> Reading<'a> {
         self.keep(at, secret)
     }
 
-    /// All that was found.
+    /// All problems found.
     pub(super) fn finish(self) -> Vec<Problem> {
         self.problems
     }

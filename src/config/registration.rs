@@ -1,4 +1,6 @@
-//! `[registration]`: who may become a client, and where codes may be sent.
+//! `[registration]`: dynamic client registration, and the redirect URIs that are allowed.
+//!
+//! Defends against: codes sent to another function of an application, registration floods.
 
 use serde::Deserialize;
 use url::Url;
@@ -7,20 +9,20 @@ use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use crate::oauth::redirect_uri::RedirectPolicy;
 
-/// The private-use URIs of well-known clients, allowed unless the operator says otherwise.
+/// The private-use URIs of well-known clients: the default.
 pub(crate) const KNOWN_APPLICATIONS: [&str; 2] =
     ["cursor://anysphere.cursor-mcp/oauth/callback", "claude://claude.ai/mcp-auth-callback/sdk"];
 
 /// Dynamic client registration.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// Whether `/register` answers and is announced.
+    /// Whether `/register` exists and is advertised.
     pub enabled: bool,
-    /// Where codes may be sent.
+    /// The redirect URIs that are allowed.
     pub redirect_policy: RedirectPolicy,
-    /// How many registrations one address (IPv6: /64) may make in an hour, by browsers and by programs each.
+    /// Registrations per address (IPv6: /64) and hour, counted apart for browsers and programs.
     pub per_address_per_hour: u32,
-    /// How many never-used clients are kept.
+    /// How many unused clients are kept.
     pub max_unused: i64,
 }
 
@@ -35,7 +37,7 @@ impl Default for Registration {
     }
 }
 
-/// Schemes that a browser runs or opens by itself.
+/// Schemes that browsers handle themselves.
 const NO_APPLICATIONS: [&str; 12] = [
     "about",
     "blob",
@@ -82,20 +84,19 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<R
     Some(registration)
 }
 
-/// Judges an entry of the list: scheme, authority and path of one application (RFC 8252 7.1). A scheme alone would open
-/// everything that the application does for its URLs.
+/// Checks an entry of the list: scheme, authority and path of one application (RFC 8252 7.1). A scheme alone would allow
+/// every URL that the application handles.
 fn application(uri: &str) -> Result<(), Mistake> {
     const EXAMPLE: &str =
         "scheme, authority and path of one application: \"cursor://anysphere.cursor-mcp/oauth/callback\"";
     if uri.contains('*') {
-        return Err(Mistake::new("a pattern: redirect URIs are compared whole, never matched").hint(EXAMPLE));
+        return Err(Mistake::new("patterns are not supported: redirect URIs are compared exactly").hint(EXAMPLE));
     }
     let wrong = |what| Err(Mistake::new(what).hint(EXAMPLE));
-    let Ok(url) = Url::parse(uri) else { return wrong("is no URI") };
+    let Ok(url) = Url::parse(uri) else { return wrong("is not a URI") };
     if matches!(url.scheme(), "http" | "https") {
-        return Err(
-            Mistake::new("is no private-use URI").hint("https, and http on loopback, are allowed without a list")
-        );
+        return Err(Mistake::new("is not a private-use URI")
+            .hint("https, and http on loopback, are allowed without being listed"));
     }
     if NO_APPLICATIONS.contains(&url.scheme()) {
         return wrong("has a scheme that belongs to browsers, not to an application");
@@ -120,7 +121,7 @@ mod tests {
     use super::{KNOWN_APPLICATIONS, application};
 
     #[test]
-    fn only_a_whole_private_use_uri_can_be_listed() {
+    fn only_a_complete_private_use_uri_can_be_listed() {
         for good in KNOWN_APPLICATIONS.into_iter().chain(["com.example.app:/cb", "com.example.app://cb/", "x://y/z"]) {
             assert_eq!(application(good), Ok(()), "{good}");
         }

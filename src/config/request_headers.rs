@@ -1,5 +1,7 @@
-//! What an upstream's requests carry besides what the client sent: `headers`, `drop_headers`, `keep_headers`, `groups` and
-//! `max_groups_bytes` of `[[upstream]]`.
+//! The headers of requests to an upstream: `headers`, `drop_headers`, `keep_headers`, `groups` and `max_groups_bytes` of
+//! `[[upstream]]`.
+//!
+//! Defends against: header spoofing by a setting that lets a client send a protected header.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,44 +13,44 @@ use super::header_names::{HeaderNames, OTHER_PROXIES, PROTECTED, folded};
 use super::id::Seen;
 use super::problem::Mistake;
 use super::quantity::Scalar;
-use super::reading::{At, Reading, Section};
+use super::reading::{Reading, Section, ValueRef};
 use super::secret_source::SecretSource;
 
-/// Node's server answers a head of more than 16 KiB with 431, several others one of 8 KiB.
+/// Node.js refuses a head above 16 KiB with 431; several other servers refuse one above 8 KiB.
 const DEFAULT_GROUPS_BYTES: usize = 4 * 1024;
 const LEAST_GROUPS_BYTES: u64 = 64;
 const MOST_GROUPS_BYTES: u64 = 32 * 1024;
-/// No credential is longer; a larger file is the wrong one.
+/// The longest value, in bytes: no credential is longer, so a larger file must be the wrong one.
 const LONGEST_VALUE: usize = 8 * 1024;
 
-/// What MCP cannot do without: neither configured for all calls nor dropped.
+/// Headers that MCP needs: they can neither be set for all calls nor be dropped.
 const NEEDED: [&str; 7] =
     ["accept", "content-type", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"];
 
-/// What goes to an upstream with each request, and what does not.
+/// Which headers of a request are added, dropped and kept.
 #[derive(Debug, Clone, Default)]
 pub struct RequestHeaders {
-    /// Headers that we add; a client's own of the same name is dropped.
+    /// Headers that we add; a client's header with the same name is dropped.
     pub added: Vec<AddedHeader>,
-    /// What else a client may not send.
+    /// Further client headers that are dropped.
     pub dropped: DroppedHeaders,
-    /// Which of the user's groups are told.
+    /// Which of the user's groups are sent.
     pub groups: ForwardedGroups,
 }
 
 /// A header that the operator configured.
 #[derive(Debug, Clone)]
 pub struct AddedHeader {
-    /// Its name.
+    /// The header name.
     pub name: HeaderName,
-    /// Its value, marked as sensitive: it does not print, and HTTP/2 does not index it.
+    /// The value, marked as sensitive: it does not print, and HTTP/2 does not index it.
     pub value: HeaderValue,
 }
 
-/// The names that are dropped by setting: those of other proxies and the operator's own, but for exceptions.
+/// The headers dropped by configuration: those of other proxies and those that the operator listed, without exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedHeaders {
-    /// Names and beginnings of names.
+    /// Names and prefixes.
     pub(crate) patterns: Vec<String>,
     /// Exceptions.
     pub(crate) kept: HeaderNames,
@@ -61,12 +63,12 @@ impl Default for DroppedHeaders {
     }
 }
 
-/// Which groups an upstream is told, and how many bytes of them.
+/// Which groups an upstream receives, and how many bytes of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedGroups {
-    /// Names of groups; `*` at the end of one stands for any ending.
+    /// Names of groups, or prefixes that end in `*`.
     pub names: Vec<String>,
-    /// The most bytes that they may take together.
+    /// The maximum length of all groups together, in bytes.
     pub max_bytes: usize,
 }
 
@@ -77,13 +79,13 @@ impl Default for ForwardedGroups {
 }
 
 impl ForwardedGroups {
-    /// Tells nothing.
+    /// Sends no groups.
     #[must_use]
     pub const fn none() -> Self {
         Self { names: Vec::new(), max_bytes: 0 }
     }
 
-    /// Whether the upstream is told of this group.
+    /// Whether the upstream receives this group.
     #[must_use]
     pub fn names(&self, group: &str) -> bool {
         self.names.iter().any(|name| match name.strip_suffix('*') {
@@ -103,7 +105,7 @@ pub(super) struct Written {
     pub(super) max_groups_bytes: Option<Scalar>,
 }
 
-/// Header names, each with the place of its value.
+/// Header names, each with the source of its value.
 pub(super) struct HeaderSources(BTreeMap<String, SecretSource>);
 
 impl<'de> Deserialize<'de> for HeaderSources {
@@ -130,7 +132,7 @@ impl<'de> Deserialize<'de> for HeaderSources {
     }
 }
 
-/// Judges what was written.
+/// Checks the keys.
 pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> RequestHeaders {
     let added = written.headers.map(|sources| added(&sources, section, reading)).unwrap_or_default();
     let dropped = dropped(written.drop, written.keep, section, reading);
@@ -142,12 +144,12 @@ fn added(sources: &HeaderSources, section: &Section<'_>, reading: &mut Reading<'
     let mut seen = Seen::default();
     let mut added = Vec::new();
     for (written, source) in &sources.0 {
-        let at = section.inner("headers", written);
+        let at = section.nested("headers", written);
         let name = header_name(written).and_then(|name| {
-            let once = seen.once(&folded(name.as_str()), &at.place);
-            once.map(|()| name).map_err(|before| Mistake::new(format!("is taken: {before} has the same header")))
+            let once = seen.insert(&folded(name.as_str()), &at.location);
+            once.map(|()| name).map_err(|before| Mistake::new(format!("is already set in {before}")))
         });
-        let name = reading.keep(&section.inner_name("headers", written), name);
+        let name = reading.keep(&section.nested_key("headers", written), name);
         let value = header_value(&at, source, reading);
         if let (Some(name), Some(value)) = (name, value) {
             added.push(AddedHeader { name, value });
@@ -158,28 +160,27 @@ fn added(sources: &HeaderSources, section: &Section<'_>, reading: &mut Reading<'
 
 fn header_name(written: &str) -> Result<HeaderName, Mistake> {
     let name = HeaderName::try_from(written)
-        .map_err(|_invalid| Mistake::new("is no name of a header").hint("letters, digits and hyphens"))?;
+        .map_err(|_invalid| Mistake::new("is not a header name").hint("letters, digits and hyphens"))?;
     let folded = folded(name.as_str());
     match &*folded {
         "authorization" | "cookie" if folded == name.as_str() => Ok(name),
-        "host" => Err(Mistake::new("is not set among the headers")
-            .hint("the upstream's `host` says under which name it is called")),
+        "host" => Err(Mistake::new("cannot be set here").hint("set the upstream's `host` instead")),
         _ if HeaderNames::new(PROTECTED.iter().copied()).contains(&folded) => {
-            Err(Mistake::new("is a header that only the gateway writes, or that ends at it"))
+            Err(Mistake::new("is reserved: the gateway sets or removes this header"))
         }
         _ if NEEDED.contains(&&*folded) || ["content-", "mcp-"].iter().any(|begin| folded.starts_with(begin)) => {
-            Err(Mistake::new("describes the message that the client sends: it cannot be the same for all calls"))
+            Err(Mistake::new("describes the client's message, so it cannot be the same for all calls"))
         }
         _ => Ok(name),
     }
 }
 
-fn header_value(at: &At, source: &SecretSource, reading: &mut Reading<'_>) -> Option<HeaderValue> {
+fn header_value(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> Option<HeaderValue> {
     let secret = reading.secret(at, source)?;
     let text = secret.expose();
     let value = HeaderValue::from_str(text).ok().filter(|_| text.trim() == text && text.len() <= LONGEST_VALUE);
     let value = value.ok_or_else(|| {
-        Mistake::new("the value does not fit a header")
+        Mistake::new("the value is not valid in a header")
             .hint("one line of printable ASCII, without spaces around it, at most 8 KiB")
     });
     let mut value = reading.keep(at, value)?;
@@ -207,12 +208,12 @@ fn dropped(
 }
 
 fn dropped_pattern(pattern: String) -> Result<String, Mistake> {
-    let wrong = || Mistake::new("is neither a name of a header nor the beginning of one");
+    let wrong = || Mistake::new("is not a header name or prefix");
     let name = pattern.strip_suffix('*').unwrap_or(&pattern);
     HeaderName::try_from(name)
-        .map_err(|_invalid| wrong().hint("such as \"x-tenant\" or \"x-tenant-*\": a * stands at the end only"))?;
+        .map_err(|_invalid| wrong().hint("such as \"x-tenant\" or \"x-tenant-*\": * is allowed at the end only"))?;
     if name.contains('*') {
-        return Err(wrong().hint("a * stands at the end only"));
+        return Err(wrong().hint("* is allowed at the end only"));
     }
     let set = HeaderNames::new([pattern.as_str()]);
     match NEEDED.iter().find(|needed| set.contains(needed)) {
@@ -223,11 +224,11 @@ fn dropped_pattern(pattern: String) -> Result<String, Mistake> {
 
 fn kept_name(name: &str, dropped: &HeaderNames) -> Result<(), Mistake> {
     if name.contains('*') || HeaderName::try_from(name).is_err() {
-        return Err(Mistake::new("is no name of a header").hint("exceptions are written out, one by one, without a *"));
+        return Err(Mistake::new("is not a header name").hint("list each exception by its full name, without *"));
     }
     let folded = folded(name);
     if HeaderNames::new(PROTECTED.iter().copied()).contains(&folded) {
-        return Err(Mistake::new("is never taken from a client: with it any user could pass for another"));
+        return Err(Mistake::new("is never accepted from a client: it would let one user impersonate another"));
     }
     if dropped.contains(&folded) {
         Ok(())
@@ -247,8 +248,8 @@ fn groups(
         for (index, name) in names.iter().enumerate() {
             let plain = !name.is_empty() && !name.trim_end_matches('*').contains('*') && !name.ends_with("**");
             let mistake = || {
-                Mistake::new("is neither a group nor the beginning of one")
-                    .hint("such as \"staff\" or \"mcp-*\": a * stands at the end only; [] tells no groups")
+                Mistake::new("is not a group or prefix")
+                    .hint("such as \"staff\" or \"mcp-*\": * is allowed at the end only; [] sends no groups")
             };
             reading.keep(&section.item("groups", index), if plain { Ok(()) } else { Err(mistake()) });
         }
@@ -262,7 +263,7 @@ fn groups(
 }
 
 fn groups_bytes(bytes: u64) -> Result<usize, Mistake> {
-    let outside = || Mistake::new("must lie between 64 bytes and 32KiB").hint("groups = [] tells no groups at all");
+    let outside = || Mistake::new("must be between 64 bytes and 32KiB").hint("groups = [] sends no groups");
     let inside = (LEAST_GROUPS_BYTES..=MOST_GROUPS_BYTES).contains(&bytes);
     usize::try_from(bytes).ok().filter(|_| inside).ok_or_else(outside)
 }

@@ -18,32 +18,32 @@ use super::upstream::Upstream;
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The issuer: an origin, permanent.
+    /// The issuer: a permanent origin.
     pub public_url: PublicUrl,
-    /// The two listeners and what they believe.
+    /// The two listeners, and whom they trust.
     pub server: Server,
-    /// What is logged.
+    /// The log.
     pub log: Log,
-    /// Where things are remembered.
+    /// The database.
     pub storage: Storage,
     /// The root keys.
     pub secrets: Secrets,
-    /// How much of the machine is used.
+    /// Limits on the use of the machine.
     pub limits: Limits,
-    /// How long things last.
+    /// Lifetimes of codes, tokens, grants and clients.
     pub lifetimes: Lifetimes,
-    /// How tokens are made.
+    /// How access tokens are signed, and which clients get refresh tokens.
     pub tokens: Tokens,
-    /// Who may register, and where codes may be sent.
+    /// Dynamic client registration, and the redirect URIs that are allowed.
     pub registration: Registration,
-    /// What our pages look like.
+    /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.
     pub outbound: Outbound,
-    /// Who signs people in; at least one.
+    /// The identity providers; at least one.
     pub identities: Vec<Identity>,
-    /// The MCP servers behind us; at least one.
+    /// The MCP servers; at least one.
     pub upstreams: Vec<Upstream>,
-    /// Clients known beforehand.
+    /// Clients that need no registration.
     pub clients: Vec<ConfiguredClient>,
 }

@@ -1,4 +1,4 @@
-//! Where a secret lies: in a file or in an environment variable, never in the configuration itself.
+//! The source of a secret: a file or an environment variable, never the configuration file itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,13 +10,13 @@ use serde::Deserialize;
 use super::problem::{Mistake, io_words};
 use crate::secret::SecretText;
 
-/// The names by which the deserializer knows the two types.
+/// The names by which the deserializer recognizes the two types.
 pub(super) const SECRET_SOURCE: &str = "SecretSource";
 pub(super) const SECRET_SOURCES: &str = "SecretSources";
 
 const FORM: &str = "write { file = \"/run/secrets/NAME\" } or { env = \"NAME\" }";
 
-/// A key or password is short; a larger file is the wrong one.
+/// The largest file, in bytes: no key or password is longer, so a larger file must be the wrong one.
 const LARGEST: u64 = 64 * 1024;
 
 /// `{ file = "…" }` or `{ env = "…" }`.
@@ -32,17 +32,17 @@ pub(super) enum SecretSource {
 #[serde(rename = "SecretSources")]
 pub(super) struct SecretSources(pub(super) Vec<SecretSource>);
 
-/// A secret that stands in the file.
+/// For a secret written into the configuration file.
 pub(super) fn inline_secret() -> Mistake {
-    Mistake::new("a secret does not stand in this file").hint(FORM)
+    Mistake::new("secrets are not allowed in this file").hint(FORM)
 }
 
-/// Neither a secret nor a source.
+/// For a value that is neither a secret nor one source.
 pub(super) fn no_source() -> Mistake {
-    Mistake::new("must say where the secret lies, once").hint(FORM)
+    Mistake::new("must name one source for the secret").hint(FORM)
 }
 
-/// A variable that is not there, by its name when that can be nothing else.
+/// For a missing variable. Prints its name only if that cannot be a secret.
 fn unset(name: &str) -> Mistake {
     let variable = if is_a_name(name) {
         format!("the environment variable {name}")
@@ -53,8 +53,8 @@ fn unset(name: &str) -> Mistake {
         .hint("set it for this process; the name is written without $")
 }
 
-/// Whether a text is the name of a variable and no secret in its place: two or more words in capitals, `_` between them. Keys
-/// and passwords that machines make are one word, or mix cases, or have digits among their letters.
+/// Whether a text is the name of a variable and cannot be a secret: two or more words in capitals, joined by `_`. Generated
+/// keys and passwords are one word, or mix cases, or have digits between letters.
 fn is_a_name(text: &str) -> bool {
     let is_word = |word: &str| {
         let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -65,12 +65,12 @@ fn is_a_name(text: &str) -> bool {
 }
 
 fn empty() -> Mistake {
-    Mistake::new("the secret is empty").hint("write it into its file or variable")
+    Mistake::new("the secret is empty").hint("put the secret into its file or variable")
 }
 
 impl SecretSource {
-    /// Fetches the secret; also says whether other users of this machine can read it. What goes wrong never names what was
-    /// written: the secret itself may stand where its place should.
+    /// Reads the secret; also returns whether other users of this machine can read it. Problems never repeat what was
+    /// written: it may be the secret itself in place of its source.
     pub(super) fn fetch<'a>(
         &self,
         directory: &Path,
@@ -113,7 +113,7 @@ mod tests {
     use super::is_a_name;
 
     #[test]
-    fn only_what_can_be_no_secret_is_taken_for_a_variables_name() {
+    fn a_text_that_could_be_a_secret_is_not_taken_for_a_variable_name() {
         for name in ["KEYCLOAK_CLIENT_SECRET", "PORTCULLIS_ROOT_KEY", "OIDC_SECRET2", "A_B"] {
             assert!(is_a_name(name), "{name}");
         }

@@ -1,19 +1,19 @@
-//! `[secrets]`: the root keys that everything sealed hangs on.
+//! `[secrets]`: the root keys, under which stored secrets are encrypted.
 
 use std::fmt;
 
 use serde::Deserialize;
 
 use super::problem::Mistake;
-use super::reading::{At, Reading, Section};
+use super::reading::{Reading, Section, ValueRef};
 use super::secret_source::{SecretSource, SecretSources};
 
-/// 32 bytes. Prints as nothing.
+/// A key of 32 bytes, which does not print.
 #[derive(Clone)]
 pub struct RootKey([u8; 32]);
 
 impl RootKey {
-    /// Reads what `portcullis keys generate` wrote: base64 of 32 bytes, with or without padding and line end.
+    /// Parses the output of `portcullis keys generate`: 32 bytes in base64, with or without padding and line end.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().trim_end_matches('=');
@@ -40,10 +40,10 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// The key ring: the first seals, all open. At least one.
+/// The key ring, with at least one key: the first encrypts, all decrypt.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    /// The keys in order.
+    /// The keys, in order.
     pub keys: Vec<RootKey>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Written {
     keys: Option<SecretSources>,
 }
 
-/// Reads the section. There is no start without a root key: everything that is sealed hangs on it.
+/// Reads the section. A missing root key is an error.
 pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
     let written: Written = reading.shape(section)?;
     let sources = written.keys.map(|SecretSources(sources)| sources).unwrap_or_default();
@@ -68,25 +68,25 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<S
         let at = section.item("keys", index);
         let Some(key) = root_key(&at, source, reading) else { continue };
         if keys.iter().any(|known| known.0 == key.0) {
-            reading.error(&at, Mistake::new("is the same key as one before it").hint("leave one out"));
+            reading.error(&at, Mistake::new("repeats an earlier key").hint("remove one"));
         }
         keys.push(key);
     }
     Some(Secrets { keys })
 }
 
-fn root_key(at: &At, source: &SecretSource, reading: &mut Reading<'_>) -> Option<RootKey> {
+fn root_key(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> Option<RootKey> {
     if let SecretSource::File(path) = source
         && matches!(reading.resolve(path).try_exists(), Ok(false))
     {
         let directory = reading.directory().display();
         let hint = format!("`portcullis keys generate --out FILE` makes one; relative paths begin at {directory}");
-        reading.error(at, Mistake::new("the root key's file is not there").hint(hint));
+        reading.error(at, Mistake::new("the root key's file does not exist").hint(hint));
         return None;
     }
     let text = reading.secret(at, source)?;
     let key = RootKey::parse(text.expose()).ok_or_else(|| {
-        Mistake::new("the secret is no root key: base64 of 32 bytes").hint("`portcullis keys generate` makes one")
+        Mistake::new("the secret is not a root key (32 bytes in base64)").hint("`portcullis keys generate` makes one")
     });
     reading.keep(at, key)
 }

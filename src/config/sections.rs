@@ -1,8 +1,8 @@
-//! The file's top level: which sections there are, and which of them are lists.
+//! The top level of the file: its sections, and which of them are lists.
 
 use super::document::{Entry, Node, Value};
 use super::id::is_id;
-use super::problem::{Mistake, Place, nearest};
+use super::problem::{Location, Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
@@ -16,7 +16,7 @@ enum Form {
     List(Keys),
 }
 
-/// The keys that a table has.
+/// Returns the known keys of a table.
 type Keys = fn() -> &'static [&'static str];
 
 const KNOWN: [(&str, Form); 15] = [
@@ -42,22 +42,22 @@ pub(super) fn names() -> Vec<&'static str> {
     KNOWN.iter().map(|(name, _)| *name).collect()
 }
 
-/// The file, taken apart.
+/// The file, split into sections.
 pub(super) struct Sections {
-    /// The keys that stand in no section.
+    /// The keys outside of any section.
     pub(super) top: Node,
     tables: Vec<(&'static str, Node)>,
     lists: Vec<(&'static str, Vec<Node>)>,
-    /// What was written as something that no table can be made of.
-    misshapen: Vec<&'static str>,
+    /// Sections with a value that is not a table.
+    unreadable: Vec<&'static str>,
 }
 
 impl Sections {
-    /// Sorts the top level. What is misspelt, or a table where a list belongs, is a problem, and read as what was meant.
+    /// Splits the top level. A misspelt name, or a table in place of a list, is reported and read as intended.
     pub(super) fn take(mut root: Vec<Entry>, reading: &mut Reading<'_>) -> Self {
         spell(&mut root, &names(), &[], "", reading);
-        let top = Node { place: Place::File, value: Value::Table(Vec::new()) };
-        let mut sections = Self { top, tables: empty_tables(), lists: empty_lists(), misshapen: Vec::new() };
+        let top = Node { location: Location::File, value: Value::Table(Vec::new()) };
+        let mut sections = Self { top, tables: empty_tables(), lists: empty_lists(), unreadable: Vec::new() };
         for entry in root {
             let Some((name, form)) = KNOWN.iter().find(|(name, _)| *name == entry.key) else { continue };
             match form {
@@ -69,9 +69,9 @@ impl Sections {
         sections
     }
 
-    fn put_table(&mut self, name: &'static str, Entry { place, node, .. }: Entry, reading: &mut Reading<'_>) {
+    fn put_table(&mut self, name: &'static str, Entry { location, node, .. }: Entry, reading: &mut Reading<'_>) {
         if !matches!(node.value, Value::Table(_)) {
-            reading.error_at(place, name, Mistake::new(format!("must be one table, [{name}]")));
+            reading.error_at(location, name, Mistake::new(format!("must be one table, [{name}]")));
         }
         let table = match node.value {
             Value::List(items) => items.into_iter().find(|item| matches!(item.value, Value::Table(_))),
@@ -80,14 +80,14 @@ impl Sections {
         };
         match (table, self.table_mut(name)) {
             (Some(table), Some(slot)) => *slot = table,
-            _ => self.misshapen.push(name),
+            _ => self.unreadable.push(name),
         }
     }
 
-    fn put_list(&mut self, name: &'static str, Entry { place, node, .. }: Entry, reading: &mut Reading<'_>) {
+    fn put_list(&mut self, name: &'static str, Entry { location, node, .. }: Entry, reading: &mut Reading<'_>) {
         if !matches!(node.value, Value::List(_)) {
             let mistake = Mistake::new("must be a list of tables").hint(format!("write [[{name}]]"));
-            reading.error_at(place, name, mistake);
+            reading.error_at(location, name, mistake);
         }
         let entries = match node.value {
             Value::List(items) => Some(items),
@@ -96,11 +96,11 @@ impl Sections {
         };
         match (entries, self.list_mut(name)) {
             (Some(entries), Some(slot)) => *slot = entries,
-            _ => self.misshapen.push(name),
+            _ => self.unreadable.push(name),
         }
     }
 
-    /// Names every unknown key of every table, and reads it as the one that was meant, where that can be told.
+    /// Reports every unknown key of every table, and reads it as the intended one if that is clear.
     pub(super) fn spell(&mut self, reading: &mut Reading<'_>) {
         let known = |name: &str| {
             KNOWN.iter().find_map(|(known, form)| match form {
@@ -114,8 +114,9 @@ impl Sections {
             }
         }
         for (name, list) in &mut self.lists {
-            let later = if *name == "upstream" { &upstream::LATER[..] } else { &[] };
-            for (index, entry) in list.iter_mut().enumerate().filter(|(_, entry)| !is_of_a_later_version(name, entry)) {
+            let later = if *name == "upstream" { &upstream::FUTURE_KEYS[..] } else { &[] };
+            for (index, entry) in list.iter_mut().enumerate().filter(|(_, entry)| !is_from_a_later_version(name, entry))
+            {
                 let called = entry_name(name, index, entry);
                 if let (Some(known), Some(entries)) = (known(name), entry.entries_mut()) {
                     spell(entries, known, later, &called, reading);
@@ -124,19 +125,19 @@ impl Sections {
         }
     }
 
-    /// Whether a section was written as something that no table can be made of.
-    pub(super) fn is_misshapen(&self, name: &str) -> bool {
-        self.misshapen.contains(&name)
+    /// Whether the value of a section is not a table.
+    pub(super) fn is_unreadable(&self, name: &str) -> bool {
+        self.unreadable.contains(&name)
     }
 
-    /// A section; empty when nobody wrote it.
+    /// A section; empty when it is missing.
     pub(super) fn table(&self, name: &'static str) -> Section<'_> {
         static ABSENT: Node = Node::absent();
         let node = self.tables.iter().find(|(known, _)| *known == name).map_or(&ABSENT, |(_, node)| node);
         Section::new(node, name.to_owned())
     }
 
-    /// The entries of a list, each under its id where it has one.
+    /// The entries of a list, named by id or number.
     pub(super) fn list(&self, name: &'static str) -> impl Iterator<Item = Section<'_>> {
         let entries = self.lists.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, entries)| entries);
         entries.iter().enumerate().map(move |(index, node)| Section::new(node, entry_name(name, index, node)))
@@ -157,15 +158,15 @@ impl Sections {
     }
 }
 
-/// Names every key that is not known and gives it the name that was probably meant, unless that is taken; others go. Keys of
-/// later versions stay for those who have a word on them.
+/// Reports every unknown key. It is renamed to the key that was probably meant, unless the table has that one too; otherwise it
+/// is removed. Keys of later versions are kept for a message of their own.
 fn spell(entries: &mut Vec<Entry>, known: &[&'static str], later: &[&str], section: &str, reading: &mut Reading<'_>) {
     let written: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     let mut kept: Vec<Entry> = Vec::new();
     for mut entry in std::mem::take(entries) {
         let key = entry.key.as_str();
         if !known.contains(&key) && !later.contains(&key) {
-            reading.error_at(entry.place.clone(), section, unknown_key(key, known));
+            reading.error_at(entry.location.clone(), section, unknown_key(key, known));
             let is_taken =
                 |name: &str| written.iter().any(|key| key == name) || kept.iter().any(|other| other.key == name);
             let Some(meant) = nearest(key, known).filter(|meant| !is_taken(meant)) else { continue };
@@ -176,12 +177,12 @@ fn spell(entries: &mut Vec<Entry>, known: &[&'static str], later: &[&str], secti
     *entries = kept;
 }
 
-/// Whether an entry has other keys than this version knows, and says so by its kind.
-fn is_of_a_later_version(list: &str, entry: &Node) -> bool {
-    list == "identity" && entry.text("kind").is_some_and(identity::is_later_kind)
+/// Whether the kind of an entry has keys that this version does not know.
+fn is_from_a_later_version(list: &str, entry: &Node) -> bool {
+    list == "identity" && entry.text("kind").is_some_and(identity::is_future_kind)
 }
 
-/// What problems call an entry of a list.
+/// The name of an entry in problems.
 fn entry_name(list: &str, index: usize, entry: &Node) -> String {
     match printable_id(list, entry) {
         Some(id) => format!("{list} \"{id}\""),
@@ -197,12 +198,12 @@ fn empty_lists() -> Vec<(&'static str, Vec<Node>)> {
     KNOWN.iter().filter(|(_, form)| matches!(form, Form::List(_))).map(|(name, _)| (*name, Vec::new())).collect()
 }
 
-/// What an entry is called by whoever wrote it.
+/// The id of an entry.
 pub(super) fn id<'a>(list: &str, entry: &'a Node) -> Option<&'a str> {
     entry.text(if list == "client" { "client_id" } else { "id" })
 }
 
-/// The same when it is fit to be printed: what is no plain name may be a secret in the wrong place.
+/// The id if it is safe to print: one that is not plain may be a misplaced secret.
 pub(super) fn printable_id<'a>(list: &str, entry: &'a Node) -> Option<&'a str> {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     id(list, entry).filter(|id| is_id(id) || list == "client" && !id.is_empty() && id.len() <= 64 && plain(id))

@@ -1,4 +1,4 @@
-//! Why a table has not the shape of its section: what was expected, never what was found, which may be a secret.
+//! Errors of deserialization. They name what was expected, never the value that was found, which may be a secret.
 
 use std::fmt;
 
@@ -6,33 +6,33 @@ use serde::de::{Error, Expected, Unexpected};
 
 use super::problem::{Mistake, nearest};
 
-/// Why a table is not of the shape that its section has.
+/// Why a table does not fit the struct of its section.
 #[derive(Debug)]
 pub(super) struct ShapeError {
     pub(super) mistake: Mistake,
-    pub(super) cause: Cause,
+    pub(super) kind: ShapeErrorKind,
 }
 
-/// What kind of mistake it is.
+/// The kind of mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum ShapeErrorKind {
     /// A value is of the wrong type.
     Value,
-    /// There is a key that the table has not; these it has.
+    /// An unknown key, with the known ones.
     UnknownKey(&'static [&'static str]),
-    /// This key is not there.
+    /// A required key is missing.
     MissingKey(&'static str),
 }
 
 impl ShapeError {
     pub(super) const fn new(mistake: Mistake) -> Self {
-        Self { mistake, cause: Cause::Value }
+        Self { mistake, kind: ShapeErrorKind::Value }
     }
 
     pub(super) fn expected(expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let words = match expected.as_str() {
-            "a string" | "path string" => "a text in quotes",
+            "a string" | "path string" => "a string in quotes",
             "a boolean" => "true or false",
             "a sequence" => "a list in [ ]",
             "newtype variant" => "a table",
@@ -54,7 +54,7 @@ impl ShapeError {
 }
 
 impl Error for ShapeError {
-    /// For the words of our own types, which hold no value either.
+    /// For messages of our own types, which contain no value either.
     fn custom<T: fmt::Display>(words: T) -> Self {
         Self::new(Mistake::new(words.to_string()))
     }
@@ -80,7 +80,7 @@ impl Error for ShapeError {
     }
 
     fn unknown_field(written: &str, known: &'static [&'static str]) -> Self {
-        Self { mistake: unknown_key(written, known), cause: Cause::UnknownKey(known) }
+        Self { mistake: unknown_key(written, known), kind: ShapeErrorKind::UnknownKey(known) }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -98,16 +98,16 @@ impl Error for ShapeError {
         };
         let mistake = Mistake::new(format!("\"{field}\" is missing"));
         let mistake = if example.is_empty() { mistake } else { mistake.hint(example) };
-        Self { mistake, cause: Cause::MissingKey(field) }
+        Self { mistake, kind: ShapeErrorKind::MissingKey(field) }
     }
 }
 
-/// Says which key was probably meant, or else which there are.
+/// Suggests the key that was probably meant, or lists the known ones.
 pub(super) fn unknown_key(written: &str, known: &[&str]) -> Mistake {
     let mistake = Mistake::new(format!("unknown key {written:?}"));
     match nearest(written, known) {
         Some(meant) => mistake.hint(format!("did you mean \"{meant}\"?")),
-        None => mistake.hint(format!("the keys here are {}", known.join(", "))),
+        None => mistake.hint(format!("known keys are {}", known.join(", "))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a client spelt the URL of an upstream: strict clients compare what metadata say with what was typed into them.
+//! The URL of an upstream as a client spelled it: strict clients compare metadata with the URL that the user typed.
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
@@ -6,11 +6,10 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use super::{PublicUrl, ResourceNames};
 
-/// The longest query that is repeated, in bytes: it travels on in a header, in metadata and in the `resource` of three
-/// requests.
+/// The longest query that is repeated, in bytes: clients carry it on in a header, in metadata and in `resource` parameters.
 const MAX_QUERY: usize = 1024;
 
-/// The spelling of one request's URL beyond its path: which of our hosts, and what query.
+/// Origin and query of a request's URL.
 #[derive(Debug, Clone)]
 pub struct Spelling<'a> {
     origin: &'a str,
@@ -18,7 +17,7 @@ pub struct Spelling<'a> {
 }
 
 impl<'a> Spelling<'a> {
-    /// What a request names. Its host must have been judged before; one that is none of ours is as good as our own.
+    /// The spelling of a request, whose host must have been checked. An unknown host yields the configured origin.
     #[must_use]
     pub fn of(public_url: &'a PublicUrl, uri: &Uri, headers: &HeaderMap) -> Self {
         let header = || headers.get(HOST).and_then(|host: &HeaderValue| host.to_str().ok());
@@ -29,20 +28,19 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    /// The origin, as it was typed.
+    /// The origin in the client's spelling.
     #[must_use]
     pub const fn origin(&self) -> &'a str {
         self.origin
     }
 
-    /// The resource, as it was typed.
+    /// The resource URI in the client's spelling.
     #[must_use]
     pub fn resource(&self, names: &ResourceNames) -> String {
         self.url(&names.path)
     }
 
-    /// Where the metadata of the resource lies (RFC 9728 3.1: the well-known part goes between host and path, and the query
-    /// stays behind).
+    /// The URL of the resource metadata (RFC 9728 3.1): the well-known part between host and path, the query at the end.
     #[must_use]
     pub fn metadata_url(&self, names: &ResourceNames) -> String {
         self.url(&names.metadata_path)
@@ -55,7 +53,7 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    /// The query, as far as it can stand between the quotes of a header and clients leave it as it is.
+    /// The query, if it is safe in a quoted header value and clients do not re-encode it.
     fn query(&self) -> Option<&str> {
         let safe = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\<>#".contains(&byte);
         let query = self.target.as_ref().and_then(PathAndQuery::query)?;
@@ -86,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn host_and_query_are_as_they_were_typed() {
+    fn host_and_query_keep_the_spelling_of_the_client() {
         let (resource, metadata) = typed("/mcp?toolsets=a,b&x=%20", "localhost:6749");
         assert_eq!(resource, "http://localhost:6749/mcp?toolsets=a,b&x=%20");
         assert_eq!(metadata, "http://localhost:6749/.well-known/oauth-protected-resource/mcp?toolsets=a,b&x=%20");
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_is_long_or_could_end_a_quoted_text_is_not_repeated() {
+    fn a_query_that_is_too_long_or_could_end_a_quoted_string_is_dropped() {
         let long = format!("/mcp?{}", "x".repeat(MAX_QUERY + 1));
         for uri in ["/mcp?a=\\", "/mcp?a='", &long] {
             assert_eq!(typed(uri, "127.0.0.1:6749").0, "http://127.0.0.1:6749/mcp", "{uri}");
@@ -106,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_typed_a_resource_is_safe_in_a_header_and_names_our_server(query in "[ -~]{0,40}|\\PC{0,10}") {
+        fn a_resource_is_safe_in_a_header_and_names_our_server_for_any_query(query in "[ -~]{0,40}|\\PC{0,10}") {
             let Ok(uri) = format!("/mcp?{query}").parse::<Uri>() else { return Ok(()) };
             let (resource, metadata) = typed(&uri.to_string(), "localhost:6749");
             prop_assert!(metadata.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)));

@@ -1,4 +1,4 @@
-//! `[storage]`: where things are remembered.
+//! `[storage]`: the database.
 
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,26 @@ use serde::Deserialize;
 
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
+use crate::secret::SecretText;
 
 const EXAMPLE: &str = "write url = \"sqlite:/var/lib/portcullis/portcullis.db\"";
 
-/// The store.
+/// Where the database is.
 #[derive(Debug, Clone)]
 pub enum Storage {
-    /// `sqlite:FILE`; a relative FILE begins at the configuration file's directory, so that the same file is found
-    /// wherever the program is started.
+    /// `sqlite:FILE`; a relative FILE begins at the configuration file's directory.
     Sqlite(PathBuf),
+    /// A PostgreSQL server, for several replicas. The configuration file cannot select it yet.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// `postgres://user:password@host/database`. Secret, because of the password.
+    pub url: SecretText,
+    /// The maximum number of connections of this process.
+    pub connections: u32,
 }
 
 #[derive(Deserialize)]
@@ -26,15 +37,15 @@ pub(super) struct Written {
 /// Reads the section.
 pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Storage> {
     let written: Written = reading.shape(section)?;
-    let place = written.url.as_deref().ok_or_else(|| Mistake::new("is missing").hint(EXAMPLE)).and_then(sqlite_file);
-    let path = place.map(|file| reading.resolve(file)).and_then(|path| check(&path).map(|()| path));
+    let file = written.url.as_deref().ok_or_else(|| Mistake::new("is missing").hint(EXAMPLE)).and_then(sqlite_file);
+    let path = file.map(|file| reading.resolve(file)).and_then(|path| check(&path).map(|()| path));
     reading.keep(&section.at("url"), path).map(Storage::Sqlite)
 }
 
-/// `sqlite:FILE`, or with the two slashes that other programs write.
+/// The file of `sqlite:FILE` or `sqlite://FILE`.
 fn sqlite_file(url: &str) -> Result<&str, Mistake> {
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return Err(Mistake::new("PostgreSQL is not in this version").hint(EXAMPLE));
+        return Err(Mistake::new("PostgreSQL is not supported in this version").hint(EXAMPLE));
     }
     let file = url.strip_prefix("sqlite:").ok_or_else(|| Mistake::new("must begin with sqlite:").hint(EXAMPLE))?;
     let file = file.strip_prefix("//").unwrap_or(file);
@@ -54,7 +65,7 @@ fn check(path: &Path) -> Result<(), Mistake> {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
             Err(Mistake::new("the directory of the database does not exist")
-                .hint("make it, for the user who runs this"))
+                .hint("create it for the user that runs Portcullis"))
         }
         _ => Ok(()),
     }
@@ -65,7 +76,7 @@ mod tests {
     use super::sqlite_file;
 
     #[test]
-    fn only_a_file_of_sqlite_is_a_place_to_remember_in() {
+    fn only_a_sqlite_file_is_accepted() {
         for (url, file) in [
             ("sqlite:portcullis.db", "portcullis.db"),
             ("sqlite:/var/x.db", "/var/x.db"),
@@ -86,6 +97,6 @@ mod tests {
         ] {
             assert!(sqlite_file(url).is_err(), "{url}");
         }
-        assert_eq!(sqlite_file("postgres://u:p@h/d").unwrap_err().what, "PostgreSQL is not in this version");
+        assert_eq!(sqlite_file("postgres://u:p@h/d").unwrap_err().what, "PostgreSQL is not supported in this version");
     }
 }

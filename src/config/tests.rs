@@ -1,4 +1,4 @@
-//! The example names every key there is, with its true default, and every one can be overridden.
+//! `config.example.toml` documents every key with its default, and a variable can override every key.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, client, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets, sections, server,
-    shape, storage, tokens, upstream, whole,
+    Config, assembly, client, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
+    sections, server, shape, storage, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// A directory in which the example finds what it names.
-struct Ground(tempfile::TempDir);
+/// A directory with the files that the example refers to.
+struct Directory(tempfile::TempDir);
 
-impl Ground {
+impl Directory {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("portcullis.key"), ROOT_KEY).unwrap();
@@ -32,7 +32,7 @@ impl Ground {
         self.0.path().join("portcullis.toml")
     }
 
-    /// The whole configuration as it prints.
+    /// The debug output of the whole configuration.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
         let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
             .map(|name| (name, "a-secret-of-thirty-two-characters"));
@@ -45,7 +45,7 @@ impl Ground {
     }
 }
 
-/// The example with "#" taken from its keys: from those that show a default, or from all.
+/// The example with its keys uncommented: all of them, or only those that show a default.
 fn uncommented(all: bool) -> String {
     let mut in_example_block = false;
     let lines = EXAMPLE.lines().map(|line| {
@@ -64,7 +64,7 @@ fn uncommented(all: bool) -> String {
 
 /// Every key as `section.key`.
 fn written_keys(text: &str) -> BTreeSet<String> {
-    let Ok(root) = document::parse(text) else { panic!("the example is no TOML") };
+    let Ok(root) = document::parse(text) else { panic!("the example is not TOML") };
     let mut keys = BTreeSet::new();
     for Entry { key: section, node, .. } in root {
         let table = node.item(0).unwrap_or(&node);
@@ -78,12 +78,12 @@ fn written_keys(text: &str) -> BTreeSet<String> {
 
 fn keys_of<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
     let known = shape::keys::<T>();
-    assert!(!known.is_empty(), "{section}: unknown keys are taken without a word");
+    assert!(!known.is_empty(), "{section}: unknown keys are accepted");
     known.iter().map(move |key| format!("{section}.{key}"))
 }
 
 fn known_keys() -> BTreeSet<String> {
-    let keys = keys_of::<whole::Written>("")
+    let keys = keys_of::<assembly::Written>("")
         .chain(keys_of::<server::Written>("server"))
         .chain(keys_of::<log::Written>("log"))
         .chain(keys_of::<limits::Written>("limits"))
@@ -101,7 +101,7 @@ fn known_keys() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_example_documents_every_key_and_no_other() {
+fn the_example_contains_every_key_and_no_other() {
     assert_eq!(written_keys(&uncommented(true)), known_keys());
     let sections: BTreeSet<String> = known_keys().iter().map(|key| key.split('.').next().unwrap().to_owned()).collect();
     for name in sections::names() {
@@ -110,7 +110,7 @@ fn the_example_documents_every_key_and_no_other() {
 }
 
 #[test]
-fn the_example_says_something_of_every_key() {
+fn the_example_explains_every_key() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     for (at, line) in lines.iter().enumerate() {
         let is_key = line.trim_start_matches('#').starts_with(|c: char| c.is_ascii_lowercase());
@@ -121,15 +121,15 @@ fn the_example_says_something_of_every_key() {
 }
 
 #[test]
-fn the_defaults_that_the_example_shows_are_true() {
-    let ground = Ground::new();
-    let as_it_is = ground.load(EXAMPLE, &[]);
+fn the_defaults_in_the_example_are_the_real_ones() {
+    let directory = Directory::new();
+    let as_it_is = directory.load(EXAMPLE, &[]);
     let spelt_out = uncommented(false);
     assert!(written_keys(&spelt_out).len() > written_keys(EXAMPLE).len() + 30);
-    similar(&ground.load(&spelt_out, &[]), &as_it_is);
+    assert_same(&directory.load(&spelt_out, &[]), &as_it_is);
 }
 
-fn similar(a: &str, b: &str) {
+fn assert_same(a: &str, b: &str) {
     for (a, b) in a.lines().zip(b.lines()) {
         assert_eq!(a, b);
     }
@@ -137,13 +137,13 @@ fn similar(a: &str, b: &str) {
 }
 
 #[test]
-fn the_example_loads_with_every_key_in_it() {
-    let ground = Ground::new();
-    let whole = ground.load(&uncommented(true), &[]);
+fn the_example_loads_with_every_key_uncommented() {
+    let directory = Directory::new();
+    let whole = directory.load(&uncommented(true), &[]);
     assert!(whole.contains("chat.example.com") && whole.contains("[certificates: 1]"), "{whole}");
 }
 
-/// How a value of the file is written in a variable; secrets stand for themselves.
+/// A value of the file as the text of a variable; a secret source becomes the secret.
 fn as_variable(node: &Node) -> String {
     match &node.value {
         Value::Text(text) => text.clone(),
@@ -165,10 +165,10 @@ fn as_variable(node: &Node) -> String {
 
 #[test]
 fn every_value_can_be_overridden_by_a_variable() {
-    let ground = Ground::new();
+    let directory = Directory::new();
     let text = uncommented(true);
-    let as_written = ground.load(&text, &[]);
-    let Ok(root) = document::parse(&text) else { panic!("the example is no TOML") };
+    let as_written = directory.load(&text, &[]);
+    let Ok(root) = document::parse(&text) else { panic!("the example is not TOML") };
     let mut variables = Vec::new();
     for Entry { key: section, node, .. } in &root {
         let (table, id) = match node.item(0) {
@@ -188,18 +188,18 @@ fn every_value_can_be_overridden_by_a_variable() {
     }
     assert_eq!(variables.len(), known_keys().len());
     for (name, value) in &variables {
-        similar(&ground.load(&text, &[(name, value)]), &as_written);
+        assert_same(&directory.load(&text, &[(name, value)]), &as_written);
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n";
-    similar(&ground.load(ids, &all), &as_written);
+    assert_same(&directory.load(ids, &all), &as_written);
 }
 
 #[test]
 fn a_relative_path_begins_at_the_files_directory() {
-    let ground = Ground::new();
-    let loaded = ground.load(EXAMPLE, &[]);
-    let expected = ground.0.path().join("portcullis.db");
+    let directory = Directory::new();
+    let loaded = directory.load(EXAMPLE, &[]);
+    let expected = directory.0.path().join("portcullis.db");
     assert!(loaded.contains(&format!("{expected:?}")), "{loaded}");
     assert!(Path::new(&expected).is_absolute());
 }

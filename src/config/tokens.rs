@@ -1,4 +1,4 @@
-//! `[tokens]`: how tokens are made.
+//! `[tokens]`: signing of access tokens, and which clients get refresh tokens.
 
 use serde::Deserialize;
 use serde::de::{IntoDeserializer, value};
@@ -12,7 +12,7 @@ pub enum SigningAlgorithm {
     #[default]
     #[serde(rename = "ES256")]
     Es256,
-    /// RSASSA-PKCS1-v1_5 with a 2048 bit key, for verifiers that know nothing else.
+    /// RSASSA-PKCS1-v1_5 with a 2048 bit key, for verifiers that support nothing else.
     #[serde(rename = "RS256")]
     Rs256,
     /// Ed25519.
@@ -21,7 +21,7 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    /// Its name, as it is written in the configuration, in a token's header and in the database.
+    /// Its name in the configuration, in token headers and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,14 +31,14 @@ impl SigningAlgorithm {
         }
     }
 
-    /// The algorithm of this name.
+    /// The algorithm with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::deserialize(name.into_deserializer()).map_err(|_unknown: value::Error| ()).ok()
     }
 }
 
-/// Who gets a refresh token.
+/// Which clients get a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RefreshTokens {
@@ -49,12 +49,12 @@ pub enum RefreshTokens {
     Asked,
 }
 
-/// How tokens are made.
+/// Settings of tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens {
-    /// With which algorithm.
+    /// The signing algorithm of access tokens.
     pub algorithm: SigningAlgorithm,
-    /// Who gets a refresh token.
+    /// Which clients get a refresh token.
     pub refresh: RefreshTokens,
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::SigningAlgorithm;
 
     #[test]
-    fn an_algorithm_is_read_by_the_name_that_it_is_written_by() {
+    fn an_algorithm_parses_from_its_own_name() {
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256, SigningAlgorithm::EdDsa] {
             assert_eq!(SigningAlgorithm::parse(algorithm.as_str()), Some(algorithm));
         }

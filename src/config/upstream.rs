@@ -1,4 +1,4 @@
-//! `[[upstream]]`: an MCP server behind us, and every name that the world has for it.
+//! `[[upstream]]`: an MCP server behind us, and every URL under which clients know it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::client::check_name;
-use super::id::{Seen, check_id, taken};
+use super::id::{Seen, check_id, duplicate};
 use super::identity::check_scope;
 use super::path;
 use super::problem::Mistake;
@@ -20,72 +20,72 @@ use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 
-/// What the operator says of an upstream.
+/// The settings of an upstream.
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
-    /// For metrics, the CLI and environment variables.
+    /// Its id in metrics, the CLI and environment variables.
     pub id: String,
-    /// `/mcp`: begins with a slash, does not end with one.
+    /// Its path on our listener: begins with a slash, does not end with one.
     pub path: String,
-    /// What people call it.
+    /// Its name on the consent page.
     pub name: String,
-    /// The way to it.
+    /// How it is reached.
     pub reach: Reach,
-    /// What is needed to enter.
+    /// The scopes required for every call.
     pub scopes: ScopeSet,
-    /// What people read of the scopes, in the operator's order.
+    /// Descriptions of scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
-    /// Whether it is meant when a client names no resource.
+    /// Whether it is the resource of clients that name none.
     pub default: bool,
-    /// What goes to it besides what clients send.
+    /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
-    /// How long an event stream may be silent before a comment is written to it; `None` writes none.
+    /// After how much silence a comment is written to an event stream; `None` writes none.
     pub keep_alive: Option<Duration>,
 }
 
 impl UpstreamSettings {
-    /// Proxies cut streams that are silent for 50 seconds and longer.
+    /// The default: proxies close streams after 50 seconds of silence or more.
     pub const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
 }
 
-/// A scope in the operator's words.
+/// The description of a scope.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeText {
     /// The scope.
     pub value: String,
-    /// What a client may do with it, as the end of "It may …".
+    /// What the scope allows, as the end of "It may …".
     pub text: String,
 }
 
-/// An upstream with whole URLs: nothing joins pieces later.
+/// An upstream with its complete URLs, derived once.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// What the operator said.
+    /// The settings.
     pub settings: UpstreamSettings,
-    /// Its one audience.
+    /// Its only audience.
     pub resource: ResourceUri,
-    /// Every resource that names it: the audience, and its other loopback spellings.
+    /// Every resource URI that names it: the audience and its other loopback spellings.
     resources: Vec<ResourceUri>,
-    /// Its names when a client typed its path as configured.
+    /// Its names when a client uses the configured path.
     pub plain: ResourceNames,
-    /// Its names when a client typed a slash behind the path.
+    /// Its names when a client adds a trailing slash.
     pub slashed: ResourceNames,
 }
 
-/// One spelling of a resource's path, and what follows from it; hosts and queries are [`super::Spelling`]'s.
+/// One spelling of a resource's path, and the URLs that follow from it. [`super::Spelling`] adds host and query.
 #[derive(Debug, Clone)]
 pub struct ResourceNames {
     /// The path on our listener.
     pub path: String,
-    /// The URL that people type into clients.
+    /// The server URL for clients.
     pub resource: String,
     /// The path of its metadata.
     pub metadata_path: String,
 }
 
 impl Upstream {
-    /// Derives every name from one place.
+    /// Derives every URL; `None` when the path does not form a valid resource URI.
     #[must_use]
     pub fn new(public_url: &PublicUrl, settings: UpstreamSettings) -> Option<Self> {
         let names = |path: String| ResourceNames {
@@ -101,7 +101,7 @@ impl Upstream {
         Some(Self { settings, resource, resources, plain, slashed })
     }
 
-    /// Whether a `resource` means this upstream, in any spelling of its URL that a client may have been given.
+    /// Whether a `resource` parameter means this upstream, in any spelling that a client may have.
     #[must_use]
     pub fn is_named_by(&self, resource: &ResourceUri) -> bool {
         self.resources.iter().any(|spelling| spelling.is_same(resource))
@@ -144,10 +144,10 @@ enum AuthorizationServer {
     External(IgnoredAny),
 }
 
-/// Ways to reach an MCP server that later versions have.
-pub(super) const LATER: [&str; 2] = ["sse", "command"];
+/// Keys of transports that later versions support.
+pub(super) const FUTURE_KEYS: [&str; 2] = ["sse", "command"];
 
-/// What no two upstreams may share.
+/// Values that must be unique among upstreams.
 #[derive(Default)]
 pub(super) struct Taken {
     ids: Seen,
@@ -155,20 +155,20 @@ pub(super) struct Taken {
     default: Seen,
 }
 
-/// Reads one entry. `others` holds what those before it have.
+/// Reads one entry. `others` holds the values of those before it.
 pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
-    for key in LATER {
+    for key in FUTURE_KEYS {
         if section.has(key) {
-            let mistake =
-                Mistake::new("is not in this version").hint("give the server's Streamable HTTP endpoint as url");
+            let mistake = Mistake::new("is not supported in this version")
+                .hint("give the server's Streamable HTTP endpoint as url");
             reading.error(&section.at(key), mistake);
-            reading.give_up(section, "url");
+            reading.suppress(section, "url");
         }
     }
     let written: Written = reading.shape(section)?;
     check_names(&written, section, others, reading);
     if let Some(AuthorizationServer::External(_)) = written.authorization_server {
-        let mistake = Mistake::new("a foreign authorization server is not in this version");
+        let mistake = Mistake::new("external authorization servers are not supported in this version");
         reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
     }
     let scopes = scopes(written.scopes, section, reading);
@@ -184,7 +184,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     let request_headers = request_headers::read(request_headers, section, reading);
     let keep_alive = written
         .keep_alive
-        .map(|written| reach::switchable(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
+        .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
     let reach = reach::Written {
         url: written.url,
         ca_file: written.ca_file,
@@ -207,15 +207,14 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
 
 fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) {
     let at = section.at("id");
-    let id =
-        check_id(&written.id).and_then(|()| others.ids.once(&written.id, &at.place).map_err(|before| taken(&before)));
+    let id = check_id(&written.id)
+        .and_then(|()| others.ids.insert(&written.id, &at.location).map_err(|before| duplicate(&before)));
     reading.keep(&at, id);
     let at = section.at("path");
     let folded = written.path.to_ascii_lowercase();
     let path = path::check(&written.path).and_then(|()| {
-        others.paths.once(&folded, &at.place).map_err(|before| {
-            Mistake::new(format!("is taken: {before} has the same"))
-                .hint("two paths must differ in more than their case")
+        others.paths.insert(&folded, &at.location).map_err(|before| {
+            Mistake::new(format!("is already used in {before}")).hint("paths must differ in more than case")
         })
     });
     reading.keep(&at, path);
@@ -224,8 +223,8 @@ fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, rea
     }
     if written.default == Some(true) {
         let at = section.at("default");
-        let only = others.default.once("", &at.place).map_err(|before| {
-            Mistake::new(format!("is taken: {before} says so too"))
+        let only = others.default.insert("", &at.location).map_err(|before| {
+            Mistake::new(format!("is already set in {before}"))
                 .hint("a client that names no resource can mean one upstream only")
         });
         reading.keep(&at, only);
@@ -236,13 +235,13 @@ fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Rea
     let scopes = written.unwrap_or_else(|| vec!["mcp:access".to_owned()]);
     if scopes.is_empty() {
         let mistake =
-            Mistake::new("is empty: tokens without a scope say nothing").hint("leave it out for [\"mcp:access\"]");
+            Mistake::new("is empty: tokens would carry no scope").hint("remove it for the default, [\"mcp:access\"]");
         reading.error(&section.at("scopes"), mistake);
     }
     for (index, scope) in scopes.iter().enumerate() {
         let judged = if scope == OFFLINE_ACCESS || is_meaningless(scope) {
-            Err(Mistake::new("has a meaning of its own, which is not entering an upstream")
-                .hint("openid, profile, email and offline_access cannot be asked for here"))
+            Err(Mistake::new("has a meaning of its own and cannot be required by an upstream")
+                .hint("openid, profile, email and offline_access cannot be used here"))
         } else {
             check_scope(scope)
         };
@@ -251,16 +250,16 @@ fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Rea
     scopes.into_iter().collect()
 }
 
-/// Words for a scope that is never granted would be read by nobody.
+/// Checks the descriptions: each needs a scope of this upstream, and each scope has at most one.
 fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'_>, reading: &mut Reading<'_>) {
     let mut seen = Seen::default();
     for (index, ScopeText { value, text }) in texts.iter().enumerate() {
         let at = section.item("scope", index);
         let known = if scopes.contains(value) {
-            seen.once(value, &at.place).map_err(|before| taken(&before))
+            seen.insert(value, &at.location).map_err(|before| duplicate(&before))
         } else {
-            Err(Mistake::new("has a value that is none of this upstream's scopes")
-                .hint("add it to scopes, or leave this out"))
+            Err(Mistake::new("has a value that is not one of this upstream's scopes")
+                .hint("add it to scopes, or remove this entry"))
         };
         reading.keep(&at, known);
         if check_name(text).is_err() {

@@ -1,13 +1,13 @@
 //! Any text as the value of a header.
 //!
-//! Defends against header injection, and against names that only differ by spaces at an edge.
+//! Defends against header injection, and against names that differ only by spaces at an edge.
 
 use std::fmt::Write;
 
-/// Printable ASCII stays; the rest, `%` and what else is asked for is percent-encoded, so that it can be read back.
+/// Percent-encodes `%`, the characters of `also` and all but printable ASCII, so that the text can be decoded again.
 pub(super) fn encode(text: &str, also: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // at an edge a space would be trimmed away (RFC 9110 5.5), and one user become another
+    // a space at an edge would be trimmed (RFC 9110 5.5), which could turn one user into another
     let inner = text.len() - text.trim_start_matches(' ').len()..text.trim_end_matches(' ').len();
     for (at, byte) in text.bytes().enumerate() {
         let kept = byte != b' ' || inner.contains(&at);
@@ -27,7 +27,7 @@ mod tests {
     use super::encode;
 
     #[test]
-    fn names_read_as_they_are_and_odd_ones_can_be_read_back() {
+    fn plain_names_are_kept_and_others_are_percent_encoded() {
         assert_eq!(encode("alice@example.com", ""), "alice@example.com");
         assert_eq!(encode("Zoë 100%", ""), "Zo%C3%AB 100%25");
         assert_eq!(encode("a,b", ","), "a%2Cb");
@@ -38,7 +38,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_is_a_header_value_and_reads_back(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+        fn every_encoded_text_is_a_header_value_and_reads_back(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
             let encoded = encode(&text, ",");
             prop_assert!(http::HeaderValue::try_from(&encoded).is_ok());
             prop_assert_eq!(encoded.trim(), &encoded);

@@ -4,56 +4,58 @@ use std::path::PathBuf;
 
 use crate::config::io_words;
 
-/// Why `dev` does not start; each with a hint.
+/// Why `dev` does not start, with a hint.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The state directory cannot be used.
     #[error(
-        "{} cannot be used: {}\n  hint: make it writable for you, or point XDG_STATE_HOME elsewhere",
+        "{} cannot be used: {}\n  hint: make it writable for your user, or set XDG_STATE_HOME to another directory",
         path.display(), io_words(cause)
     )]
     State {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A file of ours holds something else.
+    /// A file in the state directory has invalid content.
     #[error(
-        "{} is damaged\n  hint: delete the directory that it lies in; clients register and people sign in anew",
+        "{} is damaged\n  hint: delete its directory; clients then register again and users sign in again",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// A second start.
-    #[error("portcullis dev runs already: {holder}\n  hint: use that one, stop it, or choose another port with --port")]
+    /// Another instance uses the same port.
+    #[error(
+        "portcullis dev is already running: {holder}\n  hint: use that one, stop it, or choose another port with --port"
+    )]
     Running {
-        /// Who has the lock.
+        /// The process that holds the lock.
         holder: String,
     },
-    /// `--upstream` is no URL that we can call.
+    /// `--upstream` is not a URL that can be called.
     #[error(
-        "--upstream {url:?} {why}\n  hint: give where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
+        "--upstream {url:?} {why}\n  hint: give the URL where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
     )]
     BadUpstream {
-        /// What was given, unless it may hold a password.
+        /// The argument, unless it may contain a password.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the argument.
         why: &'static str,
     },
-    /// No call to what answers there can succeed.
+    /// The server at `--upstream` cannot be used.
     #[error("--upstream {url} {what}\n  hint: {hint}")]
     Unusable {
-        /// What was given.
+        /// The argument.
         url: String,
-        /// What was found.
+        /// What the check found.
         what: String,
-        /// What to do about it.
+        /// How to fix it.
         hint: &'static str,
     },
-    /// A port that cannot be part of a URL.
+    /// The port cannot be part of `public_url`.
     #[error("--port {0} cannot be used\n  hint: choose one from 1024 to 65535")]
     Port(u16),
     /// The built-in server cannot listen.

@@ -1,4 +1,4 @@
-//! `portcullis dev`: everything embedded, loopback only, nothing to configure.
+//! `portcullis dev`: built-in users, database and MCP server, on loopback only, without configuration.
 
 pub mod demo_server;
 mod error;
@@ -23,32 +23,32 @@ use crate::upstream::{probe, shown};
 use screen::Screen;
 use state::{DemoUser, State};
 
-/// The port that `dev` listens on unless told: the number of OAuth's RFC.
+/// The default port: the number of OAuth's RFC.
 pub const DEFAULT_PORT: u16 = 6749;
 
-/// What the command line said.
+/// The options of the command line.
 #[derive(Debug, Clone)]
 pub struct DevOptions {
-    /// Where to listen on loopback.
+    /// The port on loopback.
     pub port: u16,
-    /// An MCP server that runs already.
+    /// The URL of a running MCP server; `None` starts the built-in one.
     pub upstream: Option<String>,
     /// The user's state directory.
     pub state_home: PathBuf,
 }
 
-/// Everything that must live while `dev` runs.
+/// Everything that must stay alive while `dev` runs.
 pub struct Dev {
     /// The configuration to run.
     pub config: Arc<Config>,
-    /// The text to print once it listens.
+    /// The text to print once the gateway listens.
     pub screen: String,
     _state: State,
     demo_server: Option<DemoServer>,
 }
 
 impl Dev {
-    /// Prepares state, users and upstream.
+    /// Opens the state directory, makes the users and checks or starts the upstream.
     ///
     /// # Errors
     /// See [`DevError`].
@@ -74,7 +74,7 @@ impl Dev {
             (Some(demo), upstream(url, "the demo server"))
         };
         let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
-        look_at(&upstream).await?;
+        check(&upstream).await?;
         let config = Config {
             public_url,
             server,
@@ -94,7 +94,7 @@ impl Dev {
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
 
-    /// Waits until the built-in MCP server ends by itself, which is a fault; for ever when there is none.
+    /// Completes when the built-in MCP server ends by itself, which is a fault; never when there is none.
     pub async fn demo_server_ended(&mut self) {
         match &mut self.demo_server {
             Some(server) => server.ended().await,
@@ -103,15 +103,15 @@ impl Dev {
     }
 }
 
-/// Reads where the upstream is, which is not where we are.
+/// Parses `--upstream`, and refuses our own address.
 fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
     let bad = |why| DevError::BadUpstream { url: shown(url), why };
     let uri = upstream_url(url).map_err(bad)?;
     if reaches(&uri, listen) { Err(bad("leads back to this program")) } else { Ok(uri) }
 }
 
-/// Looks at the upstream; what may be right is only worth a warning.
-async fn look_at(upstream: &Upstream) -> Result<(), DevError> {
+/// Probes the upstream: a fatal finding is an error, another one a warning.
+async fn check(upstream: &Upstream) -> Result<(), DevError> {
     let url = upstream.settings.reach.url().to_string();
     for finding in probe(upstream, None).await {
         if finding.is_fatal() {

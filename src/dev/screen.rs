@@ -1,10 +1,10 @@
-//! The first screen of `portcullis dev`: everything that one needs next, ready to paste.
+//! The first screen of `portcullis dev`: URL, users and client settings, ready to paste.
 
 use std::path::Path;
 
 use super::state::DemoUser;
 
-/// What the screen tells.
+/// The content of the screen.
 pub(super) struct Screen<'a> {
     pub(super) server_url: &'a str,
     /// The upstream's URL, or `None` for the built-in server.
@@ -14,7 +14,7 @@ pub(super) struct Screen<'a> {
 }
 
 impl Screen<'_> {
-    /// The text.
+    /// The screen as text.
     pub(super) fn text(&self) -> String {
         let (version, url, directory) = (crate::VERSION, self.server_url, self.directory.display());
         let upstream = self.upstream.unwrap_or("the built-in demo server: whoami, count_slowly and notes of your own");
@@ -37,7 +37,7 @@ Claude Code
 MCP Inspector
   npx @modelcontextprotocol/inspector --transport http --server-url {url}
 
-Stop with Ctrl-C. Whoever can reach this machine's loopback can reach the demo: keep it there.
+Stop with Ctrl-C. Everyone on this machine can reach the demo; do not expose its port.
 "#
         )
     }

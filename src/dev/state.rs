@@ -1,4 +1,4 @@
-//! What `portcullis dev` keeps between starts: one directory per port, for nobody but its user.
+//! The state that `portcullis dev` keeps between starts: one directory per port, accessible to its user only.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -10,21 +10,21 @@ use crate::config::{LocalUser, RootKey};
 use crate::identity::{hash_password, random_password};
 use crate::secret::{SecretText, random};
 
-/// The directory of one port, locked while this process lives.
+/// The directory of one port, locked until this process ends.
 pub(super) struct State {
     directory: PathBuf,
     /// Holds the lock.
     _lock: File,
 }
 
-/// A demo user with the password to show.
+/// A demo user with its plain password, for the screen.
 pub(super) struct DemoUser {
     pub(super) user: LocalUser,
     pub(super) password: SecretText,
 }
 
 impl State {
-    /// Opens, or makes, the directory under the user's state directory.
+    /// Opens or creates the directory under `state_home`, and locks it.
     pub(super) fn open(state_home: &Path, port: u16, url: &str) -> Result<Self, DevError> {
         let directory = state_home.join("portcullis").join(format!("dev-{port}"));
         let failed = |cause: std::io::Error| DevError::State { path: directory.clone(), cause };
@@ -34,7 +34,7 @@ impl State {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -44,19 +44,19 @@ impl State {
         self.directory.join("portcullis.db")
     }
 
-    /// The root key; drawn at the first start.
+    /// The root key; generated at the first start.
     pub(super) fn root_key(&self) -> Result<RootKey, DevError> {
         let path = self.directory.join("root.key");
         let text = keep(&path, || data_encoding::BASE64.encode(&random::<32>()))?;
         RootKey::parse(&text).ok_or(DevError::Damaged { path })
     }
 
-    /// The demo users; their passwords are drawn at the first start. They lie beside the root key, which is worth more, so
-    /// that every start can show them; the identity provider gets hashes only.
+    /// The demo users; their passwords are generated at the first start. They are stored in plain text, so that every start
+    /// can show them, beside the root key, which is more valuable. The identity provider gets hashes only.
     pub(super) fn users(&self) -> Result<Vec<DemoUser>, DevError> {
         let path = self.directory.join("passwords");
-        let draw = || [random_password(), random_password()].map(|word| word.expose().to_owned()).join("\n");
-        let text = keep(&path, draw)?;
+        let generate = || [random_password(), random_password()].map(|word| word.expose().to_owned()).join("\n");
+        let text = keep(&path, generate)?;
         let people = [("alice", "Alice Example", "engineering"), ("bob", "Bob Example", "sales")];
         let passwords: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         if passwords.len() != people.len() {
@@ -66,7 +66,7 @@ impl State {
     }
 }
 
-/// Reads a file, or makes it, readable for its user alone. A half-written one is never left behind.
+/// Reads a file, or creates it atomically with mode 0600.
 fn keep(path: &Path, make: impl FnOnce() -> String) -> Result<String, DevError> {
     let failed = |cause| DevError::State { path: path.to_owned(), cause };
     match fs::read_to_string(path) {
@@ -97,7 +97,7 @@ fn demo_user((id, name, group): (&str, &str, &str), password: &str) -> DemoUser 
     DemoUser { user, password }
 }
 
-/// Locks the directory for the life of this process; the file says who has it.
+/// Locks the directory until this process ends; the lock file names the process.
 fn lock(directory: &Path, url: &str) -> Result<File, DevError> {
     let path = directory.join("lock");
     let failed = |cause: std::io::Error| DevError::State { path: path.clone(), cause };

@@ -4,7 +4,8 @@
 //! it), and user enumeration (an unknown user costs the same time).
 
 use std::collections::HashMap;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,19 +16,13 @@ use data_encoding::BASE32_NOPAD;
 use tokio::sync::Semaphore;
 
 use super::exchange::{RenewError, Renewed, SignedIn};
-use crate::clock::Clock;
 use crate::config::LocalUser;
-use crate::limits::Limiter;
+use crate::limits::{Key, Limit, Limited, Limits, Part};
+use crate::model::ids::IdentityId;
 use crate::model::user::User;
 use crate::secret::{SecretText, random};
+use crate::wire::ClientAddress;
 
-/// Wrong passwords for one user from one address in an hour; a right one resets the count. A limit by user alone would let
-/// anyone lock the user out.
-const PER_USER_AND_ADDRESS: NonZeroU32 = NonZeroU32::new(30).unwrap();
-/// Passwords for one user in an hour from addresses where the user never signed in: guessing from many places.
-const PER_USER: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-/// Passwords from one address in an hour: a whole class may share it.
-const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// How many addresses of one user are remembered. One more, and all are forgotten, which costs no sign-in.
 const MAX_ADDRESSES: usize = 100;
 /// How long a password waits for its turn.
@@ -35,71 +30,69 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// The local users.
 pub struct Local {
+    id: IdentityId,
     users: Vec<Record>,
     /// A hash that no password has, as costly as the costliest real one: an unknown user's password is checked against it.
     decoy: SecretText,
-    per_user_and_address: Limiter,
-    per_user: Limiter,
-    per_address: Limiter,
     turns: Arc<Semaphore>,
 }
 
 struct Record {
     user: LocalUser,
-    /// How often the user signed in from an address. It is part of the limiter's key, so that wrong passwords are counted
-    /// since the last right one from the same address.
-    signed_in: Mutex<HashMap<String, u64>>,
+    /// How often the user signed in from a network. It is part of the limit's key, so that wrong passwords are counted since
+    /// the last right one from there.
+    signed_in: Mutex<HashMap<IpAddr, u64>>,
 }
 
 impl Record {
-    fn signed_in_from(&self, address: &str) -> u64 {
-        self.addresses().get(address).copied().unwrap_or_default()
+    fn signed_in_from(&self, address: ClientAddress) -> u64 {
+        self.addresses().get(&address.network()).copied().unwrap_or_default()
     }
 
-    fn note_sign_in(&self, address: &str) {
-        let mut addresses = self.addresses();
-        if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(address) {
+    fn note_sign_in(&self, address: ClientAddress) {
+        let (network, mut addresses) = (address.network(), self.addresses());
+        if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&network) {
             addresses.clear();
         }
-        *addresses.entry(address.to_owned()).or_default() += 1;
+        *addresses.entry(network).or_default() += 1;
     }
 
-    fn addresses(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
         self.signed_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The answer to a password.
 #[derive(Debug)]
-pub enum PasswordCheck {
+pub(crate) enum PasswordCheck {
     /// It is the user's.
     Right(SignedIn),
     /// User or password is wrong; it took the same time.
     Wrong,
-    /// Too many are being checked, or too many were wrong for this user or address.
+    /// Too many are being checked.
     Busy,
+    /// Too many came for this user, or from this address.
+    Limited(Limited),
 }
 
 impl Local {
-    pub(super) fn new(users: &[LocalUser], clock: &Clock) -> Self {
+    pub(super) fn new(id: &IdentityId, users: &[LocalUser]) -> Self {
         let decoy = decoy_hash(users);
         let users = users.iter().map(|user| Record { user: user.clone(), signed_in: Mutex::default() }).collect();
         let turns = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self {
-            users,
-            decoy,
-            per_user_and_address: Limiter::per_hour(PER_USER_AND_ADDRESS, clock),
-            per_user: Limiter::per_hour(PER_USER, clock),
-            per_address: Limiter::per_hour(PER_ADDRESS, clock),
-            turns: Arc::new(Semaphore::new(turns)),
-        }
+        Self { id: id.clone(), users, decoy, turns: Arc::new(Semaphore::new(turns)) }
     }
 
     /// Checks a password that was typed at `address`.
-    pub async fn check(&self, username: &str, password: SecretText, address: &str) -> PasswordCheck {
+    pub(crate) async fn check(
+        &self,
+        limits: &Limits,
+        (username, password): (&str, SecretText),
+        address: ClientAddress,
+    ) -> PasswordCheck {
         let record = self.users.iter().find(|record| record.user.username == username);
-        if !self.may_try(record, username, address) {
-            return PasswordCheck::Busy;
+        if let Err(limited) = self.count(limits, record, username, address).await {
+            return PasswordCheck::Limited(limited);
         }
         let hash = record.map_or(&self.decoy, |record| &record.user.password_hash).clone();
         let turn = tokio::time::timeout(WAIT, Arc::clone(&self.turns).acquire_owned()).await;
@@ -119,12 +112,23 @@ impl Local {
         }
     }
 
-    /// An unknown user is counted as a known one is: the answers do not tell them apart.
-    fn may_try(&self, record: Option<&Record>, username: &str, address: &str) -> bool {
+    /// Counts a try. An unknown user is counted as a known one is: the answers do not tell them apart.
+    async fn count(
+        &self,
+        limits: &Limits,
+        record: Option<&Record>,
+        username: &str,
+        address: ClientAddress,
+    ) -> Result<(), Limited> {
         let before = record.map_or(0, |record| record.signed_in_from(address));
-        self.per_address.check(address).is_ok()
-            && self.per_user_and_address.check(&format!("{before} {address} {username}")).is_ok()
-            && (before > 0 || self.per_user.check(username).is_ok())
+        let (identity, user, from) = (Part::Identity(&self.id), Part::User(username), Part::Address(address));
+        limits.check(Limit::PasswordsPerAddress, &Key::of(&[from])).await?;
+        let at_this_address = Key::of(&[identity, user, from, Part::SignIns(before)]);
+        limits.check(Limit::PasswordsPerUserAndAddress, &at_this_address).await?;
+        if before == 0 {
+            limits.check(Limit::PasswordsPerUser, &Key::of(&[identity, user])).await?;
+        }
+        Ok(())
     }
 
     /// Whether the user of this key still exists, and what it is today.

@@ -35,7 +35,8 @@ mod token_endpoint;
 pub(crate) use excerpt::excerpt;
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 pub use generic::Meaning;
-pub use local::{Local, PasswordCheck, hash_password, random_password};
+pub(crate) use local::PasswordCheck;
+pub use local::{Local, hash_password, random_password};
 pub use oidc::Oidc;
 
 use std::sync::Arc;
@@ -79,14 +80,15 @@ impl Identities {
     #[must_use]
     pub fn new(config: &Config, clock: &Clock, counted: &metrics::Providers) -> Self {
         let providers = config.identities.iter().map(|identity| {
+            let id = IdentityId::from(identity.id.as_str());
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
                     let calls = counted.of(&identity.id);
                     Kind::Oidc(Box::new(Oidc::new(&identity.id, settings, &config.outbound, clock, calls)))
                 }
-                IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(users, clock))),
+                IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(&id, users))),
             };
-            Provider { id: IdentityId::from(identity.id.as_str()), name: identity.name.clone(), kind }
+            Provider { id, name: identity.name.clone(), kind }
         });
         Self(Arc::new(providers.collect()))
     }

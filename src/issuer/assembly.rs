@@ -5,21 +5,19 @@ use std::sync::Arc;
 use super::clients::{ClientAuthentication, Clients, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
-use super::resources::Resources;
+use super::resources::{Resources, entry_scopes};
 use super::sign_in::{
-    ApprovalLimits, Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn,
-    ProviderLeg, Recipients, SignIn,
+    Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
+    Recipients, SignIn,
 };
 use super::tasks::Tasks;
-use super::tokens::{
-    AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint, refreshes_per_hour,
-};
+use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::Limiter;
+use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -38,6 +36,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// The rate limits.
+    pub limits: Limits,
     /// The time.
     pub clock: Clock,
     /// What it counts in.
@@ -85,8 +85,15 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
 }
 
 fn registrations(parts: &IssuerParts) -> Registrations {
-    let IssuerParts { config, store, clock, metrics, .. } = parts;
-    Registrations::new(config, store.clone(), clock.clone(), metrics.grants.clone(), parts.audit.clone())
+    Registrations {
+        settings: parts.config.registration.clone(),
+        entry_scopes: entry_scopes(&parts.config),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
 }
 
 fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
@@ -127,8 +134,8 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
 }
 
 fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
-    let IssuerParts { config, store, identities, clock, metrics, .. } = parts;
-    let Shared { issuer, clients, resources, provider_tokens, .. } = shared;
+    let IssuerParts { config, store, identities, limits, clock, metrics, .. } = parts;
+    let Shared { issuer, clients, resources, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
     let authorize = Authorize {
@@ -137,14 +144,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
         recipients: recipients.clone(),
         refresh_tokens: config.tokens.refresh,
     };
-    let codes = Codes {
-        provider_tokens: provider_tokens.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-        lifetime: config.lifetimes.code,
-        counted: metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    };
+    let codes = codes(parts, shared);
     let bound = BoundSignIns {
         identities: identities.clone(),
         recipients: recipients.clone(),
@@ -163,7 +163,8 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             first_answers: first_answers.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            limits: ApprovalLimits::new(&config.lifetimes, clock),
+            lifetimes: config.lifetimes.clone(),
+            limits: limits.clone(),
             counted: metrics.grants.clone(),
         },
         callbacks: Callbacks {
@@ -182,10 +183,22 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             counted: metrics.grants.clone(),
             audit: parts.audit.clone(),
             resources: resources.clone(),
+            limits: limits.clone(),
             store: store.clone(),
             clock: clock.clone(),
         },
         authorize,
+    }
+}
+
+fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
+    Codes {
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetime: parts.config.lifetimes.code,
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
     }
 }
 
@@ -210,7 +223,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication::new(shared.clients.clone(), clock),
+        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
         counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
@@ -247,7 +260,7 @@ fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) 
         },
         access_tokens,
         provider_tokens: shared.provider_tokens.clone(),
-        per_grant: Limiter::per_hour(refreshes_per_hour(config.lifetimes.access_token), clock),
+        limits: parts.limits.clone(),
         store: store.clone(),
         clock: clock.clone(),
     }

@@ -22,11 +22,10 @@ mod tokens;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::limits::ClientAddress;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::client_metadata::RegistrationResponse;
 use crate::oauth::parameters::Parameters;
-use crate::wire::Arrival;
+use crate::wire::{Arrival, ClientAddress};
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
 use sign_in::{ConsentPrompt, OpenedForm};

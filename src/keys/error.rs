@@ -1,4 +1,4 @@
-//! What can go wrong with our own keys, and with tokens that name them.
+//! Errors of our own keys and tokens.
 
 use crate::model::ids::KeyId;
 use crate::storage::StoreError;
@@ -30,13 +30,13 @@ pub enum KeyError {
     Missing(&'static str),
 }
 
-/// Why a bearer is not accepted.
+/// Why a bearer token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// It is not, or no longer, a token of ours; the words are for our log.
+    /// It is not one of our tokens, or has expired; the message is for our log.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
-    /// Its key is not known and we could not look: 503, never 401, which would cost the user a sign-in.
+    /// Its key is unknown and the store cannot be read: 503, never 401, which would force the user to sign in again.
     #[error("the signing keys cannot be read now")]
     Unknown,
 }

@@ -1,6 +1,6 @@
-//! Our own keys: the ring that signs access tokens and its public half.
+//! Our own signing keys, and their public key set.
 //!
-//! Defends against denial of service by made-up key ids, which would otherwise cost a read of the store each.
+//! Defends against: floods of tokens with unknown `kid`s, which would each cost a read of the store.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,10 +21,10 @@ use crate::oauth::claims::AccessTokenClaims;
 use crate::outbound::Diagnosis;
 use crate::storage::{Store, StoreError};
 
-/// How many requests may wait for the next reading of the store.
+/// How many requests may wait for the next read of the store.
 const MAX_WAITING: usize = 128;
 
-/// Where the keys lie. The store; something else in tests of this folder.
+/// Where the keys are stored; a trait for tests without a database.
 pub(super) trait Shelf: Send + Sync + 'static {
     fn insert_first<'a>(&'a self, key: &'a StoredSigningKey) -> BoxFuture<'a, Result<(), StoreError>>;
     fn all(&self) -> BoxFuture<'_, Result<Vec<StoredSigningKey>, StoreError>>;
@@ -50,21 +50,21 @@ struct Ring {
     algorithm: SigningAlgorithm,
     keys: RwLock<Arc<KeySet>>,
     reread: Refetch,
-    /// Places for those who wait for the next reading.
+    /// Bounds the requests that wait for the next read.
     waiting: Semaphore,
 }
 
-/// What one reading of the store gave.
+/// The result of one read of the store.
 struct KeySet {
-    /// The oldest first. The oldest of the configured algorithm signs: a younger one is published but waits.
+    /// Oldest first. The oldest key of the configured algorithm signs; younger ones are only published.
     keys: Vec<Arc<SigningKey>>,
-    /// Keys that exist but that this process cannot use: their tokens are neither good nor bad to us.
+    /// Keys that exist but cannot be used by this process: it cannot judge their tokens.
     unreadable: Vec<KeyId>,
     jwks: Bytes,
 }
 
 impl KeyRing {
-    /// Loads the keys, making the first one if there is none.
+    /// Loads the keys, and generates one if there is none for `algorithm`.
     ///
     /// # Errors
     /// When the store fails or a stored key cannot be opened.
@@ -89,7 +89,7 @@ impl KeyRing {
             let made = tokio::task::spawn_blocking(move || signing_key::generate(algorithm, &for_making, now));
             let made = made.await.map_err(|cause| KeyError::Unmade(cause.to_string()))??;
             shelf.insert_first(&made).await?;
-            // Another process may have been quicker: whatever the store holds now is what everybody signs with.
+            // another process may have been faster: the key that the store now contains is used by all processes
             stored = shelf.all().await?;
         }
         let (keys, failure) = KeySet::open(&stored, &sealer);
@@ -105,30 +105,30 @@ impl KeyRing {
     /// Signs an access token (`typ: at+jwt`).
     ///
     /// # Errors
-    /// When the cryptography library refuses, which it has no reason to.
+    /// When the cryptography library fails, which is not expected.
     pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, KeyError> {
         self.0.keys().signing(self.0.algorithm)?.sign(claims)
     }
 
-    /// The public halves, as a JSON Web Key Set (RFC 7517): the bytes that `/.well-known/jwks.json` answers.
+    /// The public keys as a JSON Web Key Set (RFC 7517): the body of `/.well-known/jwks.json`.
     #[must_use]
     pub fn jwks(&self) -> Bytes {
         self.0.keys().jwks.clone()
     }
 
-    /// A key that is in memory.
+    /// Finds a key in memory.
     pub(super) fn find(&self, kid: &str) -> Option<Arc<SigningKey>> {
         self.0.keys().find(kid)
     }
 
-    /// Looks for a key that is not in memory: waits for the next read of the store, which all waiters share.
+    /// Finds a key that is not in memory: waits for the next read of the store, which concurrent callers share.
     ///
-    /// Strangers decide how often this is called, by making up a `kid`. So there is at most one read a second, a bounded
-    /// number may wait for it, and a key that the read does not bring is not ours. When too many wait, the key is refused as
-    /// unknown: the waiters bring it within a second, and its client refreshes meanwhile.
+    /// Unauthenticated clients can call this at will, with made-up `kid`s. Reads are therefore at least a second apart, a
+    /// bounded number of calls may wait for one, and a key that it does not return is unknown. When too many calls wait,
+    /// further ones are refused as unknown, too: the next read makes the key known within a second.
     pub(super) async fn find_in_store(&self, kid: &str) -> Result<Arc<SigningKey>, VerifyError> {
         let unknown = || VerifyError::Invalid("no key of ours has its kid");
-        let Ok(_place) = self.0.waiting.try_acquire() else { return Err(unknown()) };
+        let Ok(_permit) = self.0.waiting.try_acquire() else { return Err(unknown()) };
         let ring = Arc::clone(&self.0);
         let refetched = self.0.reread.ask_next(async move { ring.read().await }).await;
         let keys = self.0.keys();
@@ -168,8 +168,8 @@ impl Ring {
 }
 
 impl KeySet {
-    /// Opens what can be opened, and tells of the last key that could not. A key of an algorithm that we do not know is no
-    /// failure: a newer version made it, and this one must still start.
+    /// Decrypts the keys; the error is that of the last key that failed. An unknown algorithm is not an error: a newer version
+    /// made the key, and this one must still start.
     fn open(stored: &[StoredSigningKey], sealer: &Sealer) -> (Self, Option<KeyError>) {
         let (mut keys, mut unreadable, mut failure) = (Vec::new(), Vec::new(), None);
         for key in stored {

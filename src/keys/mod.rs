@@ -1,14 +1,16 @@
-//! Signing and verifying, sealing and opening, and other people's keys.
+//! Signing and verifying tokens, encrypting secrets at rest, and the key sets of other issuers.
 //!
 //! | file | what |
 //! |---|---|
-//! | `signing_key`, `key_ring` | our own keys: one of them, and all |
-//! | `verifier` | our access tokens, verified |
-//! | `public_keys`, `remote` | the key sets of others: read, and cached |
-//! | `signed_jwt` | tokens that others signed, verified |
-//! | `refetch` | single flight, with a floor between two fetches |
+//! | `signing_key`, `key_ring` | our own signing keys: one, and all of them |
+//! | `verifier` | verifies our access tokens |
+//! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
+//! | `signed_jwt` | verifies tokens of other issuers |
+//! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
-//! | `error` | what can go wrong with our own keys |
+//! | `error` | errors of our own keys and tokens |
+//!
+//! Defends against: forged tokens, algorithm confusion, and floods of unknown key ids.
 
 mod error;
 mod key_ring;

@@ -1,11 +1,11 @@
-//! The identity providers' refresh tokens, at rest.
+//! Encryption of the identity providers' refresh tokens at rest.
 //!
 //! ```text
-//! 3 │ sealed by the ring, bound to issuer and subject: {"client_id", "token"}
-//!     what the first release wrote: sealed by the ring, bound to the subject alone: the token
+//! 3 │ encrypted by the ring, bound to issuer and subject: {"client_id", "token"}
+//!     (first release) encrypted by the ring, bound to the subject only: the token
 //! ```
-//! Defends against: a token of one provider that is sent to another one which stands under the same id now, and a token of
-//! one client of ours that is shown by another (RFC 6749 10.4).
+//! Defends against: a token sent to another provider that now has the same id, and a token used with another client id than
+//! the one it was issued to (RFC 6749 10.4).
 
 use serde::{Deserialize, Serialize};
 
@@ -16,17 +16,17 @@ const BOUND: u8 = 3;
 const LABEL: &str = "provider token of an issuer";
 const UNBOUND_LABEL: &str = "provider token";
 
-/// To whom a token belongs.
+/// The owner of a token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenOwner<'a> {
-    /// The provider that gave it.
+    /// The provider that issued it.
     pub issuer: &'a str,
-    /// The user, as a subject of ours.
+    /// The user, as our subject.
     pub subject: &'a str,
 }
 
 impl TokenOwner<'_> {
-    /// Each behind its length, so that no two owners give the same bytes.
+    /// Both parts with length prefixes, so that different owners never yield the same bytes.
     fn context(self) -> Vec<u8> {
         let mut context = Vec::new();
         for part in [self.issuer, self.subject] {
@@ -37,16 +37,16 @@ impl TokenOwner<'_> {
     }
 }
 
-/// An opened token.
+/// A decrypted token.
 #[derive(Debug)]
 pub(crate) enum OpenedToken {
-    /// It was given to the client that we are.
+    /// It was issued to our current client id.
     Ours(SecretText),
-    /// It was given to another client id: no other may use it.
+    /// It was issued to another client id, which alone may use it.
     OfAnotherClient,
-    /// A key of the ring sealed it for another provider (or it was changed): it will never open here.
+    /// A key of the ring encrypted it for another provider, or it was modified: it can never be decrypted for this owner.
     OfAnotherIssuer,
-    /// It is in the first release's form, which does not name the provider that gave it.
+    /// It has the first release's format, which does not name the provider.
     Unbound(SecretText),
 }
 
@@ -56,7 +56,7 @@ struct Sealed<'a> {
     token: std::borrow::Cow<'a, str>,
 }
 
-/// Seals a token that was given to `client_id`.
+/// Encrypts a token that was issued to `client_id`.
 pub(crate) fn seal_provider_token(
     sealer: &Sealer,
     owner: TokenOwner<'_>,
@@ -64,14 +64,14 @@ pub(crate) fn seal_provider_token(
     token: &SecretText,
 ) -> Vec<u8> {
     let plain = Sealed { client_id: client_id.into(), token: token.expose().into() };
-    // two texts always make a document
+    // serialization of two strings cannot fail
     seal_bound(sealer, owner, &serde_json::to_vec(&plain).unwrap_or_default())
 }
 
-/// Opens a token for the client that we are today.
+/// Decrypts a token for our current client id.
 ///
 /// # Errors
-/// When the key that sealed it is not in the ring.
+/// When the key that encrypted it is not in the ring.
 pub(crate) fn open_provider_token(
     sealer: &Sealer,
     owner: TokenOwner<'_>,
@@ -97,12 +97,12 @@ pub(crate) fn open_provider_token(
     Ok(OpenedToken::Ours(opened.token.into_owned().into()))
 }
 
-/// How everything begins that is sealed in today's form by the first root key.
+/// The prefix of every token in the current format under the first root key.
 pub(super) fn head(sealer: &Sealer) -> Vec<u8> {
     [&[BOUND], sealer.head().as_slice()].concat()
 }
 
-/// Seals anew under the first root key and in today's form. What was not bound belongs to `client_id`.
+/// Re-encrypts under the first root key in the current format. A token in the first release's format is bound to `client_id`.
 pub(super) fn reseal(
     sealer: &Sealer,
     owner: TokenOwner<'_>,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_for_its_issuer_its_user_and_its_client_alone() {
+    fn a_token_is_bound_to_its_issuer_its_user_and_its_client_id() {
         let sealed = seal_provider_token(&sealer(1), OWNER, "portcullis", &"secret".to_owned().into());
         assert_eq!(opened(OWNER, "portcullis", &sealed).as_deref(), Some("secret"));
         assert_eq!(opened(OWNER, "renamed", &sealed).as_deref(), Some("another client's"));
@@ -162,14 +162,14 @@ mod tests {
         }
         let elsewhere = |ring| open_provider_token(&sealer(ring), others[0], "portcullis", &sealed);
         assert!(matches!(elsewhere(1), Ok(OpenedToken::OfAnotherIssuer)));
-        assert!(elsewhere(2).is_err(), "a root key is missing: it may come back");
-        assert_eq!(opened(OWNER, "portcullis", &sealed[1..]), None, "nor as what the first release wrote");
+        assert!(elsewhere(2).is_err(), "the missing root key may be configured again");
+        assert_eq!(opened(OWNER, "portcullis", &sealed[1..]), None, "not in the first release's format either");
         assert_eq!(opened(OWNER, "portcullis", &[3]), None);
         assert_eq!(opened(OWNER, "portcullis", &[]), None);
     }
 
     #[test]
-    fn a_token_of_the_first_release_opens_and_is_bound_when_it_is_sealed_anew() {
+    fn a_token_of_the_first_release_decrypts_and_is_bound_when_re_encrypted() {
         let (ring, before) = (sealer(1), sealer(1).seal(UNBOUND_LABEL, OWNER.subject.as_bytes(), b"secret"));
         assert_eq!(opened(OWNER, "portcullis", &before).as_deref(), Some("unbound secret"));
         let bound = reseal(&ring, OWNER, "portcullis", &before).unwrap();

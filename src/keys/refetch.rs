@@ -1,6 +1,6 @@
-//! Fetching again: single flight for all who need it at the same time, and a floor between two fetches.
+//! Single flight with a minimum interval: concurrent callers share one fetch of a source, and fetches are rate limited.
 //!
-//! Defends against denial of service: strangers decide when we fetch (by an unknown `kid`), the floor decides how often.
+//! Defends against: floods of unknown `kid`s. Anyone can trigger a fetch, so the interval bounds its cost.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::clock::Clock;
 use crate::outbound::Diagnosis;
 
-/// How long a source is left alone after it answered.
-const FLOOR: Duration = Duration::from_secs(10);
-/// How long a source is left alone after it failed: it may be back any moment, and others wait for it.
-const FLOOR_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How long a source of our own is left alone after it answered; who asks meanwhile waits.
-const OWN_FLOOR: Duration = Duration::from_secs(1);
+/// The minimum interval after a successful fetch.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The minimum interval after a failed fetch: short, because the source may recover at any moment and callers wait for it.
+const INTERVAL_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// The minimum interval for our own store; callers wait for the next fetch.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One source.
+/// Coordinates the fetches of one source.
 pub(crate) struct Refetch {
     clock: Clock,
     begun: AtomicU64,
@@ -28,19 +28,19 @@ pub(crate) struct Refetch {
 
 struct Attempt {
     number: u64,
-    /// Monotonic.
+    /// When it began, on the monotonic clock.
     at: Duration,
     result: Result<(), Diagnosis>,
 }
 
-/// What became of the wish to ask again.
+/// The result of a request to fetch again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refetched {
-    /// The source was asked after the wish, and answered: what it does not hold does not exist.
+    /// A fetch that began after the request succeeded: what it did not return does not exist.
     Fresh,
-    /// The source answered a short while ago and is left alone.
+    /// A fetch succeeded within the minimum interval: no fetch was made.
     TooSoon,
-    /// The source was asked, now or a moment ago, and failed: nothing is known.
+    /// The fetch failed, now or a moment ago: nothing is known.
     Failed(Diagnosis),
 }
 
@@ -49,8 +49,8 @@ impl Refetch {
         Self { clock, begun: AtomicU64::new(0), last: Arc::default() }
     }
 
-    /// Runs `ask` unless another caller's run answers the same wish or the floor forbids it. `ask` keeps what it learns by
-    /// itself, and runs to its end even when the caller goes away: others wait for it.
+    /// Runs `ask`, unless a concurrent run answers this request too or the minimum interval forbids it. `ask` stores its own
+    /// result, and runs to completion even if the caller is dropped, because others wait for it.
     pub(crate) async fn ask<F>(&self, ask: F) -> Refetched
     where
         F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
@@ -60,14 +60,14 @@ impl Refetch {
         if let Some(answer) = self.answered(last.as_ref(), begun_before) {
             return answer;
         }
-        if self.rest(last.as_ref(), FLOOR).is_some() {
+        if self.rest(last.as_ref(), INTERVAL).is_some() {
             return Refetched::TooSoon;
         }
         self.run(last, ask).await
     }
 
-    /// The same for a source of our own, which is asked every second if need be: instead of being told that it is too
-    /// soon, the caller waits for the next run. All who wait share it.
+    /// The same for our own store, which may be read every second: instead of [`Refetched::TooSoon`] the caller waits for the
+    /// next run. All waiting callers share it.
     pub(crate) async fn ask_next<F>(&self, ask: F) -> Refetched
     where
         F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
@@ -77,29 +77,29 @@ impl Refetch {
         if let Some(answer) = self.answered(last.as_ref(), begun_before) {
             return answer;
         }
-        if let Some(rest) = self.rest(last.as_ref(), OWN_FLOOR) {
-            // the others queue at the lock meanwhile, and the run after this rest answers them all
+        if let Some(rest) = self.rest(last.as_ref(), OWN_INTERVAL) {
+            // other callers queue at the lock meanwhile, and the next run answers all of them
             tokio::time::sleep(rest).await;
         }
         self.run(last, ask).await
     }
 
-    /// What the last run says to a wish that was there when `begun_before` runs had begun.
+    /// The answer of the last run to a request that was made after `begun_before` runs had begun.
     fn answered(&self, last: Option<&Attempt>, begun_before: u64) -> Option<Refetched> {
         let attempt = last?;
         match &attempt.result {
             Ok(()) if attempt.number > begun_before => Some(Refetched::Fresh),
-            Err(cause) if attempt.number > begun_before || self.since(attempt) < FLOOR_AFTER_FAILURE => {
+            Err(cause) if attempt.number > begun_before || self.since(attempt) < INTERVAL_AFTER_FAILURE => {
                 Some(Refetched::Failed(cause.clone()))
             }
             _ => None,
         }
     }
 
-    /// How much is left of the floor after a run that was answered.
-    fn rest(&self, last: Option<&Attempt>, floor: Duration) -> Option<Duration> {
+    /// How much is left of the minimum interval after a successful run.
+    fn rest(&self, last: Option<&Attempt>, interval: Duration) -> Option<Duration> {
         let attempt = last.filter(|attempt| attempt.result.is_ok())?;
-        floor.checked_sub(self.since(attempt)).filter(|rest| !rest.is_zero())
+        interval.checked_sub(self.since(attempt)).filter(|rest| !rest.is_zero())
     }
 
     fn since(&self, attempt: &Attempt) -> Duration {
@@ -120,7 +120,7 @@ impl Refetch {
         match run.await {
             Ok(Ok(())) => Refetched::Fresh,
             Ok(Err(cause)) => Refetched::Failed(cause),
-            Err(_) => Refetched::Failed(Diagnosis::new("the attempt was broken off")),
+            Err(_) => Refetched::Failed(Diagnosis::new("the attempt was aborted")),
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answered_source_is_left_alone_for_ten_seconds() {
+    async fn successful_fetches_are_at_least_ten_seconds_apart() {
         let ((refetch, clock), source) = (refetch(), Source::open());
         assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
         clock.advance(Duration::from_millis(9_999));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_source_is_left_alone_for_a_second() {
+    async fn a_failed_fetch_is_not_repeated_within_a_second() {
         let ((refetch, clock), source) = (refetch(), Source::open());
         let failed = Refetched::Failed(Diagnosis::new("down"));
         assert_eq!(refetch.ask(source.ask(Err("down"))).await, failed);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wall_clock_that_is_set_neither_silences_a_source_nor_lifts_the_floor() {
+    async fn the_interval_ignores_steps_of_the_wall_clock() {
         let ((refetch, clock), source) = (refetch(), Source::open());
         assert_eq!(refetch.ask(source.ask(Ok(()))).await, Refetched::Fresh);
         clock.step(4000);
@@ -203,32 +203,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_a_source_of_our_own_too_soon_waits_and_all_share_the_next_answer() {
+    async fn callers_within_the_interval_of_our_store_wait_and_share_the_next_fetch() {
         let (refetch, _clock) = refetch();
         let source = Source::open();
         assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
         let began = tokio::time::Instant::now();
-        let wishes: Vec<_> = (0..100)
+        let requests: Vec<_> = (0..100)
             .map(|_| {
                 let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
                 tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
             })
             .collect();
-        for wish in wishes {
-            assert_eq!(wish.await.unwrap(), Refetched::Fresh);
+        for request in requests {
+            assert_eq!(request.await.unwrap(), Refetched::Fresh);
         }
         assert_eq!((source.asked(), began.elapsed()), (2, Duration::from_secs(1)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_waiter_that_goes_away_does_not_stop_the_others() {
+    async fn a_cancelled_waiter_does_not_stop_the_others() {
         let (refetch, source) = (refetch().0, Source::open());
         assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
-        let wish = || {
+        let request = || {
             let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
             tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
         };
-        let (gone, stays) = (wish(), wish());
+        let (gone, stays) = (request(), request());
         tokio::task::yield_now().await;
         gone.abort();
         assert_eq!(stays.await.unwrap(), Refetched::Fresh);
@@ -236,33 +236,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hundred_wishes_at_once_ask_once_and_only_later_wishes_share_a_later_answer() {
+    async fn a_hundred_concurrent_requests_share_one_fetch_that_began_after_them() {
         let (refetch, clock) = refetch();
         let source = Arc::new(Source { asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
-        let wish = || {
+        let request = || {
             let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
             tokio::spawn(async move { refetch.ask(source.ask(Ok(()))).await })
         };
-        let first = wish();
+        let first = request();
         while source.asked() == 0 {
             tokio::task::yield_now().await;
         }
-        // These wish while the first is on its way: its answer may be older than what made them wish.
-        let late: Vec<_> = (0..100).map(|_| wish()).collect();
+        // these arrive during the first fetch, whose answer may be older than their cause
+        let late: Vec<_> = (0..100).map(|_| request()).collect();
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
         clock.advance(Duration::from_secs(11));
         source.gate.add_permits(1);
         assert_eq!(first.await.unwrap(), Refetched::Fresh);
-        for wish in late {
-            assert_eq!(wish.await.unwrap(), Refetched::Fresh);
+        for request in late {
+            assert_eq!(request.await.unwrap(), Refetched::Fresh);
         }
-        assert_eq!(source.asked(), 2, "one for the first, one for all the others");
+        assert_eq!(source.asked(), 2, "one fetch for the first request, one for all others");
     }
 
     #[tokio::test]
-    async fn a_caller_that_goes_away_does_not_stop_the_answer_for_others() {
+    async fn a_cancelled_caller_does_not_stop_the_fetch_for_others() {
         let (refetch, _clock) = refetch();
         let source = Arc::new(Source { asked: AtomicUsize::new(0), gate: Semaphore::new(0) });
         let gone = {

@@ -1,7 +1,6 @@
-//! Other people's keys: the key set of an issuer (RFC 7517), cached.
+//! The cached JSON Web Key Set (RFC 7517) of another issuer.
 //!
-//! Defends against denial of service by unknown key ids: anyone can name one, so a set is read again at most once in ten
-//! seconds, once for all who ask. While the issuer is down the old keys serve, however old.
+//! Defends against: outages of the issuer (stale keys are served), and floods of unknown `kid`s (see `refetch`).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,20 +11,20 @@ use crate::clock::{Clock, Timestamp};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 
-/// After how long a key set is read again, whatever its cache headers say (Keycloak forbids to keep it at all).
+/// How long a key set is fresh, regardless of its cache headers: Keycloak forbids caching altogether.
 const FRESH_FOR: Duration = Duration::from_mins(5);
-/// How long a key set may take to arrive.
+/// The time-out of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// Why a key set that was just read is not the wanted one.
+/// The cause when a concurrent fetch read a key set from another URL.
 const MOVED: &str = "its address changed a moment ago";
 
-/// The keys cannot be had.
+/// The key set is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the key set at {url} cannot be read: {cause}")]
 pub struct RemoteKeysError {
-    /// Where it lies.
+    /// Its URL.
     pub url: String,
-    /// What happened.
+    /// The cause.
     pub cause: Diagnosis,
 }
 
@@ -35,7 +34,7 @@ impl From<RemoteKeysError> for Diagnosis {
     }
 }
 
-/// A cached key set.
+/// A cached key set. Stale keys are served while the issuer is down.
 pub struct RemoteKeys {
     fetcher: Fetcher,
     clock: Clock,
@@ -47,42 +46,42 @@ pub struct RemoteKeys {
 struct Cached {
     url: String,
     read: ReadKeys,
-    /// When the reading began, on the monotonic clock.
+    /// When the fetch began, on the monotonic clock.
     age_from: Duration,
 }
 
-/// A key set as it was read once.
+/// A key set, and the time of its fetch.
 #[derive(Debug, Clone)]
 pub struct ReadKeys {
     /// The keys.
     pub keys: Arc<PublicKeys>,
-    /// When the reading began.
+    /// When the fetch began.
     pub read_at: Timestamp,
 }
 
-/// What is known after a token named a key that was not in the set.
+/// The result of a fetch for a key that was not in the set.
 #[derive(Debug)]
 pub enum Unfound {
-    /// The set was read again after the question: what it lacks does not exist.
+    /// The set was fetched after the question: a key that it lacks does not exist.
     Reread(ReadKeys),
-    /// The set was read a short while ago and the issuer is left alone. A token made before that reading is not the
-    /// issuer's; of a later one nothing is known.
+    /// The set was fetched recently and is not fetched again. A token with an unknown key is forged if it was issued before
+    /// that fetch; nothing is known about a later one.
     TooSoon(ReadKeys),
-    /// The set could not be read: nothing is known.
+    /// The fetch failed: nothing is known.
     Failed(RemoteKeysError),
 }
 
 impl RemoteKeys {
-    /// An empty cache; nothing is fetched yet.
+    /// An empty cache.
     #[must_use]
     pub fn new(fetcher: Fetcher, clock: Clock, calls: ProviderCalls) -> Self {
         Self { fetcher, calls, cached: Arc::default(), refetch: Refetch::new(clock.clone()), clock }
     }
 
-    /// The key set: from memory, fetched when there is none or it is older than five minutes.
+    /// The key set, fetched if it is missing or older than five minutes.
     ///
     /// # Errors
-    /// When it was never read and cannot be read now.
+    /// When it was never fetched and cannot be fetched now.
     pub async fn get(&self, url: &str) -> Result<ReadKeys, RemoteKeysError> {
         let cached = self.cached(url);
         if let Some((keys, age_from)) = &cached
@@ -98,8 +97,8 @@ impl RemoteKeys {
         }
     }
 
-    /// Reads the set again because a token names a key that it does not hold: once for all who ask, and not again within
-    /// ten seconds.
+    /// Fetches the set again for an unknown key: concurrent callers share one fetch (single flight), and fetches are at least
+    /// ten seconds apart.
     pub async fn get_again(&self, url: &str) -> Unfound {
         let refetched = self.refetch(url).await;
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });

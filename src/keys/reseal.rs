@@ -1,5 +1,5 @@
-//! Sealing anew what older root keys sealed, so that they can be retired, and what the first release sealed without its
-//! issuer.
+//! Key rotation: re-encrypts values under the first root key, so that older ones can be removed, and binds the first
+//! release's provider tokens to their issuer.
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use crate::storage::{SealedColumn, SealedValue, Store, StoreError};
 use crate::telemetry::metrics::TaskRuns;
 
 const BATCH: u16 = 200;
-/// Longer than any call that has read a value and will write it back.
+/// Longer than any request takes between reading a value and writing it back.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Once all is done: a process of before may still be at work, with the older key in front.
+/// The pause after completion: another process may still run with the older key in front.
 const LONG_PAUSE: Duration = Duration::from_hours(1);
 
-/// The work.
+/// The background task.
 pub struct Resealing {
     store: Store,
     sealer: Sealer,
 }
 
-/// What one walk through the store did.
+/// The result of one pass over the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resealed {
-    /// Values that an older key sealed, and the first one seals now.
+    /// Values that were re-encrypted under the first key.
     pub resealed: u64,
-    /// Values that no key of the ring opens.
+    /// Values that no key of the ring decrypts.
     pub lost: u64,
 }
 
 impl Resealing {
-    /// For everything in this store, under the first root key of the ring.
+    /// Re-encrypts everything in `store` under the first root key of `sealer`.
     #[must_use]
     pub const fn new(store: Store, sealer: Sealer) -> Self {
         Self { store, sealer }
     }
 
-    /// Walks through the store until nothing is left to do, says so in the log, and goes on looking. A ring of one key is
-    /// done after one walk.
+    /// Makes passes over the store until nothing is left to do, logs that, and continues with longer pauses. With a single
+    /// key, one successful pass is enough.
     pub async fn run(self, runs: TaskRuns) {
         if !self.sealer.has_older_keys() {
             while let Err(cause) = self.walk().await {
                 runs.ran(false);
-                tracing::warn!(%cause, "the providers' tokens could not be bound to their issuers; it is tried again");
+                tracing::warn!(%cause, "the providers' tokens could not be bound to their issuers; retrying");
                 tokio::time::sleep(PAUSE).await;
             }
             runs.ran(true);
@@ -56,7 +56,7 @@ impl Resealing {
             match walked {
                 Ok(walked) => progress.note(Some(walked)),
                 Err(cause) => {
-                    tracing::warn!(%cause, "what older root keys sealed could not be sealed anew; it is tried again");
+                    tracing::warn!(%cause, "values under older root keys could not be re-encrypted; retrying");
                     progress.note(None);
                 }
             }
@@ -64,11 +64,10 @@ impl Resealing {
         }
     }
 
-    /// Seals everything anew that an older key of the ring sealed, in small transactions. Several processes may do so at
-    /// once.
+    /// Re-encrypts everything under older keys, in small transactions. Several processes may do this concurrently.
     ///
     /// # Errors
-    /// When the store fails; what was done before that stays done.
+    /// When the store fails; finished transactions remain.
     pub async fn walk(&self) -> Result<Resealed, StoreError> {
         let mut total = Resealed::default();
         for column in SealedColumn::ALL {
@@ -92,7 +91,7 @@ impl Resealing {
         Ok(total)
     }
 
-    /// Each value that can be opened, with what takes its place.
+    /// Every value that can be decrypted, with its replacement.
     fn reseal(&self, column: SealedColumn, found: Vec<SealedValue>) -> Vec<(SealedValue, Vec<u8>)> {
         let anew = |value: SealedValue| {
             let sealed = match column {
@@ -110,14 +109,14 @@ impl Resealing {
         Some(self.sealer.seal(label, context, &plain))
     }
 
-    /// A token of an identity that this program never knew stays as it is: its grant ends, and takes it along.
+    /// `None` for a token of an unknown identity: it is deleted when its grant ends.
     fn reseal_token(&self, value: &SealedValue) -> Option<Vec<u8>> {
         let owner = TokenOwner { issuer: value.issuer.as_deref()?, subject: &value.context };
         provider_token::reseal(&self.sealer, owner, value.client_id.as_deref()?, &value.bytes).ok()
     }
 }
 
-/// What the walks up to now prove.
+/// What the passes so far prove.
 #[derive(Default)]
 struct Progress {
     last: Option<Resealed>,
@@ -125,26 +124,26 @@ struct Progress {
 }
 
 impl Progress {
-    /// Notes a walk, `None` being one that failed, and logs what is news. All is done when a walk finds nothing, a pause
-    /// after another: what was read before that one, and written back after it, would have been found.
+    /// Records a pass (`None` if it failed) and logs changes. Rotation is complete when a pass finds nothing a pause after
+    /// another one: a value that a request had read before the earlier pass, and wrote back after it, would have been found.
     fn note(&mut self, walked: Option<Resealed>) {
         let Some(Resealed { resealed, lost }) = walked else {
             self.last = None;
             return;
         };
         if resealed > 0 {
-            tracing::info!(resealed, "sealed anew under the first root key");
+            tracing::info!(resealed, "re-encrypted under the first root key");
         }
         if lost > 0 && self.last.is_none_or(|last| last.lost != lost) {
             tracing::warn!(
                 lost,
-                "the store holds what no root key in secrets.keys opens: is one missing from the list?"
+                "the store has values that no root key in secrets.keys decrypts: is one missing from the list?"
             );
         }
         let complete = resealed == 0 && (self.complete || self.last.is_some());
         if complete && !self.complete {
             tracing::info!(
-                "everything in the store is sealed under the first root key: the others may leave secrets.keys"
+                "everything in the store is encrypted under the first root key: the others can be removed from secrets.keys"
             );
         }
         *self = Self { last: walked, complete };
@@ -156,20 +155,20 @@ mod tests {
     use super::{Progress, Resealed};
 
     #[test]
-    fn all_is_done_when_a_walk_after_another_finds_nothing() {
+    fn rotation_is_complete_when_a_second_pass_finds_nothing() {
         let mut progress = Progress::default();
         let mut after = |walked: Option<u64>| {
             progress.note(walked.map(|resealed| Resealed { resealed, lost: 1 }));
             progress.complete
         };
-        assert!(!after(Some(0)), "a refresh may have read before and write after");
-        assert!(!after(None), "nobody looked");
+        assert!(!after(Some(0)), "a refresh may have read a value before this pass and write it back after it");
+        assert!(!after(None), "a failed pass proves nothing");
         assert!(!after(Some(0)));
         assert!(!after(Some(3)));
         assert!(after(Some(0)));
-        assert!(after(None), "a walk that fails takes nothing back");
+        assert!(after(None), "a failed pass does not undo completion");
         assert!(after(Some(0)));
-        assert!(!after(Some(1)), "a process of before sealed it");
+        assert!(!after(Some(1)), "a process with the old configuration wrote it");
         assert!(after(Some(0)));
     }
 }

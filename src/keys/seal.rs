@@ -1,10 +1,12 @@
-//! Sealing at rest: AES-256-GCM under sub-keys of the root keys (HKDF, one label per use).
+//! Authenticated encryption at rest ("sealing"): AES-256-GCM under sub-keys of the root keys (HKDF, one label per use).
 //!
 //! ```text
 //! by the ring:    version 1 │ key id (8) │ nonce (12) │ ciphertext │ tag (16)
 //! by a secret:    version 2 │              nonce (12) │ ciphertext │ tag (16)
 //! ```
-//! The version, the key id, the label and the context are authenticated, each behind its length.
+//! Version, key id, label and context are authenticated, with length prefixes.
+//!
+//! Defends against: a stolen database, and values moved between rows, columns or uses.
 
 use std::sync::Arc;
 
@@ -17,9 +19,9 @@ const BY_RING: u8 = 1;
 const BY_SECRET: u8 = 2;
 const KEY_ID_LEN: usize = 8;
 
-/// What was sealed cannot be opened: another key, another use, or it was changed.
+/// A sealed value cannot be opened: wrong key, use or context, or it was modified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this was not sealed by a key that we have, or was changed")]
+#[error("it was not sealed by a known key, or was modified")]
 pub struct Unsealable;
 
 /// Seals with the first root key, opens with any. Cheap to clone.
@@ -52,7 +54,7 @@ impl RingKey {
 }
 
 impl Sealer {
-    /// Takes the ring.
+    /// Derives the keys of the ring.
     ///
     /// # Panics
     /// When the ring is empty, which the configuration refuses.
@@ -64,12 +66,12 @@ impl Sealer {
         Self(Arc::new(Ring { first, rest: keys.collect() }))
     }
 
-    /// How everything begins that the first root key seals.
+    /// The prefix of every value that the first root key seals.
     pub(super) fn head(&self) -> Vec<u8> {
         [[BY_RING].as_slice(), &self.0.first.id].concat()
     }
 
-    /// Whether the ring has keys that only open.
+    /// Whether the ring has more than one key.
     pub(super) fn has_older_keys(&self) -> bool {
         !self.0.rest.is_empty()
     }
@@ -78,15 +80,15 @@ impl Sealer {
         std::iter::once(&self.0.first).chain(&self.0.rest)
     }
 
-    /// Seals `plain` for one use (`label`), bound to `context`, which must be given again to open it.
+    /// Seals `plain` for one use (`label`) and binds it to `context`; opening takes the same two.
     #[must_use]
     pub fn seal(&self, label: &'static str, context: &[u8], plain: &[u8]) -> Vec<u8> {
         let head = self.head();
-        let aad = bound(&head, label, context);
+        let aad = authenticated(&head, label, context);
         seal(&self.0.first.derive(b"seal", label), head, &aad, plain)
     }
 
-    /// Whether a key of the ring sealed this, by what it says of itself.
+    /// Whether the unauthenticated key id of a sealed value is in the ring.
     pub(super) fn has_key_of(&self, sealed: &[u8]) -> bool {
         let id = sealed.split_at_checked(1 + KEY_ID_LEN).and_then(|(head, _)| head.split_first());
         id.is_some_and(|(version, id)| *version == BY_RING && self.keys().any(|key| key.id == id))
@@ -95,7 +97,7 @@ impl Sealer {
     /// Opens what [`Self::seal`] sealed.
     ///
     /// # Errors
-    /// When label, context or key differ, or a bit was changed.
+    /// When label, context or key differ, or the value was modified.
     pub fn open(&self, label: &'static str, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let (head, rest) = sealed.split_at_checked(1 + KEY_ID_LEN).ok_or(Unsealable)?;
         let (version, id) = head.split_first().ok_or(Unsealable)?;
@@ -103,44 +105,44 @@ impl Sealer {
             return Err(Unsealable);
         }
         let key = self.keys().find(|key| key.id == id).ok_or(Unsealable)?;
-        open(&key.derive(b"seal", label), &bound(head, label, context), rest)
+        open(&key.derive(b"seal", label), &authenticated(head, label, context), rest)
     }
 
-    /// One derived key per root key, the sealing one first: for MACs that any key of the ring may have made.
+    /// One derived key per root key, the first one first: for MACs that any key of the ring may have made.
     #[must_use]
     pub fn derived_keys(&self, label: &'static str) -> Vec<[u8; 32]> {
         self.keys().map(|key| key.derive(b"derived", label)).collect()
     }
 }
 
-/// Seals under a secret that we do not keep (a presented refresh token): database and root key together cannot open it.
+/// Seals under a secret that we do not store (a presented refresh token): database and root key together cannot open it.
 ///
-/// The secret must be unguessable: it is not stretched.
+/// The secret must have full entropy: it is not stretched.
 #[must_use]
 pub fn seal_with(secret: &[u8], plain: &[u8]) -> Vec<u8> {
-    seal(&of_secret(secret), vec![BY_SECRET], &[BY_SECRET], plain)
+    seal(&key_of_secret(secret), vec![BY_SECRET], &[BY_SECRET], plain)
 }
 
 /// Opens what [`seal_with`] sealed.
 ///
 /// # Errors
-/// When the secret differs or a bit was changed.
+/// When the secret differs or the value was modified.
 pub fn open_with(secret: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
     match sealed.split_first() {
-        Some((&BY_SECRET, rest)) => open(&of_secret(secret), &[BY_SECRET], rest),
+        Some((&BY_SECRET, rest)) => open(&key_of_secret(secret), &[BY_SECRET], rest),
         _ => Err(Unsealable),
     }
 }
 
-fn of_secret(secret: &[u8]) -> [u8; 32] {
+fn key_of_secret(secret: &[u8]) -> [u8; 32] {
     let root = Salt::new(HKDF_SHA256, b"portcullis presented secret 1").extract(secret);
     let mut key = [0; 32];
     expand(&root, &[b"seal"], &mut key);
     key
 }
 
-/// Head, label and context, each behind its length, so that no two triples give the same bytes.
-fn bound(head: &[u8], label: &str, context: &[u8]) -> Vec<u8> {
+/// Head, label and context with length prefixes, so that different triples never yield the same bytes.
+fn authenticated(head: &[u8], label: &str, context: &[u8]) -> Vec<u8> {
     let mut aad = Vec::with_capacity(24 + head.len() + label.len() + context.len());
     for part in [head, label.as_bytes(), context] {
         aad.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn any_key_of_the_ring_opens_and_a_key_that_left_does_not() {
+    fn every_key_of_the_ring_opens_and_a_removed_key_does_not() {
         let sealed = sealer(&[1]).seal("use", b"context", b"plain");
         assert_eq!(sealer(&[2, 1]).open("use", b"context", &sealed).unwrap(), b"plain");
         assert_eq!(sealer(&[2]).open("use", b"context", &sealed), Err(Unsealable));
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn another_use_or_another_context_does_not_open() {
+    fn a_value_does_not_open_under_another_label_or_context() {
         let ring = sealer(&[1]);
         let sealed = ring.seal("use", b"context", b"plain");
         assert_eq!(ring.open("usec", b"ontext", &sealed), Err(Unsealable));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_plain_text_never_gives_the_same_bytes_and_none_of_it_shows() {
+    fn sealing_is_randomized_and_hides_the_plain_text() {
         let ring = sealer(&[1]);
         let (one, two) = (ring.seal("use", b"", b"a long secret text"), ring.seal("use", b"", b"a long secret text"));
         assert_ne!(one, two);
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_bit_and_every_missing_byte_is_noticed() {
+    fn every_changed_bit_and_every_missing_byte_is_detected() {
         let ring = sealer(&[1]);
         let (by_ring, by_secret) = (ring.seal("use", b"context", b"plain"), seal_with(b"token", b"plain"));
         for at in 0..by_ring.len() * 8 {
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_presented_secret_sealed_opens_with_that_secret_alone() {
+    fn a_value_sealed_by_a_secret_opens_with_that_secret_only() {
         let sealed = seal_with(b"pcr_presented", b"answer");
         assert_eq!(open_with(b"pcr_presented", &sealed).unwrap(), b"answer");
         assert_eq!(open_with(b"pcr_another", &sealed), Err(Unsealable));
@@ -262,14 +264,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sealing_loses_nothing(plain: Vec<u8>, context: Vec<u8>) {
+        fn opening_returns_what_was_sealed(plain: Vec<u8>, context: Vec<u8>) {
             let ring = sealer(&[1]);
             prop_assert_eq!(ring.open("use", &context, &ring.seal("use", &context, &plain)).unwrap(), plain.clone());
             prop_assert_eq!(open_with(&context, &seal_with(&context, &plain)).unwrap(), plain);
         }
 
         #[test]
-        fn garbage_opens_nothing(garbage: Vec<u8>) {
+        fn random_bytes_do_not_open(garbage: Vec<u8>) {
             prop_assert_eq!(sealer(&[1]).open("use", b"", &garbage), Err(Unsealable));
             prop_assert_eq!(open_with(b"token", &garbage), Err(Unsealable));
         }

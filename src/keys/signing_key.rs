@@ -1,4 +1,4 @@
-//! One signing key: made, sealed, opened, and used.
+//! A signing key: generation, storage, signing.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -23,10 +23,10 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::oauth::claims::ACCESS_TOKEN_TYPE;
 use crate::secret::base64url;
 
-/// What the private half is sealed for; the key's id is the context.
+/// The label under which private keys are sealed; the context is the key's id.
 pub(super) const SEALED_FOR: &str = "signing key";
 
-/// A key, ready for use.
+/// A decrypted key.
 pub(super) struct SigningKey {
     id: KeyId,
     algorithm: SigningAlgorithm,
@@ -55,7 +55,7 @@ const fn jws(algorithm: SigningAlgorithm) -> Algorithm {
     }
 }
 
-/// Makes a key and seals it. Takes a moment for RSA: not for the threads that serve.
+/// Generates and seals a key. Slow for RSA: run it off the async threads.
 pub(super) fn generate(
     algorithm: SigningAlgorithm,
     sealer: &Sealer,
@@ -86,7 +86,7 @@ fn pkcs8(algorithm: SigningAlgorithm) -> Result<Vec<u8>, aws_lc_rs::error::Unspe
 }
 
 impl SigningKey {
-    /// Opens a stored key of a known algorithm.
+    /// Decrypts a stored key.
     pub(super) fn open(
         stored: &StoredSigningKey,
         algorithm: SigningAlgorithm,
@@ -117,7 +117,7 @@ impl SigningKey {
         self.algorithm
     }
 
-    /// The public half, as RFC 7517 writes it.
+    /// The public key (RFC 7517).
     pub(super) const fn jwk(&self) -> &Jwk {
         &self.jwk
     }
@@ -126,23 +126,23 @@ impl SigningKey {
         &self.public
     }
 
-    /// How `jsonwebtoken` is to check a signature of this key: that, and nothing else.
+    /// Makes `jsonwebtoken` check the signature and nothing else.
     pub(super) const fn validation(&self) -> &Validation {
         &self.validation
     }
 
-    /// Whether the header of a token names the one algorithm of this key (RFC 8725 3.1).
+    /// Whether a token's header names the algorithm of this key (RFC 8725 3.1: algorithm confusion).
     pub(super) fn is_algorithm(&self, algorithm: Algorithm) -> bool {
         algorithm == jws(self.algorithm)
     }
 
-    /// A bare signature, for the forgeries of tests.
+    /// A raw signature, for forged tokens in tests.
     #[cfg(test)]
     pub(super) fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
         self.private.sign(message).unwrap()
     }
 
-    /// A signed access token (RFC 9068) in compact form (RFC 7515 7.1).
+    /// Signs an access token (RFC 9068) in compact form (RFC 7515 7.1).
     pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<String, KeyError> {
         let unusable = |cause: String| KeyError::Unusable { id: self.id.clone(), cause };
         let mut header = Header::new(jws(self.algorithm));
@@ -158,7 +158,7 @@ impl SigningKey {
     }
 }
 
-/// `jsonwebtoken` reads the machine's clock and allows a minute: times, issuer and audience are judged by us.
+/// `jsonwebtoken` uses the system clock with a leeway of a minute, so times, issuer and audience are checked elsewhere.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
@@ -193,7 +193,7 @@ impl PrivateKey {
     fn public_half(&self) -> AlgorithmParameters {
         match self {
             Self::Ecdsa(pair) => {
-                // An uncompressed point: 0x04, then both coordinates.
+                // an uncompressed point: 0x04, then both coordinates
                 let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
                 let (x, y) = point.split_at(point.len() / 2);
                 AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {

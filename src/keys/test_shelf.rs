@@ -51,7 +51,7 @@ impl TestShelf {
         edit(&mut self.0.keys.lock().unwrap());
     }
 
-    /// Puts a new key in front, so that a ring loaded from now on signs with it.
+    /// Puts a new key in front: rings loaded from now on sign with it.
     pub(super) fn rotate(&self, algorithm: SigningAlgorithm, sealer: &Sealer) {
         let key = signing_key::generate(algorithm, sealer, Timestamp(0)).unwrap();
         self.edit(|keys| keys.insert(0, key));

@@ -1,7 +1,6 @@
-//! Is this bearer an access token of ours? Signature, `typ`, algorithm, issuer and times; the audience is the caller's.
+//! Verifies our own access tokens: signature, `typ`, algorithm, issuer and times. Callers check the audience.
 //!
-//! Defends against forged tokens: algorithm confusion, ID tokens in place of access tokens (`typ`), and tokens that a cache
-//! or a clock would prolong.
+//! Defends against: unsigned tokens, algorithm confusion (RFC 8725), ID tokens used as access tokens, clock manipulation.
 
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use super::key_ring::KeyRing;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 
-/// No access token of ours is longer than this, in bytes.
+/// The maximum length of our access tokens, in bytes.
 pub(crate) const MAX_ACCESS_TOKEN: usize = 8 * 1024;
-/// How far another process's clock may be ahead of ours.
+/// How far the clock of another process may be ahead of ours.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// When a token of ours is good: judged at every use, so that neither a cache nor a clock that is set prolongs it.
+/// When a token is valid. Checked at every use: neither a cache nor a clock that is set back extends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     issued_at: Timestamp,
@@ -26,45 +25,44 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Good at every time, for tests.
+    /// Always valid, for tests.
     #[cfg(test)]
     pub(crate) const ALWAYS: Self = Self { issued_at: Timestamp(i64::MIN), expires_at: Timestamp(i64::MAX) };
 
-    /// No token lives longer than those that are made today: a lifetime that the operator shortened counts at once.
+    /// No token lives longer than one issued now: a shortened lifetime applies to existing tokens at once.
     fn of(iat: i64, exp: i64, lifetime: Duration) -> Self {
         let issued_at = Timestamp(iat);
         Self { issued_at, expires_at: Timestamp(exp).min(issued_at + lifetime) }
     }
 
-    /// Judges a token's times. `exp` is the first second in which it is no longer good; there is no leeway, because we
-    /// wrote it.
+    /// Checks the times of a token. It expires in the second of `exp`, without leeway, because our own clock set it.
     ///
     /// # Errors
-    /// Words for our log.
+    /// A message for our log.
     pub fn judge(&self, now: Timestamp) -> Result<(), &'static str> {
         if now >= self.expires_at {
             return Err("the token has expired");
         }
         if self.issued_at > now + SKEW {
-            // made while a process's clock was ahead: once that is set right, it would outlive every other token
+            // issued while a clock was ahead: it would outlive every other token once the clock is corrected
             return Err("the token was made in the future");
         }
         Ok(())
     }
 }
 
-/// What a token of ours must fit.
+/// The expectations for a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// Us.
+    /// Our issuer.
     pub issuer: &'a str,
-    /// How long the access tokens live that are made today.
+    /// The configured lifetime of access tokens.
     pub lifetime: Duration,
-    /// When it is judged.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Verifies an access token of ours. An unknown `kid` waits for the next reading of our keys: see
+/// Verifies one of our access tokens. An unknown `kid` waits for the next read of our keys: see
 /// [`KeyRing::find_in_store`].
 ///
 /// # Errors
@@ -96,11 +94,11 @@ pub async fn verify_access_token(
     Ok((claims, validity))
 }
 
-/// Reads the header. `jsonwebtoken` knows no `none`: such a header does not parse.
+/// Parses the header. The algorithm `none` does not parse: `jsonwebtoken` does not support it.
 fn header(token: &str) -> Result<Header, VerifyError> {
     let header = jsonwebtoken::decode_header(token).or(Err(VerifyError::Invalid("it is not a signed JWT")))?;
     let typ = header.typ.as_deref().ok_or(VerifyError::Invalid("it has no typ"))?;
-    // RFC 9068 4 allows the media type's full name; RFC 7515 4.1.9 makes case no difference.
+    // RFC 9068 4 allows the full media type; RFC 7515 4.1.9: case does not matter
     let (full, short) = (format!("application/{ACCESS_TOKEN_TYPE}"), ACCESS_TOKEN_TYPE);
     if !typ.eq_ignore_ascii_case(short) && !typ.eq_ignore_ascii_case(&full) {
         return Err(VerifyError::Invalid("its typ is not at+jwt"));
@@ -115,7 +113,7 @@ fn judge(iss: &str, validity: Validity, expected: &Expected<'_>) -> Result<(), V
     validity.judge(expected.now).map_err(VerifyError::Invalid)
 }
 
-/// What a token with an unknown `kid` says of itself: not worth a look into the store unless it could be good.
+/// Checks the unverified claims of a token with an unknown `kid`: the store is read only for a token that could be valid.
 fn judge_unverified(token: &str, expected: &Expected<'_>) -> Result<(), VerifyError> {
     #[derive(Deserialize)]
     struct Unverified {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::body::Room;
 use super::machine::Machine;
 use super::pool::{Holder, Pool, Share, Shortage};
-use crate::config::{Config, Limits};
+use crate::config::{self, Config};
 use crate::secret::Sha256;
 use crate::wire::ClientAddress;
 
@@ -76,7 +76,7 @@ impl Budget {
     }
 
     /// `largest` is the largest body that is collected.
-    fn divide(machine: Machine, limits: &Limits, largest: usize, upstreams: usize) -> Self {
+    fn divide(machine: Machine, limits: &config::Limits, largest: usize, upstreams: usize) -> Self {
         let files = machine.files.saturating_sub(RESERVED);
         // an eighth is left for idle connections to upstreams, and for those that are just being closed
         let connections = (files / 2).min(machine.memory / PER_CONNECTION).clamp(16, MOST);
@@ -150,7 +150,7 @@ impl Admission {
 
 /// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part, but a user
 /// always enough for the largest body.
-fn divide_memory(machine: Machine, limits: &Limits, largest: usize) -> (Pool, Pool) {
+fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (Pool, Pool) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;
         whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))

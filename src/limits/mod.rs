@@ -5,7 +5,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `rate` | how often: named limiters |
+//! | `rate` | how often: the handle that counts |
+//! | `limit` | every rate limit by name: its number, and what it defends against |
+//! | `key` | whom it counts |
+//! | `sketch` | what counts, in memory of a fixed size |
 //! | `machine` | what the system lets this process have |
 //! | `budget` | how that is divided into pools |
 //! | `pool` | one number of things, shared out among those who ask |
@@ -13,12 +16,16 @@
 
 mod body;
 mod budget;
+mod key;
+mod limit;
 mod machine;
 mod pool;
 mod rate;
+mod sketch;
 
-pub(crate) use crate::wire::ClientAddress;
 pub(crate) use body::{CollectError, Collected, Room, collect};
 pub(crate) use budget::{Admission, Budget};
+pub(crate) use key::{Key, Part};
+pub(crate) use limit::{Limit, Limited};
 pub(crate) use pool::{Holder, Pool, Share, Shortage};
-pub(crate) use rate::Limiter;
+pub(crate) use rate::Limits;

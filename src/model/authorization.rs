@@ -21,11 +21,16 @@ use crate::secret::{Code, Sha256, Token, base64url, hmac_sha256, random, same_te
 /// A code is dead after this many failed redemptions.
 pub const MAX_CODE_FAILURES: i64 = 5;
 
-/// What a sign-in is for.
+/// What a sign-in is for: who may begin it, and where its outcome goes. Against a confused deputy, it is read from the stored
+/// authorization and never from the request that ends the sign-in: no answer of a provider can be turned to another purpose.
 ///
-/// It decides who gets the outcome: `issuer::sign_in::Recipients::of` is the one place that turns a purpose into a
-/// recipient, and the place where a sign-in that no client asked for (at a page of our own, at a device) gets its arm. Every
-/// other use destructures the only variant, so the compiler names each of them when there is a second one.
+/// - Who may begin it: the one place that makes the variant. `issuer::sign_in::Approvals` makes [`Self::Client`], from a sealed
+///   consent form that the user answered in the browser that it was rendered for.
+/// - Where the outcome goes: `issuer::sign_in::Recipients::of` turns a purpose into a recipient. A sign-in that no client asked
+///   for (at a page of our own, at a device) gets its arm there.
+/// - How it is stored: `authorizations.request` holds a client's request, so another variant needs a migration.
+///
+/// Every other use destructures the only variant, so the compiler names each of them when there is a second one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// A client asked at `/authorize` and waits for a code at its redirect URI.
@@ -59,7 +64,7 @@ pub struct ClientRequest {
 /// session fixation: an answer of the provider counts only in the browser that consented.
 ///
 /// `state`, `nonce`, the PKCE verifier and the code are derived from it. The database therefore holds nothing that would help
-/// someone who reads it, and a second POST of the same consent form leads to the very same request.
+/// an attacker who reads it, and a second POST of the same consent form leads to the very same request.
 #[derive(Clone)]
 pub struct Binding([u8; 32]);
 

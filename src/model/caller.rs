@@ -6,18 +6,18 @@ use super::ids::{ClientId, IdentityId};
 use super::user::User;
 use crate::oauth::scope::ScopeSet;
 
-/// A caller, as the rules see one: `policy` judges it, `delegation` tells the upstream about it. It stands here because both
-/// name it and neither may name the gateway, which finds out who is calling. How long it may call is the gateway's part.
+/// A caller, as the rules see one: `policy` judges it, `delegation` tells the upstream about it. It is defined here because
+/// both need it and neither may import the gateway, which authenticates it. How long it may call is the gateway's concern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user's permanent name (`sub`). Shared, because every call counts under it.
     pub subject: Arc<str>,
-    /// Who signed the user in.
+    /// The provider that signed the user in.
     pub identity: IdentityId,
     /// The client that acts for the user.
     pub client: ClientId,
-    /// What the token allows.
+    /// The token's scope.
     pub scope: ScopeSet,
-    /// What the provider told of the user last.
+    /// What the provider last said of the user.
     pub user: User,
 }

@@ -116,8 +116,8 @@ pub struct RefreshUse {
     pub successor_used: bool,
 }
 
-/// What a refresh token gets that comes again (replay). A lost response must not cost the user a sign-in, and a stolen token
-/// must not live on (OAuth 2.1 4.3.1).
+/// How a reused refresh token is answered (replay, OAuth 2.1 4.3.1): a lost response must not cost the user a sign-in, and a
+/// stolen token must end the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
     /// The same response again.

@@ -140,6 +140,12 @@ impl Subject {
         self.0.split_once('|').map_or("", |(_, key)| key)
     }
 
+    /// The id of the identity provider.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        self.0.split_once('|').map_or("", |(identity, _)| identity)
+    }
+
     /// The `sub` of tokens.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,41 +1,62 @@
 //! The paths of our own routes on the public listener: the one list that the router, the metadata, the redirect URIs and
 //! the check of upstreams' paths are made from. `{name}` stands for one segment, `{*name}` for one or more.
+//!
+//! The router matches each variant of [`Route`] to what answers it, so a line that is added here does not compile until it has
+//! an answer.
 
 macro_rules! routes {
-    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
+    ($($(#[$doc:meta])* $route:ident, $name:ident = $path:literal;)*) => {
         $($(#[$doc])* pub const $name: &str = $path;)*
 
-        /// All of them.
+        /// All paths.
         pub const ROUTES: &[&str] = &[$($name),*];
+
+        /// One of our routes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Route { $($(#[$doc])* $route,)* }
+
+        impl Route {
+            /// All routes, in the order of [`ROUTES`].
+            pub const ALL: &[Self] = &[$(Self::$route),*];
+
+            /// Its path.
+            #[must_use]
+            pub const fn path(self) -> &'static str {
+                match self { $(Self::$route => $name,)* }
+            }
+        }
     };
 }
 
 routes! {
     /// RFC 9728 3.1, when there is one resource.
-    RESOURCE_METADATA = "/.well-known/oauth-protected-resource";
+    ResourceMetadata, RESOURCE_METADATA = "/.well-known/oauth-protected-resource";
     /// RFC 9728 3.1, for the resource at a path.
-    RESOURCE_METADATA_AT = "/.well-known/oauth-protected-resource/{*path}";
+    ResourceMetadataAt, RESOURCE_METADATA_AT = "/.well-known/oauth-protected-resource/{*path}";
     /// RFC 8414 3.
-    SERVER_METADATA = "/.well-known/oauth-authorization-server";
+    ServerMetadata, SERVER_METADATA = "/.well-known/oauth-authorization-server";
     /// OpenID Connect Discovery 4, for clients that look there.
-    OPENID_CONFIGURATION = "/.well-known/openid-configuration";
+    OpenidConfiguration, OPENID_CONFIGURATION = "/.well-known/openid-configuration";
     /// RFC 7517.
-    JWKS = "/.well-known/jwks.json";
+    Jwks, JWKS = "/.well-known/jwks.json";
     /// Every other well-known path: a 404.
-    WELL_KNOWN = "/.well-known/{*rest}";
+    WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.
-    TOKEN = "/token";
+    Token, TOKEN = "/token";
     /// RFC 7591 3.
-    REGISTER = "/register";
+    Register, REGISTER = "/register";
     /// RFC 6749 3.1.
-    AUTHORIZE = "/authorize";
+    Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.
-    CONSENT = "/consent";
+    Consent, CONSENT = "/consent";
     /// The redirect URI at an identity provider.
-    CALLBACK = "/callback/{identity}";
+    Callback, CALLBACK = "/callback/{identity}";
     /// The password form of the built-in identity provider.
-    SIGN_IN = "/sign-in/{identity}";
+    SignIn, SIGN_IN = "/sign-in/{identity}";
 }
+
+/// The routes that also lie below the path of each upstream, for clients that append `/.well-known/…` to the server's URL.
+pub const BELOW_UPSTREAMS: &[Route] = &[Route::ResourceMetadata, Route::WellKnown];
 
 /// First segments that are reserved for later versions and for the operations listener, so that no upgrade takes a path away
 /// from an upstream.

@@ -1,11 +1,22 @@
-//! Authorizations: each step of `model::authorization::Stage` is one conditional statement. The steps of their codes are next
-//! door, in `codes`.
+//! Authorizations: each step of `model::authorization::Stage` is one conditional statement. The steps of their codes are in
+//! `codes`.
+//!
+//! Defends against: replay and races. A step that two callers take at once is taken by one of them.
 
-use super::rows::{Column, json};
+use std::time::Duration;
+
+use super::error::Failure;
+use super::exclusive::Exclusive::Nothing;
+use super::row::{Columns, FromRow, Row};
+use super::value::{json, values};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::authorization::{AnotherRound, Authorization, Purpose, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
+
+/// How much longer than its time an authorization stays: an answer that came at the last moment is still being worked on. The
+/// browser that comes later is shown the same page whether the row is there or not.
+pub(super) const MARGIN: Duration = Duration::from_mins(1);
 
 macro_rules! columns {
     () => {
@@ -37,7 +48,7 @@ sql! {
 
     WITHDRAW = "UPDATE authorizations SET stage = 'denied' WHERE id = $1 AND stage = 'pending'";
 
-    /// `$3` is the moment of the latest consent whose form nobody can post any more.
+    /// `$3`: a form that was rendered before it can no longer be posted.
     pub(super) DELETE_UNREDEEMED = "
         DELETE FROM authorizations WHERE id IN (
             SELECT id FROM authorizations
@@ -50,38 +61,27 @@ sql! {
             SELECT id FROM authorizations WHERE redeemed_at <= $1 ORDER BY redeemed_at LIMIT $2)";
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct AuthorizationRow {
-    id: String,
-    request: String,
-    identity: String,
-    binding_hash: Vec<u8>,
-    round: i64,
-    offline: bool,
-    retried: bool,
-    stage: String,
-    created_at: i64,
-    expires_at: i64,
+impl FromRow for Authorization {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        read(row.of("authorizations"))
+    }
 }
 
-impl TryFrom<AuthorizationRow> for Authorization {
-    type Error = StoreError;
-
-    fn try_from(row: AuthorizationRow) -> Result<Self, StoreError> {
-        let column = |name| Column("authorizations", name);
-        Ok(Self {
-            id: AuthorizationId::from(row.id),
-            purpose: Purpose::Client(column("request").json(&row.request)?),
-            identity: (!row.identity.is_empty()).then(|| IdentityId::from(row.identity)),
-            binding_hash: column("binding_hash").sha256(&row.binding_hash)?,
-            round: row.round,
-            offline: row.offline,
-            retried: row.retried,
-            stage: Stage::parse(&row.stage).ok_or_else(|| column("stage").corrupt())?,
-            created_at: Timestamp(row.created_at),
-            expires_at: Timestamp(row.expires_at),
-        })
-    }
+/// Reads what [`columns`] names.
+pub(super) fn read(row: Columns<'_>) -> Result<Authorization, Failure> {
+    let identity = row.text("identity")?;
+    Ok(Authorization {
+        id: AuthorizationId::from(row.text("id")?),
+        purpose: Purpose::Client(row.json("request")?),
+        identity: (!identity.is_empty()).then(|| IdentityId::from(identity)),
+        binding_hash: row.sha256("binding_hash")?,
+        round: row.get("round")?,
+        offline: row.get("offline")?,
+        retried: row.get("retried")?,
+        stage: Stage::parse(&row.text("stage")?).ok_or_else(|| row.corrupt("stage"))?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+    })
 }
 
 impl Store {
@@ -92,26 +92,26 @@ impl Store {
     /// When the store fails.
     pub async fn insert_authorization(&self, authorization: &Authorization) -> Result<bool, StoreError> {
         let Purpose::Client(request) = &authorization.purpose;
-        self.write(Turn::Approval, async {
-            let mut tx = self.begin().await?;
-            let inserted = sqlx::query(INSERT)
-                .bind(authorization.id.as_str())
-                .bind(request.client_id.as_str())
-                .bind(json(request)?)
-                .bind(authorization.identity.as_ref().map_or("", IdentityId::as_str))
-                .bind(authorization.binding_hash.as_bytes().as_slice())
-                .bind(authorization.round)
-                .bind(authorization.offline)
-                .bind(authorization.retried)
-                .bind(authorization.stage.as_str())
-                .bind(authorization.created_at.0)
-                .bind(authorization.expires_at.0)
-                .execute(&mut *tx)
-                .await?;
-            tx.commit().await?;
-            Ok(inserted.rows_affected() == 1)
-        })
-        .await
+        let inserted = self.write(Turn::Approval, Nothing, async |tx| {
+            tx.execute(
+                INSERT,
+                values![
+                    authorization.id.as_str(),
+                    request.client_id.as_str(),
+                    json(request)?,
+                    authorization.identity.as_ref().map_or("", IdentityId::as_str),
+                    &authorization.binding_hash,
+                    authorization.round,
+                    authorization.offline,
+                    authorization.retried,
+                    authorization.stage.as_str(),
+                    authorization.created_at,
+                    authorization.expires_at,
+                ],
+            )
+            .await
+        });
+        Ok(inserted.await? == 1)
     }
 
     /// Finds an authorization, expired or not.
@@ -119,12 +119,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn authorization(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError> {
-        self.read(async {
-            let row: Option<AuthorizationRow> =
-                sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(self.readers()).await?;
-            Ok(row.map(Authorization::try_from).transpose()?)
-        })
-        .await
+        self.find(FIND, values![id.as_str()]).await
     }
 
     /// `Pending` → `Claimed`, for the first answer in this round that comes before the authorization expires.
@@ -137,11 +132,10 @@ impl Store {
         round: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let claim = sqlx::query(CLAIM).bind(id.as_str()).bind(round).bind(now.0);
-        Ok(self.execute(Turn::SignIn, claim).await? == 1)
+        Ok(self.execute(Turn::SignIn, Nothing, CLAIM, values![id.as_str(), round, now]).await? == 1)
     }
 
-    /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round, for a reason.
+    /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round.
     /// A retry happens once per authorization: `false` when it was used.
     ///
     /// # Errors
@@ -153,8 +147,8 @@ impl Store {
         why: AnotherRound,
     ) -> Result<bool, StoreError> {
         let (without_offline, retry) = (why == AnotherRound::WithoutOffline, why == AnotherRound::Retry);
-        let next = sqlx::query(NEXT_ROUND).bind(id.as_str()).bind(from_round).bind(without_offline).bind(retry);
-        Ok(self.execute(Turn::Claimed, next).await? == 1)
+        let next = values![id.as_str(), from_round, without_offline, retry];
+        Ok(self.execute(Turn::Claimed, Nothing, NEXT_ROUND, next).await? == 1)
     }
 
     /// `Pending` or `Claimed` in this round → `Refused`.
@@ -162,14 +156,14 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refuse_authorization(&self, id: &AuthorizationId, round: i64) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Claimed, sqlx::query(REFUSE).bind(id.as_str()).bind(round)).await? == 1)
+        Ok(self.execute(Turn::Claimed, Nothing, REFUSE, values![id.as_str(), round]).await? == 1)
     }
 
-    /// `Pending` → `Denied`, whatever the round: the user takes it back while no answer has come.
+    /// `Pending` → `Denied` in any round: the user withdraws while no answer has come.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn withdraw_authorization(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::SignIn, sqlx::query(WITHDRAW).bind(id.as_str())).await? == 1)
+        Ok(self.execute(Turn::SignIn, Nothing, WITHDRAW, values![id.as_str()]).await? == 1)
     }
 }

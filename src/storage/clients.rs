@@ -1,19 +1,25 @@
-//! Registered clients.
+//! Registered clients, and which of them goes when there are too many.
+//!
+//! Defends against: a flood of registrations. Anyone may register, so the number of clients that never led to a grant is
+//! limited, and when it is reached the address that holds most of them pays.
 
+use super::engine::Transaction;
 use super::error::Failure;
-use super::rows::{Column, json};
-use super::{Store, StoreError, Transaction, Turn};
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::{json, values};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::client::{Authentication, Client, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::client_name::clean_client_name;
 
-/// How many clients one registration may evict: more than one, so that a table that could not be held at its limit (while
-/// authorizations were pending) comes back to it.
+/// How many clients one registration may evict. More than one: while authorizations are pending the table may exceed its
+/// limit, and must come back to it.
 const MAX_EVICTIONS: i64 = 16;
 
-/// What keeps a client `c` although its time has come (`$2` is now): an authorization on its way, or a live grant.
+/// True of a client `c` that nothing needs: no authorization of it is pending and no grant lives (`$2` is now).
 macro_rules! not_needed {
     () => {
         "NOT EXISTS (
@@ -26,10 +32,15 @@ macro_rules! not_needed {
 }
 
 sql! {
-    /// Anybody can register a public client that others use. Did it count as its first address's for ever, or as its last
-    /// one's, then whoever fills the table could take it to their own full address and have it evicted there. So it moves,
-    /// but only to an address that holds fewer others: never towards the one whose clients go, and away from it as soon as
-    /// anybody else registers it.
+    /// A public client is shared: the same metadata gives the same id, whoever registers it. Its row counts as one address's,
+    /// and when the table is full the address that holds most rows loses its oldest.
+    ///
+    /// The attack: fill the table from one address, register a victim's client from there too, so that its row counts as that
+    /// address's, and have it evicted together with the rest.
+    ///
+    /// The rule: registering a known client moves it to the caller's address only if that address holds fewer unused clients
+    /// than the present one does without it. So a client never moves towards a flooder, and leaves one when anyone else
+    /// registers it.
     INSERT = "
         INSERT INTO clients (id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type,
             created_at, address, registered_at)
@@ -49,15 +60,17 @@ sql! {
 
     COUNT_UNUSED = "SELECT count(*) FROM clients WHERE last_grant_at IS NULL";
 
-    /// The address is chosen by all that it holds, not by what may go: who keeps thousands of authorizations pending would
-    /// otherwise push everybody else out.
+    /// The address is chosen by all the clients that it holds, not by those that may go. Otherwise a flooder could keep an
+    /// authorization pending for each of its clients, and have those of everyone else evicted. An address that holds the new
+    /// client alone has none to give.
     EVICT_ONE = concat!("
         DELETE FROM clients WHERE id = (
             SELECT c.id FROM clients c
             WHERE c.last_grant_at IS NULL AND c.id <> $1
               AND c.address = (
                 SELECT address FROM clients WHERE last_grant_at IS NULL
-                GROUP BY address ORDER BY count(*) DESC, min(registered_at), address LIMIT 1)
+                GROUP BY address HAVING count(CASE WHEN id <> $1 THEN 1 END) > 0
+                ORDER BY count(*) DESC, min(registered_at), address LIMIT 1)
               AND ", not_needed!(), "
             ORDER BY c.registered_at, c.id LIMIT 1)");
 
@@ -69,7 +82,7 @@ sql! {
             WHERE c.last_grant_at IS NULL AND c.registered_at <= $1 AND ", not_needed!(), "
             ORDER BY c.registered_at LIMIT $3)");
 
-    /// One that registered anew a moment ago is about to be used (`$4` is the age of unused ones).
+    /// A client that registered again a moment ago is about to be used (`$4`: unused ones that registered before it go).
     pub(super) DELETE_USED = concat!("
         DELETE FROM clients WHERE id IN (
             SELECT c.id FROM clients c
@@ -77,37 +90,23 @@ sql! {
             ORDER BY c.last_grant_at LIMIT $3)");
 }
 
-#[derive(sqlx::FromRow)]
-struct ClientRow {
-    id: String,
-    name: Option<String>,
-    redirect_uris: String,
-    auth_method: String,
-    secret_hash: Option<Vec<u8>>,
-    refresh_token: bool,
-    scope: String,
-    application_type: Option<String>,
-    created_at: i64,
-}
-
-impl TryFrom<ClientRow> for Client {
-    type Error = StoreError;
-
-    fn try_from(row: ClientRow) -> Result<Self, StoreError> {
-        let column = |name| Column("clients", name);
-        let method = AuthMethod::parse(&row.auth_method).ok_or_else(|| column("auth_method").corrupt())?;
-        let secret_hash = row.secret_hash.map(|hash| column("secret_hash").sha256(&hash)).transpose()?;
+impl FromRow for Client {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("clients");
+        let name: Option<String> = row.get("name")?;
+        let method = AuthMethod::parse(&row.text("auth_method")?).ok_or_else(|| row.corrupt("auth_method"))?;
+        let secret_hash = row.optional_sha256("secret_hash")?;
         Ok(Self {
-            id: ClientId::from(row.id),
+            id: ClientId::from(row.text("id")?),
             origin: ClientOrigin::Registered,
             // earlier versions took names that are cleaned today
-            name: row.name.as_deref().and_then(clean_client_name),
-            redirect_uris: column("redirect_uris").json(&row.redirect_uris)?,
-            authentication: Authentication::new(method, secret_hash).ok_or_else(|| column("secret_hash").corrupt())?,
-            refresh_token: row.refresh_token,
-            scope: column("scope").scope(&row.scope)?,
-            application_type: row.application_type,
-            created_at: Timestamp(row.created_at),
+            name: name.as_deref().and_then(clean_client_name),
+            redirect_uris: row.json("redirect_uris")?,
+            authentication: Authentication::new(method, secret_hash).ok_or_else(|| row.corrupt("secret_hash"))?,
+            refresh_token: row.get("refresh_token")?,
+            scope: row.scope("scope")?,
+            application_type: row.get("application_type")?,
+            created_at: row.time("created_at")?,
         })
     }
 }
@@ -115,35 +114,41 @@ impl TryFrom<ClientRow> for Client {
 impl Store {
     /// Remembers a registered client; one that is known already (same id) stays as it was, but its expiry counts anew.
     ///
-    /// `address` is the caller's (IPv6: its /64); a known client counts as that address's from now on if fewer others do.
-    /// When more than `max_unused` clients never led to a grant, the oldest of
-    /// the address that holds most of them goes, but never one whose authorization is pending, and never the new one.
+    /// `address` is the caller's (IPv6: its /64); a known client moves to it if it holds fewer. When more than `max_unused`
+    /// clients never led to a grant, the oldest of the address that holds most of them goes: never one whose authorization is
+    /// pending, and never the new one.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn insert_client(&self, client: &Client, address: &str, max_unused: i64) -> Result<(), StoreError> {
-        let now = self.0.clock.now();
-        let stored = client.authentication.stored();
+    pub async fn insert_client(
+        &self,
+        client: &Client,
+        address: &str,
+        max_unused: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         // keys come with a document, and a client that is known by its document is not stored
-        let (method, secret_hash) = stored.ok_or_else(|| Column("clients", "auth_method").corrupt())?;
-        self.write(Turn::Registration, async {
-            let mut tx = self.begin().await?;
-            sqlx::query(INSERT)
-                .bind(client.id.as_str())
-                .bind(client.name.as_deref())
-                .bind(json(&client.redirect_uris)?)
-                .bind(method.as_str())
-                .bind(secret_hash.map(|hash| hash.as_bytes().as_slice()))
-                .bind(client.refresh_token)
-                .bind(client.scope.to_string())
-                .bind(client.application_type.as_deref())
-                .bind(client.created_at.0)
-                .bind(address)
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await?;
-            evict(&mut tx, &client.id, max_unused, now).await?;
-            Ok(tx.commit().await?)
+        let (method, secret_hash) =
+            (client.authentication.stored()).ok_or(StoreError::Corrupt { table: "clients", column: "auth_method" })?;
+        self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+            tx.execute(
+                INSERT,
+                values![
+                    client.id.as_str(),
+                    client.name.as_deref(),
+                    json(&client.redirect_uris)?,
+                    method.as_str(),
+                    secret_hash,
+                    client.refresh_token,
+                    client.scope.to_string(),
+                    client.application_type.as_deref(),
+                    client.created_at,
+                    address,
+                    now,
+                ],
+            )
+            .await?;
+            evict(tx, &client.id, max_unused, now).await
         })
         .await
     }
@@ -166,19 +171,14 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
-        self.read(async {
-            let row: Option<ClientRow> = sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(self.readers()).await?;
-            Ok(row.map(Client::try_from).transpose()?)
-        })
-        .await
+        self.find(FIND, values![id.as_str()]).await
     }
 }
 
 async fn evict(tx: &mut Transaction, new: &ClientId, max_unused: i64, now: Timestamp) -> Result<(), Failure> {
-    let unused: i64 = sqlx::query_scalar(COUNT_UNUSED).fetch_one(&mut **tx).await?;
+    let unused: i64 = tx.one(COUNT_UNUSED, values![]).await?;
     for _ in 0..unused.saturating_sub(max_unused).min(MAX_EVICTIONS) {
-        let evicted = sqlx::query(EVICT_ONE).bind(new.as_str()).bind(now.0).execute(&mut **tx).await?;
-        if evicted.rows_affected() == 0 {
+        if tx.execute(EVICT_ONE, values![new.as_str(), now]).await? == 0 {
             break;
         }
     }
@@ -187,6 +187,6 @@ async fn evict(tx: &mut Transaction, new: &ClientId, max_unused: i64, now: Times
 
 /// Notes that the client led to a grant; a configured one has no row and needs none.
 pub(super) async fn note_grant(tx: &mut Transaction, id: &ClientId, now: Timestamp) -> Result<(), Failure> {
-    sqlx::query(NOTE_GRANT).bind(id.as_str()).bind(now.0).execute(&mut **tx).await?;
+    tx.execute(NOTE_GRANT, values![id.as_str(), now]).await?;
     Ok(())
 }

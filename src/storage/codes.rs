@@ -1,8 +1,13 @@
 //! The codes of authorizations, from their issue to their redemption: one conditional statement each.
+//!
+//! Defends against: replay (a code is redeemed once, however many ask at once), brute force (`MAX_CODE_FAILURES`), and a sign-in
+//! that comes through while an operator ends the user's grants.
 
-use super::authorizations::{AuthorizationRow, columns};
-use super::expiry::AUTHORIZATION_MARGIN;
-use super::rows::{Column, StandingRow, json};
+use super::authorizations::{self, columns};
+use super::error::Failure;
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::{json, values};
 use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, Purpose, SignIn};
@@ -11,8 +16,8 @@ use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 sql! {
-    /// Issues none when another process has replaced the identity's provider meanwhile, or when the user's grants were ended
-    /// during the sign-in.
+    /// Issues none when another process has replaced the identity's provider meanwhile, or when an operator ended the user's
+    /// grants during the sign-in.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
             user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
@@ -29,7 +34,7 @@ sql! {
 
     COUNT_FAILURE = "UPDATE authorizations SET failures = failures + 1 WHERE code_hash = $1 RETURNING failures";
 
-    /// What is deleted next (see `authorizations::DELETE_UNREDEEMED`), and still holds a token that outlives the session.
+    /// What is deleted next (see `authorizations::DELETE_UNREDEEMED`) and still holds a token that outlives the user's session.
     ABANDONED = "
         SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable
         FROM authorizations
@@ -39,8 +44,8 @@ sql! {
 
     FORGET_TOKEN = "UPDATE authorizations SET provider_token = NULL WHERE id = $1";
 
-    /// Who the user is and what the provider gave live on in the grant alone. The provider must still be the one of this
-    /// process, and the client known.
+    /// The user's claims and the provider's token move to the grant. The provider must still be the one of this process, and
+    /// the client known.
     REDEEM = "
         UPDATE authorizations SET stage = 'redeemed', redeemed_at = $2, grant_id = $3,
             user_claims = NULL, provider_token = NULL
@@ -79,39 +84,23 @@ pub struct Redemption<'a> {
     pub now: Timestamp,
 }
 
-#[derive(sqlx::FromRow)]
-struct CodeRow {
-    #[sqlx(flatten)]
-    authorization: AuthorizationRow,
-    subject: Option<String>,
-    user_claims: Option<String>,
-    #[sqlx(flatten)]
-    standing: StandingRow,
-    code_expires_at: Option<i64>,
-    failures: i64,
-    redeemed_at: Option<i64>,
-    grant_id: Option<String>,
-}
-
-impl TryFrom<CodeRow> for IssuedCode {
-    type Error = StoreError;
-
-    fn try_from(row: CodeRow) -> Result<Self, StoreError> {
-        let column = |name| Column("authorizations", name);
-        let user = row.user_claims.map(|claims| column("user_claims").json(&claims)).transpose()?;
-        let authorization: Authorization = row.authorization.try_into()?;
-        let Purpose::Client(request) = authorization.purpose;
+impl FromRow for IssuedCode {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("authorizations");
+        let subject: Option<String> = row.get("subject")?;
+        let grant: Option<String> = row.get("grant_id")?;
+        let Authorization { purpose: Purpose::Client(request), identity, .. } = authorizations::read(row)?;
         Ok(Self {
             request,
-            identity: authorization.identity.ok_or_else(|| column("identity").corrupt())?,
+            identity: identity.ok_or_else(|| row.corrupt("identity"))?,
             sign_in: SignIn {
-                subject: Subject::stored(row.subject.ok_or_else(|| column("subject").corrupt())?),
-                user: user.unwrap_or_default(),
-                standing: row.standing.into(),
+                subject: Subject::stored(subject.ok_or_else(|| row.corrupt("subject"))?),
+                user: row.optional_json("user_claims")?.unwrap_or_default(),
+                standing: row.standing()?,
             },
-            code_expires_at: Timestamp(row.code_expires_at.ok_or_else(|| column("code_expires_at").corrupt())?),
-            failures: row.failures,
-            redeemed: row.redeemed_at.map(Timestamp).zip(row.grant_id.map(GrantId::from)),
+            code_expires_at: row.optional_time("code_expires_at")?.ok_or_else(|| row.corrupt("code_expires_at"))?,
+            failures: row.get("failures")?,
+            redeemed: row.optional_time("redeemed_at")?.zip(grant.map(GrantId::from)),
         })
     }
 }
@@ -127,40 +116,37 @@ pub struct Abandoned {
     pub standing: ProviderStanding,
 }
 
-#[derive(sqlx::FromRow)]
-struct AbandonedRow {
-    id: String,
-    identity: String,
-    subject: String,
-    #[sqlx(flatten)]
-    standing: StandingRow,
+/// An [`Abandoned`] one and the id of its row.
+struct AbandonedRow(String, Abandoned);
+
+impl FromRow for AbandonedRow {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("authorizations");
+        let abandoned = Abandoned {
+            identity: IdentityId::from(row.text("identity")?),
+            subject: Subject::stored(row.text("subject")?),
+            standing: row.standing()?,
+        };
+        Ok(Self(row.text("id")?, abandoned))
+    }
 }
 
 impl Store {
     /// Hands out, for the last time, at most `batch` offline tokens of sign-ins whose code can no longer be redeemed. Each
-    /// is told once, however many processes ask.
+    /// is handed out once, however many processes ask.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn take_abandoned_tokens(&self, now: Timestamp, batch: i64) -> Result<Vec<Abandoned>, StoreError> {
-        self.write(Turn::Upkeep, async {
-            let mut tx = self.begin().await?;
-            let rows: Vec<AbandonedRow> = sqlx::query_as(ABANDONED)
-                .bind(now.before(AUTHORIZATION_MARGIN).0)
-                .bind(now.0)
-                .bind(batch)
-                .fetch_all(&mut *tx)
-                .await?;
-            for row in &rows {
-                sqlx::query(FORGET_TOKEN).bind(&row.id).execute(&mut *tx).await?;
+        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
+            let until = now.before(authorizations::MARGIN);
+            let rows: Vec<AbandonedRow> = tx.all(ABANDONED, values![until, now, batch]).await?;
+            let mut abandoned = Vec::new();
+            for AbandonedRow(id, token) in rows {
+                tx.execute(FORGET_TOKEN, values![id]).await?;
+                abandoned.push(token);
             }
-            tx.commit().await?;
-            let told = rows.into_iter().map(|row| Abandoned {
-                identity: IdentityId::from(row.identity),
-                subject: Subject::stored(row.subject),
-                standing: row.standing.into(),
-            });
-            Ok(told.collect())
+            Ok(abandoned)
         })
         .await
     }
@@ -172,25 +158,26 @@ impl Store {
     /// When the store fails.
     pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<bool, StoreError> {
         let NewCode { hash, expires_at, issuer, sign_in } = *code;
-        self.write(Turn::Claimed, async {
-            let mut tx = self.begin().await?;
-            let issued = sqlx::query(ISSUE_CODE)
-                .bind(id.as_str())
-                .bind(hash.as_bytes().as_slice())
-                .bind(expires_at.0)
-                .bind(sign_in.subject.as_str())
-                .bind(json(&sign_in.user)?)
-                .bind(sign_in.standing.sealed_token.as_deref())
-                .bind(sign_in.standing.offline)
-                .bind(sign_in.standing.ends_at.map(|at| at.0))
-                .bind(sign_in.standing.renewable)
-                .bind(issuer)
-                .execute(&mut *tx)
-                .await?;
-            tx.commit().await?;
-            Ok(issued.rows_affected() == 1)
-        })
-        .await
+        let exclusive = Exclusive::SignIn(&sign_in.subject);
+        let issued = self.write(Turn::Claimed, exclusive, async |tx| {
+            tx.execute(
+                ISSUE_CODE,
+                values![
+                    id.as_str(),
+                    hash,
+                    expires_at,
+                    sign_in.subject.as_str(),
+                    json(&sign_in.user)?,
+                    sign_in.standing.sealed_token.as_deref(),
+                    sign_in.standing.offline,
+                    sign_in.standing.ends_at,
+                    sign_in.standing.renewable,
+                    issuer,
+                ],
+            )
+            .await
+        });
+        Ok(issued.await? == 1)
     }
 
     /// Finds the authorization of a code, whatever became of it. Once redeemed it tells of the user only the subject.
@@ -198,12 +185,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn issued_code(&self, code: &Sha256) -> Result<Option<IssuedCode>, StoreError> {
-        self.read(async {
-            let row: Option<CodeRow> =
-                sqlx::query_as(FIND_BY_CODE).bind(code.as_bytes().as_slice()).fetch_optional(self.readers()).await?;
-            Ok(row.map(IssuedCode::try_from).transpose()?)
-        })
-        .await
+        self.find(FIND_BY_CODE, values![code]).await
     }
 
     /// Counts a failed redemption and answers the new count; 0 for a code that is not known.
@@ -211,47 +193,33 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn count_code_failure(&self, code: &Sha256) -> Result<i64, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let failures: Option<i64> =
-                sqlx::query_scalar(COUNT_FAILURE).bind(code.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(failures.unwrap_or_default())
-        })
-        .await
+        let failures: Option<i64> = self
+            .write(Turn::Token, Exclusive::Nothing, async |tx| tx.optional(COUNT_FAILURE, values![code]).await)
+            .await?;
+        Ok(failures.unwrap_or_default())
     }
 
     /// `CodeIssued` → `Redeemed`, the grant, its first refresh token, the client's use and the end of the grants beyond
     /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed,
-    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the grants that ended to make room.
+    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the
+    /// grants that ended to make room.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn redeem_code(&self, redemption: &Redemption<'_>) -> Result<Option<Vec<GrantId>>, StoreError> {
         let Redemption { code, grant, refresh_token, issuer, client_is_configured, now } = *redemption;
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let redeemed = sqlx::query(REDEEM)
-                .bind(code.as_bytes().as_slice())
-                .bind(now.0)
-                .bind(grant.id.as_str())
-                .bind(MAX_CODE_FAILURES)
-                .bind(issuer)
-                .bind(client_is_configured)
-                .execute(&mut *tx)
-                .await?;
-            if redeemed.rows_affected() == 0 {
-                tx.rollback().await?;
+        let exclusive = Exclusive::SignIn(&grant.subject);
+        self.write(Turn::Token, exclusive, async |tx| {
+            let redeem = values![code, now, grant.id.as_str(), MAX_CODE_FAILURES, issuer, client_is_configured];
+            if tx.execute(REDEEM, redeem).await? == 0 {
                 return Ok(None);
             }
-            grants::insert(&mut tx, grant).await?;
+            grants::insert(tx, grant).await?;
             if let Some(token) = refresh_token {
-                refresh_tokens::insert(&mut tx, &grant.id, token).await?;
+                refresh_tokens::insert(tx, &grant.id, token).await?;
             }
-            clients::note_grant(&mut tx, &grant.client_id, now).await?;
-            let ended = grant_ends::end_surplus(&mut tx, grant, now).await?;
-            tx.commit().await?;
-            Ok(Some(ended))
+            clients::note_grant(tx, &grant.client_id, now).await?;
+            Ok(Some(grant_ends::end_surplus(tx, grant, now).await?))
         })
         .await
     }

@@ -1,10 +1,18 @@
 //! The feed of ended grants: what other processes ended, in the order of their commits.
 //!
-//! A trigger appends to the log in the transaction that ends a grant. A reader goes on behind the entry that it read last,
-//! so that no clock decides what it sees; and it asks for that entry once more, so that it sees when the log has a gap.
+//! A trigger appends to the log in the transaction that ends a grant, so no statement can end one silently. A reader continues
+//! after the entry that it read last and asks for that entry once more, so that it notices a gap. No clock decides what a reader
+//! sees: the processes may differ in theirs, and an entry's `ended_at` (from the `Clock` of the process that ended the grant)
+//! only serves the deletion of old entries.
+//!
+//! This needs numbers in the order of the commits. SQLite has one writer. PostgreSQL's trigger is deferred to the commit, and
+//! takes a lock before it draws the number, so that a smaller number is never committed after a larger one could be read.
 
 use std::time::Duration;
 
+use super::error::Failure;
+use super::row::{FromRow, Row};
+use super::value::values;
 use super::{Store, StoreError};
 use crate::model::ids::GrantId;
 
@@ -29,7 +37,7 @@ sql! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedPosition(i64);
 
-/// What the feed holds behind a position.
+/// What the feed holds after a position.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Feed {
     /// Every grant that ended since, and the new position.
@@ -38,39 +46,44 @@ pub enum Feed {
     Gap,
 }
 
+struct Entry {
+    sequence: i64,
+    grant: GrantId,
+}
+
+impl FromRow for Entry {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("grant_ends");
+        Ok(Self { sequence: row.get("sequence")?, grant: GrantId::from(row.text("grant_id")?) })
+    }
+}
+
 impl Store {
-    /// The position behind all that was committed until now.
+    /// The position after all that was committed until now.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn newest_grant_end(&self) -> Result<FeedPosition, StoreError> {
-        self.read(async {
-            let newest: Option<i64> = sqlx::query_scalar(NEWEST).fetch_one(self.readers()).await?;
-            Ok(FeedPosition(newest.unwrap_or_default()))
-        })
-        .await
+        let newest: Option<Option<i64>> = self.find(NEWEST, values![]).await?;
+        Ok(FeedPosition(newest.flatten().unwrap_or_default()))
     }
 
-    /// The grants that ended behind a position, whoever ended them.
+    /// The grants that ended after a position, in this process or another.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn grants_ended_after(&self, position: FeedPosition) -> Result<Feed, StoreError> {
-        self.read(async {
-            let entries: Vec<(i64, String)> =
-                sqlx::query_as(FROM_POSITION).bind(position.0).fetch_all(self.readers()).await?;
-            let mut entries = entries.into_iter();
-            if entries.next().is_none_or(|(sequence, _)| sequence != position.0) {
-                return Ok(Feed::Gap);
-            }
-            let mut newest = position;
-            let ended = entries.map(|(sequence, grant)| {
-                newest = FeedPosition(sequence);
-                GrantId::from(grant)
-            });
-            Ok(Feed::Ended(ended.collect(), newest))
-        })
-        .await
+        let entries: Vec<Entry> = self.list(FROM_POSITION, values![position.0]).await?;
+        let mut entries = entries.into_iter();
+        if entries.next().is_none_or(|entry| entry.sequence != position.0) {
+            return Ok(Feed::Gap);
+        }
+        let mut newest = position;
+        let ended = entries.map(|entry| {
+            newest = FeedPosition(entry.sequence);
+            entry.grant
+        });
+        Ok(Feed::Ended(ended.collect(), newest))
     }
 
     /// Whether a grant is there and nothing has ended it. Its own end by time is another matter.
@@ -78,6 +91,6 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn is_grant_unended(&self, id: &GrantId) -> Result<bool, StoreError> {
-        self.read(async { Ok(sqlx::query_scalar(IS_UNENDED).bind(id.as_str()).fetch_one(self.readers()).await?) }).await
+        self.holds(IS_UNENDED, values![id.as_str()]).await
     }
 }

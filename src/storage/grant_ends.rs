@@ -1,14 +1,23 @@
 //! How grants end: each once, stamped, with our copy of the provider's token and of the user's claims gone.
+//!
+//! Defends against: a provider's token that outlives the user's last grant (two grants that end at once must not each take the
+//! other for alive), and one user's devices filling the table (`MAX_LIVE_GRANTS`).
 
 use std::time::Duration;
 
+use super::engine::Transaction;
 use super::error::Failure;
-use super::expiry::GRANT_MARGIN;
-use super::grants::{GrantRow, columns};
-use super::{Store, StoreError, Transaction, Turn};
+use super::exclusive::Exclusive;
+use super::grants::columns;
+use super::value::values;
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
+
+/// How much longer than its last access token a dead grant stays, and how much later than its refresh token an unused one ends:
+/// clocks differ, feeds are behind, a refresh takes its time.
+pub(super) const MARGIN: Duration = Duration::from_mins(15);
 
 sql! {
     /// Answers the provider's token for the last time; [`ERASE`] follows in the same transaction.
@@ -17,10 +26,10 @@ sql! {
         WHERE id = $1 AND ended_at IS NULL
         RETURNING ", columns!());
 
-    /// Nobody may act for the user any more, so nobody needs to know who it is.
+    /// No client acts for the user any more, so the user's claims are not needed.
     ERASE = "UPDATE grants SET user_claims = '{}', provider_token = NULL WHERE id = $1";
 
-    /// The limit of the inner query is only there because SQLite has no `OFFSET` without one.
+    /// The inner `LIMIT` is there because SQLite has no `OFFSET` without one.
     END_SURPLUS = "
         UPDATE grants SET ended_at = $5, end_reason = $6, lease_holder = NULL, lease_until = NULL,
             user_claims = '{}', provider_token = NULL
@@ -36,7 +45,7 @@ sql! {
 
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
-    /// Of a grant's refresh tokens only the last is unused; `$2` is when its last access token was given at the latest.
+    /// Only the last of a grant's refresh tokens is unused. `$2`: an access token that was issued before it has expired.
     UNUSED = "
         SELECT g.id FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
         WHERE t.used_at IS NULL AND t.expires_at <= $1 AND g.ended_at IS NULL AND g.last_used_at <= $2
@@ -86,21 +95,16 @@ impl Store {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Option<EndedGrant>, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let Some(grant) = end(&mut tx, id.as_str(), reason, now).await? else {
-                tx.rollback().await?;
-                return Ok(None);
-            };
-            let was_last = is_last(&mut tx, &grant, now).await?;
-            tx.commit().await?;
+        self.write(Turn::Token, Exclusive::UsersOf(std::slice::from_ref(id)), async |tx| {
+            let Some(grant) = end(tx, id, reason, now).await? else { return Ok(None) };
+            let was_last = is_last(tx, &grant, now).await?;
             Ok(Some(EndedGrant { grant, reason, was_last }))
         })
         .await
     }
 
-    /// Ends all of these grants that are live, in one transaction: of a user's grants that end together none is kept for
-    /// another's sake, so that each one's provider token can be revoked.
+    /// Ends all of these grants that are live, in one transaction. A user's grants that end together do not count as alive for
+    /// each other, so that each one's provider token can be revoked.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -110,12 +114,8 @@ impl Store {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let ids = ids.iter().map(|id| (id.as_str().to_owned(), reason));
-            let ended = end_all(&mut tx, ids, now).await?;
-            tx.commit().await?;
-            Ok(ended)
+        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+            end_all(tx, ids.iter().map(|id| (id.clone(), reason)).collect(), now).await
         })
         .await
     }
@@ -130,16 +130,12 @@ impl Store {
         identity: &IdentityId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.read(async {
-            // no grant has an empty id: "another one" is any
-            let query = sqlx::query_scalar(HAS_OTHER_LIVE).bind(subject.as_str()).bind(identity.as_str());
-            Ok(query.bind("").bind(now.0).fetch_one(self.readers()).await?)
-        })
-        .await
+        // no grant has an empty id: "another one" is any
+        self.holds(HAS_OTHER_LIVE, values![subject.as_str(), identity.as_str(), "", now]).await
     }
 
-    /// Ends at most `batch` grants of each kind that nobody can use any more: those whose time is over, and those whose last
-    /// refresh token expired unused while no access token (which lives `access_token` at the longest) is good any more.
+    /// Ends at most `batch` grants of each kind that can no longer be used: those that expired, and those whose last refresh
+    /// token expired unused after the last access token (which lives `access_token` at most).
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -149,25 +145,18 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(Turn::Upkeep, async {
-            let mut tx = self.begin().await?;
-            let expired: Vec<String> = sqlx::query_scalar(EXPIRED).bind(now.0).bind(batch).fetch_all(&mut *tx).await?;
-            let unused: Vec<String> = sqlx::query_scalar(UNUSED)
-                .bind(now.before(GRANT_MARGIN).0)
-                .bind(now.before(access_token.saturating_add(GRANT_MARGIN)).0)
-                .bind(batch)
-                .fetch_all(&mut *tx)
-                .await?;
-            let expired = expired.into_iter().map(|id| (id, EndReason::Expired));
-            let all = expired.chain(unused.into_iter().map(|id| (id, EndReason::Unused)));
-            let ended = end_all(&mut tx, all, now).await?;
-            tx.commit().await?;
-            Ok(ended)
+        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
+            let (refresh, access) = (now.before(MARGIN), now.before(access_token.saturating_add(MARGIN)));
+            let expired: Vec<String> = tx.all(EXPIRED, values![now, batch]).await?;
+            let unused: Vec<String> = tx.all(UNUSED, values![refresh, access, batch]).await?;
+            let expired = expired.into_iter().map(|id| (id.into(), EndReason::Expired));
+            let unused = unused.into_iter().map(|id| (id.into(), EndReason::Unused));
+            end_all(tx, expired.chain(unused).collect(), now).await
         })
         .await
     }
 
-    /// Ends at most `batch` grants, whose holders need not be at fault.
+    /// Ends at most `batch` of these grants.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -182,24 +171,24 @@ impl Store {
             GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
             GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
         };
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let ids: Vec<String> = sqlx::query_scalar(select).bind(id).bind(batch).fetch_all(&mut *tx).await?;
-            let ended = end_all(&mut tx, ids.into_iter().map(|id| (id, reason)), now).await?;
-            tx.commit().await?;
-            Ok(ended)
+        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+            let ids: Vec<String> = tx.all(select, values![id, batch]).await?;
+            end_all(tx, ids.into_iter().map(|id| (id.into(), reason)).collect(), now).await
         })
         .await
     }
 }
 
-/// Ends several grants. Whether one was the user's last is asked when all have ended: of a user's two that end together
-/// neither is kept for the other's sake.
+/// Ends several grants. Whether one was its user's last is asked when all have ended.
 async fn end_all(
     tx: &mut Transaction,
-    ids: impl Iterator<Item = (String, EndReason)> + Send,
+    mut ids: Vec<(GrantId, EndReason)>,
     now: Timestamp,
 ) -> Result<Vec<EndedGrant>, Failure> {
+    // in one order, so that two that end the same grants cannot wait for each other
+    ids.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let all: Vec<GrantId> = ids.iter().map(|(id, _)| id.clone()).collect();
+    tx.exclusive(Exclusive::UsersOf(&all)).await?;
     let mut grants = Vec::new();
     for (id, reason) in ids {
         grants.extend(end(tx, &id, reason, now).await?.map(|grant| (grant, reason)));
@@ -213,39 +202,32 @@ async fn end_all(
 }
 
 /// Stamps a grant, erases what we hold of the user, and answers the grant as it was; `None` when it had ended before.
-async fn end(tx: &mut Transaction, id: &str, reason: EndReason, now: Timestamp) -> Result<Option<Grant>, Failure> {
-    let ended: Option<GrantRow> =
-        sqlx::query_as(END).bind(id).bind(now.0).bind(reason.as_str()).fetch_optional(&mut **tx).await?;
-    let Some(row) = ended else { return Ok(None) };
-    let grant = Grant { ended_at: None, ..Grant::try_from(row)? };
-    sqlx::query(ERASE).bind(id).execute(&mut **tx).await?;
-    Ok(Some(grant))
+async fn end(tx: &mut Transaction, id: &GrantId, reason: EndReason, now: Timestamp) -> Result<Option<Grant>, Failure> {
+    let ended: Option<Grant> = tx.optional(END, values![id.as_str(), now, reason.as_str()]).await?;
+    let Some(grant) = ended else { return Ok(None) };
+    tx.execute(ERASE, values![id.as_str()]).await?;
+    Ok(Some(Grant { ended_at: None, ..grant }))
 }
 
 /// Whether the user has no other live grant at the identity of this one.
 async fn is_last(tx: &mut Transaction, grant: &Grant, now: Timestamp) -> Result<bool, Failure> {
-    let has_other: bool = sqlx::query_scalar(HAS_OTHER_LIVE)
-        .bind(grant.subject.as_str())
-        .bind(grant.identity.as_str())
-        .bind(grant.id.as_str())
-        .bind(now.0)
-        .fetch_one(&mut **tx)
-        .await?;
+    let others = values![grant.subject.as_str(), grant.identity.as_str(), grant.id.as_str(), now];
+    let has_other: bool = tx.one(HAS_OTHER_LIVE, others).await?;
     Ok(!has_other)
 }
 
 /// Ends the least recently used grants of this user, client and resource, so that with the new one there are no more than
 /// may live. The new one is at the same identity, so none of them was the user's last.
 pub(super) async fn end_surplus(tx: &mut Transaction, new: &Grant, now: Timestamp) -> Result<Vec<GrantId>, Failure> {
-    let ended: Vec<String> = sqlx::query_scalar(END_SURPLUS)
-        .bind(new.subject.as_str())
-        .bind(new.client_id.as_str())
-        .bind(&new.resource)
-        .bind(new.id.as_str())
-        .bind(now.0)
-        .bind(EndReason::TooMany.as_str())
-        .bind(MAX_LIVE_GRANTS - 1)
-        .fetch_all(&mut **tx)
-        .await?;
+    let surplus = values![
+        new.subject.as_str(),
+        new.client_id.as_str(),
+        &new.resource,
+        new.id.as_str(),
+        now,
+        EndReason::TooMany.as_str(),
+        MAX_LIVE_GRANTS - 1,
+    ];
+    let ended: Vec<String> = tx.all(END_SURPLUS, surplus).await?;
     Ok(ended.into_iter().map(GrantId::from).collect())
 }

@@ -1,17 +1,24 @@
 //! Which provider stands behind the id of an identity, and whose grants are there.
+//!
+//! Defends against: confusing two users. A subject begins with the id of the identity, so under another issuer equal `sub`s
+//! would be two people with one subject.
 
+use super::error::Failure;
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::values;
 use super::{Store, StoreError, Turn};
 use crate::model::ids::{ClientId, IdentityId};
 
 sql! {
-    /// Of several processes that start at once with different providers one wins; all read what it wrote.
+    /// When several processes start at once with different providers, one wins and all read what it wrote.
     INSERT = "INSERT INTO identities (id, issuer, client_id) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
 
     FIND = "SELECT id, issuer, client_id FROM identities WHERE id = $1";
 
     RENAME_CLIENT = "UPDATE identities SET client_id = $3 WHERE id = $1 AND issuer = $2";
 
-    /// What is still open was begun at the old provider.
+    /// The sign-ins that are under way were begun at the old provider.
     REFUSE_OPEN = "
         UPDATE authorizations SET stage = 'refused', provider_token = NULL
         WHERE identity = $1 AND stage IN ('pending', 'claimed', 'code_issued')";
@@ -22,7 +29,7 @@ sql! {
         WHERE id = $1 AND issuer = $2
           AND NOT EXISTS (SELECT 1 FROM grants WHERE identity = $1 AND ended_at IS NULL)";
 
-    /// Nobody has signed in at the old one yet, so there are no users to be mixed up.
+    /// No user has signed in at the old one yet, so none can be confused with another.
     CORRECT = "
         UPDATE identities SET issuer = $3, client_id = $4
         WHERE id = $1 AND issuer = $2
@@ -50,16 +57,14 @@ pub struct StoredIdentity {
     pub client_id: String,
 }
 
-#[derive(sqlx::FromRow)]
-struct IdentityRow {
-    id: String,
-    issuer: String,
-    client_id: String,
-}
-
-impl From<IdentityRow> for StoredIdentity {
-    fn from(row: IdentityRow) -> Self {
-        Self { id: IdentityId::from(row.id), issuer: row.issuer, client_id: row.client_id }
+impl FromRow for StoredIdentity {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("identities");
+        Ok(Self {
+            id: IdentityId::from(row.text("id")?),
+            issuer: row.text("issuer")?,
+            client_id: row.text("client_id")?,
+        })
     }
 }
 
@@ -69,17 +74,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn keep_identity(&self, identity: &StoredIdentity) -> Result<StoredIdentity, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            sqlx::query(INSERT)
-                .bind(identity.id.as_str())
-                .bind(&identity.issuer)
-                .bind(&identity.client_id)
-                .execute(&mut *tx)
-                .await?;
-            let row: IdentityRow = sqlx::query_as(FIND).bind(identity.id.as_str()).fetch_one(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(row.into())
+        let StoredIdentity { id, issuer, client_id } = identity;
+        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+            tx.execute(INSERT, values![id.as_str(), issuer, client_id]).await?;
+            tx.one(FIND, values![id.as_str()]).await
         })
         .await
     }
@@ -89,24 +87,20 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn rename_identity_client(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
-        let rename =
-            sqlx::query(RENAME_CLIENT).bind(identity.id.as_str()).bind(&identity.issuer).bind(&identity.client_id);
-        self.execute(Turn::Token, rename).await?;
+        let rename = values![identity.id.as_str(), &identity.issuer, &identity.client_id];
+        self.execute(Turn::Token, Exclusive::Nothing, RENAME_CLIENT, rename).await?;
         Ok(())
     }
 
-    /// Puts another provider behind an id at which nobody ever began to sign in; `false` when somebody did, or when another
-    /// process was faster.
+    /// Puts another provider behind an id at which no sign-in ever began; `false` when one did, or when another process was
+    /// faster.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn correct_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
-        let correct = sqlx::query(CORRECT)
-            .bind(identity.id.as_str())
-            .bind(before)
-            .bind(&identity.issuer)
-            .bind(&identity.client_id);
-        Ok(self.execute(Turn::Token, correct).await? == 1)
+        let StoredIdentity { id, issuer, client_id } = identity;
+        let correct = values![id.as_str(), before, issuer, client_id];
+        Ok(self.execute(Turn::Token, Exclusive::Identity(id), CORRECT, correct).await? == 1)
     }
 
     /// Puts another provider behind an id, and ends every sign-in that is under way there. `false` while a grant of the
@@ -115,21 +109,12 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn replace_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let replaced = sqlx::query(REPLACE)
-                .bind(identity.id.as_str())
-                .bind(before)
-                .bind(&identity.issuer)
-                .bind(&identity.client_id)
-                .execute(&mut *tx)
-                .await?;
-            if replaced.rows_affected() == 0 {
-                tx.rollback().await?;
+        let StoredIdentity { id, issuer, client_id } = identity;
+        self.write(Turn::Token, Exclusive::Identity(id), async |tx| {
+            if tx.execute(REPLACE, values![id.as_str(), before, issuer, client_id]).await? == 0 {
                 return Ok(false);
             }
-            sqlx::query(REFUSE_OPEN).bind(identity.id.as_str()).execute(&mut *tx).await?;
-            tx.commit().await?;
+            tx.execute(REFUSE_OPEN, values![id.as_str()]).await?;
             Ok(true)
         })
         .await
@@ -140,12 +125,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn identity(&self, id: &IdentityId) -> Result<Option<StoredIdentity>, StoreError> {
-        self.read(async {
-            let row: Option<IdentityRow> =
-                sqlx::query_as(FIND).bind(id.as_str()).fetch_optional(self.readers()).await?;
-            Ok(row.map(StoredIdentity::from))
-        })
-        .await
+        self.find(FIND, values![id.as_str()]).await
     }
 
     /// The identities that were ever configured, and those of which a grant lives.
@@ -153,11 +133,8 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn known_identities(&self) -> Result<Vec<IdentityId>, StoreError> {
-        self.read(async {
-            let ids: Vec<String> = sqlx::query_scalar(KNOWN).fetch_all(self.readers()).await?;
-            Ok(ids.into_iter().map(IdentityId::from).collect())
-        })
-        .await
+        let ids: Vec<String> = self.list(KNOWN, values![]).await?;
+        Ok(ids.into_iter().map(IdentityId::from).collect())
     }
 
     /// The clients of which there is a grant or a sign-in and that are not registered: those of the configuration, of today
@@ -166,10 +143,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn unregistered_clients(&self) -> Result<Vec<ClientId>, StoreError> {
-        self.read(async {
-            let ids: Vec<String> = sqlx::query_scalar(CLIENTS_WITHOUT_REGISTRATION).fetch_all(self.readers()).await?;
-            Ok(ids.into_iter().map(ClientId::from).collect())
-        })
-        .await
+        let ids: Vec<String> = self.list(CLIENTS_WITHOUT_REGISTRATION, values![]).await?;
+        Ok(ids.into_iter().map(ClientId::from).collect())
     }
 }

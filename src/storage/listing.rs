@@ -1,6 +1,9 @@
 //! What an operator asks for: everything that lives, page by page, so that no call takes long however much there is.
 
-use super::rows::Column;
+use super::error::Failure;
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::{json, values};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -13,7 +16,7 @@ sql! {
             g.created_at, g.last_used_at, g.expires_at
         FROM grants g LEFT JOIN clients c ON c.id = g.client_id
         WHERE g.id > $1 AND g.ended_at IS NULL AND g.expires_at > $2
-          AND ($3 IS NULL OR g.subject = $3) AND ($4 IS NULL OR g.client_id = $4) AND ($5 IS NULL OR g.resource = $5)
+          AND (CAST($3 AS TEXT) IS NULL OR g.subject = $3) AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) AND (CAST($5 AS TEXT) IS NULL OR g.resource = $5)
         ORDER BY g.id LIMIT $6";
 
     CLIENTS = "
@@ -23,26 +26,28 @@ sql! {
         WHERE c.id > $1 GROUP BY c.id ORDER BY c.id LIMIT $3";
 
     USE_OF_CLIENT = "
-        SELECT count(*), max(last_used_at) FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
+        SELECT count(*) AS grants, max(last_used_at) AS last_used_at FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
-    /// The next ones, by id, that may yet turn out to be this user's. One that was barred before is answered too.
+    /// The next ones, by id, that may yet turn out to be this user's. One that was barred before is answered too. `$3` is a
+    /// piece of JSON, see [`resource_in`].
     BAR_UNDER_WAY = "
         INSERT INTO barred_sign_ins (authorization_id, subject)
         SELECT id, $1 FROM authorizations
-        WHERE id > $4 AND stage IN ('pending', 'claimed') AND ($2 IS NULL OR client_id = $2)
-          AND ($3 IS NULL OR request ->> 'resource' = $3)
+        WHERE id > $4 AND stage IN ('pending', 'claimed') AND (CAST($2 AS TEXT) IS NULL OR client_id = $2)
+          AND (CAST($3 AS TEXT) IS NULL OR replace(request, $3, '') <> request)
         ORDER BY id LIMIT $5
         ON CONFLICT (authorization_id, subject) DO UPDATE SET subject = excluded.subject
         RETURNING authorization_id";
 
-    /// The next ones, by id. The provider's tokens stay: what is abandoned is revoked before it is deleted.
+    /// The next ones, by id. The provider's tokens stay: what is abandoned is revoked before it is deleted. The outer condition
+    /// is for a sign-in that was redeemed while this statement waited for its row.
     REFUSE_UNDER_WAY = "
         UPDATE authorizations SET stage = 'refused'
-        WHERE id IN (
+        WHERE stage IN ('pending', 'claimed', 'code_issued') AND id IN (
             SELECT id FROM authorizations
             WHERE id > $4 AND stage IN ('pending', 'claimed', 'code_issued')
-              AND ($1 IS NULL OR subject = $1) AND ($2 IS NULL OR client_id = $2)
-              AND ($3 IS NULL OR request ->> 'resource' = $3)
+              AND (CAST($1 AS TEXT) IS NULL OR subject = $1) AND (CAST($2 AS TEXT) IS NULL OR client_id = $2)
+              AND (CAST($3 AS TEXT) IS NULL OR replace(request, $3, '') <> request)
             ORDER BY id LIMIT $5)
         RETURNING id";
 
@@ -114,64 +119,49 @@ pub struct ClientUse {
     pub last_used_at: Option<Timestamp>,
 }
 
-#[derive(sqlx::FromRow)]
-struct GrantRow {
-    id: String,
-    subject: String,
-    identity: String,
-    client_id: String,
-    client_name: Option<String>,
-    resource: String,
-    scope: String,
-    user_claims: String,
-    created_at: i64,
-    last_used_at: i64,
-    expires_at: i64,
-}
-
-impl TryFrom<GrantRow> for ListedGrant {
-    type Error = StoreError;
-
-    fn try_from(row: GrantRow) -> Result<Self, StoreError> {
-        let column = |name| Column("grants", name);
+impl FromRow for ListedGrant {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("grants");
         Ok(Self {
-            id: GrantId::from(row.id),
-            subject: Subject::stored(row.subject),
-            identity: IdentityId::from(row.identity),
-            client: ClientId::from(row.client_id),
-            client_name: row.client_name,
-            resource: row.resource,
-            scope: column("scope").scope(&row.scope)?,
-            user: column("user_claims").json(&row.user_claims)?,
-            created_at: Timestamp(row.created_at),
-            last_used_at: Timestamp(row.last_used_at),
-            expires_at: Timestamp(row.expires_at),
+            id: GrantId::from(row.text("id")?),
+            subject: Subject::stored(row.text("subject")?),
+            identity: IdentityId::from(row.text("identity")?),
+            client: ClientId::from(row.text("client_id")?),
+            client_name: row.get("client_name")?,
+            resource: row.text("resource")?,
+            scope: row.scope("scope")?,
+            user: row.json("user_claims")?,
+            created_at: row.time("created_at")?,
+            last_used_at: row.time("last_used_at")?,
+            expires_at: row.time("expires_at")?,
         })
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct ClientRow {
-    id: String,
-    name: Option<String>,
-    redirect_uris: String,
-    created_at: i64,
-    grants: i64,
-    last_used_at: Option<i64>,
-}
-
-impl TryFrom<ClientRow> for ListedClient {
-    type Error = StoreError;
-
-    fn try_from(row: ClientRow) -> Result<Self, StoreError> {
+impl FromRow for ListedClient {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let columns = row.of("clients");
         Ok(Self {
-            id: ClientId::from(row.id),
-            name: row.name,
-            redirect_uris: Column("clients", "redirect_uris").json(&row.redirect_uris)?,
-            created_at: Timestamp(row.created_at),
-            use_of: ClientUse { grants: row.grants, last_used_at: row.last_used_at.map(Timestamp) },
+            id: ClientId::from(columns.text("id")?),
+            name: columns.get("name")?,
+            redirect_uris: columns.json("redirect_uris")?,
+            created_at: columns.time("created_at")?,
+            use_of: ClientUse::from_row(row)?,
         })
     }
+}
+
+impl FromRow for ClientUse {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("grants");
+        Ok(Self { grants: row.get("grants")?, last_used_at: row.optional_time("last_used_at")? })
+    }
+}
+
+/// How a resource is written in the JSON of a request. Neither engine need know JSON for it; and as quotes inside a JSON string
+/// are escaped, no other value of a request can contain it.
+fn resource_in(resource: &str) -> Result<String, Failure> {
+    Ok(format!("\"resource\":{}", json(&resource)?))
 }
 
 impl Store {
@@ -186,19 +176,15 @@ impl Store {
         now: Timestamp,
         count: i64,
     ) -> Result<Vec<ListedGrant>, StoreError> {
-        self.read(async {
-            let rows: Vec<GrantRow> = sqlx::query_as(GRANTS)
-                .bind(after.map_or("", GrantId::as_str))
-                .bind(now.0)
-                .bind(filter.subject.as_deref())
-                .bind(filter.client.as_deref())
-                .bind(filter.resource.as_deref())
-                .bind(count)
-                .fetch_all(self.readers())
-                .await?;
-            Ok(rows.into_iter().map(ListedGrant::try_from).collect::<Result<_, _>>()?)
-        })
-        .await
+        let grants = values![
+            after.map_or("", GrantId::as_str),
+            now,
+            filter.subject.as_deref(),
+            filter.client.as_deref(),
+            filter.resource.as_deref(),
+            count,
+        ];
+        self.list(GRANTS, grants).await
     }
 
     /// At most `count` registered clients with ids after `after`, in the order of their ids; `None` begins.
@@ -211,16 +197,7 @@ impl Store {
         now: Timestamp,
         count: i64,
     ) -> Result<Vec<ListedClient>, StoreError> {
-        self.read(async {
-            let rows: Vec<ClientRow> = sqlx::query_as(CLIENTS)
-                .bind(after.map_or("", ClientId::as_str))
-                .bind(now.0)
-                .bind(count)
-                .fetch_all(self.readers())
-                .await?;
-            Ok(rows.into_iter().map(ListedClient::try_from).collect::<Result<_, _>>()?)
-        })
-        .await
+        self.list(CLIENTS, values![after.map_or("", ClientId::as_str), now, count]).await
     }
 
     /// How a client is used, whether it is registered or not.
@@ -228,12 +205,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn use_of_client(&self, id: &ClientId, now: Timestamp) -> Result<ClientUse, StoreError> {
-        self.read(async {
-            let row = sqlx::query_as(USE_OF_CLIENT).bind(id.as_str()).bind(now.0);
-            let (grants, last_used_at): (i64, Option<i64>) = row.fetch_one(self.readers()).await?;
-            Ok(ClientUse { grants, last_used_at: last_used_at.map(Timestamp) })
-        })
-        .await
+        Ok(self.find(USE_OF_CLIENT, values![id.as_str(), now]).await?.unwrap_or_default())
     }
 
     /// Takes back the sign-ins under way whose grants this filter would match; answers how many. With a subject, those that
@@ -245,35 +217,28 @@ impl Store {
         if filter.subject.is_some() {
             self.in_batches(BAR_UNDER_WAY, filter).await?;
         }
-        // last: a code that this user got meanwhile goes too
+        // after the bar: a code that this user got before it goes too
         self.in_batches(REFUSE_UNDER_WAY, filter).await
     }
 
-    /// Does something to the sign-ins under way, and answers to how many. Strangers can begin very many, so this takes several
-    /// transactions: none of them may run out of time. What begins meanwhile may be reached or not.
+    /// Changes the sign-ins under way and answers how many. Strangers can begin very many, so this takes several transactions:
+    /// none of them may run out of time. A sign-in that begins meanwhile may be reached or not.
     async fn in_batches(&self, statement: &'static str, filter: &GrantFilter) -> Result<u64, StoreError> {
         let GrantFilter { subject, client, resource } = filter;
+        let exclusive = subject.as_deref().map_or(Exclusive::Batch, Exclusive::BatchOf);
+        let batch = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         let (mut last, mut count) = (String::new(), 0);
         loop {
-            let batch = sqlx::query_scalar(statement)
-                .bind(subject.as_deref())
-                .bind(client.as_deref())
-                .bind(resource.as_deref())
-                .bind(&last)
-                .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX));
-            let ids: Vec<String> = self
-                .write(Turn::Token, async {
-                    let mut tx = self.begin().await?;
-                    let ids = batch.fetch_all(&mut *tx).await?;
-                    tx.commit().await?;
-                    Ok(ids)
-                })
-                .await?;
+            let next = self.write(Turn::Token, exclusive, async |tx| {
+                let resource = resource.as_deref().map(resource_in).transpose()?;
+                let (subject, client) = (subject.as_deref(), client.as_deref());
+                tx.all(statement, values![subject, client, resource, &last, batch]).await
+            });
+            let ids: Vec<String> = next.await?;
             count += ids.len() as u64;
-            let is_last = ids.len() < AT_ONCE;
             match ids.into_iter().max() {
-                Some(id) if !is_last => last = id,
-                _ => return Ok(count),
+                Some(id) => last = id,
+                None => return Ok(count),
             }
         }
     }
@@ -284,9 +249,9 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
-        let deleted = self.execute(Turn::Token, sqlx::query(DELETE_CLIENT).bind(id.as_str())).await? == 1;
+        let deleted = self.execute(Turn::Token, Exclusive::Nothing, DELETE_CLIENT, values![id.as_str()]).await? == 1;
         if deleted {
-            // none of them becomes a grant any more: to redeem a code needs the client
+            // none of them becomes a grant any more: redeeming a code needs the client
             let its = GrantFilter { client: Some(id.as_str().to_owned()), ..GrantFilter::default() };
             self.in_batches(REFUSE_UNDER_WAY, &its).await?;
         }

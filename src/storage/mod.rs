@@ -1,30 +1,41 @@
 //! What is remembered. Every SQL text is a constant in this folder; rows become nouns here and nowhere else.
 //!
-//! One text serves every engine: `$1` parameters, `RETURNING`, `ON CONFLICT`, seconds as `BIGINT`, ids and JSON as `TEXT`.
+//! One text serves both engines: `$1` parameters, `RETURNING`, `ON CONFLICT`, seconds as `BIGINT`, ids and JSON as `TEXT`. What
+//! differs is in the files of the engines, and in their migrations.
 //! Columns are always listed, never `*`: the next release may add one while this one runs.
 //!
-//! Each method is one [`Store::read`] or one [`Store::write`], and a write is a transaction even when it is a single
-//! statement: a failure to commit is then an answer, not something that happens when a statement is reset.
+//! Each method is one read (a single statement) or one [`Store::write`], and a write is a transaction even when it is a single
+//! statement: a failure to commit is then an answer, not something that happens when a statement is reset. A write says what it
+//! must decide about alone ([`exclusive::Exclusive`]).
+//!
+//! Defends against: SQL injection (texts are constants, values are bound).
 
 #[macro_use]
 mod sql;
 
 mod authorizations;
+mod call_limit;
 mod clients;
 mod codes;
 mod end_feed;
+mod engine;
 mod error;
+mod exclusive;
 mod expiry;
 mod grant_ends;
 mod grants;
 mod identities;
 mod listing;
+mod migrations;
+mod nul;
+mod postgres;
 mod refresh_tokens;
-mod rows;
+mod row;
 mod sealed;
 mod signing_keys;
 mod sqlite;
 mod turns;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -39,39 +50,31 @@ pub use listing::{ClientUse, GrantFilter, ListedClient, ListedGrant};
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments};
 use tokio::time::Instant;
 
+use self::call_limit::CALL_LIMIT;
+use self::engine::{Engine, Transaction};
 use self::error::Failure;
+use self::exclusive::Exclusive;
+use self::row::FromRow;
 use self::turns::{Turn, Turns};
-use crate::clock::Clock;
+use self::value::Value;
 use crate::config;
 use crate::telemetry::metrics::{self, StoreCall};
-
-/// How long one call may take, waiting included. What is longer is rolled back.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-
-/// A transaction on the writer. If it is dropped before its commit, it is rolled back.
-type Transaction = sqlx::Transaction<'static, Sqlite>;
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    file: PathBuf,
-    pools: sqlite::Pools,
+    engine: Engine,
     turns: Turns,
-    /// What registrations look up, one at a time: a flood of them leaves the other readers to everybody else.
+    /// What registrations look up, one at a time: a flood of them leaves the other connections to everyone else.
     lookups: Turns,
-    clock: Clock,
     limit: Duration,
     counted: metrics::Store,
     // apart, because a disk that cannot be written is still read twice a second
@@ -84,21 +87,17 @@ impl Store {
     /// may wait.
     ///
     /// # Errors
-    /// When the place cannot be opened or written, or its schema is newer than this program.
+    /// When the database cannot be opened or written, or its schema is newer than this program.
     pub async fn open(
         settings: &config::Storage,
         waiting_writes: usize,
-        clock: &Clock,
         counted: metrics::Store,
     ) -> Result<Self, StoreError> {
-        let config::Storage::Sqlite(file) = settings;
-        let pools = sqlite::open(file).await?;
+        let engine = Engine::open(settings).await?;
         Ok(Self(Arc::new(Inner {
-            file: file.clone(),
-            pools,
-            turns: Turns::new(waiting_writes),
-            lookups: Turns::new(waiting_writes),
-            clock: clock.clone(),
+            turns: Turns::new(engine.writers(), waiting_writes),
+            lookups: Turns::new(1, waiting_writes),
+            engine,
             limit: CALL_LIMIT,
             counted,
             read_failed: AtomicBool::new(false),
@@ -114,62 +113,69 @@ impl Store {
 
     /// Waits for what is being written and closes.
     pub async fn close(&self) {
-        // the writer last: closing the last connection folds the write-ahead log into the file
-        self.0.pools.readers.close().await;
-        self.0.pools.writer.close().await;
+        self.0.engine.close().await;
     }
 
-    fn readers(&self) -> &SqlitePool {
-        &self.0.pools.readers
+    /// What a statement answers.
+    async fn list<T: FromRow + Send>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<T>, StoreError> {
+        // boxed, here and below: what the two engines keep while they work would be part of every caller's future
+        let rows = Box::pin(async { self.0.engine.read(sql, values).await?.iter().map(T::from_row).collect() });
+        self.bounded(rows, self.0.limit, StoreCall::Read).await
     }
 
-    /// Begins a transaction that holds the write lock from its first moment: one that had to ask for it later would fail
-    /// at once when another process wrote in between.
-    async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        self.0.pools.writer.begin_with("BEGIN IMMEDIATE").await
+    /// What a statement answers that finds one or none.
+    async fn find<T: FromRow + Send>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<T>, StoreError> {
+        Ok(self.list(sql, values).await?.into_iter().next())
     }
 
-    /// Runs a read, within the limit.
-    async fn read<T: Send>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
-        self.bounded(work, self.0.limit, StoreCall::Read).await
+    /// What a statement answers that asks a question.
+    async fn holds(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
+        Ok(self.find(sql, values).await?.unwrap_or_default())
     }
 
-    /// Runs a write when it is its turn, waiting included within the limit. `work` begins a transaction and commits it; when
-    /// this fails nothing happened, unless the time ran out during the commit itself.
+    /// Runs a write when it is its turn, waiting included within the limit. When this fails nothing happened, unless the time
+    /// ran out during the commit itself.
     async fn write<T: Send>(
         &self,
         turn: Turn,
-        work: impl Future<Output = Result<T, Failure>> + Send,
+        exclusive: Exclusive<'_>,
+        work: impl AsyncFnOnce(&mut Transaction) -> Result<T, Failure> + Send,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         // a turn that never came says nothing about the disk: that shows in the write that has the turn
         let taken = tokio::time::timeout(self.0.limit, self.0.turns.take(turn)).await.or(Err(StoreError::Busy))??;
-        let written = self.bounded(work, self.0.limit.saturating_sub(began.elapsed()), StoreCall::Write).await;
+        let write = Box::pin(async {
+            let mut tx = self.0.engine.begin(exclusive).await?;
+            let answer = work(&mut tx).await?;
+            tx.end().await?;
+            Ok(answer)
+        });
+        let written = self.bounded(write, self.0.limit.saturating_sub(began.elapsed()), StoreCall::Write).await;
         drop(taken);
         written
     }
 
     /// Runs a single statement as a write and answers how many rows it changed.
-    async fn execute(&self, turn: Turn, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
-        self.write(turn, async {
-            let mut tx = self.begin().await?;
-            let changed = statement.execute(&mut *tx).await?.rows_affected();
-            tx.commit().await?;
-            Ok(changed)
-        })
-        .await
+    async fn execute(
+        &self,
+        turn: Turn,
+        exclusive: Exclusive<'_>,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
+        self.write(turn, exclusive, async |tx| tx.execute(sql, values).await).await
     }
 
     async fn bounded<T: Send>(
         &self,
-        work: impl Future<Output = Result<T, Failure>> + Send,
+        work: impl Future<Output = Result<T, Failure>>,
         limit: Duration,
         call: StoreCall,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         let answer = match tokio::time::timeout(limit, work).await {
-            Ok(answer) => answer.map_err(|failure| failure.of(&self.0.file)),
-            Err(_elapsed) => Err(StoreError::stalled(&self.0.file, self.0.limit)),
+            Ok(answer) => answer.map_err(|failure| self.0.engine.explain(failure)),
+            Err(_elapsed) => Err(self.0.engine.stalled(self.0.limit)),
         };
         let failed = match call {
             StoreCall::Read => &self.0.read_failed,

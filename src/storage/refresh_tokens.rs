@@ -1,8 +1,14 @@
 //! Refresh tokens: families under a grant, rotated on every use.
+//!
+//! Defends against: replay of a stolen refresh token. A used one stays, so that it is recognised; it is rotated once, whatever
+//! comes at the same time.
 
+use super::engine::Transaction;
 use super::error::Failure;
-use super::rows::Column;
-use super::{Store, StoreError, Transaction, Turn, grants};
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::{json, values};
+use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -23,11 +29,17 @@ sql! {
         UPDATE refresh_tokens SET used_at = $3, parameters = $4, sealed_response = $5, successor_hash = $6
         WHERE hash = $1 AND grant_id = $2 AND used_at IS NULL";
 
+    /// The grant's part of a rotation: notes its use, and gives the lease back.
+    RENEW = "
+        UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
+            user_claims = COALESCE($7, user_claims), last_used_at = $8, lease_holder = NULL, lease_until = NULL
+        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
+
     pub(super) ERASE_RESPONSES = "
         UPDATE refresh_tokens SET sealed_response = NULL WHERE hash IN (
             SELECT hash FROM refresh_tokens WHERE sealed_response IS NOT NULL AND used_at <= $1 LIMIT $2)";
 
-    /// A used one stays as long as its grant, however late it comes again.
+    /// A used one stays as long as its grant: it is recognised however late it is presented again.
     pub(super) DELETE_OF_DEAD_GRANTS = "
         DELETE FROM refresh_tokens WHERE hash IN (
             SELECT t.hash FROM refresh_tokens t
@@ -40,7 +52,7 @@ sql! {
 pub struct NewRefreshToken {
     /// What we remember of it.
     pub hash: Sha256,
-    /// Until when it is good if nobody uses it.
+    /// Until when it is good if it is not used.
     pub expires_at: Timestamp,
 }
 
@@ -49,7 +61,7 @@ pub struct NewRefreshToken {
 pub struct Rotation<'a> {
     /// The family.
     pub grant: &'a GrantId,
-    /// Who holds the lease; the rotation fails when the lease is somebody else's by now.
+    /// Who holds the lease; the rotation fails when another holder has taken it since.
     pub lease: &'a str,
     /// The token that was presented.
     pub used: &'a Sha256,
@@ -67,36 +79,23 @@ pub struct Rotation<'a> {
     pub now: Timestamp,
 }
 
-#[derive(sqlx::FromRow)]
-struct RefreshTokenRow {
-    hash: Vec<u8>,
-    grant_id: String,
-    expires_at: i64,
-    used_at: Option<i64>,
-    parameters: Option<Vec<u8>>,
-    sealed_response: Option<Vec<u8>>,
-    successor_used_at: Option<i64>,
-}
-
-impl TryFrom<RefreshTokenRow> for StoredRefreshToken {
-    type Error = StoreError;
-
-    fn try_from(row: RefreshTokenRow) -> Result<Self, StoreError> {
-        let column = |name| Column("refresh_tokens", name);
-        let used = match (row.used_at, row.parameters) {
+impl FromRow for StoredRefreshToken {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("refresh_tokens");
+        let used = match (row.optional_time("used_at")?, row.optional_sha256("parameters")?) {
             (None, None) => None,
             (Some(at), Some(parameters)) => Some(RefreshUse {
-                at: Timestamp(at),
-                parameters: column("parameters").sha256(&parameters)?,
-                sealed_response: row.sealed_response,
-                successor_used: row.successor_used_at.is_some(),
+                at,
+                parameters,
+                sealed_response: row.get("sealed_response")?,
+                successor_used: row.optional_time("successor_used_at")?.is_some(),
             }),
-            _ => return Err(column("used_at").corrupt()),
+            _ => return Err(row.corrupt("used_at")),
         };
         Ok(Self {
-            hash: column("hash").sha256(&row.hash)?,
-            grant_id: GrantId::from(row.grant_id),
-            expires_at: Timestamp(row.expires_at),
+            hash: row.sha256("hash")?,
+            grant_id: GrantId::from(row.text("grant_id")?),
+            expires_at: row.time("expires_at")?,
             used,
         })
     }
@@ -108,12 +107,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refresh_token(&self, hash: &Sha256) -> Result<Option<StoredRefreshToken>, StoreError> {
-        self.read(async {
-            let row: Option<RefreshTokenRow> =
-                sqlx::query_as(FIND).bind(hash.as_bytes().as_slice()).fetch_optional(self.readers()).await?;
-            Ok(row.map(StoredRefreshToken::try_from).transpose()?)
-        })
-        .await
+        self.find(FIND, values![hash]).await
     }
 
     /// Supersedes a refresh token, inserts its successor, keeps the provider's new token and the answer, updates the
@@ -123,41 +117,49 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        self.write(Turn::Token, async {
-            let mut tx = self.begin().await?;
-            let rotated = grants::renew(&mut tx, rotation).await? && supersede(&mut tx, rotation).await?;
-            if !rotated {
-                tx.rollback().await?;
-                return Ok(false);
+        self.write(Turn::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
+            // takes the grant's row, and with it every other rotation of this family waits
+            let rotated = renew(tx, rotation).await? && supersede(tx, rotation).await?;
+            if rotated {
+                insert(tx, rotation.grant, rotation.successor).await?;
+            } else {
+                tx.undo();
             }
-            insert(&mut tx, rotation.grant, rotation.successor).await?;
-            tx.commit().await?;
-            Ok(true)
+            Ok(rotated)
         })
         .await
     }
 }
 
+/// Notes a rotation and gives the lease back; `false` when the lease is not ours or the grant is not live.
+async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {
+    let renewed = values![
+        rotation.grant.as_str(),
+        rotation.lease,
+        rotation.standing.sealed_token.as_deref(),
+        rotation.standing.offline,
+        rotation.standing.ends_at,
+        rotation.standing.renewable,
+        rotation.user.map(json).transpose()?,
+        rotation.now,
+    ];
+    Ok(tx.execute(RENEW, renewed).await? == 1)
+}
+
 async fn supersede(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {
-    let superseded = sqlx::query(SUPERSEDE)
-        .bind(rotation.used.as_bytes().as_slice())
-        .bind(rotation.grant.as_str())
-        .bind(rotation.now.0)
-        .bind(rotation.parameters.as_bytes().as_slice())
-        .bind(rotation.sealed_response)
-        .bind(rotation.successor.hash.as_bytes().as_slice())
-        .execute(&mut **tx)
-        .await?;
-    Ok(superseded.rows_affected() == 1)
+    let superseded = values![
+        rotation.used,
+        rotation.grant.as_str(),
+        rotation.now,
+        rotation.parameters,
+        rotation.sealed_response,
+        &rotation.successor.hash,
+    ];
+    Ok(tx.execute(SUPERSEDE, superseded).await? == 1)
 }
 
 /// Inserts a new token into the grant's family.
 pub(super) async fn insert(tx: &mut Transaction, grant: &GrantId, token: &NewRefreshToken) -> Result<(), Failure> {
-    sqlx::query(INSERT)
-        .bind(token.hash.as_bytes().as_slice())
-        .bind(grant.as_str())
-        .bind(token.expires_at.0)
-        .execute(&mut **tx)
-        .await?;
+    tx.execute(INSERT, values![&token.hash, grant.as_str(), token.expires_at]).await?;
     Ok(())
 }

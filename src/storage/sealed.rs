@@ -1,22 +1,26 @@
 //! What lies sealed under a root key, as bytes: for sealing it anew when the first root key changes.
 
+use super::error::Failure;
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::values;
 use super::{Store, StoreError, Turn};
 
 sql! {
-    /// A value tells its root key by its beginning.
+    /// The first bytes of a value name its root key. The cast is for PostgreSQL, whose `SUBSTR` takes no `BIGINT`.
     SIGNING_KEYS = "
         SELECT id, id AS context, sealed_private_key AS bytes, NULL AS issuer, NULL AS client_id FROM signing_keys
-        WHERE id > $1 AND SUBSTR(sealed_private_key, 1, $2) <> $3 ORDER BY id LIMIT $4";
+        WHERE id > $1 AND SUBSTR(sealed_private_key, 1, CAST($2 AS INTEGER)) <> $3 ORDER BY id LIMIT $4";
 
     AUTHORIZATIONS = "
         SELECT a.id, a.subject AS context, a.provider_token AS bytes, i.issuer, i.client_id
         FROM authorizations a LEFT JOIN identities i ON i.id = a.identity
-        WHERE a.id > $1 AND a.subject IS NOT NULL AND SUBSTR(a.provider_token, 1, $2) <> $3 ORDER BY a.id LIMIT $4";
+        WHERE a.id > $1 AND a.subject IS NOT NULL AND SUBSTR(a.provider_token, 1, CAST($2 AS INTEGER)) <> $3 ORDER BY a.id LIMIT $4";
 
     GRANTS = "
         SELECT g.id, g.subject AS context, g.provider_token AS bytes, i.issuer, i.client_id
         FROM grants g LEFT JOIN identities i ON i.id = g.identity
-        WHERE g.id > $1 AND SUBSTR(g.provider_token, 1, $2) <> $3 ORDER BY g.id LIMIT $4";
+        WHERE g.id > $1 AND SUBSTR(g.provider_token, 1, CAST($2 AS INTEGER)) <> $3 ORDER BY g.id LIMIT $4";
 
     RESEAL_SIGNING_KEY = "UPDATE signing_keys SET sealed_private_key = $3 WHERE id = $1 AND sealed_private_key = $2";
 
@@ -37,7 +41,7 @@ pub enum SealedColumn {
 }
 
 impl SealedColumn {
-    /// All of them, in the order in which a token wanders: one that is redeemed meanwhile is met again.
+    /// All of them, in the order in which a token moves between tables: one whose code is redeemed meanwhile is met again.
     pub const ALL: [Self; 3] = [Self::SigningKeys, Self::Authorizations, Self::Grants];
 
     const fn select(self) -> &'static str {
@@ -58,7 +62,7 @@ impl SealedColumn {
 }
 
 /// A sealed value and what it is bound to.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct SealedValue {
     /// Its row.
     pub id: String,
@@ -70,6 +74,19 @@ pub struct SealedValue {
     pub issuer: Option<String>,
     /// See `issuer`.
     pub client_id: Option<String>,
+}
+
+impl FromRow for SealedValue {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("sealed");
+        Ok(Self {
+            id: row.text("id")?,
+            context: row.text("context")?,
+            bytes: row.get("bytes")?,
+            issuer: row.get("issuer")?,
+            client_id: row.get("client_id")?,
+        })
+    }
 }
 
 impl Store {
@@ -85,8 +102,7 @@ impl Store {
         batch: i64,
     ) -> Result<Vec<SealedValue>, StoreError> {
         let length = i64::try_from(head.len()).unwrap_or(i64::MAX);
-        let select = sqlx::query_as(column.select()).bind(after).bind(length).bind(head).bind(batch);
-        self.read(async { Ok(select.fetch_all(self.readers()).await?) }).await
+        self.list(column.select(), values![after, length, head, batch]).await
     }
 
     /// Puts other bytes in the place of each value, in one transaction; a value that changed meanwhile stays as it is.
@@ -99,14 +115,12 @@ impl Store {
         column: SealedColumn,
         values: &[(SealedValue, Vec<u8>)],
     ) -> Result<u64, StoreError> {
-        self.write(Turn::Upkeep, async {
-            let mut tx = self.begin().await?;
+        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
             let mut replaced = 0;
             for (old, new) in values {
-                let update = sqlx::query(column.update()).bind(&old.id).bind(old.bytes.as_slice()).bind(new.as_slice());
-                replaced += update.execute(&mut *tx).await?.rows_affected();
+                let (before, after) = (old.bytes.as_slice(), new.as_slice());
+                replaced += tx.execute(column.update(), values![&old.id, before, after]).await?;
             }
-            tx.commit().await?;
             Ok(replaced)
         })
         .await

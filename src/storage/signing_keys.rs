@@ -1,13 +1,16 @@
 //! Signing keys.
 
+use super::error::Failure;
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::values;
 use super::{Store, StoreError, Turn};
-use crate::clock::Timestamp;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 
 sql! {
-    /// The `WHERE` keeps a first key from being made after the first was retired; the conflict decides between processes
-    /// that see none at the same time.
+    /// The `WHERE` prevents another first key after the first was retired; the unique key decides between processes that see
+    /// none at the same time.
     INSERT_FIRST = "
         INSERT INTO signing_keys (id, algorithm, generation, sealed_private_key, created_at)
         SELECT $1, $2, 1, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $2)
@@ -16,22 +19,15 @@ sql! {
     ALL = "SELECT id, algorithm, sealed_private_key, created_at FROM signing_keys ORDER BY created_at, id";
 }
 
-#[derive(sqlx::FromRow)]
-struct SigningKeyRow {
-    id: String,
-    algorithm: String,
-    sealed_private_key: Vec<u8>,
-    created_at: i64,
-}
-
-impl From<SigningKeyRow> for StoredSigningKey {
-    fn from(row: SigningKeyRow) -> Self {
-        Self {
-            id: KeyId::from(row.id),
-            algorithm: row.algorithm,
-            sealed_private_key: row.sealed_private_key,
-            created_at: Timestamp(row.created_at),
-        }
+impl FromRow for StoredSigningKey {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let row = row.of("signing_keys");
+        Ok(Self {
+            id: KeyId::from(row.text("id")?),
+            algorithm: row.text("algorithm")?,
+            sealed_private_key: row.get("sealed_private_key")?,
+            created_at: row.time("created_at")?,
+        })
     }
 }
 
@@ -41,15 +37,8 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn insert_first_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
-        self.execute(
-            Turn::Upkeep,
-            sqlx::query(INSERT_FIRST)
-                .bind(key.id.as_str())
-                .bind(&key.algorithm)
-                .bind(key.sealed_private_key.as_slice())
-                .bind(key.created_at.0),
-        )
-        .await?;
+        let first = values![key.id.as_str(), &key.algorithm, key.sealed_private_key.as_slice(), key.created_at];
+        self.execute(Turn::Upkeep, Exclusive::Nothing, INSERT_FIRST, first).await?;
         Ok(())
     }
 
@@ -58,10 +47,6 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
-        self.read(async {
-            let rows: Vec<SigningKeyRow> = sqlx::query_as(ALL).fetch_all(self.readers()).await?;
-            Ok(rows.into_iter().map(StoredSigningKey::from).collect())
-        })
-        .await
+        self.list(ALL, values![]).await
     }
 }

@@ -1,37 +1,98 @@
-//! Opening SQLite: the file, its connections, its schema.
+//! SQLite: the file, its connections, its schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlitePool};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Executor, SqlitePool};
 
-use super::CALL_LIMIT;
-use super::error::{StoreError, explain};
+use super::call_limit::CALL_LIMIT;
+use super::error::StoreError;
+use super::migrations;
+use super::row::Row;
+use super::value::Value;
 
 /// How long another process may take to bring the schema up to date.
 const MIGRATION_PATIENCE: Duration = Duration::from_mins(1);
 /// How many may read at once; each is a thread.
 const READERS: u32 = 4;
 
-sql! {
-    OLDEST_PROGRAM = "SELECT oldest_program FROM compatibility";
-}
+/// A transaction on the writer.
+pub(super) type Transaction = sqlx::Transaction<'static, Sqlite>;
 
 /// The connections to one file. SQLite has one writer at a time anyway: here the others wait in line, not on a lock.
 pub(super) struct Pools {
+    file: PathBuf,
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
+}
+
+impl Pools {
+    /// How errors name the database.
+    pub(super) fn place(&self) -> path::Display<'_> {
+        self.file.display()
+    }
+
+    /// Begins a transaction that holds the write lock from its first moment: one that had to ask for it later would fail
+    /// at once when another process wrote in between.
+    pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Runs a statement that only reads.
+    pub(super) async fn read(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, sqlx::Error> {
+        fetch(&self.readers, sql, values).await
+    }
+
+    pub(super) async fn close(&self) {
+        // the writer last: closing the last connection folds the write-ahead log into the file
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Runs a statement in a transaction and answers how many rows it changed.
+pub(super) async fn execute(tx: &mut Transaction, sql: &'static str, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
+    Ok(query(sql, values).execute(&mut **tx).await?.rows_affected())
+}
+
+/// The rows that a statement answers in a transaction.
+pub(super) async fn rows(
+    tx: &mut Transaction,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<Vec<Row>, sqlx::Error> {
+    fetch(&mut **tx, sql, values).await
+}
+
+async fn fetch<'c>(
+    executor: impl Executor<'c, Database = Sqlite>,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<Vec<Row>, sqlx::Error> {
+    Ok(query(sql, values).fetch_all(executor).await?.into_iter().map(Row::Sqlite).collect())
+}
+
+fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
+    values.iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text.as_deref()),
+        Value::Integer(number) => query.bind(*number),
+        Value::Boolean(truth) => query.bind(*truth),
+        Value::Bytes(bytes) => query.bind(*bytes),
+    })
 }
 
 /// Opens the file, makes it if it is not there, and brings its schema up to date.
 pub(super) async fn open(file: &Path) -> Result<Pools, StoreError> {
     let lock = lock_beside(file).await?;
     create(file)?;
+    let explain = |error| StoreError::about(file.display(), words(&error));
     let writer = pool(1)
         .after_release(|connection, _| {
             Box::pin(async move {
@@ -43,15 +104,12 @@ pub(super) async fn open(file: &Path) -> Result<Pools, StoreError> {
         })
         .connect_with(options(file).journal_mode(SqliteJournalMode::Wal))
         .await
-        .map_err(|error| explain(file, &error))?;
+        .map_err(explain)?;
     migrate(&writer, file).await?;
     drop(lock);
     warn_of_readers(file);
-    let readers = pool(READERS)
-        .connect_with(options(file).pragma("query_only", "ON"))
-        .await
-        .map_err(|error| explain(file, &error))?;
-    Ok(Pools { writer, readers })
+    let readers = pool(READERS).connect_with(options(file).pragma("query_only", "ON")).await.map_err(explain)?;
+    Ok(Pools { file: file.to_owned(), writer, readers })
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -94,7 +152,7 @@ async fn lock_beside(file: &Path) -> Result<File, StoreError> {
     });
     taken.await.unwrap_or_else(|_elapsed| {
         Err(StoreError::about(
-            file,
+            file.display(),
             "has been locked for a minute by another process that prepares it: wait, or stop it",
         ))
     })?;
@@ -149,38 +207,51 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
         }
         _ => error.to_string(),
     };
-    StoreError::about(file, format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
+    StoreError::about(file.display(), format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
 }
 
 async fn migrate(writer: &SqlitePool, file: &Path) -> Result<(), StoreError> {
-    let mut ours = sqlx::migrate!("migrations/sqlite");
-    // what a later release added does not disturb this one; what it removed is judged below
-    ours.set_ignore_missing(true);
-    ours.run(writer).await.map_err(|error| migration_failed(file, error))?;
-    let needed: i64 =
-        sqlx::query_scalar(OLDEST_PROGRAM).fetch_one(writer).await.map_err(|error| explain(file, &error))?;
-    let known = ours.iter().map(|migration| migration.version).max().unwrap_or_default();
-    if needed > known {
-        return Err(StoreError::about(
-            file,
-            format_args!(
-                "has a newer schema than this program: it needs one that knows migration {needed}, this one ends at \
-                 {known}; start the newer program, or restore a backup from before it"
-            ),
-        ));
-    }
-    Ok(())
+    let ours = migrations::migrator(migrations::SQLITE);
+    let about = |words| StoreError::about(file.display(), words);
+    ours.run(writer).await.map_err(|error| about(migrations::words(error, words)))?;
+    let needed = sqlx::query_scalar(migrations::OLDEST_PROGRAM).fetch_one(writer).await;
+    let needed = needed.map_err(|error| about(words(&error)))?;
+    migrations::too_new(&ours, needed).map_or(Ok(()), |words| Err(about(words)))
 }
 
-fn migration_failed(file: &Path, error: MigrateError) -> StoreError {
+/// A call that took too long.
+pub(super) fn stalled(limit: Duration) -> String {
+    format!("did not answer within {limit:?}: the disk is stalled, or another program keeps it locked")
+}
+
+/// Puts an error into words that follow on the file's name, with the hint where there is one.
+pub(super) fn words(error: &sqlx::Error) -> String {
     match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(file, &error),
-        MigrateError::VersionMismatch(version) => StoreError::about(
-            file,
-            format_args!(
-                "was made by another build: its migration {version} is not this program's; use that build, or a new file"
-            ),
-        ),
-        other => StoreError::about(file, format_args!("cannot be brought up to date: {other}")),
+        sqlx::Error::Database(cause) => {
+            let code = cause.code().and_then(|code| code.parse::<i64>().ok()).unwrap_or_default();
+            // the low byte is the primary result code, the rest narrows it down
+            words_for(code & 0xff, cause.message())
+        }
+        sqlx::Error::PoolTimedOut => stalled(CALL_LIMIT),
+        sqlx::Error::PoolClosed => "is closed: this process is ending".to_owned(),
+        other => format!("cannot be used: {other}"),
     }
+}
+
+/// Words for SQLite's primary result codes.
+fn words_for(code: i64, message: &str) -> String {
+    match code {
+        3 | 8 | 23 => {
+            "cannot be written: make the file, its directory and its disk writable for the user that runs this"
+        }
+        5 | 6 => {
+            "is locked: another program is writing to it; stop that program (a backup should use sqlite3's .backup)"
+        }
+        10 => return format!("cannot be read or written: the disk answers with an error ({message})"),
+        11 | 26 => "is damaged or no SQLite database: restore a backup, or name another file",
+        13 => "cannot grow: the disk is full; free some space",
+        14 => "cannot be opened: the file and its directory must belong to the user that runs this",
+        _ => return format!("refused: {message}"),
+    }
+    .to_owned()
 }

@@ -1,5 +1,7 @@
-//! Who writes next. SQLite has one writer; writes wait for it in queues by class, so that a flood of what strangers may ask
-//! for (registrations, approvals) does not delay users who are signed in.
+//! Which write goes next. Few writes run at once (on SQLite one); the others wait in queues by class, so that a flood of what
+//! strangers may ask for (registrations, approvals) does not delay users who are signed in.
+//!
+//! Defends against: resource exhaustion. The queues give priority and backpressure.
 //!
 //! A higher class goes first, but a lower one is passed over a limited number of times. What strangers can fill is bounded
 //! (`limits.waiting_writes`): beyond that a write is refused at once, before it delays others.
@@ -45,12 +47,13 @@ impl Turn {
     }
 }
 
-/// The line in front of the writer. Cheap to clone.
+/// The queues in front of the writers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Mutex<Line>>);
 
 struct Line {
-    taken: bool,
+    /// How many writes may begin at once.
+    free: usize,
     /// How many may wait of each class that is bounded.
     most: usize,
     classes: [Class; Turn::ALL.len()],
@@ -66,10 +69,10 @@ struct Class {
 pub(super) struct Taken(Option<Turns>);
 
 impl Turns {
-    /// Empty queues. In each class that strangers can fill, at most `most` may wait.
-    pub(super) fn new(most: usize) -> Self {
+    /// Empty queues for so many writers. In each class that strangers can fill, at most `most` may wait.
+    pub(super) fn new(writers: usize, most: usize) -> Self {
         let classes = Turn::ALL.map(|turn| Class { turn, waiting: VecDeque::new(), passed_over: 0 });
-        Self(Arc::new(Mutex::new(Line { taken: false, most, classes })))
+        Self(Arc::new(Mutex::new(Line { free: writers, most, classes })))
     }
 
     /// Waits for a turn.
@@ -79,8 +82,8 @@ impl Turns {
     pub(super) async fn take(&self, turn: Turn) -> Result<Taken, StoreError> {
         let given = {
             let mut line = self.line();
-            if !line.taken {
-                line.taken = true;
+            if line.free > 0 {
+                line.free -= 1;
                 return Ok(Taken(Some(self.clone())));
             }
             line.wait(turn)?
@@ -94,7 +97,7 @@ impl Turns {
             let next = {
                 let mut line = self.line();
                 let next = line.next();
-                line.taken = next.is_some();
+                line.free += usize::from(next.is_none());
                 next
             };
             let Some(next) = next else { return };
@@ -164,7 +167,7 @@ mod tests {
 
     /// Lets all of these wait while the turn is taken, and answers in which order they had theirs.
     async fn order(waiting: &[Turn]) -> Vec<Turn> {
-        let (turns, order) = (Turns::new(MOST), Arc::new(Mutex::new(Vec::new())));
+        let (turns, order) = (Turns::new(1, MOST), Arc::new(Mutex::new(Vec::new())));
         let taken = turns.take(Turn::Upkeep).await.unwrap();
         let waiting = waiting.iter().map(|turn| async {
             let taken = turns.take(*turn).await.unwrap();
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(order[..4], [Token, Token, Claimed, Claimed], "although they came last");
         assert_eq!(order.len(), full.len() + urgent.len());
 
-        let turns = Turns::new(MOST);
+        let turns = Turns::new(1, MOST);
         let taken = turns.take(Upkeep).await.unwrap();
         let mut waiting: Vec<_> = full.iter().map(|turn| Box::pin(turns.take(*turn))).collect();
         for waiting in &mut waiting {
@@ -225,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn queues_that_strangers_can_fill_are_bounded_and_abandoned_waits_make_room() {
-        let turns = Turns::new(MOST);
+        let turns = Turns::new(1, MOST);
         let first = turns.take(Turn::Token).await.unwrap();
         let mut waiting: Vec<_> = (0..MOST).map(|_| Box::pin(turns.take(Turn::Registration))).collect();
         for waiting in &mut waiting {
@@ -246,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_was_given_to_a_caller_who_left_goes_on() {
-        let turns = Turns::new(MOST);
+        let turns = Turns::new(1, MOST);
         let taken: Taken = turns.take(Turn::Token).await.unwrap();
         let mut leaves = Box::pin(turns.take(Turn::Token));
         let mut stays = Box::pin(turns.take(Turn::Token));
@@ -255,5 +258,22 @@ mod tests {
         assert!(poll!(&mut stays).is_pending(), "it is the other's turn");
         drop(leaves);
         assert!(matches!(poll!(&mut stays), Poll::Ready(Ok(_))));
+    }
+
+    #[tokio::test]
+    async fn as_many_write_at_once_as_there_are_writers() {
+        let turns = Turns::new(3, MOST);
+        let taken =
+            (turns.take(Turn::Token).await, turns.take(Turn::Registration).await, turns.take(Turn::Token).await);
+        let mut fourth = pin!(turns.take(Turn::Token));
+        assert!(poll!(&mut fourth).is_pending());
+        drop(taken.1);
+        let fourth = fourth.await.unwrap();
+        let mut fifth = pin!(turns.take(Turn::Token));
+        assert!(poll!(&mut fifth).is_pending());
+        drop((taken.0, taken.2, fourth));
+        drop(fifth.await.unwrap());
+        let all = (turns.take(Turn::Token).await, turns.take(Turn::Token).await, turns.take(Turn::Token).await);
+        assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok(), "none was lost");
     }
 }

@@ -65,6 +65,10 @@ pub fn start(settings: &Log) -> io::Result<()> {
 
 /// What is logged, and why `RUST_LOG` was not heeded. Audit lines stay on unless a directive names them: `warn` asks for
 /// fewer lines, not for no record of who was granted what.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "RUST_LOG is a variable of the log alone, which starts before anything else"
+)]
 fn filter(level: &str) -> (Targets, Option<String>) {
     let (wanted, refused) = match env::var("RUST_LOG") {
         // a variable that is set and empty asks for nothing

@@ -89,7 +89,7 @@ impl fmt::Display for Finding {
             Self::NotThere => f.write_str("answers 404"),
             Self::Redirects { to } => write!(f, "redirects to {to:?}"),
             Self::RedirectsEachCall { path } => write!(f, "redirects each call to {path:?}"),
-            Self::OldTransport => f.write_str("speaks HTTP+SSE, which is not in this version"),
+            Self::OldTransport => f.write_str("speaks HTTP+SSE, which is not supported in this version"),
             Self::WantsCredentials => f.write_str("asks for credentials itself"),
             Self::RefusesHost { status, host } if *status == StatusCode::MISDIRECTED_REQUEST => {
                 write!(f, "answers 421: it does not know the name {host:?}")

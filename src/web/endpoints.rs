@@ -24,7 +24,7 @@ impl Endpoints {
         Cookies::new(&self.config.public_url)
     }
 
-    /// Starts what a browser has begun as a task of its own, which goes on when the browser goes away.
+    /// Runs `work` as a task of its own, which continues when the browser disconnects.
     pub(super) fn complete<T, F>(&self, work: F) -> impl Future<Output = Result<T, Fault>> + use<T, F>
     where
         T: Send + 'static,

@@ -10,6 +10,7 @@ use super::body::BodyError;
 use super::json;
 use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
 use crate::issuer::{Fault, Trouble};
+use crate::limits::Limited;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::wire::{Cause, RETRY_SOON, RequestId};
 
@@ -23,6 +24,18 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
     with_cause(response, cause)
+}
+
+/// A used-up limit, for a program.
+pub(super) fn limited(limited: &Limited) -> Response<Body> {
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, limited.limit.advice());
+    too_many(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), limited)
+}
+
+/// Makes an answer, whether a document or a page, that of a used-up limit: 429, and when to come again (RFC 6585 4).
+pub(super) fn too_many(mut response: Response<Body>, limited: &Limited) -> Response<Body> {
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    with_cause(retry_after(response, limited.retry_after), limited.to_string())
 }
 
 /// A body that could not be read; `otherwise` is the endpoint's own code for a client's fault.
@@ -62,17 +75,20 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
         | Trouble::Forged
         | Trouble::Expired => StatusCode::BAD_REQUEST,
         Trouble::OtherBrowser => StatusCode::FORBIDDEN,
-        Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Trouble::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = (status, document(look, &fault.trouble, request_id)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response = retry_after(response, RETRY_SOON);
     }
+    if let Trouble::Limited(limited) = &fault.trouble {
+        return too_many(response, limited);
+    }
     with_cause(response, fault.detail)
 }
 
-/// The words for people. The operator's words are in the log, under the request id that the page shows.
+/// The page's text. The operator's text is in the log, under the request id that the page shows.
 fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, hint) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
@@ -99,17 +115,17 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
         Trouble::Forged => (
             "This request does not belong to a sign-in",
-            "What arrived here was not made by this server for this sign-in.",
-            "If you came here by a link that someone sent you, close this window. Otherwise connect from the application again.",
+            "It was not made by this site for this sign-in.",
+            "If you followed a link that you were sent, close this window. Otherwise connect from the application again.",
         ),
         Trouble::Expired => (
             "This sign-in is over",
             "It took too long, was already finished, or was revoked.",
             "Connect from the application again.",
         ),
-        Trouble::TooMany => (
+        Trouble::Limited(_) => (
             "Too many sign-ins from your network",
-            "More sign-ins were started from your address than people start.",
+            "More sign-ins were started from your address than is usual.",
             "Wait a few minutes, then connect from the application again.",
         ),
         Trouble::Unavailable => (
@@ -130,7 +146,7 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
         Trouble::RedirectUri => {
             OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
         }
-        Trouble::TooMany | Trouble::Unavailable => {
+        Trouble::Limited(_) | Trouble::Unavailable => {
             OAuthError::new(ErrorCode::TemporarilyUnavailable, "it will pass: try again in a minute")
         }
         // the first two have pages of their own, and no request of a client leads to the others

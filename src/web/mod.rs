@@ -1,5 +1,4 @@
-//! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each of
-//! [`paths::ROUTES`].
+//! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
 
 mod authorize;
 mod body;
@@ -23,7 +22,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -39,7 +38,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
-use crate::oauth::paths;
+use crate::oauth::paths::{self, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
 /// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
@@ -54,45 +53,34 @@ impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
-        let mut discovery = Router::new()
-            .route(paths::RESOURCE_METADATA, get(discovery::resource))
-            .route(paths::RESOURCE_METADATA_AT, get(discovery::resource))
-            .route(paths::SERVER_METADATA, get(discovery::server))
-            .route(paths::OPENID_CONFIGURATION, get(discovery::server))
-            .route(paths::JWKS, get(discovery::jwks))
-            .route(paths::WELL_KNOWN, get(discovery::nothing));
+        let served = |route: &Route| config.registration.enabled || *route != Route::Register;
+        let (pages, documents): (Vec<_>, Vec<_>) =
+            Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
+        let mut programs = router(documents);
         for upstream in &config.upstreams {
-            let appended = format!("{}{}", upstream.settings.path, paths::RESOURCE_METADATA);
-            let nothing = format!("{}{}", upstream.settings.path, paths::WELL_KNOWN);
-            discovery = discovery.route(&appended, get(discovery::resource)).route(&nothing, get(discovery::nothing));
-        }
-        let mut oauth = Router::new().route(paths::TOKEN, post(token::post));
-        if config.registration.enabled {
-            oauth = oauth.route(paths::REGISTER, post(register::post));
+            for route in paths::BELOW_UPSTREAMS {
+                programs = programs.route(&format!("{}{}", upstream.settings.path, route.path()), endpoint(*route));
+            }
         }
         let look = Arc::new(Look::new(&config.pages));
-        let browser = Router::new()
-            .route(paths::AUTHORIZE, get(authorize::get))
-            .route(paths::CONSENT, post(consent::post))
-            .route(paths::CALLBACK, get(callback::get))
-            .route(paths::SIGN_IN, get(sign_in::get).post(sign_in::post))
+        let browsers = router(pages)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
-        let router = discovery.merge(oauth).layer(any_origin()).merge(browser).fallback(not_found);
+        let router = programs.layer(any_origin()).merge(browsers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &look));
         let public_url = config.public_url.as_str().into();
         let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
         Self { router: router.with_state(endpoints), visitors, public_url }
     }
 
-    /// The page for a person who opens an upstream's path without a token, in the place of what the gateway refuses with.
+    /// The page for a browser that opens an upstream's path without a token; it replaces the body of the gateway's refusal.
     #[must_use]
     pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
         self.visitors.server(request.method(), request.headers(), request.uri().path())
     }
 
-    /// Answers a request that is no upstream's. The body of a POST is read first, into `room`, before anything larger is
-    /// begun.
+    /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
+    /// is allocated.
     pub(crate) async fn handle<B>(&self, request: Request<B>, arrival: &Arrival, room: Room) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -112,11 +100,31 @@ impl Web {
         }
     }
 
-    /// Refuses a request that is turned away at the door, before anything is done for it.
+    /// Answers a request that was rejected on arrival, before any work is done for it.
     pub(crate) fn reject(&self, head: &Parts, rejection: &Rejection) -> Response<Body> {
         let answer = rejected::answer(head, rejection, &self.visitors, &self.public_url);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())
     }
+}
+
+/// What answers at a route, by method.
+fn endpoint(route: Route) -> MethodRouter<Endpoints> {
+    match route {
+        Route::ResourceMetadata | Route::ResourceMetadataAt => get(discovery::resource),
+        Route::ServerMetadata | Route::OpenidConfiguration => get(discovery::server),
+        Route::Jwks => get(discovery::jwks),
+        Route::WellKnown => get(discovery::nothing),
+        Route::Token => post(token::post),
+        Route::Register => post(register::post),
+        Route::Authorize => get(authorize::get),
+        Route::Consent => post(consent::post),
+        Route::Callback => get(callback::get),
+        Route::SignIn => get(sign_in::get).post(sign_in::post),
+    }
+}
+
+fn router(routes: Vec<Route>) -> Router<Endpoints> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
 }
 
 /// Discovery, keys, registration and tokens: any origin, never with credentials (a browser's own cookies).
@@ -146,8 +154,8 @@ async fn not_found(
     }
 }
 
-/// A page's path with a method that it does not have, as after typing the address of a form; `Allow` says which it has.
+/// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
 async fn method_not_allowed() -> Response<axum::body::Body> {
-    let text = "This address is not opened like this. Connect from the application again.\n";
+    let text = "This address cannot be opened like this. Connect from the application again.\n";
     plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }

@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use http::header::ORIGIN;
 use http::{Request, Response, StatusCode};
 
-use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
+use super::fault::{limited, oauth_error, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
 use crate::issuer::{RegistrationRefusal, Via};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -33,11 +33,7 @@ pub(super) async fn post(
         Err(RegistrationRefusal::Invalid(error)) => {
             with_cause(oauth_error(StatusCode::BAD_REQUEST, &error), error.to_string())
         }
-        Err(RegistrationRefusal::TooMany { retry_after: seconds }) => {
-            let words = "too many registrations from this address: wait, or use the client id that you have";
-            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, words);
-            retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), seconds)
-        }
+        Err(RegistrationRefusal::Limited(used_up)) => limited(&used_up),
         Err(RegistrationRefusal::Store(error)) => unavailable(error.to_string()),
     }
 }

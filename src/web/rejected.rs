@@ -1,5 +1,5 @@
-//! The answer to a request that is turned away at the door, away from the paths of upstreams: a page where browsers go, JSON
-//! where programs do, a line of text where either may come.
+//! The answer to a request that is rejected on arrival, at any path but an upstream's: a page where browsers go, JSON where
+//! programs do, a line of text where either may come (request smuggling, DNS rebinding, overload).
 
 use axum::body::Body;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE};
@@ -12,7 +12,7 @@ use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::paths;
 use crate::wire::{Rejection, accept, plain};
 
-/// The answer. `public_url` is what we are called.
+/// The answer. `public_url` is our own URL, which an answer to a wrong host names.
 pub(super) fn answer(head: &Parts, rejection: &Rejection, visitors: &Visitors, public_url: &str) -> Response<Body> {
     let path = head.uri.path();
     match rejection {
@@ -26,8 +26,8 @@ pub(super) fn answer(head: &Parts, rejection: &Rejection, visitors: &Visitors, p
     }
 }
 
-/// A body that could end in two places: the connection ends too. No browser sends one, so the answer at a page's path is a
-/// line of text.
+/// A body with ambiguous framing (request smuggling): the connection is closed too. No browser sends one, so the answer at a
+/// page's path is a line of text.
 fn ambiguous(path: &str, why: &'static str) -> Response<Body> {
     let mut response = if paths::is_page(path) {
         plain(StatusCode::BAD_REQUEST, Body::from("It is not clear where the body of this request ends.\n"))
@@ -65,7 +65,7 @@ fn misdirected(headers: &HeaderMap, public_url: &str) -> Response<Body> {
     plain(StatusCode::MISDIRECTED_REQUEST, Body::from(text))
 }
 
-/// Whether a program asks, rather than a browser: it names JSON, and prefers it to HTML.
+/// Whether the request is a program's rather than a browser's: it names JSON and prefers it to HTML.
 fn wants_json(headers: &HeaderMap) -> bool {
     accept::weight_of("application/json", headers) > accept::weight_of("text/html", headers)
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::wants_json;
 
     #[test]
-    fn a_program_is_told_from_a_browser_by_what_it_accepts() {
+    fn a_program_is_told_apart_from_a_browser_by_accept() {
         let wants = |accept: &str| wants_json(&HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]));
         assert!(wants("application/json") && wants("text/plain, Application/JSON;q=0.9, */*"));
         assert!(wants("text/html;q=0.5, application/json"), "HTML is its second choice");

@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 use super::browser::{PostedForm, ProviderId};
 use super::cookies::Kind;
-use super::fault::page;
+use super::fault::{page, too_many};
 use super::pages::Look;
 use super::{Endpoints, browser, pages};
 use crate::issuer::{Fault, SignInAttempt, SignInProblem, SignInStep, SignInView};
@@ -86,6 +86,7 @@ fn binding(
 fn step(look: &Look, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
     match step {
         Ok(SignInStep::Ask(view)) => render(look, &view),
+        Ok(SignInStep::Limited(view, limited)) => too_many(render(look, &view), &limited),
         Ok(SignInStep::Answered(answered)) => browser::onwards(look, &answered, request_id),
         Err(fault) => page(look, fault, request_id),
     }

@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
-use super::fault::{oauth_error, retry_after, unavailable, unread, with_cause};
+use super::fault::{limited, oauth_error, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
 use crate::issuer::{Reason, TokenRefusal, TokenRequest};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -53,10 +53,7 @@ fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
         Reason::OAuth(error) if error.error == ErrorCode::InvalidClient => invalid_client(error, asked_with_header),
         Reason::OAuth(error) => oauth_error(StatusCode::BAD_REQUEST, error),
         Reason::Unavailable(why) => unavailable(why.clone()),
-        Reason::TooMany { retry_after: seconds, words } => {
-            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, *words);
-            retry_after(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), *seconds)
-        }
+        Reason::Limited(used_up) => limited(used_up),
     }
 }
 

@@ -1,4 +1,4 @@
-"""What every test can ask for."""
+"""Fixtures for all suites."""
 
 import signal
 import tempfile
@@ -21,13 +21,13 @@ _KEYCLOAK: list[Keycloak] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Asked to end, the run still cleans up after itself."""
+    """On SIGTERM the run still cleans up after itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.pluginmanager.register(Suites())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keycloak starts at once, when anybody will want it: it takes as long as all that comes before."""
+    """Starts Keycloak right away if a test needs it: its start takes as long as all tests before that one."""
     wanted = any("keycloak" in getattr(item, "fixturenames", ()) for item in session.items)
     if wanted and not session.config.option.collectonly:
         _KEYCLOAK.append(Keycloak())
@@ -35,7 +35,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Keycloak ends with the run, even with one that stops before its first test."""
+    """Stops Keycloak at the end of the run, even of one that stops before its first test."""
     for server in _KEYCLOAK:
         server.close()
     _KEYCLOAK.clear()
@@ -50,7 +50,7 @@ def keycloak() -> Keycloak:
 
 @pytest.fixture
 def new_realm(keycloak: Keycloak) -> Iterator[Callable[..., Realm]]:
-    """Makes realms with changed settings, and deletes them."""
+    """Creates realms with changed settings, and deletes them."""
     made: list[Realm] = []
 
     def make(**settings: object) -> Realm:
@@ -78,7 +78,7 @@ def everything() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def whoami() -> Iterator[Upstream]:
-    """A server that tells which headers reached it."""
+    """A server whose tool returns the headers that reached it."""
     upstream = start_whoami()
     yield upstream
     upstream.child.stop()
@@ -86,14 +86,14 @@ def whoami() -> Iterator[Upstream]:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """An empty directory for state that goes away with the test."""
+    """An empty directory for state, deleted after the test."""
     with tempfile.TemporaryDirectory(prefix="portcullis-test-") as name:
         yield Path(name)
 
 
 @pytest.fixture
 def gateway(directory: Path, everything: Upstream) -> Iterator[Callable[..., Portcullis]]:
-    """Makes a configuration in front of a realm; the upstream is `everything` at /mcp unless the test names others."""
+    """Configures a gateway for a realm; its upstream is `everything` at /mcp unless the test names others."""
     made: list[Portcullis] = []
 
     def make(

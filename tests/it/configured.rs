@@ -7,10 +7,11 @@ use portcullis::clock::Clock;
 use portcullis::config::{Config, ConfiguredClient, IdentityKind, OidcFlavour, OidcSettings};
 use portcullis::keys::Sealer;
 use portcullis::oauth::client_metadata::AuthMethod;
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::Connection;
 
 use crate::support::bench::{Bench, provider_settings};
 use crate::support::browser::Browser;
+use crate::support::database;
 use crate::support::gate::{REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::FakeProvider;
@@ -36,11 +37,8 @@ async fn another(bench: &Bench) -> (FakeProvider, OidcSettings) {
 }
 
 /// Does something to the database that this program never does.
-async fn by_hand(gate: &TestGate, sql: &'static str) {
-    let portcullis::config::Storage::Sqlite(file) = &gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
-    connection.execute(sql).await.unwrap();
-    connection.close().await.unwrap();
+async fn by_hand(gate: &TestGate, sql: &str) {
+    database::by_hand(&gate.config.storage, sql).await;
 }
 
 /// A public client of the configuration.
@@ -105,8 +103,7 @@ async fn a_grant_from_another_issuer_ends_at_its_refresh() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
     let (other, settings) = another(&bench).await;
-    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    let mut connection = database::connect(&bench.gate.config.storage).await;
     sqlx::query("UPDATE identities SET issuer = $1").bind(other.issuer()).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let old = bench.gate.refresh(&bench.client, &given.refresh).await;
@@ -245,8 +242,7 @@ async fn a_providers_refresh_token_is_never_sent_under_another_client_id() {
 async fn unbind(bench: &Bench, token: &str, grant: &str) {
     let ring = Sealer::new(&bench.gate.config.secrets);
     let unbound = ring.seal("provider token", b"keycloak|alice-id", token.as_bytes());
-    let portcullis::config::Storage::Sqlite(file) = &bench.gate.config.storage;
-    let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    let mut connection = database::connect(&bench.gate.config.storage).await;
     sqlx::query("UPDATE grants SET provider_token = $1 WHERE id = $2")
         .bind(unbound)
         .bind(grant)

@@ -166,7 +166,7 @@ async fn notes_belong_to_the_user_of_each_request_whatever_the_session() {
 
     assert_eq!(phone.call("list_notes", json!({}), BOB).await.unwrap(), json!({ "notes": [] }));
     let refusal = phone.call("delete_note", json!({ "id": 1 }), BOB).await.unwrap_err();
-    assert_eq!(refusal, "you have no note 1: list_notes shows those that you have");
+    assert_eq!(refusal, "you have no note 1: list_notes shows yours");
 
     laptop.call("delete_note", json!({ "id": 1 }), ALICE).await.unwrap();
     let rest = json!({ "notes": [{ "id": 2, "text": "grease the chains" }] });

@@ -54,7 +54,7 @@ async fn dev_refuses_a_wrong_upstream_with_a_hint() {
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
     assert_snapshot!(said(200, &[("content-type", "text/event-stream; charset=utf-8")], endpoint).await, @r#"
-    --upstream http://HOST/mcp speaks HTTP+SSE, which is not in this version
+    --upstream http://HOST/mcp speaks HTTP+SSE, which is not supported in this version
       hint: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     "#);
 }
@@ -98,5 +98,8 @@ async fn an_unusable_state_directory_is_reported_with_a_hint() {
     std::fs::write(&file, "").unwrap();
     let words = prepare(&file, "http://127.0.0.1:9/mcp").await.err().unwrap();
     assert!(words.starts_with(&format!("{}/portcullis/dev-{PORT} cannot be used: ", file.display())), "{words}");
-    assert!(words.ends_with("hint: make it writable for you, or point XDG_STATE_HOME elsewhere"), "{words}");
+    assert!(
+        words.ends_with("hint: make it writable for your user, or set XDG_STATE_HOME to another directory"),
+        "{words}"
+    );
 }

@@ -232,7 +232,7 @@ fn the_default_configuration_is_in_the_working_directory() {
     let said = String::from_utf8(missing.stderr).unwrap();
     assert!(
         said.contains("portcullis.toml: error: the configuration cannot be read")
-            && said.contains("--config FILE names it"),
+            && said.contains("check --config FILE"),
         "{said}"
     );
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::database;
 use crate::support::gate::{TestGate, upstream};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -105,8 +106,7 @@ async fn a_requested_client_secret_is_issued_once_and_only_its_hash_is_stored() 
     assert_eq!(first["client_secret_expires_at"], 0);
     let secret = first["client_secret"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("pcs_"));
-    let portcullis::config::Storage::Sqlite(path) = &gate.config.storage;
-    let path = path.clone();
+    let path = database::file(&gate.config.storage).to_owned();
     gate.app.close().await;
     for file in [path.clone(), path.with_extension("db-wal")] {
         let bytes = std::fs::read(&file).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis::oauth::paths::ROUTES;
+use portcullis::oauth::paths::{RESERVED, ROUTES, route_of};
 
 use crate::support::gate::TestGate;
 
@@ -42,12 +42,9 @@ fn the_methods_of_every_route_in_the_table_are_tested() {
 #[test]
 fn the_router_takes_its_paths_from_the_table_alone() {
     let router = include_str!("../../src/web/mod.rs");
-    let written = router.matches(".route(").count();
-    assert_eq!(
-        written,
-        router.matches(".route(paths::").count() + router.matches(".route(&").count(),
-        "a path is spelt out"
-    );
+    let from_the_table = [".route(route.path(), ", ".route(&format!(\"{}{}\", upstream.settings.path, route.path()), "];
+    let derived: usize = from_the_table.iter().map(|call| router.matches(call).count()).sum();
+    assert_eq!(router.matches(".route(").count(), derived, "a path is spelt out");
     for route in ROUTES {
         assert!(!router.contains(&format!("\"{route}\"")), "{route} is spelt a second time");
     }
@@ -76,6 +73,31 @@ async fn every_route_answers_its_own_methods_and_405_to_others() {
             assert_eq!(page, !answer.header("content-security-policy").is_empty(), "{context}");
             assert_eq!(answer.header("access-control-allow-origin"), if program { "*" } else { "" }, "{context}");
         }
+    }
+}
+
+#[test]
+fn no_upstream_can_take_a_path_of_the_operations_listener() {
+    let operations = include_str!("../../src/inbound/operations.rs");
+    let paths: Vec<_> =
+        operations.lines().filter_map(|line| line.trim().strip_prefix("\"/")?.split_once("\" => ")).collect();
+    assert!(paths.len() >= 2, "{paths:?}");
+    for (path, _answer) in paths {
+        assert!(RESERVED.contains(&format!("/{path}").as_str()), "/{path} is not reserved");
+    }
+}
+
+#[tokio::test]
+async fn the_table_knows_the_route_of_a_path_exactly_if_the_router_does() {
+    let gate = TestGate::new().await;
+    let served = ROUTES.iter().map(|route| concrete(route));
+    let below = served.clone().map(|path| format!("{path}/below"));
+    let closed = served.clone().map(|path| format!("{path}/"));
+    let odd = ["/", "/tokens", "/Token", "/callback", "/callback//", "/callback/%ff", "/.well-known", "/.well-known//"];
+    for path in served.chain(below).chain(closed).chain(odd.map(str::to_owned)) {
+        let answer = gate.get(&path).await;
+        let known = !answer.body.contains("Nothing here");
+        assert_eq!(route_of(&path).is_some(), known, "{path}: {answer:?}");
     }
 }
 

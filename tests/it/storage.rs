@@ -1,17 +1,20 @@
 //! The contract of the store: promises that every engine keeps. Each is a function that takes a fresh, empty store; the file
 //! named after an engine has the tests of that engine only.
 
+mod at_once;
 mod authorizations;
 mod cancellation;
 mod clients;
 mod expiry;
 mod grants;
+mod postgres;
 mod refresh_tokens;
 mod sealed;
 mod signing_keys;
 mod sqlite;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
@@ -27,14 +30,20 @@ use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store,
 use portcullis::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
+use crate::support::cluster::{Database, blocking, cluster};
+
 /// Makes a test of every promise for every engine.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
-        mod on_sqlite {
+        contract! { on_sqlite, $crate::storage::SqlitePlace::new(); $($promise),+ }
+        contract! { on_postgres, $crate::storage::PostgresPlace::new(); $($promise),+ }
+    };
+    ($engine:ident, $place:expr; $($promise:ident),+) => {
+        mod $engine {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    let place = $crate::storage::SqlitePlace::new();
+                    let place = $place;
                     super::$promise($crate::storage::Fresh::new(place.open().await)).await;
                 }
             )+
@@ -69,26 +78,79 @@ impl SqlitePlace {
         self.directory.path().join("portcullis.db")
     }
 
-    pub(crate) async fn open(&self) -> (Store, Clock) {
+    pub(crate) fn settings(&self) -> config::Storage {
+        config::Storage::Sqlite(self.file())
+    }
+
+    pub(crate) async fn open(&self) -> Opened {
         self.open_with(WAITING_WRITES).await
     }
 
-    pub(crate) async fn open_with(&self, waiting_writes: usize) -> (Store, Clock) {
-        let store =
-            Store::open(&config::Storage::Sqlite(self.file()), waiting_writes, &self.clock, Metrics::default().store)
-                .await
-                .unwrap();
-        let keycloak =
-            StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
-        store.keep_identity(&keycloak).await.unwrap();
-        (store, self.clock.clone())
+    pub(crate) async fn open_with(&self, waiting_writes: usize) -> Opened {
+        open(self.settings(), waiting_writes, &self.clock).await
     }
 }
 
-/// An empty store and the clock that it goes by.
+/// A database on the server of the tests, gone at the end.
+pub(crate) struct PostgresPlace {
+    database: Database,
+    connections: u32,
+    pub(crate) clock: Clock,
+}
+
+impl PostgresPlace {
+    /// With the schema in it.
+    pub(crate) fn new() -> Self {
+        static TEMPLATE: LazyLock<PostgresPlace> = LazyLock::new(|| {
+            let place = PostgresPlace::empty();
+            let settings = place.settings();
+            blocking(async move {
+                Store::open(&settings, WAITING_WRITES, Metrics::default().store).await.unwrap().close().await
+            });
+            place
+        });
+        Self::of(cluster().create(Some(&TEMPLATE.database)))
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::of(cluster().create(None))
+    }
+
+    fn of(database: Database) -> Self {
+        Self { database, connections: 8, clock: Clock::manual(START) }
+    }
+
+    /// With so many connections.
+    pub(crate) fn with(self, connections: u32) -> Self {
+        Self { connections, ..self }
+    }
+
+    pub(crate) fn settings(&self) -> config::Storage {
+        let url = self.database.url().into();
+        config::Storage::Postgres(config::Postgres { url, connections: self.connections })
+    }
+
+    pub(crate) async fn open(&self) -> Opened {
+        open(self.settings(), WAITING_WRITES, &self.clock).await
+    }
+}
+
+async fn open(settings: config::Storage, waiting_writes: usize, clock: &Clock) -> Opened {
+    let store = Store::open(&settings, waiting_writes, Metrics::default().store).await.unwrap();
+    let keycloak =
+        StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
+    store.keep_identity(&keycloak).await.unwrap();
+    (store, clock.clone(), settings)
+}
+
+/// A store, the clock that its callers go by, and where it lies.
+pub(crate) type Opened = (Store, Clock, config::Storage);
+
+/// An empty store and the clock that its callers go by.
 pub(crate) struct Fresh {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) settings: config::Storage,
 }
 
 /// A user who signed in: the grant and its refresh token.
@@ -102,8 +164,8 @@ pub(crate) struct SignedIn {
 }
 
 impl Fresh {
-    pub(crate) fn new((store, clock): (Store, Clock)) -> Self {
-        Self { store, clock }
+    pub(crate) fn new((store, clock, settings): Opened) -> Self {
+        Self { store, clock, settings }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -147,7 +209,7 @@ impl Fresh {
 
     pub(crate) async fn register(&self, id: &str, address: &str) -> Client {
         let client = client(id, self.now());
-        self.store.insert_client(&client, address, 1000).await.unwrap();
+        self.store.insert_client(&client, address, 1000, self.now()).await.unwrap();
         client
     }
 
@@ -165,12 +227,12 @@ pub(crate) fn some_hash() -> Sha256 {
 }
 
 pub(crate) fn parameters() -> &'static Sha256 {
-    static PARAMETERS: std::sync::LazyLock<Sha256> = std::sync::LazyLock::new(|| Sha256::of(b"parameters"));
+    static PARAMETERS: LazyLock<Sha256> = LazyLock::new(|| Sha256::of(b"parameters"));
     &PARAMETERS
 }
 
 pub(crate) fn new_standing() -> &'static ProviderStanding {
-    static STANDING: std::sync::LazyLock<ProviderStanding> = std::sync::LazyLock::new(|| ProviderStanding {
+    static STANDING: LazyLock<ProviderStanding> = LazyLock::new(|| ProviderStanding {
         sealed_token: Some(b"the provider's new token".to_vec()),
         offline: false,
         ends_at: None,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use portcullis::config::Storage;
 use portcullis::keys::{Sealer, open_with};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
+use crate::support::database;
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 use crate::support::log::watch;
 
@@ -290,7 +290,7 @@ async fn the_database_holds_no_token_in_clear_text() {
     let client = gate.register().await;
     let first = gate.tokens(&client).await;
     let second = tokens(&gate.refresh(&client, &first.refresh).await);
-    let Storage::Sqlite(file) = gate.config.storage.clone();
+    let file = database::file(&gate.config.storage).to_owned();
     gate.app.close().await;
     let bytes = std::fs::read(&file).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());

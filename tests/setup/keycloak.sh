@@ -1,4 +1,4 @@
-# Keycloak's distribution, unpacked and built for the way in which the tests start it.
+# Downloads, unpacks and builds Keycloak with the options that the tests use.
 # shellcheck shell=bash
 
 KEYCLOAK_VERSION=26.7.0
@@ -29,12 +29,12 @@ fetch_keycloak() {
         rm -rf "$fresh"
     else
         rm -rf "$fresh"
-        echo "Keycloak $KEYCLOAK_VERSION could not be fetched, or is not what it was: set KEYCLOAK_HOME to an unpacked one" >&2
+        echo "Keycloak $KEYCLOAK_VERSION could not be fetched, or has another checksum: set KEYCLOAK_HOME to an unpacked one" >&2
         return 1
     fi
 }
 
-# In a folder of its own until it is whole, so that an interrupted run leaves nothing half made.
+# Unpacks into a temporary folder first: an interrupted run leaves nothing incomplete.
 unpack_keycloak() {
     [ -f "$KEYCLOAK_HOME/.built" ] && return
     local fresh

@@ -1,7 +1,7 @@
-# What the machine itself must have: Debian packages, only those that are missing.
+# Installs the Debian packages that are missing.
 # shellcheck shell=bash
 
-# Where rustup puts cargo, whether or not this shell was told.
+# rustup installs cargo here, even if PATH of this shell lacks it.
 PATH=$PATH:$HOME/.cargo/bin
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -10,7 +10,7 @@ java_is_new() {
     have java && [ "$(java -version 2>&1 | grep -m1 ' version ' | sed 's/[^"]*"\([0-9]*\).*/\1/')" -ge 17 ] 2>/dev/null
 }
 
-# The first interpreter that is new enough and can make virtual environments.
+# The first interpreter that is new enough and can create virtual environments.
 find_python() {
     local candidate
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -22,7 +22,7 @@ find_python() {
     return 1
 }
 
-# The first of these package names that the distribution has.
+# The first of these packages that the distribution has.
 first_available() {
     local package
     for package in "$@"; do
@@ -34,17 +34,23 @@ first_available() {
     return 1
 }
 
-# Ubuntu's package named chromium-browser is a stub for a snap, so there Playwright fetches a browser.
+# Ubuntu's chromium-browser is a stub for a snap, so Playwright fetches a browser there.
 browser_is_there() {
     [ -n "${CHROMIUM:-}" ] || have chromium || have google-chrome
 }
 
-# The packages that the wanted suites lack, one a line.
+# Debian's programs of the PostgreSQL server are not on the path.
+postgres_is_there() {
+    have initdb || [ -n "$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null)" ]
+}
+
+# The packages that the chosen suites lack, one per line.
 missing_packages() {
     local for_rust=$1 for_python=$2 for_keycloak=$3 for_browser=$4 for_proxy=$5
     if [ "$for_rust" = yes ]; then
         have cc || printf '%s\n' gcc libc6-dev
         have cargo || printf '%s\n' curl ca-certificates
+        postgres_is_there || echo postgresql
     fi
     if [ "$for_python" = yes ]; then
         have pkill || echo procps
@@ -65,7 +71,7 @@ missing_packages() {
     if [ "$for_browser" = yes ] && ! browser_is_there && first_available chromium >/dev/null; then
         printf '%s\n' chromium fonts-dejavu-core
     fi
-    # Apache's program and modules are a package of their own; the others' bring a service along
+    # Apache has a package without a service; those of the others install one
     if [ "$for_proxy" = yes ]; then
         [ -x /usr/sbin/apache2 ] || echo apache2-bin
         [ -x /usr/sbin/nginx ] || echo nginx
@@ -78,7 +84,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# Installs packages without starting their services: policy-rc.d is Debian's switch for that.
+# Installs packages without starting their services (policy-rc.d).
 install_unstarted() {
     # shellcheck disable=SC2016
     as_root sh -c '
@@ -91,19 +97,29 @@ install_unstarted() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "$@"
 }
 
-# Installs what is missing. Without the right to, says exactly what to install.
+# The tests start PostgreSQL servers of their own: keeps Debian's package from creating a cluster for the machine.
+without_main_cluster() {
+    install_unstarted postgresql-common &&
+        as_root sed -i 's/^#\{0,1\} *create_main_cluster.*/create_main_cluster = false/' \
+            /etc/postgresql-common/createcluster.conf
+}
+
+# Installs what is missing, or prints what to install if this user may not.
 install_packages() {
     local packages
     packages=$(missing_packages "$@" | sort -u | xargs)
     [ -n "$packages" ] || return 0
     if ! have apt-get || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
-        echo "this machine lacks packages, and this user may not install them: as root, run: apt-get install $packages" >&2
+        echo "packages are missing, and this user cannot install them; run as root: apt-get install $packages" >&2
         return 1
     fi
     echo "installing $packages"
     as_root apt-get update -qq || true
-    # The lists may have been empty until now.
+    # The package lists may have been empty before.
     packages=$(missing_packages "$@" | sort -u | xargs)
+    if [[ " $packages " == *" postgresql "* ]]; then
+        without_main_cluster || return
+    fi
     # shellcheck disable=SC2086
     install_unstarted $packages
 }

@@ -1,13 +1,13 @@
-# The environment of the end-to-end tests: Python packages, Node.js (from a Python package, so that its version is ours),
-# and the published clients and servers from the npm registry.
+# The environment of the end-to-end tests: Python packages, Node.js (from a Python package, which pins its version), and the
+# published clients and servers from the npm registry.
 # shellcheck shell=bash
 
 VENV=$STATE/venv
 
-# A folder is current when it was made from what we have now.
+# Whether a folder was made from the current inputs.
 is_current() { [ -f "$1/.made-from" ] && [ "$(cat "$1/.made-from")" = "$2" ]; }
 
-# Makes an environment from a list of packages, unless it is there already.
+# Creates a virtual environment from a list of packages, unless it is current.
 make_venv() {
     local venv=$1 requirements=$2 python wanted
     python=$(find_python) || { echo "no Python 3.11 or newer with venv" >&2; return 1; }
@@ -24,7 +24,7 @@ prepare_python() {
     PATH=$VENV/bin:$PATH
 }
 
-# The 1.x line of the official client, which cannot be installed beside 2.x.
+# The official client 1.x, which cannot be installed beside 2.x.
 prepare_python_1() { make_venv "$STATE/venv-python-1.20" "$ROOT/tests/clients/python-1.20/requirements.txt"; }
 
 prepare_node() {
@@ -35,7 +35,7 @@ prepare_node() {
     echo "$wanted" >"$folder/node_modules/.made-from"
 }
 
-# Where the distribution has no Chromium, Playwright's own is used.
+# Installs Playwright's Chromium if the distribution has none.
 prepare_browser() {
     browser_is_there || as_root "$VENV/bin/playwright" install --with-deps chromium-headless-shell
 }

@@ -1,4 +1,4 @@
-# The toolchain of rust-toolchain.toml, and cargo-deny.
+# Installs the toolchain of rust-toolchain.toml, and cargo-deny.
 # shellcheck shell=bash
 
 CARGO_DENY_VERSION=0.20.2
@@ -11,10 +11,10 @@ prepare_rust() {
             curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none || return
         fi
     fi
-    # Where cargo is rustup's, the first call installs the pinned toolchain with its components.
+    # With rustup, the first call installs the pinned toolchain with its components.
     if have rustup; then rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install || return; fi
     if ! cargo clippy --version >/dev/null || ! cargo fmt --version >/dev/null; then
-        echo "cargo is here, but not clippy and rustfmt of the toolchain in rust-toolchain.toml: install rustup" >&2
+        echo "cargo lacks clippy or rustfmt of the toolchain in rust-toolchain.toml: install rustup" >&2
         return 1
     fi
 }
@@ -23,6 +23,6 @@ prepare_deny() {
     local root=$CACHE/cargo-deny-$CARGO_DENY_VERSION
     PATH=$root/bin:$PATH
     [ -x "$root/bin/cargo-deny" ] && return
-    # Its own target folder goes away with the installation.
+    # cargo install deletes its own target folder.
     cargo install --quiet --locked --root "$root" --version "$CARGO_DENY_VERSION" cargo-deny
 }

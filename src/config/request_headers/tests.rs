@@ -1,10 +1,10 @@
-//! What may be configured.
+//! Which headers and groups may be configured.
 
 use super::{ForwardedGroups, dropped_pattern, header_name, kept_name};
 use crate::config::header_names::{HeaderNames, OTHER_PROXIES};
 
 #[test]
-fn a_configured_header_is_none_that_we_or_the_message_itself_must_say() {
+fn reserved_headers_and_headers_of_the_message_cannot_be_configured() {
     for good in ["authorization", "Authorization", "cookie", "x-functions-key", "X-Api-Key", "cf-access-client-id"] {
         assert!(header_name(good).is_ok(), "{good}");
     }
@@ -42,7 +42,7 @@ fn a_configured_header_is_none_that_we_or_the_message_itself_must_say() {
 }
 
 #[test]
-fn what_mcp_needs_cannot_be_dropped() {
+fn headers_that_mcp_needs_cannot_be_dropped() {
     for good in ["x-tenant", "X-Tenant-*", "user-agent"] {
         assert!(dropped_pattern(good.to_owned()).is_ok(), "{good}");
     }
@@ -52,7 +52,7 @@ fn what_mcp_needs_cannot_be_dropped() {
 }
 
 #[test]
-fn an_exception_is_a_single_name_that_would_be_dropped_and_never_one_of_ours() {
+fn an_exception_is_a_single_dropped_name_and_never_a_protected_one() {
     let dropped = HeaderNames::new(OTHER_PROXIES.iter().copied());
     for good in ["Cf-Access-Jwt-Assertion", "true-client-ip"] {
         assert!(kept_name(good, &dropped).is_ok(), "{good}");
@@ -63,7 +63,7 @@ fn an_exception_is_a_single_name_that_would_be_dropped_and_never_one_of_ours() {
 }
 
 #[test]
-fn groups_are_named_whole_or_by_their_beginning() {
+fn groups_match_by_name_or_by_prefix() {
     let groups = ForwardedGroups { names: vec!["staff".to_owned(), "mcp-*".to_owned()], ..Default::default() };
     for (group, told) in [("staff", true), ("staff2", false), ("Staff", false), ("mcp-", true), ("mcp-a", true)] {
         assert_eq!(groups.names(group), told, "{group}");

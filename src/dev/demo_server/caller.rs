@@ -1,22 +1,22 @@
-//! Who the gateway says is calling: the identity headers of a request, decoded.
+//! The caller of a tool, from the identity headers that the gateway sets.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What is known of a caller.
+/// The caller.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Caller {
     /// One sentence that says who is calling.
     pub(super) message: String,
-    /// The user, for ever: the identity provider's id in Portcullis, a bar, and the provider's own id of the user.
+    /// The permanent id of the user: the identity provider's id in Portcullis, a bar, and the provider's id of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<String>,
-    /// What the user signs in with; may change.
+    /// The name that the user signs in with; may change.
     #[serde(skip_serializing_if = "Option::is_none")]
     preferred_username: Option<String>,
-    /// The user's address; may change.
+    /// The user's e-mail address; may change.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     /// The user's groups, as the identity provider names them.
@@ -24,18 +24,18 @@ pub(super) struct Caller {
     /// The identity provider that signed the user in.
     #[serde(skip_serializing_if = "Option::is_none")]
     identity_provider: Option<String>,
-    /// The application that calls for the user.
+    /// The application that calls on behalf of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
     /// What the user allowed the application.
     scopes: Vec<String>,
 }
 
-/// What a request looks like that took another way than through the gateway.
+/// The message for a request that did not come through the gateway.
 pub(super) const NOBODY: &str = "nobody: this request did not come through Portcullis";
 
 impl Caller {
-    /// Reads the headers that Portcullis sets, and that it lets nobody else set.
+    /// Reads the headers that Portcullis sets and that it removes from client requests.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let raw = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
         let one = |name: &str| raw(name).map(decode);
@@ -59,7 +59,7 @@ impl Caller {
     }
 }
 
-/// A list is split before it is decoded: a separator inside a value arrives encoded.
+/// Splits a list before decoding: a separator inside a value is percent-encoded.
 fn list(text: Option<&str>, separator: char) -> Vec<String> {
     let values = text.unwrap_or_default().split(separator).map(str::trim);
     values.filter(|value| !value.is_empty()).map(decode).collect()
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_inside_a_group_and_text_beyond_ascii_arrive_as_they_were() {
+    fn a_comma_in_a_group_and_non_ascii_text_survive_the_encoding() {
         let caller = Caller::of(&headers(&[
             ("x-forwarded-user", "keycloak|7"),
             ("x-forwarded-preferred-username", "Zo%C3%AB"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_user_the_other_headers_are_not_believed() {
+    fn without_a_user_the_other_headers_are_ignored() {
         let caller = Caller::of(&headers(&[("x-forwarded-email", "alice@example.com"), ("x-forwarded-user", "")]));
         assert_eq!(caller, Caller { message: NOBODY.to_owned(), ..Caller::default() });
     }

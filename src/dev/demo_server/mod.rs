@@ -1,7 +1,7 @@
-//! The built-in MCP server: what `portcullis dev` protects when it is given no upstream.
+//! The built-in MCP server, which `portcullis dev` protects unless an upstream is given.
 //!
-//! It listens on a loopback port of its own and knows nothing of authentication, like the servers that it stands for, so
-//! that a call takes the true way through the proxy.
+//! It listens on a loopback port of its own and has no authentication, like real servers behind the gateway: calls take the
+//! same path through the proxy. Defends against: DNS rebinding and cross-origin calls from web pages that find the port.
 
 mod caller;
 mod notes;
@@ -32,19 +32,19 @@ use tokio_util::task::TaskTracker;
 use self::notes::Notes;
 use self::tools::DemoTools;
 
-/// Where it answers.
+/// The path of the MCP endpoint.
 const PATH: &str = "/mcp";
-/// How long a session may lie idle. Long, because few clients start a new one by themselves.
+/// The idle time-out of a session: long, because few clients start a new one by themselves.
 const SESSION_IDLE: Duration = Duration::from_hours(8);
-/// How long open requests may take to end at [`DemoServer::stop`].
+/// How long open requests may take to finish at [`DemoServer::stop`].
 const GRACE: Duration = Duration::from_secs(1);
-/// How long to wait when the machine has no file descriptor left for a connection.
+/// The pause after a failed accept, for instance when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Mcp = StreamableHttpService<DemoTools, LocalSessionManager>;
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// A running server. It stops when this is dropped.
+/// A running server. It stops when dropped.
 #[derive(Debug)]
 pub struct DemoServer {
     address: SocketAddr,
@@ -55,7 +55,7 @@ pub struct DemoServer {
 /// Starts the server on a free loopback port.
 ///
 /// # Errors
-/// When no port can be had.
+/// When no port can be bound.
 pub async fn start() -> io::Result<DemoServer> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -65,25 +65,25 @@ pub async fn start() -> io::Result<DemoServer> {
 }
 
 impl DemoServer {
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL to put behind the gateway.
+    /// The URL of the MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
 
-    /// Waits until it stops by itself, which is a fault.
+    /// Completes when the server stops by itself, which is a fault.
     pub async fn ended(&mut self) {
-        // a panic ends it as well: both are the same to the caller
+        // a panic is treated the same
         let _ = (&mut self.task).await;
     }
 
-    /// Ends sessions and streams, finishes open requests within a second, then closes what is left.
+    /// Graceful shutdown: ends sessions and streams, lets open requests finish for a second, then closes connections.
     pub async fn stop(self) {
         drop(self.running);
         let _ = self.task.await;
@@ -94,7 +94,7 @@ fn mcp(address: SocketAddr, stop: &CancellationToken) -> Mcp {
     let mut sessions = LocalSessionManager::default();
     sessions.session_config = SessionConfig::default();
     sessions.session_config.keep_alive = Some(SESSION_IDLE);
-    // the gateway sends our own authority and no Origin: anything else is a web page that found the port
+    // the gateway sends our own authority and no Origin; anything else is a web page that found the port
     let config = StreamableHttpServerConfig::default()
         .with_allowed_hosts([address.to_string()])
         .enforce_origin_validation()

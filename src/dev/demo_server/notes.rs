@@ -1,4 +1,4 @@
-//! Notes, kept per user and in memory, within bounds.
+//! Notes per user, in memory, limited in length and number.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,33 +6,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How long a note may be, in characters.
+/// The maximum length of a note, in characters.
 pub(super) const MAX_TEXT: usize = 1000;
-/// How many notes a user may have.
+/// The maximum number of notes per user.
 pub(super) const MAX_PER_USER: usize = 100;
-/// How many users may have notes.
+/// The maximum number of users with notes.
 const MAX_USERS: usize = 100;
 
 /// One note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(transform = super::schema::standard_formats)]
 pub(super) struct Note {
-    /// Its number, by which it is deleted.
+    /// Its number, for deleting it.
     pub(super) id: u64,
-    /// What it says.
+    /// Its text.
     pub(super) text: String,
 }
 
-/// Why a note could not be kept or found. The words go to the one who called.
+/// Why a note could not be stored or found. The message is the tool's error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoteError {
     #[error("a note has 1 to {MAX_TEXT} characters, this one has {0}")]
     Length(usize),
-    #[error("you have {MAX_PER_USER} notes, which is as many as fit: delete one first")]
+    #[error("you have {MAX_PER_USER} notes, which is the maximum: delete one first")]
     Full,
-    #[error("{MAX_USERS} users have notes, which is as many as fit: restart the server to begin anew")]
+    #[error("{MAX_USERS} users have notes, which is the maximum: restart the server to clear them")]
     TooManyUsers,
-    #[error("you have no note {0}: list_notes shows those that you have")]
+    #[error("you have no note {0}: list_notes shows yours")]
     Unknown(u64),
 }
 
@@ -76,7 +76,7 @@ impl Notes {
         Ok(notebook.notes.remove(at))
     }
 
-    /// A panic elsewhere leaves the notes as whole as they were.
+    /// Ignores poisoning: a panic elsewhere leaves the notes intact.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Notebook>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

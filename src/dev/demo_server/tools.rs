@@ -1,4 +1,4 @@
-//! The tools, as clients see them.
+//! The tools of the built-in MCP server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use super::schema::standard_formats;
 const MAX_STEPS: u32 = 100;
 const MAX_MILLISECONDS: u64 = 10_000;
 
-/// Answers the calls of one session; all share the notes.
+/// The tools of one session; all sessions share the notes.
 #[derive(Debug, Clone)]
 pub(super) struct DemoTools {
     notes: Arc<Notes>,
 }
 
-/// What `count_slowly` is called with.
+/// The arguments of `count_slowly`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(transform = standard_formats)]
 struct Count {
@@ -47,7 +47,7 @@ const fn default_milliseconds() -> u64 {
     1000
 }
 
-/// What `add_note` is called with.
+/// The arguments of `add_note`.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct NewNote {
     /// What the note says.
@@ -55,7 +55,7 @@ struct NewNote {
     text: String,
 }
 
-/// What `delete_note` is called with.
+/// The arguments of `delete_note`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(transform = standard_formats)]
 struct NoteId {
@@ -63,7 +63,7 @@ struct NoteId {
     id: u64,
 }
 
-/// What `list_notes` gives.
+/// The result of `list_notes`.
 #[derive(Debug, Serialize, JsonSchema)]
 struct NoteList {
     /// Your notes, oldest first.
@@ -86,8 +86,8 @@ impl DemoTools {
     }
 
     #[tool(
-        description = "Counts from 1 to `steps`, waiting `milliseconds` before each step, and reports progress on the \
-                       way. Shows that answers stream through the gateway. Can be cancelled.",
+        description = "Counts from 1 to `steps`, waiting `milliseconds` before each step, and reports progress. \
+                       Shows that answers stream through the gateway. Can be cancelled.",
         annotations(title = "Count slowly", read_only_hint = true, open_world_hint = false)
     )]
     async fn count_slowly(
@@ -113,7 +113,7 @@ impl DemoTools {
                 let progress = ProgressNotificationParam::new(token.clone(), f64::from(step))
                     .with_total(f64::from(steps))
                     .with_message(format!("step {step} of {steps}"));
-                // whoever no longer listens has cancelled, or will
+                // fails only when the client is gone, which cancels the call
                 let _ = peer.notify_progress(progress).await;
             }
         }
@@ -121,8 +121,8 @@ impl DemoTools {
     }
 
     #[tool(
-        description = "Keeps a note for the signed-in user, who alone can see it, until the server is restarted. \
-                       Gives back the note with its number.",
+        description = "Stores a note that only the signed-in user can see, until the server restarts. Returns the \
+                       note with its number.",
         annotations(title = "Add a note", destructive_hint = false, idempotent_hint = false, open_world_hint = false)
     )]
     async fn add_note(
@@ -142,7 +142,7 @@ impl DemoTools {
     }
 
     #[tool(
-        description = "Deletes one note of the signed-in user, by its number, and gives it back a last time.",
+        description = "Deletes a note of the signed-in user by its number, and returns the deleted note.",
         annotations(
             title = "Delete a note",
             destructive_hint = true,
@@ -172,7 +172,7 @@ impl ServerHandler for DemoTools {
     }
 }
 
-/// Whose notes they are.
+/// The user whose notes a call may use.
 fn user_of(request: &Parts) -> Result<String, String> {
     Caller::of(&request.headers).user.ok_or_else(|| format!("{NOBODY}, so there is no user whose notes these could be"))
 }

@@ -1,12 +1,16 @@
 //! Who gets in, who is stopped, and what stopping one costs another.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::{Local, PasswordCheck, decoy_hash, hash_password, random_password, verify};
 use crate::clock::{Clock, Timestamp};
-use crate::config::LocalUser;
+use crate::config::{Lifetimes, LocalUser, Registration};
 use crate::identity::RenewError;
+use crate::limits::Limits;
 use crate::secret::SecretText;
+use crate::telemetry::metrics::Metrics;
+use crate::wire::ClientAddress;
 
 /// `correct horse`, hashed with m=64,t=1,p=1: the tests are about who gets in, not about how slow it is.
 fn cheap_hash(password: &str) -> SecretText {
@@ -29,13 +33,33 @@ fn alice() -> LocalUser {
     }
 }
 
-fn local() -> (Local, Clock) {
-    let clock = Clock::manual(Timestamp(1_800_000_000));
-    (Local::new(&[alice()], &clock), clock)
+/// Local users, and what counts their tries.
+struct Counted {
+    local: Local,
+    limits: Limits,
 }
 
-async fn check(local: &Local, username: &str, password: &str, address: &str) -> PasswordCheck {
-    local.check(username, password.to_owned().into(), address).await
+impl Counted {
+    fn new(users: &[LocalUser], clock: &Clock) -> Self {
+        let counted = Metrics::default().limits;
+        let limits = Limits::new(&Registration::default(), &Lifetimes::default(), clock, counted);
+        Self { local: Local::new(&"demo".into(), users), limits }
+    }
+}
+
+fn local() -> (Counted, Clock) {
+    let clock = Clock::manual(Timestamp(1_800_000_000));
+    (Counted::new(&[alice()], &clock), clock)
+}
+
+/// The address of a place with a name of at most eight bytes: each has a /64 of its own.
+fn address(place: &str) -> ClientAddress {
+    let network = place.bytes().fold(0, |network, byte| network << 8 | u128::from(byte));
+    ClientAddress(Ipv6Addr::from_bits(network << 64 | 1).into())
+}
+
+async fn check(counted: &Counted, username: &str, password: &str, place: &str) -> PasswordCheck {
+    counted.local.check(&counted.limits, (username, password.to_owned().into()), address(place)).await
 }
 
 #[tokio::test]
@@ -57,7 +81,7 @@ async fn the_right_password_of_the_right_user_alone_signs_in() {
     }
 }
 
-async fn guess(local: &Local, username: &str, addresses: impl Iterator<Item = String>) -> usize {
+async fn guess(local: &Counted, username: &str, addresses: impl Iterator<Item = String>) -> usize {
     let mut judged = 0;
     for address in addresses {
         judged += usize::from(matches!(check(local, username, "guess", &address).await, PasswordCheck::Wrong));
@@ -75,7 +99,7 @@ async fn guessing_a_users_password_ends_for_an_hour_and_locks_the_user_out_nowhe
     for username in ["alice", "nobody"] {
         assert_eq!(guess(&local, username, from_one("a", 40)).await, 30, "{username}");
     }
-    assert!(matches!(check(&local, "alice", "correct horse", "a").await, PasswordCheck::Busy));
+    assert!(matches!(check(&local, "alice", "correct horse", "a").await, PasswordCheck::Limited(_)));
     assert!(matches!(check(&local, "alice", "correct horse", "b").await, PasswordCheck::Right(_)));
     assert!(matches!(check(&local, "bob", "x", "a").await, PasswordCheck::Wrong));
     clock.advance(Duration::from_hours(1));
@@ -97,7 +121,7 @@ async fn guessing_from_many_places_ends_and_the_user_gets_in_from_where_one_did_
     let places = || (0..1100).map(|place| format!("{place}"));
     assert_eq!(guess(&local, "alice", places()).await, 999, "one was the right one's");
     assert_eq!(guess(&local, "nobody", places()).await, 1000);
-    assert!(matches!(check(&local, "alice", "correct horse", "new").await, PasswordCheck::Busy));
+    assert!(matches!(check(&local, "alice", "correct horse", "new").await, PasswordCheck::Limited(_)));
     assert!(matches!(check(&local, "alice", "correct horse", "home").await, PasswordCheck::Right(_)));
 }
 
@@ -107,7 +131,7 @@ async fn the_places_of_a_user_do_not_grow_without_end() {
     for place in 0..250 {
         assert!(matches!(check(&local, "alice", "correct horse", &place.to_string()).await, PasswordCheck::Right(_)));
     }
-    assert!(local.users[0].addresses().len() <= 100);
+    assert!(local.local.users[0].addresses().len() <= 100);
 }
 
 #[tokio::test]
@@ -124,7 +148,7 @@ async fn an_address_that_tries_many_users_is_stopped() {
     let mut busy = 0;
     for guess in 0..1010 {
         let answer = check(&local, &format!("user{guess}"), "x", "a").await;
-        busy += usize::from(matches!(answer, PasswordCheck::Busy));
+        busy += usize::from(matches!(answer, PasswordCheck::Limited(_)));
     }
     assert_eq!(busy, 10);
     assert!(matches!(check(&local, "alice", "correct horse", "b").await, PasswordCheck::Right(_)));
@@ -137,7 +161,7 @@ async fn a_class_room_behind_one_address_can_sign_in_at_once() {
     let users: Vec<_> = (0..80)
         .map(|seat| LocalUser { id: name(seat), username: name(seat), password_hash: hash.clone(), ..alice() })
         .collect();
-    let local = std::sync::Arc::new(Local::new(&users, &Clock::system()));
+    let local = std::sync::Arc::new(Counted::new(&users, &Clock::system()));
     let all = (0..80).map(|seat| {
         let local = std::sync::Arc::clone(&local);
         tokio::spawn(async move { check(&local, &name(seat), "pw", "a").await })
@@ -180,6 +204,6 @@ fn a_random_password_can_be_read_out() {
 #[test]
 fn a_user_who_left_the_configuration_is_not_renewed() {
     let (local, _clock) = local();
-    assert_eq!(local.renew("u_1").unwrap().user.unwrap().name.as_deref(), Some("Alice"));
-    assert!(matches!(local.renew("alice"), Err(RenewError::Ended(_))));
+    assert_eq!(local.local.renew("u_1").unwrap().user.unwrap().name.as_deref(), Some("Alice"));
+    assert!(matches!(local.local.renew("alice"), Err(RenewError::Ended(_))));
 }

@@ -3,24 +3,19 @@
 //! Defends against: brute force of a client's secret. `config` refuses short secrets, those that we make have 256 bits, and
 //! wrong ones are rate limited per client and address; there is no lockout, because a right secret is always accepted.
 
-use std::num::NonZeroU32;
-
 use super::find::{Clients, FindError};
-use crate::clock::Clock;
-use crate::limits::{ClientAddress, Limiter};
+use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Authentication, Client};
 use crate::model::ids::ClientId;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::{Parameters, Repeated};
 use crate::secret::{SecretText, Sha256};
-
-/// The wrong secrets of one client that one address may send per hour: enough for a client that still has its old one.
-const WRONG_SECRETS_PER_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();
+use crate::wire::ClientAddress;
 
 /// Authenticates clients.
 pub(in crate::issuer) struct ClientAuthentication {
-    clients: Clients,
-    wrong_secrets: Limiter,
+    pub(in crate::issuer) clients: Clients,
+    pub(in crate::issuer) limits: Limits,
 }
 
 /// Why a client is not authenticated.
@@ -41,12 +36,12 @@ pub(in crate::issuer) enum AuthenticationError {
         words: &'static str,
     },
     /// Too many wrong secrets came.
-    #[error("client {client}: too many wrong secrets from one address")]
-    TooMany {
+    #[error("client {client}: {limited}")]
+    Limited {
         /// The client.
         client: ClientId,
-        /// Seconds until the next one is looked at.
-        retry_after: u64,
+        /// The limit that is used up.
+        limited: Limited,
     },
 }
 
@@ -71,10 +66,6 @@ enum Proof<'a> {
 }
 
 impl ClientAuthentication {
-    pub(in crate::issuer) fn new(clients: Clients, clock: &Clock) -> Self {
-        Self { clients, wrong_secrets: Limiter::per_hour(WRONG_SECRETS_PER_HOUR, clock) }
-    }
-
     /// Authenticates the client of a request. `authorization` is the header's value.
     ///
     /// A client may send its secret in the header or in the body, whatever it registered: libraries disagree with their own
@@ -90,7 +81,7 @@ impl ClientAuthentication {
         match proof(&client.authentication, credentials.secret) {
             Ok(Proof::None) => Ok(client),
             Ok(Proof::Secret(hash, secret)) => {
-                self.check_secret(&client.id, hash, &secret, address)?;
+                self.check_secret(&client.id, hash, &secret, address).await?;
                 Ok(client)
             }
             Err(words) => Err(AuthenticationError::Refused { client: client.id, words }),
@@ -99,7 +90,7 @@ impl ClientAuthentication {
 
     /// Compares a secret with the client's, in constant time. The right one is accepted even where the limit is used up: the
     /// users of a hosted client share its address, and one of them must not be able to lock out the others.
-    fn check_secret(
+    async fn check_secret(
         &self,
         client: &ClientId,
         hash: &Sha256,
@@ -109,11 +100,11 @@ impl ClientAuthentication {
         if Sha256::of(secret.expose().as_bytes()).same(hash) {
             return Ok(());
         }
-        // a space separates the two: no client id has one
-        let key = format!("{} {}", address.key(), client.as_str());
-        match self.wrong_secrets.check(&key) {
-            Ok(()) => Err(AuthenticationError::Refused { client: client.clone(), words: "the client secret is wrong" }),
-            Err(retry_after) => Err(AuthenticationError::TooMany { client: client.clone(), retry_after }),
+        let key = Key::of(&[Part::Client(client), Part::Address(address)]);
+        let client = client.clone();
+        match self.limits.check(Limit::ClientSecrets, &key).await {
+            Ok(()) => Err(AuthenticationError::Refused { client, words: "the client secret is wrong" }),
+            Err(limited) => Err(AuthenticationError::Limited { client, limited }),
         }
     }
 }

@@ -4,13 +4,10 @@
 //! bounded (`storage::Store::insert_client`). Defends against: a flood that fills the database or locks registration for
 //! others, and a web page that spends its visitors' allowance.
 
-use std::num::NonZeroU32;
-
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::issuer::resources::entry_scopes;
-use crate::limits::{ClientAddress, Limiter};
+use crate::config;
+use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
@@ -18,22 +15,17 @@ use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics::{self, RegistrationOutcome};
-use crate::wire::Arrival;
-
-/// The registrations of known clients that one address has recorded per hour. Beyond them the answer is the same, and only
-/// the client's use is not recorded.
-const REPEATS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
+use crate::wire::{Arrival, ClientAddress};
 
 /// Registers clients.
 pub(in crate::issuer) struct Registrations {
-    settings: config::Registration,
-    entry_scopes: ScopeSet,
-    store: Store,
-    clock: Clock,
-    first: Limiter,
-    repeated: Limiter,
-    counted: metrics::Grants,
-    audit: Audit,
+    pub(in crate::issuer) settings: config::Registration,
+    pub(in crate::issuer) entry_scopes: ScopeSet,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) limits: Limits,
+    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
 }
 
 /// Why a client was not registered.
@@ -43,11 +35,8 @@ pub(crate) enum RegistrationRefusal {
     #[error(transparent)]
     Invalid(#[from] OAuthError),
     /// Too many from this address.
-    #[error("too many registrations from one address")]
-    TooMany {
-        /// Seconds until the next may come.
-        retry_after: u64,
-    },
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -64,26 +53,6 @@ pub(crate) enum Via {
 }
 
 impl Registrations {
-    pub(in crate::issuer) fn new(
-        config: &Config,
-        store: Store,
-        clock: Clock,
-        counted: metrics::Grants,
-        audit: Audit,
-    ) -> Self {
-        let per_hour = NonZeroU32::new(config.registration.per_address_per_hour).unwrap_or(NonZeroU32::MIN);
-        Self {
-            settings: config.registration.clone(),
-            entry_scopes: entry_scopes(config),
-            store,
-            first: Limiter::per_hour(per_hour, &clock),
-            repeated: Limiter::per_hour(REPEATS_PER_HOUR, &clock),
-            clock,
-            counted,
-            audit,
-        }
-    }
-
     /// Registers a client from the JSON body of its request.
     ///
     /// # Errors
@@ -98,7 +67,7 @@ impl Registrations {
         self.counted.registered(match &registered {
             Ok((_, outcome)) => *outcome,
             Err(RegistrationRefusal::Invalid(_)) => RegistrationOutcome::Refused,
-            Err(RegistrationRefusal::TooMany { .. }) => RegistrationOutcome::Limited,
+            Err(RegistrationRefusal::Limited(_)) => RegistrationOutcome::Limited,
             Err(RegistrationRefusal::Store(_)) => RegistrationOutcome::Unavailable,
         });
         registered.map(|(response, _)| response)
@@ -115,10 +84,11 @@ impl Registrations {
         let method = secret_method(metadata.token_endpoint_auth_method);
         let secret = method.map(|method| (Token::<ClientSecret>::generate(), method));
         let hash = secret.as_ref().map(|(secret, method)| (secret.sha256(), *method));
-        let client = Client::registered(&metadata, hash, self.clock.now());
+        let now = self.clock.now();
+        let client = Client::registered(&metadata, hash, now);
         let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), arrival.address, via)? {
-            self.store.insert_client(&client, &arrival.address.key(), self.settings.max_unused).await?;
+        if self.is_recorded(known.is_some(), arrival.address, via).await? {
+            self.store.insert_client(&client, &arrival.address.key(), self.settings.max_unused, now).await?;
             let event = Event::Registered { client: &client.id, name: client.name.as_deref() };
             self.audit.record(&event, arrival);
         }
@@ -129,16 +99,15 @@ impl Registrations {
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
     /// several register at every start.
-    fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, RegistrationRefusal> {
+    async fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, Limited> {
         let key = match via {
-            Via::Browser => format!("{} browser", address.key()),
-            Via::Program => address.key(),
+            Via::Browser => Key::of(&[Part::Address(address), Part::Browsers]),
+            Via::Program => Key::of(&[Part::Address(address)]),
         };
         if is_known {
-            return Ok(self.repeated.check(&key).is_ok());
+            return Ok(self.limits.check(Limit::KnownRegistrations, &key).await.is_ok());
         }
-        let counted = self.first.check(&key);
-        counted.map(|()| true).map_err(|retry_after| RegistrationRefusal::TooMany { retry_after })
+        self.limits.check(Limit::Registrations, &key).await.map(|()| true)
     }
 
     /// The requested scopes that some upstream here knows; all that they know when none is left.

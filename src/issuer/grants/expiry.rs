@@ -49,7 +49,7 @@ impl Expiry {
         let steps = [deleted, departed, unusable];
         self.runs.ran(steps.iter().all(Result::is_ok));
         for (error, what) in steps.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "{what}; it is tried again");
+            tracing::warn!(%error, "{what}; retrying");
         }
     }
 

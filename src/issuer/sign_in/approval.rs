@@ -3,9 +3,6 @@
 //! Defends against: replay of the form (its id is inserted once; a second post leads where the first one led), stale consent
 //! (an old form asks again), and a flood of sign-ins (rate limit per address).
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
 use super::authorization_response::{Answer, ClientRedirect, Recipient, Recipients};
 use super::authorize::{Authorize, Validated};
 use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
@@ -15,17 +12,16 @@ use super::provider_leg::ProviderLeg;
 use crate::clock::Clock;
 use crate::config::Lifetimes;
 use crate::identity::Identities;
-use crate::limits::{ClientAddress, Limiter};
+use crate::limits::{Key, Limit, Limits, Part};
 use crate::model::authorization::{Authorization, Binding, Purpose, Stage};
 use crate::model::ids::AuthorizationId;
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, SignInOutcome};
+use crate::wire::ClientAddress;
 
 /// An expired form asks its question again until it is this many times as old as a form may get. After that the question is
 /// stale: a user who comes back after days may no longer mean to allow it.
 const ASKED_AGAIN: u32 = 4;
-/// The sign-ins that one address may begin per hour: each costs a row, and a script can press the button, too.
-const APPROVALS_PER_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();
 
 /// Takes answered consent forms.
 pub(in crate::issuer) struct Approvals {
@@ -36,15 +32,9 @@ pub(in crate::issuer) struct Approvals {
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
-    pub(in crate::issuer) limits: ApprovalLimits,
+    pub(in crate::issuer) lifetimes: Lifetimes,
+    pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) counted: metrics::Grants,
-}
-
-/// How long an answer may take, and how many may come.
-pub(in crate::issuer) struct ApprovalLimits {
-    consent: Duration,
-    authorization: Duration,
-    per_address: Limiter,
 }
 
 /// What an answered form leads to.
@@ -65,13 +55,6 @@ pub(crate) enum Approval {
     Answered(Left),
 }
 
-impl ApprovalLimits {
-    pub(in crate::issuer) fn new(lifetimes: &Lifetimes, clock: &Clock) -> Self {
-        let per_address = Limiter::per_hour(APPROVALS_PER_HOUR, clock);
-        Self { consent: lifetimes.consent, authorization: lifetimes.authorization, per_address }
-    }
-}
-
 impl Approvals {
     /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
     /// denial.
@@ -86,10 +69,10 @@ impl Approvals {
         address: ClientAddress,
     ) -> Result<Approval, Fault> {
         let (now, rendered_at) = (self.clock.now(), form.rendered_at());
-        if now >= rendered_at + self.limits.consent.saturating_mul(ASKED_AGAIN) {
+        if now >= rendered_at + self.lifetimes.consent.saturating_mul(ASKED_AGAIN) {
             return Err(Fault::new(Trouble::Expired, "a consent form that expired long ago"));
         }
-        let late = now >= rendered_at + self.limits.consent;
+        let late = now >= rendered_at + self.lifetimes.consent;
         let recipient = self.recipients.of_request(form.request()).await?;
         let proven = match form.proven(cookie) {
             Ok(proven) => proven,
@@ -97,9 +80,7 @@ impl Approvals {
             Err(_) if late => return self.ask_again(form, recipient),
             Err(fault) => return Err(fault),
         };
-        if self.limits.per_address.check(&address.key()).is_err() {
-            return Err(Fault::new(Trouble::TooMany, "too many sign-ins were begun from one address"));
-        }
+        self.limits.check(Limit::SignIns, &Key::of(&[Part::Address(address)])).await?;
         match identity {
             None => self.deny(proven, &recipient).await,
             Some(_) if late => match self.store.authorization(&proven.authorization).await? {
@@ -151,7 +132,7 @@ impl Approvals {
             retried: false,
             stage: Stage::Pending,
             created_at: now,
-            expires_at: now + self.limits.authorization,
+            expires_at: now + self.lifetimes.authorization,
             purpose: Purpose::Client(request),
             id,
         };

@@ -1,6 +1,7 @@
 //! What can go wrong where a browser is, and may not be told to the client.
 
 use crate::issuer::clients::{FindError, RedirectRefused};
+use crate::limits::Limited;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::storage::StoreError;
 
@@ -39,7 +40,7 @@ pub(crate) enum Trouble {
         provider: String,
     },
     /// Too many sign-ins were begun from this address.
-    TooMany,
+    Limited(Limited),
     /// Something of ours cannot be reached now.
     Unavailable,
 }
@@ -84,6 +85,12 @@ impl Fault {
 impl From<RedirectRefused> for Fault {
     fn from(refused: RedirectRefused) -> Self {
         Self::new(Trouble::RedirectUri, refused.to_string())
+    }
+}
+
+impl From<Limited> for Fault {
+    fn from(limited: Limited) -> Self {
+        Self::new(Trouble::Limited(limited), limited.to_string())
     }
 }
 

@@ -20,7 +20,7 @@ mod password;
 mod provider_leg;
 
 pub(crate) use approval::Approval;
-pub(super) use approval::{ApprovalLimits, Approvals};
+pub(super) use approval::Approvals;
 pub(crate) use authorization_response::ClientRedirect;
 pub use authorization_response::Outcome;
 pub(super) use authorization_response::Recipients;

@@ -12,6 +12,7 @@ use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Local, PasswordCheck, SignedIn, Way};
 use crate::issuer::resources::Resources;
+use crate::limits::{Limited, Limits};
 use crate::model::authorization::{Authorization, Purpose};
 use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
@@ -28,6 +29,7 @@ pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) counted: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
 }
@@ -75,7 +77,7 @@ pub(crate) struct SignInAttempt {
 pub enum SignInProblem {
     /// User or password is wrong; which of the two is not said.
     Wrong,
-    /// Too many wrong ones came, or too many are being checked.
+    /// Too many came for this user or from this address, or too many are being checked.
     Busy,
 }
 
@@ -84,6 +86,8 @@ pub enum SignInProblem {
 pub(crate) enum SignInStep {
     /// The page, for the first time or once more.
     Ask(Box<SignInView>),
+    /// The page once more: too many passwords came for this user, or from this address.
+    Limited(Box<SignInView>, Limited),
     /// The sign-in is over: onwards.
     Answered(Answered),
 }
@@ -104,7 +108,7 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        Ok(self.ask(bound, String::new(), None))
+        Ok(SignInStep::Ask(self.view(bound, String::new(), None)))
     }
 
     /// Takes a typed password. `cookie` is the value of the authorization's binding cookie.
@@ -124,19 +128,25 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        let problem = match local.check(&attempt.username, attempt.password, &attempt.arrival.address.key()).await {
+        let credentials = (attempt.username.as_str(), attempt.password);
+        let (problem, limited) = match local.check(&self.limits, credentials, attempt.arrival.address).await {
             PasswordCheck::Right(signed_in) => {
                 return self.signed_in(&bound, signed_in, &attempt.arrival).await.map(SignInStep::Answered);
             }
-            PasswordCheck::Busy => SignInProblem::Busy,
-            PasswordCheck::Wrong => SignInProblem::Wrong,
+            PasswordCheck::Busy => (SignInProblem::Busy, None),
+            PasswordCheck::Limited(limited) => (SignInProblem::Busy, Some(limited)),
+            PasswordCheck::Wrong => (SignInProblem::Wrong, None),
         };
-        let limited = problem == SignInProblem::Busy;
-        if !limited {
+        if problem == SignInProblem::Wrong {
             self.counted.signed_in(bound.provider.id().as_str(), SignInOutcome::WrongPassword);
         }
-        self.audit.record(&Event::SignInFailed { identity: &attempt.identity, limited }, &attempt.arrival);
-        Ok(self.ask(bound, attempt.username, Some(problem)))
+        let failed = Event::SignInFailed { identity: &attempt.identity, limited: problem == SignInProblem::Busy };
+        self.audit.record(&failed, &attempt.arrival);
+        let view = self.view(bound, attempt.username, Some(problem));
+        Ok(match limited {
+            Some(limited) => SignInStep::Limited(view, limited),
+            None => SignInStep::Ask(view),
+        })
     }
 
     async fn signed_in(&self, bound: &Bound<'_>, signed_in: SignedIn, arrival: &Arrival) -> Result<Answered, Fault> {
@@ -147,10 +157,10 @@ impl PasswordSignIn {
         self.codes.issue(bound, signed_in, arrival).await.map(Answered::ToClient)
     }
 
-    fn ask(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> SignInStep {
+    fn view(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> Box<SignInView> {
         let Bound { provider, authorization, binding, recipient } = bound;
         let Purpose::Client(request) = &authorization.purpose;
-        SignInStep::Ask(Box::new(SignInView {
+        Box::new(SignInView {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             form_token: binding.form_token(),
@@ -159,7 +169,7 @@ impl PasswordSignIn {
             authorization: authorization.id,
             username,
             problem,
-        }))
+        })
     }
 }
 

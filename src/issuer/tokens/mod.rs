@@ -27,7 +27,7 @@ pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
 pub(super) use presented::PresentedTokens;
 pub(super) use refresh_lease::RefreshLeases;
-pub(super) use refresh_token::{Refreshes, refreshes_per_hour};
+pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
@@ -97,7 +97,7 @@ fn outcome(refreshed: &Result<(Vec<u8>, RefreshOutcome), TokenRefusal>) -> Refre
     match refreshed {
         Ok((_, outcome)) => *outcome,
         Err(TokenRefusal { reason: Reason::OAuth(_), .. }) => RefreshOutcome::Refused,
-        Err(TokenRefusal { reason: Reason::TooMany { .. }, .. }) => RefreshOutcome::Limited,
+        Err(TokenRefusal { reason: Reason::Limited(_), .. }) => RefreshOutcome::Limited,
         Err(TokenRefusal { reason: Reason::Unavailable(_), .. }) => RefreshOutcome::Unavailable,
     }
 }

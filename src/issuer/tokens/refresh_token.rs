@@ -6,7 +6,6 @@
 //! the lease no rotation can change it, and a rotation before would have used the token. The last transaction succeeds only
 //! while the lease is held.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -14,12 +13,12 @@ use tokio::time::{Instant, sleep};
 use super::access_token::{AccessTokens, AnsweredScope};
 use super::presented::{Found, Presented, PresentedTokens};
 use super::refresh_lease::{RefreshLease, RefreshLeases, too_long};
-use super::refusal::{Reason, TokenRefusal};
+use super::refusal::TokenRefusal;
 use super::renewal::Renewals;
 use crate::clock::Clock;
 use crate::issuer::grants::ProviderTokens;
 use crate::keys::seal_with;
-use crate::limits::Limiter;
+use crate::limits::{Key, Limit, Limits, Part};
 use crate::model::client::Client;
 use crate::model::grant::Grant;
 use crate::oauth::parameters::Parameters;
@@ -34,9 +33,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often, and how far apart, a rotation is written that the provider has agreed to.
 const ROTATION_TRIES: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(300);
-/// How often the provider is asked about one grant per hour, at least. A client asks once per access token, but one in a
-/// loop would never stop, and each time leaves a token that must be recognised for as long as the grant lives.
-const REFRESHES_PER_HOUR: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// The response, and whether it is a new one.
 type Refreshed = (Vec<u8>, RefreshOutcome);
@@ -48,7 +44,7 @@ pub(in crate::issuer) struct Refreshes {
     pub(in crate::issuer) renewals: Renewals,
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
-    pub(in crate::issuer) per_grant: Limiter,
+    pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
 }
@@ -102,7 +98,8 @@ impl Refreshes {
         presented: &Presented<'_>,
         grant: &Grant,
     ) -> Result<Refreshed, TokenRefusal> {
-        self.count(grant)?;
+        // a response that is given again asks no provider, and does not count
+        self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
         let renewed = self.renewals.ask(grant, presented.arrival).await?;
         let grant = self.renewals.renewed_grant(grant, &renewed);
         let now = self.clock.now();
@@ -132,13 +129,6 @@ impl Refreshes {
         }
     }
 
-    /// Counts a refresh of a grant. A response that is given again asks no provider, and does not count.
-    fn count(&self, grant: &Grant) -> Result<(), TokenRefusal> {
-        let words = "this grant is refreshed too often: wait, and use the access token until it ends";
-        let counted = self.per_grant.check(grant.id.as_str());
-        Ok(counted.map_err(|retry_after| Reason::TooMany { retry_after, words })?)
-    }
-
     /// Writes a rotation. The provider may have spent its old token by now: a store that fails for a moment must not cost us
     /// the new one.
     async fn write(&self, rotation: &Rotation<'_>) -> Result<bool, TokenRefusal> {
@@ -164,28 +154,6 @@ impl Refreshes {
                 self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
                 Err(refusal)
             }
-        }
-    }
-}
-
-/// How often a grant may be refreshed per hour. Short access tokens are refreshed more often: four times as often as needed
-/// is still no loop.
-pub(in crate::issuer) fn refreshes_per_hour(access_token: Duration) -> NonZeroU32 {
-    let needed = 3600 / access_token.as_secs().max(1);
-    let allowed = u32::try_from(needed.saturating_mul(4)).unwrap_or(u32::MAX);
-    NonZeroU32::new(allowed).map_or(REFRESHES_PER_HOUR, |allowed| allowed.max(REFRESHES_PER_HOUR))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::refreshes_per_hour;
-
-    #[test]
-    fn a_client_may_refresh_four_times_as_often_as_its_access_tokens_end() {
-        for (access_token, allowed) in [(3600, 60), (240, 60), (60, 240), (1, 14400), (2_592_000, 60)] {
-            assert_eq!(refreshes_per_hour(Duration::from_secs(access_token)).get(), allowed, "{access_token} s");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::issuer::clients::{AuthenticationError, FindError};
+use crate::limits::Limited;
 use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Repeated;
@@ -27,13 +28,8 @@ pub(crate) enum Reason {
     #[error("{0}")]
     Unavailable(String),
     /// This grant is refreshed in a loop, or a secret is guessed: 429 with `temporarily_unavailable`, and nothing was lost.
-    #[error("{words}")]
-    TooMany {
-        /// Seconds until it may be tried again.
-        retry_after: u64,
-        /// What came too often, and what helps.
-        words: &'static str,
-    },
+    #[error(transparent)]
+    Limited(#[from] Limited),
 }
 
 impl Reason {
@@ -41,7 +37,7 @@ impl Reason {
     pub(super) const fn code(&self) -> ErrorCode {
         match self {
             Self::OAuth(error) => error.error,
-            Self::Unavailable(_) | Self::TooMany { .. } => ErrorCode::TemporarilyUnavailable,
+            Self::Unavailable(_) | Self::Limited(_) => ErrorCode::TemporarilyUnavailable,
         }
     }
 }
@@ -108,11 +104,7 @@ impl From<AuthenticationError> for TokenRefusal {
             AuthenticationError::Malformed(error) => error.into(),
             AuthenticationError::Find(error) => no_client(&error),
             AuthenticationError::Refused { client, words } => invalid_client(words).of_client(&client),
-            AuthenticationError::TooMany { client, retry_after } => {
-                let words =
-                    "too many wrong secrets of this client came from this address: wait, then send the right one";
-                Self::from(Reason::TooMany { retry_after, words }).of_client(&client)
-            }
+            AuthenticationError::Limited { client, limited } => Self::from(limited).of_client(&client),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The first key, other algorithms, and keys that cannot be used.
+//! Creation of the first key, change of algorithm, and unusable keys.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn processes_that_start_at_once_agree_on_one_first_key() {
 }
 
 #[tokio::test]
-async fn the_key_set_shows_the_public_half_and_what_it_is_for() {
+async fn the_key_set_contains_public_members_with_alg_and_use() {
     for (algorithm, name, shown) in [
         (Es256, "ES256", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
         (Rs256, "RS256", vec!["alg", "e", "kid", "kty", "n", "use"]),
@@ -68,7 +68,7 @@ async fn the_key_set_shows_the_public_half_and_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn a_token_names_its_type_its_key_and_nothing_that_the_database_could_forge() {
+async fn a_token_names_type_and_key_and_the_private_key_is_stored_encrypted() {
     let shelf = TestShelf::default();
     let ring = shelf.ring(Es256, &clock()).await.unwrap();
     let token = ring.sign(&claims()).unwrap();
@@ -77,13 +77,13 @@ async fn a_token_names_its_type_its_key_and_nothing_that_the_database_could_forg
     assert_eq!(header, json!({"typ": "at+jwt", "alg": "ES256", "kid": keys(&ring.jwks())[0]["kid"]}));
     shelf.edit(|stored| {
         let pkcs8 = sealer(1).open("signing key", stored[0].id.as_str().as_bytes(), &stored[0].sealed_private_key);
-        assert!(pkcs8.is_ok(), "the private half lies sealed, bound to its own id");
+        assert!(pkcs8.is_ok(), "the private key is encrypted and bound to its own id");
         assert!(sealer(1).open("signing key", b"k_other", &stored[0].sealed_private_key).is_err());
     });
 }
 
 #[tokio::test]
-async fn another_algorithm_adds_a_key_and_keeps_the_old_one_published() {
+async fn a_change_of_algorithm_adds_a_key_and_keeps_the_old_one_published() {
     let (shelf, clock) = (TestShelf::default(), clock());
     let old = shelf.ring(Es256, &clock).await.unwrap();
     let new = shelf.ring(EdDsa, &clock).await.unwrap();
@@ -94,7 +94,7 @@ async fn another_algorithm_adds_a_key_and_keeps_the_old_one_published() {
 }
 
 #[tokio::test]
-async fn a_key_under_a_root_key_that_left_names_the_hint() {
+async fn a_key_under_a_removed_root_key_is_an_error_that_names_the_setting() {
     let (shelf, clock) = (TestShelf::default(), clock());
     shelf.ring(Es256, &clock).await.unwrap();
     let error = shelf.ring_with(&sealer(2), Es256, &clock).await.err().unwrap();
@@ -103,14 +103,14 @@ async fn a_key_under_a_root_key_that_left_names_the_hint() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_at_start_is_an_error() {
+async fn a_failing_store_at_start_is_an_error() {
     let shelf = TestShelf::default();
     shelf.set_down(true);
     assert!(matches!(shelf.ring(Es256, &clock()).await.err().unwrap(), KeyError::Store(_)));
 }
 
 #[tokio::test]
-async fn a_key_of_a_newer_version_does_not_keep_this_one_from_starting() {
+async fn a_key_of_a_newer_version_does_not_prevent_the_start() {
     let (shelf, clock) = (TestShelf::default(), clock());
     shelf.rotate(Es256, &sealer(1));
     shelf.edit(|keys| keys[0].algorithm = "ML-DSA-65".to_owned());

@@ -98,10 +98,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The media type of [`Self::encode`]: OpenMetrics 1.0.
+    /// The media type of [`Self::encode`]: `OpenMetrics` 1.0.
     pub const MEDIA_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// All families as OpenMetrics text.
+    /// All families as `OpenMetrics` text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();

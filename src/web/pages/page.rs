@@ -1,4 +1,4 @@
-//! A page: the document, and the headers that no page may lack.
+//! A page: the document and its security headers.
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::look::Look;
 
-/// A whole page. As a response it brings its headers along; the status is the caller's.
+/// A whole page. As a response it has its headers; the caller sets the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The document.
@@ -29,7 +29,7 @@ impl IntoResponse for Page {
     }
 }
 
-/// How far the gate on top of the page is down: a page that leads on shows it rising, one that ends here shows it shut.
+/// The gate drawn at the top: rising on a page that leads on, shut on a page that ends the sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Gate {
     Raised,

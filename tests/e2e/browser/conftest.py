@@ -1,4 +1,4 @@
-"""What the browser tests can ask for."""
+"""Fixtures for the browser tests."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def profile(browser: Browser) -> Iterator[BrowserContext]:
-    """A fresh profile. That a page breaks its own content security policy is a failure."""
+    """A fresh profile. A violation of a page's content security policy is a failure."""
     context = browser.new_context()
     context.set_default_timeout(15_000)
     complaints: list[str] = []

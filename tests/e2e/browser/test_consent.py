@@ -1,4 +1,4 @@
-"""The consent page, clicked as people click."""
+"""The consent page in a real browser: tabs, double clicks, the back button."""
 
 from playwright.sync_api import BrowserContext, Page
 
@@ -49,7 +49,9 @@ def test_a_double_click_on_approve_is_one_approval(dev: Dev, listener: RedirectL
     assert len(listener.answers()) == 1
 
 
-def test_the_back_button_after_approval_leads_on(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_the_back_button_after_approval_still_leads_to_the_sign_in(
+    dev: Dev, listener: RedirectListener, page: Page
+) -> None:
     client = registered(dev, listener)
     attempt = client.attempt()
     page.goto(attempt.url)
@@ -62,7 +64,7 @@ def test_the_back_button_after_approval_leads_on(dev: Dev, listener: RedirectLis
     assert Tokens.read(client.redeem(attempt, answer)).access_token
 
 
-def test_the_back_button_after_the_end_calls_the_client_no_second_time(
+def test_the_back_button_after_completion_does_not_call_the_client_again(
     dev: Dev, listener: RedirectListener, page: Page
 ) -> None:
     client = registered(dev, listener)
@@ -76,10 +78,10 @@ def test_the_back_button_after_the_end_calls_the_client_no_second_time(
     assert response is None or response.status < 500
     page.wait_for_timeout(500)
     assert len(listener.answers()) == 1
-    assert Tokens.read(client.refresh(tokens.refresh_token)).access_token, "the grant lives"
+    assert Tokens.read(client.refresh(tokens.refresh_token)).access_token, "the grant is still alive"
 
 
-def test_deny_tells_the_client(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_deny_returns_access_denied_to_the_client(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = registered(dev, listener)
     attempt = client.attempt()
     page.goto(attempt.url)

@@ -1,4 +1,4 @@
-"""Pages instead of redirects, where a redirect would not be safe."""
+"""Error pages where a redirect would be unsafe (open redirect)."""
 
 from playwright.sync_api import Page, expect
 
@@ -10,7 +10,7 @@ from harness.person import read_answer
 CURSOR = "cursor://anysphere.cursor-mcp/oauth/callback"
 
 
-def test_an_unknown_client_is_told_its_remedy(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_an_unknown_client_gets_a_page_with_a_remedy(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
     response = page.goto(client.attempt(client_id="c_nobodyhaseverseenthis0000").url)
     assert response is not None
@@ -20,7 +20,7 @@ def test_an_unknown_client_is_told_its_remedy(dev: Dev, listener: RedirectListen
     assert not listener.answers()
 
 
-def test_a_foreign_redirect_uri_is_a_page_with_a_number_to_ask_with(
+def test_an_unregistered_redirect_uri_gets_a_page_with_a_request_id(
     dev: Dev, listener: RedirectListener, page: Page
 ) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
@@ -32,7 +32,7 @@ def test_a_foreign_redirect_uri_is_a_page_with_a_number_to_ask_with(
     assert page.url.startswith(dev.public_url)
 
 
-def test_a_private_use_scheme_is_reached_through_a_page(dev: Dev, page: Page) -> None:
+def test_a_private_use_scheme_is_opened_from_a_page(dev: Dev, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[CURSOR])
     attempt = client.attempt()
     page.goto(attempt.url)

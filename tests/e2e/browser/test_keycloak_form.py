@@ -11,20 +11,20 @@ from harness.portcullis import Portcullis
 from harness.realm import Realm
 
 
-def test_a_double_click_on_keycloaks_form_still_ends(
+def test_a_double_click_on_keycloaks_form_still_completes_the_sign_in(
     realm: Realm, gateway: Callable[..., Portcullis], listener: RedirectListener, page: Page
 ) -> None:
     client, attempt = _at_the_form(gateway(realm).start(), listener, page)
     fill_sign_in(page, "alice", realm.passwords["alice"])
     page.locator("#kc-login").dblclick()
-    _ends(client, attempt, listener, page, realm)
+    _completes(client, attempt, listener, page, realm)
 
 
 @pytest.mark.parametrize("pause", [30, 100, 150])
-def test_keycloaks_form_sent_twice_by_the_browser_still_ends(
+def test_submitting_keycloaks_form_twice_still_completes_the_sign_in(
     pause: int, realm: Realm, gateway: Callable[..., Portcullis], listener: RedirectListener, page: Page
 ) -> None:
-    """What a double click does where the form's script does not stop it: the second navigation drops the first."""
+    """A double click that the form's script does not stop: the second navigation cancels the first."""
     client, attempt = _at_the_form(gateway(realm).start(), listener, page)
     fill_sign_in(page, "alice", realm.passwords["alice"])
     page.evaluate(
@@ -35,7 +35,7 @@ def test_keycloaks_form_sent_twice_by_the_browser_still_ends(
         }""",
         pause,
     )
-    _ends(client, attempt, listener, page, realm)
+    _completes(client, attempt, listener, page, realm)
 
 
 def _at_the_form(portcullis: Portcullis, listener: RedirectListener, page: Page) -> tuple[Client, Attempt]:
@@ -48,8 +48,8 @@ def _at_the_form(portcullis: Portcullis, listener: RedirectListener, page: Page)
     return client, attempt
 
 
-def _ends(client: Client, attempt: Attempt, listener: RedirectListener, page: Page, realm: Realm) -> None:
-    """Whatever page the double click has left behind, what a person does there leads to the end."""
+def _completes(client: Client, attempt: Attempt, listener: RedirectListener, page: Page, realm: Realm) -> None:
+    """From whatever page the double click ended on, the obvious action completes the sign-in."""
     finish = page.locator(f"a[href^='{listener.redirect_uri}']")
     for _ in range(12):
         page.wait_for_timeout(1500)
@@ -59,13 +59,13 @@ def _ends(client: Client, attempt: Attempt, listener: RedirectListener, page: Pa
         if finish.count():
             finish.click()
         elif page.locator("#loginContinueLink").count():
-            # "Page has expired": of its two links people take the one that goes on.
+            # "Page has expired": users take the link that continues.
             page.locator("#loginContinueLink").click()
         elif page.locator("#kc-error-message").count():
-            # A page of Keycloak's without a way on ("restart login cookie not found"): people press Back.
+            # A dead end in Keycloak ("restart login cookie not found"): users press Back.
             page.go_back()
         elif page.locator("input[name=username]").count():
-            # Keycloak has lost the thread ("action expired", "login attempt timed out") and begins again by itself.
+            # Keycloak restarts the login by itself ("action expired", "login attempt timed out").
             sign_in(page, "alice", realm.passwords["alice"])
     answer = listener.wait_for_answer(page, attempt.state)
     assert Tokens.read(client.redeem(attempt, answer)).access_token

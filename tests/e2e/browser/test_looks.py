@@ -1,4 +1,4 @@
-"""Narrow screens, dark mode, no mouse."""
+"""Narrow screens, dark mode, keyboard only."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ def test_the_consent_buttons_are_visible_without_scrolling(
 
 @pytest.mark.parametrize("size", [(520, 280), (844, 390), (390, 664)])
 @pytest.mark.parametrize("redirect_uri", ["https://chat.example.com/callback", "http://127.0.0.1/callback"])
-def test_the_receiver_is_in_sight_wherever_consent_can_be_clicked(
+def test_the_receiver_is_visible_whenever_consent_can_be_clicked(
     size: tuple[int, int], redirect_uri: str, browser: Browser, dev: Dev
 ) -> None:
     width, height = size
@@ -68,12 +68,12 @@ def test_the_receiver_is_in_sight_wherever_consent_can_be_clicked(
     page.goto(client.attempt().url)
     clickable, hidden = scroll_past_the_approve_button(page)
     photograph(page, f"consent-small-{width}x{height}", full_page=False)
-    assert clickable > 0, "nobody could consent"
-    assert hidden == [], f"the button can be clicked and the receiver is not in sight, scrolled by {hidden} px"
+    assert clickable > 0, "the button cannot be clicked at all"
+    assert hidden == [], f"the button can be clicked but the receiver is not visible, scrolled by {hidden} px"
     profile.close()
 
 
-def test_an_address_of_a_server_explains_itself(dev: Dev, page: Page) -> None:
+def test_a_server_url_opened_in_a_browser_explains_itself(dev: Dev, page: Page) -> None:
     for path in ("", "/mcp", "/nothing"):
         response = page.goto(f"{dev.public_url}{path}")
         assert response is not None
@@ -84,7 +84,7 @@ def test_an_address_of_a_server_explains_itself(dev: Dev, page: Page) -> None:
     expect(page.get_by_text(f"claude mcp add --transport http dev {dev.url()}")).to_be_visible()
 
 
-def test_the_keyboard_is_enough(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_the_whole_sign_in_works_with_the_keyboard(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
     attempt = client.attempt()
     page.goto(attempt.url)
@@ -96,7 +96,7 @@ def test_the_keyboard_is_enough(dev: Dev, listener: RedirectListener, page: Page
     assert has_visible_focus(page)
     page.keyboard.press("Enter")
     page.locator("input[name=password]").wait_for()
-    assert page.evaluate("document.activeElement.name") == "username", "the first field waits for typing"
+    assert page.evaluate("document.activeElement.name") == "username", "the first field has the focus"
     page.keyboard.type("alice")
     page.keyboard.press("Tab")
     page.keyboard.type(dev.password())
@@ -106,7 +106,7 @@ def test_the_keyboard_is_enough(dev: Dev, listener: RedirectListener, page: Page
 
 
 def assert_fits(page: Page, name: str) -> None:
-    """Nothing sticks out sideways, and the title says something."""
+    """The page does not overflow horizontally, and has a title."""
     photograph(page, name)
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name}: {overflow} px too wide"
@@ -114,7 +114,7 @@ def assert_fits(page: Page, name: str) -> None:
 
 
 def is_on_screen(element: Locator) -> bool:
-    """Whether all of an element is seen, and nothing lies over its middle."""
+    """Whether an element is completely visible, and nothing covers its centre."""
     seen: bool = element.evaluate(
         """(element) => {
             const box = element.getBoundingClientRect();
@@ -127,7 +127,7 @@ def is_on_screen(element: Locator) -> bool:
 
 
 def scroll_past_the_approve_button(page: Page) -> tuple[int, list[int]]:
-    """In how many scroll positions the button can be clicked, and in which of them host or caution are not seen."""
+    """In how many scroll positions the button can be clicked, and in which of them host or warning are not visible."""
     clickable, hidden = page.evaluate(
         """() => {
             const button = document.querySelector("button[value=approve]");
@@ -171,7 +171,7 @@ def is_dark(page: Page) -> bool:
 
 
 def has_visible_focus(page: Page) -> bool:
-    """Whether the focused element looks different from one that is not."""
+    """Whether the focused element has a visible outline or shadow."""
     outline: str = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     shadow: str = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
     return outline != "none" or shadow != "none"

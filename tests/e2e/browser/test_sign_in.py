@@ -7,7 +7,7 @@ from harness.dev import Dev
 from harness.oauth import Client, Tokens
 
 
-def test_a_wrong_password_can_be_put_right(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_a_wrong_password_can_be_corrected(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
     attempt = client.attempt()
     page.goto(attempt.url)
@@ -22,7 +22,9 @@ def test_a_wrong_password_can_be_put_right(dev: Dev, listener: RedirectListener,
     assert Tokens.read(client.redeem(attempt, answer)).access_token
 
 
-def test_somebody_unknown_is_told_the_same(dev: Dev, listener: RedirectListener, page: Page) -> None:
+def test_an_unknown_user_and_a_wrong_password_get_the_same_message(
+    dev: Dev, listener: RedirectListener, page: Page
+) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
     texts = []
     for username in ("alice", "mallory"):

@@ -22,7 +22,7 @@ from harness.upstreams import Upstream
 
 
 class MemoryStorage:
-    """What the client keeps."""
+    """The client's storage."""
 
     def __init__(self) -> None:
         self.tokens: list[OAuthToken] = []
@@ -43,7 +43,7 @@ class MemoryStorage:
 
 
 class SignIn:
-    """Stands for the window that the client opens and the address that it listens on."""
+    """Replaces the client's browser window and redirect listener."""
 
     def __init__(self, person: Person) -> None:
         self._person = person
@@ -51,12 +51,12 @@ class SignIn:
         self.times = 0
 
     async def redirect(self, url: str) -> None:
-        """The client sends its user away."""
+        """Opens the authorization URL as the user."""
         self.times += 1
         self._answer = await anyio.to_thread.run_sync(self._person.authorize, url, REDIRECT_URI)
 
     async def callback(self) -> AuthorizationCodeResult:
-        """The user is back."""
+        """Returns the parameters of the redirect."""
         assert self._answer is not None
         parameters = self._answer.parameters
         return AuthorizationCodeResult(code=self._answer.code, state=parameters["state"], iss=parameters["iss"])
@@ -72,9 +72,9 @@ def test_the_python_client_registers_calls_a_tool_and_refreshes(
     texts = anyio.run(_two_calls, portcullis.url(), storage, sign_in)
     assert texts == ["Echo: first", "Echo: after expiry"]
     assert storage.client is not None
-    assert sign_in.times == 1, "it was refreshed, not signed in again"
+    assert sign_in.times == 1, "the token was refreshed without another sign-in"
     assert len(storage.tokens) >= 2
-    assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "each use gives a new one"
+    assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "every refresh rotates it"
 
 
 async def _two_calls(url: str, storage: MemoryStorage, sign_in: SignIn) -> list[str]:

@@ -1,4 +1,4 @@
-"""The official Python client of the 1.x line: it refuses a token answer that names more scope than it asked for."""
+"""The official Python client 1.x, which refuses a token response with more scope than it requested."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from harness.upstreams import Upstream
 
 
 @pytest.mark.parametrize("scope", ["", "mcp:access", "mcp:access offline_access"])
-def test_the_python_client_1_20_connects_and_refreshes_whatever_scope_it_asks_for(
+def test_the_python_client_1_20_connects_and_refreshes_with_any_requested_scope(
     scope: str, realm: Realm, gateway: Callable[..., Portcullis], everything: Upstream
 ) -> None:
     portcullis = gateway(realm, upstreams={"/mcp": everything}, lifetimes={"access_token": "2s"}).start()

@@ -16,7 +16,7 @@ from harness.upstreams import Upstream, node
 
 
 def command(server_url: str) -> list[object]:
-    """How the client is started."""
+    """The command line of the client."""
     arguments = [server_url, REDIRECT_URI, "echo", json.dumps({"message": "hello"})]
     return [node(), TYPESCRIPT / "client.mjs", *arguments]
 

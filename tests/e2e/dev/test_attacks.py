@@ -1,4 +1,4 @@
-"""Attacks that need a real process and real sockets."""
+"""Attacks that need a real process and real sockets: request smuggling, slowloris, oversized bodies."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ MEBIBYTE = 1024 * 1024
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    """An upstream that counts what reaches it."""
+    """An upstream that counts the requests that reach it."""
     upstream = Recorder()
     yield upstream
     upstream.close()
@@ -35,7 +35,9 @@ TRANSFER_ENCODING = "Transfer-Encoding: chunked\r\n"
 
 @pytest.mark.parametrize("lengths", [CONTENT_LENGTH + TRANSFER_ENCODING, TRANSFER_ENCODING + CONTENT_LENGTH])
 @pytest.mark.parametrize("smuggled", ["0\r\n\r\nGET /mcp HTTP/1.1\r\nHost: x\r\n\r\n", "0\r\n\r\n"])
-def test_two_lengths_are_never_two_requests(lengths: str, smuggled: str, guarded: Dev, recorder: Recorder) -> None:
+def test_conflicting_lengths_never_smuggle_a_second_request(
+    lengths: str, smuggled: str, guarded: Dev, recorder: Recorder
+) -> None:
     token = Client.register(guarded.url()).sign_in(guarded.person()).access_token
     before = recorder.requests
     head = (
@@ -43,10 +45,10 @@ def test_two_lengths_are_never_two_requests(lengths: str, smuggled: str, guarded
         f"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n{lengths}\r\n"
     )
     ending = converse(guarded.port, (head + smuggled).encode(), patience=8)
-    assert recorder.requests - before <= 1, "one request upstream or none, never two"
+    assert recorder.requests - before <= 1, "at most one request reaches the upstream"
     assert len(ending.statuses) <= 1, ending.received
     assert ending.statuses in ([], [400]) or recorder.requests - before == 1
-    assert ending.closed, "nothing more is read from a connection that is in doubt"
+    assert ending.closed, "a connection with ambiguous framing is closed"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_two_lengths_are_never_two_requests(lengths: str, smuggled: str, guarded
         "Transfer-Encoding: xchunked\r\n",
     ],
 )
-def test_a_doubtful_length_reaches_no_upstream(lengths: str, guarded: Dev, recorder: Recorder) -> None:
+def test_an_ambiguous_length_reaches_no_upstream(lengths: str, guarded: Dev, recorder: Recorder) -> None:
     token = Client.register(guarded.url()).sign_in(guarded.person()).access_token
     before = recorder.requests
     head = (
@@ -74,7 +76,7 @@ def test_a_doubtful_length_reaches_no_upstream(lengths: str, guarded: Dev, recor
 
 @pytest.fixture(scope="module")
 def patience(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ending]]]:
-    """Four clients that take their time, all at once, because each takes as long as we let it."""
+    """Four slow clients in parallel: each runs until its time-out."""
     dev = Dev(tmp_path_factory.mktemp("slow")).start()
     host = f"Host: 127.0.0.1:{dev.port}\r\n"
     half_head = f"GET /.well-known/oauth-authorization-server HTTP/1.1\r\n{host}X-Slow: {'a' * 4000}"
@@ -99,7 +101,7 @@ def patience(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
         ("slow body", 20, ([], [408])),
     ],
 )
-def test_whoever_takes_too_long_is_hung_up_on(
+def test_a_slow_client_is_disconnected(
     client: str, limit: float, statuses: tuple[list[int], ...], patience: dict[str, Future[Ending]]
 ) -> None:
     ending = patience[client].result()
@@ -108,7 +110,7 @@ def test_whoever_takes_too_long_is_hung_up_on(
     assert ending.statuses in statuses
 
 
-def test_a_registration_of_twelve_megabytes_is_refused_and_not_kept(dev: Dev) -> None:
+def test_a_registration_of_twelve_megabytes_is_refused_and_uses_no_memory_or_disk(dev: Dev) -> None:
     database = sum(path.stat().st_size for path in dev.state.rglob("*") if path.is_file())
     before = resident_memory(dev.child.pid)
     registration = {"redirect_uris": ["http://127.0.0.1/callback"], "client_name": "a" * (12 * MEBIBYTE)}
@@ -121,10 +123,10 @@ def test_a_registration_of_twelve_megabytes_is_refused_and_not_kept(dev: Dev) ->
             assert status == 413
     assert resident_memory(dev.child.pid) - before < 8 * MEBIBYTE
     assert sum(path.stat().st_size for path in dev.state.rglob("*") if path.is_file()) - database < MEBIBYTE
-    assert Client.register(dev.url()).client_id, "the next one is served"
+    assert Client.register(dev.url()).client_id, "the next registration works"
 
 
 def resident_memory(pid: int) -> int:
-    """How many bytes of memory a process holds."""
+    """The resident memory of a process, in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096

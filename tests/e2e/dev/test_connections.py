@@ -1,4 +1,4 @@
-"""Keep-alive connections of clients that send head and body apart, as many HTTP libraries do."""
+"""Keep-alive connections of clients that send head and body separately, as many HTTP libraries do."""
 
 import socket
 import time
@@ -15,10 +15,10 @@ BODY = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
     [("/mcp", None, 401), ("/nowhere", None, 404), ("/mcp", "elsewhere.example", 421)],
 )
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-def test_a_refusal_before_the_body_has_come_costs_no_further_request(
+def test_a_refusal_before_the_body_arrives_does_not_break_the_next_request(
     path: str, host: str | None, status: int, pause: float, dev: Dev
 ) -> None:
-    """The answer arrives whole; then the connection takes the next request, or the answer has said that it ends."""
+    """The response is complete; then the connection takes another request, or the response announced its close."""
     own = f"127.0.0.1:{dev.port}"
     head = f"POST {path} HTTP/1.1\r\nHost: {host or own}\r\nContent-Type: application/json\r\n"
     for _ in range(10):

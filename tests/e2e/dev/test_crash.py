@@ -1,4 +1,4 @@
-"""Kill -9 against `dev`, whose sign-in is our own: nothing but our database can forget."""
+"""SIGKILL against `dev`: no other system is involved, so only our database can lose state."""
 
 import threading
 import time

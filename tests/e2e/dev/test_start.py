@@ -1,4 +1,4 @@
-"""`portcullis dev`: what a person sees who starts it for the first time, for the second time, and wrongly."""
+"""Starting `portcullis dev`: the first time, again, and with mistakes."""
 
 import json
 import socket
@@ -22,17 +22,17 @@ def test_the_first_screen_has_the_url_the_users_and_settings_to_paste(dev: Dev) 
         assert client in dev.screen
 
 
-def test_a_stranger_gets_from_the_url_to_a_tool(dev: Dev) -> None:
+def test_a_new_client_gets_from_the_url_to_a_tool_call(dev: Dev) -> None:
     tokens = Client.register(dev.url()).sign_in(dev.person())
     session = McpSession(dev.url(), tokens.access_token).open()
     tools = session.list_tools()
-    assert len(tools) >= 3, "one that shows the caller, one that streams, one that remembers"
+    assert len(tools) >= 3, "a tool that shows the caller, one that streams, one that keeps state"
     subject = unverified_claims(tokens.access_token)["sub"]
     answers = [session.call(tool["name"]) for tool in tools if not tool["inputSchema"].get("required")]
-    assert any(subject in answer for answer in answers), "one tool shows who the gateway says you are"
+    assert any(subject in answer for answer in answers), "one tool shows the caller that the gateway names"
 
 
-def test_two_users_are_two_subjects(dev: Dev) -> None:
+def test_two_users_have_different_subjects(dev: Dev) -> None:
     client = Client.register(dev.url())
     subjects = {unverified_claims(client.sign_in(dev.person(user)).access_token)["sub"] for user in USERS}
     assert len(subjects) == len(USERS)
@@ -50,7 +50,7 @@ def test_users_clients_and_grants_survive_a_restart(dev: Dev) -> None:
     assert client.sign_in(dev.person()).access_token
 
 
-def test_state_is_kept_from_other_users_of_the_machine(dev: Dev) -> None:
+def test_other_users_of_the_machine_cannot_read_the_state(dev: Dev) -> None:
     folders = [path for path in dev.state.rglob("*") if path.is_dir() and path.name != "screens"]
     files = [path for path in dev.state.rglob("*") if path.is_file() and path.parent.name != "screens"]
     assert files
@@ -58,16 +58,16 @@ def test_state_is_kept_from_other_users_of_the_machine(dev: Dev) -> None:
     assert all(any(folder in file.parents for folder in private) for file in files)
 
 
-def test_a_second_start_says_what_runs_already(dev: Dev) -> None:
+def test_a_second_instance_names_the_running_one(dev: Dev) -> None:
     second = Dev(dev.state / "second")
     second.port, second.state = dev.port, dev.state
     status, said = _ends(second)
     assert status == 1
     assert str(dev.port) in said
-    assert McpSession(dev.url(), "none").ping() == 401, "the first one runs on"
+    assert McpSession(dev.url(), "none").ping() == 401, "the first instance still runs"
 
 
-def test_a_busy_port_is_a_message_with_the_hint(directory: Path) -> None:
+def test_a_port_in_use_is_reported_with_a_hint(directory: Path) -> None:
     late = Dev(directory)
     with socket.create_server(("127.0.0.1", late.port)):
         status, said = _ends(late)
@@ -77,7 +77,7 @@ def test_a_busy_port_is_a_message_with_the_hint(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("upstream", ["not a url", "ftp://127.0.0.1/mcp", "http://127.0.0.1:{free}/mcp"])
-def test_a_bad_upstream_is_a_message_with_the_hint(upstream: str, directory: Path) -> None:
+def test_a_bad_upstream_is_reported_by_its_url(upstream: str, directory: Path) -> None:
     address = upstream.format(free=free_port())
     status, said = _ends(Dev(directory, "--upstream", address))
     assert status in (1, 2)
@@ -85,7 +85,7 @@ def test_a_bad_upstream_is_a_message_with_the_hint(upstream: str, directory: Pat
     assert "panicked" not in said
 
 
-def test_dev_protects_a_server_that_runs_already(directory: Path, whoami: Upstream) -> None:
+def test_dev_protects_a_running_server(directory: Path, whoami: Upstream) -> None:
     dev = Dev(directory, "--upstream", whoami.url).start()
     try:
         tokens = Client.register(dev.url()).sign_in(dev.person())
@@ -97,7 +97,7 @@ def test_dev_protects_a_server_that_runs_already(directory: Path, whoami: Upstre
 
 
 def _ends(dev: Dev) -> tuple[int, str]:
-    """A start that is to fail: its exit status and all that it said."""
+    """A start that must fail: its exit status and output."""
     child = dev.spawn()
     try:
         wait_until("it ends", lambda: child.exit_status is not None, 20)

@@ -1,1 +1,1 @@
-"""What the tests drive: real processes, a person with a browser, an OAuth client."""
+"""The tools of the tests: real processes, a user with a browser, an OAuth client."""

@@ -1,4 +1,4 @@
-"""A TCP cable between two processes, which a test can cut or block."""
+"""A TCP relay between two processes, which a test can cut or block."""
 
 import contextlib
 import enum
@@ -10,7 +10,7 @@ from harness.waiting import free_port
 
 
 class Condition(enum.Enum):
-    """What the cable does."""
+    """The state of the cable."""
 
     WHOLE = "whole"
     CUT = "cut"
@@ -18,7 +18,7 @@ class Condition(enum.Enum):
 
 
 class Cable:
-    """Listens on `port` and leads to `target`; everything takes `delay` seconds to get through."""
+    """Forwards from `port` to `target`, with `delay` seconds of latency."""
 
     def __init__(self, target: int, delay: float = 0) -> None:
         self.port = free_port()
@@ -35,19 +35,19 @@ class Cable:
         return listener
 
     def cut(self) -> None:
-        """Connections are reset, new ones refused."""
+        """Resets connections and refuses new ones."""
         self._become(Condition.CUT)
 
     def block(self) -> None:
-        """Connections are reset, new ones accepted and never answered."""
+        """Resets connections; new ones are accepted and never answered."""
         self._become(Condition.SILENT)
 
     def restore(self) -> None:
-        """As if nothing had been."""
+        """Forwards again."""
         self._become(Condition.WHOLE)
 
     def close(self) -> None:
-        """For good."""
+        """Cuts for good."""
         self._become(Condition.CUT)
 
     def _become(self, condition: Condition) -> None:
@@ -58,7 +58,7 @@ class Cable:
                     end.shutdown(socket.SHUT_RDWR)
             self._open.clear()
         if condition is Condition.CUT and was is not Condition.CUT:
-            # A shutdown wakes the thread that waits in `accept`, so that the port is free at once.
+            # The shutdown wakes the thread in `accept`, which frees the port at once.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()

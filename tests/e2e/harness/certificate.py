@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, and how a client trusts it."""
+"""A self-signed certificate for 127.0.0.1."""
 
 import datetime
 import ipaddress
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Certificate:
-    """Signed by itself, with the files in the forms that servers want."""
+    """A self-signed certificate, in the file formats that servers need."""
 
     def __init__(self, directory: Path) -> None:
         self.chain, self.key, self.both = (directory / name for name in ("proxy.crt", "proxy.key", "proxy.pem"))
@@ -26,7 +26,7 @@ class Certificate:
         self.both.write_bytes(chain + secret)
 
     def trust(self) -> ssl.SSLContext:
-        """Trusts this certificate and no other."""
+        """A client context that trusts only this certificate."""
         return ssl.create_default_context(cafile=self.chain)
 
 

@@ -1,4 +1,4 @@
-"""A real browser, and what a person does on our pages and on Keycloak's."""
+"""A real browser, and the actions of a user on our pages and on Keycloak's."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ ARGUMENTS = [
 
 
 def executable() -> str | None:
-    """`CHROMIUM`, or the distribution's; else Playwright's own, which `tests/run` has fetched where there is none."""
+    """`CHROMIUM`, or the distribution's browser; `None` uses the one that `tests/run` fetched through Playwright."""
     given = os.environ.get("CHROMIUM")
     return given or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -42,7 +42,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class RedirectListener:
-    """The loopback address that a client listens on."""
+    """The loopback redirect listener of a client."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -59,18 +59,18 @@ class RedirectListener:
                 self.wfile.write(body)
 
             def log_request(self, *_: object) -> None:
-                """Says nothing: the request line holds the code."""
+                """Logs nothing: the request line contains the code."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.redirect_uri = f"http://127.0.0.1:{self._server.server_port}/callback"
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answers(self) -> list[Answer]:
-        """All answers up to now."""
+        """All answers so far."""
         return [read_answer(path) for path in self.paths if urlsplit(path).path == "/callback"]
 
     def wait_for_answer(self, page: Page, state: str) -> Answer:
-        """Waits for the answer to one authorization request, while the page goes on loading."""
+        """Waits for the answer to one authorization request while the page continues to load."""
 
         def probe() -> Answer | None:
             page.wait_for_timeout(50)
@@ -87,28 +87,28 @@ class RedirectListener:
 
 
 def approve_button(page: Page) -> Locator:
-    """The button of the consent page that goes on."""
+    """The approve button of the consent page."""
     return page.locator("form[action='/consent'] button[name=decision][value=approve]").first
 
 
 def deny_button(page: Page) -> Locator:
-    """The button of the consent page that does not."""
+    """The deny button of the consent page."""
     return page.locator("button[name=decision][value=deny]")
 
 
 def fill_sign_in(page: Page, username: str, password: str) -> None:
-    """Types into a sign-in form, ours or Keycloak's."""
+    """Fills in a sign-in form, ours or Keycloak's."""
     page.locator("input[name=username]").fill(username)
     page.locator("input[name=password]").fill(password)
 
 
 def sign_in(page: Page, username: str, password: str) -> None:
-    """Signs in."""
+    """Fills in and submits a sign-in form."""
     fill_sign_in(page, username, password)
     page.locator("#kc-login, form[action^='/sign-in/'] button").first.click()
 
 
 def photograph(page: Page, name: str, *, full_page: bool = True) -> None:
-    """Keeps a picture for people to look at."""
+    """Saves a screenshot for review."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)

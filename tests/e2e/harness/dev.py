@@ -1,4 +1,4 @@
-"""`portcullis dev` as a process, and what it prints for the person who started it."""
+"""`portcullis dev` as a process, and its first screen."""
 
 import os
 import re
@@ -37,11 +37,11 @@ class Dev:
 
     @property
     def screen(self) -> str:
-        """What its latest start has printed."""
+        """The output of its latest start."""
         return self._screen_file.read_text(encoding="utf-8")
 
     def url(self, path: str = "/mcp") -> str:
-        """The URL that goes into a client."""
+        """The server URL for clients."""
         return self.public_url + path
 
     def spawn(self) -> Child:
@@ -70,15 +70,15 @@ class Dev:
         return Person(username, self.password(username))
 
     def password(self, username: str = "alice") -> str:
-        """The password that the first start has printed."""
+        """The password on the first screen."""
         return self._passwords[username]
 
     def kill(self) -> None:
-        """Ends it as a power cut would."""
+        """Kills it, as a power failure would."""
         self.child.kill()
 
     def close(self) -> None:
-        """Ends it; that it panicked is a failure."""
+        """Stops it; a panic is a failure."""
         if self._child is None:
             return
         self._child.kill()

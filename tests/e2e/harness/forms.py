@@ -1,4 +1,4 @@
-"""The forms and links of a page, read as a browser reads them."""
+"""Parses the forms and links of a page as a browser does."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 @dataclass
 class Button:
-    """Something that submits a form."""
+    """A submit button."""
 
     name: str | None
     value: str
@@ -15,7 +15,7 @@ class Button:
 
 @dataclass
 class Form:
-    """One form: where it goes, what it sends unasked, and what a person can add."""
+    """A form: its target, hidden fields, inputs and buttons."""
 
     action: str
     method: str
@@ -32,7 +32,7 @@ class Form:
 
 @dataclass
 class Page:
-    """What a person sees of a document."""
+    """The visible content of a document."""
 
     forms: list[Form]
     links: list[str]
@@ -62,7 +62,7 @@ class _Reader(HTMLParser):
             self._read_button(given)
 
     def _read_button(self, given: dict[str, str]) -> None:
-        """A button belongs to the form around it, or to the one it names."""
+        """Adds the button to the enclosing form, or to the one in its `form` attribute."""
         owner = self._form
         if "form" in given:
             owner = next((form for form in self.page.forms if form.id == given["form"]), None)
@@ -101,7 +101,7 @@ class _Reader(HTMLParser):
 
 
 def read_page(html: str) -> Page:
-    """Reads a document."""
+    """Parses a document."""
     reader = _Reader()
     reader.feed(html)
     reader.page.text = " ".join(reader.page.text.split())

@@ -1,4 +1,4 @@
-"""A real Keycloak: one process for the whole run, a realm of its own for each test."""
+"""A real Keycloak: one process per run, one realm per test."""
 
 import secrets
 import tempfile
@@ -14,12 +14,12 @@ from harness.waiting import free_port, wait_until
 
 START_TIMEOUT = 300
 
-# The same as in tests/setup/keycloak.sh, or every start would build the server anew.
+# The same as in tests/setup/keycloak.sh, otherwise every start would rebuild the server.
 BUILD_OPTIONS = ["--db=dev-file", "--health-enabled=true", "--cache=local"]
 
 
 class Keycloak:
-    """Runs in its own process group; its database is a file, so that it can be stopped and started again."""
+    """Runs in its own process group; its database is a file, which survives a restart."""
 
     def __init__(self) -> None:
         self.port, self._management = free_port(), free_port()
@@ -53,7 +53,7 @@ class Keycloak:
         )
 
     def wait_until_ready(self) -> None:
-        """Waits for the management port to say so."""
+        """Waits until the health check on the management port succeeds."""
         with http_client(2) as http:
             wait_until("Keycloak is ready", lambda: self._is_ready(http), START_TIMEOUT, 0.25)
 
@@ -66,7 +66,7 @@ class Keycloak:
             return False
 
     def stop(self) -> None:
-        """Stops it; its database stays."""
+        """Stops it and keeps its database."""
         if self._child is not None:
             self._child.stop(30)
 
@@ -76,5 +76,5 @@ class Keycloak:
         self._data.cleanup()
 
     def new_realm(self, **settings: object) -> Realm:
-        """Imports the shipped realm under a new name, with new secrets and changed settings."""
+        """Imports the shipped realm with a new name, new secrets and changed settings."""
         return Realm.create(self.url, self._admin_password, settings)

@@ -1,4 +1,4 @@
-"""The few MCP messages that the tests send by hand (2025-11-25 wire)."""
+"""The MCP messages that tests send without an SDK (protocol 2025-11-25)."""
 
 import json
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ INITIALIZE = request(
 
 
 def read_result(response: httpx2.Response) -> Json:
-    """The JSON-RPC message in an answer, be it JSON or a stream of events."""
+    """The JSON-RPC message in a response, which is JSON or an event stream."""
     if response.headers["content-type"].startswith("application/json"):
         message: Json = response.json()
         return message
@@ -34,7 +34,7 @@ def read_result(response: httpx2.Response) -> Json:
 
 @dataclass
 class McpSession:
-    """A session with an MCP server behind a bearer token."""
+    """A session with an MCP server, with a bearer token."""
 
     url: str
     access_token: str
@@ -53,7 +53,7 @@ class McpSession:
         return self.http.post(self.url, json=message, headers=headers)
 
     def ping(self) -> int:
-        """The status of a request that needs no session, only a good token."""
+        """The status of a request that needs a valid token but no session."""
         return self.post(INITIALIZE).status_code
 
     def open(self) -> "McpSession":
@@ -66,12 +66,12 @@ class McpSession:
         return self
 
     def list_tools(self) -> list[Json]:
-        """The tools that the server has."""
+        """The server's tools."""
         tools: list[Json] = read_result(self.post(request("tools/list", 3)))["result"]["tools"]
         return tools
 
     def call(self, tool: str, **arguments: Any) -> str:
-        """Calls a tool; the text of its answer."""
+        """Calls a tool and returns the text of its result."""
         answer = self.post(request("tools/call", 2, name=tool, arguments=arguments))
         assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
         text: str = read_result(answer)["result"]["content"][0]["text"]

@@ -1,4 +1,4 @@
-"""An OAuth client of ours: discovery, registration, authorization, tokens; each step by itself, for tests to bend."""
+"""An OAuth client for tests: discovery, registration, authorization, tokens, each step callable separately."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def http_client(timeout: float = 20, trust: ssl.SSLContext | bool = True) -> httpx2.Client:
-    """A plain HTTP client that follows nothing and takes no proxy from the environment."""
+    """An HTTP client that follows no redirects and ignores proxies in the environment."""
     return httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False, verify=trust)
 
 
@@ -32,7 +32,7 @@ def challenge_parameters(response: httpx2.Response) -> dict[str, str]:
 
 
 def unverified_claims(token: str) -> Json:
-    """The claims of a JWT, for looking at."""
+    """The claims of a JWT, without verification."""
     payload = token.split(".")[1]
     claims: Json = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
@@ -48,7 +48,7 @@ def pkce_pair() -> tuple[str, str]:
 
 @dataclass
 class Tokens:
-    """An answer of the token endpoint."""
+    """A response of the token endpoint."""
 
     access_token: str
     refresh_token: str | None
@@ -57,7 +57,7 @@ class Tokens:
 
     @classmethod
     def read(cls, response: httpx2.Response) -> "Tokens":
-        """Reads a 200; anything else is a failure."""
+        """Parses a 200; any other status is a failure."""
         assert response.status_code == 200, f"{response.status_code}: {response.text}"
         assert response.headers["cache-control"] == "no-store"
         body = response.json()
@@ -67,7 +67,7 @@ class Tokens:
 
 @dataclass
 class Attempt:
-    """One authorization request, before anybody has answered it."""
+    """One authorization request."""
 
     url: str
     state: str
@@ -89,7 +89,7 @@ class Client:
 
     @classmethod
     def register(cls, server_url: str, http: httpx2.Client | None = None, **registration: Any) -> "Client":
-        """Finds the authorization server from the 401 of an MCP server, and registers there."""
+        """Discovers the authorization server from the 401 of an MCP server, and registers there."""
         http = http or http_client()
         refusal = http.post(server_url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
         assert refusal.status_code == 401, refusal.status_code
@@ -105,7 +105,7 @@ class Client:
         return cls(server_url, resource, metadata, known["client_id"], redirect_uri, known.get("client_secret"), http)
 
     def attempt(self, **changed: str | None) -> Attempt:
-        """Builds an authorization request; `name=None` leaves a parameter out."""
+        """Builds an authorization request; `name=None` omits a parameter."""
         (verifier, challenge), state = pkce_pair(), secrets.token_urlsafe(16)
         asked: dict[str, str | None] = {
             "response_type": "code",
@@ -127,7 +127,7 @@ class Client:
         return self.http.post(self.metadata["token_endpoint"], data=data)
 
     def redeem(self, attempt: Attempt, answer: Answer) -> httpx2.Response:
-        """Turns a code into tokens."""
+        """Redeems a code."""
         assert answer.parameters.get("state") == attempt.state
         assert answer.parameters.get("iss") == self.metadata["issuer"]
         return self.token(
@@ -139,11 +139,11 @@ class Client:
         )
 
     def refresh(self, refresh_token: str | None) -> httpx2.Response:
-        """Turns a refresh token into new tokens."""
+        """Redeems a refresh token."""
         assert refresh_token is not None
         return self.token(grant_type="refresh_token", refresh_token=refresh_token)
 
     def sign_in(self, person: Person) -> Tokens:
-        """The whole way, for tests about what comes after."""
+        """The complete sign-in, for tests of later steps."""
         attempt = self.attempt()
         return Tokens.read(self.redeem(attempt, person.authorize(attempt.url, self.redirect_uri)))

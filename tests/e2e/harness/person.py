@@ -1,4 +1,4 @@
-"""A person who is sent to an address and answers whatever page comes, until the client has its answer."""
+"""A user who answers page after page until the client is called back."""
 
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +11,7 @@ from harness.user_agent import UserAgent, location, page_of
 
 
 class StuckOnAPage(AssertionError):
-    """A page that the person has no answer to."""
+    """A page that the user cannot answer."""
 
     def __init__(self, response: httpx2.Response) -> None:
         where = urlsplit(str(response.request.url)).path
@@ -21,21 +21,21 @@ class StuckOnAPage(AssertionError):
 
 @dataclass
 class Answer:
-    """What the client gets at its redirect URI."""
+    """The parameters at the client's redirect URI."""
 
     url: str
     parameters: dict[str, str]
 
     @property
     def code(self) -> str:
-        """The code; its absence is a failure."""
-        assert "code" in self.parameters, f"the client was told {self.parameters.get('error')!r}"
+        """The code; a missing one is a failure."""
+        assert "code" in self.parameters, f"the client got the error {self.parameters.get('error')!r}"
         return self.parameters["code"]
 
 
 @dataclass
 class Person:
-    """Somebody with an account and an opinion."""
+    """A user with an account, who approves or denies."""
 
     username: str
     password: str
@@ -45,16 +45,16 @@ class Person:
     visited: list[str] = field(default_factory=list)
 
     def authorize(self, url: str, redirect_uri: str) -> Answer:
-        """Goes through with it, from the client's authorize URL to the client's redirect URI."""
+        """Completes a sign-in, from the client's authorize URL to its redirect URI."""
         return self.carry_on(self.open(url), redirect_uri)
 
     def open(self, url: str) -> httpx2.Response:
-        """Opens an address."""
+        """Opens a URL."""
         self.visited.append(url)
         return self.agent.get(url)
 
     def carry_on(self, response: httpx2.Response, redirect_uri: str) -> Answer:
-        """Answers page after page."""
+        """Answers pages until the redirect to the client."""
         for _ in range(20):
             target = location(response)
             if target is None:
@@ -96,7 +96,7 @@ class Person:
 
 
 def read_answer(url: str) -> Answer:
-    """Takes the parameters out of the address that the client was called at; each may come once."""
+    """The parameters of a redirect to the client; duplicates are a failure."""
     parameters = parse_qs(urlsplit(url).query, strict_parsing=True, keep_blank_values=True)
     assert all(len(values) == 1 for values in parameters.values()), "a parameter came twice"
     single = {name: values[0] for name, values in parameters.items()}

@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Paths."""
 
 import os
 from pathlib import Path

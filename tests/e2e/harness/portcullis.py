@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def keycloak_identity(realm: Realm, **settings: object) -> Json:
-    """The `[[identity]]` entry of a realm. `base` among the settings: under which address Keycloak is reached."""
+    """The `[[identity]]` entry of a realm. The setting `base` replaces the address of Keycloak."""
     base = settings.pop("base", realm.base)
     return {
         "id": "keycloak",
@@ -40,7 +40,7 @@ def upstream_entry(upstream: Upstream, path: str) -> Json:
 
 
 class Portcullis:
-    """One configuration with its database. It can be started, killed and started again."""
+    """One configuration with its database. It can be started, killed and restarted."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Portcullis:
         self._config.write_text(tomli_w.dumps(document), encoding="utf-8")
 
     def url(self, path: str = "/mcp") -> str:
-        """The URL that goes into a client."""
+        """The server URL for clients."""
         return self.public_url + path
 
     @property
@@ -98,16 +98,16 @@ class Portcullis:
             return False
 
     def ready(self) -> httpx2.Response:
-        """What `/ready` says."""
+        """The response of `/ready`."""
         with http_client(5) as http:
             return http.get(f"http://127.0.0.1:{self.operations_port}/ready")
 
     def kill(self) -> None:
-        """Ends it as a power cut would."""
+        """Kills it, as a power failure would."""
         self.child.kill()
 
     def close(self) -> None:
-        """Ends it; that it had ended or panicked before is a failure."""
+        """Stops it; an earlier exit or a panic is a failure."""
         if self._child is None:
             return
         status, log = self._child.exit_status, self._child.log

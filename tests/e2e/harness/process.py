@@ -1,4 +1,4 @@
-"""A child process in a group of its own, whose output is kept."""
+"""A child process in its own process group, with its output in a log file."""
 
 import contextlib
 import itertools
@@ -15,7 +15,7 @@ _NUMBERS = itertools.count(1)
 
 
 class Child:
-    """Starts on construction. Everything it prints goes to one file of `tests/.state/logs`."""
+    """Starts on construction. Its output goes to a file in `tests/.state/logs`."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         screen: Path | None = None,
     ) -> None:
-        """`screen`: where standard output goes when it is meant for a person's eyes and no log."""
+        """`screen`: a file for standard output that must not go to the log."""
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log_file = LOGS / f"{next(_NUMBERS):03}-{name}.log"
         self.name = name
@@ -42,21 +42,21 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is its group's too."""
+        """The process id, also that of the group."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What it has logged up to now."""
+        """Its log so far."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     @property
     def exit_status(self) -> int | None:
-        """Its exit status, once it has ended."""
+        """Its exit status; `None` while it runs."""
         return self._process.poll()
 
     def wait(self, timeout: float) -> int:
-        """Waits for its own end."""
+        """Waits until it exits."""
         return self._process.wait(timeout)
 
     def signal(self, number: signal.Signals) -> None:
@@ -65,12 +65,12 @@ class Child:
             os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """Ends the group at once, as a crash would."""
+        """Kills the group, as a crash would."""
         self.signal(signal.SIGKILL)
         self._process.wait(10)
 
     def stop(self, timeout: float = 15) -> int:
-        """Asks it to end, and makes it end when it does not; returns its exit status."""
+        """Sends SIGTERM, and SIGKILL after the time-out; returns the exit status."""
         if self._process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -81,5 +81,5 @@ class Child:
         return self._process.wait(10)
 
     def wait_for_log(self, text: str, timeout: float) -> None:
-        """Waits for a text in its log."""
+        """Waits until its log contains a text."""
         wait_until(f"{self.name} logs {text!r}", lambda: text in self.log, timeout)

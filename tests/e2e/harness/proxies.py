@@ -1,6 +1,6 @@
-"""Reverse proxies with the settings that `docs/behind-a-proxy.md` prints, so that these cannot rot.
+"""Reverse proxies with the settings from `docs/behind-a-proxy.md`, which keeps these tested.
 
-Only addresses, ports and certificates are replaced. Around the settings stands what every file of that proxy has.
+Only addresses, ports and certificates are replaced; the rest of each file is boilerplate of that proxy.
 """
 
 import grp
@@ -24,7 +24,7 @@ GATEWAY = "127.0.0.1:8080"
 
 @dataclass
 class Place:
-    """Where a proxy listens, what it stands in front of, and what it may use."""
+    """The ports, certificate and directory of a proxy."""
 
     port: int
     target: int
@@ -33,14 +33,14 @@ class Place:
 
 
 def _documented(proxy: str) -> list[str]:
-    """The blocks of settings under the heading that begins with this name."""
+    """The code blocks under the heading that begins with this name."""
     sections = re.split(r"^##+ ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (section,) = (section for section in sections if section.startswith(f"{proxy} "))
     return re.findall(r"^```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
 def _filled(settings: str, place: Place, **replaced: str) -> str:
-    """The settings with this machine's addresses; each that is to be replaced must be there."""
+    """The settings with the test's addresses; every replaced text must be present."""
     for old, new in {GATEWAY: f"127.0.0.1:{place.target}", **replaced}.items():
         assert old in settings, f"{DOCUMENT.name} no longer has {old!r}"
         settings = settings.replace(old, new)
@@ -49,7 +49,7 @@ def _filled(settings: str, place: Place, **replaced: str) -> str:
 
 def _nginx(place: Place) -> str:
     location, server = _documented("nginx")
-    # as root, its workers would otherwise be somebody who may not write here
+    # as root, nginx would otherwise run its workers as a user that cannot write here
     user = f"{pwd.getpwuid(os.geteuid()).pw_name} {grp.getgrgid(os.getegid()).gr_name}"
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = "\n".join(f"    {kind}_temp_path {place.directory}/{kind};" for kind in kinds)
@@ -76,7 +76,7 @@ http {{
 def _haproxy(place: Place) -> str:
     pem = "/etc/haproxy/mcp.example.com.pem"
     replaced = {":443": f"127.0.0.1:{place.port}", pem: str(place.certificate.both)}
-    # the time-outs of Debian's file, which the settings have to overcome
+    # the time-outs of Debian's default file, which the settings must override
     return f"""
 defaults
     timeout connect 5s
@@ -131,7 +131,7 @@ NAMES = sorted(_PROXIES)
 
 
 class Proxy:
-    """A running proxy, with TLS, in front of a port of this machine."""
+    """A running proxy with TLS, in front of a local port."""
 
     def __init__(self, name: str, place: Place) -> None:
         program, configuration, arguments = _PROXIES[name]
@@ -145,5 +145,5 @@ class Proxy:
         assert self._child.exit_status is None, self._child.log
 
     def close(self) -> None:
-        """Ends it."""
+        """Stops it."""
         self._child.stop()

@@ -1,4 +1,4 @@
-"""One realm, made from the file that the README uses, and what its administrator does to it."""
+"""A Keycloak realm made from the file in the README, and its administration."""
 
 import json
 import secrets
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Realm:
-    """A realm with the users alice and bob, and carol, who may have no offline tokens."""
+    """A realm with the users alice and bob, and carol, who may not have offline tokens."""
 
     base: str
     name: str
@@ -50,7 +50,7 @@ class Realm:
 
     @property
     def issuer(self) -> str:
-        """Its issuer, when it is asked under its own address."""
+        """Its issuer at its own address."""
         return f"{self.base}/realms/{self.name}"
 
     def person(self, username: str = "alice", **traits: Any) -> Person:
@@ -58,7 +58,7 @@ class Realm:
         return Person(username, self.passwords[username], **traits)
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
-        """Calls the admin API: `path` below the realm, or the list of realms when it is empty."""
+        """Calls the admin API at a `path` below the realm; an empty one means the list of realms."""
         with_token = {"Authorization": f"Bearer {self._admin_token()}"}
         url = f"{self.base}/admin/realms" + (f"/{self.name}{path}" if path else "")
         answer = self.http.request(method, url, headers=with_token, json=body)
@@ -94,7 +94,7 @@ class Realm:
         self.admin("PUT", f"/users/{self.user_id(username)}", {"enabled": enabled})
 
     def set_client_secret(self, secret: str) -> None:
-        """Gives our client another secret, as a rotation does."""
+        """Changes our client's secret, as a rotation does."""
         remember(secret)
         client: Json = self.admin("GET", f"/clients?clientId={CLIENT_ID}")[0]
         self.admin("PUT", f"/clients/{client['id']}", {"clientId": CLIENT_ID, "secret": secret})

@@ -1,4 +1,4 @@
-"""A client that runs as a process of its own and talks to its test line by line in JSON."""
+"""A client in a process of its own, which exchanges lines of JSON with the test."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Script:
-    """The client, one line at a time."""
+    """The connection to the client."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -20,7 +20,7 @@ class Script:
         self._process.stdin.flush()
 
     def hear(self, event: str) -> dict[str, Any]:
-        """Waits for a line, which must be that event."""
+        """Waits for the next line, which must be this event."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the client ended instead of {event!r}: {self._process.stderr and self._process.stderr.read()}"
@@ -31,7 +31,7 @@ class Script:
 
 @contextmanager
 def script(command: Sequence[object]) -> Iterator[Script]:
-    """Runs the client; it ends with the block."""
+    """Runs the client until the end of the block."""
     with subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.PIPE,

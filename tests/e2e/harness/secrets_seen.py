@@ -1,16 +1,16 @@
-"""Every secret that a test meets is written down, so that the last suite can look for it in every log."""
+"""Records every secret of a run, for the suite that searches the logs for them."""
 
 from harness.places import SECRETS_SEEN
 
 
 def remember(*secrets: str | None) -> None:
-    """Notes tokens, codes, verifiers, client secrets and passwords; what is too short to be told apart is refused."""
+    """Records tokens, codes, verifiers, client secrets and passwords; refuses those too short for a search."""
     with SECRETS_SEEN.open("a", encoding="utf-8") as notes:
         for secret in secrets:
             if secret is None:
                 continue
             if len(secret) < 8:
-                raise ValueError("too short to be looked for in a log")
+                raise ValueError("too short for a search in logs")
             notes.write(secret + "\n")
 
 

@@ -15,7 +15,7 @@ COUNTS = STATE / "e2e-counts"
 
 @dataclass
 class Count:
-    """What became of one suite."""
+    """The result of one suite."""
 
     passed: int = 0
     failed: int = 0
@@ -23,7 +23,7 @@ class Count:
 
 
 class Suites:
-    """Counts tests by the folder they lie in."""
+    """Counts tests by folder."""
 
     def __init__(self) -> None:
         self.counts: dict[str, Count] = defaultdict(Count)
@@ -32,7 +32,7 @@ class Suites:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.CallInfo[None], None]:
-        """A test that cannot run has failed."""
+        """A skipped test counts as failed."""
         outcome = yield
         report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
         if report.skipped:
@@ -40,7 +40,7 @@ class Suites:
             report.longrepr = f"{item.nodeid} did not run: {report.longrepr}"
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Adds one phase of one test to its suite."""
+        """Adds a phase of a test to its suite."""
         count = self.counts[Path(report.nodeid.split("::")[0]).parts[0]]
         count.seconds += report.duration
         if report.failed and report.nodeid not in self._failed:
@@ -50,12 +50,12 @@ class Suites:
             count.passed += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be read has failed."""
+        """A file that cannot be collected counts as failed."""
         if report.failed:
             self.counts[Path(report.nodeid).parts[0] if report.nodeid else "e2e"].failed += 1
 
     def pytest_sessionfinish(self) -> None:
-        """Writes the counts down."""
+        """Writes the counts to a file."""
         STATE.mkdir(parents=True, exist_ok=True)
         lines = [f"{name} {c.passed} {c.failed} {c.seconds:.0f}\n" for name, c in self.counts.items()]
         COUNTS.write_text("".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""MCP servers that others wrote, each as a process on a loopback port of its own."""
+"""Third-party MCP servers, each a process on its own loopback port."""
 
 import shutil
 import sys
@@ -32,7 +32,7 @@ def node() -> Path:
 def everything() -> Upstream:
     """The reference server of the MCP project (TypeScript, 2025-11-25 wire, with sessions)."""
     port = free_port()
-    # The server would listen on every interface.
+    # Without this, the server listens on every interface.
     preload = TYPESCRIPT / "loopback-only.mjs"
     command = [node(), "--import", preload, EVERYTHING, "streamableHttp"]
     child = Child("server-everything", command, {"PORT": str(port)})
@@ -40,7 +40,7 @@ def everything() -> Upstream:
 
 
 def whoami() -> Upstream:
-    """A server on the official Python SDK (both wires) whose tool tells what headers reached it."""
+    """A server on the official Python SDK (both protocol versions) whose tool returns the headers that reached it."""
     port = free_port()
     script = Path(__file__).with_name("whoami_server.py")
     return _started("whoami", port, Child("server-whoami", [sys.executable, script, str(port)]))

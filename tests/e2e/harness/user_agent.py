@@ -1,4 +1,4 @@
-"""A browser without a window: cookies, `Origin`, `Sec-Fetch-Site`, and no redirect followed behind one's back."""
+"""A headless browser without JavaScript: cookies, `Origin`, `Sec-Fetch-Site`; it follows no redirects by itself."""
 
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,19 +20,19 @@ class UserAgent:
     """One browser profile."""
 
     def __init__(self, trust: ssl.SSLContext | bool = True) -> None:
-        # Browsers trust loopback like https and keep `Secure` cookies there; Keycloak sets them on plain http.
+        # Browsers accept `Secure` cookies on loopback over http; Keycloak sets them there.
         policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
         self.jar = CookieJar(policy)
         self._http = httpx2.Client(cookies=self.jar, timeout=20, trust_env=False, follow_redirects=False, verify=trust)
 
     def get(self, url: str) -> httpx2.Response:
-        """Opens an address as if it were typed or linked to."""
+        """Opens a URL as if it were typed."""
         return self._noted(self._http.get(url, headers={"Accept": "text/html", "Sec-Fetch-Site": "none"}))
 
     def submit(
         self, page: httpx2.Response, form: Form, entered: dict[str, str], site: str = "same-origin"
     ) -> httpx2.Response:
-        """Sends a form of a page: its hidden fields and what was entered or clicked."""
+        """Submits a form: its hidden fields, the input, and the button."""
         here = str(page.request.url)
         answer = self._http.post(
             urljoin(here, form.action),
@@ -43,7 +43,7 @@ class UserAgent:
 
     @staticmethod
     def _noted(response: httpx2.Response) -> httpx2.Response:
-        """Cookies and codes on the way are secrets too."""
+        """Records cookies and codes as secrets."""
         remember(*(value for value in response.cookies.values() if len(value) >= 16))
         remember(*parse_qs(urlsplit(location(response) or "").query).get("code", []))
         return response
@@ -54,7 +54,7 @@ class UserAgent:
 
 
 def location(response: httpx2.Response) -> str | None:
-    """The absolute address that a response sends the browser to."""
+    """The absolute URL of a redirect; `None` for other responses."""
     if response.status_code not in (302, 303, 307):
         return None
     return urljoin(str(response.request.url), response.headers["location"])

@@ -1,4 +1,4 @@
-"""Waiting for something that is true soon, without sleeping for as long as it might take."""
+"""Polling with a time-out."""
 
 import socket
 import time
@@ -10,11 +10,11 @@ _PORTS_GIVEN: set[int] = set()
 
 
 class NeverHappened(AssertionError):
-    """What was waited for did not come."""
+    """The condition did not become true in time."""
 
 
 def wait_until(what: str, probe: Callable[[], T], timeout: float, pause: float = 0.05) -> T:
-    """Calls `probe` until it returns something true; `timeout` in seconds."""
+    """Calls `probe` until it returns a true value; `timeout` in seconds."""
     end = time.monotonic() + timeout
     while True:
         found = probe()
@@ -26,7 +26,7 @@ def wait_until(what: str, probe: Callable[[], T], timeout: float, pause: float =
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on and that no test of this run was given before."""
+    """A free loopback port that this run has not used before."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""An MCP server on the official Python SDK that tells what reached it. Run as: whoami_server.py PORT."""
+"""An MCP server on the official Python SDK that returns what reached it. Usage: whoami_server.py PORT."""
 
 import json
 import sys
@@ -17,13 +17,13 @@ def headers(ctx: Context) -> str:
 
 @server.tool()
 def echo(message: str) -> str:
-    """The message again."""
+    """Returns the message."""
     return f"Echo: {message}"
 
 
 @server.tool()
 async def count(ctx: Context) -> str:
-    """Tells of its progress three times, a second apart."""
+    """Reports progress three times, a second apart."""
     for step in range(3):
         await ctx.report_progress(step, 3)
         await anyio.sleep(1)

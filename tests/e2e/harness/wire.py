@@ -1,4 +1,4 @@
-"""Bytes on a socket, for what no HTTP library would send."""
+"""Raw bytes on a socket, for requests that no HTTP library would send."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Ending:
-    """How a connection ended: what came, after how many seconds, and whether the other side closed it."""
+    """The end of a connection: the bytes received, its duration in seconds, and whether the peer closed it."""
 
     received: bytes
     seconds: float
@@ -17,13 +17,13 @@ class Ending:
 
     @property
     def statuses(self) -> list[int]:
-        """The status of each response in it."""
+        """The status of each response."""
         parts = self.received.split(b"HTTP/1.1 ")[1:]
         return [int(part[:3]) for part in parts]
 
 
 def converse(port: int, data: bytes, patience: float = 5, drip: float = 0) -> Ending:
-    """Sends bytes, at once or one every `drip` seconds, and reads until the end, at most `patience` seconds."""
+    """Sends bytes, at once or one every `drip` seconds, and reads to the end, for at most `patience` seconds."""
     start = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.settimeout(patience)
@@ -64,7 +64,7 @@ def _receive(connection: socket.socket, end: float) -> tuple[bytes, bool]:
 
 
 class Recorder:
-    """An upstream that writes down every byte it gets and answers each request head that it sees with the same JSON."""
+    """An upstream that records every byte, and answers each request head with the same JSON."""
 
     ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 
@@ -77,7 +77,7 @@ class Recorder:
 
     @property
     def requests(self) -> int:
-        """How many request heads it was sent, wherever in the bytes they begin."""
+        """The number of request heads anywhere in the received bytes."""
         return sum(self.received.count(method + b" /") for method in (b"POST", b"GET", b"DELETE"))
 
     def _accept(self) -> None:

@@ -1,4 +1,4 @@
-"""Tokens that are good, but not here."""
+"""Valid tokens for another audience or from another issuer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from harness.secrets_seen import remember
 from harness.upstreams import Upstream
 
 
-def test_a_siblings_token_is_refused(
+def test_a_token_for_another_upstream_is_refused(
     realm: Realm, gateway: Callable[..., Portcullis], everything: Upstream, whoami: Upstream
 ) -> None:
     portcullis = gateway(realm, upstreams={"/one": everything, "/two": whoami}).start()
@@ -35,7 +35,7 @@ def test_keycloaks_own_tokens_are_refused(kind: str, realm: Realm, gateway: Call
 
 
 def _tokens_of_keycloak(realm: Realm) -> dict[str, Any]:
-    """Signs alice in at Keycloak without us between."""
+    """Signs alice in at Keycloak directly."""
     (verifier, challenge), redirect_uri = pkce_pair(), "http://127.0.0.1:43211/callback/keycloak"
     query = {
         "response_type": "code",

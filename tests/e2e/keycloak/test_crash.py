@@ -1,4 +1,4 @@
-"""Kill -9 at any moment: no client and no grant is lost, no code can be used twice."""
+"""SIGKILL at any moment loses no client and no grant, and lets no code be used twice."""
 
 import threading
 import time
@@ -71,7 +71,7 @@ def test_a_crash_while_refreshing_loses_no_grant(
     held = Tokens.read(during) if during is not None and during.status_code == 200 else tokens
 
     def renewed() -> Tokens | None:
-        """A lease that the dead process held runs out within half a minute; until then the answer is 503."""
+        """The killed process may hold the refresh lease, which expires within 30 s; until then the status is 503."""
         response = client.refresh(held.refresh_token)
         assert response.status_code in (200, 503), response.text
         return Tokens.read(response) if response.status_code == 200 else None
@@ -82,7 +82,7 @@ def test_a_crash_while_refreshing_loses_no_grant(
 
 
 def _crash_during(portcullis: Portcullis, moment: float, work: Callable[[], httpx2.Response]) -> httpx2.Response | None:
-    """Kills the process `moment` seconds into a request; what the client got, if anything."""
+    """Kills the process `moment` seconds into a request; returns the response, if there was one."""
     got: list[httpx2.Response] = []
 
     def request() -> None:

@@ -1,4 +1,4 @@
-"""The whole way, in front of a server that somebody else wrote."""
+"""The complete flow, in front of a third-party MCP server."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from harness.realm import Realm
 from harness.upstreams import Upstream
 
 
-def test_an_unprotected_server_asks_for_a_sign_in_and_then_answers(
+def test_an_unprotected_server_works_behind_the_gateway_after_a_sign_in(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
     portcullis = gateway(realm).start()
@@ -20,10 +20,10 @@ def test_an_unprotected_server_asks_for_a_sign_in_and_then_answers(
     assert session.call("echo", message="through the gate") == "Echo: through the gate"
 
 
-def test_any_openid_connect_provider_serves_by_the_same_code(
+def test_keycloak_works_as_a_generic_openid_connect_provider(
     realm: Realm, gateway: Callable[..., Portcullis], whoami: Upstream
 ) -> None:
-    """Keycloak, of which the configuration does not say that it is one."""
+    """Keycloak, configured as `kind = "oidc"`."""
     portcullis = gateway(realm, upstreams={"/mcp": whoami}, identity={"kind": "oidc"}).start()
     client = Client.register(portcullis.url())
     tokens = client.sign_in(realm.person())
@@ -33,7 +33,7 @@ def test_any_openid_connect_provider_serves_by_the_same_code(
     assert headers["x-forwarded-groups"] == "/engineering/platform"
 
 
-def test_the_access_token_is_ours_for_exactly_one_resource_and_says_little(
+def test_the_access_token_has_one_audience_and_no_personal_data(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
     portcullis = gateway(realm).start()
@@ -46,10 +46,10 @@ def test_the_access_token_is_ours_for_exactly_one_resource_and_says_little(
     assert claims["sub"] == f"keycloak|{realm.user_id('alice')}"
     assert claims["client_id"] == client.client_id
     assert claims["scope"] == "mcp:access"
-    assert tokens.scope == "mcp:access offline_access", "a refresh token was given, which the token itself does not say"
+    assert tokens.scope == "mcp:access offline_access", "the response names offline_access, the access token does not"
 
 
-def test_the_upstream_learns_who_calls_and_never_sees_the_token(
+def test_the_upstream_gets_identity_headers_and_never_the_token(
     realm: Realm, gateway: Callable[..., Portcullis], whoami: Upstream
 ) -> None:
     portcullis = gateway(realm, upstreams={"/mcp": whoami}).start()
@@ -66,7 +66,7 @@ def test_the_upstream_learns_who_calls_and_never_sees_the_token(
     assert headers["x-portcullis-scopes"] == "mcp:access"
 
 
-def test_keycloak_never_sees_what_the_client_asked_for(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
+def test_keycloak_never_sees_the_parameters_of_the_client(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
     portcullis = gateway(realm).start()
     client = Client.register(portcullis.url())
     attempt = client.attempt(scope="mcp:access", prompt="login")
@@ -83,10 +83,10 @@ def test_keycloak_never_sees_what_the_client_asked_for(realm: Realm, gateway: Ca
     assert sent["code_challenge_method"] == ["S256"]
 
 
-def test_consent_is_asked_again_although_keycloak_remembers_the_user(
+def test_consent_is_required_again_although_keycloak_has_a_session(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
-    # Keycloak ends its own session with the browser when the first thing asked for is an offline token.
+    # Keycloak keeps no browser session after a sign-in that requested an offline token.
     portcullis = gateway(realm, identity={"standing": "session"}).start()
     client = Client.register(portcullis.url())
     person = realm.person()
@@ -98,4 +98,4 @@ def test_consent_is_asked_again_although_keycloak_remembers_the_user(
     assert "/consent" in page.text
     second = Tokens.read(client.redeem(attempt, person.carry_on(page, client.redirect_uri)))
     both = {McpSession(portcullis.url(), tokens.access_token).ping() for tokens in (first, second)}
-    assert both == {200}, "a new authorization ends no older one"
+    assert both == {200}, "a new grant does not end an older one"

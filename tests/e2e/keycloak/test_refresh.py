@@ -1,4 +1,4 @@
-"""Refreshing, when Keycloak has something to say about it."""
+"""Refreshes that Keycloak refuses or must see only once."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +23,13 @@ def test_a_disabled_user_loses_refresh_and_access(realm: Realm, gateway: Callabl
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     wait_until("the access token is refused", lambda: session.ping() == 401, 3)
     realm.set_enabled("alice", True)
-    assert client.refresh(tokens.refresh_token).status_code == 400, "what has ended stays ended"
+    assert client.refresh(tokens.refresh_token).status_code == 400, "an ended grant stays ended"
 
 
 def test_parallel_refreshes_ask_keycloak_once(
     new_realm: Callable[..., Realm], gateway: Callable[..., Portcullis]
 ) -> None:
-    """The realm revokes used refresh tokens: asked twice with one, Keycloak would end them all."""
+    """The realm revokes used refresh tokens: Keycloak would end them all if one is used twice."""
     realm = new_realm(revokeRefreshToken=True, refreshTokenMaxReuse=0)
     portcullis = gateway(realm).start()
     client = Client.register(portcullis.url())
@@ -59,7 +59,7 @@ def test_a_rotated_client_secret_is_503_and_loses_nothing(realm: Realm, gateway:
 
 
 def _refresh_alone(client: Client, refresh_token: str | None) -> httpx2.Response:
-    """Over a connection of its own."""
+    """Refreshes over a separate connection."""
     with http_client() as http:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client.client_id}
         return http.post(client.metadata["token_endpoint"], data=form)

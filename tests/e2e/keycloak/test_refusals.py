@@ -1,4 +1,4 @@
-"""Somebody says no, or says yes twice."""
+"""Denied consent, and double submissions of Keycloak's form."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from harness.realm import Realm
 from harness.user_agent import location, page_of
 
 
-def test_consent_refused_here_reaches_the_client_and_never_keycloak(
+def test_a_denied_consent_reaches_the_client_and_never_keycloak(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
     portcullis = gateway(realm).start()
@@ -22,7 +22,7 @@ def test_consent_refused_here_reaches_the_client_and_never_keycloak(
     assert not any(url.startswith(realm.issuer) for url in person.visited)
 
 
-def test_consent_refused_at_keycloak_reaches_the_client(
+def test_a_consent_denied_at_keycloak_reaches_the_client(
     new_realm: Callable[..., Realm], gateway: Callable[..., Portcullis]
 ) -> None:
     realm = new_realm(client={"consentRequired": True})
@@ -36,21 +36,21 @@ def test_consent_refused_at_keycloak_reaches_the_client(
     assert client.sign_in(realm.person()).access_token, "with both consents it works"
 
 
-def test_keycloaks_form_posted_twice_still_ends_in_one_code(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
-    """Keycloak answers the second post with an error for the same state; here the good answer arrives first."""
+def test_keycloaks_form_posted_twice_yields_one_code(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
+    """Keycloak answers the second post with an error for the same state; here the success arrives first."""
     portcullis = gateway(realm).start()
     client = Client.register(portcullis.url())
     attempt, person = client.attempt(), realm.person()
     good, bad = _post_login_twice(person, attempt.url)
     answer = person.carry_on(person.open(good), client.redirect_uri)
     late = person.open(bad)
-    assert location(late) is None, "the client is called once"
+    assert location(late) is None, "the client is called only once"
     tokens = Tokens.read(client.redeem(attempt, answer))
     assert tokens.access_token
 
 
-def test_a_dropped_first_answer_is_finished_by_hand(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
-    """A double click makes the browser drop our redirect: the page that it shows instead has a link that finishes."""
+def test_a_dropped_redirect_can_be_finished_by_a_link(realm: Realm, gateway: Callable[..., Portcullis]) -> None:
+    """A double click makes the browser drop our redirect; the page that it shows has a link to finish."""
     portcullis = gateway(realm).start()
     client = Client.register(portcullis.url())
     attempt, person = client.attempt(), realm.person()
@@ -63,7 +63,7 @@ def test_a_dropped_first_answer_is_finished_by_hand(realm: Realm, gateway: Calla
     assert Tokens.read(client.redeem(attempt, read_answer(finishing[0]))).access_token
 
 
-def test_the_error_of_a_double_click_arriving_first_costs_a_silent_round(
+def test_the_error_of_a_double_click_arriving_first_triggers_a_silent_retry(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
     portcullis = gateway(realm).start()
@@ -76,7 +76,7 @@ def test_the_error_of_a_double_click_arriving_first_costs_a_silent_round(
 
 
 def _post_login_twice(person: Person, url: str) -> tuple[str, str]:
-    """Goes to Keycloak's login form and sends it twice: the two addresses that Keycloak sends the browser to."""
+    """Submits Keycloak's login form twice; returns the two redirect URLs."""
     page = person.open(url)
     for _ in range(6):
         form = next((form for form in page_of(page).forms if form.id == "kc-form-login"), None)

@@ -1,4 +1,4 @@
-"""How long a grant can outlive the user's session at Keycloak."""
+"""`standing`: how long a grant outlives the user's session at Keycloak."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from harness.portcullis import Portcullis
 from harness.realm import Realm
 
 
-def test_a_user_without_the_offline_role_gets_in_by_a_silent_second_round(
+def test_a_user_without_the_offline_role_signs_in_by_a_silent_retry(
     realm: Realm, gateway: Callable[..., Portcullis]
 ) -> None:
     portcullis = gateway(realm).start()
@@ -33,7 +33,7 @@ def test_refresh_works_after_keycloaks_session_has_idled_out(
     kept, bound = stays.sign_in(realm.person("alice")), goes.sign_in(realm.person("bob"))
     time.sleep(4)
     refused = goes.refresh(bound.refresh_token)
-    assert refused.status_code == 400, "the session was still there: this test would prove nothing"
+    assert refused.status_code == 400, "the session still exists: this test would prove nothing"
     assert refused.json()["error"] == "invalid_grant"
     renewed = Tokens.read(stays.refresh(kept.refresh_token))
     assert McpSession(offline.url(), renewed.access_token).ping() == 200

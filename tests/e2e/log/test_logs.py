@@ -1,4 +1,4 @@
-"""What nobody may read in a log, looked for in everything that this run has logged."""
+"""Searches all logs of this run for secrets."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SHAPES = {
 
 
 def leaks(log: bytes, secrets: set[bytes]) -> Iterator[str]:
-    """What a log gives away, in words and without repeating it."""
+    """Describes the leaks in a log without repeating them."""
     for name, shape in SHAPES.items():
         for match in shape.finditer(log):
             yield f"{name} at byte {match.start()}"
@@ -30,7 +30,7 @@ def leaks(log: bytes, secrets: set[bytes]) -> Iterator[str]:
             yield f"a secret of this run at byte {log.index(secret)}"
 
 
-def test_the_search_finds_what_it_looks_for() -> None:
+def test_the_search_finds_planted_secrets() -> None:
     planted = {
         b"x pcr_" + b"a" * 30: "a refresh token",
         b"code=pcc_" + b"b" * 30: "a code",
@@ -52,7 +52,7 @@ def test_the_run_has_logged_something() -> None:
     assert recall(), "no secrets: run other suites before this one"
     ours = [file for file in files if re.search(r"-(serve|dev)\.log$", file.name)]
     assert ours
-    assert any(b"/token" in file.read_bytes() for file in ours), "requests to the token endpoint leave a line"
+    assert any(b"/token" in file.read_bytes() for file in ours), "requests to the token endpoint are logged"
 
 
 @pytest.mark.timeout(300)
@@ -63,5 +63,5 @@ def test_no_log_holds_a_token_a_code_a_secret_or_a_password() -> None:
 
 
 def logs() -> list[Path]:
-    """Everything that was logged."""
+    """All log files."""
     return [path for path in LOGS.rglob("*") if path.is_file()]

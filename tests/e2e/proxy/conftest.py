@@ -1,4 +1,4 @@
-"""What the tests behind a reverse proxy can ask for."""
+"""Fixtures for the tests behind a reverse proxy."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from harness.proxies import Place, Proxy
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    """What the proxy shows to its clients."""
+    """The certificate of the proxy."""
     return Certificate(tmp_path)
 
 
 @pytest.fixture
 def start_proxy(tmp_path: Path, certificate: Certificate) -> Iterator[Callable[[str, int, int], Proxy]]:
-    """Starts a proxy: its name, the port that it listens on, the port that it stands in front of."""
+    """Starts a proxy by name, with the port to listen on and the port to forward to."""
     started: list[Proxy] = []
 
     def start(name: str, port: int, target: int) -> Proxy:

@@ -1,4 +1,4 @@
-"""A reverse proxy that keeps its connections longer than we keep those of strangers, some milliseconds away."""
+"""A reverse proxy that keeps idle connections longer than we keep those of untrusted peers, behind some latency."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,23 +15,21 @@ from harness.proxies import Proxy
 from harness.waiting import free_port
 
 CALLS = 50
-# after so many seconds without a request the connection of a stranger is closed
+# the idle time-out of connections from untrusted peers, in seconds
 IDLE = 75
 
 
 @pytest.fixture
 def behind_apache(dev: Dev, start_proxy: Callable[[str, int, int], Proxy]) -> Iterator[str]:
-    """Where Apache answers, which keeps idle connections without limit; 20 ms lie between it and the gateway."""
+    """The URL of Apache, which keeps idle connections indefinitely, with 20 ms of latency to the gateway."""
     cable, port = Cable(dev.port, delay=0.02), free_port()
     start_proxy("apache", port, cable.port)
     yield f"https://127.0.0.1:{port}/mcp"
     cable.close()
 
 
-def test_no_call_is_lost_on_a_connection_that_a_proxy_kept(
-    dev: Dev, behind_apache: str, certificate: Certificate
-) -> None:
-    """Every call goes out at about the moment at which an idle connection would be closed."""
+def test_no_call_fails_on_an_idle_connection_of_a_proxy(dev: Dev, behind_apache: str, certificate: Certificate) -> None:
+    """Every call is sent at about the time at which an idle connection would be closed."""
     token = Client.register(dev.url()).sign_in(dev.person()).access_token
     headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}", "Host": f"127.0.0.1:{dev.port}"}
     trust = certificate.trust()

@@ -1,4 +1,4 @@
-"""The settings that `docs/behind-a-proxy.md` prints, each in its own proxy, with a sign-in through Keycloak."""
+"""The settings in `docs/behind-a-proxy.md`, each in its own proxy, with a sign-in through Keycloak."""
 
 import json
 import ssl
@@ -21,30 +21,30 @@ from harness.upstreams import Upstream
 from harness.user_agent import UserAgent
 from harness.waiting import free_port, wait_until
 
-# where the client calls from; the proxy itself is 127.0.0.1
+# the address of the client; that of the proxy is 127.0.0.1
 CLIENT = "127.0.0.9"
 CLAIMED = "6.6.6.6"
-# a tool's parameter as a header: nginx and newer Caddys drop such names unless told
+# a tool parameter as a header: nginx and newer versions of Caddy drop such names by default
 PARAMETER = "mcp-param-user_id"
 Json = dict[str, Any]
 
 
 @dataclass
 class Behind:
-    """The gateway behind a proxy, and a session of a client that has signed in through both."""
+    """The gateway behind a proxy, and the session of a client that signed in through both."""
 
     proxy: str
     portcullis: Portcullis
     session: McpSession
 
     def stream(self, method: str, message: Json | None = None) -> Any:
-        """A call whose answer is read while it comes."""
+        """A call whose response is read as it arrives."""
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {self.session.access_token}"}
         headers["Mcp-Session-Id"] = str(self.session.session_id)
         return self.session.http.stream(method, self.session.url, json=message, headers=headers)
 
     def access_lines(self, **wanted: str) -> list[Json]:
-        """The lines of the access log that say this."""
+        """The lines of the access log with these values."""
         lines = [json.loads(line) for line in self.portcullis.child.log.splitlines() if line.startswith("{")]
         return [line for line in lines if line.get("target") == "access" and wanted.items() <= line.items()]
 
@@ -58,7 +58,7 @@ def behind(
     certificate: Certificate,
     start_proxy: Callable[[str, int, int], Proxy],
 ) -> Behind:
-    """Each proxy of the document for which Debian has a package."""
+    """Every proxy in the document that Debian packages."""
     port, trust = free_port(), certificate.trust()
     public_url = f"https://127.0.0.1:{port}"
     realm = new_realm(client={"redirectUris": [f"{public_url}/callback/keycloak"]})
@@ -75,13 +75,13 @@ def behind(
 
 
 def _client(trust: ssl.SSLContext) -> httpx2.Client:
-    """Calls from the client's address, and lies about it."""
+    """Calls from the client's address, with a spoofed X-Forwarded-For."""
     transport = httpx2.HTTPTransport(verify=trust, local_address=CLIENT)
     return httpx2.Client(transport=transport, timeout=30, headers={"X-Forwarded-For": CLAIMED, PARAMETER: "7"})
 
 
 def _arrivals(lines: Iterator[str], beginning: str, count: int) -> list[float]:
-    """When the first lines that begin so arrived."""
+    """The arrival times of the first lines with this prefix."""
     arrived: list[float] = []
     for line in lines:
         if line.startswith(beginning):
@@ -92,7 +92,7 @@ def _arrivals(lines: Iterator[str], beginning: str, count: int) -> list[float]:
 
 
 def _came_one_by_one(arrived: list[float]) -> bool:
-    """What is written a second apart arrives so, not all at once."""
+    """Whether lines written a second apart also arrived apart."""
     return len(arrived) > 1 and all(later - earlier > 0.5 for earlier, later in pairwise(arrived))
 
 
@@ -111,11 +111,11 @@ def _addresses_are_the_clients_own(behind: Behind) -> None:
     (line,) = wait_until("the call is logged", lambda: behind.access_lines(tool="headers"), 5)
     assert line["address"] == CLIENT
     assert not behind.access_lines(address=CLAIMED)
-    assert "hint:" not in behind.portcullis.child.log, "the settings of the document leave nothing to correct"
+    assert "hint:" not in behind.portcullis.child.log, "the documented settings cause no warnings"
 
 
 def _a_large_body_passes(behind: Behind) -> None:
-    """More than nginx takes by default, and more than the gateway reads whole."""
+    """Larger than the default limit of nginx, and than what the gateway reads whole."""
     message = "x" * 2**21
     assert behind.session.call("echo", message=message) == f"Echo: {message}"
 
@@ -130,7 +130,7 @@ def _events_arrive_as_they_are_written(behind: Behind) -> None:
 def _a_silent_stream_is_kept_and_its_end_is_noticed(behind: Behind) -> None:
     with behind.stream("GET") as answer:
         assert answer.status_code == 200
-        # a name of its own: where the iterator is dropped the stream is closed
+        # keep a reference: dropping the iterator closes the stream
         lines = answer.iter_lines()
         assert _came_one_by_one(_arrivals(lines, ":", 3))
         assert not behind.access_lines(method="GET", path="/mcp")

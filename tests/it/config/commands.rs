@@ -33,7 +33,7 @@ fn a_root_key_file_is_private_and_never_overwritten() {
     let printed = operator.run(&arguments);
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r#"
-    error: /etc/portcullis/new.key exists already, and what a root key sealed is lost with it
+    error: /etc/portcullis/new.key already exists; if it is a root key, replacing it would lose what it encrypted
         hint: choose another name
     "#);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
@@ -129,7 +129,7 @@ fn output_that_cannot_be_written_fails_the_command() {
     let mut terminal = Terminal { out: &mut Full, err: &mut err, input, start_log, environment: Vec::new() };
     let outcome = cli::run(["portcullis", "keys", "generate"].map(OsString::from), &mut terminal);
     assert_eq!(outcome, Outcome::Failed);
-    assert_snapshot!(String::from_utf8(err).unwrap(), @"error: the answer cannot be written: no storage space");
+    assert_snapshot!(String::from_utf8(err).unwrap(), @"error: the output cannot be written: no storage space");
 }
 
 #[test]

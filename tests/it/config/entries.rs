@@ -65,49 +65,49 @@ fn every_mistake_in_an_identity_provider_is_reported() {
         hint: add client_id = "…"
     portcullis.toml:2:1: error: identity #1: "issuer" is missing
         hint: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
-    portcullis.toml:3:6: error: identity #1: id: is no id
-        hint: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
+    portcullis.toml:3:6: error: identity #1: id: is not a valid id
+        hint: a lower-case letter, then lower-case letters, digits and single underscores, at most 32 characters: "expenses"
     portcullis.toml:4:8: error: identity #1: kind: must be "keycloak" or "oidc"
         hint: did you mean "keycloak"?
     portcullis.toml:7:8: error: identity "keycloak": name: must be 1 to 100 characters on one line
     portcullis.toml:9:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
-        hint: when only containers reach it by http, write its public https name here and the inner address into discovery
-    portcullis.toml:10:13: error: identity "keycloak": discovery: must be a whole http or https URL
+        hint: if containers reach it over http, write its public https name here and the internal address into discovery
+    portcullis.toml:10:13: error: identity "keycloak": discovery: must be an absolute http or https URL
         hint: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
     portcullis.toml:11:13: error: identity "keycloak": client_id: is empty
     portcullis.toml:12:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
-    portcullis.toml:13:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
+    portcullis.toml:13:21: error: identity "keycloak": scopes[1]: offline_access is requested through standing
         hint: standing = "offline" is the default
-    portcullis.toml:13:39: error: identity "keycloak": scopes[2]: is not one scope
+    portcullis.toml:13:39: error: identity "keycloak": scopes[2]: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:14:12: error: identity "keycloak": standing: must be one of "offline", "session", "none"
-    portcullis.toml:16:6: error: identity "keycloak": id: is taken: line 6 has the same
-        hint: every one needs its own
+    portcullis.toml:16:6: error: identity "keycloak": id: is already used in line 6
+        hint: choose another one
     portcullis.toml:18:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
-        hint: when only containers reach it by http, write its public https name here and the inner address into discovery
-    portcullis.toml:19:13: error: identity "keycloak": discovery: must be a whole http or https URL
+        hint: if containers reach it over http, write its public https name here and the internal address into discovery
+    portcullis.toml:19:13: error: identity "keycloak": discovery: must be an absolute http or https URL
         hint: such as "http://keycloak:8080/realms/mcp/.well-known/openid-configuration"
     portcullis.toml:20:13: error: identity "keycloak": client_id: is empty
     portcullis.toml:21:17: error: identity "keycloak": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
-    portcullis.toml:22:21: error: identity "keycloak": scopes[1]: offline_access is asked for by standing
+    portcullis.toml:22:21: error: identity "keycloak": scopes[1]: offline_access is requested through standing
         hint: standing = "offline" is the default
-    portcullis.toml:22:39: error: identity "keycloak": scopes[2]: is not one scope
+    portcullis.toml:22:39: error: identity "keycloak": scopes[2]: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:23:16: error: identity "keycloak": groups_claim: is empty
     portcullis.toml:24:11: error: identity "keycloak": ca_file: the file cannot be read: there is no such file or directory
-        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
-    portcullis.toml:26:6: error: identity "key": id: is reserved: subjects of machines begin with it
+        hint: expected PEM certificates; relative paths begin at /etc/portcullis
+    portcullis.toml:26:6: error: identity "key": id: is reserved for the subjects of machines
         hint: choose another id
-    portcullis.toml:28:10: error: identity "key": issuer: is public_url: we would ask ourselves who the user is
+    portcullis.toml:28:10: error: identity "key": issuer: is public_url: Portcullis would send users to itself to sign in
         hint: write the identity provider's issuer
-    portcullis.toml:32:8: error: identity "entra": kind: "entra" is not in this version
-        hint: "keycloak" and "oidc" are
-    portcullis.toml:36:8: error: identity "us": kind: "local" is not in this version
-        hint: `portcullis dev` has users of its own; here "keycloak" and "oidc" sign people in
-    portcullis.toml:40:10: error: identity "more": issuer: is the address of the metadata
-        hint: leave /.well-known/openid-configuration out
+    portcullis.toml:32:8: error: identity "entra": kind: "entra" is not supported in this version
+        hint: use "keycloak" or "oidc"
+    portcullis.toml:36:8: error: identity "us": kind: "local" is not supported in this version
+        hint: `portcullis dev` has built-in users; use "keycloak" or "oidc" here
+    portcullis.toml:40:10: error: identity "more": issuer: is the URL of the metadata
+        hint: remove /.well-known/openid-configuration
     portcullis.toml:42:1: error: identity #8: "id" is missing
         hint: add a short name such as id = "main"
     portcullis.toml: 30 errors
@@ -162,39 +162,39 @@ default = "yes"
 #[test]
 fn every_mistake_in_an_upstream_is_reported() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{UPSTREAMS}")), @r#"
-    portcullis.toml:17:6: error: upstream "expenses": id: is taken: line 12 has the same
-        hint: every one needs its own
-    portcullis.toml:18:8: error: upstream "expenses": path: is taken: line 13 has the same
-        hint: two paths must differ in more than their case
-    portcullis.toml:19:7: error: upstream "expenses": url: must be a whole http or https URL, without user information and fragment
+    portcullis.toml:17:6: error: upstream "expenses": id: is already used in line 12
+        hint: choose another one
+    portcullis.toml:18:8: error: upstream "expenses": path: is already used in line 13
+        hint: paths must differ in more than case
+    portcullis.toml:19:7: error: upstream "expenses": url: must be an absolute http or https URL without user information or fragment
         hint: such as "http://127.0.0.1:8420/mcp"
-    portcullis.toml:20:10: error: upstream "expenses": scopes: is empty: tokens without a scope say nothing
-        hint: leave it out for ["mcp:access"]
-    portcullis.toml:23:6: error: upstream #3: id: is no id
-        hint: a small letter, then small letters, digits and single _ inside, at most 32 in all: "expenses"
+    portcullis.toml:20:10: error: upstream "expenses": scopes: is empty: tokens would carry no scope
+        hint: remove it for the default, ["mcp:access"]
+    portcullis.toml:23:6: error: upstream #3: id: is not a valid id
+        hint: a lower-case letter, then lower-case letters, digits and single underscores, at most 32 characters: "expenses"
     portcullis.toml:24:8: error: upstream #3: path: is one of our own paths, or below one
         hint: write a path such as "/mcp" or "/team/expenses"
-    portcullis.toml:25:7: error: upstream #3: url: must be a whole http or https URL, without user information and fragment
+    portcullis.toml:25:7: error: upstream #3: url: must be an absolute http or https URL without user information or fragment
         hint: such as "http://127.0.0.1:8420/mcp"
-    portcullis.toml:26:11: error: upstream #3: scopes[0]: has a meaning of its own, which is not entering an upstream
-        hint: openid, profile, email and offline_access cannot be asked for here
-    portcullis.toml:26:21: error: upstream #3: scopes[1]: is not one scope
+    portcullis.toml:26:11: error: upstream #3: scopes[0]: has a meaning of its own and cannot be required by an upstream
+        hint: openid, profile, email and offline_access cannot be used here
+    portcullis.toml:26:21: error: upstream #3: scopes[1]: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
-    portcullis.toml:27:11: error: upstream #3: default: is taken: line 21 says so too
+    portcullis.toml:27:11: error: upstream #3: default: is already set in line 21
         hint: a client that names no resource can mean one upstream only
-    portcullis.toml:28:24: error: upstream #3: authorization_server: a foreign authorization server is not in this version
+    portcullis.toml:28:24: error: upstream #3: authorization_server: external authorization servers are not supported in this version
         hint: write "own", or leave it out
-    portcullis.toml:32:7: error: upstream "wiki": sse: is not in this version
+    portcullis.toml:32:7: error: upstream "wiki": sse: is not supported in this version
         hint: give the server's Streamable HTTP endpoint as url
-    portcullis.toml:36:11: error: upstream "files": command: is not in this version
+    portcullis.toml:36:11: error: upstream "files": command: is not supported in this version
         hint: give the server's Streamable HTTP endpoint as url
     portcullis.toml:37:1: error: upstream "notes": "path" is missing
         hint: add path = "/mcp": public_url and this path are the server's URL in clients
     portcullis.toml:42:8: error: upstream "loop": path: must not end with /
-        hint: leave it out: clients reach the path with and without it
+        hint: remove it: clients reach the path with and without it
     portcullis.toml:43:7: error: upstream "loop": url: leads back to this program
         hint: write where the MCP server itself listens
-    portcullis.toml:47:7: error: upstream "round": url: has a query, which is the client's to send
+    portcullis.toml:47:7: error: upstream "round": url: must not have a query: clients send their own
         hint: such as "http://127.0.0.1:8420/mcp"
     portcullis.toml:51:7: error: upstream "round2": url: leads back to this program
         hint: write where the MCP server itself listens
@@ -234,36 +234,36 @@ fn every_mistake_in_headers_and_groups_of_an_upstream_is_reported() {
     let problems = operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{REQUEST_HEADERS}"));
     assert!(!problems.contains("s3cr"), "{problems}");
     assert_snapshot!(problems, @r#"
-    portcullis.toml:20:54: error: upstream "keys": headers.x-key: is taken: line 20 has the same header
-    portcullis.toml:20:54: error: upstream "keys": headers.x-key: the value does not fit a header
+    portcullis.toml:20:54: error: upstream "keys": headers.x-key: is already set in line 20
+    portcullis.toml:20:54: error: upstream "keys": headers.x-key: the value is not valid in a header
         hint: one line of printable ASCII, without spaces around it, at most 8 KiB
-    portcullis.toml:20:110: error: upstream "keys": headers.host: is not set among the headers
-        hint: the upstream's `host` says under which name it is called
-    portcullis.toml:20:138: error: upstream "keys": headers.mcp-name: describes the message that the client sends: it cannot be the same for all calls
-    portcullis.toml:20:174: error: upstream "keys": headers.X-Forwarded-User: is a header that only the gateway writes, or that ends at it
-    portcullis.toml:20:199: error: upstream "keys": headers: is no name of a header
+    portcullis.toml:20:110: error: upstream "keys": headers.host: cannot be set here
+        hint: set the upstream's `host` instead
+    portcullis.toml:20:138: error: upstream "keys": headers.mcp-name: describes the client's message, so it cannot be the same for all calls
+    portcullis.toml:20:174: error: upstream "keys": headers.X-Forwarded-User: is reserved: the gateway sets or removes this header
+    portcullis.toml:20:199: error: upstream "keys": headers: is not a header name
         hint: letters, digits and hyphens
     portcullis.toml:20:225: error: upstream "keys": headers.cookie: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
-    portcullis.toml:20:254: error: upstream "keys": headers.x-odd: the value does not fit a header
+    portcullis.toml:20:254: error: upstream "keys": headers.x-odd: the value is not valid in a header
         hint: one line of printable ASCII, without spaces around it, at most 8 KiB
-    portcullis.toml:21:31: error: upstream "keys": drop_headers[1]: is neither a name of a header nor the beginning of one
-        hint: such as "x-tenant" or "x-tenant-*": a * stands at the end only
-    portcullis.toml:21:36: error: upstream "keys": drop_headers[2]: is neither a name of a header nor the beginning of one
-        hint: a * stands at the end only
+    portcullis.toml:21:31: error: upstream "keys": drop_headers[1]: is not a header name or prefix
+        hint: such as "x-tenant" or "x-tenant-*": * is allowed at the end only
+    portcullis.toml:21:36: error: upstream "keys": drop_headers[2]: is not a header name or prefix
+        hint: * is allowed at the end only
     portcullis.toml:21:43: error: upstream "keys": drop_headers[3]: would drop mcp-method, without which MCP does not work
-    portcullis.toml:22:37: error: upstream "keys": keep_headers[1]: is never taken from a client: with it any user could pass for another
+    portcullis.toml:22:37: error: upstream "keys": keep_headers[1]: is never accepted from a client: it would let one user impersonate another
     portcullis.toml:22:57: error: upstream "keys": keep_headers[2]: is not dropped, so there is nothing to keep
         hint: leave it out
-    portcullis.toml:22:69: error: upstream "keys": keep_headers[3]: is no name of a header
-        hint: exceptions are written out, one by one, without a *
-    portcullis.toml:23:20: error: upstream "keys": groups[1]: is neither a group nor the beginning of one
-        hint: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
-    portcullis.toml:23:27: error: upstream "keys": groups[2]: is neither a group nor the beginning of one
-        hint: such as "staff" or "mcp-*": a * stands at the end only; [] tells no groups
-    portcullis.toml:24:20: error: upstream "keys": max_groups_bytes: must lie between 64 bytes and 32KiB
-        hint: groups = [] tells no groups at all
-    portcullis.toml:29:29: error: upstream "inline": headers.authorization: a secret does not stand in this file
+    portcullis.toml:22:69: error: upstream "keys": keep_headers[3]: is not a header name
+        hint: list each exception by its full name, without *
+    portcullis.toml:23:20: error: upstream "keys": groups[1]: is not a group or prefix
+        hint: such as "staff" or "mcp-*": * is allowed at the end only; [] sends no groups
+    portcullis.toml:23:27: error: upstream "keys": groups[2]: is not a group or prefix
+        hint: such as "staff" or "mcp-*": * is allowed at the end only; [] sends no groups
+    portcullis.toml:24:20: error: upstream "keys": max_groups_bytes: must be between 64 bytes and 32KiB
+        hint: groups = [] sends no groups
+    portcullis.toml:29:29: error: upstream "inline": headers.authorization: secrets are not allowed in this file
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml:34:11: error: upstream "shape": headers: must be a table of header names, such as { authorization = { env = "NAME" } }
     portcullis.toml:35:10: error: upstream "shape": groups: must be a list in [ ]
@@ -308,34 +308,34 @@ redirect_uris = ["https://a.example/"]
 #[test]
 fn every_mistake_in_a_client_is_reported() {
     assert_snapshot!(Operator::new().problems(format!("public_url = \"https://mcp.example.com\"{REST}{CLIENTS}")), @r#"
-    portcullis.toml:17:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
+    portcullis.toml:17:13: error: client "c_1": client_id: the prefix c_ is reserved for clients that register themselves
         hint: choose another client id
-    portcullis.toml:18:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
+    portcullis.toml:18:17: error: client "c_1": redirect_uris: is empty: there is nowhere to send a code
         hint: the client's documentation names them
-    portcullis.toml:19:17: error: client "c_1": client_secret: a secret does not stand in this file
+    portcullis.toml:19:17: error: client "c_1": client_secret: secrets are not allowed in this file
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
-    portcullis.toml:21:13: error: client "c_1": client_id: ids of clients that registered themselves begin with c_
+    portcullis.toml:21:13: error: client "c_1": client_id: the prefix c_ is reserved for clients that register themselves
         hint: choose another client id
-    portcullis.toml:22:17: error: client "c_1": redirect_uris: is empty: no code could be sent anywhere
+    portcullis.toml:22:17: error: client "c_1": redirect_uris: is empty: there is nowhere to send a code
         hint: the client's documentation names them
     portcullis.toml:23:17: error: client "c_1": client_secret: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
-    portcullis.toml:25:13: error: client #3: client_id: a URL is the id of a client that is known by its document
+    portcullis.toml:25:13: error: client #3: client_id: URLs are reserved for clients with a metadata document
         hint: choose another client id
-    portcullis.toml:27:30: error: client #3: token_endpoint_auth_method: wants a secret, and there is none
+    portcullis.toml:27:30: error: client #3: token_endpoint_auth_method: needs a client_secret, and there is none
         hint: add client_secret = { env = "NAME" }
-    portcullis.toml:30:18: error: client "chat": redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
-        hint: write every one out
+    portcullis.toml:30:18: error: client "chat": redirect_uris[0]: patterns are not supported: redirect URIs are compared exactly
+        hint: list each URI
     portcullis.toml:30:46: error: client "chat": redirect_uris[1]: is neither https, nor http on a loopback address, nor an allowed private-use URI
         hint: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
-    portcullis.toml:30:92: error: client "chat": redirect_uris[3]: is written twice, in line 30 before
-        hint: leave one out
+    portcullis.toml:30:92: error: client "chat": redirect_uris[3]: is already listed in line 30
+        hint: remove one
     portcullis.toml:30:114: error: client "chat": redirect_uris[4]: is neither https, nor http on a loopback address, nor an allowed private-use URI
         hint: https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris
-    portcullis.toml:32:30: error: client "chat": token_endpoint_auth_method: is "none", and there is a client_secret
-        hint: leave one of the two out
-    portcullis.toml:34:13: error: client "chat": client_id: is taken: line 29 has the same
-        hint: every one needs its own
+    portcullis.toml:32:30: error: client "chat": token_endpoint_auth_method: is "none", but there is a client_secret
+        hint: remove one of the two
+    portcullis.toml:34:13: error: client "chat": client_id: is already used in line 29
+        hint: choose another one
     portcullis.toml:35:8: error: client "chat": name: must be 1 to 100 characters on one line
     portcullis.toml:38:13: error: client #6: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml:39:17: error: client #6: redirect_uris: must be a list in [ ]
@@ -352,7 +352,7 @@ fn a_client_secret_that_could_be_guessed_is_refused_with_a_hint() {
                   client_secret = { env = \"CHAT\" }\n";
     let text = format!("public_url = \"https://mcp.example.com\"{REST}{client}");
     let problems = Operator::new().with("CHAT", &"x".repeat(31)).problems(text.clone());
-    assert!(problems.contains("client_secret: has fewer than 32 characters: it could be guessed"), "{problems}");
+    assert!(problems.contains("client_secret: has fewer than 32 characters and could be guessed"), "{problems}");
     assert!(problems.contains("openssl rand -base64 32") && !problems.contains("xxx"), "{problems}");
     assert_eq!(Operator::new().with("CHAT", &"x".repeat(32)).check(&text).outcome, Outcome::Done);
 }
@@ -375,11 +375,11 @@ fn check_reads_every_ca_file_and_reports_its_place() {
     let text = format!("public_url = \"https://mcp.example.com\"\nca_file = \"ca.pem\"{rest}");
     assert_snapshot!(operator.problems(text), @r#"
     portcullis.toml:2:11: error: ca_file: the file holds a certificate that cannot be a root
-        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: expected PEM certificates; relative paths begin at /etc/portcullis
     portcullis.toml:8:11: error: identity "keycloak": ca_file: the file holds a certificate that cannot be a root
-        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: expected PEM certificates; relative paths begin at /etc/portcullis
     portcullis.toml:14:11: error: upstream "expenses": ca_file: the file holds a certificate that cannot be a root
-        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: expected PEM certificates; relative paths begin at /etc/portcullis
     portcullis.toml: 3 errors
     "#);
 }
@@ -424,13 +424,13 @@ fn host_and_time_outs_of_an_upstream_are_validated() {
         assert_eq!(said(good), "", "{good}");
     }
     for (bad, words) in [
-        ("host = \"http://localhost\"", "host: is no host"),
-        ("host = \"a@b\"", "host: is no host"),
+        ("host = \"http://localhost\"", "host: is not a host"),
+        ("host = \"a@b\"", "host: is not a host"),
         ("first_byte = \"off\"", "first_byte: must be a duration"),
-        ("first_byte = \"0s\"", "first_byte: must lie between 1s and 86400s"),
-        ("keep_alive = \"2h\"", "keep_alive: must lie between 1s and 3600s"),
+        ("first_byte = \"0s\"", "first_byte: must be between 1s and 86400s"),
+        ("keep_alive = \"2h\"", "keep_alive: must be between 1s and 3600s"),
         ("keep_alive = 25", "keep_alive: must be a duration"),
-        ("reconnect = \"2m\"", "reconnect: must lie between 1s and 60s"),
+        ("reconnect = \"2m\"", "reconnect: must be between 1s and 60s"),
     ] {
         assert!(said(bad).contains(words), "{bad}: {}", said(bad));
     }

@@ -65,7 +65,7 @@ max_unused = 0
 #[test]
 fn every_invalid_value_is_reported_in_one_run() {
     assert_snapshot!(Operator::without_proxy().problems(SECTIONS), @r#"
-    portcullis.toml: error: identity: there is no identity provider
+    portcullis.toml: error: identity: there is not a valid identity provider
         hint: add [[identity]]: it signs people in
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
@@ -74,39 +74,39 @@ fn every_invalid_value_is_reported_in_one_run() {
     portcullis.toml:1:14: error: public_url: must be https unless its host is this machine (127.0.0.1, [::1] or localhost)
     portcullis.toml:4:10: error: server: listen: must be an IP address and a port
         hint: "127.0.0.1:8080" for this machine only, "0.0.0.0:8080" or "[::]:8080" for everyone
-    portcullis.toml:5:14: error: server: operations: is the address of listen too
+    portcullis.toml:5:14: error: server: operations: is the same address as listen
         hint: give it another port, or write "off"
     portcullis.toml:6:34: error: server: trusted_proxies[1]: must be a network or an address
         hint: for example "10.0.0.0/8" or "192.0.2.7"
-    portcullis.toml:6:43: warning: server: trusted_proxies[2]: trusts everyone to say where they come from
-        hint: name the network of your proxies only
-    portcullis.toml:7:20: error: server: allowed_origins[0]: is no origin as browsers send it
+    portcullis.toml:6:43: warning: server: trusted_proxies[2]: lets every client choose its own address
+        hint: list only the networks of your proxies
+    portcullis.toml:7:20: error: server: allowed_origins[0]: is not an origin in the form that browsers send
         hint: scheme, host and port only: "https://app.example.com"; "*" means every origin
-    portcullis.toml:7:63: error: server: allowed_origins[2]: is no origin as browsers send it
+    portcullis.toml:7:63: error: server: allowed_origins[2]: is not an origin in the form that browsers send
         hint: scheme, host and port only: "https://app.example.com"; "*" means every origin
-    portcullis.toml:8:39: error: server: allowed_hosts[1]: is no host
+    portcullis.toml:8:39: error: server: allowed_hosts[1]: is not a host
         hint: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
-    portcullis.toml:8:56: error: server: allowed_hosts[2]: is no host
+    portcullis.toml:8:56: error: server: allowed_hosts[2]: is not a host
         hint: a name or address, and a port unless it is the scheme's own: "mcp.internal:8443"
     portcullis.toml:9:17: error: server: inspect_limit: must be a size
         hint: a number of bytes, or a text such as "64KiB" or "1MiB"
     portcullis.toml:10:18: error: server: max_stream_age: must be a duration
         hint: a duration such as "1h", or "off"
-    portcullis.toml:11:24: error: server: revocation_staleness: must be longer than nothing
+    portcullis.toml:11:24: error: server: revocation_staleness: must be longer than 0s
         hint: "off" switches it off
     portcullis.toml:12:9: error: server: drain: must be a duration
         hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
-    portcullis.toml:15:7: error: storage: url: PostgreSQL is not in this version
+    portcullis.toml:15:7: error: storage: url: PostgreSQL is not supported in this version
         hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
-    portcullis.toml:18:8: error: lifetimes: code: is too long: at most 10m
+    portcullis.toml:18:8: error: lifetimes: code: must be at most 10m
     portcullis.toml:19:11: error: lifetimes: consent: must be a duration
         hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
-    portcullis.toml:20:16: error: lifetimes: access_token: must be longer than nothing
+    portcullis.toml:20:16: error: lifetimes: access_token: must be longer than 0s
     portcullis.toml:23:30: error: registration: private_use_redirect_uris[0]: must be scheme, authority and path in normal form, without query and fragment
         hint: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
-    portcullis.toml:23:41: error: registration: private_use_redirect_uris[1]: is no private-use URI
-        hint: https, and http on loopback, are allowed without a list
-    portcullis.toml:23:57: error: registration: private_use_redirect_uris[2]: a pattern: redirect URIs are compared whole, never matched
+    portcullis.toml:23:41: error: registration: private_use_redirect_uris[1]: is not a private-use URI
+        hint: https, and http on loopback, are allowed without being listed
+    portcullis.toml:23:57: error: registration: private_use_redirect_uris[2]: patterns are not supported: redirect URIs are compared exactly
         hint: scheme, authority and path of one application: "cursor://anysphere.cursor-mcp/oauth/callback"
     portcullis.toml:24:14: error: registration: max_unused: must be at least 1
         hint: enabled = false switches registration off
@@ -154,13 +154,13 @@ urll = "http://127.0.0.1:1/mcp"
     portcullis.toml:2:1: error: unknown key "ca_flie"
         hint: did you mean "ca_file"?
     portcullis.toml:2:11: error: ca_file: the file cannot be read: there is no such file or directory
-        hint: certificates in PEM are wanted; relative paths begin at /etc/portcullis
+        hint: expected PEM certificates; relative paths begin at /etc/portcullis
     portcullis.toml:3:2: error: unknown key "sever"
         hint: did you mean "server"?
     portcullis.toml:6:1: error: server: unknown key "lisetn"
         hint: did you mean "listen"?
     portcullis.toml:7:1: error: server: unknown key "frobnicate"
-        hint: the keys here are listen, operations, operations_hosts, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
+        hint: known keys are listen, operations, operations_hosts, trusted_proxies, allowed_origins, allowed_hosts, inspect_limit, max_stream_age, revocation_staleness, drain
     portcullis.toml:8:9: error: server: drain: must be a duration
         hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
     portcullis.toml:10:13: error: tokens: algorithm: must be one of "ES256", "RS256", "EdDSA"
@@ -168,7 +168,7 @@ urll = "http://127.0.0.1:1/mcp"
         hint: did you mean "refresh"?
     portcullis.toml:13:11: error: registration: enabled: must be true or false
     portcullis.toml:16:8: error: upstream "wiki": path: must not end with /
-        hint: leave it out: clients reach the path with and without it
+        hint: remove it: clients reach the path with and without it
     portcullis.toml:17:1: error: upstream "wiki": unknown key "urll"
         hint: did you mean "url"?
     portcullis.toml:17:8: error: upstream "wiki": url: leads back to this program
@@ -180,7 +180,7 @@ urll = "http://127.0.0.1:1/mcp"
 #[test]
 fn an_empty_file_is_told_which_settings_are_missing() {
     assert_snapshot!(Operator::new().problems(""), @r#"
-    portcullis.toml: error: identity: there is no identity provider
+    portcullis.toml: error: identity: there is not a valid identity provider
         hint: add [[identity]]: it signs people in
     portcullis.toml: error: public_url: is missing
         hint: write public_url = "https://mcp.example.com": it is permanent, clients keep it with their credentials
@@ -224,12 +224,12 @@ fn a_syntax_error_is_reported_with_its_place() {
     let operator = Operator::new();
     assert_snapshot!(operator.problems("public_url = \"https://mcp.example.com\"\n[server]\nlisten = 127.0.0.1:8080\n"), @r#"
     portcullis.toml:3:15: error: invalid float, expected nothing
-        hint: a text stands in quotes: "127.0.0.1:8080"
+        hint: put strings in quotes: "127.0.0.1:8080"
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.problems("[server]\ndrain = \"1s\"\ndrain = \"2s\"\n"), @r#"
     portcullis.toml:3:1: error: duplicate key
-        hint: a key or a table stands once: put what belongs together into one place
+        hint: define each key and each table only once
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.problems("[server\n"), @r#"
@@ -248,12 +248,12 @@ fn an_unreadable_configuration_is_reported_with_the_reason() {
     let operator = Operator::new();
     assert_snapshot!(operator.run(&["check", "--config", "/nowhere/portcullis.toml"]).err, @r#"
     /nowhere/portcullis.toml: error: the configuration cannot be read: there is no such file or directory
-        hint: --config FILE names it, from the directory where the command runs
+        hint: check --config FILE; relative paths begin at the current directory
     /nowhere/portcullis.toml: 1 error
     "#);
     assert_snapshot!(operator.run(&["check", "-c", "/"]).err, @r#"
     /: error: the configuration cannot be read: it is a directory
-        hint: --config FILE names it, from the directory where the command runs
+        hint: check --config FILE; relative paths begin at the current directory
     /: 1 error
     "#);
 }
@@ -276,21 +276,21 @@ enabled = false
     assert!(printed.out.starts_with("portcullis.toml: ok\n"), "{}", printed.out);
     assert_snapshot!(printed.err, @r#"
     portcullis.toml:1:14: warning: public_url: leads to this machine only, while server.listen takes connections from elsewhere
-        hint: right in a container whose port is published on 127.0.0.1; else write the https URL that clients use
-    portcullis.toml:4:20: warning: server: trusted_proxies[0]: trusts everyone to say where they come from
-        hint: name the network of your proxies only
+        hint: correct in a container whose port is published on 127.0.0.1; otherwise write the https URL that clients use
+    portcullis.toml:4:20: warning: server: trusted_proxies[0]: lets every client choose its own address
+        hint: list only the networks of your proxies
     portcullis.toml:6:11: warning: registration: enabled: no client can ever connect: none is configured, and none may register
-        hint: add [[client]], or leave registration on
+        hint: add [[client]], or enable registration
     portcullis.toml:11:9: warning: secrets: keys[0]: other users of this machine can read the secret's file
         hint: chmod 600 it
-    portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME, without a slash behind it
-        hint: kind = "oidc" is for other providers
+    portcullis.toml:15:10: warning: identity "keycloak": issuer: Keycloak's issuers end in /realms/NAME, without a trailing slash
+        hint: for other providers, use kind = "oidc"
     portcullis.toml: 5 warnings
     "#);
     let printed = operator.check(format!("public_url = \"http://localhost:6749\"\n{REST}"));
     assert_snapshot!(printed.err, @r#"
-    portcullis.toml:1:14: warning: public_url: leads to another port than server.listen, which is 127.0.0.1:8080
-        hint: write the same port into both
+    portcullis.toml:1:14: warning: public_url: has another port than server.listen, which is 127.0.0.1:8080
+        hint: use the same port in both
     portcullis.toml: 1 warning
     "#);
 }
@@ -301,7 +301,7 @@ fn unset_trusted_proxies_behind_https_are_a_warning() {
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}"));
     assert_eq!(printed.outcome, Outcome::Done);
     assert_snapshot!(printed.err, @r#"
-    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients have its address, and share what one address may do
+    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients share its address, and the limits of one address
         hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml: 1 warning
     "#);
@@ -321,7 +321,7 @@ fn a_misspelt_section_is_not_reported_as_missing_too() {
         .replace("[[identity]]", "[[identities]]")
         .replace("[[upstream]]", "[[upstreams]]");
     assert_snapshot!(Operator::without_proxy().problems(text), @r#"
-    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients have its address, and share what one address may do
+    portcullis.toml: warning: server: trusted_proxies: is empty, but TLS ends at a proxy: all clients share its address, and the limits of one address
         hint: name that proxy's address or network: trusted_proxies = ["127.0.0.1"]; [] when it sends no X-Forwarded-For
     portcullis.toml:1:1: error: unknown key "publik_url"
         hint: did you mean "public_url"?
@@ -341,15 +341,15 @@ fn a_misspelt_section_is_not_reported_as_missing_too() {
 fn common_syntax_errors_have_a_hint() {
     let operator = Operator::without_proxy();
     for (line, hint) in [
-        ("drain = 25s", "a text stands in quotes"),
-        ("a = 10.0.0.0/8", "a text stands in quotes"),
-        ("a = True", "small letters"),
+        ("drain = 25s", "put strings in quotes"),
+        ("a = 10.0.0.0/8", "put strings in quotes"),
+        ("a = True", "lower case"),
         ("a = \"x", "with the quote that it begins with"),
         ("a = \"c:\\dir\"", "single quotes"),
         ("server:", "the file is TOML"),
         ("{\"server\": 1}", "the file is TOML"),
         ("// x", "the file is TOML"),
-        ("a = 1\na = 2", "stands once"),
+        ("a = 1\na = 2", "only once"),
     ] {
         let problems = operator.problems(format!("{line}\n"));
         assert!(problems.contains("    hint: ") && problems.contains(hint), "{line}: {problems}");
@@ -423,19 +423,19 @@ fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     portcullis.toml:1:1: error: unknown key "public_ulr"
     portcullis.toml:1:14: error: public_url: must be an origin like https://mcp.example.com, without path, trailing slash, query or user information
     portcullis.toml:1:14: error: public_url: must be https unless its host is this machine (127.0.0.1, [::1] or localhost)
-    portcullis.toml:2:11: error: ca_file: must be a text in quotes
+    portcullis.toml:2:11: error: ca_file: must be a string in quotes
     portcullis.toml:3:2: error: unknown key "sever"
     portcullis.toml:4:1: error: server: unknown key "lisetn"
     portcullis.toml:4:10: error: server: listen: must be an IP address and a port
     portcullis.toml:5:14: error: server: operations: must be an IP address and a port
     portcullis.toml:6:9: error: server: drain: must be a duration
     portcullis.toml:7:1: error: server: unknown key "frobnicate"
-    portcullis.toml:8:18: error: server: allowed_hosts[0]: is no host
-    portcullis.toml:8:23: error: server: allowed_hosts[1]: must be a text in quotes
-    portcullis.toml:8:26: error: server: allowed_hosts[2]: is no host
+    portcullis.toml:8:18: error: server: allowed_hosts[0]: is not a host
+    portcullis.toml:8:23: error: server: allowed_hosts[1]: must be a string in quotes
+    portcullis.toml:8:26: error: server: allowed_hosts[2]: is not a host
     portcullis.toml:10:1: error: storage: unknown key "ulr"
-    portcullis.toml:10:7: error: storage: url: PostgreSQL is not in this version
-    portcullis.toml:12:38: error: secrets: keys[1]: a secret does not stand in this file
+    portcullis.toml:10:7: error: storage: url: PostgreSQL is not supported in this version
+    portcullis.toml:12:38: error: secrets: keys[1]: secrets are not allowed in this file
     portcullis.toml:12:48: error: secrets: keys[2]: the environment variable NOT_SET is not set, or is not UTF-8 text
     portcullis.toml:14:8: error: lifetimes: code: must be a duration
     portcullis.toml:15:1: error: lifetimes: unknown key "consnet"
@@ -445,29 +445,29 @@ fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     portcullis.toml:20:11: error: registration: enabled: must be true or false
     portcullis.toml:21:14: error: registration: max_unused: must be at least 1
     portcullis.toml:22:1: error: identity #1: "client_id" is missing
-    portcullis.toml:23:6: error: identity #1: id: is no id
+    portcullis.toml:23:6: error: identity #1: id: is not a valid id
     portcullis.toml:24:8: error: identity #1: kind: must be "keycloak" or "oidc"
     portcullis.toml:25:10: error: identity #1: issuer: must be https unless the provider runs on this machine
     portcullis.toml:26:12: error: identity #1: standing: must be one of "offline", "session", "none"
-    portcullis.toml:27:11: error: identity #1: scopes[0]: is not one scope
-    portcullis.toml:27:18: error: identity #1: scopes[1]: must be a text in quotes
+    portcullis.toml:27:11: error: identity #1: scopes[0]: is not a single scope
+    portcullis.toml:27:18: error: identity #1: scopes[1]: must be a string in quotes
     portcullis.toml:30:8: error: upstream "expenses": path: must begin with /
-    portcullis.toml:31:7: error: upstream "expenses": url: must be a text in quotes
+    portcullis.toml:31:7: error: upstream "expenses": url: must be a string in quotes
     portcullis.toml:32:11: error: upstream "expenses": default: must be true or false
     portcullis.toml:33:10: error: upstream "expenses": scopes: must be a list in [ ]
-    portcullis.toml:34:20: error: upstream "expenses": headers.host: a secret does not stand in this file
-    portcullis.toml:34:20: error: upstream "expenses": headers.host: is not set among the headers
-    portcullis.toml:34:38: error: upstream "expenses": headers: a secret does not stand in this file
-    portcullis.toml:34:38: error: upstream "expenses": headers: is no name of a header
+    portcullis.toml:34:20: error: upstream "expenses": headers.host: cannot be set here
+    portcullis.toml:34:20: error: upstream "expenses": headers.host: secrets are not allowed in this file
+    portcullis.toml:34:38: error: upstream "expenses": headers: is not a header name
+    portcullis.toml:34:38: error: upstream "expenses": headers: secrets are not allowed in this file
     portcullis.toml:34:57: error: upstream "expenses": headers.cookie: the environment variable NOT_SET is not set, or is not UTF-8 text
-    portcullis.toml:34:86: error: upstream "expenses": headers: is no name of a header
+    portcullis.toml:34:86: error: upstream "expenses": headers: is not a header name
     portcullis.toml:34:86: error: upstream "expenses": headers: the environment variable NOT_SET is not set, or is not UTF-8 text
     portcullis.toml:38:7: error: upstream "ourselves": url: leads back to this program
     portcullis.toml:39:10: error: upstream "ourselves": scope[0]: "text" is missing
     portcullis.toml:39:10: error: upstream "ourselves": scope[0]: "value" is missing
-    portcullis.toml:41:13: error: client #1: client_id: must be a text in quotes
-    portcullis.toml:42:18: error: client #1: redirect_uris[0]: a pattern: redirect URIs are compared whole, never matched
-    portcullis.toml:43:17: error: client #1: client_secret: a secret does not stand in this file
+    portcullis.toml:41:13: error: client #1: client_id: must be a string in quotes
+    portcullis.toml:42:18: error: client #1: redirect_uris[0]: patterns are not supported: redirect URIs are compared exactly
+    portcullis.toml:43:17: error: client #1: client_secret: secrets are not allowed in this file
     portcullis.toml:44:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
     portcullis.toml: 49 errors
     "#);
@@ -485,10 +485,10 @@ fn an_unreadable_value_causes_no_further_errors() {
                   client_secret = 3\ntoken_endpoint_auth_method = \"client_secret_post\"\n[server]\nlisten = 3\noperations = \"127.0.0.1:8080\"\n";
     assert_snapshot!(Operator::new().problems(format!("{text}{client}")), @r#"
     portcullis.toml:8:8: error: identity "keycloak": kind: must be "keycloak" or "oidc"
-    portcullis.toml:13:8: error: upstream "expenses": path: must be a text in quotes
-    portcullis.toml:18:17: error: client "chat": client_secret: must say where the secret lies, once
+    portcullis.toml:13:8: error: upstream "expenses": path: must be a string in quotes
+    portcullis.toml:18:17: error: client "chat": client_secret: must name one source for the secret
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
-    portcullis.toml:21:10: error: server: listen: must be a text in quotes
+    portcullis.toml:21:10: error: server: listen: must be a string in quotes
     portcullis.toml: 4 errors
     "#);
 }
@@ -521,7 +521,7 @@ fn check_json_prints_problems_in_a_stable_format() {
       {
         "column": 1,
         "file": "portcullis.toml",
-        "hint": "the keys here are url",
+        "hint": "known keys are url",
         "key": "storage",
         "line": 3,
         "message": "unknown key \"x\"",

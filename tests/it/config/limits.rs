@@ -56,6 +56,6 @@ fn body_memory_per_user_must_hold_the_largest_body() {
 #[test]
 fn operations_hosts_are_names_without_ports() {
     let problems = problems("[server]\noperations_hosts = [\"portcullis\", \"portcullis:9090\"]\n");
-    assert!(problems.contains("server: operations_hosts[1]: is more than a name"), "{problems}");
+    assert!(problems.contains("server: operations_hosts[1]: is not a plain host name"), "{problems}");
     assert!(!problems.contains("operations_hosts[0]"), "{problems}");
 }

@@ -86,7 +86,7 @@ async fn check_online_reports_a_wrong_upstream_as_an_error_with_a_hint() {
     "#);
     let endpoint = "event: endpoint\ndata: /messages/?session_id=1\n\n";
     assert_snapshot!(of_an_upstream(200, &[("content-type", "text/event-stream")], endpoint).await.1, @r#"
-    portcullis.toml: error: upstream "expenses": url: speaks HTTP+SSE, which is not in this version
+    portcullis.toml: error: upstream "expenses": url: speaks HTTP+SSE, which is not supported in this version
         hint: start your MCP server with Streamable HTTP; it then usually listens at /mcp
     portcullis.toml: 1 error
     "#);

@@ -59,12 +59,12 @@ text = "read"
         hint: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
     portcullis.toml:8:46: error: pages: known_hosts[2]: is neither a host nor a host with a path
         hint: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
-    portcullis.toml:14:1: error: upstream "wiki": scope[0]: has a value that is none of this upstream's scopes
-        hint: add it to scopes, or leave this out
+    portcullis.toml:14:1: error: upstream "wiki": scope[0]: has a value that is not one of this upstream's scopes
+        hint: add it to scopes, or remove this entry
     portcullis.toml:17:1: error: upstream "wiki": scope[1]: has a text that is not 1 to 100 characters on one line
         hint: it is read as the end of "It may …"
-    portcullis.toml:20:1: error: upstream "wiki": scope[2]: is taken: line 17 has the same
-        hint: every one needs its own
+    portcullis.toml:20:1: error: upstream "wiki": scope[2]: is already used in line 17
+        hint: choose another one
     portcullis.toml: 9 errors
     "##);
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
-use portcullis::config::Storage;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
+use crate::support::database;
 use crate::support::gate::{Given, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
@@ -34,7 +34,7 @@ impl Running {
         let bench = Bench::at(Clock::system().now()).await;
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let Storage::Sqlite(database) = &bench.gate.config.storage;
+        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
@@ -199,7 +199,7 @@ async fn ending_grants_also_refuses_sign_ins_under_way() {
         let code = parameter(&running.bench.sign_in().await, "code").unwrap();
         let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
         assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
-        assert_eq!(printed.out, "0 grants ended\n1 sign-in under way refused\n");
+        assert_eq!(printed.out, "0 grants ended\n1 sign-in in progress cancelled\n");
         assert_eq!(running.bench.gate.redeem(&running.bench.client, &code).await.error(), "invalid_grant");
     }
 }
@@ -334,8 +334,8 @@ async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_del
     let refused = running.run(&["clients", "delete", "chat", "--yes"]);
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
-    error: client chat stands in the configuration
-      hint: `portcullis grants end --client chat` ends its grants; take its [[client]] out and restart to lock it out
+    error: client chat is in the configuration
+      hint: `portcullis grants end --client chat` ends its grants; remove its [[client]] and restart to lock it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);
@@ -364,7 +364,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         application_type: None,
         created_at: gate.clock.now(),
     };
-    gate.app.store().insert_client(&client, "192.0.2.1", 100).await.unwrap();
+    gate.app.store().insert_client(&client, "192.0.2.1", 100, gate.clock.now()).await.unwrap();
     for arguments in [&["clients", "list"][..], &["clients", "list", "--json"], &["clients", "delete", "c_hostile"]] {
         let Printed { out, err, .. } = running.run(arguments);
         let text = format!("{out}{err}");
@@ -387,7 +387,7 @@ fn listing_does_not_create_a_missing_database() {
     assert_eq!(printed.outcome, Outcome::Failed);
     assert_snapshot!(printed.err, @r"
     error: there is no database at /etc/portcullis/portcullis.db
-      hint: `serve` makes it at its first start; check storage.url
+      hint: `serve` creates it at its first start; check storage.url
     ");
     assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
     assert!(!database.exists());

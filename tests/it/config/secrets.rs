@@ -39,28 +39,28 @@ fn missing_and_malformed_secrets_are_reported() {
     portcullis.toml: error: upstream: there is no MCP server to protect
         hint: add [[upstream]] with id, path and url
     portcullis.toml:3:7: error: storage: url: the directory of the database does not exist
-        hint: make it, for the user who runs this
-    portcullis.toml:7:5: error: secrets: keys[1]: is the same key as one before it
-        hint: leave one out
-    portcullis.toml:8:5: error: secrets: keys[2]: the secret is no root key: base64 of 32 bytes
+        hint: create it for the user that runs Portcullis
+    portcullis.toml:7:5: error: secrets: keys[1]: repeats an earlier key
+        hint: remove one
+    portcullis.toml:8:5: error: secrets: keys[2]: the secret is not a root key (32 bytes in base64)
         hint: `portcullis keys generate` makes one
     portcullis.toml:9:5: error: secrets: keys[3]: the secret is empty
-        hint: write it into its file or variable
+        hint: put the secret into its file or variable
     portcullis.toml:10:5: error: secrets: keys[4]: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
     portcullis.toml:11:5: error: secrets: keys[5]: the secret is empty
-        hint: write it into its file or variable
+        hint: put the secret into its file or variable
     portcullis.toml:12:5: error: secrets: keys[6]: the secret's file cannot be read: it is larger than 65536 bytes
         hint: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text
         hint: relative paths begin at /etc/portcullis
-    portcullis.toml:14:5: error: secrets: keys[8]: the root key's file is not there
+    portcullis.toml:14:5: error: secrets: keys[8]: the root key's file does not exist
         hint: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
     portcullis.toml:15:5: error: secrets: keys[9]: the secret's file cannot be read: it is a directory
         hint: relative paths begin at /etc/portcullis
-    portcullis.toml:16:5: error: secrets: keys[10]: a secret does not stand in this file
+    portcullis.toml:16:5: error: secrets: keys[10]: secrets are not allowed in this file
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
-    portcullis.toml:23:17: error: identity "keycloak": client_secret: must say where the secret lies, once
+    portcullis.toml:23:17: error: identity "keycloak": client_secret: must name one source for the secret
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml: 13 errors
     "#);
@@ -68,26 +68,26 @@ fn missing_and_malformed_secrets_are_reported() {
     portcullis.toml: error: upstream: there is no MCP server to protect
         hint: add [[upstream]] with id, path and url
     portcullis.toml:3:7: error: storage: url: the directory of the database does not exist
-        hint: make it, for the user who runs this
-    portcullis.toml:7:5: error: secrets: keys[1]: is the same key as one before it
-        hint: leave one out
-    portcullis.toml:8:5: error: secrets: keys[2]: the secret is no root key: base64 of 32 bytes
+        hint: create it for the user that runs Portcullis
+    portcullis.toml:7:5: error: secrets: keys[1]: repeats an earlier key
+        hint: remove one
+    portcullis.toml:8:5: error: secrets: keys[2]: the secret is not a root key (32 bytes in base64)
         hint: `portcullis keys generate` makes one
     portcullis.toml:9:5: error: secrets: keys[3]: the secret is empty
-        hint: write it into its file or variable
+        hint: put the secret into its file or variable
     portcullis.toml:10:5: error: secrets: keys[4]: the environment variable NOT_SET is not set, or is not UTF-8 text
         hint: set it for this process; the name is written without $
     portcullis.toml:11:5: error: secrets: keys[5]: the secret is empty
-        hint: write it into its file or variable
+        hint: put the secret into its file or variable
     portcullis.toml:12:5: error: secrets: keys[6]: the secret's file cannot be read: it is larger than 65536 bytes
         hint: relative paths begin at /etc/portcullis
     portcullis.toml:13:5: error: secrets: keys[7]: the secret's file cannot be read: it is not UTF-8 text
         hint: relative paths begin at /etc/portcullis
-    portcullis.toml:14:5: error: secrets: keys[8]: the root key's file is not there
+    portcullis.toml:14:5: error: secrets: keys[8]: the root key's file does not exist
         hint: `portcullis keys generate --out FILE` makes one; relative paths begin at /etc/portcullis
     portcullis.toml:15:5: error: secrets: keys[9]: the secret's file cannot be read: it is a directory
         hint: relative paths begin at /etc/portcullis
-    portcullis.toml:22:17: error: identity "keycloak": client_secret: must say where the secret lies, once
+    portcullis.toml:22:17: error: identity "keycloak": client_secret: must name one source for the secret
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
     portcullis.toml: 12 errors
     "#);

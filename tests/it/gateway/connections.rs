@@ -87,7 +87,7 @@ async fn an_upstream_connection_is_reused_only_after_a_complete_exchange() {
     }
 }
 
-/// An upstream would otherwise keep the connections of a process that is gone until it notices by itself.
+/// Otherwise an upstream would keep the connections of an ended process until its own time-out.
 #[tokio::test]
 async fn closing_the_app_ends_idle_connections_at_once_and_busy_ones_after_their_answer() {
     const SOON: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ async fn closing_the_app_ends_idle_connections_at_once_and_busy_ones_after_their
     assert_eq!((one.status, other.status), (200, 200));
 }
 
-/// What an upstream writes after an answer that has no body is nobody's answer.
+/// Bytes that an upstream writes after an answer without a body belong to no request.
 #[tokio::test]
 async fn response_smuggling_a_body_after_204_is_not_the_next_users_answer() {
     let behind = RawUpstream::start().await;

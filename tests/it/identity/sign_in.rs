@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis::config::{Identity, IdentityKind, LocalUser, OidcFlavour, Standing};
-use portcullis::identity::{ExchangeError, Identities, PasswordCheck, Way, hash_password};
+use portcullis::identity::{ExchangeError, Identities, Way, hash_password};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use portcullis::telemetry::metrics::Metrics;
@@ -335,7 +335,7 @@ async fn the_fake_provider_redirects_like_a_real_one() {
 }
 
 #[tokio::test]
-async fn local_users_sign_in_with_a_password_and_have_no_provider_endpoints() {
+async fn local_users_type_a_password_here_and_have_no_provider_endpoints() {
     let user = LocalUser {
         id: "u_1".to_owned(),
         username: "alice".to_owned(),
@@ -349,10 +349,7 @@ async fn local_users_sign_in_with_a_password_and_have_no_provider_endpoints() {
     bench.identities =
         Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock, &Metrics::default().providers);
     let demo = bench.identities.get("demo").unwrap();
-    let Way::Password(local) = demo.way() else { panic!("local users have no page of another's") };
-    let check = |password: &str| local.check("alice", password.to_owned().into(), "127.0.0.1");
-    assert!(matches!(check("correct horse").await, PasswordCheck::Right(signed_in) if signed_in.key == "u_1"));
-    assert!(matches!(check("wrong").await, PasswordCheck::Wrong));
+    assert!(matches!(demo.way(), Way::Password(_)));
     assert!(demo.prepare().await.is_ok() && !demo.asks_offline() && demo.trouble().is_none());
     assert!(demo.renew("u_1", None).await.unwrap().user.is_some());
     assert!(demo.renew("u_2", None).await.is_err());

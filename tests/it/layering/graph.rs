@@ -57,7 +57,10 @@ impl Graph {
         let mut found = BTreeSet::new();
         let mut note = |path: &[String]| {
             if let Some(Target::Item(target)) = self.follow(module, path, 0) {
-                found.insert(self.files[&target].name.as_str());
+                let Some(file) = self.files.get(&target) else {
+                    panic!("{path:?} in {} leads to {target:?}, which is no file", file.name)
+                };
+                found.insert(file.name.as_str());
             }
         };
         for import in &file.uses {

@@ -47,7 +47,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
             collect(root, &path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            if !name.ends_with("/tests.rs") {
+            if !name.ends_with("/tests.rs") && !name.contains("/tests/") {
                 found.push(Source::new(&name, &fs::read_to_string(&path).unwrap()));
             }
         }

@@ -10,9 +10,18 @@ use portcullis::model::grant::EndReason;
 use super::{Fresh, MINUTE, contract, grant, redemption, refresh_token, rotation};
 
 contract! {
+    on_sqlite, crate::storage::SqlitePlace::new();
     a_redemption_that_is_dropped_happened_whole_or_not_at_all,
     a_rotation_that_is_dropped_happened_whole_or_not_at_all,
-    an_end_that_is_dropped_happened_whole_or_not_at_all,
+    an_end_that_is_dropped_happened_whole_or_not_at_all
+}
+
+// one connection: the next call waits until the server is done with what was dropped
+contract! {
+    on_postgres, crate::storage::PostgresPlace::new().with(1);
+    a_redemption_that_is_dropped_happened_whole_or_not_at_all,
+    a_rotation_that_is_dropped_happened_whole_or_not_at_all,
+    an_end_that_is_dropped_happened_whole_or_not_at_all
 }
 
 /// When a caller is dropped.

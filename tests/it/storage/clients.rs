@@ -17,6 +17,8 @@ contract! {
     a_client_whose_authorization_is_pending_stays_and_so_do_those_of_others,
     the_table_comes_back_to_its_limit,
     the_new_client_never_goes,
+    an_address_that_holds_the_new_client_alone_does_not_keep_the_others,
+    an_id_with_any_character_is_looked_up_and_none_is_another,
 }
 
 async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
@@ -30,7 +32,7 @@ async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
         application_type: None,
         ..client("c_bare", fresh.now())
     };
-    fresh.store.insert_client(&bare, "192.0.2.1", 1000).await.unwrap();
+    fresh.store.insert_client(&bare, "192.0.2.1", 1000, fresh.now()).await.unwrap();
     assert_eq!(fresh.store.client(&bare.id).await.unwrap(), Some(bare));
     assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
 }
@@ -38,14 +40,14 @@ async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
 async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
     let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
     let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
-    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000).await.is_err());
+    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000, fresh.now()).await.is_err());
     assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
 }
 
 async fn a_client_that_registers_again_is_not_changed(fresh: Fresh) {
     let first = fresh.register("c_1", "192.0.2.1").await;
     let again = Client { name: Some("Mallory".to_owned()), created_at: Timestamp(1), ..first.clone() };
-    fresh.store.insert_client(&again, "192.0.2.2", 1000).await.unwrap();
+    fresh.store.insert_client(&again, "192.0.2.2", 1000, fresh.now()).await.unwrap();
     assert_eq!(fresh.store.client(&first.id).await.unwrap(), Some(first));
 }
 
@@ -59,7 +61,7 @@ async fn registered(fresh: &Fresh, clients: &[(&str, &str)]) {
 
 /// Registers one more where only `limit` may be unused, and answers which of `ids` are left.
 async fn left<'a>(fresh: &Fresh, limit: i64, ids: &[&'a str]) -> Vec<&'a str> {
-    fresh.store.insert_client(&client("c_new", fresh.now()), "198.51.100.7", limit).await.unwrap();
+    fresh.store.insert_client(&client("c_new", fresh.now()), "198.51.100.7", limit, fresh.now()).await.unwrap();
     assert!(fresh.store.client(&"c_new".into()).await.unwrap().is_some(), "the new one is there");
     let mut left = Vec::new();
     for id in ids {
@@ -121,4 +123,28 @@ async fn the_table_comes_back_to_its_limit(fresh: Fresh) {
 
 async fn the_new_client_never_goes(fresh: Fresh) {
     assert_eq!(left(&fresh, 0, &[]).await, [""; 0]);
+}
+
+async fn an_address_that_holds_the_new_client_alone_does_not_keep_the_others(fresh: Fresh) {
+    // registered in the same second, so that the address decides, and the new client's comes first
+    let now = fresh.now();
+    for (id, address) in [("b", "B"), ("c", "C"), ("a", "A")] {
+        fresh.store.insert_client(&client(id, now), address, 2, now).await.unwrap();
+    }
+    for (id, stays) in [("a", true), ("b", false), ("c", true)] {
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap().is_some(), stays, "{id}");
+    }
+}
+
+async fn an_id_with_any_character_is_looked_up_and_none_is_another(fresh: Fresh) {
+    let ids = ["c_\0", "c_\u{fdd0}0", "c_\u{fdd0}", "c_\u{fffd}", "c_'; DROP TABLE clients; --"];
+    for id in ids {
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap(), None, "{id:?}");
+    }
+    for id in ids {
+        let strange = Client { application_type: Some(id.to_owned()), ..client(id, fresh.now()) };
+        fresh.store.insert_client(&strange, "A", 1000, fresh.now()).await.unwrap();
+        assert_eq!(fresh.store.client(&id.into()).await.unwrap(), Some(strange), "{id:?}");
+    }
+    assert!(!fresh.store.is_degraded());
 }

@@ -302,7 +302,7 @@ async fn a_client_is_deleted_ninety_days_after_its_last_grant_unless_one_is_live
 
 async fn a_sweep_deletes_at_most_a_batch_of_each_kind(fresh: Fresh) {
     for n in 0..5 {
-        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100).await.unwrap();
+        fresh.store.insert_client(&client(&format!("c_idle_{n}"), fresh.now()), "A", 100, fresh.now()).await.unwrap();
         fresh.pending("c_other").await;
         ended(&fresh).await;
     }

@@ -10,28 +10,24 @@ use portcullis::config;
 use portcullis::model::grant::EndReason;
 use portcullis::storage::{Feed, Store, StoreError};
 use portcullis::telemetry::metrics::Metrics;
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::Executor;
 
 use super::signing_keys::key;
 use super::{
     Fresh, MINUTE, SqlitePlace, WAITING_WRITES, ada, at_once, authorization, client, grant, new_code, redemption,
     refresh_token, rotation, some_hash,
 };
+use crate::support::database;
 
-async fn refused(place: &SqlitePlace, file: &Path) -> String {
-    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, &place.clock, Metrics::default().store)
-        .await
-    {
+async fn refused(file: &Path) -> String {
+    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, Metrics::default().store).await {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error.to_string(),
     }
 }
 
-/// Does something to the file that this program never does.
-async fn by_hand(place: &SqlitePlace, sql: &'static str) {
-    let mut connection = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
-    connection.execute(sql).await.unwrap();
-    connection.close().await.unwrap();
+async fn by_hand(place: &SqlitePlace, sql: &str) {
+    database::by_hand(&place.settings(), sql).await;
 }
 
 #[tokio::test]
@@ -41,7 +37,7 @@ async fn stored_rows_survive_a_reopen() {
     let registered = fresh.register("c_1", "A").await;
     let signed_in = fresh.signed_in("c_1").await;
     fresh.store.close().await;
-    let (again, _) = place.open().await;
+    let (again, ..) = place.open().await;
     assert_eq!(again.client(&registered.id).await.unwrap(), Some(registered));
     assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
     assert!(again.refresh_token(&signed_in.token.hash).await.unwrap().is_some());
@@ -58,7 +54,7 @@ async fn commits_survive_a_killed_process() {
         let beside = |place: &SqlitePlace| format!("{}{suffix}", place.file().display());
         std::fs::copy(beside(&place), beside(&copy)).unwrap();
     }
-    let (again, _) = copy.open().await;
+    let (again, ..) = copy.open().await;
     assert_eq!(again.grant(&signed_in.grant.id).await.unwrap(), Some(signed_in.grant));
 }
 
@@ -90,13 +86,13 @@ async fn the_feed_reports_grants_that_the_previous_release_ends() {
 async fn many_processes_may_open_a_new_file_at_once() {
     let place = SqlitePlace::new();
     let stores = at_once(8, |_| {
-        let (settings, clock) = (config::Storage::Sqlite(place.file()), place.clock.clone());
-        async move { Store::open(&settings, WAITING_WRITES, &clock, Metrics::default().store).await.unwrap() }
+        let settings = place.settings();
+        async move { Store::open(&settings, WAITING_WRITES, Metrics::default().store).await.unwrap() }
     })
     .await;
     for (n, store) in stores.iter().enumerate() {
         let client = client(&format!("c_{n}"), place.clock.now());
-        store.insert_client(&client, "A", 100).await.unwrap();
+        store.insert_client(&client, "A", 100, place.clock.now()).await.unwrap();
         assert_eq!(stores[0].client(&client.id).await.unwrap(), Some(client));
     }
 }
@@ -135,7 +131,7 @@ async fn a_database_readable_by_others_is_warned_about_with_a_hint() {
 async fn a_missing_database_directory_is_reported_with_a_hint() {
     let place = SqlitePlace::new();
     let file = place.file().parent().unwrap().join("missing/portcullis.db");
-    let error = refused(&place, &file).await;
+    let error = refused(&file).await;
     let directory = file.parent().unwrap().display();
     assert!(error.ends_with(&format!("cannot be made: {directory} is not a directory; make it first")), "{error}");
     assert!(error.contains(&file.display().to_string()), "{error}");
@@ -146,7 +142,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let place = SqlitePlace::new();
     let letter = "Dear Ada, ".repeat(1000);
     std::fs::write(place.file(), &letter).unwrap();
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("is damaged or no SQLite database"), "{error}");
     assert_eq!(std::fs::read_to_string(place.file()).unwrap(), letter);
 }
@@ -167,7 +163,7 @@ async fn a_schema_that_needs_a_newer_program_is_refused() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "UPDATE compatibility SET oldest_program = 9999").await;
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("has a newer schema than this program: it needs one that knows migration 9999"), "{error}");
     assert!(error.contains("start the newer program"), "{error}");
 }
@@ -177,7 +173,7 @@ async fn a_schema_of_another_build_is_refused() {
     let place = SqlitePlace::new();
     place.open().await.0.close().await;
     by_hand(&place, "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1").await;
-    let error = refused(&place, &place.file()).await;
+    let error = refused(&place.file()).await;
     assert!(error.contains("was made by another build: its migration 1 is not this program's"), "{error}");
 }
 
@@ -195,7 +191,7 @@ async fn a_column_added_while_the_program_runs_does_no_harm() {
 #[tokio::test]
 async fn no_first_key_is_made_after_the_first_was_retired() {
     let place = SqlitePlace::new();
-    let (store, _) = place.open().await;
+    let (store, ..) = place.open().await;
     store.insert_first_signing_key(&key("ES256", 1)).await.unwrap();
     by_hand(&place, "UPDATE signing_keys SET id = 'k_second', generation = 2").await;
     store.insert_first_signing_key(&key("ES256", 2)).await.unwrap();
@@ -219,7 +215,7 @@ async fn the_last_call_decides_whether_the_store_is_degraded() {
 #[tokio::test]
 async fn a_closed_store_says_so() {
     let place = SqlitePlace::new();
-    let (store, _) = place.open().await;
+    let (store, ..) = place.open().await;
     store.close().await;
     let error = store.client(&"c_1".into()).await.unwrap_err().to_string();
     assert!(error.ends_with("portcullis.db is closed: this process is ending"), "{error}");
@@ -248,19 +244,19 @@ async fn refreshes_redemptions_and_ends_pass_full_queues_of_registrations_and_ap
     let strangers: Vec<_> =
         (0..=MOST).map(|n| (client(&format!("c_new{n}"), now), authorization("c_1", now))).collect();
 
-    let mut lock = SqliteConnection::connect(place.file().to_str().unwrap()).await.unwrap();
+    let mut lock = database::connect(&place.settings()).await;
     lock.execute("BEGIN IMMEDIATE").await.unwrap();
     let mut under_way: FuturesUnordered<Write<'_>> = FuturesUnordered::new();
     under_way.push(write("first", store.refuse_authorization(&claimed.id, 7)));
     assert!(poll!(under_way.next()).is_pending(), "the database is locked");
     for (client, authorization) in &strangers[..MOST] {
-        under_way.push(write("registration", store.insert_client(client, "A", 1000)));
+        under_way.push(write("registration", store.insert_client(client, "A", 1000, now)));
         assert!(poll!(under_way.next()).is_pending());
         under_way.push(write("approval", store.insert_authorization(authorization)));
         assert!(poll!(under_way.next()).is_pending());
     }
     let (client, authorization) = &strangers[MOST];
-    assert!(matches!(store.insert_client(client, "A", 1000).await, Err(StoreError::Busy)));
+    assert!(matches!(store.insert_client(client, "A", 1000, now).await, Err(StoreError::Busy)));
     assert!(matches!(store.insert_authorization(authorization).await, Err(StoreError::Busy)));
 
     under_way.push(write("refresh", store.rotate_refresh_token(&rotation)));

@@ -384,7 +384,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         id: id.to_owned(),
         path: format!("/{id}"),
         name: format!("Server {id}"),
-        // nobody listens behind some gates: their calls fail at once
+        // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
         scopes: ScopeSet::empty().with("mcp:access"),
         scope_texts: Vec::new(),
@@ -395,7 +395,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
     Upstream::new(public_url, settings).unwrap()
 }
 
-/// How an upstream is reached, to be changed.
+/// How an upstream is reached, for tests that change it.
 pub fn reach(upstream: &mut Upstream) -> &mut ReachHttp {
     let Reach::Http(http) = &mut upstream.settings.reach;
     http

@@ -2,6 +2,8 @@
 
 pub(crate) mod bench;
 pub mod browser;
+pub(crate) mod cluster;
+pub mod database;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;

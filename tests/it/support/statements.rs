@@ -49,6 +49,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         }
         let mut statement = Statement::default();
         event.record(&mut statement);
+        // the set-up of a new connection, which the pool may open at any time
+        if statement.summary.starts_with("PRAGMA") {
+            return;
+        }
         for span in context.event_scope(event).into_iter().flatten().filter(|span| span.name() == SPAN) {
             let mut collected = COLLECTED.lock().unwrap_or_else(PoisonError::into_inner);
             collected.get_or_insert_default().entry(span.id()).or_default().push(statement.text());

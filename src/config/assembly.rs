@@ -1,0 +1,206 @@
+//! Builds the configuration from its sections.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::consistency::{check_memory, check_way_in, check_ways_out};
+use super::id::Seen;
+use super::identity::IdentityKind;
+use super::problem::{Location, Mistake};
+use super::reading::{Reading, Section};
+use super::sections::Sections;
+use super::upstream::{Taken, UpstreamSettings};
+use super::{
+    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream, client, identity,
+    lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+};
+use crate::oauth::redirect_uri::is_loopback;
+
+/// The keys outside of any section.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    public_url: Option<String>,
+    ca_file: Option<String>,
+}
+
+/// Reads and checks every section. `None` when a problem leaves a part without a value.
+pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Config> {
+    let Top { public_url, named: ours, outbound } = top(sections, reading);
+    let server = table(sections, "server", server::read, reading);
+    let log = table(sections, "log", log::read, reading);
+    let limits = table(sections, "limits", limits::read, reading);
+    let storage = table(sections, "storage", storage::read, reading);
+    let secrets = table(sections, "secrets", secrets::read, reading);
+    let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
+    let tokens = table(sections, "tokens", tokens::read, reading);
+    let registration = table(sections, "registration", registration::read, reading);
+    let pages = table(sections, "pages", pages::read, reading);
+    let identities = identities(sections, public_url.as_ref(), reading);
+    let proxy = proxy(sections, &identities, reading);
+    let settings = upstreams(sections, reading);
+    let clients = clients(sections, registration.as_ref(), reading);
+    let listens = !reading.is_refused(&sections.table("server").at("listen"));
+    let listening = server.as_ref().filter(|_| listens);
+    if let (Some(public_url), Some(server)) = (&public_url, listening) {
+        check_way_in(public_url, server, sections, reading);
+    }
+    check_ways_out(ours.as_ref(), listening, &settings, reading);
+    if let (Some(server), Some(limits)) = (&server, &limits) {
+        check_memory(server, limits, sections, reading);
+    }
+    let public_url = public_url?;
+    let upstreams = named(&public_url, settings, reading);
+    Some(Config {
+        public_url,
+        server: server?,
+        log: log?,
+        limits: limits?,
+        storage: storage?,
+        secrets: secrets?,
+        lifetimes: lifetimes?,
+        tokens: tokens?,
+        registration: registration?,
+        pages: pages?,
+        outbound: Outbound { proxy: proxy?, ..outbound? },
+        identities,
+        upstreams,
+        clients,
+    })
+}
+
+fn table<T>(
+    sections: &Sections,
+    name: &'static str,
+    read: fn(&Section<'_>, &mut Reading<'_>) -> Option<T>,
+    reading: &mut Reading<'_>,
+) -> Option<T> {
+    if sections.is_unreadable(name) { None } else { read(&sections.table(name), reading) }
+}
+
+/// The values of the keys outside of any section.
+#[derive(Default)]
+struct Top {
+    public_url: Option<PublicUrl>,
+    /// Host and port of `public_url`, even if it is invalid in other respects.
+    named: Option<Url>,
+    outbound: Option<Outbound>,
+}
+
+fn top(sections: &Sections, reading: &mut Reading<'_>) -> Top {
+    const EXAMPLE: &str =
+        "write public_url = \"https://mcp.example.com\": it is permanent, clients keep it with their credentials";
+    let section = Section::new(&sections.top, String::new());
+    let Some(written) = reading.shape::<Written>(&section) else { return Top::default() };
+    let at = section.at("public_url");
+    let named = written.public_url.as_deref().and_then(named_origin);
+    let public_url = match written.public_url.as_deref().map(PublicUrl::check) {
+        Some(Ok(public_url)) => Some(public_url),
+        Some(Err(wrong)) => {
+            for why in wrong {
+                reading.error(&at, Mistake::new(why.to_string()));
+            }
+            None
+        }
+        None if sections.is_unreadable("public_url") => None,
+        None => {
+            reading.error(&at, Mistake::new("is missing").hint(EXAMPLE));
+            None
+        }
+    };
+    let ca_file = reading.ca_file(&section, written.ca_file);
+    Top { public_url, named, outbound: Some(Outbound { ca_file, proxy: OutboundProxy::Off }) }
+}
+
+/// Host and port of a `public_url`; http is read as https if it must be https.
+fn named_origin(text: &str) -> Option<Url> {
+    let mut url = Url::parse(text).ok().filter(Url::has_host)?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        url.set_scheme("https").ok()?;
+    }
+    Some(url)
+}
+
+fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>) -> Option<OutboundProxy> {
+    let proxy = table(sections, "outbound", proxy::read, reading);
+    if identities.iter().any(|identity| matches!(identity.kind, IdentityKind::Oidc(_))) {
+        proxy::warn_of_unused(&sections.table("outbound"), reading);
+    }
+    proxy
+}
+
+fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
+    let (mut seen, mut names) = (Seen::default(), Seen::default());
+    let (mut identities, mut count) = (Vec::new(), 0);
+    for section in sections.list("identity") {
+        count += 1;
+        let Some(identity) = identity::read(&section, &mut seen, reading) else { continue };
+        let ours = |settings: &super::OidcSettings| public_url.is_some_and(|ours| settings.issuer == ours.as_str());
+        if matches!(&identity.kind, IdentityKind::Oidc(settings) if ours(settings)) {
+            let mistake = Mistake::new("is public_url: Portcullis would send users to itself to sign in");
+            reading.error(&section.at("issuer"), mistake.hint("write the identity provider's issuer"));
+        }
+        let at = section.at("name");
+        if let Err(before) = names.insert(&identity.name, &at.location) {
+            let mistake = Mistake::new(format!("is the same as in {before}: people cannot tell the buttons apart"));
+            reading.warn(&at, mistake.hint("give each identity provider a name of its own"));
+        }
+        identities.push(identity);
+    }
+    if count == 0 && !sections.is_unreadable("identity") {
+        let mistake =
+            Mistake::new("there is not a valid identity provider").hint("add [[identity]]: it signs people in");
+        reading.error_at(Location::File, "identity", mistake);
+    }
+    identities
+}
+
+fn upstreams<'a>(sections: &'a Sections, reading: &mut Reading<'_>) -> Vec<(Section<'a>, UpstreamSettings)> {
+    let mut duplicate = Taken::default();
+    let (mut all, mut count) = (Vec::new(), 0);
+    for section in sections.list("upstream") {
+        count += 1;
+        let settings = upstream::read(&section, &mut duplicate, reading);
+        all.extend(settings.map(|settings| (section, settings)));
+    }
+    if count == 0 && !sections.is_unreadable("upstream") {
+        let mistake = Mistake::new("there is no MCP server to protect").hint("add [[upstream]] with id, path and url");
+        reading.error_at(Location::File, "upstream", mistake);
+    }
+    all
+}
+
+/// Derives the URLs of every upstream.
+fn named(
+    public_url: &PublicUrl,
+    settings: Vec<(Section<'_>, UpstreamSettings)>,
+    reading: &mut Reading<'_>,
+) -> Vec<Upstream> {
+    let named = settings.into_iter().filter_map(|(section, settings)| {
+        let (at, upstream) = (section.at("path"), Upstream::new(public_url, settings));
+        if upstream.is_none() && !reading.is_refused(&at) {
+            reading.error(&at, Mistake::new("does not form a valid URL with public_url"));
+        }
+        upstream
+    });
+    named.collect()
+}
+
+fn clients(
+    sections: &Sections,
+    registration: Option<&Registration>,
+    reading: &mut Reading<'_>,
+) -> Vec<ConfiguredClient> {
+    let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
+    let mut seen = Seen::default();
+    let clients: Vec<_> =
+        sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
+    if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
+        let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
+        reading.warn(
+            &sections.table("registration").at("enabled"),
+            mistake.hint("add [[client]], or enable registration"),
+        );
+    }
+    clients
+}

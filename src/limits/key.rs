@@ -1,0 +1,129 @@
+//! Whom a limit counts, as bytes.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::model::ids::{ClientId, GrantId, IdentityId};
+use crate::wire::ClientAddress;
+
+/// One part of a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    /// An address, counted by [`ClientAddress::network`]: an IPv4 address or an IPv6 /64.
+    Address(ClientAddress),
+    /// Only the browsers at an address.
+    Browsers,
+    /// A client.
+    Client(&'a ClientId),
+    /// A grant.
+    Grant(&'a GrantId),
+    /// An identity provider.
+    Identity(&'a IdentityId),
+    /// A user name as it was typed, whether or not there is such a user.
+    User(&'a str),
+    /// How many sign-ins succeeded before: each one starts the count anew.
+    SignIns(u64),
+}
+
+/// Whom a limit counts. Two keys are equal only if they were made of the same parts in the same order: each part is written
+/// with its kind and its length, so no text that an attacker chooses can end one part and begin another.
+pub(crate) struct Key(Vec<u8>);
+
+impl Key {
+    /// The key of these parts together.
+    pub(crate) fn of(parts: &[Part<'_>]) -> Self {
+        let mut key = Vec::with_capacity(64);
+        for part in parts {
+            let (kind, bytes) = part.encode();
+            key.push(kind);
+            key.extend_from_slice(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            key.extend_from_slice(&bytes);
+        }
+        Self(key)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Part<'_> {
+    fn encode(&self) -> (u8, Cow<'_, [u8]>) {
+        match self {
+            Self::Address(address) => match address.network() {
+                IpAddr::V4(address) => (0, address.octets().to_vec().into()),
+                IpAddr::V6(network) => (1, network.octets().to_vec().into()),
+            },
+            Self::Browsers => (2, Cow::default()),
+            Self::Client(client) => (3, client.as_str().as_bytes().into()),
+            Self::Grant(grant) => (4, grant.as_str().as_bytes().into()),
+            Self::Identity(identity) => (5, identity.as_str().as_bytes().into()),
+            Self::User(name) => (6, name.as_bytes().into()),
+            Self::SignIns(count) => (7, count.to_be_bytes().to_vec().into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Key, Part};
+    use crate::wire::ClientAddress;
+
+    /// A key of parts that each are a kind and a text; kinds without a text make one of it.
+    fn key(parts: &[(u8, String)]) -> Vec<u8> {
+        let mut key = Vec::new();
+        for (kind, text) in parts {
+            let number = text.bytes().fold(0, |number, byte| number << 8 | u64::from(byte));
+            let part = match kind {
+                0 => Key::of(&[Part::Client(&text.as_str().into())]),
+                1 => Key::of(&[Part::Grant(&text.as_str().into())]),
+                2 => Key::of(&[Part::Identity(&text.as_str().into())]),
+                3 => Key::of(&[Part::User(text)]),
+                _ => Key::of(&[Part::SignIns(number << 8 | text.len() as u64)]),
+            };
+            key.extend(part.0);
+        }
+        key
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_equal_only_if_all_their_parts_are(
+            one in prop::collection::vec((0..5_u8, "[ab0 :/\0\x01]{0,3}"), 0..4),
+            other in prop::collection::vec((0..5_u8, "[ab0 :/\0\x01]{0,3}"), 0..4),
+        ) {
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+
+        #[test]
+        fn one_text_split_at_two_places_is_two_keys(text in "\\PC{1,20}", first in 0..20_usize, second in 0..20_usize) {
+            let split = |at: usize| {
+                let at = text.char_indices().map(|(at, _)| at).nth(at).unwrap_or(text.len());
+                let (name, client) = text.split_at(at);
+                (at, Key::of(&[Part::User(name), Part::Client(&client.into())]).0)
+            };
+            let ((first, one), (second, other)) = (split(first), split(second));
+            prop_assert_eq!(first == second, one == other);
+        }
+
+        #[test]
+        fn a_text_that_is_written_as_a_part_would_be_is_no_part(name in "[a-z]{0,8}", client in "[a-z]{0,8}") {
+            let both = Key::of(&[Part::User(&name), Part::Client(&client.as_str().into())]).0;
+            let forged = String::from_utf8(both.get(9..).unwrap().to_vec()).unwrap();
+            prop_assert_ne!(both, Key::of(&[Part::User(&forged)]).0);
+        }
+    }
+
+    #[test]
+    fn an_address_is_counted_by_its_network_and_apart_from_its_browsers() {
+        let parse = |text: &str| ClientAddress(text.parse().unwrap());
+        let key = |text: &str| Key::of(&[Part::Address(parse(text))]).0;
+        assert_eq!(key("203.0.113.7"), key("::ffff:203.0.113.7"));
+        assert_eq!(key("2001:db8:1:2:ffff::1"), key("2001:db8:1:2::"));
+        assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
+        assert_ne!(key("203.0.113.7"), Key::of(&[Part::Address(parse("203.0.113.7")), Part::Browsers]).0);
+        assert_ne!(key("0.0.0.0"), key("::"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Every rate limit by name: what it defends against, how many it allows per hour, and what a client is told.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::config::{Lifetimes, Registration};
+
+/// A rate limit. Each allows a number per hour, all at once if need be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// New clients that one address registers. Against a flood of registrations. Browsers and programs count apart: a web page
+    /// may have its visitors' browsers register, and must not use up what programs behind the same address need.
+    Registrations,
+    /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
+    /// the same, and only the client's use is not recorded.
+    KnownRegistrations,
+    /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
+    /// its old one.
+    ClientSecrets,
+    /// Sign-ins that one address begins. Against a flood of rows: a script can press the button, too.
+    SignIns,
+    /// Wrong passwords for one user from one address; a right one starts the count anew. Against brute force. A limit by user
+    /// alone would let anyone lock the user out.
+    PasswordsPerUserAndAddress,
+    /// Passwords for one user from addresses where the user never signed in. Against brute force from many addresses.
+    PasswordsPerUser,
+    /// Passwords from one address. Against one password tried on many users (password spraying). A whole class may share an
+    /// address.
+    PasswordsPerAddress,
+    /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
+    /// leaves a token that must be recognised for as long as the grant lives.
+    Refreshes,
+}
+
+/// The least number of refreshes. A client refreshes once per access token.
+const REFRESHES: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+impl Limit {
+    /// The name of the setting, where there is one; for logs and metrics.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Registrations => "registration.per_address_per_hour",
+            Self::KnownRegistrations => "known_registrations_per_address",
+            Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
+            Self::SignIns => "sign_ins_per_address",
+            Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
+            Self::PasswordsPerUser => "passwords_per_user",
+            Self::PasswordsPerAddress => "passwords_per_address",
+            Self::Refreshes => "refreshes_per_grant",
+        }
+    }
+
+    /// What came too often, and what helps: for the client's developer.
+    #[must_use]
+    pub(crate) const fn advice(self) -> &'static str {
+        match self {
+            Self::Registrations | Self::KnownRegistrations => {
+                "too many registrations from this address: wait, or use the client id that you have"
+            }
+            Self::ClientSecrets => {
+                "too many wrong secrets of this client came from this address: wait, then send the right one"
+            }
+            Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
+            Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
+                "too many passwords were tried: wait, then try again"
+            }
+            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it ends",
+        }
+    }
+
+    /// How many each key may have per hour.
+    pub(super) fn per_hour(self, registration: &Registration, lifetimes: &Lifetimes) -> NonZeroU32 {
+        let fixed = match self {
+            Self::Registrations => registration.per_address_per_hour,
+            Self::Refreshes => return refreshes(lifetimes.access_token),
+            Self::KnownRegistrations | Self::SignIns => 600,
+            Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
+            Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
+        };
+        NonZeroU32::new(fixed).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+/// How often a grant may be refreshed per hour. Short access tokens are refreshed more often: four times as often as needed
+/// is still no loop.
+fn refreshes(access_token: Duration) -> NonZeroU32 {
+    let needed = 3600 / access_token.as_secs().max(1);
+    let allowed = u32::try_from(needed.saturating_mul(4)).unwrap_or(u32::MAX);
+    NonZeroU32::new(allowed).map_or(REFRESHES, |allowed| allowed.max(REFRESHES))
+}
+
+/// A limit is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{} (limit {}; {retry_after} s)", limit.advice(), limit.name())]
+pub(crate) struct Limited {
+    /// Which one.
+    pub(crate) limit: Limit,
+    /// Seconds until it allows the next; at least 1.
+    pub(crate) retry_after: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::refreshes;
+
+    #[test]
+    fn a_client_may_refresh_four_times_as_often_as_its_access_tokens_end() {
+        for (access_token, allowed) in [(3600, 60), (240, 60), (60, 240), (1, 14400), (2_592_000, 60)] {
+            assert_eq!(refreshes(Duration::from_secs(access_token)).get(), allowed, "{access_token} s");
+        }
+    }
+}

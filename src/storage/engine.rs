@@ -1,0 +1,188 @@
+//! The engines behind the store. Outside of this file and the files of the engines (`sqlite`, `postgres`, `row`) nothing knows
+//! which one it is: a statement is one text and its [`Value`]s, an answer is rows, a write is a [`Transaction`].
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::error::{Failure, StoreError};
+use super::exclusive::Exclusive;
+use super::row::{FromRow, Row};
+use super::value::Value;
+use super::{postgres, sqlite};
+use crate::config::Storage;
+
+/// The database that was opened.
+pub(super) enum Engine {
+    /// One file, one writer.
+    Sqlite(sqlite::Pools),
+    /// A server.
+    Postgres(postgres::Pool),
+}
+
+impl Engine {
+    /// Opens the database and brings its schema up to date.
+    pub(super) async fn open(settings: &Storage) -> Result<Self, StoreError> {
+        Ok(match settings {
+            Storage::Sqlite(file) => Self::Sqlite(sqlite::open(file).await?),
+            Storage::Postgres(settings) => Self::Postgres(postgres::open(settings).await?),
+        })
+    }
+
+    /// How many writes may run at once.
+    pub(super) const fn writers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 1,
+            Self::Postgres(pool) => pool.writers(),
+        }
+    }
+
+    /// Begins a write that decides alone about `exclusive`.
+    pub(super) async fn begin(&self, exclusive: Exclusive<'_>) -> Result<Transaction, Failure> {
+        let running = match self {
+            Self::Sqlite(pools) => Running::Sqlite(pools.begin().await?),
+            Self::Postgres(pool) => Running::Postgres(pool.begin().await?),
+        };
+        let mut transaction = Transaction { running, outcome: Outcome::Commit };
+        transaction.exclusive(exclusive).await?;
+        Ok(transaction)
+    }
+
+    /// Runs a statement that only reads.
+    pub(super) async fn read(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Failure> {
+        Ok(match self {
+            Self::Sqlite(pools) => pools.read(sql, values).await?,
+            Self::Postgres(pool) => pool.read(sql, values).await?,
+        })
+    }
+
+    /// Waits for what is being written and closes.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pools) => pools.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// A failure in words for the operator: which database, what is wrong and, where there is one, the hint.
+    pub(super) fn explain(&self, failure: Failure) -> StoreError {
+        match failure {
+            Failure::Store(error) => error,
+            Failure::PassedOver => self.about("kept nothing of a transaction, because a statement of it had failed"),
+            Failure::Sql(error) => self.about(match self {
+                Self::Sqlite(_) => sqlite::words(&error),
+                Self::Postgres(_) => postgres::words(&error),
+            }),
+        }
+    }
+
+    /// A call that took too long.
+    pub(super) fn stalled(&self, limit: Duration) -> StoreError {
+        self.about(match self {
+            Self::Sqlite(_) => sqlite::stalled(limit),
+            Self::Postgres(_) => postgres::stalled(limit),
+        })
+    }
+
+    fn about(&self, words: impl Display) -> StoreError {
+        match self {
+            Self::Sqlite(pools) => StoreError::about(pools.place(), words),
+            Self::Postgres(pool) => StoreError::about(pool.place(), words),
+        }
+    }
+}
+
+/// A write that is under way. If it is dropped before its end, it is rolled back.
+pub(super) struct Transaction {
+    running: Running,
+    outcome: Outcome,
+}
+
+enum Running {
+    Sqlite(sqlite::Transaction),
+    Postgres(postgres::Transaction),
+}
+
+/// What becomes of a transaction at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Commit,
+    /// Its work came to nothing: undone, which is no failure.
+    Undo,
+    /// A statement failed. A commit would keep nothing on PostgreSQL, without a word, and all but that statement on SQLite:
+    /// neither is what the caller believes.
+    Failed,
+}
+
+impl Transaction {
+    /// Decides alone about this, from now to the end. Before any row is changed: see [`Exclusive`].
+    pub(super) async fn exclusive(&mut self, exclusive: Exclusive<'_>) -> Result<(), Failure> {
+        match &mut self.running {
+            Running::Sqlite(_one_writer) => Ok(()),
+            Running::Postgres(tx) => {
+                let locked = postgres::lock(tx, exclusive).await;
+                self.noted(locked)
+            }
+        }
+    }
+
+    /// Runs a statement and answers how many rows it changed.
+    pub(super) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Failure> {
+        let changed = match &mut self.running {
+            Running::Sqlite(tx) => sqlite::execute(tx, sql, values).await,
+            Running::Postgres(tx) => postgres::execute(tx, sql, values).await,
+        };
+        self.noted(changed)
+    }
+
+    /// The rows that a statement answers.
+    pub(super) async fn all<T: FromRow>(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<T>, Failure> {
+        let rows = match &mut self.running {
+            Running::Sqlite(tx) => sqlite::rows(tx, sql, values).await,
+            Running::Postgres(tx) => postgres::rows(tx, sql, values).await,
+        };
+        self.noted(rows)?.iter().map(T::from_row).collect()
+    }
+
+    /// The row that a statement answers, if it does.
+    pub(super) async fn optional<T: FromRow>(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Option<T>, Failure> {
+        Ok(self.all(sql, values).await?.into_iter().next())
+    }
+
+    /// The row that a statement always answers.
+    pub(super) async fn one<T: FromRow>(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<T, Failure> {
+        self.optional(sql, values).await?.ok_or(Failure::Sql(sqlx::Error::RowNotFound))
+    }
+
+    /// Lets nothing of this happen, without a failure.
+    pub(super) fn undo(&mut self) {
+        if self.outcome == Outcome::Commit {
+            self.outcome = Outcome::Undo;
+        }
+    }
+
+    /// Commits, or undoes.
+    ///
+    /// # Errors
+    /// When the commit fails, or when a statement had failed and the failure was passed over: then nothing was kept.
+    pub(super) async fn end(self) -> Result<(), Failure> {
+        let commits = self.outcome == Outcome::Commit;
+        match self.running {
+            Running::Sqlite(tx) if commits => tx.commit().await?,
+            Running::Sqlite(tx) => tx.rollback().await?,
+            Running::Postgres(tx) if commits => tx.commit().await?,
+            Running::Postgres(tx) => tx.rollback().await?,
+        }
+        if self.outcome == Outcome::Failed { Err(Failure::PassedOver) } else { Ok(()) }
+    }
+
+    fn noted<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, Failure> {
+        if answer.is_err() {
+            self.outcome = Outcome::Failed;
+        }
+        Ok(answer?)
+    }
+}

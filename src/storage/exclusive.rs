@@ -1,0 +1,40 @@
+//! What a write must not share with another write that runs at the same time.
+//!
+//! SQLite has one writer: there every write is alone, and nothing of this file has an effect. PostgreSQL runs writes side by
+//! side, and each statement sees what was committed when the *statement* began (READ COMMITTED). Two kinds of rules hold there by
+//! themselves: a condition on the row that a statement changes (it waits for the row, and judges it anew), and a unique key. A
+//! rule that counts or looks at *other* rows does not hold: two writes that each make it true for themselves break it together.
+//! Such a write names here what it decides about. Nobody else decides about the same until it has committed.
+//!
+//! Defends against: races (check-then-act, TOCTOU) between replicas, and deadlocks, because the locks of one write are taken in
+//! the order of this list, and before any row is changed.
+
+use crate::model::ids::{GrantId, IdentityId, Subject};
+use crate::secret::Sha256;
+
+/// What a write decides about alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Exclusive<'a> {
+    /// Nothing: single statements whose conditions concern the row that they change, or a unique key.
+    Nothing,
+    /// Statements that pick rows from a whole table and change many: deletion, and what is told once to the process that takes
+    /// it (`codes::ABANDONED`). Two of them would lock rows in different orders, and deadlock.
+    Batch,
+    /// The same for the sign-ins that are under way, and one user: none of them may bring that user a code
+    /// (`listing::BAR_UNDER_WAY` against `codes::ISSUE_CODE`).
+    BatchOf(&'a str),
+    /// Which provider stands behind an identity: it is replaced while no grant of the old one lives
+    /// (`identities::REPLACE` against `codes::REDEEM`).
+    Identity(&'a IdentityId),
+    /// What a sign-in gives one user, at a provider that stays: no code after a bar (`codes::ISSUE_CODE`), at most
+    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
+    SignIn(&'a Subject),
+    /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
+    UsersOf(&'a [GrantId]),
+    /// Whether a refresh token is unused: a lease for its grant that is asked for while a rotation supersedes it must see that
+    /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`).
+    RefreshToken(&'a Sha256),
+    /// Which registered clients there are: how many were never used, and from which addresses (`clients::INSERT`,
+    /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`).
+    Clients,
+}
