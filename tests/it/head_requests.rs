@@ -74,7 +74,7 @@ async fn head_over_http_2_gets_no_body_from_the_operations_listener() {
     let app = gate.app.clone();
     tokio::spawn(async move { app.run(listeners).await });
     let mut sender = over_http2(address).await;
-    for (path, status) in [("/live", 200), ("/ready", 200), ("/metrics", 404)] {
+    for (path, status) in [("/live", 200), ("/ready", 200), ("/metrics", 200), ("/else", 404)] {
         let request = Request::head(format!("http://{address}{path}")).body(NoBody::new()).unwrap();
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!((answer.status().as_u16(), length(&answer) > 0), (status, true), "{path}");

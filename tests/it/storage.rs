@@ -105,7 +105,7 @@ impl PostgresPlace {
             let place = PostgresPlace::empty();
             let settings = place.settings();
             blocking(async move {
-                Store::open(&settings, WAITING_WRITES, Metrics::default().store).await.unwrap().close().await
+                Store::open(&settings, WAITING_WRITES, Metrics::default().store).await.unwrap().close().await;
             });
             place
         });
