@@ -348,6 +348,24 @@ async fn the_token_endpoint_takes_only_forms_without_repeated_parameters() {
     assert_eq!(large.status, 413);
 }
 
+/// Each field of a form costs memory beside its bytes: tens of thousands of empty ones fit into a body that is within its limit.
+#[tokio::test]
+async fn a_request_with_thousands_of_parameters_is_refused_and_never_read_in_part() {
+    let gate = TestGate::new().await;
+    let client = gate.register().await;
+    let code = gate.code(&client).await;
+    let flood = "&a".repeat(30_000);
+    let body =
+        format!("grant_type=authorization_code&client_id={}&code={code}&code_verifier={VERIFIER}{flood}", client.id);
+    let request = || gate.request("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
+    let refused = gate.send(request(), body.clone()).await;
+    assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_request"));
+    let authorize = gate.get(&format!("/authorize?client_id={}{}", client.id, &flood[..2000])).await;
+    assert_eq!(authorize.status, 400);
+    let whole = body.trim_end_matches("&a").to_owned();
+    assert_eq!(gate.send(request(), whole).await.status, 200, "the code was not touched");
+}
+
 #[tokio::test]
 async fn refresh_tokens_are_issued_as_registered_or_requested() {
     use portcullis::config::RefreshTokens::{Asked, Registered};

@@ -8,7 +8,7 @@ use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Authentication, Client};
 use crate::model::ids::ClientId;
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::oauth::parameters::{Parameters, Repeated};
+use crate::oauth::parameters::{ParameterError, Parameters};
 use crate::secret::{SecretText, Sha256};
 use crate::wire::ClientAddress;
 
@@ -45,9 +45,9 @@ pub(in crate::issuer) enum AuthenticationError {
     },
 }
 
-impl From<Repeated> for AuthenticationError {
-    fn from(repeated: Repeated) -> Self {
-        Self::Malformed(repeated.into())
+impl From<ParameterError> for AuthenticationError {
+    fn from(error: ParameterError) -> Self {
+        Self::Malformed(error.into())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::issuer::resources::Resources;
 use crate::model::authorization::ClientRequest;
 use crate::model::client::{Client, ClientOrigin};
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::oauth::parameters::{Parameters, Repeated};
+use crate::oauth::parameters::{ParameterError, Parameters};
 use crate::oauth::pkce::CodeChallenge;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, named_values};
@@ -189,7 +189,7 @@ fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
 
 /// The one value of a parameter that decides where an error may go: when it is repeated, the error stays on a page.
 fn one<'a>(parameters: &'a Parameters, name: &'static str) -> Result<Option<&'a str>, Fault> {
-    parameters.one(name).map_err(|repeated: Repeated| wrong(repeated.into()))
+    parameters.one(name).map_err(|error: ParameterError| wrong(error.into()))
 }
 
 fn invalid_request(words: &'static str) -> OAuthError {

@@ -6,7 +6,7 @@ use crate::issuer::clients::{AuthenticationError, FindError};
 use crate::limits::Limited;
 use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::oauth::parameters::Repeated;
+use crate::oauth::parameters::ParameterError;
 use crate::storage::StoreError;
 
 /// Why no token is given. Displayed, it names the client and the grant, as far as they are known: that is for the log.
@@ -92,9 +92,9 @@ impl From<StoreError> for Reason {
     }
 }
 
-impl From<Repeated> for Reason {
-    fn from(repeated: Repeated) -> Self {
-        Self::OAuth(repeated.into())
+impl From<ParameterError> for Reason {
+    fn from(error: ParameterError) -> Self {
+        Self::OAuth(error.into())
     }
 }
 
