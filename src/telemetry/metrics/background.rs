@@ -63,7 +63,8 @@ impl Background {
         TaskRuns {
             succeeded: runs("succeeded"),
             failed: runs("failed"),
-            last: self.succeeded.get_or_create_owned(&Last { task }),
+            last: self.succeeded.clone(),
+            task,
             clock: clock.clone(),
         }
     }
@@ -85,7 +86,8 @@ impl Background {
 pub struct TaskRuns {
     succeeded: Counter,
     failed: Counter,
-    last: Gauge,
+    last: Family<Last, Gauge>,
+    task: Task,
     clock: Clock,
 }
 
@@ -94,7 +96,8 @@ impl TaskRuns {
     pub fn ran(&self, succeeded: bool) {
         if succeeded {
             self.succeeded.inc();
-            self.last.set(self.clock.now().0);
+            // only now: before the first success, a time of 0 would read as a task that has failed since 1970
+            self.last.get_or_create(&Last { task: self.task }).set(self.clock.now().0);
         } else {
             self.failed.inc();
         }

@@ -67,3 +67,15 @@ fn a_failure_is_told_from_a_success() {
     assert!(text.contains(last), "{text}");
     assert!(text.ends_with("# EOF\n"));
 }
+
+#[test]
+fn a_task_that_never_succeeded_has_no_time_of_success() {
+    let metrics = Metrics::default();
+    let expiry = metrics.background.task(Task::Expiry, &Clock::manual(Timestamp(1_800_000_000)));
+    let series = "portcullis_background_success_time_seconds{task=\"expiry\"}";
+    assert_eq!(value(&metrics, series), None);
+    expiry.ran(false);
+    assert_eq!(value(&metrics, series), None);
+    expiry.ran(true);
+    assert_eq!(value(&metrics, series).as_deref(), Some("1800000000"));
+}
