@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::exclusive::Exclusive;
 use super::value::{Value, values};
-use super::{Store, StoreError, Turn, authorizations, clients, end_feed, grant_ends, refresh_tokens};
+use super::{Store, StoreError, Turn, authorizations, clients, end_feed, grant_ends, refresh_tokens, single_use};
 use crate::clock::Timestamp;
 
 /// How long a code that is presented again is recognised, and ends its grant.
@@ -36,7 +36,7 @@ impl Store {
         let dead = before(retention.access_token.saturating_add(grant_ends::MARGIN));
         let asked = before(retention.consent);
         let (unused, used) = (before(retention.unused_client), before(retention.used_client));
-        let steps: [(&'static str, Exclusive<'_>, &[i64]); 7] = [
+        let steps: [(&'static str, Exclusive<'_>, &[i64]); 8] = [
             (refresh_tokens::ERASE_RESPONSES, Exclusive::Batch, &[before(retention.replay_window), batch]),
             (
                 authorizations::DELETE_UNREDEEMED,
@@ -46,6 +46,7 @@ impl Store {
             (authorizations::DELETE_REDEEMED, Exclusive::Batch, &[before(REDEEMED_AUTHORIZATION), batch]),
             (refresh_tokens::DELETE_OF_DEAD_GRANTS, Exclusive::Batch, &[dead, batch]),
             (grant_ends::DELETE_DEAD, Exclusive::Batch, &[dead, batch]),
+            (single_use::DELETE_EXPIRED, Exclusive::Batch, &[now.0, batch]),
             (clients::DELETE_UNUSED, Exclusive::Clients, &[unused, now.0, batch]),
             (clients::DELETE_USED, Exclusive::Clients, &[used, now.0, batch, unused]),
         ];

@@ -33,6 +33,7 @@ mod refresh_tokens;
 mod row;
 mod sealed;
 mod signing_keys;
+mod single_use;
 mod sqlite;
 mod turns;
 mod value;

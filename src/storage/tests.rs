@@ -15,7 +15,7 @@ use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
     GrantFilter, Retention, Store, StoreError, Turn, authorizations, clients, codes, end_feed, grant_ends, grants,
-    identities, listing, migrations, refresh_tokens, sealed, signing_keys,
+    identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,7 +24,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
@@ -37,6 +37,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 12] = [
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
+    ("single_use.rs", single_use::STATEMENTS),
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
@@ -174,7 +175,7 @@ async fn a_bar_is_deleted_together_with_its_sign_in() {
     for store in [sqlite, postgres] {
         by_hand(&store, SIGN_IN).await;
         let filter = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
-        store.refuse_under_way(&filter).await.unwrap();
+        store.cancel_sign_ins(&filter).await.unwrap();
         assert_eq!(count_barred(&store).await, 1);
         store.delete_expired(&keep_nothing, Timestamp(1_000_000), 10).await.unwrap();
         assert_eq!(count_barred(&store).await, 0);
@@ -201,14 +202,14 @@ async fn every_sign_in_under_way_is_taken_back_however_many_there_are() {
             client: client.map(str::to_owned),
             ..GrantFilter::default()
         };
-        store.refuse_under_way(&filter(Some("c_1"))).await.unwrap();
+        store.cancel_sign_ins(&filter(Some("c_1"))).await.unwrap();
         assert_eq!(count_barred(&store).await, 0, "they all have codes");
         for _ in 0..2 {
-            store.refuse_under_way(&filter(None)).await.unwrap();
+            store.cancel_sign_ins(&filter(None)).await.unwrap();
             assert_eq!(count_barred(&store).await, 2 * i64::try_from(listing::AT_ONCE).unwrap());
         }
         let everything = GrantFilter::default();
-        assert_eq!(store.refuse_under_way(&everything).await.unwrap(), 4 * listing::AT_ONCE as u64);
-        assert_eq!(store.refuse_under_way(&everything).await.unwrap(), 0);
+        assert_eq!(store.cancel_sign_ins(&everything).await.unwrap(), 4 * listing::AT_ONCE as u64);
+        assert_eq!(store.cancel_sign_ins(&everything).await.unwrap(), 0);
     }
 }

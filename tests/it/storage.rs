@@ -11,6 +11,7 @@ mod postgres;
 mod refresh_tokens;
 mod sealed;
 mod signing_keys;
+mod single_use;
 mod sqlite;
 
 use std::path::PathBuf;

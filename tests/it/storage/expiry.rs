@@ -35,7 +35,7 @@ contract! {
     a_sweep_deletes_at_most_a_batch_of_each_kind,
 }
 
-fn retention() -> Retention {
+pub(super) fn retention() -> Retention {
     Retention {
         consent: 15 * MINUTE,
         replay_window: 30 * SECOND,
