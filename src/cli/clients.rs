@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::grants::{self, Chosen, Report};
-use super::shown::{self, counted, escaped, moment, quoted};
+use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -91,7 +91,7 @@ impl List {
             for row in &rows {
                 row.show(terminal.out)?;
             }
-            writeln!(terminal.out, "{}", counted(rows.len(), "client"))?;
+            writeln!(terminal.out, "{}", pluralize(rows.len(), "client"))?;
         }
         Ok(Outcome::Done)
     }
@@ -142,7 +142,7 @@ impl Row {
         let mut hosts: Vec<_> = self.redirect_uris.iter().map(|uri| shown::redirect_host(uri)).collect();
         hosts.dedup();
         let name = self.name.as_deref().map(|name| format!("  {}", quoted(name))).unwrap_or_default();
-        let grants = counted(usize::try_from(self.use_of.grants).unwrap_or_default(), "live grant");
+        let grants = pluralize(usize::try_from(self.use_of.grants).unwrap_or_default(), "live grant");
         let used =
             self.use_of.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {}", moment(at)));
         writeln!(out, "{}{name}", escaped(&self.id))?;
@@ -193,7 +193,7 @@ impl Delete {
             .ok_or_else(|| format!("there is no client {shown}\n  hint: `portcullis clients list` shows them"))?;
         let count = database::grants(&store, &filter).await?.len();
         let name = client.name.as_deref().map(|name| format!(" {}", quoted(name))).unwrap_or_default();
-        let question = format!("Delete client {shown}{name} and end its {}?", counted(count, "grant"));
+        let question = format!("Delete client {shown}{name} and end its {}?", pluralize(count, "grant"));
         if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
             return Ok(None);
         }

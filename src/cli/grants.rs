@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::shown::{self, counted, escaped, moment, quoted};
+use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::config::Config;
 use crate::issuer::Revocations;
@@ -130,7 +130,7 @@ impl List {
             for grant in &grants {
                 show(grant, &config, terminal.out)?;
             }
-            writeln!(terminal.out, "{}", counted(grants.len(), "live grant"))?;
+            writeln!(terminal.out, "{}", pluralize(grants.len(), "live grant"))?;
         }
         Ok(Outcome::Done)
     }
@@ -193,7 +193,7 @@ impl End {
             let mut refused = 0;
             if by_filter {
                 // cancel sign-ins first: one that became a grant meanwhile is found by the second query
-                refused = store.refuse_under_way(&filter).await.map_err(database::message)?;
+                refused = store.cancel_sign_ins(&filter).await.map_err(database::message)?;
                 (chosen, _) = choose(&store, &filter, Vec::new()).await?;
             }
             let report =
@@ -240,7 +240,7 @@ pub(super) type Chosen = BTreeMap<String, Vec<GrantId>>;
 
 fn question(chosen: &Chosen) -> String {
     let grants = chosen.values().map(Vec::len).sum();
-    format!("End {} of {}?", counted(grants, "grant"), counted(chosen.len(), "user"))
+    format!("End {} of {}?", pluralize(grants, "grant"), pluralize(chosen.len(), "user"))
 }
 
 /// The result of ending grants.
@@ -276,18 +276,18 @@ impl Report {
             let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));
             writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
         }
-        writeln!(terminal.out, "{} ended", counted(self.ended.len(), "grant"))?;
+        writeln!(terminal.out, "{} ended", pluralize(self.ended.len(), "grant"))?;
         if self.refused > 0 {
             let refused = usize::try_from(self.refused).unwrap_or(usize::MAX);
-            writeln!(terminal.out, "{} in progress cancelled", counted(refused, "sign-in"))?;
+            writeln!(terminal.out, "{} in progress cancelled", pluralize(refused, "sign-in"))?;
         }
         let mut outcome = Outcome::Done;
         for (identity, tally) in &self.revocations {
             if tally.revoked > 0 {
-                writeln!(terminal.out, "{} revoked at {identity}", counted(tally.revoked, "offline token"))?;
+                writeln!(terminal.out, "{} revoked at {identity}", pluralize(tally.revoked, "offline token"))?;
             }
             if let Some(failure) = &tally.failure {
-                let kept = counted(tally.kept, "offline token");
+                let kept = pluralize(tally.kept, "offline token");
                 writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
                 writeln!(terminal.err, "  hint: they are deleted here; end the users' sessions there")?;
                 outcome = Outcome::Failed;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 
 use super::{Outcome, Terminal};
-use crate::config::io_words;
+use crate::config::io_message;
 use crate::secret::random;
 
 /// Make root keys
@@ -59,7 +59,7 @@ impl Keys {
                 Ok(Outcome::Failed)
             }
             Err(error) => {
-                writeln!(terminal.err, "error: {} cannot be written: {}", path.display(), io_words(&error))?;
+                writeln!(terminal.err, "error: {} cannot be written: {}", path.display(), io_message(&error))?;
                 Ok(Outcome::Failed)
             }
         }

@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use terminal::{ConfigFile, confirm, load};
 pub use terminal::{Outcome, Terminal};
 
-use crate::config::io_words;
+use crate::config::io_message;
 use crate::telemetry::log;
 
 /// An OAuth 2.1 gateway for MCP servers: put it in front of a server that has no authentication of its own.
@@ -89,7 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     ended.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
             // nothing is left to report a second failure to
-            writeln!(terminal.err, "error: the output cannot be written: {}", io_words(&error)).ok();
+            writeln!(terminal.err, "error: the output cannot be written: {}", io_message(&error)).ok();
         }
         Outcome::Failed
     })

@@ -8,7 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::clock::Timestamp;
-pub(super) use crate::config::counted;
+pub(super) use crate::config::pluralize;
 
 /// A name in quotes, with every control and invisible character escaped, and with the quotes inside it.
 pub(super) fn quoted(name: &str) -> String {

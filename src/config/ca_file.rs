@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
-use super::problem::io_words;
+use super::problem::io_message;
 
 /// The root certificates of a PEM file; at least one. Cheap to clone.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ impl CaFile {
     /// Why the file is not usable, without its name.
     pub fn read(path: &Path) -> Result<Self, String> {
         let refuse = |error: Error| match error {
-            Error::Io(error) => format!("the file cannot be read: {}", io_words(&error)),
+            Error::Io(error) => format!("the file cannot be read: {}", io_message(&error)),
             _ => "the file is damaged: it has PEM sections that cannot be read".to_owned(),
         };
         let mut roots = RootCertStore::empty();

@@ -76,7 +76,7 @@ pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 
 pub(crate) use consistency::reaches;
 use problem::Mistake;
-pub(crate) use problem::{counted, io_words};
+pub(crate) use problem::{io_message, pluralize};
 use reading::Reading;
 use sections::Sections;
 
@@ -118,7 +118,7 @@ fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
             io::ErrorKind::PermissionDenied => "give the user that runs Portcullis read access",
             _ => "check --config FILE; relative paths begin at the current directory",
         };
-        Mistake::new(format!("the configuration cannot be read: {}", io_words(&error))).hint(hint)
+        Mistake::new(format!("the configuration cannot be read: {}", io_message(&error))).hint(hint)
     });
     let text = bytes.and_then(|bytes| {
         let not_utf8 = || Mistake::new("the configuration is not UTF-8 text").hint("save it as UTF-8");

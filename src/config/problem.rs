@@ -155,15 +155,15 @@ impl fmt::Display for Problems {
         let (errors, warnings) = (self.count(Severity::Error), self.count(Severity::Warning));
         write!(f, "{}: ", self.file)?;
         match (errors, warnings) {
-            (0, _) => write!(f, "{}", counted(warnings, "warning")),
-            (_, 0) => write!(f, "{}", counted(errors, "error")),
-            _ => write!(f, "{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+            (0, _) => write!(f, "{}", pluralize(warnings, "warning")),
+            (_, 0) => write!(f, "{}", pluralize(errors, "error")),
+            _ => write!(f, "{}, {}", pluralize(errors, "error"), pluralize(warnings, "warning")),
         }
     }
 }
 
 /// `1 error`, `2 errors`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn pluralize(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
@@ -189,7 +189,7 @@ impl Mistake {
 }
 
 /// Why a file cannot be read or written, without its name.
-pub(crate) fn io_words(error: &io::Error) -> String {
+pub(crate) fn io_message(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::problem::{Mistake, io_words};
+use super::problem::{Mistake, io_message};
 use crate::secret::SecretText;
 
 /// The names by which the deserializer recognizes the two types.
@@ -95,8 +95,8 @@ fn unreadable(why: &str, directory: &Path) -> Mistake {
 
 fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| io_words(&error))?;
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_words(&error))?;
+    let file = File::open(path).map_err(|error| io_message(&error))?;
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_message(&error))?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST) {
         return Err(format!("it is larger than {LARGEST} bytes"));
     }

@@ -17,12 +17,12 @@ use groups::{Groups, Warned};
 
 /// What each upstream is told.
 pub(crate) struct Delegation {
-    by_audience: HashMap<String, Told>,
+    by_audience: HashMap<String, UpstreamSettings>,
     warned: Warned,
 }
 
 /// What one upstream is told.
-struct Told {
+struct UpstreamSettings {
     upstream: String,
     groups: ForwardedGroups,
 }
@@ -31,11 +31,12 @@ impl Delegation {
     /// Reads the settings of these upstreams.
     #[must_use]
     pub(crate) fn new(upstreams: &[Upstream]) -> Self {
-        let told = |upstream: &Upstream| Told {
+        let settings_of = |upstream: &Upstream| UpstreamSettings {
             upstream: upstream.settings.id.clone(),
             groups: upstream.settings.request_headers.groups.clone(),
         };
-        let by_audience = upstreams.iter().map(|upstream| (upstream.audience().to_owned(), told(upstream))).collect();
+        let by_audience =
+            upstreams.iter().map(|upstream| (upstream.audience().to_owned(), settings_of(upstream))).collect();
         Self { by_audience, warned: Warned::default() }
     }
 
@@ -43,12 +44,12 @@ impl Delegation {
     #[must_use]
     pub(crate) fn headers(&self, caller: &Caller, audience: &str) -> IdentityHeaders {
         let groups = match self.by_audience.get(audience) {
-            Some(told) => {
-                let groups = Groups::of(&caller.user.groups, &told.groups);
+            Some(settings) => {
+                let groups = Groups::of(&caller.user.groups, &settings.groups);
                 if let Groups::Omitted { count, bytes } = groups
                     && self.warned.is_first(&caller.subject, audience)
                 {
-                    warn_of_omitted(told, caller, count, bytes);
+                    warn_of_omitted(settings, caller, count, bytes);
                 }
                 groups
             }
@@ -59,13 +60,13 @@ impl Delegation {
     }
 }
 
-fn warn_of_omitted(told: &Told, caller: &Caller, groups: usize, bytes: usize) {
+fn warn_of_omitted(settings: &UpstreamSettings, caller: &Caller, groups: usize, bytes: usize) {
     tracing::warn!(
-        upstream = told.upstream,
+        upstream = settings.upstream,
         user = &*caller.subject,
         groups,
         bytes,
-        max_groups_bytes = told.groups.max_bytes,
+        max_groups_bytes = settings.groups.max_bytes,
         "the user's groups exceed max_groups_bytes, so the upstream is told none of them: list those that it needs in its \
          `groups`, or raise max_groups_bytes if its server accepts request heads that long"
     );

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::io_words;
+use crate::config::io_message;
 
 /// Why `dev` does not start, with a hint.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum DevError {
     /// The state directory cannot be used.
     #[error(
         "{} cannot be used: {}\n  hint: make it writable for your user, or set XDG_STATE_HOME to another directory",
-        path.display(), io_words(cause)
+        path.display(), io_message(cause)
     )]
     State {
         /// The file or directory.

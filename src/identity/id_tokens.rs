@@ -86,7 +86,7 @@ impl IdTokens {
         let mut verified = verify(&read.keys);
         let mut certain = true;
         if verified == Err(IdTokenError::UnknownKey) {
-            match self.keys.get_again(&metadata.jwks_uri).await {
+            match self.keys.refetch(&metadata.jwks_uri).await {
                 Unfound::Reread(read) => verified = verify(&read.keys),
                 Unfound::TooSoon(read) => (verified, certain) = (verify(&read.keys), false),
                 Unfound::Failed(cause) => return Err(self.no_keys(&cause.to_string())),

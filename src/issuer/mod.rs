@@ -35,7 +35,7 @@ pub(crate) use clients::{RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{GrantEnds, Revocations};
 pub(crate) use sign_in::{
-    Answered, Approval, AuthorizationCookie, AuthorizeRejection, ClientRedirect, Fault, Left, ProviderAnswer,
+    Answered, Approval, AuthorizationCookie, AuthorizeRejection, ClientRedirect, EarlierOutcome, Fault, ProviderAnswer,
     SignInAttempt, SignInStep, Trouble, Validated,
 };
 pub use sign_in::{ConsentView, Outcome, ProviderChoice, SignInProblem, SignInView};

@@ -38,5 +38,5 @@ pub enum VerifyError {
     Invalid(&'static str),
     /// Its key is unknown and the store cannot be read: 503, never 401, which would force the user to sign in again.
     #[error("the signing keys cannot be read now")]
-    Unknown,
+    Unavailable,
 }

@@ -137,8 +137,8 @@ impl KeyRing {
         }
         let unreadable = keys.unreadable.iter().any(|id| id.as_str() == kid);
         match refetched {
-            Refetched::Failed(_) => Err(VerifyError::Unknown),
-            _ if unreadable => Err(VerifyError::Unknown),
+            Refetched::Failed(_) => Err(VerifyError::Unavailable),
+            _ if unreadable => Err(VerifyError::Unavailable),
             Refetched::Fresh | Refetched::TooSoon => Err(unknown()),
         }
     }

@@ -89,7 +89,7 @@ impl RemoteKeys {
         {
             return Ok(keys.clone());
         }
-        let refetched = self.refetch(url).await;
+        let refetched = self.refetch_once(url).await;
         match (self.cached(url).or(cached).map(|(keys, _)| keys), refetched) {
             (Some(keys), _) => Ok(keys),
             (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
@@ -99,8 +99,8 @@ impl RemoteKeys {
 
     /// Fetches the set again for an unknown key: concurrent callers share one fetch (single flight), and fetches are at least
     /// ten seconds apart.
-    pub async fn get_again(&self, url: &str) -> Unfound {
-        let refetched = self.refetch(url).await;
+    pub async fn refetch(&self, url: &str) -> Unfound {
+        let refetched = self.refetch_once(url).await;
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
         match (self.cached(url).map(|(keys, _)| keys), refetched) {
             (Some(keys), Refetched::Fresh) => Unfound::Reread(keys),
@@ -115,7 +115,7 @@ impl RemoteKeys {
         cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
     }
 
-    async fn refetch(&self, url: &str) -> Refetched {
+    async fn refetch_once(&self, url: &str) -> Refetched {
         let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let calls = self.calls.clone();

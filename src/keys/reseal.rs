@@ -41,7 +41,7 @@ impl Resealing {
     /// key, one successful pass is enough.
     pub async fn run(self, runs: TaskRuns) {
         if !self.sealer.has_older_keys() {
-            while let Err(cause) = self.walk().await {
+            while let Err(cause) = self.pass().await {
                 runs.ran(false);
                 tracing::warn!(%cause, "the providers' tokens could not be bound to their issuers; retrying");
                 tokio::time::sleep(PAUSE).await;
@@ -51,10 +51,10 @@ impl Resealing {
         }
         let mut progress = Progress::default();
         loop {
-            let walked = self.walk().await;
-            runs.ran(walked.is_ok());
-            match walked {
-                Ok(walked) => progress.note(Some(walked)),
+            let passed = self.pass().await;
+            runs.ran(passed.is_ok());
+            match passed {
+                Ok(passed) => progress.note(Some(passed)),
                 Err(cause) => {
                     tracing::warn!(%cause, "values under older root keys could not be re-encrypted; retrying");
                     progress.note(None);
@@ -68,7 +68,7 @@ impl Resealing {
     ///
     /// # Errors
     /// When the store fails; finished transactions remain.
-    pub async fn walk(&self) -> Result<Resealed, StoreError> {
+    pub async fn pass(&self) -> Result<Resealed, StoreError> {
         let mut total = Resealed::default();
         for column in SealedColumn::ALL {
             let head = match column {
@@ -126,8 +126,8 @@ struct Progress {
 impl Progress {
     /// Records a pass (`None` if it failed) and logs changes. Rotation is complete when a pass finds nothing a pause after
     /// another one: a value that a request had read before the earlier pass, and wrote back after it, would have been found.
-    fn note(&mut self, walked: Option<Resealed>) {
-        let Some(Resealed { resealed, lost }) = walked else {
+    fn note(&mut self, passed: Option<Resealed>) {
+        let Some(Resealed { resealed, lost }) = passed else {
             self.last = None;
             return;
         };
@@ -146,7 +146,7 @@ impl Progress {
                 "everything in the store is encrypted under the first root key: the others can be removed from secrets.keys"
             );
         }
-        *self = Self { last: walked, complete };
+        *self = Self { last: passed, complete };
     }
 }
 
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn rotation_is_complete_when_a_second_pass_finds_nothing() {
         let mut progress = Progress::default();
-        let mut after = |walked: Option<u64>| {
-            progress.note(walked.map(|resealed| Resealed { resealed, lost: 1 }));
+        let mut after = |passed: Option<u64>| {
+            progress.note(passed.map(|resealed| Resealed { resealed, lost: 1 }));
             progress.complete
         };
         assert!(!after(Some(0)), "a refresh may have read a value before this pass and write it back after it");

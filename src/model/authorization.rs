@@ -286,7 +286,7 @@ pub struct IssuedCode {
     /// When the code expires.
     pub code_expires_at: Timestamp,
     /// Failed redemptions so far.
-    pub failures: i64,
+    pub failed_redemptions: i64,
     /// When it was redeemed, and the grant that it became.
     pub redeemed: Option<(Timestamp, GrantId)>,
 }

@@ -53,7 +53,16 @@ pub enum Authentication {
     /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523). Assertions are not accepted yet: no
     /// metadata offers the method, registration and configuration do not assign it, the store does not keep it, and
     /// `/token` refuses a client that has only keys.
-    Keys(JwkSet),
+    Keys(ClientKeys),
+}
+
+/// Where the public keys of a client are (RFC 7591 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientKeys {
+    /// `jwks`: the keys themselves.
+    Set(JwkSet),
+    /// `jwks_uri`: an https URL that a stranger named.
+    Url(String),
 }
 
 /// Where a client said that it sends its secret (RFC 6749 2.3.1). Both are accepted from either.

@@ -99,7 +99,7 @@ impl FromRow for IssuedCode {
                 standing: row.standing()?,
             },
             code_expires_at: row.optional_time("code_expires_at")?.ok_or_else(|| row.corrupt("code_expires_at"))?,
-            failures: row.get("failures")?,
+            failed_redemptions: row.get("failures")?,
             redeemed: row.optional_time("redeemed_at")?.zip(grant.map(GrantId::from)),
         })
     }

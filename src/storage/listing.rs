@@ -213,7 +213,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails; then some may have been taken back.
-    pub async fn refuse_under_way(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
+    pub async fn cancel_sign_ins(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
         if filter.subject.is_some() {
             self.in_batches(BAR_UNDER_WAY, filter).await?;
         }

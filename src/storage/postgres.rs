@@ -1,6 +1,6 @@
 //! PostgreSQL: its connections, its locks, its schema, and its errors in words.
 //!
-//! Between us and the server there may be a pooler that gives each *transaction* another server connection (`PgBouncer`). So
+//! Between us and the server there may be a pooler that gives each *transaction* another server connection (PgBouncer). So
 //! every statement, a read too, runs in an explicit transaction; none is prepared under a name; settings are `SET LOCAL`, locks
 //! are `pg_advisory_xact_lock`; and the start-up packet asks for nothing that a pooler refuses.
 //!

@@ -24,12 +24,12 @@ pub(super) async fn get(
 ) -> Response<Body> {
     let query = uri.query().unwrap_or_default();
     if query.len() > MAX_REQUEST {
-        return page(&endpoints.look, Fault::too_long(), &request_id);
+        return page(&endpoints.branding, Fault::too_long(), &request_id);
     }
     match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes())).await {
         Ok(validated) => consent_page(&endpoints, &headers, validated, None, &request_id).await,
-        Err(AuthorizeRejection::Page(fault)) => page(&endpoints.look, fault, &request_id),
-        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&endpoints.look, &redirect),
+        Err(AuthorizeRejection::Page(fault)) => page(&endpoints.branding, fault, &request_id),
+        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&endpoints.branding, &redirect),
     }
 }
 
@@ -43,9 +43,9 @@ pub(super) async fn consent_page(
 ) -> Response<Body> {
     let prompt = match endpoints.issuer.consent(validated).await {
         Ok(prompt) => prompt,
-        Err(fault) => return page(&endpoints.look, fault, request_id),
+        Err(fault) => return page(&endpoints.branding, fault, request_id),
     };
-    let mut response = pages::consent(&endpoints.look, &prompt.view, notice).into_response();
+    let mut response = pages::consent(&endpoints.branding, &prompt.view, notice).into_response();
     let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
     endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &prompt.cookie, lifetime);
     response

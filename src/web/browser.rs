@@ -18,9 +18,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use super::body::{self, BodyError};
 use super::fault::{busy_page, page};
 use super::pages;
-use super::pages::Look;
+use super::pages::Branding;
 use crate::config::{Config, PublicUrl, Spelling};
-use crate::issuer::{Answered, ClientRedirect, Fault, Left};
+use crate::issuer::{Answered, ClientRedirect, EarlierOutcome, Fault};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::redirect_uri::RedirectClass;
 use crate::telemetry::RequestId;
@@ -71,15 +71,15 @@ impl PostedForm {
 
     /// The one value of a field.
     pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Fault> {
-        self.fields.one(name).map_err(|repeated| Fault::forged(repeated.to_string()))
+        self.fields.one(name).map_err(|repeated| Fault::not_ours(repeated.to_string()))
     }
 }
 
 impl Unread {
-    pub(super) fn respond(&self, look: &Look, request_id: &RequestId) -> Response<Body> {
+    pub(super) fn respond(&self, branding: &Branding, request_id: &RequestId) -> Response<Body> {
         match self {
-            Self::Elsewhere => page(look, Fault::forged("a form that was posted from another site"), request_id),
-            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(look),
+            Self::Elsewhere => page(branding, Fault::not_ours("a form that was posted from another site"), request_id),
+            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(branding),
             Self::Body(error) => plain(error.status(), Body::from(error.words())),
         }
     }
@@ -96,7 +96,7 @@ fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
 /// Redirects a browser that uses another loopback name to ours before it gets any cookie: cookies belong to one host name, and
 /// the identity provider redirects to ours. A form is refused: no page of ours was shown under that name.
 pub(super) async fn at_own_origin(
-    State((config, look)): State<(Arc<Config>, Arc<Look>)>,
+    State((config, branding)): State<(Arc<Config>, Arc<Branding>)>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
@@ -109,38 +109,38 @@ pub(super) async fn at_own_origin(
         return plain(StatusCode::MISDIRECTED_REQUEST, Body::from(text));
     }
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    see_other(&look, &config.public_url.join(target))
+    see_other(&branding, &config.public_url.join(target))
 }
 
 /// Sends the browser where an answer leads.
-pub(super) fn onwards(look: &Look, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+pub(super) fn onwards(branding: &Branding, answered: &Answered, request_id: &RequestId) -> Response<Body> {
     match answered {
-        Answered::ToClient(redirect) => to_client(look, redirect),
-        Answered::ToProvider(location) => see_other(look, location),
-        Answered::Before(left) => answered_before(look, left, request_id),
+        Answered::ToClient(redirect) => to_client(branding, redirect),
+        Answered::ToProvider(location) => see_other(branding, location),
+        Answered::Earlier(outcome) => already_answered(branding, outcome, request_id),
     }
 }
 
 /// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
-pub(super) fn see_other(look: &Look, location: &str) -> Response<Body> {
+pub(super) fn see_other(branding: &Branding, location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     if let Ok(mut value) = HeaderValue::try_from(location) {
         value.set_sensitive(true);
         response.headers_mut().insert(LOCATION, value);
     }
-    response.headers_mut().extend(look.headers());
+    response.headers_mut().extend(branding.headers());
     response.headers_mut().remove(CONTENT_TYPE);
     response
 }
 
 /// Sends the browser to the client: by itself to web servers, through a small page to applications.
-pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body> {
+pub(super) fn to_client(branding: &Branding, redirect: &ClientRedirect) -> Response<Body> {
     match redirect.redirect_uri.class() {
-        RedirectClass::Https | RedirectClass::Loopback => see_other(look, &redirect.location),
+        RedirectClass::Https | RedirectClass::Loopback => see_other(branding, &redirect.location),
         RedirectClass::ListedApplication | RedirectClass::Application => {
             let page = pages::ReturnPage {
-                look,
+                branding,
                 client: (&*redirect.client).into(),
                 redirect_uri: &redirect.redirect_uri,
                 location: &redirect.location,
@@ -153,13 +153,17 @@ pub(super) fn to_client(look: &Look, redirect: &ClientRedirect) -> Response<Body
 }
 
 /// Says that a form or an answer was used before, with a link to finish where there is one.
-pub(super) fn answered_before(look: &Look, left: &Left, request_id: &RequestId) -> Response<Body> {
-    let answer = match left {
-        Left::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
-        Left::Denied => pages::EarlierAnswer::Denied,
-        Left::Nothing => pages::EarlierAnswer::Over,
+pub(super) fn already_answered(
+    branding: &Branding,
+    outcome: &EarlierOutcome,
+    request_id: &RequestId,
+) -> Response<Body> {
+    let answer = match outcome {
+        EarlierOutcome::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
+        EarlierOutcome::Denied => pages::EarlierAnswer::Denied,
+        EarlierOutcome::Nothing => pages::EarlierAnswer::Over,
     };
-    pages::already_answered(&pages::AlreadyAnsweredPage { look, answer, request_id }).into_response()
+    pages::already_answered(&pages::AlreadyAnsweredPage { branding, answer, request_id }).into_response()
 }
 
 #[cfg(test)]

@@ -22,21 +22,21 @@ pub(super) async fn post(
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.look, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
     };
     match answer(&endpoints, &form, arrival.address).await {
         Ok(Approval::SignIn { location, binding }) => {
-            let mut response = browser::see_other(&endpoints.look, &location);
+            let mut response = browser::see_other(&endpoints.branding, &location);
             let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
             endpoints.cookies().set((&form.headers, response.headers_mut()), Kind::Binding, &binding, lifetime);
             response
         }
-        Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.look, &redirect),
+        Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
         Ok(Approval::Expired(validated)) => {
             consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &request_id).await
         }
-        Ok(Approval::Answered(left)) => browser::answered_before(&endpoints.look, &left, &request_id),
-        Err(fault) => page(&endpoints.look, fault, &request_id),
+        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints.branding, &outcome, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
@@ -46,7 +46,7 @@ async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress
     let identity = match (form.one("decision")?, form.one("identity")?) {
         (Some("approve"), Some(identity)) => Some(identity.to_owned()),
         (Some("deny"), _) => None,
-        _ => return Err(Fault::forged("consent form: neither an approval with a provider nor a denial")),
+        _ => return Err(Fault::not_ours("consent form: neither an approval with a provider nor a denial")),
     };
     let issuer = endpoints.issuer.clone();
     endpoints

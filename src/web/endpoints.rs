@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cookies::Cookies;
-use super::pages::Look;
+use super::pages::Branding;
 use super::visitors::Visitors;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -15,7 +15,7 @@ pub(super) struct Endpoints {
     pub(super) issuer: Issuer,
     pub(super) gateway: Gateway,
     pub(super) config: Arc<Config>,
-    pub(super) look: Arc<Look>,
+    pub(super) branding: Arc<Branding>,
     pub(super) visitors: Arc<Visitors>,
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::body::BodyError;
 use super::json;
-use super::pages::{self, ErrorPage, Look, Page, UnavailablePage, UnknownClientPage};
+use super::pages::{self, Branding, ErrorPage, Page, UnavailablePage, UnknownClientPage};
 use crate::issuer::{Fault, Trouble};
 use crate::limits::Limited;
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -50,8 +50,8 @@ pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
 }
 
 /// The page of a server that has too much to do.
-pub(super) fn busy_page(look: &Look) -> Response<Body> {
-    retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(look)).into_response(), RETRY_SOON)
+pub(super) fn busy_page(branding: &Branding) -> Response<Body> {
+    retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(branding)).into_response(), RETRY_SOON)
 }
 
 /// With the number of seconds to wait.
@@ -67,18 +67,18 @@ pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Respons
 }
 
 /// A page that ends a sign-in.
-pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Response<Body> {
+pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) -> Response<Body> {
     let status = match fault.trouble {
         Trouble::UnknownClient { .. }
         | Trouble::RedirectUri
         | Trouble::Request(_)
-        | Trouble::Forged
+        | Trouble::NotOurs
         | Trouble::Expired => StatusCode::BAD_REQUEST,
         Trouble::OtherBrowser => StatusCode::FORBIDDEN,
         Trouble::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut response = (status, document(look, &fault.trouble, request_id)).into_response();
+    let mut response = (status, document(branding, &fault.trouble, request_id)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response = retry_after(response, RETRY_SOON);
     }
@@ -89,14 +89,14 @@ pub(super) fn page(look: &Look, fault: Fault, request_id: &RequestId) -> Respons
 }
 
 /// The page's text. The operator's text is in the log, under the request id that the page shows.
-fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
+fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> Page {
     let (title, happened, hint) = match trouble {
         Trouble::UnknownClient { client_id, redirect_uri } => {
             let redirect_uri = redirect_uri.as_deref();
-            return pages::unknown_client(&UnknownClientPage { look, client_id, redirect_uri, request_id });
+            return pages::unknown_client(&UnknownClientPage { branding, client_id, redirect_uri, request_id });
         }
         Trouble::ProviderUnavailable { provider } => {
-            return pages::unavailable(&UnavailablePage { look, identity_name: provider, request_id });
+            return pages::unavailable(&UnavailablePage { branding, identity_name: provider, request_id });
         }
         Trouble::RedirectUri => (
             "Access cannot be sent to this application",
@@ -113,7 +113,7 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
             "It was started in another browser, or this browser did not keep our cookies.",
             "Connect from the application again, stay in one browser, and allow cookies for this site.",
         ),
-        Trouble::Forged => (
+        Trouble::NotOurs => (
             "This request does not belong to a sign-in",
             "It was not made by this site for this sign-in.",
             "If you followed a link that you were sent, close this window. Otherwise connect from the application again.",
@@ -135,7 +135,7 @@ fn document(look: &Look, trouble: &Trouble, request_id: &RequestId) -> Page {
         ),
     };
     let for_developer = for_developer(trouble);
-    pages::error(&ErrorPage { look, title, happened, hint, for_developer: for_developer.as_deref(), request_id })
+    pages::error(&ErrorPage { branding, title, happened, hint, for_developer: for_developer.as_deref(), request_id })
 }
 
 /// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and
@@ -153,7 +153,7 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
         Trouble::UnknownClient { .. }
         | Trouble::ProviderUnavailable { .. }
         | Trouble::OtherBrowser
-        | Trouble::Forged
+        | Trouble::NotOurs
         | Trouble::Expired => return None,
     };
     Some(error.to_string())

@@ -32,7 +32,7 @@ use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use self::endpoints::Endpoints;
-use self::pages::Look;
+use self::pages::Branding;
 use self::visitors::{ReadyPage, Visitors};
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -62,21 +62,21 @@ impl Web {
                 programs = programs.route(&format!("{}{}", upstream.settings.path, route.path()), endpoint(*route));
             }
         }
-        let look = Arc::new(Look::new(&config.pages));
-        let browsers = router(pages)
-            .method_not_allowed_fallback(method_not_allowed)
-            .layer(middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&look)), browser::at_own_origin));
+        let branding = Arc::new(Branding::new(&config.pages));
+        let browsers = router(pages).method_not_allowed_fallback(method_not_allowed).layer(
+            middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
+        );
         let router = programs.layer(any_origin()).merge(browsers).fallback(not_found);
-        let visitors = Arc::new(Visitors::new(&config, &look));
+        let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
-        let endpoints = Endpoints { issuer, gateway, config, look, visitors: Arc::clone(&visitors) };
+        let endpoints = Endpoints { issuer, gateway, config, branding, visitors: Arc::clone(&visitors) };
         Self { router: router.with_state(endpoints), visitors, public_url }
     }
 
     /// The page for a browser that opens an upstream's path without a token; it replaces the body of the gateway's refusal.
     #[must_use]
     pub(crate) fn server_page<B>(&self, request: &Request<B>) -> Option<ReadyPage> {
-        self.visitors.server(request.method(), request.headers(), request.uri().path())
+        self.visitors.server_page(request.method(), request.headers(), request.uri().path())
     }
 
     /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
@@ -148,7 +148,7 @@ async fn not_found(
         StatusCode::NOT_FOUND,
         axum::body::Body::from("Nothing here. MCP servers have their own paths on this host.\n"),
     );
-    match endpoints.visitors.elsewhere(&method, &headers, uri.path()) {
+    match endpoints.visitors.not_found_page(&method, &headers, uri.path()) {
         Some(page) => page.instead_of(nothing, axum::body::Body::from),
         None => nothing,
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use super::browser::{PostedForm, ProviderId};
 use super::cookies::Kind;
 use super::fault::{page, too_many};
-use super::pages::Look;
+use super::pages::Branding;
 use super::{Endpoints, browser, pages};
 use crate::issuer::{Fault, SignInAttempt, SignInProblem, SignInStep, SignInView};
 use crate::model::ids::AuthorizationId;
@@ -25,7 +25,7 @@ pub(super) async fn get(
     uri: Uri,
 ) -> Response<Body> {
     let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await;
-    step(&endpoints.look, viewed, &request_id)
+    step(&endpoints.branding, viewed, &request_id)
 }
 
 async fn view(
@@ -46,8 +46,8 @@ pub(super) async fn post(
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(&endpoints.look, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
-        Err(unread) => unread.respond(&endpoints.look, &request_id),
+        Ok(form) => step(&endpoints.branding, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
+        Err(unread) => unread.respond(&endpoints.branding, &request_id),
     }
 }
 
@@ -78,25 +78,25 @@ fn binding(
     parameters: &Parameters,
 ) -> Result<(AuthorizationId, Option<String>), Fault> {
     let named = parameters.one("authorization").ok().flatten().and_then(AuthorizationId::parse);
-    let id = named.ok_or_else(|| Fault::forged("sign-in without an authorization"))?;
+    let id = named.ok_or_else(|| Fault::not_ours("sign-in without an authorization"))?;
     let cookie = endpoints.cookies().get(headers, Kind::Binding, &id);
     Ok((id, cookie))
 }
 
-fn step(look: &Look, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
+fn step(branding: &Branding, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
     match step {
-        Ok(SignInStep::Ask(view)) => render(look, &view),
-        Ok(SignInStep::Limited(view, limited)) => too_many(render(look, &view), &limited),
-        Ok(SignInStep::Answered(answered)) => browser::onwards(look, &answered, request_id),
-        Err(fault) => page(look, fault, request_id),
+        Ok(SignInStep::Ask(view)) => render(branding, &view),
+        Ok(SignInStep::Limited(view, limited)) => too_many(render(branding, &view), &limited),
+        Ok(SignInStep::Answered(answered)) => browser::onwards(branding, &answered, request_id),
+        Err(fault) => page(branding, fault, request_id),
     }
 }
 
-fn render(look: &Look, view: &SignInView) -> Response<Body> {
+fn render(branding: &Branding, view: &SignInView) -> Response<Body> {
     let status = match view.problem {
         None => StatusCode::OK,
         Some(SignInProblem::Wrong) => StatusCode::UNPROCESSABLE_ENTITY,
         Some(SignInProblem::Busy) => StatusCode::TOO_MANY_REQUESTS,
     };
-    (status, pages::sign_in(look, view)).into_response()
+    (status, pages::sign_in(branding, view)).into_response()
 }

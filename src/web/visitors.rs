@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::pages::{self, ClientSettings, FrontPage, Look, Page, ServerPage};
+use super::pages::{self, Branding, ClientSettings, FrontPage, Page, ServerPage};
 use crate::config::Config;
 use crate::wire::{RETRY_SOON, accept};
 
@@ -51,20 +51,20 @@ pub(super) struct Visitors {
 }
 
 impl Visitors {
-    pub(super) fn new(config: &Config, look: &Look) -> Self {
+    pub(super) fn new(config: &Config, branding: &Branding) -> Self {
         let mut servers = HashMap::new();
         for upstream in &config.upstreams {
             let settings = ClientSettings { id: &upstream.settings.id, url: &upstream.plain.resource };
-            let page = pages::server(&ServerPage { look, name: &upstream.settings.name, settings });
+            let page = pages::server(&ServerPage { branding, name: &upstream.settings.name, settings });
             let page = ReadyPage::new(page);
             for names in [&upstream.plain, &upstream.slashed] {
                 servers.insert(names.path.clone(), page.clone());
             }
         }
         Self {
-            front: ReadyPage::new(front(config, look)),
-            not_found: ReadyPage::new(pages::not_found(look)),
-            busy: ReadyPage::new(pages::busy(look)),
+            front: ReadyPage::new(front(config, branding)),
+            not_found: ReadyPage::new(pages::not_found(branding)),
+            busy: ReadyPage::new(pages::busy(branding)),
             servers,
         }
     }
@@ -78,7 +78,7 @@ impl Visitors {
     }
 
     /// The page of an upstream, for a person who opens its path without a token.
-    pub(super) fn server(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
+    pub(super) fn server_page(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
         if headers.contains_key(AUTHORIZATION) || !is_person(method, headers) {
             return None;
         }
@@ -86,19 +86,19 @@ impl Visitors {
     }
 
     /// The page of a path that is neither an upstream's nor a route.
-    pub(super) fn elsewhere(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
+    pub(super) fn not_found_page(&self, method: &Method, headers: &HeaderMap, path: &str) -> Option<ReadyPage> {
         let page = if path == "/" { &self.front } else { &self.not_found };
         is_person(method, headers).then(|| page.clone())
     }
 }
 
 /// Upstreams are listed publicly only if the operator says so: an attacker who does not know their paths cannot try them.
-fn front(config: &Config, look: &Look) -> Page {
+fn front(config: &Config, branding: &Branding) -> Page {
     let listed = config.upstreams.iter().filter(|_| config.pages.list_upstreams);
     let servers: Vec<_> =
         listed.map(|upstream| (upstream.settings.name.as_str(), upstream.plain.resource.as_str())).collect();
     let settings = ClientSettings { id: "NAME", url: &config.public_url.join("/PATH") };
-    pages::front(&FrontPage { look, servers: &servers, settings })
+    pages::front(&FrontPage { branding, servers: &servers, settings })
 }
 
 /// Whether a browser navigates to an address: it prefers HTML to the media types of MCP, and its `Sec-Fetch-*` headers, if

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, NOBODY, TestGate, local_user, tokens, upstream};
+use crate::support::gate::{Answer, NOT_LISTENING, TestGate, local_user, tokens, upstream};
 use crate::support::log;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::Upstream;
@@ -177,7 +177,7 @@ async fn an_address_at_its_request_limit_is_refused_early_while_another_is_serve
 
 #[tokio::test]
 async fn unverified_requests_cannot_crowd_out_a_verified_caller_at_the_same_address() {
-    let gate = gate_before(NOBODY, 1, |config| config.limits.requests_per_address = 4).await;
+    let gate = gate_before(NOT_LISTENING, 1, |config| config.limits.requests_per_address = 4).await;
     let good = token_of(&gate, "user0").await;
     let call = async |token: &str| {
         let request = call(&gate, token, message(200).len());

@@ -19,7 +19,7 @@ use portcullis::model::grant::EndReason;
 use portcullis::model::ids::GrantId;
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, NOBODY, TestGate, claims, local_user, tokens, upstream};
+use crate::support::gate::{Answer, NOT_LISTENING, TestGate, claims, local_user, tokens, upstream};
 use crate::support::log::watch;
 use crate::support::raw::RawUpstream;
 use crate::support::upstream::{Upstream, answer};
@@ -227,7 +227,7 @@ async fn a_session_can_be_used_only_by_the_user_who_opened_it() {
 
 #[tokio::test]
 async fn a_hostile_request_id_does_not_corrupt_our_error() {
-    let gate = gate_before(NOBODY).await;
+    let gate = gate_before(NOT_LISTENING).await;
     let good = token(&gate).await;
     for body in [r#"{"id":{"a":1}}"#, r#"[{"id":1}]"#, "junk", r#"{"id":1,"id":2}"#, "\u{0}", r#"{"id":"</script>"}"#] {
         let answer = gate.call_with("/mcp", &good, body).await;

@@ -42,8 +42,8 @@ impl Bench {
         self.keys.get(&self.url()).await
     }
 
-    async fn get_again(&self) -> Unfound {
-        self.keys.get_again(&self.url()).await
+    async fn refetch(&self) -> Unfound {
+        self.keys.refetch(&self.url()).await
     }
 
     fn fetches(&self) -> usize {
@@ -71,7 +71,7 @@ async fn stale_keys_serve_while_the_provider_is_down() {
     bench.provider.stop().await;
     bench.clock.advance(Duration::from_hours(24));
     assert_eq!(kids(&bench.get().await.unwrap()), r#"{"first"}"#);
-    assert!(matches!(bench.get_again().await, Unfound::Failed(_)));
+    assert!(matches!(bench.refetch().await, Unfound::Failed(_)));
     bench.provider.restart().await;
     bench.provider.rotate(TestKey::new(TestAlgorithm::Es256, "second"), true);
     bench.clock.advance(Duration::from_secs(1));
@@ -98,12 +98,12 @@ async fn a_key_set_that_was_never_read_is_an_error_with_its_url() {
 async fn concurrent_unknown_key_ids_cost_one_fetch_in_ten_seconds() {
     let bench = Bench::new().await;
     bench.get().await.unwrap();
-    assert!(matches!(bench.get_again().await, Unfound::TooSoon(read) if read.read_at == Timestamp(NOW)));
+    assert!(matches!(bench.refetch().await, Unfound::TooSoon(read) if read.read_at == Timestamp(NOW)));
     bench.clock.advance(Duration::from_secs(10));
     let storm: Vec<_> = (0..100)
         .map(|_| {
             let (keys, url) = (Arc::clone(&bench.keys), bench.url());
-            tokio::spawn(async move { keys.get_again(&url).await })
+            tokio::spawn(async move { keys.refetch(&url).await })
         })
         .collect();
     for one in storm {
@@ -122,6 +122,6 @@ async fn a_rotated_key_is_found_by_fetching_again() {
     bench.get().await.unwrap();
     bench.provider.rotate(TestKey::new(TestAlgorithm::Rs256, "second"), false);
     bench.clock.advance(Duration::from_secs(10));
-    let Unfound::Reread(read) = bench.get_again().await else { panic!("not read again") };
+    let Unfound::Reread(read) = bench.refetch().await else { panic!("not read again") };
     assert_eq!(kids(&read), r#"{"first", "second"}"#);
 }

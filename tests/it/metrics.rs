@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::support::bench::Bench;
 use crate::support::browser::Browser;
-use crate::support::gate::{NOBODY, TestGate, tokens, upstream};
+use crate::support::gate::{NOT_LISTENING, TestGate, tokens, upstream};
 use crate::support::raw::{RawUpstream, SSE};
 
 /// The samples of a scrape, each under its name and labels as they are written.
@@ -123,7 +123,8 @@ async fn a_scrape_shows_what_a_sign_in_a_refresh_and_calls_were() {
 
 #[tokio::test]
 async fn a_scrape_shows_failing_providers_upstreams_and_stores_and_why_grants_end() {
-    let mut bench = Bench::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)]).await;
+    let mut bench =
+        Bench::with(|config| config.upstreams = vec![upstream(&config.public_url, "mcp", NOT_LISTENING)]).await;
     let first = bench.tokens().await;
     assert_eq!(bench.gate.call(&first.access).await.status, 502);
     let second = tokens(&bench.gate.refresh(&bench.client, &first.refresh).await);

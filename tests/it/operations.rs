@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::bench::Bench;
-use crate::support::gate::{NOBODY, upstream};
+use crate::support::gate::{NOT_LISTENING, upstream};
 
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -30,7 +30,7 @@ async fn failing_dependencies_are_reported_as_degraded_and_not_as_unready() {
     let mut bench = Bench::with(|config| {
         config.server.listen = "127.0.0.1:0".parse().unwrap();
         config.server.operations = Some(operations);
-        config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)];
+        config.upstreams = vec![upstream(&config.public_url, "mcp", NOT_LISTENING)];
     })
     .await;
     let given = bench.tokens().await;

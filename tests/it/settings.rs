@@ -7,7 +7,9 @@ use portcullis::oauth::client_metadata::AuthMethod;
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{Answer, NOBODY, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, tokens, upstream};
+use crate::support::gate::{
+    Answer, NOT_LISTENING, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, tokens, upstream,
+};
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
@@ -81,7 +83,7 @@ async fn only_trusted_proxies_may_state_the_client_address() {
 async fn bodies_beyond_inspect_limit_are_not_collected() {
     let gate = TestGate::with(|config| {
         config.server.inspect_limit = 1024;
-        config.upstreams = vec![upstream(&config.public_url, "mcp", NOBODY)];
+        config.upstreams = vec![upstream(&config.public_url, "mcp", NOT_LISTENING)];
     })
     .await;
     let client = gate.register().await;

@@ -252,7 +252,7 @@ async fn attempts_on_a_dead_code_write_nothing() {
     gate.redeem(&client, &redeemed).await;
     let failures = async |code: &str| {
         let issued = gate.app.store().issued_code(&Sha256::of(code.as_bytes())).await.unwrap();
-        issued.unwrap().failures
+        issued.unwrap().failed_redemptions
     };
     let (log, _guard) = watch();
     for code in [&attacked, &redeemed] {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use url::Url;
 
-use crate::config::problem::{Mistake, io_words};
+use crate::config::problem::{Mistake, io_message};
 
 /// The largest logo, in bytes: every page contains it, and anyone can request pages.
 const LARGEST_LOGO: u64 = 16 * 1024;
@@ -50,7 +50,7 @@ pub struct Support {
 impl Logo {
     /// Reads the file once, at start. Its type follows from its bytes, not from its name.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let unreadable = |error| format!("the file cannot be read: {}", io_words(&error));
+        let unreadable = |error| format!("the file cannot be read: {}", io_message(&error));
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
         file.take(LARGEST_LOGO + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -32,7 +32,7 @@ pub(super) struct Caller {
 }
 
 /// The message for a request that did not come through the gateway.
-pub(super) const NOBODY: &str = "nobody: this request did not come through Portcullis";
+pub(super) const UNIDENTIFIED: &str = "nobody: this request did not come through Portcullis";
 
 impl Caller {
     /// Reads the headers that Portcullis sets and that it removes from client requests.
@@ -40,7 +40,7 @@ impl Caller {
         let raw = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
         let one = |name: &str| raw(name).map(decode);
         let Some(user) = one("x-forwarded-user") else {
-            return Self { message: NOBODY.to_owned(), ..Self::default() };
+            return Self { message: UNIDENTIFIED.to_owned(), ..Self::default() };
         };
         let preferred_username = one("x-forwarded-preferred-username");
         let client = one("x-portcullis-client");
@@ -73,7 +73,7 @@ fn decode(text: &str) -> String {
 mod tests {
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Caller, NOBODY};
+    use super::{Caller, UNIDENTIFIED};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
@@ -96,6 +96,6 @@ mod tests {
     #[test]
     fn without_a_user_the_other_headers_are_ignored() {
         let caller = Caller::of(&headers(&[("x-forwarded-email", "alice@example.com"), ("x-forwarded-user", "")]));
-        assert_eq!(caller, Caller { message: NOBODY.to_owned(), ..Caller::default() });
+        assert_eq!(caller, Caller { message: UNIDENTIFIED.to_owned(), ..Caller::default() });
     }
 }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::{Caller, NOBODY};
+use super::caller::{Caller, UNIDENTIFIED};
 use super::notes::{Note, Notes};
 use super::schema::standard_formats;
 
@@ -174,5 +174,7 @@ impl ServerHandler for DemoTools {
 
 /// The user whose notes a call may use.
 fn user_of(request: &Parts) -> Result<String, String> {
-    Caller::of(&request.headers).user.ok_or_else(|| format!("{NOBODY}, so there is no user whose notes these could be"))
+    Caller::of(&request.headers)
+        .user
+        .ok_or_else(|| format!("{UNIDENTIFIED}, so there is no user whose notes these could be"))
 }

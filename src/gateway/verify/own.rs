@@ -37,7 +37,7 @@ impl OwnTokens {
         let verified = verify_access_token(&self.ring, token, &expected).await;
         let (claims, validity) = verified.map_err(|error| match error {
             VerifyError::Invalid(why) => Unverified::Invalid(why),
-            VerifyError::Unknown => Unverified::Unavailable(error.to_string()),
+            VerifyError::Unavailable => Unverified::Unavailable(error.to_string()),
         })?;
         let id = GrantId::from(claims.sid);
         // taken before the grant is read: an end that comes after the read reaches the watch

@@ -163,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{basic, credentials, proof};
-    use crate::model::client::{Authentication, SecretMethod};
+    use crate::model::client::{Authentication, ClientKeys, SecretMethod};
     use crate::oauth::parameters::Parameters;
     use crate::secret::Sha256;
 
@@ -202,7 +202,7 @@ mod tests {
     fn a_client_authenticates_as_it_was_registered_and_keys_are_not_accepted() {
         let secret = || Some("a secret".to_owned().into());
         let confidential = Authentication::Secret(Sha256::of(b"another"), SecretMethod::Basic);
-        let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+        let keys = Authentication::Keys(ClientKeys::Url("https://client.example.com/jwks".to_owned()));
         for (authentication, sent, accepted) in [
             (&Authentication::None, None, true),
             (&Authentication::None, secret(), false),

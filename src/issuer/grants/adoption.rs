@@ -141,7 +141,7 @@ impl Adoption {
     /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows. It must
     /// happen before the store knows others.
     async fn bind_tokens(&self) -> Result<(), StoreError> {
-        Resealing::new(self.store.clone(), self.sealer.clone()).walk().await?;
+        Resealing::new(self.store.clone(), self.sealer.clone()).pass().await?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::authorization_response::{Answer, ClientRedirect, Recipient, Recipient
 use super::authorize::{Authorize, Validated};
 use super::consent::{AuthorizationCookie, OpenedForm, ProvenForm};
 use super::fault::{Fault, Trouble};
-use super::first_answer::{FirstAnswers, Left};
+use super::first_answer::{EarlierOutcome, FirstAnswers};
 use super::provider_leg::ProviderLeg;
 use crate::clock::Clock;
 use crate::config::Lifetimes;
@@ -52,7 +52,7 @@ pub(crate) enum Approval {
     /// The form has expired: the same question again.
     Expired(Box<Validated>),
     /// This form was answered before and the sign-in is over.
-    Answered(Left),
+    Answered(EarlierOutcome),
 }
 
 impl Approvals {
@@ -111,7 +111,7 @@ impl Approvals {
             let withdrawn = first.stage == Stage::Pending && self.store.withdraw_authorization(&id).await?;
             // a second denial gets the response of the first
             if !withdrawn && first.stage != Stage::Denied {
-                return Ok(Approval::Answered(self.first_answers.left(&first, &binding, recipient).await?));
+                return Ok(Approval::Answered(self.first_answers.outcome(&first, &binding, recipient).await?));
             }
         }
         Ok(Approval::Denied(recipient.respond(Answer::Denied)))
@@ -121,7 +121,7 @@ impl Approvals {
         let ProvenForm { authorization: id, request, binding } = form;
         let provider = self.identities.get(identity);
         let provider =
-            provider.ok_or_else(|| Fault::forged("consent form: the chosen identity provider is not configured"))?;
+            provider.ok_or_else(|| Fault::not_ours("consent form: the chosen identity provider is not configured"))?;
         let now = self.clock.now();
         let authorization = Authorization {
             identity: Some(provider.id().clone()),
@@ -161,7 +161,7 @@ impl Approvals {
                 location: self.leg.location(provider, &first, binding)?,
                 binding: binding_cookie(id, binding),
             }),
-            _ => Ok(Approval::Answered(self.first_answers.left(&first, binding, recipient).await?)),
+            _ => Ok(Approval::Answered(self.first_answers.outcome(&first, binding, recipient).await?)),
         }
     }
 

@@ -60,7 +60,7 @@ impl BoundSignIns {
         cookie: Option<&str>,
     ) -> Result<Bound<'_>, Fault> {
         let provider = self.identities.get(identity);
-        let provider = provider.ok_or_else(|| Fault::forged("no such identity provider"))?;
+        let provider = provider.ok_or_else(|| Fault::not_ours("no such identity provider"))?;
         let other = |why: &str| Fault::new(Trouble::OtherBrowser, format!("authorization {id}: {why}"));
         let found = self.store.authorization(id).await?;
         let authorization =
@@ -74,7 +74,7 @@ impl BoundSignIns {
             return Err(other("the binding cookie is another browser's"));
         }
         if authorization.identity.as_ref() != Some(provider.id()) {
-            return Err(Fault::forged(format!("authorization {id}: the user was not sent to {identity}")));
+            return Err(Fault::not_ours(format!("authorization {id}: the user was not sent to {identity}")));
         }
         let recipient = self.recipients.of(&authorization.purpose).await?;
         Ok(Bound { provider, authorization, binding, recipient })

@@ -64,15 +64,15 @@ impl Callbacks {
         answer: &ProviderAnswer,
         cookie: Option<&str>,
     ) -> Result<Answered, Fault> {
-        let id = answer.authorization().ok_or_else(|| Fault::forged("state is missing or not one of ours"))?;
+        let id = answer.authorization().ok_or_else(|| Fault::not_ours("state is missing or not one of ours"))?;
         let bound = self.bound.bind(&answer.identity, &id, cookie).await?;
         let (state, round) = (answer.state(), bound.authorization.round);
         if !(0..=round).any(|round| bound.binding.is_state(state, &id, round)) {
-            return Err(Fault::forged("state is not the one that was sent to this provider"));
+            return Err(Fault::not_ours("state is not the one that was sent to this provider"));
         }
         bound.provider.prepare().await.map_err(|error| unavailable(bound.provider, &error))?;
-        let one = |name| answer.parameters.one(name).map_err(|repeated| Fault::forged(repeated.to_string()));
-        redirect(&bound)?.check_iss(one("iss")?).map_err(Fault::forged)?;
+        let one = |name| answer.parameters.one(name).map_err(|repeated| Fault::not_ours(repeated.to_string()));
+        redirect(&bound)?.check_iss(one("iss")?).map_err(Fault::not_ours)?;
         let is_current = bound.binding.is_state(state, &id, round);
         if !is_current || !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await;
@@ -80,7 +80,7 @@ impl Callbacks {
         match (one("error")?, one("code")?) {
             (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
             (None, Some(code)) => self.provider_code(&bound, code, &answer.arrival).await,
-            (None, None) => Err(Fault::forged("an answer with neither code nor error")),
+            (None, None) => Err(Fault::not_ours("an answer with neither code nor error")),
         }
     }
 
@@ -201,6 +201,6 @@ const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
 fn redirect<'a>(bound: &Bound<'a>) -> Result<&'a Oidc, Fault> {
     match bound.provider.way() {
         Way::Redirect(oidc) => Ok(oidc),
-        Way::Password(_) => Err(Fault::forged("people sign in with this identity provider on a page of ours")),
+        Way::Password(_) => Err(Fault::not_ours("people sign in with this identity provider on a page of ours")),
     }
 }

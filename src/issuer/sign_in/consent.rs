@@ -216,11 +216,11 @@ impl ConsentForms {
     /// # Errors
     /// When it is not one of ours.
     pub(in crate::issuer) fn open(&self, form: &str) -> Result<OpenedForm, Fault> {
-        let forged = |why: &str| Fault::forged(format!("consent form: {why}"));
-        let sealed = BASE64URL_NOPAD.decode(form.as_bytes()).or(Err(forged("not base64url")))?;
+        let not_ours = |why: &str| Fault::not_ours(format!("consent form: {why}"));
+        let sealed = BASE64URL_NOPAD.decode(form.as_bytes()).or(Err(not_ours("not base64url")))?;
         let plain = self.sealer.open(SEAL_LABEL, self.issuer.as_bytes(), &sealed);
-        let plain = plain.map_err(|unsealable| forged(&unsealable.to_string()))?;
-        serde_json::from_slice(&plain).map(OpenedForm).map_err(|error| forged(&error.to_string()))
+        let plain = plain.map_err(|unsealable| not_ours(&unsealable.to_string()))?;
+        serde_json::from_slice(&plain).map(OpenedForm).map_err(|error| not_ours(&error.to_string()))
     }
 }
 

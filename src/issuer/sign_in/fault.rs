@@ -31,7 +31,7 @@ pub(crate) enum Trouble {
     /// The form was made for another browser, or cookies are switched off.
     OtherBrowser,
     /// The form, or the provider's answer, is not one of ours.
-    Forged,
+    NotOurs,
     /// The sign-in took too long, or was never begun here.
     Expired,
     /// The identity provider cannot be reached now.
@@ -52,8 +52,8 @@ impl Fault {
 
     /// A form, or an answer, that is not one of ours.
     #[must_use]
-    pub(crate) fn forged(detail: impl Into<String>) -> Self {
-        Self::new(Trouble::Forged, detail)
+    pub(crate) fn not_ours(detail: impl Into<String>) -> Self {
+        Self::new(Trouble::NotOurs, detail)
     }
 
     /// A request that is longer than we read.

@@ -38,12 +38,12 @@ pub(crate) enum Answered {
     /// To the provider once more, without asking the user.
     ToProvider(String),
     /// Nowhere by itself: this sign-in was answered before.
-    Before(Left),
+    Earlier(EarlierOutcome),
 }
 
 /// What is left to do in an authorization that was answered before.
 #[derive(Debug)]
-pub(crate) enum Left {
+pub(crate) enum EarlierOutcome {
     /// The client waits for its code: the browser that holds the binding may take it there.
     Finish(ClientRedirect),
     /// The user denied access, which is final.
@@ -58,12 +58,12 @@ impl FirstAnswers {
     pub(super) async fn repeated(&self, bound: &Bound<'_>) -> Result<Answered, Fault> {
         let Bound { provider, authorization, binding, recipient } = bound;
         let Some(authorization) = self.settled(&authorization.id).await? else {
-            return Ok(Answered::Before(Left::Nothing));
+            return Ok(Answered::Earlier(EarlierOutcome::Nothing));
         };
         if is_pending(&authorization, self.clock.now())? {
             return self.leg.location(provider, &authorization, binding).map(Answered::ToProvider);
         }
-        self.left(&authorization, binding, recipient).await.map(Answered::Before)
+        self.outcome(&authorization, binding, recipient).await.map(Answered::Earlier)
     }
 
     /// The authorization as its first answer leaves it: waits while that one is being worked out (`Claimed`).
@@ -80,15 +80,19 @@ impl FirstAnswers {
     }
 
     /// What the browser that holds the binding can still do.
-    pub(super) async fn left(
+    pub(super) async fn outcome(
         &self,
         authorization: &Authorization,
         binding: &Binding,
         recipient: &Recipient,
-    ) -> Result<Left, Fault> {
+    ) -> Result<EarlierOutcome, Fault> {
         if authorization.stage == Stage::Denied {
-            return Ok(Left::Denied);
+            return Ok(EarlierOutcome::Denied);
         }
-        Ok(self.codes.finish(authorization, binding, recipient).await?.map_or(Left::Nothing, Left::Finish))
+        Ok(self
+            .codes
+            .finish(authorization, binding, recipient)
+            .await?
+            .map_or(EarlierOutcome::Nothing, EarlierOutcome::Finish))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use consent::{AuthorizationCookie, ConsentPrompt, OpenedForm};
 pub use consent::{ConsentView, ProviderChoice};
 pub(crate) use fault::{Fault, Trouble};
 pub(super) use first_answer::FirstAnswers;
-pub(crate) use first_answer::{Answered, Left};
+pub(crate) use first_answer::{Answered, EarlierOutcome};
 pub(super) use password::PasswordSignIn;
 pub(crate) use password::{SignInAttempt, SignInStep};
 pub use password::{SignInProblem, SignInView};

@@ -123,7 +123,7 @@ impl PasswordSignIn {
         let bound = self.bound.bind(&attempt.identity, &attempt.authorization, cookie).await?;
         let local = local(&bound)?;
         if !same_text(&attempt.form_token, &bound.binding.form_token()) {
-            return Err(Fault::forged("a sign-in form that is not ours"));
+            return Err(Fault::not_ours("a sign-in form that is not ours"));
         }
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
@@ -176,6 +176,6 @@ impl PasswordSignIn {
 fn local<'a>(bound: &Bound<'a>) -> Result<&'a Local, Fault> {
     match bound.provider.way() {
         Way::Password(local) => Ok(local),
-        Way::Redirect(_) => Err(Fault::forged("this identity provider has no sign-in page here")),
+        Way::Redirect(_) => Err(Fault::not_ours("this identity provider has no sign-in page here")),
     }
 }

@@ -56,7 +56,7 @@ impl Redemptions {
         let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
         let issued = self.store.issued_code(&hash).await?.ok_or_else(unknown)?;
         // failures of a dead code are not counted: each would be a write that anyone who knows it could cause
-        let dead = issued.failures >= MAX_CODE_FAILURES || self.clock.now() >= issued.code_expires_at;
+        let dead = issued.failed_redemptions >= MAX_CODE_FAILURES || self.clock.now() >= issued.code_expires_at;
         if let Err(refusal) = self.check(client, parameters, &issued) {
             if !dead && issued.redeemed.is_none() {
                 self.count_failure(client, &hash, arrival).await?;
@@ -149,7 +149,8 @@ impl Redemptions {
     fn new_grant(&self, issued: IssuedCode, gives_refresh: bool, now: Timestamp) -> Grant {
         let Lifetimes { max_grant_age, access_token, .. } = self.lifetimes;
         let age = if gives_refresh { max_grant_age } else { access_token };
-        let IssuedCode { request, identity, mut sign_in, code_expires_at: _, failures: _, redeemed: _ } = issued;
+        let IssuedCode { request, identity, mut sign_in, code_expires_at: _, failed_redemptions: _, redeemed: _ } =
+            issued;
         if !gives_refresh {
             // the provider will never be asked again, so there is no reason to hold its token. It is not an offline one:
             // that is requested only where a refresh token will be given

@@ -299,10 +299,14 @@ async fn a_failing_store_is_unavailable_and_not_an_invalid_token() {
     let other = bench.shelf.ring(Es256, &bench.clock).await.unwrap();
     let token = other.sign(&bench.claims()).unwrap();
     bench.shelf.set_down(true);
-    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unavailable));
     assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok(), "keys in memory still work");
     bench.shelf.set_down(false);
-    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown), "a failed read is not repeated within a second");
+    assert_eq!(
+        bench.verify(&token).await,
+        Err(VerifyError::Unavailable),
+        "a failed read is not repeated within a second"
+    );
     bench.clock.advance(Duration::from_secs(1));
     assert!(bench.verify(&token).await.is_ok());
 }
@@ -332,7 +336,7 @@ async fn a_key_that_cannot_be_decrypted_is_unavailable_and_affects_no_other() {
     let mut kid = String::new();
     bench.shelf.edit(|keys| kid = keys[0].id.to_string());
     let token = bench.forged(|head| head["kid"] = json!(kid), |_| {});
-    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unavailable));
     assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok());
     bench.clock.advance(Duration::from_secs(1));
     let token = bench.forged(|head| head["kid"] = json!("k_x"), |_| {});
@@ -344,7 +348,7 @@ async fn an_empty_store_does_not_remove_keys_from_memory() {
     let bench = Bench::new(Es256).await;
     bench.shelf.edit(Vec::clear);
     let token = bench.forged(|head| head["kid"] = json!("k_x"), |_| {});
-    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unknown));
+    assert_eq!(bench.verify(&token).await, Err(VerifyError::Unavailable));
     assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok());
 }
 

@@ -22,7 +22,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// What all pages have in common.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Branding {
     pub(super) name: String,
     /// A `data:` URL.
     pub(super) logo: Option<String>,
@@ -31,7 +31,7 @@ pub struct Look {
     policy: HeaderValue,
 }
 
-impl Look {
+impl Branding {
     /// Prepares the style sheet, the logo and the content security policy.
     #[must_use]
     pub fn new(pages: &Pages) -> Self {

@@ -1,11 +1,11 @@
 //! The consent page: who asks, where the code goes, what for, and with which provider.
 //!
-//! Defends against: clickjacking (`Look::headers`), and phishing by a client's own name (what it says of itself is shown as its
+//! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (what it says of itself is shown as its
 //! claim, and the receiver of the code stands above the buttons).
 
 use askama::Template;
 
-use super::{ClientLabel, Look, Page, words};
+use super::{Branding, ClientLabel, Page, words};
 use crate::issuer::ConsentView;
 use crate::oauth::redirect_uri::RedirectClass;
 
@@ -14,7 +14,7 @@ use crate::oauth::redirect_uri::RedirectClass;
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 struct ConsentPage<'a> {
-    look: &'a Look,
+    branding: &'a Branding,
     view: &'a ConsentView,
     client: ClientLabel<'a>,
     notice: Option<ConsentNotice>,
@@ -32,8 +32,8 @@ const SHORT: usize = 80;
 
 /// Asks for consent. `notice` says why the page is shown again.
 #[must_use]
-pub fn consent(look: &Look, view: &ConsentView, notice: Option<ConsentNotice>) -> Page {
-    Page::render(look, &ConsentPage { look, view, client: (&view.client).into(), notice })
+pub fn consent(branding: &Branding, view: &ConsentView, notice: Option<ConsentNotice>) -> Page {
+    Page::render(branding, &ConsentPage { branding, view, client: (&view.client).into(), notice })
 }
 
 impl ConsentPage<'_> {

@@ -2,14 +2,14 @@
 
 use askama::Template;
 
-use super::{Look, Page};
+use super::{Branding, Page};
 
 /// The page at an upstream's path.
 #[derive(Debug, Template)]
 #[template(path = "server.html")]
 pub struct ServerPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// The upstream's display name.
     pub name: &'a str,
     /// What to enter in clients.
@@ -21,7 +21,7 @@ pub struct ServerPage<'a> {
 #[template(path = "front.html")]
 pub struct FrontPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// Names and URLs of the upstreams that may be listed publicly.
     pub servers: &'a [(&'a str, &'a str)],
     /// What to enter in clients, with placeholders for name and path.
@@ -32,7 +32,7 @@ pub struct FrontPage<'a> {
 #[derive(Debug, Template)]
 #[template(path = "not_found.html")]
 struct NotFoundPage<'a> {
-    look: &'a Look,
+    branding: &'a Branding,
 }
 
 /// What people copy into a client.
@@ -48,17 +48,17 @@ pub struct ClientSettings<'a> {
 /// Explains what an upstream's address is for.
 #[must_use]
 pub fn server(page: &ServerPage<'_>) -> Page {
-    Page::render(page.look, page)
+    Page::render(page.branding, page)
 }
 
 /// Explains what this host is for.
 #[must_use]
 pub fn front(page: &FrontPage<'_>) -> Page {
-    Page::render(page.look, page)
+    Page::render(page.branding, page)
 }
 
 /// Says that there is nothing at an address.
 #[must_use]
-pub fn not_found(look: &Look) -> Page {
-    Page::render(look, &NotFoundPage { look })
+pub fn not_found(branding: &Branding) -> Page {
+    Page::render(branding, &NotFoundPage { branding })
 }

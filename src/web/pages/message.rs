@@ -3,14 +3,14 @@
 use askama::Template;
 
 use super::page::Gate;
-use super::{Look, Page};
+use super::{Branding, Page};
 use crate::telemetry::RequestId;
 
 /// An error that must not or cannot be reported to the client by a redirect.
 #[derive(Debug)]
 pub struct ErrorPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// A heading.
     pub title: &'a str,
     /// What went wrong, for the user.
@@ -27,7 +27,7 @@ pub struct ErrorPage<'a> {
 #[derive(Debug)]
 pub struct AlreadyAnsweredPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// How it was answered.
     pub answer: EarlierAnswer<'a>,
     /// The request's id in the log.
@@ -50,7 +50,7 @@ pub enum EarlierAnswer<'a> {
 #[derive(Debug)]
 pub struct UnavailablePage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// The provider's display name.
     pub identity_name: &'a str,
     /// The request's id in the log.
@@ -59,11 +59,11 @@ pub struct UnavailablePage<'a> {
 
 /// Says that the server is busy. It names no request, so it can be rendered once, at start.
 #[must_use]
-pub fn busy(look: &Look) -> Page {
+pub fn busy(branding: &Branding) -> Page {
     Page::render(
-        look,
+        branding,
         &Message {
-            look,
+            branding,
             gate: Gate::Down,
             title: "This server is busy",
             happened: "It did not handle your request. Nothing is lost.",
@@ -78,7 +78,7 @@ pub fn busy(look: &Look) -> Page {
 #[derive(Template)]
 #[template(path = "message.html")]
 struct Message<'a> {
-    look: &'a Look,
+    branding: &'a Branding,
     gate: Gate,
     title: &'a str,
     happened: &'a str,
@@ -93,9 +93,9 @@ struct Message<'a> {
 #[must_use]
 pub fn error(page: &ErrorPage<'_>) -> Page {
     Page::render(
-        page.look,
+        page.branding,
         &Message {
-            look: page.look,
+            branding: page.branding,
             gate: Gate::Down,
             title: page.title,
             happened: page.happened,
@@ -112,7 +112,7 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
 pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     let happened = "This sign-in was already answered, perhaps by a double click or by going back.";
     let over = Message {
-        look: page.look,
+        branding: page.branding,
         gate: Gate::Down,
         title: "This was already answered",
         happened,
@@ -138,7 +138,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
             ..over
         },
     };
-    Page::render(page.look, &message)
+    Page::render(page.branding, &message)
 }
 
 /// Says that a provider cannot be reached and that nothing is lost. Sent with 503 and `Retry-After`.
@@ -148,9 +148,9 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
     let happened =
         format!("Signing in needs {}, which cannot be reached at the moment. Nothing is lost.", page.identity_name);
     Page::render(
-        page.look,
+        page.branding,
         &Message {
-            look: page.look,
+            branding: page.branding,
             gate: Gate::Down,
             title: &title,
             happened: &happened,

@@ -1,12 +1,12 @@
-//! HTML pages for people: small, without scripts, each with the headers of [`Look::headers`].
+//! HTML pages for people: small, without scripts, each with the headers of [`Branding::headers`].
 //!
 //! Defends against XSS and spoofing: the templates (`../templates`) escape every text from outside and isolate its direction,
-//! so that a name cannot rewrite the sentence around it. Clickjacking: see `look`.
+//! so that a name cannot rewrite the sentence around it. Clickjacking: see `branding`.
 
+mod branding;
 mod client_label;
 mod consent;
 mod front;
-mod look;
 mod message;
 mod page;
 mod palette;
@@ -15,10 +15,10 @@ mod sign_in;
 mod unknown_client;
 mod words;
 
+pub use branding::Branding;
 pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, consent};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
-pub use look::Look;
 pub use message::{
     AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, busy, error, unavailable,
 };

@@ -4,22 +4,22 @@ use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
 
-use super::look::Look;
+use super::branding::Branding;
 
 /// A whole page. As a response it has its headers; the caller sets the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The document.
     pub html: String,
-    /// [`Look::headers`].
+    /// [`Branding::headers`].
     pub(in crate::web) headers: [(HeaderName, HeaderValue); 6],
 }
 
 impl Page {
-    pub(super) fn render(look: &Look, template: &impl Template) -> Self {
+    pub(super) fn render(branding: &Branding, template: &impl Template) -> Self {
         #[expect(clippy::expect_used, reason = "writing to a string fails only when memory is out")]
         let html = template.render().expect("a page is written to memory");
-        Self { html, headers: look.headers() }
+        Self { html, headers: branding.headers() }
     }
 }
 

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn the_card_colours_are_those_of_the_style_sheet() {
         for card in [LIGHT_CARD, DARK_CARD] {
-            assert!(super::super::look::STYLE.contains(&format!("--card: {};", hex(card))), "{}", hex(card));
+            assert!(super::super::branding::STYLE.contains(&format!("--card: {};", hex(card))), "{}", hex(card));
         }
     }
 

@@ -4,7 +4,7 @@
 use askama::Template;
 
 use super::page::Gate;
-use super::{ClientLabel, Look, Page};
+use super::{Branding, ClientLabel, Page};
 use crate::issuer::Outcome;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
@@ -13,7 +13,7 @@ use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 #[template(path = "return_to_application.html")]
 pub struct ReturnPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// The client.
     pub client: ClientLabel<'a>,
     /// Its redirect URI.
@@ -29,7 +29,7 @@ pub struct ReturnPage<'a> {
 /// Leads the browser back to an application.
 #[must_use]
 pub fn return_to_application(page: &ReturnPage<'_>) -> Page {
-    Page::render(page.look, page)
+    Page::render(page.branding, page)
 }
 
 impl ReturnPage<'_> {

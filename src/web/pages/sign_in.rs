@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{ClientLabel, Look, Page};
+use super::{Branding, ClientLabel, Page};
 use crate::issuer::{SignInProblem, SignInView};
 
 /// Where user name and password are typed. The form goes to `/sign-in/{identity}` with `authorization`, `form_token`,
@@ -10,7 +10,7 @@ use crate::issuer::{SignInProblem, SignInView};
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
-    look: &'a Look,
+    branding: &'a Branding,
     view: &'a SignInView,
     client: ClientLabel<'a>,
 }
@@ -27,6 +27,6 @@ impl SignInPage<'_> {
 
 /// Asks for user name and password.
 #[must_use]
-pub fn sign_in(look: &Look, view: &SignInView) -> Page {
-    Page::render(look, &SignInPage { look, view, client: (&view.client).into() })
+pub fn sign_in(branding: &Branding, view: &SignInView) -> Page {
+    Page::render(branding, &SignInPage { branding, view, client: (&view.client).into() })
 }

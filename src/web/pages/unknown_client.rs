@@ -3,14 +3,14 @@
 use askama::Template;
 use url::{Host, Url};
 
-use super::{Look, Page};
+use super::{Branding, Page};
 use crate::telemetry::RequestId;
 
 /// The request with the unknown id.
 #[derive(Debug)]
 pub struct UnknownClientPage<'a> {
     /// The operator's branding.
-    pub look: &'a Look,
+    pub branding: &'a Branding,
     /// The unknown id.
     pub client_id: &'a str,
     /// The redirect URI of the request, unchecked: it only selects the remedy to open.
@@ -35,7 +35,7 @@ enum Application {
 #[derive(Template)]
 #[template(path = "unknown_client.html")]
 struct UnknownClient<'a> {
-    look: &'a Look,
+    branding: &'a Branding,
     client_id: &'a str,
     application: Option<Application>,
     request_id: &'a RequestId,
@@ -45,8 +45,8 @@ struct UnknownClient<'a> {
 #[must_use]
 pub fn unknown_client(page: &UnknownClientPage<'_>) -> Page {
     let application = page.redirect_uri.and_then(|uri| Url::parse(uri).ok()).and_then(|uri| guess(&uri));
-    let UnknownClientPage { look, client_id, request_id, .. } = *page;
-    Page::render(look, &UnknownClient { look, client_id, application, request_id })
+    let UnknownClientPage { branding, client_id, request_id, .. } = *page;
+    Page::render(branding, &UnknownClient { branding, client_id, application, request_id })
 }
 
 /// Guesses the application from the redirect URIs that each is known to use.

@@ -7,14 +7,14 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{gate_at, gate_before, token, with};
-use crate::support::gate::{Answer, NOBODY, TestGate, reach, upstream};
+use crate::support::gate::{Answer, NOT_LISTENING, TestGate, reach, upstream};
 use crate::support::log::watch;
 use crate::support::raw::{OK, RawUpstream, Wire};
 use crate::support::upstream::{Upstream, answer};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_with_the_calls_own_id() {
-    let gate = gate_before(NOBODY).await;
+    let gate = gate_before(NOT_LISTENING).await;
     let good = token(&gate).await;
     let answer = gate.call_with("/mcp", &good, r#"{"jsonrpc":"2.0","id":"a\u0041","method":"x"}"#).await;
     assert_eq!(answer.status, 502);

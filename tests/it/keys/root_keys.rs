@@ -25,8 +25,8 @@ async fn sign_in(gate: &TestGate, provider: &FakeProvider, client: &TestClient) 
     tokens(&gate.redeem(client, &code(gate, provider, client).await).await)
 }
 
-async fn walk(gate: &TestGate, keys: &[u8]) -> Resealed {
-    Resealing::new(gate.app.store().clone(), Sealer::new(&ring(keys))).walk().await.unwrap()
+async fn pass(gate: &TestGate, keys: &[u8]) -> Resealed {
+    Resealing::new(gate.app.store().clone(), Sealer::new(&ring(keys))).pass().await.unwrap()
 }
 
 #[tokio::test]
@@ -37,9 +37,9 @@ async fn an_old_root_key_can_be_removed_after_resealing() {
     let waiting = code(&gate, &provider, &client).await;
 
     let gate = gate.restart_with(|config| config.secrets = ring(&[2, 1])).await;
-    let done = walk(&gate, &[2, 1]).await;
+    let done = pass(&gate, &[2, 1]).await;
     assert_eq!(done, Resealed { resealed: 3, lost: 0 }, "the signing key, the grant's token, and the code's");
-    assert_eq!(walk(&gate, &[2, 1]).await, Resealed::default(), "nothing is left to do");
+    assert_eq!(pass(&gate, &[2, 1]).await, Resealed::default(), "nothing is left to do");
 
     let gate = gate.restart_with(|config| config.secrets = ring(&[2])).await;
     assert_eq!(gate.call(&first.access).await.status, WORKS, "the old signing key opens");
@@ -57,7 +57,7 @@ async fn concurrent_resealing_in_two_processes_loses_nothing() {
     for _ in 0..8 {
         given.push(sign_in(&gate, &provider, &client).await);
     }
-    let (one, other) = tokio::join!(walk(&gate, &[2, 1]), walk(&gate, &[2, 1]));
+    let (one, other) = tokio::join!(pass(&gate, &[2, 1]), pass(&gate, &[2, 1]));
     assert_eq!(one.resealed + other.resealed, 9);
     let gate = gate.restart_with(|config| config.secrets = ring(&[2])).await;
     for given in given {
@@ -70,7 +70,7 @@ async fn values_that_no_root_key_opens_are_counted_and_left_unchanged() {
     let (gate, provider) = TestGate::with_provider(|config| config.secrets = ring(&[1])).await;
     let client = gate.register().await;
     let given = sign_in(&gate, &provider, &client).await;
-    assert_eq!(walk(&gate, &[3, 2]).await, Resealed { resealed: 0, lost: 2 });
+    assert_eq!(pass(&gate, &[3, 2]).await, Resealed { resealed: 0, lost: 2 });
     let gate = gate.restart_with(|config| config.secrets = ring(&[2, 1])).await;
     tokens(&gate.refresh(&client, &given.refresh).await);
 }

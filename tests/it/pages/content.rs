@@ -207,7 +207,7 @@ fn only_a_listed_private_use_uri_is_opened_without_a_click() {
 #[test]
 fn an_answered_sign_in_offers_to_finish_by_a_link_only() {
     let id = request_id();
-    let page = |answer| already_answered(&AlreadyAnsweredPage { look: &PLAIN, answer, request_id: &id }).html;
+    let page = |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer, request_id: &id }).html;
     let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y"));
     assert_eq!(attribute(&open, r#"<a class="button""#, "href"), "http://127.0.0.1:33418/?code=x&#38;state=y");
     assert!(!page(EarlierAnswer::Over).contains("<a "));

@@ -12,18 +12,18 @@ use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, ClientLabel, ClientSettings, ConsentNotice, EarlierAnswer, ErrorPage, FrontPage, Look, Page,
-    ReturnPage, ServerPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, front, not_found,
-    return_to_application, server, sign_in, unavailable, unknown_client,
+    AlreadyAnsweredPage, Branding, ClientLabel, ClientSettings, ConsentNotice, EarlierAnswer, ErrorPage, FrontPage,
+    Page, ReturnPage, ServerPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, front,
+    not_found, return_to_application, server, sign_in, unavailable, unknown_client,
 };
 
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
 
 /// Pages without any settings.
-pub(super) static PLAIN: LazyLock<Look> = LazyLock::new(|| Look::new(&Pages::default()));
+pub(super) static PLAIN: LazyLock<Branding> = LazyLock::new(|| Branding::new(&Pages::default()));
 
 /// Pages with every setting.
-pub(super) static OWN: LazyLock<Look> = LazyLock::new(|| Look::new(&own_pages()));
+pub(super) static OWN: LazyLock<Branding> = LazyLock::new(|| Branding::new(&own_pages()));
 
 pub(super) fn own_pages() -> Pages {
     let svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 96 24'><rect width='96' height='24' rx='6' fill='#d40'/></svg>";
@@ -65,7 +65,7 @@ fn client(label: ClientLabel<'_>) -> Client {
 
 /// The parts of a consent page, with defaults, so that a test names only what it is about.
 pub(super) struct Consent<'a> {
-    pub(super) look: &'a Look,
+    pub(super) branding: &'a Branding,
     pub(super) client: ClientLabel<'a>,
     pub(super) redirect_uri: &'a str,
     pub(super) known_receiver: bool,
@@ -82,7 +82,7 @@ pub(super) const KEYCLOAK: (&str, &str, &str) = ("keycloak", "Keycloak", "openid
 impl Default for Consent<'_> {
     fn default() -> Self {
         Self {
-            look: &PLAIN,
+            branding: &PLAIN,
             client: registered("Claude"),
             redirect_uri: "https://claude.ai/api/mcp/auth_callback",
             known_receiver: true,
@@ -114,7 +114,7 @@ impl Consent<'_> {
             providers: self.identities.iter().map(choice).collect(),
             form: "c2VhbGVk".to_owned(),
         };
-        consent(self.look, &view, self.notice)
+        consent(self.branding, &view, self.notice)
     }
 
     pub(super) fn html(&self) -> String {
@@ -141,7 +141,7 @@ pub(super) fn return_page(client: ClientLabel<'_>, uri: &str, outcome: Outcome) 
     let location = redirect_uri.with_parameters(&[("code", "pcc_x"), ("state", "a;b'c")]);
     let user = (outcome == Outcome::SignedIn).then_some("Alice Anderson");
     return_to_application(&ReturnPage {
-        look: &PLAIN,
+        branding: &PLAIN,
         client,
         redirect_uri: &redirect_uri,
         location: &location,
@@ -156,7 +156,7 @@ pub(super) fn request_id() -> RequestId {
 
 pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
     unknown_client(&UnknownClientPage {
-        look: &PLAIN,
+        branding: &PLAIN,
         client_id,
         redirect_uri: Some(redirect_uri),
         request_id: &request_id(),
@@ -217,13 +217,17 @@ fn consents() -> Vec<(&'static str, Page)> {
     ]
 }
 
-pub(super) fn server_page(look: &Look, name: &str) -> Page {
-    server(&ServerPage { look, name, settings: ClientSettings { id: "expenses", url: "https://mcp.example.com/mcp" } })
+pub(super) fn server_page(branding: &Branding, name: &str) -> Page {
+    server(&ServerPage {
+        branding,
+        name,
+        settings: ClientSettings { id: "expenses", url: "https://mcp.example.com/mcp" },
+    })
 }
 
 pub(super) fn front_page(servers: &[(&str, &str)]) -> Page {
     front(&FrontPage {
-        look: &PLAIN,
+        branding: &PLAIN,
         servers,
         settings: ClientSettings { id: "NAME", url: "https://mcp.example.com/PATH" },
     })
@@ -231,7 +235,7 @@ pub(super) fn front_page(servers: &[(&str, &str)]) -> Page {
 
 fn visited() -> Vec<(&'static str, Page)> {
     let long = Consent {
-        look: &OWN,
+        branding: &OWN,
         known_receiver: false,
         redirect_uri: "https://chat.example.com/cb",
         ..Consent::default()
@@ -251,7 +255,7 @@ fn visited() -> Vec<(&'static str, Page)> {
 
 fn answers() -> Vec<(&'static str, Page)> {
     let id = request_id();
-    let earlier = |answer| already_answered(&AlreadyAnsweredPage { look: &PLAIN, answer, request_id: &id });
+    let earlier = |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer, request_id: &id });
     vec![
         ("sign-in", sign_in_page(registered("Visual Studio Code"), "", None)),
         ("sign-in-wrong", sign_in_page(registered("Visual Studio Code"), "alice", Some(SignInProblem::Wrong))),
@@ -274,7 +278,7 @@ fn answers() -> Vec<(&'static str, Page)> {
 
 pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
     error(&ErrorPage {
-        look: &PLAIN,
+        branding: &PLAIN,
         title,
         happened: "Keycloak answered in a way that must not be believed.",
         hint: "Connect from the application again. If it happens again, tell your operator.",
@@ -284,7 +288,7 @@ pub(super) fn error_page(title: &str, request_id: &RequestId) -> Page {
 }
 
 pub(super) fn unavailable_page(name: &str) -> Page {
-    unavailable(&UnavailablePage { look: &PLAIN, identity_name: name, request_id: &request_id() })
+    unavailable(&UnavailablePage { branding: &PLAIN, identity_name: name, request_id: &request_id() })
 }
 
 pub(super) fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {

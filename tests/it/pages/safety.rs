@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use portcullis::config::{Pages, ScopeText, Support};
 use portcullis::issuer::Outcome;
 use portcullis::web::pages::{
-    ClientLabel, Look, Page, ReturnPage, UnknownClientPage, not_found, return_to_application, unknown_client,
+    Branding, ClientLabel, Page, ReturnPage, UnknownClientPage, not_found, return_to_application, unknown_client,
 };
 use proptest::prelude::*;
 
@@ -82,8 +82,8 @@ fn xss_hostile_texts_are_escaped_everywhere() {
         &|text| return_page(registered(text), "com.example.app:/cb", Outcome::SignedIn),
         &|text| error_page(text, &id),
         &|text| {
-            let (look, redirect_uri) = (&*PLAIN, Some(text));
-            unknown_client(&UnknownClientPage { look, client_id: text, redirect_uri, request_id: &id })
+            let (branding, redirect_uri) = (&*PLAIN, Some(text));
+            unknown_client(&UnknownClientPage { branding, client_id: text, redirect_uri, request_id: &id })
         },
         &|text| {
             let scope_texts = [ScopeText { value: "mcp:access".to_owned(), text: text.to_owned() }];
@@ -93,7 +93,7 @@ fn xss_hostile_texts_are_escaped_everywhere() {
         &|text| front_page(&[(text, text)]),
         &|text| {
             let support = Some(Support { href: text.to_owned(), text: text.to_owned() });
-            server_page(&Look::new(&Pages { name: text.to_owned(), support, ..Pages::default() }), "Expenses")
+            server_page(&Branding::new(&Pages { name: text.to_owned(), support, ..Pages::default() }), "Expenses")
         },
     ];
     for (at, page) in pages.iter().enumerate() {
@@ -118,9 +118,9 @@ fn xss_hostile_scopes_are_escaped() {
 fn xss_hostile_user_names_are_escaped() {
     let uri = redirect("com.example.app:/cb");
     let page = |user| {
-        let (look, client, location) = (&*PLAIN, registered("Claude"), uri.as_str());
+        let (branding, client, location) = (&*PLAIN, registered("Claude"), uri.as_str());
         let (outcome, user) = (Outcome::SignedIn, Some(user));
-        return_to_application(&ReturnPage { look, client, redirect_uri: &uri, location, outcome, user }).html
+        return_to_application(&ReturnPage { branding, client, redirect_uri: &uri, location, outcome, user }).html
     };
     let hostile = page(HOSTILE);
     assert!(

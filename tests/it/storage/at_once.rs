@@ -142,7 +142,7 @@ async fn no_sign_in_outlives_an_end_that_comes_while_codes_are_issued(fresh: Fre
         async move {
             if n == 8 {
                 let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
-                store.refuse_under_way(&ends).await.unwrap();
+                store.cancel_sign_ins(&ends).await.unwrap();
             } else {
                 store.issue_code(&id, &new_code(&some_hash(), until, &ada())).await.unwrap();
             }
@@ -296,7 +296,7 @@ async fn many_batches_at_once_do_not_stand_in_each_others_way(fresh: Fresh) {
             match n % 4 {
                 0 => drop(store.end_grants(&ids, EndReason::IdentityProvider, now).await.unwrap()),
                 1 => drop(store.end_unusable_grants(MINUTE, now + 100 * DAY, 10).await.unwrap()),
-                2 => drop(store.refuse_under_way(&GrantFilter::default()).await.unwrap()),
+                2 => drop(store.cancel_sign_ins(&GrantFilter::default()).await.unwrap()),
                 _ => drop(store.take_abandoned_tokens(now + DAY, 10).await.unwrap()),
             }
         }

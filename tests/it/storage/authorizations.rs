@@ -107,7 +107,7 @@ async fn a_code_is_issued_only_for_a_claimed_authorization(fresh: Fresh) {
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
     assert_eq!((Purpose::Client(issued.request), Some(issued.identity)), (pending.purpose, pending.identity));
     assert_eq!(issued.sign_in, ada());
-    assert_eq!((issued.code_expires_at, issued.failures, issued.redeemed), (expires_at, 0, None));
+    assert_eq!((issued.code_expires_at, issued.failed_redemptions, issued.redeemed), (expires_at, 0, None));
 }
 
 async fn a_refused_authorization_stays_refused(fresh: Fresh) {
@@ -231,7 +231,7 @@ async fn sign_ins_under_way_are_refused_by_user_client_and_resource(fresh: Fresh
         filter(Some("keycloak|ada"), Some("c_2"), None),
         filter(None, Some("c_1"), Some("https://other.example/mcp")),
     ] {
-        assert_eq!(fresh.store.refuse_under_way(&none).await.unwrap(), 0, "{none:?}");
+        assert_eq!(fresh.store.cancel_sign_ins(&none).await.unwrap(), 0, "{none:?}");
         assert_eq!(stage(&fresh, &issued).await, Stage::CodeIssued);
     }
     for one in [
@@ -240,7 +240,7 @@ async fn sign_ins_under_way_are_refused_by_user_client_and_resource(fresh: Fresh
         filter(None, None, None),
     ] {
         let (issued, _) = if one.subject.is_some() { (issued.clone(), some_hash()) } else { fresh.code("c_1").await };
-        assert_eq!(fresh.store.refuse_under_way(&one).await.unwrap(), 1, "{one:?}");
+        assert_eq!(fresh.store.cancel_sign_ins(&one).await.unwrap(), 1, "{one:?}");
         assert_eq!(stage(&fresh, &issued).await, Stage::Refused);
     }
 }
@@ -257,7 +257,7 @@ async fn a_sign_in_under_way_when_a_users_grants_end_gets_that_user_no_code(fres
     let ends = GrantFilter { subject: Some("keycloak|ada".to_owned()), ..GrantFilter::default() };
     let (claimed, pending, bobs) = (fresh.claimed("c_1").await, fresh.pending("c_1").await, fresh.pending("c_1").await);
     for _ in 0..2 {
-        assert_eq!(fresh.store.refuse_under_way(&ends).await.unwrap(), 0, "their users are not known yet");
+        assert_eq!(fresh.store.cancel_sign_ins(&ends).await.unwrap(), 0, "their users are not known yet");
     }
     let later = fresh.claimed("c_1").await;
     for claim in [&pending, &bobs] {
@@ -285,7 +285,7 @@ async fn ending_grants_bars_only_sign_ins_of_the_same_client_and_resource(fresh:
         (ends(None, here), true),
     ] {
         let claimed = fresh.claimed("c_1").await;
-        fresh.store.refuse_under_way(&filter).await.unwrap();
+        fresh.store.cancel_sign_ins(&filter).await.unwrap();
         assert_eq!(issues(&fresh, &claimed, "keycloak|ada").await, !bars, "{filter:?}");
     }
 }
@@ -312,7 +312,7 @@ async fn five_failures_end_a_code(fresh: Fresh) {
     };
     assert_eq!(redeem(&ends).await, None);
     assert_eq!(redeem(&survives).await, Some(vec![]));
-    assert_eq!(fresh.store.issued_code(&ends).await.unwrap().unwrap().failures, MAX_CODE_FAILURES);
+    assert_eq!(fresh.store.issued_code(&ends).await.unwrap().unwrap().failed_redemptions, MAX_CODE_FAILURES);
 }
 
 async fn an_unknown_code_is_not_found_counted_or_redeemed(fresh: Fresh) {

@@ -1,7 +1,7 @@
 //! Registered clients, and which are evicted when there are too many.
 
 use portcullis::clock::Timestamp;
-use portcullis::model::client::{Authentication, Client};
+use portcullis::model::client::{Authentication, Client, ClientKeys};
 use portcullis::oauth::scope::ScopeSet;
 
 use super::{Fresh, MINUTE, client, contract};
@@ -38,7 +38,7 @@ async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
 }
 
 async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
-    let keys = Authentication::Keys(jsonwebtoken::jwk::JwkSet::default());
+    let keys = Authentication::Keys(ClientKeys::Set(jsonwebtoken::jwk::JwkSet::default()));
     let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
     assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000, fresh.now()).await.is_err());
     assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);

@@ -36,7 +36,7 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// The status of a call with a valid token: that of the polite upstream behind the gate.
 pub const WORKS: u16 = 200;
 /// A URL without a listener (the discard service's port).
-pub const NOBODY: &str = "http://127.0.0.1:9/mcp";
+pub const NOT_LISTENING: &str = "http://127.0.0.1:9/mcp";
 /// The user of most tests, and the password.
 const ALICE: (&str, &str) = ("alice", "wonderland");
 
