@@ -30,6 +30,11 @@ pub enum Event<'a> {
         /// The audience.
         resource: &'a str,
     },
+    /// A user signed in at their own page.
+    AccountOpened {
+        /// The user.
+        subject: &'a Subject,
+    },
     /// A password was wrong, or too many were.
     SignInFailed {
         /// The identity provider.
@@ -195,6 +200,7 @@ impl Sink for ToLog {
             Event::SignedIn { subject, client, resource } => {
                 line!(info, origin, "signed in", %subject, %client, resource);
             }
+            Event::AccountOpened { subject } => line!(info, origin, "signed in at the own page", %subject),
             Event::SignInFailed { identity, limited } => line!(warn, origin, "sign-in failed", identity, limited),
             Event::Granted { grant, refresh } => {
                 let Grant { id, subject, client_id: client, resource, scope, .. } = grant;
@@ -230,7 +236,8 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
         | EndReason::TooMany
         | EndReason::ClientRemoved
         | EndReason::IdentityChanged
-        | EndReason::Operator => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
+        | EndReason::Operator
+        | EndReason::User => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
         EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
             line!(warn, origin, "grant ended", grant = %id, %subject, %client, reason = word);
         }

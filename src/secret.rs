@@ -3,12 +3,14 @@
 //! A secret that we issue has a prefix and a checksum: scanners (and our own test of the logs) can find one that leaked, and
 //! a mistyped one costs no look-up. Only its SHA-256 is stored. Comparisons take constant time, against timing attacks.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use aws_lc_rs::{digest, hmac, rand};
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
 /// `N` bytes from the operating system.
@@ -70,6 +72,20 @@ impl Sha256 {
     }
 }
 
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&base64url(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
+        Self::from_slice(&bytes).ok_or_else(|| serde::de::Error::custom("not a SHA-256 value"))
+    }
+}
+
 impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}…", HEXLOWER.encode(self.0.get(..4).unwrap_or_default()))
@@ -122,6 +138,22 @@ pub enum Refresh {}
 impl Kind for Refresh {
     const PREFIX: &'static str = "pcr_";
     const NAME: &'static str = "refresh token";
+}
+
+/// A device code (`pcd_`, RFC 8628 3.2).
+#[derive(Debug)]
+pub enum DeviceCode {}
+impl Kind for DeviceCode {
+    const PREFIX: &'static str = "pcd_";
+    const NAME: &'static str = "device code";
+}
+
+/// The cookie of a user who is signed in at their own page (`pca_`).
+#[derive(Debug)]
+pub enum AccountSession {}
+impl Kind for AccountSession {
+    const PREFIX: &'static str = "pca_";
+    const NAME: &'static str = "account session";
 }
 
 /// The secret of a client that registered for one (`pcs_`).

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::consistency::{check_memory, check_way_in, check_ways_out};
+use super::consistency::{check_device, check_memory, check_way_in, check_ways_out};
 use super::id::Seen;
 use super::identity::IdentityKind;
 use super::problem::{Location, Mistake};
@@ -11,8 +11,8 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream, client, identity,
-    lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream, client, device,
+    identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -35,11 +35,15 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
     let tokens = table(sections, "tokens", tokens::read, reading);
     let registration = table(sections, "registration", registration::read, reading);
+    let device = table(sections, "device", device::read, reading);
     let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), reading);
+    if let Some(device) = device {
+        check_device(device, &clients, sections, reading);
+    }
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
     let listening = server.as_ref().filter(|_| listens);
     if let (Some(public_url), Some(server)) = (&public_url, listening) {
@@ -61,6 +65,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         lifetimes: lifetimes?,
         tokens: tokens?,
         registration: registration?,
+        device: device?,
         pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,

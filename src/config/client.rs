@@ -28,6 +28,8 @@ pub struct ConfiguredClient {
     pub client_secret: Option<SecretText>,
     /// Its authentication method: `none` without a secret.
     pub auth_method: AuthMethod,
+    /// Whether it may ask with a device code.
+    pub device: bool,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +37,8 @@ pub struct ConfiguredClient {
 pub(super) struct Written {
     client_id: String,
     name: Option<String>,
-    redirect_uris: Vec<String>,
+    redirect_uris: Option<Vec<String>>,
+    device: Option<bool>,
     client_secret: Option<SecretSource>,
     token_endpoint_auth_method: Option<AuthMethod>,
 }
@@ -55,7 +58,8 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    check_redirects(&written.redirect_uris, policy, section, reading);
+    let device = written.device.unwrap_or_default();
+    let redirect_uris = redirects(written.redirect_uris, device, (policy, section), reading);
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {
@@ -70,7 +74,8 @@ pub(super) fn read(
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
-        redirect_uris: written.redirect_uris,
+        redirect_uris,
+        device,
         client_secret,
         auth_method: auth_method?,
     })
@@ -112,6 +117,20 @@ pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
 /// The redirect URIs that are allowed.
 const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
+
+/// The redirect URIs. A client that only ever asks with a device code needs none.
+fn redirects(
+    written: Option<Vec<String>>,
+    device: bool,
+    (policy, section): (&RedirectPolicy, &Section<'_>),
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    let uris = written.unwrap_or_default();
+    if !uris.is_empty() || !device {
+        check_redirects(&uris, policy, section, reading);
+    }
+    uris
+}
 
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
     if uris.is_empty() {

@@ -9,7 +9,7 @@ use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::UpstreamSettings;
-use super::{Limits, PublicUrl, Server};
+use super::{ConfiguredClient, Device, Limits, PublicUrl, Server};
 
 /// Warns when clients that use `public_url` do not reach `listen`.
 pub(super) fn check_way_in(public_url: &PublicUrl, server: &Server, sections: &Sections, reading: &mut Reading<'_>) {
@@ -40,6 +40,25 @@ pub(super) fn check_memory(server: &Server, limits: &Limits, sections: &Sections
         let mistake = Mistake::new(format!("is less than one body of server.inspect_limit, {largest} bytes"));
         let at = sections.table("limits").at("body_memory_per_user");
         reading.error(&at, mistake.hint("raise it, or lower inspect_limit"));
+    }
+}
+
+/// Warns when device authorization is on for no one, or a client needs it while it is off.
+pub(super) fn check_device(
+    device: Device,
+    clients: &[ConfiguredClient],
+    sections: &Sections,
+    reading: &mut Reading<'_>,
+) {
+    let has_client = clients.iter().any(|client| client.device);
+    if device.enabled && !device.registered_clients && !has_client {
+        let mistake = Mistake::new("no client may use device authorization");
+        let hint = "add device = true to a [[client]], or registered_clients = true here";
+        reading.warn(&sections.table("device").at("enabled"), mistake.hint(hint));
+    }
+    if !device.enabled && has_client {
+        let mistake = Mistake::new("is false, but a [[client]] has device = true");
+        reading.warn(&sections.table("device").at("enabled"), mistake.hint("set it to true, or remove device there"));
     }
 }
 

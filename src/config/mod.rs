@@ -13,6 +13,7 @@ mod assembly;
 mod ca_file;
 mod client;
 mod consistency;
+mod device;
 mod document;
 mod environment;
 pub(crate) mod header_names;
@@ -54,6 +55,7 @@ use std::path::Path;
 
 pub use ca_file::CaFile;
 pub use client::ConfiguredClient;
+pub use device::Device;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;

@@ -1,6 +1,7 @@
 //! The whole configuration, section by section.
 
 use super::client::ConfiguredClient;
+use super::device::Device;
 use super::identity::Identity;
 use super::lifetimes::Lifetimes;
 use super::limits::Limits;
@@ -36,6 +37,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Dynamic client registration, and the redirect URIs that are allowed.
     pub registration: Registration,
+    /// Device authorization.
+    pub device: Device,
     /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.

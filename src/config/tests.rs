@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, client, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
+    Config, assembly, client, device, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
     sections, server, shape, storage, tokens, upstream,
 };
 
@@ -92,6 +92,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<lifetimes::Written>("lifetimes"))
         .chain(keys_of::<tokens::Written>("tokens"))
         .chain(keys_of::<registration::Written>("registration"))
+        .chain(keys_of::<device::Written>("device"))
         .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))

@@ -15,8 +15,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
-    RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
+    Config, Device, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
+    Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -85,6 +85,7 @@ impl Dev {
             tokens: Tokens::default(),
             registration: Registration::default(),
             limits: Limits::default(),
+            device: Device::default(),
             pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),
             identities: vec![identity(users)],

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
+use super::account::Accounts;
 use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
 use super::resources::{Resources, entry_scopes};
 use super::sign_in::{
-    Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
-    Recipients, SignIn,
+    AccountSignIns, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions, ConsentForms,
+    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Recipients, SealedForms,
+    Sessions, SignIn, UserCodes,
 };
 use super::tasks::Tasks;
-use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
+use super::tokens::{
+    AccessTokens, DevicePolls, NewGrants, Polls, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals,
+    TokenEndpoint,
+};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -49,6 +55,9 @@ pub(crate) struct IssuerParts {
 /// The parts behind the facade.
 pub(super) struct Inner {
     pub(super) sign_in: SignIn,
+    pub(super) accounts: Accounts,
+    /// `None` when device authorization is off.
+    pub(super) device: Option<DeviceAuthorizations>,
     pub(super) tokens: TokenEndpoint,
     pub(super) registrations: Registrations,
     pub(super) adoption: Arc<Adoption>,
@@ -72,8 +81,11 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let tasks = Tasks::default();
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
+    let sign_in = sign_in(&parts, &shared);
     Inner {
-        sign_in: sign_in(&parts, &shared),
+        accounts: accounts(&parts, &shared, &sign_in),
+        device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
+        sign_in,
         tokens: tokens(&parts, &shared),
         registrations: registrations(&parts),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
@@ -90,9 +102,35 @@ fn registrations(parts: &IssuerParts) -> Registrations {
         entry_scopes: entry_scopes(&parts.config),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
+        device_allowed: parts.config.device.enabled && parts.config.device.registered_clients,
         limits: parts.limits.clone(),
         counted: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
+    }
+}
+
+fn accounts(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> Accounts {
+    Accounts {
+        sessions: sign_in.sessions.clone(),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        identities: parts.identities.clone(),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        public_url: Arc::clone(&shared.issuer),
+    }
+}
+
+fn device(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> DeviceAuthorizations {
+    DeviceAuthorizations {
+        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authorize: sign_in.authorize.clone(),
+        user_codes: UserCodes::new(&parts.sealer),
+        public_url: parts.config.public_url.clone(),
+        limits: parts.limits.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
     }
 }
 
@@ -138,39 +176,54 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
     let Shared { issuer, clients, resources, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
+    let forms = SealedForms { sealer: parts.sealer.clone(), clock: clock.clone(), issuer: Arc::clone(issuer) };
+    let choices = ProviderChoices(identities.clone());
     let authorize = Authorize {
         clients: clients.clone(),
         resources: resources.clone(),
         recipients: recipients.clone(),
         refresh_tokens: config.tokens.refresh,
     };
-    let codes = codes(parts, shared);
+    let (codes, sessions) = (codes(parts, shared), sessions(parts, shared));
+    let conclusions = Conclusions { codes: codes.clone(), sessions: sessions.clone() };
     let bound = BoundSignIns {
         identities: identities.clone(),
         recipients: recipients.clone(),
         store: store.clone(),
         clock: clock.clone(),
     };
-    let first_answers =
-        FirstAnswers { codes: codes.clone(), leg: leg.clone(), store: store.clone(), clock: clock.clone() };
+    let first_answers = FirstAnswers {
+        codes,
+        sessions: sessions.clone(),
+        leg: leg.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let beginnings = beginnings(parts, &leg, &first_answers);
     SignIn {
-        consent_forms: consent_forms(parts, shared),
+        consent_forms: consent_forms(parts, shared, &forms),
         approvals: Approvals {
             authorize: authorize.clone(),
-            recipients,
-            identities: identities.clone(),
-            leg: leg.clone(),
-            first_answers: first_answers.clone(),
+            recipients: recipients.clone(),
+            beginnings: beginnings.clone(),
             store: store.clone(),
             clock: clock.clone(),
             lifetimes: config.lifetimes.clone(),
-            limits: limits.clone(),
+            counted: metrics.grants.clone(),
+        },
+        account: AccountSignIns { forms: forms.clone(), choices, beginnings: beginnings.clone(), store: store.clone() },
+        device_entries: device_entries(parts, shared, &forms),
+        device_answers: DeviceAnswers {
+            recipients,
+            beginnings,
+            store: store.clone(),
+            clock: clock.clone(),
             counted: metrics.grants.clone(),
         },
         callbacks: Callbacks {
             bound: bound.clone(),
             first_answers: first_answers.clone(),
-            codes: codes.clone(),
+            conclusions: conclusions.clone(),
             counted: metrics.grants.clone(),
             leg,
             store: store.clone(),
@@ -179,7 +232,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
         passwords: PasswordSignIn {
             bound,
             first_answers,
-            codes,
+            conclusions,
             counted: metrics.grants.clone(),
             audit: parts.audit.clone(),
             resources: resources.clone(),
@@ -188,6 +241,44 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             clock: clock.clone(),
         },
         authorize,
+        forms,
+        sessions,
+    }
+}
+
+fn beginnings(parts: &IssuerParts, leg: &ProviderLeg, first_answers: &FirstAnswers) -> Beginnings {
+    Beginnings {
+        identities: parts.identities.clone(),
+        leg: leg.clone(),
+        first_answers: first_answers.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetimes: parts.config.lifetimes.clone(),
+        limits: parts.limits.clone(),
+    }
+}
+
+fn device_entries(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> DeviceEntries {
+    DeviceEntries {
+        forms: forms.clone(),
+        choices: ProviderChoices(parts.identities.clone()),
+        user_codes: UserCodes::new(&parts.sealer),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        limits: parts.limits.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
+    Sessions {
+        identities: parts.identities.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
     }
 }
 
@@ -202,14 +293,12 @@ fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
     }
 }
 
-fn consent_forms(parts: &IssuerParts, shared: &Shared) -> ConsentForms {
+fn consent_forms(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> ConsentForms {
     ConsentForms {
-        identities: parts.identities.clone(),
+        choices: ProviderChoices(parts.identities.clone()),
         clients: shared.clients.clone(),
         resources: shared.resources.clone(),
-        sealer: parts.sealer.clone(),
-        clock: parts.clock.clone(),
-        issuer: Arc::clone(&shared.issuer),
+        forms: forms.clone(),
         pages: parts.config.pages.clone(),
     }
 }
@@ -222,20 +311,36 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         lifetime: config.lifetimes.access_token,
         refresh_idle: config.lifetimes.refresh_idle,
     };
+    let new_grants = NewGrants {
+        identities: identities.clone(),
+        access_tokens: access_tokens.clone(),
+        ends: shared.ends.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        lifetimes: config.lifetimes.clone(),
+        counted: metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    };
     TokenEndpoint {
         authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
         counted: metrics.grants.clone(),
-        refreshes: refreshes(parts, shared, access_tokens.clone()),
+        refreshes: refreshes(parts, shared, access_tokens),
+        device_polls: config.device.enabled.then(|| DevicePolls {
+            polls: Polls::new(clock.clone()),
+            new_grants: new_grants.clone(),
+            resources: shared.resources.clone(),
+            identities: identities.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+        }),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
             resources: shared.resources.clone(),
             identities: identities.clone(),
-            access_tokens,
+            new_grants,
             ends: shared.ends.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            lifetimes: config.lifetimes.clone(),
-            counted: metrics.grants.clone(),
             audit: parts.audit.clone(),
         },
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::resources::entry_scopes;
 use crate::config::Config;
 use crate::keys::KeyRing;
+use crate::oauth::device::DEVICE_CODE;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
 use crate::oauth::scope::OFFLINE_ACCESS;
@@ -45,16 +46,19 @@ impl PublicDocuments {
 
 fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
+    let mut grant_types_supported = vec!["authorization_code", "refresh_token"];
+    grant_types_supported.extend(config.device.enabled.then_some(DEVICE_CODE));
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
         authorization_endpoint: url.join(paths::AUTHORIZE),
         token_endpoint: url.join(paths::TOKEN),
         jwks_uri: url.join(paths::JWKS),
+        device_authorization_endpoint: config.device.enabled.then(|| url.join(paths::DEVICE_AUTHORIZATION)),
         registration_endpoint: config.registration.enabled.then(|| url.join(paths::REGISTER)),
         scopes_supported: entry_scopes(config).with(OFFLINE_ACCESS),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
-        grant_types_supported: ["authorization_code", "refresh_token"],
+        grant_types_supported,
         token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,

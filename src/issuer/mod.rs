@@ -5,13 +5,17 @@
 //! | `clients` | who a client id names, registration, client authentication |
 //! | `sign_in` | from the authorization request to the code |
 //! | `tokens` | the token endpoint, one file per grant type |
+//! | `account` | the user's own page: what they granted, and ending it |
+//! | `device` | the device authorization endpoint |
 //! | `grants` | how grants end, the providers' tokens that hang on them, upkeep |
 //!
 //! Each part is a struct with the dependencies that it uses. `sign_in` and `tokens` call `clients` and `grants`, never the
 //! other way round, and no part knows the facade.
 
+mod account;
 mod assembly;
 mod clients;
+mod device;
 mod grants;
 mod metadata;
 mod resources;
@@ -22,23 +26,29 @@ mod tokens;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::model::authorization::{ClientRequest, DeviceRequest};
 use crate::model::ids::AuthorizationId;
 use crate::oauth::client_metadata::RegistrationResponse;
 use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
-use sign_in::{ConsentPrompt, OpenedForm};
+use sign_in::{ConsentPrompt, OpenedForm, Question};
 
+pub(crate) use account::{AccountPage, Ending, SessionCookie};
+pub use account::{AccountUser, AccountView, EndView, GrantView};
 pub(crate) use assembly::IssuerParts;
 pub(crate) use clients::{RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{GrantEnds, Revocations};
 pub(crate) use sign_in::{
-    Answered, Approval, AuthorizationCookie, AuthorizeRejection, ClientRedirect, EarlierOutcome, Fault, ProviderAnswer,
-    SignInAttempt, SignInStep, Trouble, Validated,
+    AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
+    CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,
 };
-pub use sign_in::{ConsentView, Outcome, ProviderChoice, SignInProblem, SignInView};
+pub use sign_in::{
+    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EntryProblem, Outcome, ProviderChoice, SignInProblem,
+    SignInView, Told,
+};
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};
 
@@ -76,21 +86,99 @@ impl Issuer {
         self.0.sign_in.consent_forms.prompt(validated).await
     }
 
-    /// Opens a posted consent form.
-    pub(crate) fn open_form(&self, form: &str) -> Result<OpenedForm, Fault> {
-        self.0.sign_in.consent_forms.open(form)
+    /// Opens a posted form; each kind is answered by a method of its own.
+    pub(crate) fn open_form<Q: Question>(&self, form: &str) -> Result<OpenedForm<Q>, Fault> {
+        self.0.sign_in.forms.open(form)
     }
 
     /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
     /// denial.
     pub(crate) async fn answer_form(
         &self,
-        form: &OpenedForm,
+        form: &OpenedForm<ClientRequest>,
         cookie: Option<&str>,
         identity: Option<&str>,
         address: ClientAddress,
     ) -> Result<Approval, Fault> {
         self.0.sign_in.approvals.answer(form, cookie, identity, address).await
+    }
+
+    /// The user's own page: of the session that the cookie names, or to sign in.
+    pub(crate) async fn account(&self, cookie: Option<&SessionCookie>) -> Result<AccountPage, Fault> {
+        if let Some(cookie) = cookie
+            && let Some(view) = self.0.accounts.page(cookie).await?
+        {
+            return Ok(AccountPage::SignedIn(Box::new(view)));
+        }
+        self.0.sign_in.account.page().await.map(|(view, cookie)| AccountPage::SignedOut(view, cookie))
+    }
+
+    /// Begins the sign-in at the user's own page. `cookie` is the value of the form's cookie.
+    pub(crate) async fn open_account(
+        &self,
+        form: &OpenedForm<AccountEntry>,
+        cookie: Option<&str>,
+        identity: &str,
+        address: ClientAddress,
+    ) -> Result<AnsweredForm, Fault> {
+        self.0.sign_in.account.begin(form, cookie, identity, address).await
+    }
+
+    /// The question whether to end grants; `None` when the session has ended, or there is nothing to end.
+    pub(crate) async fn end_question(&self, cookie: &SessionCookie, which: &Ending) -> Result<Option<EndView>, Fault> {
+        self.0.accounts.question(cookie, which).await
+    }
+
+    /// Ends grants of the session's user.
+    pub(crate) async fn end_own_grants(
+        &self,
+        cookie: &SessionCookie,
+        form_token: &str,
+        which: &Ending,
+        arrival: &Arrival,
+    ) -> Result<(), Fault> {
+        self.0.accounts.end(cookie, form_token, which, arrival).await
+    }
+
+    /// Ends the session at the user's own page.
+    pub(crate) async fn sign_out(&self, cookie: &SessionCookie, form_token: &str) -> Result<(), Fault> {
+        self.0.accounts.sign_out(cookie, form_token).await
+    }
+
+    /// Gives a device its codes (RFC 8628 3.1).
+    pub(crate) async fn device_authorization(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+        match &self.0.device {
+            Some(device) => device.answer(request).await,
+            None => Err(TokenRefusal::unavailable("device authorization is off")),
+        }
+    }
+
+    /// The page where a user types the code of a device.
+    pub(crate) fn device_page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+        self.0.sign_in.device_entries.page(typed)
+    }
+
+    /// Takes a typed code. `field` is the form as it came, `cookie` the value of its cookie.
+    pub(crate) async fn enter_user_code(
+        &self,
+        (form, field): (&OpenedForm<CodeEntry>, &str),
+        cookie: Option<&str>,
+        typed: &str,
+        address: ClientAddress,
+    ) -> Result<EntryStep, Fault> {
+        self.0.sign_in.device_entries.enter((form, field), cookie, typed, address).await
+    }
+
+    /// Takes the user's answer to a device. `cookie` is the value of the form's cookie; `identity` the chosen provider, or
+    /// `None` for a denial.
+    pub(crate) async fn answer_device(
+        &self,
+        form: &OpenedForm<DeviceRequest>,
+        cookie: Option<&str>,
+        identity: Option<&str>,
+        address: ClientAddress,
+    ) -> Result<AnsweredForm, Fault> {
+        self.0.sign_in.device_answers.answer(form, cookie, identity, address).await
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].

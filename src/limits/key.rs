@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::model::ids::{ClientId, GrantId, IdentityId};
+use crate::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId};
 use crate::wire::ClientAddress;
 
 /// One part of a key.
@@ -17,6 +17,8 @@ pub(crate) enum Part<'a> {
     Client(&'a ClientId),
     /// A grant.
     Grant(&'a GrantId),
+    /// A rendered form.
+    Authorization(&'a AuthorizationId),
     /// An identity provider.
     Identity(&'a IdentityId),
     /// A user name as it was typed, whether or not there is such a user.
@@ -59,6 +61,7 @@ impl Part<'_> {
             Self::Grant(grant) => (4, grant.as_str().as_bytes().into()),
             Self::Identity(identity) => (5, identity.as_str().as_bytes().into()),
             Self::User(name) => (6, name.as_bytes().into()),
+            Self::Authorization(form) => (8, form.as_str().as_bytes().into()),
             Self::SignIns(count) => (7, count.to_be_bytes().to_vec().into()),
         }
     }

@@ -19,6 +19,15 @@ pub(crate) enum Limit {
     ClientSecrets,
     /// Sign-ins that one address begins. Against a flood of rows: a script can press the button, too.
     SignIns,
+    /// Device codes that a client asks for from one address. Against a flood of rows; how many are open is bounded too.
+    DeviceCodes,
+    /// Codes that are typed into one form. Against guessing in a browser; a new form costs a request.
+    UserCodesPerForm,
+    /// Codes that one address types. Against guessing. A whole class may share an address.
+    UserCodesPerAddress,
+    /// Codes that are typed anywhere; each costs as much as device codes are open. Against guessing from many addresses: the
+    /// chance that any try of an hour hits one of 25.6 billion stays below 1 in 1,000.
+    UserCodes,
     /// Wrong passwords for one user from one address; a right one starts the count anew. Against brute force. A limit by user
     /// alone would let anyone lock the user out.
     PasswordsPerUserAndAddress,
@@ -44,6 +53,10 @@ impl Limit {
             Self::KnownRegistrations => "known_registrations_per_address",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
             Self::SignIns => "sign_ins_per_address",
+            Self::DeviceCodes => "device_codes_per_client_and_address",
+            Self::UserCodesPerForm => "user_codes_per_form",
+            Self::UserCodesPerAddress => "user_codes_per_address",
+            Self::UserCodes => "user_codes",
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
             Self::PasswordsPerUser => "passwords_per_user",
             Self::PasswordsPerAddress => "passwords_per_address",
@@ -62,6 +75,12 @@ impl Limit {
                 "too many wrong secrets of this client came from this address: wait, then send the right one"
             }
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
+            Self::DeviceCodes => {
+                "too many device codes were asked for from this address: wait, and poll with the one you have"
+            }
+            Self::UserCodesPerForm | Self::UserCodesPerAddress | Self::UserCodes => {
+                "too many codes were typed: wait, then try again"
+            }
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
@@ -75,6 +94,10 @@ impl Limit {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
             Self::KnownRegistrations | Self::SignIns => 600,
+            Self::DeviceCodes => 300,
+            Self::UserCodesPerForm => 6,
+            Self::UserCodesPerAddress => 120,
+            Self::UserCodes => 25_600_000,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

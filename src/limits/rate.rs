@@ -1,5 +1,6 @@
 //! How often: the one handle that counts, for all rate limits.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::key::Key;
@@ -18,6 +19,10 @@ struct Sketches {
     known_registrations: Sketch,
     client_secrets: Sketch,
     sign_ins: Sketch,
+    device_codes: Sketch,
+    user_codes_per_form: Sketch,
+    user_codes_per_address: Sketch,
+    user_codes: Sketch,
     passwords_per_user_and_address: Sketch,
     passwords_per_user: Sketch,
     passwords_per_address: Sketch,
@@ -41,6 +46,11 @@ impl Limits {
             known_registrations: sketch(Limit::KnownRegistrations, NARROW),
             client_secrets: sketch(Limit::ClientSecrets, WIDE),
             sign_ins: sketch(Limit::SignIns, WIDE),
+            device_codes: sketch(Limit::DeviceCodes, WIDE),
+            user_codes_per_form: sketch(Limit::UserCodesPerForm, WIDE),
+            user_codes_per_address: sketch(Limit::UserCodesPerAddress, WIDE),
+            // it has a single key
+            user_codes: sketch(Limit::UserCodes, NARROW),
             passwords_per_user_and_address: sketch(Limit::PasswordsPerUserAndAddress, WIDE),
             passwords_per_user: sketch(Limit::PasswordsPerUser, WIDE),
             passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
@@ -54,9 +64,18 @@ impl Limits {
     ///
     /// # Errors
     /// When the key has used up the limit.
-    #[expect(clippy::unused_async, reason = "its callers allow for counts that are kept elsewhere")]
     pub(crate) async fn check(&self, limit: Limit, key: &Key) -> Result<(), Limited> {
-        self.sketch(limit).check(key).map_err(|retry_after| self.refused(limit, retry_after))
+        self.check_cost(limit, key, 1).await
+    }
+
+    /// The same for a use that costs more than one; one that costs more than the limit allows per hour costs all of it.
+    ///
+    /// # Errors
+    /// When the key has not so much left.
+    #[expect(clippy::unused_async, reason = "its callers allow for counts that are kept elsewhere")]
+    pub(crate) async fn check_cost(&self, limit: Limit, key: &Key, cost: u32) -> Result<(), Limited> {
+        let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
+        self.sketch(limit).check(key, cost).map_err(|retry_after| self.refused(limit, retry_after))
     }
 
     fn sketch(&self, limit: Limit) -> &Sketch {
@@ -65,6 +84,10 @@ impl Limits {
             Limit::KnownRegistrations => &self.0.known_registrations,
             Limit::ClientSecrets => &self.0.client_secrets,
             Limit::SignIns => &self.0.sign_ins,
+            Limit::DeviceCodes => &self.0.device_codes,
+            Limit::UserCodesPerForm => &self.0.user_codes_per_form,
+            Limit::UserCodesPerAddress => &self.0.user_codes_per_address,
+            Limit::UserCodes => &self.0.user_codes,
             Limit::PasswordsPerUserAndAddress => &self.0.passwords_per_user_and_address,
             Limit::PasswordsPerUser => &self.0.passwords_per_user,
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,

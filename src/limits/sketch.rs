@@ -42,6 +42,7 @@ pub(super) struct Sketch {
     /// Decides which cells a key has, so that an attacker cannot tell which keys share them.
     seed: [u8; 32],
     width: usize,
+    per_hour: NonZeroU32,
     limiter: RateLimiter<CellsOfKey, Cells, GovernorClock, NoOpMiddleware<Nanos>>,
 }
 
@@ -50,15 +51,17 @@ impl Sketch {
     #[must_use]
     pub(super) fn new(per_hour: NonZeroU32, width: usize, clock: &Clock) -> Self {
         let limiter = RateLimiter::new(Quota::per_hour(per_hour), Cells::unused(width), GovernorClock(clock.clone()));
-        Self { clock: clock.clone(), seed: random(), width, limiter }
+        Self { clock: clock.clone(), seed: random(), width, per_hour, limiter }
     }
 
-    /// Counts one; the error says how many seconds to wait.
+    /// Counts a use with its cost, at most a whole hour's; the error says how many seconds to wait.
     ///
     /// # Errors
     /// When the key has used up what it may.
-    pub(super) fn check(&self, key: &Key) -> Result<(), u64> {
-        self.limiter.check_key(&self.cells(key)).map_err(|not_until| {
+    pub(super) fn check(&self, key: &Key, cost: NonZeroU32) -> Result<(), u64> {
+        let checked = self.limiter.check_key_n(&self.cells(key), cost.min(self.per_hour));
+        // a cost beyond the capacity does not come here
+        checked.or(Err(3600_u64))?.map_err(|not_until| {
             let wait = not_until.wait_time_from(GovernorClock(self.clock.clone()).now());
             wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
         })
@@ -136,7 +139,20 @@ mod tests {
     }
 
     fn check(sketch: &Sketch, name: &str) -> Result<(), u64> {
-        sketch.check(&Key::of(&[Part::User(name)]))
+        sketch.check(&Key::of(&[Part::User(name)]), NonZeroU32::MIN)
+    }
+
+    #[test]
+    fn a_use_that_costs_more_leaves_less_and_none_costs_more_than_an_hour() {
+        let (sketch, clock) = sketch(10, WIDE);
+        let key = Key::of(&[Part::User("a")]);
+        let cost = |cost| sketch.check(&key, NonZeroU32::new(cost).unwrap());
+        assert_eq!(cost(7), Ok(()));
+        assert_eq!(cost(4), Err(360), "one is missing");
+        assert_eq!(cost(3), Ok(()));
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(cost(u32::MAX), Ok(()));
+        assert!(cost(1).is_err());
     }
 
     #[test]

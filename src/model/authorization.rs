@@ -16,7 +16,7 @@ use super::user::User;
 use crate::clock::Timestamp;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
+use crate::secret::{AccountSession, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
 
 /// A code is dead after this many failed redemptions.
 pub const MAX_CODE_FAILURES: i64 = 5;
@@ -24,17 +24,57 @@ pub const MAX_CODE_FAILURES: i64 = 5;
 /// What a sign-in is for: who may begin it, and where its outcome goes. Against a confused deputy, it is read from the stored
 /// authorization and never from the request that ends the sign-in: no answer of a provider can be turned to another purpose.
 ///
-/// - Who may begin it: the one place that makes the variant. `issuer::sign_in::Approvals` makes [`Self::Client`], from a sealed
-///   consent form that the user answered in the browser that it was rendered for.
-/// - Where the outcome goes: `issuer::sign_in::Recipients::of` turns a purpose into a recipient. A sign-in that no client asked
-///   for (at a page of our own, at a device) gets its arm there.
-/// - How it is stored: `authorizations.request` holds a client's request, so another variant needs a migration.
-///
-/// Every other use destructures the only variant, so the compiler names each of them when there is a second one.
+/// - Who may begin it: the one place that makes the variant, from a sealed form of its own kind that the user answered in the
+///   browser that it was rendered for: `issuer::sign_in::Approvals`, `AccountSignIns` and `DeviceAnswers`.
+/// - Where the outcome goes: `issuer::sign_in::Recipients::of` turns a purpose into a recipient.
+/// - How it is stored: in `authorizations.purpose` and `authorizations.request`, see `storage::authorizations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// A client asked at `/authorize` and waits for a code at its redirect URI.
     Client(ClientRequest),
+    /// The user opens the page of their own grants. No client takes part, and no code is made.
+    Account,
+    /// A device polls `/token` with its device code (RFC 8628), which becomes a code when the user has signed in.
+    Device(DeviceRequest),
+}
+
+impl Purpose {
+    /// The client that gets a grant by it, and the audience, if there is one.
+    #[must_use]
+    pub fn asked(&self) -> Option<(&ClientId, &str)> {
+        match self {
+            Self::Client(request) => Some((&request.client_id, &request.resource)),
+            Self::Account => None,
+            Self::Device(DeviceRequest { access, .. }) => Some((&access.client_id, &access.resource)),
+        }
+    }
+}
+
+/// What a client gets when the user consents, however it asked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Access {
+    /// The client.
+    pub client_id: ClientId,
+    /// The upstream's canonical resource: the audience.
+    pub resource: String,
+    /// The scope that will be granted.
+    pub scope: ScopeSet,
+    /// The scopes that the client named, as far as they exist here; see [`ClientRequest::named_scope`].
+    pub named_scope: Option<ScopeSet>,
+    /// Whether a refresh token will be given.
+    pub refresh: bool,
+}
+
+/// A device's request (RFC 8628 3.1) as the user answers it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceRequest {
+    /// The SHA-256 of the device code.
+    pub device_code: Sha256,
+    /// When the device stops asking.
+    pub device_code_expires_at: Timestamp,
+    /// What it asks for.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 /// A client's authorization request after every check: what the user consents to and what the code is bound to.
@@ -127,6 +167,13 @@ impl Binding {
     #[must_use]
     pub fn code(&self, round: i64) -> Token<Code> {
         Token::from_bits(&self.derive("code", round))
+    }
+
+    /// The secret of the session at the user's own page that the sign-in opens: a repeated answer of the provider gives the
+    /// same browser the same session.
+    #[must_use]
+    pub fn account_session(&self, round: i64) -> Token<AccountSession> {
+        Token::from_bits(&self.derive("account session", round))
     }
 
     /// The CSRF token of our own sign-in form.
@@ -242,6 +289,13 @@ impl Authorization {
 }
 
 impl ClientRequest {
+    /// What the client asks for, without what binds the request to its browser and its redirect URI.
+    #[must_use]
+    pub fn into_access(self) -> Access {
+        let Self { client_id, resource, scope, named_scope, refresh, .. } = self;
+        Access { client_id, resource, scope, named_scope, refresh }
+    }
+
     /// The code challenge as a type.
     #[must_use]
     pub fn challenge(&self) -> Option<CodeChallenge> {
@@ -273,12 +327,11 @@ pub struct ProviderStanding {
     pub renewable: bool,
 }
 
-/// A code and what it stands for. Codes are issued to clients only, so there is always a client's request, and a provider
-/// that signed the user in.
+/// A code and what it stands for: the code of a client, or the device code of a device whose user has signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCode {
-    /// What the client asked for.
-    pub request: ClientRequest,
+    /// What the user signed in for: which of the two it is.
+    pub purpose: Purpose,
     /// The provider that signed the user in.
     pub identity: IdentityId,
     /// Who signed in.

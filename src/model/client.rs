@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::ClientId;
 use crate::clock::Timestamp;
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
+use crate::oauth::device::DEVICE_CODE;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
@@ -35,6 +36,8 @@ pub struct Client {
     pub authentication: Authentication,
     /// Whether it registered for refresh tokens.
     pub refresh_token: bool,
+    /// Whether it may ask with a device code (RFC 8628).
+    pub device: bool,
     /// The scope that it registered; informative only.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
@@ -111,6 +114,7 @@ impl Client {
             redirect_uris: portless(metadata),
             authentication: secret.map_or(Authentication::None, |(hash, method)| Authentication::Secret(hash, method)),
             refresh_token: metadata.refresh_token,
+            device: metadata.device,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
             created_at: now,
@@ -134,14 +138,17 @@ fn portless(metadata: &ClientMetadata) -> Vec<String> {
 /// Public clients with the same metadata are the same client, on every replica and after a lost database: a client that
 /// registers at each start (several do) costs one row, and an id never comes to mean another client.
 fn derived_id(metadata: &ClientMetadata) -> ClientId {
-    let canonical = serde_json::json!([
-        "portcullis public client 1",
-        metadata.client_name,
-        portless(metadata),
-        metadata.refresh_token,
-        metadata.scope,
-        metadata.application_type,
-    ]);
+    let mut canonical = vec![
+        serde_json::json!("portcullis public client 1"),
+        serde_json::json!(metadata.client_name),
+        serde_json::json!(portless(metadata)),
+        serde_json::json!(metadata.refresh_token),
+        serde_json::json!(metadata.scope),
+        serde_json::json!(metadata.application_type),
+    ];
+    // only where it says something: ids of earlier versions stay as they are
+    canonical.extend(metadata.device.then(|| serde_json::json!(DEVICE_CODE)));
+    let canonical = serde_json::Value::from(canonical);
     let hash = Sha256::of(canonical.to_string().as_bytes());
     let mut bits = [0; 16];
     bits.copy_from_slice(hash.as_bytes().split_at(16).0);

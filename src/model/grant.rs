@@ -41,6 +41,18 @@ pub struct Grant {
     pub ended_at: Option<Timestamp>,
 }
 
+/// Where the tokens of a grant are, as far as the redemption of its code showed. The user is shown it, to tell one device from
+/// another; nothing is decided by it, and it is erased when the grant ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The host or the application that the code was sent to; `None` for a device that polled.
+    pub receiver: Option<String>,
+    /// The address of the client that redeemed the code.
+    pub address: Option<String>,
+    /// The family of its program, without a version.
+    pub agent: Option<String>,
+}
+
 impl Grant {
     /// Whether its tokens are valid.
     #[must_use]
@@ -70,6 +82,8 @@ pub enum EndReason {
     IdentityChanged,
     /// The operator ended it.
     Operator,
+    /// The user ended it at their own page.
+    User,
 }
 
 impl EndReason {
@@ -86,6 +100,7 @@ impl EndReason {
             Self::ClientRemoved => "client_removed",
             Self::IdentityChanged => "identity_changed",
             Self::Operator => "operator",
+            Self::User => "user",
         }
     }
 }

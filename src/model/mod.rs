@@ -1,9 +1,11 @@
 //! The nouns and their states. Pure: no I/O, and time only as an argument. `storage` makes the transitions, each as one
 //! conditional statement.
 
+pub mod account;
 pub mod authorization;
 pub mod caller;
 pub mod client;
+pub mod device_code;
 pub mod grant;
 pub mod ids;
 pub mod signing_key;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::client_name::clean_client_name;
+use super::device::DEVICE_CODE;
 use super::error::{ErrorCode, OAuthError};
 use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use super::scope::{ScopeSet, named_values};
@@ -64,7 +65,7 @@ pub struct RegistrationRequest {
 /// A request that passed every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientMetadata {
-    /// The allowed ones, as the client spelt them; at least one.
+    /// The allowed ones, as the client spelt them; at least one, unless it is for devices only.
     pub redirect_uris: Vec<RedirectUri>,
     /// The client's name, cleaned; shown as the client's own claim.
     pub client_name: Option<String>,
@@ -72,6 +73,8 @@ pub struct ClientMetadata {
     pub token_endpoint_auth_method: AuthMethod,
     /// Whether it registered `refresh_token`, or registered no grant types at all.
     pub refresh_token: bool,
+    /// Whether it registered for the device grant (RFC 8628), where that is allowed.
+    pub device: bool,
     /// The scopes that it requested; the issuer keeps those that an upstream here knows.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
@@ -104,19 +107,26 @@ impl RegistrationRequest {
         })
     }
 
-    /// Validates the request (RFC 7591 2, 5). Only its redirect URIs can fail it; other values that we do not offer are
+    /// Validates the request (RFC 7591 2, 5). `device_allowed` says whether a client may register itself for the device grant.
+    /// Only its redirect URIs can fail it; other values that we do not offer are
     /// replaced, and the response states what was assigned (RFC 7591 3.2.1).
     ///
     /// # Errors
     /// `invalid_redirect_uri`, with a description for the client's developer.
-    pub fn validate(self, policy: &RedirectPolicy) -> Result<ClientMetadata, OAuthError> {
+    pub fn validate(self, policy: &RedirectPolicy, device_allowed: bool) -> Result<ClientMetadata, OAuthError> {
+        let names = |kind: &str| self.grant_types.iter().any(|named| named == kind);
+        let device = device_allowed && names(DEVICE_CODE);
+        // a device without a browser has no redirect URI (RFC 7591 2: they are for redirect-based grants)
+        let needs_redirect = !device || names("authorization_code") || !self.redirect_uris.is_empty();
+        let refresh_token = self.grant_types.is_empty() || names("refresh_token");
         let method = self.token_endpoint_auth_method.as_deref().and_then(AuthMethod::parse);
         let scope = self.scope.unwrap_or_default();
         Ok(ClientMetadata {
-            redirect_uris: allowed_redirects(&self.redirect_uris, policy)?,
+            redirect_uris: if needs_redirect { allowed_redirects(&self.redirect_uris, policy)? } else { Vec::new() },
             client_name: self.client_name.as_deref().and_then(clean_client_name),
             token_endpoint_auth_method: method.unwrap_or(AuthMethod::None),
-            refresh_token: self.grant_types.is_empty() || self.grant_types.iter().any(|kind| kind == "refresh_token"),
+            refresh_token,
+            device,
             scope: named_values(&scope),
             application_type: self.application_type.filter(|kind| kind == "native" || kind == "web"),
         })

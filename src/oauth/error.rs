@@ -14,6 +14,8 @@ pub enum ErrorCode {
     InvalidClient,
     /// RFC 6749 5.2: the code or refresh token is invalid, expired or used.
     InvalidGrant,
+    /// RFC 6749 5.2: the client may not use this grant type.
+    UnauthorizedClient,
     /// RFC 6749 5.2: we do not offer this grant type.
     UnsupportedGrantType,
     /// RFC 6749 4.1.2.1: we offer `code` only.
@@ -24,6 +26,12 @@ pub enum ErrorCode {
     ServerError,
     /// RFC 6749 4.1.2.1: a passing failure; used at `/token` too, where `server_error` makes clients start a new sign-in.
     TemporarilyUnavailable,
+    /// RFC 8628 3.5: the user has not answered yet.
+    AuthorizationPending,
+    /// RFC 8628 3.5: the same, and the device polls too often.
+    SlowDown,
+    /// RFC 8628 3.5: the device code has expired.
+    ExpiredToken,
     /// RFC 8707 2: the resource is unknown, malformed or not the grant's.
     InvalidTarget,
     /// RFC 7591 3.2.2.
@@ -40,11 +48,15 @@ impl ErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::AccessDenied => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",

@@ -15,6 +15,9 @@ pub struct ServerMetadata {
     pub token_endpoint: String,
     /// Our own keys (RFC 7517).
     pub jwks_uri: String,
+    /// RFC 8628; left out when device authorization is switched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<String>,
     /// RFC 7591; left out when registration is switched off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_endpoint: Option<String>,
@@ -26,7 +29,7 @@ pub struct ServerMetadata {
     /// `query`.
     pub response_modes_supported: [&'static str; 1],
     /// The grant types of `/token`.
-    pub grant_types_supported: [&'static str; 2],
+    pub grant_types_supported: Vec<&'static str>,
     /// How clients may authenticate there.
     pub token_endpoint_auth_methods_supported: [&'static str; 3],
     /// RFC 7636: S256 alone.

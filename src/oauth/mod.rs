@@ -5,7 +5,8 @@
 //!
 //! | file | what | where it comes from |
 //! |---|---|---|
-//! | `error` | error codes and error documents | RFC 6749 4.1.2.1, 5.2, RFC 7591 3.2.2, RFC 8707 2 |
+//! | `device` | device authorization: its codes and its response | RFC 8628 3.2, 6.1 |
+//! | `error` | error codes and error documents | RFC 6749 4.1.2.1, 5.2, RFC 7591 3.2.2, RFC 8628 3.5, RFC 8707 2 |
 //! | `parameters` | queries and forms | RFC 6749 3.1, 3.2 |
 //! | `scope` | scope values | RFC 6749 3.3 |
 //! | `web_uri` | http and https URIs, read strictly | RFC 3986 3 |
@@ -24,6 +25,7 @@ pub mod challenge;
 pub mod claims;
 pub mod client_metadata;
 pub mod client_name;
+pub mod device;
 pub mod error;
 pub mod metadata;
 pub mod parameters;

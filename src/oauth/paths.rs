@@ -45,6 +45,8 @@ routes! {
     Token, TOKEN = "/token";
     /// RFC 7591 3.
     Register, REGISTER = "/register";
+    /// RFC 8628 3.1.
+    DeviceAuthorization, DEVICE_AUTHORIZATION = "/device_authorization";
     /// RFC 6749 3.1.
     Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.
@@ -53,6 +55,18 @@ routes! {
     Callback, CALLBACK = "/callback/{identity}";
     /// The password form of the built-in identity provider.
     SignIn, SIGN_IN = "/sign-in/{identity}";
+    /// What a user has granted.
+    Account, ACCOUNT = "/account";
+    /// The target of the form that signs a user in there.
+    AccountSignIn, ACCOUNT_SIGN_IN = "/account/sign-in";
+    /// Asks whether to end grants, and ends them.
+    AccountEnd, ACCOUNT_END = "/account/end";
+    /// Ends the user's session there.
+    AccountSignOut, ACCOUNT_SIGN_OUT = "/account/sign-out";
+    /// Where a user types the code that a device shows (RFC 8628 3.3).
+    Device, DEVICE = "/device";
+    /// The target of the form that answers a device.
+    DeviceAnswer, DEVICE_ANSWER = "/device/answer";
 }
 
 /// The routes that also lie below the path of each upstream, for clients that append `/.well-known/…` to the server's URL.
@@ -60,8 +74,7 @@ pub const BELOW_UPSTREAMS: &[Route] = &[Route::ResourceMetadata, Route::WellKnow
 
 /// First segments that are reserved for later versions and for the operations listener, so that no upgrade takes a path away
 /// from an upstream.
-pub const RESERVED: &[&str] =
-    &["/account", "/device", "/device_authorization", "/introspect", "/live", "/metrics", "/ready", "/revoke"];
+pub const RESERVED: &[&str] = &["/introspect", "/live", "/metrics", "/ready", "/revoke"];
 
 /// The path of [`CALLBACK`] for an identity provider.
 #[must_use]
@@ -98,7 +111,9 @@ fn matches(route: &str, path: &str) -> bool {
 /// Whether browsers are sent to this path.
 #[must_use]
 pub fn is_page(path: &str) -> bool {
-    [AUTHORIZE, CONSENT, CALLBACK, SIGN_IN].iter().any(|page| first_segment(page) == first_segment(path))
+    [AUTHORIZE, CONSENT, CALLBACK, SIGN_IN, ACCOUNT, DEVICE]
+        .iter()
+        .any(|page| first_segment(page) == first_segment(path))
 }
 
 /// Whether a path is ours or below one of ours. Only the first segment counts, and case does not.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::engine::Transaction;
 use super::error::Failure;
 use super::exclusive::Exclusive::Nothing;
 use super::row::{Columns, FromRow, Row};
@@ -20,7 +21,7 @@ pub(super) const MARGIN: Duration = Duration::from_mins(1);
 
 macro_rules! columns {
     () => {
-        "id, request, identity, binding_hash, round, offline, retried, stage, created_at, expires_at"
+        "id, purpose, request, identity, binding_hash, round, offline, retried, stage, created_at, expires_at"
     };
 }
 pub(super) use columns;
@@ -28,8 +29,8 @@ pub(super) use columns;
 sql! {
     INSERT = "
         INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage,
-            created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            created_at, expires_at, purpose)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (id) DO NOTHING";
 
     FIND = concat!("SELECT ", columns!(), " FROM authorizations WHERE id = $1");
@@ -67,12 +68,30 @@ impl FromRow for Authorization {
     }
 }
 
+fn purpose(row: Columns<'_>) -> Result<Purpose, Failure> {
+    match row.text("purpose")?.as_str() {
+        "client" => Ok(Purpose::Client(row.json("request")?)),
+        "account" => Ok(Purpose::Account),
+        "device" => Ok(Purpose::Device(row.json("request")?)),
+        _ => Err(row.corrupt("purpose")),
+    }
+}
+
+/// A purpose as it is stored: its name, and the JSON of its request.
+fn stored(purpose: &Purpose) -> Result<(&'static str, String), Failure> {
+    Ok(match purpose {
+        Purpose::Client(request) => ("client", json(request)?),
+        Purpose::Account => ("account", "{}".to_owned()),
+        Purpose::Device(request) => ("device", json(request)?),
+    })
+}
+
 /// Reads what [`columns`] names.
 pub(super) fn read(row: Columns<'_>) -> Result<Authorization, Failure> {
     let identity = row.text("identity")?;
     Ok(Authorization {
         id: AuthorizationId::from(row.text("id")?),
-        purpose: Purpose::Client(row.json("request")?),
+        purpose: purpose(row)?,
         identity: (!identity.is_empty()).then(|| IdentityId::from(identity)),
         binding_hash: row.sha256("binding_hash")?,
         round: row.get("round")?,
@@ -91,27 +110,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn insert_authorization(&self, authorization: &Authorization) -> Result<bool, StoreError> {
-        let Purpose::Client(request) = &authorization.purpose;
-        let inserted = self.write(Turn::Approval, Nothing, async |tx| {
-            tx.execute(
-                INSERT,
-                values![
-                    authorization.id.as_str(),
-                    request.client_id.as_str(),
-                    json(request)?,
-                    authorization.identity.as_ref().map_or("", IdentityId::as_str),
-                    &authorization.binding_hash,
-                    authorization.round,
-                    authorization.offline,
-                    authorization.retried,
-                    authorization.stage.as_str(),
-                    authorization.created_at,
-                    authorization.expires_at,
-                ],
-            )
-            .await
-        });
-        Ok(inserted.await? == 1)
+        self.write(Turn::Approval, Nothing, async |tx| insert(tx, authorization).await).await
     }
 
     /// Finds an authorization, expired or not.
@@ -166,4 +165,24 @@ impl Store {
     pub async fn withdraw_authorization(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
         Ok(self.execute(Turn::SignIn, Nothing, WITHDRAW, values![id.as_str()]).await? == 1)
     }
+}
+
+/// Inserts an authorization; `false` when the id is taken.
+pub(super) async fn insert(tx: &mut Transaction, authorization: &Authorization) -> Result<bool, Failure> {
+    let (purpose, request) = stored(&authorization.purpose)?;
+    let new = values![
+        authorization.id.as_str(),
+        authorization.purpose.asked().map_or("", |(client, _)| client.as_str()),
+        request,
+        authorization.identity.as_ref().map_or("", IdentityId::as_str),
+        &authorization.binding_hash,
+        authorization.round,
+        authorization.offline,
+        authorization.retried,
+        authorization.stage.as_str(),
+        authorization.created_at,
+        authorization.expires_at,
+        purpose,
+    ];
+    Ok(tx.execute(INSERT, new).await? == 1)
 }

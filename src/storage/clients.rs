@@ -43,8 +43,8 @@ sql! {
     /// registers it.
     INSERT = "
         INSERT INTO clients (id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type,
-            created_at, address, registered_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            created_at, address, registered_at, device)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (id) DO UPDATE SET registered_at = excluded.registered_at,
             address = CASE WHEN excluded.address <> clients.address AND (
                     SELECT count(*) FROM clients o
@@ -55,7 +55,8 @@ sql! {
                 ) THEN excluded.address ELSE clients.address END";
 
     FIND = "
-        SELECT id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type, created_at
+        SELECT id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type, created_at,
+            device
         FROM clients WHERE id = $1";
 
     COUNT_UNUSED = "SELECT count(*) FROM clients WHERE last_grant_at IS NULL";
@@ -104,6 +105,7 @@ impl FromRow for Client {
             redirect_uris: row.json("redirect_uris")?,
             authentication: Authentication::new(method, secret_hash).ok_or_else(|| row.corrupt("secret_hash"))?,
             refresh_token: row.get("refresh_token")?,
+            device: row.get("device")?,
             scope: row.scope("scope")?,
             application_type: row.get("application_type")?,
             created_at: row.time("created_at")?,
@@ -145,6 +147,7 @@ impl Store {
                     client.created_at,
                     address,
                     now,
+                    client.device,
                 ],
             )
             .await?;

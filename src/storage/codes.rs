@@ -10,8 +10,8 @@ use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
-use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, Purpose, SignIn};
-use crate::model::grant::Grant;
+use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
+use crate::model::grant::{Grant, Holder};
 use crate::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
@@ -74,6 +74,8 @@ pub struct Redemption<'a> {
     pub code: &'a Sha256,
     /// What the user granted.
     pub grant: &'a Grant,
+    /// Where its tokens are.
+    pub holder: &'a Holder,
     /// The grant's first refresh token, if it gets one.
     pub refresh_token: Option<&'a NewRefreshToken>,
     /// Which issuer is behind the identity, as this process is configured.
@@ -89,9 +91,9 @@ impl FromRow for IssuedCode {
         let row = row.of("authorizations");
         let subject: Option<String> = row.get("subject")?;
         let grant: Option<String> = row.get("grant_id")?;
-        let Authorization { purpose: Purpose::Client(request), identity, .. } = authorizations::read(row)?;
+        let Authorization { purpose, identity, .. } = authorizations::read(row)?;
         Ok(Self {
-            request,
+            purpose,
             identity: identity.ok_or_else(|| row.corrupt("identity"))?,
             sign_in: SignIn {
                 subject: Subject::stored(subject.ok_or_else(|| row.corrupt("subject"))?),
@@ -207,14 +209,14 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn redeem_code(&self, redemption: &Redemption<'_>) -> Result<Option<Vec<GrantId>>, StoreError> {
-        let Redemption { code, grant, refresh_token, issuer, client_is_configured, now } = *redemption;
+        let Redemption { code, grant, holder, refresh_token, issuer, client_is_configured, now } = *redemption;
         let exclusive = Exclusive::SignIn(&grant.subject);
         self.write(Turn::Token, exclusive, async |tx| {
             let redeem = values![code, now, grant.id.as_str(), MAX_CODE_FAILURES, issuer, client_is_configured];
             if tx.execute(REDEEM, redeem).await? == 0 {
                 return Ok(None);
             }
-            grants::insert(tx, grant).await?;
+            grants::insert(tx, grant, holder).await?;
             if let Some(token) = refresh_token {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }

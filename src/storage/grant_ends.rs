@@ -27,12 +27,14 @@ sql! {
         RETURNING ", columns!());
 
     /// No client acts for the user any more, so the user's claims are not needed.
-    ERASE = "UPDATE grants SET user_claims = '{}', provider_token = NULL WHERE id = $1";
+    ERASE = "
+        UPDATE grants SET user_claims = '{}', provider_token = NULL, receiver = NULL, address = NULL, agent = NULL
+        WHERE id = $1";
 
     /// The inner `LIMIT` is there because SQLite has no `OFFSET` without one.
     END_SURPLUS = "
         UPDATE grants SET ended_at = $5, end_reason = $6, lease_holder = NULL, lease_until = NULL,
-            user_claims = '{}', provider_token = NULL
+            user_claims = '{}', provider_token = NULL, receiver = NULL, address = NULL, agent = NULL
         WHERE ended_at IS NULL AND id IN (
             SELECT id FROM grants
             WHERE subject = $1 AND client_id = $2 AND resource = $3 AND ended_at IS NULL AND expires_at > $5 AND id <> $4

@@ -13,10 +13,12 @@
 #[macro_use]
 mod sql;
 
+mod account;
 mod authorizations;
 mod call_limit;
 mod clients;
 mod codes;
+mod device_codes;
 mod end_feed;
 mod engine;
 mod error;
@@ -41,7 +43,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use account::NewAccountSession;
 pub use codes::{Abandoned, NewCode, Redemption};
+pub use device_codes::DeviceAnswer;
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
 pub use expiry::Retention;

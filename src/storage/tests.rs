@@ -14,8 +14,8 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, clients, codes, end_feed, grant_ends, grants,
-    identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, account, authorizations, clients, codes, device_codes, end_feed,
+    grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,10 +24,12 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 15] = [
+    ("account.rs", account::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
+    ("device_codes.rs", device_codes::STATEMENTS),
     ("end_feed.rs", end_feed::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),

@@ -16,13 +16,18 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
+use super::cookies::Kind;
+use super::endpoints::Endpoints;
 use super::fault::{busy_page, page};
 use super::pages;
 use super::pages::Branding;
 use crate::config::{Config, PublicUrl, Spelling};
-use crate::issuer::{Answered, ClientRedirect, EarlierOutcome, Fault};
+use crate::issuer::{Answered, AnsweredForm, Begun, ClientRedirect, EarlierOutcome, Fault};
+use crate::model::account::SESSION_AGE;
 use crate::oauth::parameters::Parameters;
+use crate::oauth::paths;
 use crate::oauth::redirect_uri::RedirectClass;
+use crate::secret::{AccountSession, Token};
 use crate::telemetry::RequestId;
 use crate::wire::plain;
 
@@ -113,11 +118,44 @@ pub(super) async fn at_own_origin(
 }
 
 /// Sends the browser where an answer leads.
-pub(super) fn onwards(branding: &Branding, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+pub(super) fn onwards(endpoints: &Endpoints, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+    let branding = &*endpoints.branding;
     match answered {
         Answered::ToClient(redirect) => to_client(branding, redirect),
+        Answered::ToAccount(session) => to_account(endpoints, session),
         Answered::ToProvider(location) => see_other(branding, location),
-        Answered::Earlier(outcome) => already_answered(branding, outcome, request_id),
+        Answered::Told(told) => pages::told(branding, told, request_id).into_response(),
+        Answered::Earlier(outcome) => already_answered(endpoints, outcome, request_id),
+    }
+}
+
+/// Sends the browser to a sign-in, with the cookie that the way back demands.
+pub(super) fn to_sign_in(endpoints: &Endpoints, headers: &HeaderMap, begun: &Begun) -> Response<Body> {
+    let mut response = see_other(&endpoints.branding, &begun.location);
+    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
+    endpoints.cookies().set((headers, response.headers_mut()), Kind::Binding, &begun.binding, lifetime);
+    response
+}
+
+/// Sends the browser to the user's own page, with the cookie of its session.
+fn to_account(endpoints: &Endpoints, session: &Token<AccountSession>) -> Response<Body> {
+    let mut response = see_other(&endpoints.branding, paths::ACCOUNT);
+    endpoints.cookies().set_session(response.headers_mut(), session.expose(), SESSION_AGE.as_secs());
+    response
+}
+
+/// Sends the browser where an answered form leads that is not a client's.
+pub(super) fn answered_form(
+    endpoints: &Endpoints,
+    headers: &HeaderMap,
+    answered: Result<AnsweredForm, Fault>,
+    request_id: &RequestId,
+) -> Response<Body> {
+    match answered {
+        Ok(AnsweredForm::SignIn(begun)) => to_sign_in(endpoints, headers, &begun),
+        Ok(AnsweredForm::Told(told)) => pages::told(&endpoints.branding, &told, request_id).into_response(),
+        Ok(AnsweredForm::Answered(outcome)) => already_answered(endpoints, &outcome, request_id),
+        Err(fault) => page(&endpoints.branding, fault, request_id),
     }
 }
 
@@ -154,11 +192,14 @@ pub(super) fn to_client(branding: &Branding, redirect: &ClientRedirect) -> Respo
 
 /// Says that a form or an answer was used before, with a link to finish where there is one.
 pub(super) fn already_answered(
-    branding: &Branding,
+    endpoints: &Endpoints,
     outcome: &EarlierOutcome,
     request_id: &RequestId,
 ) -> Response<Body> {
+    let branding = &*endpoints.branding;
     let answer = match outcome {
+        EarlierOutcome::Account(session) => return to_account(endpoints, session),
+        EarlierOutcome::Told(told) => return pages::told(branding, told, request_id).into_response(),
         EarlierOutcome::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
         EarlierOutcome::Denied => pages::EarlierAnswer::Denied,
         EarlierOutcome::Nothing => pages::EarlierAnswer::Over,

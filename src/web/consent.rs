@@ -11,6 +11,7 @@ use super::fault::page;
 use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
 use crate::issuer::{Approval, Fault};
+use crate::model::authorization::ClientRequest;
 use crate::telemetry::RequestId;
 use crate::wire::{Arrival, ClientAddress};
 
@@ -25,23 +26,18 @@ pub(super) async fn post(
         Err(unread) => return unread.respond(&endpoints.branding, &request_id),
     };
     match answer(&endpoints, &form, arrival.address).await {
-        Ok(Approval::SignIn { location, binding }) => {
-            let mut response = browser::see_other(&endpoints.branding, &location);
-            let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
-            endpoints.cookies().set((&form.headers, response.headers_mut()), Kind::Binding, &binding, lifetime);
-            response
-        }
+        Ok(Approval::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
         Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
         Ok(Approval::Expired(validated)) => {
             consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &request_id).await
         }
-        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints.branding, &outcome, &request_id),
+        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &request_id),
         Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
 async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<Approval, Fault> {
-    let opened = endpoints.issuer.open_form(form.one("form")?.unwrap_or_default())?;
+    let opened = endpoints.issuer.open_form::<ClientRequest>(form.one("form")?.unwrap_or_default())?;
     let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
     let identity = match (form.one("decision")?, form.one("identity")?) {
         (Some("approve"), Some(identity)) => Some(identity.to_owned()),

@@ -45,15 +45,10 @@ impl<'a> Cookies<'a> {
     }
 
     fn prefix(&self, kind: Kind) -> String {
-        let kind = match kind {
-            Kind::Consent => 'c',
-            Kind::Binding => 'b',
-        };
-        if self.url.is_https() {
-            return format!("__Host-portcullis-{kind}-");
-        }
-        let port = self.url.authority().rsplit(':').next().unwrap_or_default();
-        format!("portcullis-{port}-{kind}-")
+        self.name(match kind {
+            Kind::Consent => "c-",
+            Kind::Binding => "b-",
+        })
     }
 
     /// The secret that the browser holds for an authorization.
@@ -83,6 +78,30 @@ impl<'a> Cookies<'a> {
             now.0.max(latest.saturating_add(1))
         });
         self.append(response, &name, &format!("{order:x}-{}", cookie.value.expose()), max_age);
+    }
+
+    /// The cookie of the session at the user's own page.
+    pub(super) fn session(&self, headers: &HeaderMap) -> Option<String> {
+        let name = self.session_name();
+        pairs(headers).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    }
+
+    /// Sets that cookie for `max_age` seconds; 0 removes it. `SameSite=Lax`: with `Strict` browsers would not send it after the
+    /// way back from the provider.
+    pub(super) fn set_session(&self, response: &mut HeaderMap, value: &str, max_age: u64) {
+        self.append(response, &self.session_name(), value, max_age);
+    }
+
+    fn session_name(&self) -> String {
+        self.name("s")
+    }
+
+    fn name(&self, rest: &str) -> String {
+        if self.url.is_https() {
+            return format!("__Host-portcullis-{rest}");
+        }
+        let port = self.url.authority().rsplit(':').next().unwrap_or_default();
+        format!("portcullis-{port}-{rest}")
     }
 
     fn append(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {

@@ -10,7 +10,7 @@ use super::body::BodyError;
 use super::json;
 use super::pages::{self, Branding, ErrorPage, Page, UnavailablePage, UnknownClientPage};
 use crate::issuer::{Fault, Trouble};
-use crate::limits::Limited;
+use crate::limits::{Limit, Limited};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::wire::{Cause, RETRY_SOON, RequestId};
 
@@ -73,6 +73,7 @@ pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) ->
         | Trouble::RedirectUri
         | Trouble::Request(_)
         | Trouble::NotOurs
+        | Trouble::DeviceCode
         | Trouble::Expired => StatusCode::BAD_REQUEST,
         Trouble::OtherBrowser => StatusCode::FORBIDDEN,
         Trouble::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -123,6 +124,19 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
             "It took too long, was already finished, or was revoked.",
             "Connect from the application again.",
         ),
+        Trouble::DeviceCode => (
+            "This code is no longer good",
+            "It was answered before, or it has expired.",
+            "If the device still waits, start again there: it then shows a new code.",
+        ),
+        Trouble::Limited(Limited {
+            limit: Limit::UserCodesPerForm | Limit::UserCodesPerAddress | Limit::UserCodes,
+            ..
+        }) => (
+            "Too many codes were typed",
+            "More codes were typed than is usual.",
+            "Wait a few minutes, then start again on the device: it then shows a new code.",
+        ),
         Trouble::Limited(_) => (
             "Too many sign-ins from your network",
             "More sign-ins were started from your address than is usual.",
@@ -154,6 +168,7 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
         | Trouble::ProviderUnavailable { .. }
         | Trouble::OtherBrowser
         | Trouble::NotOurs
+        | Trouble::DeviceCode
         | Trouble::Expired => return None,
     };
     Some(error.to_string())

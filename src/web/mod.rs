@@ -1,11 +1,13 @@
 //! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
 
+mod account;
 mod authorize;
 mod body;
 mod browser;
 mod callback;
 mod consent;
 mod cookies;
+mod device;
 mod discovery;
 mod endpoints;
 mod fault;
@@ -53,7 +55,11 @@ impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
-        let served = |route: &Route| config.registration.enabled || *route != Route::Register;
+        let served = |route: &Route| match route {
+            Route::Register => config.registration.enabled,
+            Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
+            _ => true,
+        };
         let (pages, documents): (Vec<_>, Vec<_>) =
             Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
         let mut programs = router(documents);
@@ -115,11 +121,18 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Jwks => get(discovery::jwks),
         Route::WellKnown => get(discovery::nothing),
         Route::Token => post(token::post),
+        Route::DeviceAuthorization => post(token::device),
         Route::Register => post(register::post),
         Route::Authorize => get(authorize::get),
         Route::Consent => post(consent::post),
         Route::Callback => get(callback::get),
         Route::SignIn => get(sign_in::get).post(sign_in::post),
+        Route::Account => get(account::get),
+        Route::AccountSignIn => post(account::sign_in),
+        Route::AccountEnd => get(account::end_question).post(account::end),
+        Route::AccountSignOut => post(account::sign_out),
+        Route::Device => get(device::get).post(device::post),
+        Route::DeviceAnswer => post(device::answer),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn get(
     uri: Uri,
 ) -> Response<Body> {
     let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await;
-    step(&endpoints.branding, viewed, &request_id)
+    step(&endpoints, viewed, &request_id)
 }
 
 async fn view(
@@ -46,7 +46,7 @@ pub(super) async fn post(
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(&endpoints.branding, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
+        Ok(form) => step(&endpoints, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
         Err(unread) => unread.respond(&endpoints.branding, &request_id),
     }
 }
@@ -83,11 +83,12 @@ fn binding(
     Ok((id, cookie))
 }
 
-fn step(branding: &Branding, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
+fn step(endpoints: &Endpoints, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
+    let branding = &endpoints.branding;
     match step {
         Ok(SignInStep::Ask(view)) => render(branding, &view),
         Ok(SignInStep::Limited(view, limited)) => too_many(render(branding, &view), &limited),
-        Ok(SignInStep::Answered(answered)) => browser::onwards(branding, &answered, request_id),
+        Ok(SignInStep::Answered(answered)) => browser::onwards(endpoints, &answered, request_id),
         Err(fault) => page(branding, fault, request_id),
     }
 }

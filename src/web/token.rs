@@ -11,39 +11,62 @@ use crate::issuer::{Reason, TokenRefusal, TokenRequest};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
-use crate::wire::{Arrival, is_media_type};
+use crate::wire::{Arrival, agent, is_media_type};
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let (mut head, _read) = request.into_parts();
-    let Ok(authorization) = authorization(&head.headers) else {
-        return oauth_error(
-            StatusCode::BAD_REQUEST,
-            &OAuthError::new(ErrorCode::InvalidRequest, "more than one Authorization header, or one that is not text"),
-        );
+    let request = match read(request, arrival) {
+        Ok(request) => request,
+        Err(refused) => return refused,
     };
-    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
-        let words = "the body must be application/x-www-form-urlencoded";
-        return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
+    let asked_with_header = request.authorization.is_some();
+    let issuer = endpoints.issuer.clone();
+    match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
+        Ok(answer) => respond(answer, asked_with_header),
+        Err(panicked) => unavailable(panicked.to_string()),
     }
-    let form = match body::take(&mut head.extensions) {
-        Ok(form) => form,
-        Err(error) => return unread(error, ErrorCode::InvalidRequest),
+}
+
+/// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`.
+pub(super) async fn device(
+    State(endpoints): State<Endpoints>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let request = match read(request, arrival) {
+        Ok(request) => request,
+        Err(refused) => return refused,
     };
-    let asked_with_header = authorization.is_some();
-    let request = TokenRequest {
+    let asked_with_header = request.authorization.is_some();
+    respond(endpoints.issuer.device_authorization(request).await, asked_with_header)
+}
+
+/// Reads a form with the credentials of a client.
+fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Response<Body>> {
+    let (mut head, _read) = request.into_parts();
+    let invalid =
+        |words: &'static str| oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
+    let authorization = authorization(&head.headers)
+        .map_err(|()| invalid("more than one Authorization header, or one that is not text"))?;
+    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
+        return Err(invalid("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = body::take(&mut head.extensions).map_err(|error| unread(error, ErrorCode::InvalidRequest))?;
+    Ok(TokenRequest {
         authorization: authorization.map(|value| SecretText::from(value.to_owned())),
         parameters: Parameters::parse(&form),
         arrival,
-    };
-    let issuer = endpoints.issuer.clone();
-    match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
-        Ok(Ok(document)) => json::no_store(StatusCode::OK, document),
-        Ok(Err(refusal)) => with_cause(refused(&refusal, asked_with_header), refusal.to_string()),
-        Err(panicked) => unavailable(panicked.to_string()),
+        agent: agent(&head.headers),
+    })
+}
+
+fn respond(answer: Result<Vec<u8>, TokenRefusal>, asked_with_header: bool) -> Response<Body> {
+    match answer {
+        Ok(document) => json::no_store(StatusCode::OK, document),
+        Err(refusal) => with_cause(refused(&refusal, asked_with_header), refusal.to_string()),
     }
 }
 

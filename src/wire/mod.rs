@@ -1,6 +1,7 @@
 //! HTTP vocabulary that several modules need: the body type, request ids, client addresses, media types, small answers.
 
 pub(crate) mod accept;
+mod agent;
 mod answer;
 mod arrival;
 mod body;
@@ -10,6 +11,7 @@ mod media_type;
 mod rejection;
 mod request_id;
 
+pub(crate) use agent::agent;
 pub(crate) use answer::{Cause, RETRY_SOON, plain};
 pub(crate) use arrival::Arrival;
 pub use body::Body;

@@ -158,6 +158,7 @@ async fn other_errors_are_redirected_to_a_loopback_client_with_error_state_and_i
 async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_registered_itself() {
     let gate = TestGate::with(|config| {
         config.clients.push(ConfiguredClient {
+            device: false,
             client_id: "known".to_owned(),
             name: None,
             redirect_uris: vec!["https://known.example/cb".to_owned()],

@@ -15,6 +15,7 @@ async fn gate() -> TestGate {
     TestGate::with(|config| {
         for client_id in ["chat", "other"] {
             config.clients.push(ConfiguredClient {
+                device: false,
                 client_id: client_id.to_owned(),
                 name: None,
                 redirect_uris: vec![REDIRECT_URI.to_owned()],

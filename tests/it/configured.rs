@@ -44,6 +44,7 @@ async fn by_hand(gate: &TestGate, sql: &str) {
 /// A public client of the configuration.
 fn configured(id: &str) -> ConfiguredClient {
     ConfiguredClient {
+        device: false,
         client_id: id.to_owned(),
         name: None,
         redirect_uris: vec![REDIRECT_URI.to_owned()],

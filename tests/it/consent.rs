@@ -100,7 +100,7 @@ async fn a_denial_is_recorded_without_an_identity_and_keeps_the_form_from_being_
     let id = AuthorizationId::parse(&format!("r_{}", cookie.rsplit('-').next().unwrap())).unwrap();
     let stored = gate.app.store().authorization(&id).await.unwrap().unwrap();
     assert_eq!((stored.identity, stored.stage), (None, Stage::Denied));
-    let Purpose::Client(request) = stored.purpose;
+    let Purpose::Client(request) = stored.purpose else { panic!("{:?}", stored.purpose) };
     assert_eq!(request.client_id.as_str(), client.id);
     assert!(browser.submit(&gate, &approve(&form)).await.body.contains("You denied access"));
 }

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod access;
+mod account;
 mod audit;
 mod authorize;
 mod background;
@@ -15,6 +16,7 @@ mod configured;
 mod consent;
 mod demo_server;
 mod dev;
+mod device;
 mod discovery;
 mod flood;
 mod gateway;

@@ -10,6 +10,7 @@ use crate::support::gate::{TestClient, TestGate};
 async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
     let gate = TestGate::with(|config| {
         config.clients.push(ConfiguredClient {
+            device: false,
             client_id: "chat".to_owned(),
             name: Some("Company chat".to_owned()),
             redirect_uris: vec!["https://chat.example.com/cb".to_owned(), "com.example.chat:/cb".to_owned()],

@@ -9,7 +9,7 @@ use crate::support::gate::TestGate;
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 14] = [
+const ALLOWED: [(&str, &str); 21] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
@@ -22,6 +22,13 @@ const ALLOWED: [(&str, &str); 14] = [
     ("/consent", "POST"),
     ("/callback/{identity}", "GET,HEAD"),
     ("/sign-in/{identity}", "GET,HEAD,POST"),
+    ("/account", "GET,HEAD"),
+    ("/account/sign-in", "POST"),
+    ("/account/end", "GET,HEAD,POST"),
+    ("/account/sign-out", "POST"),
+    ("/device", "GET,HEAD,POST"),
+    ("/device/answer", "POST"),
+    ("/device_authorization", "POST"),
     ("/mcp/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/mcp/.well-known/{*rest}", "GET,HEAD"),
 ];
@@ -52,10 +59,11 @@ fn the_router_takes_its_paths_from_the_table_alone() {
 
 #[tokio::test]
 async fn every_route_answers_its_own_methods_and_405_to_others() {
-    let gate = TestGate::new().await;
+    let gate = TestGate::with(|config| config.device.enabled = true).await;
     for (route, allowed) in ALLOWED {
         let path = concrete(route);
-        let program = ["/token", "/register"].contains(&route) || path.contains("/.well-known/");
+        let program =
+            ["/token", "/register", "/device_authorization"].contains(&route) || path.contains("/.well-known/");
         for method in METHODS {
             let answer = gate.send(gate.request(method, &path), "").await;
             let context = format!("{method} {path}: {answer:?}");
@@ -70,7 +78,9 @@ async fn every_route_answers_its_own_methods_and_405_to_others() {
             }
             assert!(!answer.body.contains("Nothing here"), "the router does not know it: {context}");
             let page = answer.header("content-type").starts_with("text/html");
-            assert_eq!(page, !answer.header("content-security-policy").is_empty(), "{context}");
+            // a browser that is sent on gets the headers of a page, too
+            let to_browser = page || answer.status == 303;
+            assert_eq!(to_browser, !answer.header("content-security-policy").is_empty(), "{context}");
             assert_eq!(answer.header("access-control-allow-origin"), if program { "*" } else { "" }, "{context}");
         }
     }
@@ -89,7 +99,7 @@ fn no_upstream_can_take_a_path_of_the_operations_listener() {
 
 #[tokio::test]
 async fn the_table_knows_the_route_of_a_path_exactly_if_the_router_does() {
-    let gate = TestGate::new().await;
+    let gate = TestGate::with(|config| config.device.enabled = true).await;
     let served = ROUTES.iter().map(|route| concrete(route));
     let below = served.clone().map(|path| format!("{path}/below"));
     let closed = served.clone().map(|path| format!("{path}/"));

@@ -121,6 +121,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
     let gate = TestGate::with(|config| {
         config.registration.enabled = false;
         config.clients.push(ConfiguredClient {
+            device: false,
             client_id: "chat".to_owned(),
             name: Some("Company chat".to_owned()),
             redirect_uris: vec![REDIRECT_URI.to_owned()],

@@ -22,7 +22,7 @@ use portcullis::clock::{Clock, Timestamp};
 use portcullis::config;
 use portcullis::model::authorization::{Authorization, ClientRequest, ProviderStanding, Purpose, SignIn, Stage};
 use portcullis::model::client::{Authentication, Client, ClientOrigin, SecretMethod};
-use portcullis::model::grant::Grant;
+use portcullis::model::grant::{Grant, Holder};
 use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
 use portcullis::oauth::scope::ScopeSet;
@@ -273,6 +273,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned(), "https://a.example/\"cb\"".to_owned()],
         authentication: Authentication::Secret(Sha256::of(b"secret"), SecretMethod::Post),
         refresh_token: true,
+        device: false,
         scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
         application_type: Some("native".to_owned()),
         created_at: now,
@@ -332,7 +333,12 @@ pub(crate) fn redemption<'a>(
     refresh_token: Option<&'a NewRefreshToken>,
     now: Timestamp,
 ) -> Redemption<'a> {
-    Redemption { code, grant, refresh_token, issuer: ISSUER, client_is_configured: true, now }
+    static HOLDER: LazyLock<Holder> = LazyLock::new(|| Holder {
+        receiver: Some("a program on this computer".to_owned()),
+        address: Some("203.0.113.7".to_owned()),
+        agent: Some("claude-code".to_owned()),
+    });
+    Redemption { code, grant, holder: &HOLDER, refresh_token, issuer: ISSUER, client_is_configured: true, now }
 }
 
 pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {

@@ -81,6 +81,11 @@ impl Clients {
         }
     }
 
+    /// The client of the configuration with this id.
+    pub(in crate::issuer) fn configured(&self, id: &ClientId) -> Option<&Client> {
+        self.configured.iter().find(|client| client.id == *id)
+    }
+
     /// Judges whether the client may be answered at this redirect URI.
     pub(in crate::issuer) fn redirect_uri(
         &self,
@@ -122,6 +127,7 @@ fn configured(client: &ConfiguredClient) -> Option<Client> {
         redirect_uris: client.redirect_uris.clone(),
         authentication: Authentication::new(client.auth_method, secret_hash)?,
         refresh_token: true,
+        device: client.device,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),

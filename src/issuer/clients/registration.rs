@@ -10,6 +10,7 @@ use crate::config;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
+use crate::oauth::device::DEVICE_CODE;
 use crate::oauth::error::OAuthError;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
@@ -22,6 +23,8 @@ pub(in crate::issuer) struct Registrations {
     pub(in crate::issuer) settings: config::Registration,
     pub(in crate::issuer) entry_scopes: ScopeSet,
     pub(in crate::issuer) store: Store,
+    /// Whether clients may register themselves for the device grant.
+    pub(in crate::issuer) device_allowed: bool,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) counted: metrics::Grants,
@@ -79,7 +82,8 @@ impl Registrations {
         arrival: &Arrival,
         via: Via,
     ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
-        let mut metadata = RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy)?;
+        let mut metadata =
+            RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy, self.device_allowed)?;
         metadata.scope = self.known_scopes(&metadata.scope);
         let method = secret_method(metadata.token_endpoint_auth_method);
         let secret = method.map(|method| (Token::<ClientSecret>::generate(), method));
@@ -126,8 +130,10 @@ const fn secret_method(method: AuthMethod) -> Option<SecretMethod> {
 }
 
 fn response(client: &Client, metadata: ClientMetadata, secret: Option<&Token<ClientSecret>>) -> RegistrationResponse {
-    let mut grant_types = vec!["authorization_code"];
+    let mut grant_types = Vec::new();
+    grant_types.extend((!client.redirect_uris.is_empty()).then_some("authorization_code"));
     grant_types.extend(client.refresh_token.then_some("refresh_token"));
+    grant_types.extend(client.device.then_some(DEVICE_CODE));
     RegistrationResponse {
         client_id: client.id.to_string(),
         client_id_issued_at: client.created_at.0,

@@ -59,6 +59,14 @@ impl GrantEnds {
         Ok(())
     }
 
+    /// Ends grants that their user no longer wants.
+    pub(in crate::issuer) async fn end_for_user(&self, ids: &[GrantId], arrival: &Arrival) -> Result<(), StoreError> {
+        let ended = self.store.end_grants(ids, EndReason::User, self.clock.now()).await?;
+        self.note_ends(&ended, arrival.into());
+        self.provider_tokens.revoke_in_background(self.provider_tokens.of(&ended));
+        Ok(())
+    }
+
     /// Ends the grants that can no longer be used, where an access token lives for `access_token`. It waits for the
     /// revocations, so it is for the background: a provider gets one at a time, however many grants end at once.
     pub(super) async fn end_unusable(&self, access_token: Duration) -> Result<(), StoreError> {

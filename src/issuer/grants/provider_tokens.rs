@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::identity::{Identities, Provider};
+use crate::identity::{Identities, Provider, SignedIn};
 use crate::issuer::tasks::Tasks;
 use crate::keys::{OpenedToken, Sealer, TokenOwner, open_provider_token, seal_provider_token};
 use crate::model::authorization::ProviderStanding;
@@ -118,6 +118,22 @@ impl ProviderTokens {
         if !tokens.is_empty() {
             let provider_tokens = self.clone();
             self.tasks.spawn(async move { provider_tokens.revoke_patiently(&tokens).await });
+        }
+    }
+
+    /// How a new grant of this user would stand with the provider, its token sealed.
+    pub(in crate::issuer) fn standing(
+        &self,
+        provider: &Provider,
+        subject: &Subject,
+        signed_in: &SignedIn,
+    ) -> ProviderStanding {
+        let token = signed_in.token.as_ref();
+        ProviderStanding {
+            sealed_token: token.map(|token| self.seal(provider, subject, &token.token)),
+            offline: token.is_some_and(|token| token.offline),
+            ends_at: token.and_then(|token| token.ends_at),
+            renewable: signed_in.renewable,
         }
     }
 

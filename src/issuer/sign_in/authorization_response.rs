@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::fault::Fault;
 use crate::issuer::clients::Clients;
-use crate::model::authorization::{ClientRequest, Purpose};
+use crate::model::authorization::{ClientRequest, DeviceRequest, Purpose};
 use crate::model::client::Client;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::redirect_uri::RedirectUri;
@@ -19,9 +19,25 @@ pub(in crate::issuer) struct Recipients {
     issuer: Arc<str>,
 }
 
+/// Who waits for the outcome of a sign-in.
+pub(super) enum Recipient {
+    /// The client, at its redirect URI.
+    Client(ClientRecipient),
+    /// The user, at their own page.
+    Account,
+    /// A device, which polls. The browser is shown a page.
+    Device(DeviceRecipient),
+}
+
+/// A device, and the client that it is.
+pub(super) struct DeviceRecipient {
+    pub(super) client: Client,
+    pub(super) request: DeviceRequest,
+}
+
 /// The client that waits for the outcome, looked up once per request: it may have been deleted, or have lost the redirect
 /// URI, since it asked.
-pub(super) struct Recipient {
+pub(super) struct ClientRecipient {
     pub(super) client: Client,
     pub(super) redirect_uri: RedirectUri,
     pub(super) state: Option<String>,
@@ -81,12 +97,21 @@ impl Recipients {
     /// Looks up who waits for the outcome of a sign-in with this purpose.
     pub(super) async fn of(&self, purpose: &Purpose) -> Result<Recipient, Fault> {
         match purpose {
-            Purpose::Client(request) => self.of_request(request).await,
+            Purpose::Client(request) => self.of_request(request).await.map(Recipient::Client),
+            Purpose::Account => Ok(Recipient::Account),
+            Purpose::Device(request) => self.of_device(request.clone()).await.map(Recipient::Device),
         }
     }
 
+    /// Looks up the client of a device.
+    pub(super) async fn of_device(&self, request: DeviceRequest) -> Result<DeviceRecipient, Fault> {
+        let found = self.clients.find(request.access.client_id.as_str()).await;
+        let client = found.map_err(|error| Fault::no_client(&error, None))?;
+        Ok(DeviceRecipient { client, request })
+    }
+
     /// Looks up the client of a request that was judged earlier.
-    pub(super) async fn of_request(&self, request: &ClientRequest) -> Result<Recipient, Fault> {
+    pub(super) async fn of_request(&self, request: &ClientRequest) -> Result<ClientRecipient, Fault> {
         let found = self.clients.find(request.client_id.as_str()).await;
         let client = found.map_err(|error| Fault::no_client(&error, Some(&request.redirect_uri)))?;
         let redirect_uri = self.clients.redirect_uri(&client, &request.redirect_uri)?;
@@ -94,12 +119,17 @@ impl Recipients {
     }
 
     /// The recipient of the response to a client that was just found.
-    pub(super) fn recipient(&self, client: Client, redirect_uri: RedirectUri, state: Option<String>) -> Recipient {
-        Recipient { client, redirect_uri, state, issuer: Arc::clone(&self.issuer) }
+    pub(super) fn recipient(
+        &self,
+        client: Client,
+        redirect_uri: RedirectUri,
+        state: Option<String>,
+    ) -> ClientRecipient {
+        ClientRecipient { client, redirect_uri, state, issuer: Arc::clone(&self.issuer) }
     }
 }
 
-impl Recipient {
+impl ClientRecipient {
     /// Writes the response.
     pub(super) fn respond(&self, answer: Answer<'_>) -> ClientRedirect {
         let (mut parameters, outcome) = match answer {

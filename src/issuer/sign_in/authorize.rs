@@ -9,7 +9,7 @@ use super::fault::{Fault, Trouble};
 use crate::config::{RefreshTokens, Upstream};
 use crate::issuer::clients::Clients;
 use crate::issuer::resources::Resources;
-use crate::model::authorization::ClientRequest;
+use crate::model::authorization::{Access, ClientRequest};
 use crate::model::client::{Client, ClientOrigin};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::{ParameterError, Parameters};
@@ -140,13 +140,28 @@ impl Authorize {
         }
         let challenge = CodeChallenge::parse(challenge)
             .ok_or_else(|| invalid_request("code_challenge is not the base64url of a SHA-256 value"))?;
-        let upstream = self.resources.requested(parameters)?;
-        let asked = named_values(parameters.one("scope")?.unwrap_or_default());
+        let Access { client_id, resource, scope, named_scope, refresh } = self.access(parameters, client)?;
         Ok(ClientRequest {
-            client_id: client.id.clone(),
+            client_id,
             redirect_uri: redirect_uri.as_str().to_owned(),
             state: state.map(str::to_owned),
             code_challenge: challenge.as_str().to_owned(),
+            resource,
+            scope,
+            named_scope,
+            refresh,
+        })
+    }
+
+    /// What a request asks for: its `resource` and its `scope`, wherever it came.
+    ///
+    /// # Errors
+    /// `invalid_target`, or a repeated parameter.
+    pub(in crate::issuer) fn access(&self, parameters: &Parameters, client: &Client) -> Result<Access, OAuthError> {
+        let upstream = self.resources.requested(parameters)?;
+        let asked = named_values(parameters.one("scope")?.unwrap_or_default());
+        Ok(Access {
+            client_id: client.id.clone(),
             resource: upstream.audience().to_owned(),
             scope: granted(&asked, upstream),
             named_scope: named(&asked, upstream),

@@ -3,11 +3,11 @@
 //! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a path of its
 //! own for each, and `iss`), and replay (only the first answer of a round moves anything).
 
-use super::authorization_response::Answer;
+use super::answered::{Answered, refused};
 use super::bound::{Bound, BoundSignIns};
-use super::code::Codes;
+use super::conclusion::Conclusions;
 use super::fault::Fault;
-use super::first_answer::{Answered, FirstAnswers};
+use super::first_answer::FirstAnswers;
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::clock::Clock;
 use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way, excerpt};
@@ -23,7 +23,7 @@ use crate::wire::Arrival;
 pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
-    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) conclusions: Conclusions,
     pub(in crate::issuer) counted: metrics::Grants,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
@@ -135,7 +135,7 @@ impl Callbacks {
         let denied = code == ErrorCode::AccessDenied;
         let outcome = if denied { SignInOutcome::Denied } else { SignInOutcome::Failed };
         self.counted.signed_in(bound.provider.id().as_str(), outcome);
-        Ok(Answered::ToClient(bound.recipient.respond(Answer::Error(code, words))))
+        Ok(refused(&bound.recipient, code, words))
     }
 
     async fn provider_code(&self, bound: &Bound<'_>, code: &str, arrival: &Arrival) -> Result<Answered, Fault> {
@@ -152,7 +152,7 @@ impl Callbacks {
             offline: authorization.offline,
         };
         match redirect(bound)?.exchange(&exchange).await {
-            Ok(signed_in) => self.codes.issue(bound, signed_in, arrival).await.map(Answered::ToClient),
+            Ok(signed_in) => self.conclusions.conclude(bound, signed_in, arrival).await,
             Err(error) => self.exchange_failed(bound, error).await,
         }
     }

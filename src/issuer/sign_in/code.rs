@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use super::authorization_response::{Answer, ClientRedirect, Recipient};
+use super::authorization_response::{Answer, ClientRecipient, ClientRedirect, DeviceRecipient};
 use super::bound::Bound;
-use super::fault::{Fault, Trouble};
+use super::fault::Fault;
 use crate::audit::{Audit, Event};
-use crate::clock::Clock;
-use crate::identity::{Provider, SignedIn};
+use crate::clock::{Clock, Timestamp};
+use crate::identity::SignedIn;
 use crate::issuer::grants::ProviderTokens;
-use crate::model::authorization::{Authorization, Binding, ProviderStanding, Purpose, SignIn};
+use crate::model::authorization::{Authorization, Binding, DeviceRequest, SignIn};
 use crate::model::ids::Subject;
+use crate::secret::Sha256;
 use crate::storage::{NewCode, Store};
 use crate::telemetry::metrics::{self, SignInOutcome};
 use crate::wire::Arrival;
@@ -30,20 +31,47 @@ pub(in crate::issuer) struct Codes {
 }
 
 impl Codes {
-    /// Makes the code for an authorization that was claimed.
-    pub(super) async fn issue(
+    /// Makes the code of a client that waits at its redirect URI.
+    pub(super) async fn for_client(
         &self,
         bound: &Bound<'_>,
+        recipient: &ClientRecipient,
         signed_in: SignedIn,
         arrival: &Arrival,
     ) -> Result<ClientRedirect, Fault> {
-        let Bound { provider, authorization, binding, recipient } = bound;
-        let subject = Subject::new(provider.id(), &signed_in.key);
-        let standing = self.standing(provider, &subject, &signed_in);
-        let sign_in = SignIn { subject, user: signed_in.user, standing };
-        let code = binding.code(authorization.round);
+        let code = bound.binding.code(bound.authorization.round);
         let expires_at = self.clock.now() + self.lifetime;
-        let new = NewCode { hash: &code.sha256(), expires_at, issuer: provider.issuer(), sign_in: &sign_in };
+        let user = self.issue(bound, (&code.sha256(), expires_at), signed_in, arrival).await?;
+        Ok(ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) })
+    }
+
+    /// Makes a device code the code that its device redeems with the next poll.
+    pub(super) async fn for_device(
+        &self,
+        bound: &Bound<'_>,
+        device: &DeviceRecipient,
+        signed_in: SignedIn,
+        arrival: &Arrival,
+    ) -> Result<Option<String>, Fault> {
+        let DeviceRequest { device_code, device_code_expires_at, .. } = &device.request;
+        // a device that polls for the last time at the end of its code gets it too
+        let expires_at = (*device_code_expires_at).max(self.clock.now() + self.lifetime);
+        self.issue(bound, (device_code, expires_at), signed_in, arrival).await
+    }
+
+    /// Issues the code with this hash for an authorization that was claimed, and answers what the user is called.
+    async fn issue(
+        &self,
+        bound: &Bound<'_>,
+        (hash, expires_at): (&Sha256, Timestamp),
+        signed_in: SignedIn,
+        arrival: &Arrival,
+    ) -> Result<Option<String>, Fault> {
+        let Bound { provider, authorization, .. } = bound;
+        let subject = Subject::new(provider.id(), &signed_in.key);
+        let standing = self.provider_tokens.standing(provider, &subject, &signed_in);
+        let sign_in = SignIn { subject, user: signed_in.user, standing };
+        let new = NewCode { hash, expires_at, issuer: provider.issuer(), sign_in: &sign_in };
         let issued = self.store.issue_code(&authorization.id, &new).await;
         if !matches!(issued, Ok(true)) {
             self.provider_tokens.give_up(provider.id(), &sign_in.subject, &sign_in.standing).await;
@@ -51,25 +79,13 @@ impl Codes {
         if !issued? {
             // so that another answer of this browser finds it settled, and does not wait for a code
             self.store.refuse_authorization(&authorization.id, authorization.round).await?;
-            let words = "was taken back, or expired, while the provider was asked";
-            return Err(Fault::new(Trouble::Expired, format!("authorization {} {words}", authorization.id)));
+            return Err(Fault::taken_back(&authorization.id));
         }
-        let Purpose::Client(request) = &authorization.purpose;
-        let (subject, client, resource) = (&sign_in.subject, &request.client_id, request.resource.as_str());
         self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
-        self.audit.record(&Event::SignedIn { subject, client, resource }, arrival);
-        let redirect = recipient.respond(Answer::Code(code.expose()));
-        Ok(ClientRedirect { user: sign_in.user.known_as().map(str::to_owned), ..redirect })
-    }
-
-    fn standing(&self, provider: &Provider, subject: &Subject, signed_in: &SignedIn) -> ProviderStanding {
-        let token = signed_in.token.as_ref();
-        ProviderStanding {
-            sealed_token: token.map(|token| self.provider_tokens.seal(provider, subject, &token.token)),
-            offline: token.is_some_and(|token| token.offline),
-            ends_at: token.and_then(|token| token.ends_at),
-            renewable: signed_in.renewable,
+        if let Some((client, resource)) = authorization.purpose.asked() {
+            self.audit.record(&Event::SignedIn { subject: &sign_in.subject, client, resource }, arrival);
         }
+        Ok(sign_in.user.known_as().map(str::to_owned))
     }
 
     /// The link that finishes a sign-in: for the browser that holds the binding, while the code is unredeemed.
@@ -77,7 +93,7 @@ impl Codes {
         &self,
         authorization: &Authorization,
         binding: &Binding,
-        recipient: &Recipient,
+        recipient: &ClientRecipient,
     ) -> Result<Option<ClientRedirect>, Fault> {
         let code = binding.code(authorization.round);
         let issued = self.store.issued_code(&code.sha256()).await?;

@@ -2,6 +2,7 @@
 
 use crate::issuer::clients::{FindError, RedirectRefused};
 use crate::limits::Limited;
+use crate::model::ids::AuthorizationId;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::storage::StoreError;
 
@@ -34,6 +35,8 @@ pub(crate) enum Trouble {
     NotOurs,
     /// The sign-in took too long, or was never begun here.
     Expired,
+    /// A device code that was answered before, or has expired.
+    DeviceCode,
     /// The identity provider cannot be reached now.
     ProviderUnavailable {
         /// What people call it.
@@ -54,6 +57,12 @@ impl Fault {
     #[must_use]
     pub(crate) fn not_ours(detail: impl Into<String>) -> Self {
         Self::new(Trouble::NotOurs, detail)
+    }
+
+    /// A sign-in that ended while the provider was asked.
+    pub(super) fn taken_back(id: &AuthorizationId) -> Self {
+        let words = "was taken back, or expired, while the provider was asked";
+        Self::new(Trouble::Expired, format!("authorization {id} {words}"))
     }
 
     /// A request that is longer than we read.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::authorization_response::{ClientRedirect, Recipient};
+use super::answered::{Answered, EarlierOutcome, Told};
+use super::authorization_response::Recipient;
 use super::bound::{Bound, is_pending};
 use super::code::Codes;
 use super::fault::Fault;
 use super::provider_leg::ProviderLeg;
+use super::sessions::Sessions;
 use crate::clock::Clock;
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::AuthorizationId;
@@ -25,31 +27,10 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(in crate::issuer) struct FirstAnswers {
     pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) sessions: Sessions,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
-}
-
-/// Where an answer leads.
-#[derive(Debug)]
-pub(crate) enum Answered {
-    /// To the client, with a code or an error.
-    ToClient(ClientRedirect),
-    /// To the provider once more, without asking the user.
-    ToProvider(String),
-    /// Nowhere by itself: this sign-in was answered before.
-    Earlier(EarlierOutcome),
-}
-
-/// What is left to do in an authorization that was answered before.
-#[derive(Debug)]
-pub(crate) enum EarlierOutcome {
-    /// The client waits for its code: the browser that holds the binding may take it there.
-    Finish(ClientRedirect),
-    /// The user denied access, which is final.
-    Denied,
-    /// Nothing.
-    Nothing,
 }
 
 impl FirstAnswers {
@@ -86,13 +67,24 @@ impl FirstAnswers {
         binding: &Binding,
         recipient: &Recipient,
     ) -> Result<EarlierOutcome, Fault> {
-        if authorization.stage == Stage::Denied {
-            return Ok(EarlierOutcome::Denied);
-        }
-        Ok(self
-            .codes
-            .finish(authorization, binding, recipient)
-            .await?
-            .map_or(EarlierOutcome::Nothing, EarlierOutcome::Finish))
+        let outcome = match recipient {
+            Recipient::Client(_) if authorization.stage == Stage::Denied => Some(EarlierOutcome::Denied),
+            Recipient::Client(client) => {
+                self.codes.finish(authorization, binding, client).await?.map(EarlierOutcome::Finish)
+            }
+            Recipient::Account => self.sessions.opened_by(authorization, binding).await?.map(EarlierOutcome::Account),
+            Recipient::Device(_) => told(authorization.stage).map(EarlierOutcome::Told),
+        };
+        Ok(outcome.unwrap_or(EarlierOutcome::Nothing))
+    }
+}
+
+/// How the sign-in for a device went.
+fn told(stage: Stage) -> Option<Told> {
+    match stage {
+        Stage::CodeIssued | Stage::Redeemed => Some(Told::DeviceConnected { user: None }),
+        Stage::Denied => Some(Told::DeviceDenied),
+        Stage::Refused => Some(Told::DeviceFailed),
+        Stage::Pending | Stage::Claimed => None,
     }
 }

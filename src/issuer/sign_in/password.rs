@@ -4,16 +4,18 @@
 //! (`identity::Local` limits tries per user and address), and user enumeration (a wrong name and a wrong password get the
 //! same answer in the same time).
 
+use super::answered::Answered;
+use super::authorization_response::Recipient;
 use super::bound::{Bound, BoundSignIns};
-use super::code::Codes;
+use super::conclusion::Conclusions;
 use super::fault::Fault;
-use super::first_answer::{Answered, FirstAnswers};
+use super::first_answer::FirstAnswers;
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Local, PasswordCheck, SignedIn, Way};
 use crate::issuer::resources::Resources;
 use crate::limits::{Limited, Limits};
-use crate::model::authorization::{Authorization, Purpose};
+use crate::model::authorization::Authorization;
 use crate::model::client::Client;
 use crate::model::ids::AuthorizationId;
 use crate::secret::{SecretText, same_text};
@@ -25,7 +27,7 @@ use crate::wire::Arrival;
 pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
-    pub(in crate::issuer) codes: Codes,
+    pub(in crate::issuer) conclusions: Conclusions,
     pub(in crate::issuer) counted: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) resources: Resources,
@@ -45,10 +47,9 @@ pub struct SignInView {
     pub authorization: AuthorizationId,
     /// The CSRF token: it ties the form to the browser's binding cookie.
     pub form_token: String,
-    /// The client that the user signs in for.
-    pub client: Client,
-    /// What people call the server that is asked for.
-    pub resource_name: String,
+    /// The client that the user signs in for, and what people call the server that it asks for; `None` when the user opens
+    /// their own page.
+    pub asker: Option<(Client, String)>,
     /// The user name that was typed before; empty at first.
     pub username: String,
     /// Why the page is shown again.
@@ -154,18 +155,22 @@ impl PasswordSignIn {
         if !self.store.claim_authorization(id, *round, self.clock.now()).await? {
             return self.first_answers.repeated(bound).await;
         }
-        self.codes.issue(bound, signed_in, arrival).await.map(Answered::ToClient)
+        self.conclusions.conclude(bound, signed_in, arrival).await
     }
 
     fn view(&self, bound: Bound<'_>, username: String, problem: Option<SignInProblem>) -> Box<SignInView> {
         let Bound { provider, authorization, binding, recipient } = bound;
-        let Purpose::Client(request) = &authorization.purpose;
+        let resource_name = authorization.purpose.asked().map(|(_, resource)| self.resources.name_of(resource));
+        let client = match recipient {
+            Recipient::Client(recipient) => Some(recipient.client),
+            Recipient::Device(recipient) => Some(recipient.client),
+            Recipient::Account => None,
+        };
         Box::new(SignInView {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             form_token: binding.form_token(),
-            client: recipient.client,
-            resource_name: self.resources.name_of(&request.resource),
+            asker: client.zip(resource_name),
             authorization: authorization.id,
             username,
             problem,

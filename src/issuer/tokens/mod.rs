@@ -3,6 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `authorization_code` | a code becomes a grant |
+//! | `device_code`, `polls` | a device polls until its user has answered, and not too often |
+//! | `new_grant` | the grant that a code becomes, and its first tokens |
 //! | `refresh_token` | the refresh, from the presented token to the response: read this one from top to bottom |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
@@ -16,6 +18,9 @@
 
 mod access_token;
 mod authorization_code;
+mod device_code;
+mod new_grant;
+mod polls;
 mod presented;
 mod refresh_lease;
 mod refresh_token;
@@ -25,6 +30,10 @@ mod single_flight;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
+pub(super) use device_code::DevicePolls;
+pub(super) use new_grant::NewGrants;
+use new_grant::Redeemer;
+pub(super) use polls::Polls;
 pub(super) use presented::PresentedTokens;
 pub(super) use refresh_lease::RefreshLeases;
 pub(super) use refresh_token::Refreshes;
@@ -32,6 +41,7 @@ pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
+use crate::oauth::device::DEVICE_CODE;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
@@ -47,6 +57,8 @@ pub(crate) struct TokenRequest {
     pub parameters: Parameters,
     /// The request that brought it.
     pub arrival: Arrival,
+    /// The family of the program that sent it.
+    pub agent: Option<String>,
 }
 
 /// Answers token requests.
@@ -54,6 +66,8 @@ pub(super) struct TokenEndpoint {
     pub(super) authentication: ClientAuthentication,
     pub(super) redemptions: Redemptions,
     pub(super) refreshes: Refreshes,
+    /// `None` when device authorization is off.
+    pub(super) device_polls: Option<DevicePolls>,
     pub(super) counted: metrics::Grants,
 }
 
@@ -71,21 +85,23 @@ impl TokenEndpoint {
     }
 
     async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let TokenRequest { authorization, parameters, arrival } = request;
+        let TokenRequest { authorization, parameters, arrival, agent } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         let grant_type = parameters.one("grant_type")?;
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
-        let answer = match grant_type {
-            Some("authorization_code") => self.redemptions.redeem(&client, &parameters, &arrival).await,
-            Some("refresh_token") => {
+        let by = Redeemer { client: &client, arrival: &arrival, agent: agent.as_deref() };
+        let answer = match (grant_type, &self.device_polls) {
+            (Some("authorization_code"), _) => self.redemptions.redeem(&by, &parameters).await,
+            (Some(DEVICE_CODE), Some(device_polls)) => device_polls.poll(&by, &parameters).await,
+            (Some("refresh_token"), _) => {
                 let refreshed = self.refreshes.refresh(&client, &parameters, &arrival).await;
                 self.counted.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }
-            None => Err(TokenRefusal::invalid_request("grant_type is missing")),
-            Some(_) => Err(OAuthError::new(
+            (None, _) => Err(TokenRefusal::invalid_request("grant_type is missing")),
+            (Some(_), _) => Err(OAuthError::new(
                 ErrorCode::UnsupportedGrantType,
-                "grant_type must be authorization_code or refresh_token",
+                "grant_type is none that is offered here: see grant_types_supported in the metadata",
             )
             .into()),
         };

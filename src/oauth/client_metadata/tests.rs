@@ -7,7 +7,7 @@ use crate::oauth::redirect_uri::RedirectPolicy;
 
 fn register(json: &str) -> Result<super::ClientMetadata, String> {
     let request = RegistrationRequest::parse(json.as_bytes()).map_err(|error| error.to_string())?;
-    request.validate(&RedirectPolicy::default()).map_err(|error| error.to_string())
+    request.validate(&RedirectPolicy::default(), true).map_err(|error| error.to_string())
 }
 
 #[test]

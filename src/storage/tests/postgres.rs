@@ -80,9 +80,10 @@ const FILL: &str = "
     INSERT INTO clients (id, redirect_uris, auth_method, refresh_token, scope, created_at, address, registered_at, last_grant_at)
     SELECT 'c_' || n, '[]', 'none', TRUE, '', n, 'a' || n, n, CASE n % 2 WHEN 0 THEN n END FROM generate_series(1, 3000) n;
     INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage, created_at,
-        expires_at, code_hash, redeemed_at)
-    SELECT 'r_' || n, 'c_' || n, '{}', 'keycloak', '', 0, TRUE, FALSE, 'pending', n, n, sha256(n::TEXT::BYTEA),
-        CASE n % 2 WHEN 0 THEN n END FROM generate_series(1, 3000) n;
+        expires_at, code_hash, redeemed_at, subject)
+    SELECT 'r_' || n, 'c_' || n, '{}', 'keycloak', '', 0, TRUE, FALSE,
+        CASE n % 2 WHEN 0 THEN 'code_issued' ELSE 'pending' END, n, n, sha256(n::TEXT::BYTEA),
+        CASE n % 2 WHEN 0 THEN n END, 's' || n FROM generate_series(1, 3000) n;
     INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims, provider_offline, provider_renewable,
         created_at, expires_at, last_used_at, ended_at)
     SELECT 'g_' || n, 's' || n, 'i' || n, 'c_' || n, '', '', '{}', TRUE, TRUE, n, n, n, CASE n % 2 WHEN 0 THEN n END
@@ -94,6 +95,9 @@ const FILL: &str = "
     INSERT INTO signing_keys SELECT 'k_' || n, 'a' || n, 1, '', n FROM generate_series(1, 3000) n;
     INSERT INTO identities SELECT 'i_' || n, '', '' FROM generate_series(1, 3000) n;
     INSERT INTO barred_sign_ins SELECT 'r_' || n, 's' || n FROM generate_series(1, 3000) n;
+    INSERT INTO account_sessions SELECT sha256(n::TEXT::BYTEA), 's' || n, 'i', '', '', n, n FROM generate_series(1, 3000) n;
+    INSERT INTO device_codes SELECT sha256(n::TEXT::BYTEA), sha256(n::TEXT::BYTEA), '{}', '', '', 5, n, n, 'r_' || n
+    FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";
 

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::page::Gate;
 use super::{Branding, Page};
+use crate::issuer::Told;
 use crate::telemetry::RequestId;
 
 /// An error that must not or cannot be reported to the client by a redirect.
@@ -139,6 +140,55 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         },
     };
     Page::render(page.branding, &message)
+}
+
+/// Says how a sign-in went that no client's redirect waits for.
+#[must_use]
+pub fn told(branding: &Branding, told: &Told, request_id: &RequestId) -> Page {
+    let connected;
+    let (gate, title, happened, hint) = match told {
+        Told::DeviceConnected { user } => {
+            let as_whom = user.as_ref().map_or_else(String::new, |user| format!(" as {user}"));
+            connected = format!("You are signed in{as_whom}. The device gets access within a few seconds.");
+            let hint = "You can close this window. To end the access later, open /account on this site.";
+            (Gate::Raised, "The device is connected", connected.as_str(), hint)
+        }
+        Told::DeviceDenied => (
+            Gate::Down,
+            "You denied access",
+            "The device gets no access.",
+            "You can close this window. If you were sent a code or a link by someone else, tell the people who run this server.",
+        ),
+        Told::DeviceFailed => (
+            Gate::Down,
+            "You were not signed in",
+            "The identity provider did not sign you in, so the device gets no access.",
+            "To try once more, start again on the device: it then shows a new code.",
+        ),
+        Told::NotSignedIn { passing: true } => (
+            Gate::Down,
+            "You were not signed in",
+            "The identity provider is not available at the moment.",
+            "Open /account on this site again in a minute.",
+        ),
+        Told::NotSignedIn { passing: false } => (
+            Gate::Down,
+            "You were not signed in",
+            "The identity provider did not sign you in, or the sign-in was cancelled.",
+            "To try once more, open /account on this site again.",
+        ),
+    };
+    let message = Message {
+        branding,
+        gate,
+        title,
+        happened,
+        hint,
+        for_developer: None,
+        finish: None,
+        request_id: matches!(told, Told::DeviceFailed | Told::NotSignedIn { .. }).then_some(request_id),
+    };
+    Page::render(branding, &message)
 }
 
 /// Says that a provider cannot be reached and that nothing is lost. Sent with 503 and `Retry-After`.

@@ -3,9 +3,11 @@
 //! Defends against XSS and spoofing: the templates (`../templates`) escape every text from outside and isolate its direction,
 //! so that a name cannot rewrite the sentence around it. Clickjacking: see `branding`.
 
+mod account;
 mod branding;
 mod client_label;
 mod consent;
+mod device;
 mod front;
 mod message;
 mod page;
@@ -13,14 +15,17 @@ mod palette;
 mod return_to_application;
 mod sign_in;
 mod unknown_client;
+mod when;
 mod words;
 
+pub use account::{account, account_end, account_entry};
 pub use branding::Branding;
 pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, consent};
+pub use device::{device, device_entry};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
 pub use message::{
-    AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, busy, error, unavailable,
+    AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, busy, error, told, unavailable,
 };
 pub use page::Page;
 pub use return_to_application::{ReturnPage, return_to_application};

@@ -12,7 +12,7 @@ use crate::issuer::{SignInProblem, SignInView};
 struct SignInPage<'a> {
     branding: &'a Branding,
     view: &'a SignInView,
-    client: ClientLabel<'a>,
+    asker: Option<(ClientLabel<'a>, &'a str)>,
 }
 
 impl SignInPage<'_> {
@@ -28,5 +28,6 @@ impl SignInPage<'_> {
 /// Asks for user name and password.
 #[must_use]
 pub fn sign_in(branding: &Branding, view: &SignInView) -> Page {
-    Page::render(branding, &SignInPage { branding, view, client: (&view.client).into() })
+    let asker = view.asker.as_ref().map(|(client, resource_name)| (client.into(), resource_name.as_str()));
+    Page::render(branding, &SignInPage { branding, view, asker })
 }

@@ -360,6 +360,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         redirect_uris: vec!["https://evil.example/\u{1b}[2J".to_owned(), "x:\u{9b}2J".to_owned()],
         authentication: Authentication::None,
         refresh_token: true,
+        device: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: gate.clock.now(),

@@ -28,7 +28,9 @@ fn consent_page_names_client_receiver_scopes_and_what_the_provider_reveals() {
     who you are, your name, your email address, whether your account is still active while you are away
     The whole address that access goes to: https://claude.ai/api/mcp/auth_callback
     Not what you expected? Deny, or close this window: nothing has been allowed yet.
-    To revoke access later, ask the people who run this server: they can end it at any time, at once.
+    You can end access at any time: on
+    your page
+    of this site, which lists what you have allowed.
     ");
 }
 

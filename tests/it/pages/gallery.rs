@@ -17,6 +17,8 @@ use portcullis::web::pages::{
     not_found, return_to_application, server, sign_in, unavailable, unknown_client,
 };
 
+use super::sign_ins;
+
 pub(super) const HOSTILE: &str = r#""><script>alert(1)</script><b title='"#;
 
 /// Pages without any settings.
@@ -49,7 +51,7 @@ pub(super) fn registered(name: &str) -> ClientLabel<'_> {
 }
 
 /// A client of which a page shows this.
-fn client(label: ClientLabel<'_>) -> Client {
+pub(super) fn client(label: ClientLabel<'_>) -> Client {
     Client {
         id: label.id.into(),
         origin: label.origin,
@@ -57,6 +59,7 @@ fn client(label: ClientLabel<'_>) -> Client {
         redirect_uris: Vec::new(),
         authentication: Authentication::None,
         refresh_token: true,
+        device: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),
@@ -126,8 +129,7 @@ pub(super) fn sign_in_page(label: ClientLabel<'_>, username: &str, problem: Opti
     let view = SignInView {
         identity: "demo".to_owned(),
         identity_name: "Demo accounts".to_owned(),
-        client: client(label),
-        resource_name: "Expenses".to_owned(),
+        asker: Some((client(label), "Expenses".to_owned())),
         authorization: AuthorizationId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
         form_token: "dG9rZW4".to_owned(),
         username: username.to_owned(),
@@ -165,7 +167,7 @@ pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
 
 /// Every page in every state, by name.
 pub(super) fn gallery() -> Vec<(&'static str, Page)> {
-    consents().into_iter().chain(answers()).chain(visited()).collect()
+    consents().into_iter().chain(answers()).chain(visited()).chain(sign_ins::pages()).collect()
 }
 
 fn consents() -> Vec<(&'static str, Page)> {

@@ -2,3 +2,4 @@
 mod content;
 mod gallery;
 mod safety;
+mod sign_ins;

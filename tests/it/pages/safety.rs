@@ -7,7 +7,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::IntoResponse;
 use data_encoding::BASE64;
 use portcullis::config::{Pages, ScopeText, Support};
-use portcullis::issuer::Outcome;
+use portcullis::issuer::{Outcome, Told};
+use portcullis::model::client::ClientOrigin;
 use portcullis::web::pages::{
     Branding, ClientLabel, Page, ReturnPage, UnknownClientPage, not_found, return_to_application, unknown_client,
 };
@@ -17,6 +18,7 @@ use super::gallery::{
     Consent, HOSTILE, OWN, PLAIN, between, error_page, front_page, gallery, header, redirect, registered, request_id,
     return_page, server_page, sign_in_page, unavailable_page,
 };
+use super::sign_ins::{account_page, device_page, end_page, grant_view, told_page};
 
 #[test]
 fn a_page_is_sent_with_its_headers() {
@@ -73,7 +75,7 @@ fn every_page_is_accessible_and_has_no_script() {
 fn xss_hostile_texts_are_escaped_everywhere() {
     let escaped = HOSTILE.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
     let id = request_id();
-    let pages: [&dyn Fn(&str) -> Page; 12] = [
+    let pages: [&dyn Fn(&str) -> Page; 16] = [
         &|text| Consent { client: registered(text), ..Consent::default() }.page(),
         &|text| Consent { resource_name: text, ..Consent::default() }.page(),
         &|text| Consent { identities: &[("a", text, "openid")], ..Consent::default() }.page(),
@@ -89,6 +91,10 @@ fn xss_hostile_texts_are_escaped_everywhere() {
             let scope_texts = [ScopeText { value: "mcp:access".to_owned(), text: text.to_owned() }];
             Consent { scope_texts: &scope_texts, ..Consent::default() }.page()
         },
+        &|text| account_page(text, vec![grant_view(text, ClientOrigin::Registered)], false),
+        &|text| end_page(text, Some(grant_view(text, ClientOrigin::Configured))),
+        &|text| device_page(registered(text), text, true),
+        &|text| told_page(&Told::DeviceConnected { user: Some(text.to_owned()) }),
         &|text| server_page(&PLAIN, text),
         &|text| front_page(&[(text, text)]),
         &|text| {

@@ -1,6 +1,6 @@
 //! From consent to redemption: every transition of the state machine happens once (replay).
 
-use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, Purpose, SignIn, Stage};
+use portcullis::model::authorization::{AnotherRound, Authorization, MAX_CODE_FAILURES, SignIn, Stage};
 use portcullis::model::ids::{GrantId, Subject};
 use portcullis::model::user::User;
 
@@ -105,7 +105,7 @@ async fn a_code_is_issued_only_for_a_claimed_authorization(fresh: Fresh) {
         "another code"
     );
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
-    assert_eq!((Purpose::Client(issued.request), Some(issued.identity)), (pending.purpose, pending.identity));
+    assert_eq!((issued.purpose, Some(issued.identity)), (pending.purpose, pending.identity));
     assert_eq!(issued.sign_in, ada());
     assert_eq!((issued.code_expires_at, issued.failed_redemptions, issued.redeemed), (expires_at, 0, None));
 }

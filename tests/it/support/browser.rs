@@ -72,6 +72,11 @@ fn unescape(text: &str) -> String {
 }
 
 impl Browser {
+    /// The same browser with a slow clock, or after it restored a session: it keeps cookies that have expired.
+    pub fn slow(&self) -> Self {
+        Self { cookies: self.cookies.clone(), until: BTreeMap::new() }
+    }
+
     /// The `Cookie` header that it sends.
     pub fn cookie_header(&mut self, now: Timestamp) -> String {
         self.cookies.retain(|name, _| self.until.get(name).is_none_or(|until| now < *until));

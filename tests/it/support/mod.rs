@@ -14,8 +14,8 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server,
-    Storage, Tokens,
+    Config, Device, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets,
+    Server, Storage, Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -30,6 +30,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         tokens: Tokens::default(),
         registration: Registration::default(),
         limits: Limits::default(),
+        device: Device::default(),
         pages: Pages::default(),
         outbound: Outbound::default(),
         identities,

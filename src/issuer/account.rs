@@ -1,0 +1,226 @@
+//! The user's own page: what they granted, and how they end it.
+//!
+//! Defends against: CSRF (each form carries a token that follows from the session's secret), and acting for another user (every
+//! statement names the session's own subject; a grant of another user is answered as one that does not exist).
+
+use std::sync::Arc;
+
+use super::clients::Clients;
+use super::grants::GrantEnds;
+use super::resources::Resources;
+use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Sessions};
+use crate::clock::{Clock, Timestamp};
+use crate::config::ScopeText;
+use crate::identity::{Identities, Provider};
+use crate::model::account::{AccountSession, OwnGrant};
+use crate::model::client::ClientOrigin;
+use crate::model::grant::Holder;
+use crate::model::ids::{GrantId, Subject};
+use crate::oauth::scope::ScopeSet;
+use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
+use crate::storage::Store;
+use crate::wire::Arrival;
+
+/// How many grants the page shows. More can be ended all together only.
+const SHOWN: i64 = 200;
+/// How many grants one transaction ends.
+const BATCH: i64 = 100;
+
+/// Shows users their grants and ends them.
+pub(super) struct Accounts {
+    pub(super) sessions: Sessions,
+    pub(super) clients: Clients,
+    pub(super) resources: Resources,
+    pub(super) identities: Identities,
+    pub(super) ends: GrantEnds,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) public_url: Arc<str>,
+}
+
+/// What a browser sees that opens the page.
+#[derive(Debug)]
+pub(crate) enum AccountPage {
+    /// The user's grants.
+    SignedIn(Box<AccountView>),
+    /// A form to sign in, with the cookie that must come back with it.
+    SignedOut(AccountEntryView, AuthorizationCookie),
+}
+
+/// The page of a user who is signed in.
+#[derive(Debug)]
+pub struct AccountView {
+    /// Whose page it is.
+    pub user: AccountUser,
+    /// The grants, the last used one first.
+    pub grants: Vec<GrantView>,
+    /// Whether there are more than the page shows.
+    pub more: bool,
+    /// The current second.
+    pub now: Timestamp,
+}
+
+/// The user of a page, and what its forms carry.
+#[derive(Debug)]
+pub struct AccountUser {
+    /// What the user is called, or the key by which the provider knows them.
+    pub name: String,
+    /// What people call the provider.
+    pub identity_name: String,
+    /// The CSRF token.
+    pub form_token: String,
+}
+
+/// One grant.
+#[derive(Debug)]
+pub struct GrantView {
+    /// Its id.
+    pub id: String,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's name, if it has one.
+    pub client_name: Option<String>,
+    /// Where that name comes from.
+    pub origin: ClientOrigin,
+    /// Where its tokens are.
+    pub holder: Holder,
+    /// What people call the server; its URL when it has left the configuration.
+    pub resource_name: String,
+    /// What is allowed.
+    pub scope: ScopeSet,
+    /// What people read of the server's scopes, in the operator's order.
+    pub scope_texts: Vec<ScopeText>,
+    /// Whether the client can renew it by itself.
+    pub refresh: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was made or renewed last.
+    pub last_used_at: Timestamp,
+}
+
+/// The question whether to end grants.
+#[derive(Debug)]
+pub struct EndView {
+    /// Whose page it is.
+    pub user: AccountUser,
+    /// The one to end; `None` for all.
+    pub grant: Option<GrantView>,
+    /// The current second.
+    pub now: Timestamp,
+}
+
+/// Which grants are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// One.
+    One(GrantId),
+    /// All of the user.
+    All,
+}
+
+/// The secret of a session, as the cookie has it.
+pub(crate) type SessionCookie = Token<secret::AccountSession>;
+
+impl Accounts {
+    /// The page of a session; `None` when it has ended.
+    pub(super) async fn page(&self, cookie: &SessionCookie) -> Result<Option<AccountView>, Fault> {
+        let Some(session) = self.sessions.used(cookie).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let mut grants = self.store.own_grants(&session.subject, now, SHOWN + 1).await?;
+        let shown = usize::try_from(SHOWN).unwrap_or(usize::MAX);
+        let more = grants.len() > shown;
+        grants.truncate(shown);
+        let grants = grants.into_iter().map(|grant| self.view(grant)).collect();
+        Ok(Some(AccountView { user: self.user(&session, cookie), grants, more, now }))
+    }
+
+    /// The question whether to end grants; `None` when there is nothing to end, or the session has ended.
+    pub(super) async fn question(&self, cookie: &SessionCookie, which: &Ending) -> Result<Option<EndView>, Fault> {
+        let Some(session) = self.sessions.used(cookie).await? else { return Ok(None) };
+        let (now, user) = (self.clock.now(), self.user(&session, cookie));
+        let Ending::One(id) = which else { return Ok(Some(EndView { user, grant: None, now })) };
+        let grants = self.store.own_grants(&session.subject, now, SHOWN).await?;
+        let grant = grants.into_iter().find(|grant| grant.id == *id);
+        Ok(grant.map(|grant| EndView { user, grant: Some(self.view(grant)), now }))
+    }
+
+    /// Ends grants of the session's user. Nothing happens to those of another, or when the session has ended.
+    pub(super) async fn end(
+        &self,
+        cookie: &SessionCookie,
+        form_token: &str,
+        which: &Ending,
+        arrival: &Arrival,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.proven(cookie, form_token).await? else { return Ok(()) };
+        match which {
+            Ending::One(id) => {
+                if self.store.is_own_grant(id, &session.subject).await? {
+                    self.ends.end_for_user(std::slice::from_ref(id), arrival).await?;
+                }
+                Ok(())
+            }
+            Ending::All => self.end_all(&session.subject, arrival).await,
+        }
+    }
+
+    /// Ends all grants of a user, and first those that would come of codes which no client has redeemed yet.
+    async fn end_all(&self, subject: &Subject, arrival: &Arrival) -> Result<(), Fault> {
+        self.store.refuse_codes_of(subject).await?;
+        loop {
+            let ids = self.store.own_grant_ids(subject, BATCH).await?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            self.ends.end_for_user(&ids, arrival).await?;
+        }
+    }
+
+    /// Ends a session.
+    pub(super) async fn sign_out(&self, cookie: &SessionCookie, form_token: &str) -> Result<(), Fault> {
+        if self.proven(cookie, form_token).await?.is_some() {
+            self.store.end_account_session(&cookie.sha256()).await?;
+        }
+        Ok(())
+    }
+
+    /// The session of a form (CSRF); `None` when it has ended.
+    async fn proven(&self, cookie: &SessionCookie, form_token: &str) -> Result<Option<AccountSession>, Fault> {
+        if !same_text(form_token, &self.form_token(cookie)) {
+            return Err(Fault::not_ours("a form of the account page without the token of its session"));
+        }
+        self.sessions.used(cookie).await
+    }
+
+    fn form_token(&self, cookie: &SessionCookie) -> String {
+        let message = [b"account form\0", self.public_url.as_bytes()];
+        base64url(&hmac_sha256(cookie.expose().as_bytes(), &message))
+    }
+
+    fn user(&self, session: &AccountSession, cookie: &SessionCookie) -> AccountUser {
+        let provider = self.identities.get(session.identity.as_str());
+        AccountUser {
+            name: session.name.clone().unwrap_or_else(|| session.subject.key().to_owned()),
+            identity_name: provider.map(Provider::name).unwrap_or_default().to_owned(),
+            form_token: self.form_token(cookie),
+        }
+    }
+
+    fn view(&self, grant: OwnGrant) -> GrantView {
+        let configured = self.clients.configured(&grant.client_id);
+        let upstream = self.resources.of_audience(&grant.resource);
+        GrantView {
+            id: grant.id.to_string(),
+            client_id: grant.client_id.to_string(),
+            origin: configured.map_or(ClientOrigin::Registered, |client| client.origin),
+            client_name: configured.map_or(grant.client_name, |client| client.name.clone()),
+            holder: grant.holder,
+            resource_name: upstream.map_or(grant.resource, |upstream| upstream.settings.name.clone()),
+            scope: grant.scope,
+            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            refresh: grant.refresh,
+            created_at: grant.created_at,
+            last_used_at: grant.last_used_at,
+        }
+    }
+}

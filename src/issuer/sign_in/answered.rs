@@ -1,0 +1,63 @@
+//! Where an answer of a browser leads.
+
+use super::authorization_response::{Answer, ClientRedirect, Recipient};
+use crate::oauth::error::ErrorCode;
+use crate::secret::{AccountSession, Token};
+
+/// Where an answer leads.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// To the client, with a code or an error.
+    ToClient(ClientRedirect),
+    /// To the user's own page, with the cookie of its session.
+    ToAccount(Token<AccountSession>),
+    /// To the provider once more, without asking the user.
+    ToProvider(String),
+    /// Nowhere else: a page says how it went.
+    Told(Told),
+    /// Nowhere by itself: this sign-in was answered before.
+    Earlier(EarlierOutcome),
+}
+
+/// What is left to do in an authorization that was answered before.
+#[derive(Debug)]
+pub(crate) enum EarlierOutcome {
+    /// The client waits for its code: the browser that holds the binding may take it there.
+    Finish(ClientRedirect),
+    /// The session at the user's own page that the sign-in opened is still good.
+    Account(Token<AccountSession>),
+    /// A page says how it went.
+    Told(Told),
+    /// The user denied access, which is final.
+    Denied,
+    /// Nothing.
+    Nothing,
+}
+
+/// How a sign-in went that no client's redirect waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A device gets its tokens.
+    DeviceConnected {
+        /// The name of the user who signed in.
+        user: Option<String>,
+    },
+    /// The user denied a device.
+    DeviceDenied,
+    /// The identity provider did not sign the user in, so a device gets nothing.
+    DeviceFailed,
+    /// The identity provider did not sign the user in at their own page.
+    NotSignedIn {
+        /// Whether it is worth to try again in a minute.
+        passing: bool,
+    },
+}
+
+/// The outcome of a sign-in that the identity provider did not grant.
+pub(super) fn refused(recipient: &Recipient, code: ErrorCode, words: &str) -> Answered {
+    match recipient {
+        Recipient::Client(client) => Answered::ToClient(client.respond(Answer::Error(code, words))),
+        Recipient::Account => Answered::Told(Told::NotSignedIn { passing: code == ErrorCode::TemporarilyUnavailable }),
+        Recipient::Device(_) => Answered::Told(Told::DeviceFailed),
+    }
+}

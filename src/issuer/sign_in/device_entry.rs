@@ -1,0 +1,196 @@
+//! Where a user types the code that a device shows, and what they are asked then (RFC 8628 3.3).
+//!
+//! Defends against: guessing of user codes (limits per form, per address and for all together), and phishing with device codes (RFC
+//! 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which address, since
+//! when, and that only the user's own device may be answered.
+
+use super::choices::{ProviderChoice, ProviderChoices};
+use super::fault::Fault;
+use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
+use super::user_codes::UserCodes;
+use crate::clock::Clock;
+use crate::config::ScopeText;
+use crate::issuer::clients::Clients;
+use crate::issuer::resources::Resources;
+use crate::limits::{Key, Limit, Limited, Limits, Part};
+use crate::model::authorization::DeviceRequest;
+use crate::model::client::Client;
+use crate::model::device_code::OpenDeviceCode;
+use crate::model::ids::AuthorizationId;
+use crate::oauth::device::UserCode;
+use crate::oauth::scope::ScopeSet;
+use crate::storage::Store;
+use crate::wire::ClientAddress;
+
+/// The least that a try costs of the limit for all together. It costs as much as codes are open, so the chance that any try of
+/// an hour hits is bounded, while few open codes leave room for many tries.
+const LEAST_COST: i64 = 100;
+
+/// Finds device codes for users.
+pub(in crate::issuer) struct DeviceEntries {
+    pub(in crate::issuer) forms: SealedForms,
+    pub(in crate::issuer) choices: ProviderChoices,
+    pub(in crate::issuer) user_codes: UserCodes,
+    pub(in crate::issuer) clients: Clients,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) limits: Limits,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+/// The form into which a user types a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct CodeEntry {}
+
+impl Question for CodeEntry {
+    const LABEL: &'static str = "device code form";
+}
+
+impl Question for DeviceRequest {
+    const LABEL: &'static str = "device form";
+}
+
+/// The page where a code is typed.
+#[derive(Debug)]
+pub struct DeviceEntryView {
+    /// What was typed before, or came with the link.
+    pub typed: String,
+    /// Why the page is shown again.
+    pub problem: Option<EntryProblem>,
+    /// The form's hidden field.
+    pub form: String,
+}
+
+/// Why a code leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryProblem {
+    /// It is not known here, or has expired.
+    Unknown,
+    /// It was answered before.
+    Answered,
+}
+
+/// What a user is asked about a device.
+#[derive(Debug)]
+pub struct DeviceView {
+    /// The client that the device is.
+    pub client: Client,
+    /// The code that the device must show.
+    pub user_code: String,
+    /// The device's address.
+    pub address: String,
+    /// Whether the browser is in the same network.
+    pub same_network: bool,
+    /// The family of the device's program.
+    pub agent: Option<String>,
+    /// For how many seconds the device has been waiting.
+    pub waiting: u64,
+    /// What people call the server that is asked for.
+    pub resource_name: String,
+    /// The scope that will be granted.
+    pub scope: ScopeSet,
+    /// What people read of the server's scopes, in the operator's order.
+    pub scope_texts: Vec<ScopeText>,
+    /// Whether a refresh token will be given.
+    pub refresh: bool,
+    /// The providers that can sign the user in; at least one.
+    pub providers: Vec<ProviderChoice>,
+    /// The form's hidden field: the sealed request.
+    pub form: String,
+}
+
+/// What a typed code leads to.
+#[derive(Debug)]
+pub(crate) enum EntryStep {
+    /// The question about the device, with the cookie that must come back with its form.
+    Ask(Box<DeviceView>, AuthorizationCookie),
+    /// The same page again.
+    Again(DeviceEntryView),
+}
+
+impl DeviceEntries {
+    /// The page where a code is typed. `typed` came with a link, and is only filled in.
+    ///
+    /// # Errors
+    /// A fault of ours.
+    pub(in crate::issuer) fn page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+        let RenderedForm { field: form, cookie } = self.forms.render(CodeEntry {})?;
+        // nothing but a code is shown back: a link must not put words on our page
+        let typed = UserCode::parse(typed).map(|code| code.to_string()).unwrap_or_default();
+        Ok((DeviceEntryView { typed, problem: None, form }, cookie))
+    }
+
+    /// Takes a typed code. `cookie` is the value of the form's cookie, `field` the form itself.
+    ///
+    /// # Errors
+    /// What the user is told on a page.
+    pub(in crate::issuer) async fn enter(
+        &self,
+        (form, field): (&OpenedForm<CodeEntry>, &str),
+        cookie: Option<&str>,
+        typed: &str,
+        address: ClientAddress,
+    ) -> Result<EntryStep, Fault> {
+        let proven = form.proven(cookie)?;
+        self.admit(&proven.authorization, address).await?;
+        let code = UserCode::parse(typed);
+        let found = match &code {
+            Some(code) => self.find(code).await?,
+            None => None,
+        };
+        let again = |problem| {
+            let typed = code.as_ref().map(ToString::to_string).unwrap_or_default();
+            Ok(EntryStep::Again(DeviceEntryView { typed, problem: Some(problem), form: field.to_owned() }))
+        };
+        match (found, &code) {
+            (Some(found), _) if found.answered => again(EntryProblem::Answered),
+            (Some(found), Some(code)) => self.ask(found, code, address).await,
+            _ => again(EntryProblem::Unknown),
+        }
+    }
+
+    /// Counts a try, whether or not it will be right: a limit that spares right ones would not stop a guess.
+    async fn admit(&self, form: &AuthorizationId, address: ClientAddress) -> Result<(), Fault> {
+        self.limits.check(Limit::UserCodesPerForm, &Key::of(&[Part::Authorization(form)])).await?;
+        self.limits.check(Limit::UserCodesPerAddress, &Key::of(&[Part::Address(address)])).await?;
+        let open = self.store.count_open_device_codes(self.clock.now()).await?;
+        let cost = u32::try_from(open.max(LEAST_COST)).unwrap_or(u32::MAX);
+        let admitted: Result<(), Limited> = self.limits.check_cost(Limit::UserCodes, &Key::of(&[]), cost).await;
+        Ok(admitted?)
+    }
+
+    async fn find(&self, code: &UserCode) -> Result<Option<OpenDeviceCode>, Fault> {
+        let now = self.clock.now();
+        for mac in self.user_codes.macs(code) {
+            if let Some(found) = self.store.device_code_of_user(&mac, now).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(&self, found: OpenDeviceCode, code: &UserCode, browser: ClientAddress) -> Result<EntryStep, Fault> {
+        let OpenDeviceCode { request, address, agent, created_at, answered: _ } = found;
+        let access = request.access.clone();
+        let client = self.clients.find(access.client_id.as_str()).await;
+        let client = client.map_err(|error| Fault::no_client(&error, None))?;
+        let providers = self.choices.reachable(access.refresh).await?;
+        let RenderedForm { field: form, cookie } = self.forms.render(request)?;
+        let upstream = self.resources.of_audience(&access.resource);
+        let view = DeviceView {
+            user_code: code.to_string(),
+            same_network: address.parse().is_ok_and(|device| ClientAddress(device).network() == browser.network()),
+            waiting: self.clock.now().since(created_at).as_secs(),
+            resource_name: self.resources.name_of(&access.resource),
+            scope: access.scope,
+            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            refresh: access.refresh,
+            client,
+            address,
+            agent,
+            providers,
+            form,
+        };
+        Ok(EntryStep::Ask(Box::new(view), cookie))
+    }
+}

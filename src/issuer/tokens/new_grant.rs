@@ -1,0 +1,127 @@
+//! The grant that a redeemed code becomes, be it the code of a client or of a device.
+//!
+//! Defends against: replay. The code is consumed, and all that follows from it is stored, by one transaction.
+
+use super::access_token::{AccessTokens, AnsweredScope};
+use super::refusal::TokenRefusal;
+use crate::audit::{Audit, Event};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Lifetimes;
+use crate::identity::{Identities, Provider};
+use crate::issuer::grants::GrantEnds;
+use crate::model::authorization::{Access, SignIn};
+use crate::model::client::{Client, ClientOrigin};
+use crate::model::grant::{Grant, Holder};
+use crate::model::ids::{GrantId, IdentityId};
+use crate::secret::Sha256;
+use crate::storage::{Redemption, Store};
+use crate::telemetry::metrics;
+use crate::wire::Arrival;
+
+/// Makes grants of codes. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct NewGrants {
+    pub(in crate::issuer) identities: Identities,
+    pub(in crate::issuer) access_tokens: AccessTokens,
+    pub(in crate::issuer) ends: GrantEnds,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) lifetimes: Lifetimes,
+    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
+}
+
+/// What a user allowed.
+pub(super) struct Approved {
+    pub(super) access: Access,
+    pub(super) identity: IdentityId,
+    pub(super) sign_in: SignIn,
+    /// Where the code was sent, if it was sent anywhere.
+    pub(super) receiver: Option<String>,
+}
+
+/// Who redeems a code.
+pub(super) struct Redeemer<'a> {
+    pub(super) client: &'a Client,
+    pub(super) arrival: &'a Arrival,
+    /// The family of its program.
+    pub(super) agent: Option<&'a str>,
+}
+
+impl NewGrants {
+    /// Consumes the code with this hash, by one conditional statement, and answers with the first tokens of its grant.
+    pub(super) async fn begin(
+        &self,
+        code: &Sha256,
+        approved: Approved,
+        by: &Redeemer<'_>,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        let Redeemer { client, arrival, agent } = *by;
+        let now = self.clock.now();
+        let gives_refresh = gives_refresh(client, &approved);
+        let holder = Holder {
+            receiver: approved.receiver.clone(),
+            address: Some(arrival.address.0.to_canonical().to_string()),
+            agent: agent.map(str::to_owned),
+        };
+        let grant = self.grant(approved, gives_refresh, now);
+        let fresh = gives_refresh.then(|| self.access_tokens.fresh_refresh_token(&grant, now));
+        let scope = AnsweredScope { allowed: &grant.scope, named: grant.named_scope.as_ref() };
+        let response = self.access_tokens.response(&grant, &scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
+        let redemption = Redemption {
+            code,
+            grant: &grant,
+            holder: &holder,
+            refresh_token: fresh.as_ref().map(|fresh| &fresh.stored),
+            // no provider has an empty one
+            issuer: self.identities.get(grant.identity.as_str()).map_or("", Provider::issuer),
+            client_is_configured: client.origin == ClientOrigin::Configured,
+            now,
+        };
+        let Some(made_room) = self.store.redeem_code(&redemption).await? else {
+            return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
+        };
+        self.ends.note_made_room(&made_room, arrival);
+        self.counted.begun(grant.identity.as_str());
+        self.audit.record(&Event::Granted { grant: &grant, refresh: gives_refresh }, arrival);
+        Ok(response)
+    }
+
+    fn grant(&self, approved: Approved, gives_refresh: bool, now: Timestamp) -> Grant {
+        let Lifetimes { max_grant_age, access_token, .. } = self.lifetimes;
+        let age = if gives_refresh { max_grant_age } else { access_token };
+        let Approved { access, identity, mut sign_in, receiver: _ } = approved;
+        if !gives_refresh {
+            // the provider will never be asked again, so there is no reason to hold its token. It is not an offline one:
+            // that is requested only where a refresh token will be given
+            sign_in.standing.sealed_token = None;
+        }
+        Grant {
+            id: GrantId::random(),
+            subject: sign_in.subject,
+            identity,
+            client_id: access.client_id,
+            resource: access.resource,
+            scope: access.scope,
+            named_scope: access.named_scope,
+            user: sign_in.user,
+            standing: sign_in.standing,
+            created_at: now,
+            expires_at: now + age,
+            ended_at: None,
+        }
+    }
+}
+
+/// Whether the client gets a refresh token: it asked for one, and the provider gave what the renewals will need.
+fn gives_refresh(client: &Client, approved: &Approved) -> bool {
+    let (asked, renewable) = (approved.access.refresh, approved.sign_in.standing.renewable);
+    if asked && !renewable {
+        tracing::warn!(
+            identity = %approved.identity, client = %client.id,
+            "the identity provider gave no refresh token, so this client gets none and signs in again when its token ends: \
+             let the provider's client have refresh tokens, or set standing = \"none\""
+        );
+    }
+    asked && renewable
+}

@@ -1,0 +1,144 @@
+//! `/account`: what a user has granted, and how they end it. Forms carry a token of the session (CSRF), and every change is a POST.
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::IntoResponse;
+use http::{HeaderMap, Request, Response, Uri};
+
+use super::browser::{PostedForm, answered_form, query, see_other};
+use super::cookies::Kind;
+use super::endpoints::Endpoints;
+use super::fault::page;
+use super::pages;
+use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, SessionCookie};
+use crate::model::ids::GrantId;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::paths;
+use crate::telemetry::RequestId;
+use crate::wire::{Arrival, ClientAddress};
+
+/// The longest id of a grant that is looked up; ours are shorter.
+const LONGEST_ID: usize = 64;
+
+/// The page: the user's grants, or the form to sign in.
+pub(super) async fn get(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let session = session(&endpoints, &headers);
+    match endpoints.issuer.account(session.as_ref()).await {
+        Ok(AccountPage::SignedIn(view)) => pages::account(&endpoints.branding, &view).into_response(),
+        Ok(AccountPage::SignedOut(view, cookie)) => {
+            let mut response = pages::account_entry(&endpoints.branding, &view).into_response();
+            let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
+            endpoints.cookies().set((&headers, response.headers_mut()), Kind::Consent, &cookie, lifetime);
+            response
+        }
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
+    }
+}
+
+/// The choice of a provider.
+pub(super) async fn sign_in(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request<Body>,
+) -> Response<Body> {
+    match PostedForm::read(request, &endpoints.config.public_url) {
+        Ok(form) => {
+            let answered = begin(&endpoints, &form, arrival.address).await;
+            answered_form(&endpoints, &form.headers, answered, &request_id)
+        }
+        Err(unread) => unread.respond(&endpoints.branding, &request_id),
+    }
+}
+
+async fn begin(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<AnsweredForm, Fault> {
+    let opened = endpoints.issuer.open_form::<AccountEntry>(form.one("form")?.unwrap_or_default())?;
+    let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
+    let identity = form.one("identity")?.unwrap_or_default().to_owned();
+    let issuer = endpoints.issuer.clone();
+    endpoints.complete(async move { issuer.open_account(&opened, cookie.as_deref(), &identity, address).await }).await
+}
+
+/// Asks whether to end grants: a link leads here, and changes nothing.
+pub(super) async fn end_question(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response<Body> {
+    let (Some(session), Some(which)) = (session(&endpoints, &headers), which(&query(&uri))) else {
+        return to_account(&endpoints);
+    };
+    match endpoints.issuer.end_question(&session, &which).await {
+        Ok(Some(view)) => pages::account_end(&endpoints.branding, &view).into_response(),
+        Ok(None) => to_account(&endpoints),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
+    }
+}
+
+/// Ends grants.
+pub(super) async fn end(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let form = match PostedForm::read(request, &endpoints.config.public_url) {
+        Ok(form) => form,
+        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+    };
+    let (Some(session), Some(which)) = (session(&endpoints, &form.headers), which(&form.fields)) else {
+        return to_account(&endpoints);
+    };
+    let token = form.fields.one("form_token").ok().flatten().unwrap_or_default().to_owned();
+    let issuer = endpoints.issuer.clone();
+    let ended = async move { issuer.end_own_grants(&session, &token, &which, &arrival).await };
+    match endpoints.complete(ended).await {
+        Ok(()) => to_account(&endpoints),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
+    }
+}
+
+/// Ends the session.
+pub(super) async fn sign_out(
+    State(endpoints): State<Endpoints>,
+    Extension(request_id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let form = match PostedForm::read(request, &endpoints.config.public_url) {
+        Ok(form) => form,
+        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+    };
+    let Some(session) = session(&endpoints, &form.headers) else { return to_account(&endpoints) };
+    let token = form.fields.one("form_token").ok().flatten().unwrap_or_default();
+    match endpoints.issuer.sign_out(&session, token).await {
+        Ok(()) => {
+            let mut response = to_account(&endpoints);
+            endpoints.cookies().set_session(response.headers_mut(), "", 0);
+            response
+        }
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
+    }
+}
+
+fn to_account(endpoints: &Endpoints) -> Response<Body> {
+    see_other(&endpoints.branding, paths::ACCOUNT)
+}
+
+/// The session of the browser, as far as its cookie has the form of ours.
+fn session(endpoints: &Endpoints, headers: &HeaderMap) -> Option<SessionCookie> {
+    endpoints.cookies().session(headers).and_then(|text| SessionCookie::parse(&text))
+}
+
+/// Which grants a link or a form means.
+fn which(parameters: &Parameters) -> Option<Ending> {
+    match (parameters.one("grant").ok()?, parameters.one("all").ok()?) {
+        (Some(grant), None) if grant.len() <= LONGEST_ID => Some(Ending::One(GrantId::from(grant))),
+        (None, Some("yes")) => Some(Ending::All),
+        _ => None,
+    }
+}

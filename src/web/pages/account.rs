@@ -1,0 +1,71 @@
+//! The user's own page: what they granted, and the question whether to end it.
+//!
+//! Defends against: clickjacking (`Branding::headers`), and ending something by a link (a link leads to a question, whose form is
+//! posted).
+
+use askama::Template;
+
+use super::{Branding, ClientLabel, Page, when, words};
+use crate::clock::Timestamp;
+use crate::issuer::{AccountEntryView, AccountView, EndView, GrantView};
+
+/// The page of a user who is not signed in. The form goes to `/account/sign-in` with `form` and `identity`.
+#[derive(Template)]
+#[template(path = "account_entry.html")]
+struct EntryPage<'a> {
+    branding: &'a Branding,
+    view: &'a AccountEntryView,
+}
+
+/// The list of grants. The form goes to `/account/sign-out` with `form_token`.
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'a> {
+    branding: &'a Branding,
+    view: &'a AccountView,
+}
+
+/// The question. The form goes to `/account/end` with `form_token` and either `grant` or `all`.
+#[derive(Template)]
+#[template(path = "account_end.html")]
+struct EndPage<'a> {
+    branding: &'a Branding,
+    view: &'a EndView,
+}
+
+/// One grant in the list and in the question.
+#[derive(Template)]
+#[template(path = "grant.html")]
+struct GrantPart<'a> {
+    grant: &'a GrantView,
+    client: ClientLabel<'a>,
+    now: Timestamp,
+}
+
+/// Asks a user to sign in.
+#[must_use]
+pub fn account_entry(branding: &Branding, view: &AccountEntryView) -> Page {
+    Page::render(branding, &EntryPage { branding, view })
+}
+
+/// Shows a user's grants.
+#[must_use]
+pub fn account(branding: &Branding, view: &AccountView) -> Page {
+    Page::render(branding, &AccountPage { branding, view })
+}
+
+/// Asks whether to end one grant, or all.
+#[must_use]
+pub fn account_end(branding: &Branding, view: &EndView) -> Page {
+    Page::render(branding, &EndPage { branding, view })
+}
+
+impl<'a> GrantPart<'a> {
+    fn new(grant: &'a GrantView, now: &Timestamp) -> Self {
+        Self { grant, client: label(grant), now: *now }
+    }
+}
+
+fn label(grant: &GrantView) -> ClientLabel<'_> {
+    ClientLabel { id: &grant.client_id, name: grant.client_name.as_deref(), origin: grant.origin }
+}
