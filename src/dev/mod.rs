@@ -85,7 +85,8 @@ impl Dev {
             tokens: Tokens::default(),
             registration: Registration::default(),
             limits: Limits::default(),
-            device: Device::default(),
+            // on loopback there is nobody to phish, and it can be tried
+            device: Device { enabled: true, registered_clients: true },
             pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),
             identities: vec![identity(users)],

@@ -127,4 +127,17 @@ mod tests {
         }
         assert_eq!(limits.check(Limit::ClientSecrets, &Key::of(&[Part::User("bob")])).await, Ok(()));
     }
+
+    #[tokio::test]
+    async fn the_more_device_codes_are_open_the_fewer_codes_may_be_typed() {
+        for (open, tries) in [(10_000, 2560), (100, 256_000)] {
+            let clock = Clock::manual(Timestamp(1_800_000_000));
+            let counted = crate::telemetry::metrics::Metrics::default().limits;
+            let limits = Limits::new(&Registration::default(), &Lifetimes::default(), &clock, counted);
+            for _ in 0..tries {
+                assert_eq!(limits.check_cost(Limit::UserCodes, &Key::of(&[]), open).await, Ok(()));
+            }
+            assert!(limits.check_cost(Limit::UserCodes, &Key::of(&[]), open).await.is_err());
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub(super) async fn post(
 ) -> Response<Body> {
     let request = match read(request, arrival) {
         Ok(request) => request,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let asked_with_header = request.authorization.is_some();
     let issuer = endpoints.issuer.clone();
@@ -38,23 +38,24 @@ pub(super) async fn device(
 ) -> Response<Body> {
     let request = match read(request, arrival) {
         Ok(request) => request,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let asked_with_header = request.authorization.is_some();
     respond(endpoints.issuer.device_authorization(request).await, asked_with_header)
 }
 
 /// Reads a form with the credentials of a client.
-fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Response<Body>> {
+fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Box<Response<Body>>> {
     let (mut head, _read) = request.into_parts();
-    let invalid =
-        |words: &'static str| oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
+    let invalid = |words: &'static str| {
+        Box::new(oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words)))
+    };
     let authorization = authorization(&head.headers)
         .map_err(|()| invalid("more than one Authorization header, or one that is not text"))?;
     if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
         return Err(invalid("the body must be application/x-www-form-urlencoded"));
     }
-    let form = body::take(&mut head.extensions).map_err(|error| unread(error, ErrorCode::InvalidRequest))?;
+    let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
     Ok(TokenRequest {
         authorization: authorization.map(|value| SecretText::from(value.to_owned())),
         parameters: Parameters::parse(&form),

@@ -67,7 +67,7 @@ impl Redemptions {
                 let receiver = self.clients.redirect_uri(client, &request.redirect_uri).ok();
                 let approved = Approved {
                     access: request.clone().into_access(),
-                    receiver: receiver.map(|uri| uri.receiver().to_owned()),
+                    receiver: receiver.map(|uri| uri.receiver().clone()),
                     identity: issued.identity,
                     sign_in: issued.sign_in,
                 };

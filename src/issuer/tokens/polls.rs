@@ -42,8 +42,8 @@ impl Polls {
         let last = polls.get(code).copied();
         if let Some(Poll { at, interval }) = last {
             let interval = stored.map_or(interval, |stored| stored.max(interval));
-            let least = Duration::from_secs(interval.unsigned_abs()).saturating_sub(TOLERANCE);
-            if now.saturating_sub(at) < least {
+            let due = Duration::from_secs(interval.unsigned_abs()).saturating_sub(TOLERANCE);
+            if now.saturating_sub(at) < due {
                 polls.insert(*code, Poll { at: now, interval });
                 return Some(interval);
             }

@@ -61,8 +61,8 @@ pub fn account_end(branding: &Branding, view: &EndView) -> Page {
 }
 
 impl<'a> GrantPart<'a> {
-    fn new(grant: &'a GrantView, now: &Timestamp) -> Self {
-        Self { grant, client: label(grant), now: *now }
+    fn new(grant: &'a GrantView, now: Timestamp) -> Self {
+        Self { grant, client: label(grant), now }
     }
 }
 

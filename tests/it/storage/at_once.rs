@@ -5,13 +5,15 @@
 use std::collections::HashSet;
 
 use portcullis::config::Storage;
+use portcullis::model::authorization::{Authorization, DeviceRequest, Purpose, Stage};
+use portcullis::model::device_code::NewDeviceCode;
 use portcullis::model::grant::{EndReason, MAX_LIVE_GRANTS};
-use portcullis::model::ids::{GrantId, Subject};
-use portcullis::storage::{Feed, GrantFilter, StoredIdentity};
+use portcullis::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
+use portcullis::storage::{DeviceAnswer, Feed, GrantFilter, NewAccountSession, StoredIdentity};
 
 use super::{
-    DAY, Fresh, ISSUER, MINUTE, ada, at_once, client, contract, grant, new_code, redemption, refresh_token, rotation,
-    some_hash,
+    DAY, Fresh, ISSUER, MINUTE, ada, at_once, authorization, client, contract, grant, new_code, redemption,
+    refresh_token, rotation, some_hash,
 };
 use crate::support::database::{by_hand, number};
 
@@ -33,6 +35,8 @@ contract_at_once! {
     an_abandoned_token_is_handed_out_once,
     no_provider_is_replaced_while_a_code_is_redeemed,
     a_reader_of_the_feed_misses_no_end_of_many_at_once,
+    of_many_answers_to_a_device_code_at_once_one_counts,
+    of_many_openings_of_one_account_session_at_once_one_succeeds,
     many_batches_at_once_do_not_stand_in_each_others_way,
 }
 
@@ -303,4 +307,73 @@ async fn many_batches_at_once_do_not_stand_in_each_others_way(fresh: Fresh) {
     })
     .await;
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants WHERE ended_at IS NULL").await, 0);
+}
+
+async fn of_many_answers_to_a_device_code_at_once_one_counts(fresh: Fresh) {
+    let (now, hash) = (fresh.now(), some_hash());
+    let authorization = authorization("c_1", now);
+    let Purpose::Client(request) = authorization.purpose.clone() else { panic!("{authorization:?}") };
+    let access = request.into_access();
+    let new = NewDeviceCode {
+        hash: &hash,
+        user_code: &some_hash(),
+        access: &access,
+        address: "203.0.113.7",
+        agent: None,
+        interval: 5,
+        created_at: now,
+        expires_at: now + 10 * MINUTE,
+    };
+    assert!(fresh.store.insert_device_code(&new).await.unwrap());
+    let taken = NewDeviceCode { hash: &some_hash(), ..new };
+    assert!(!fresh.store.insert_device_code(&taken).await.unwrap(), "its user code is taken");
+    linger(&fresh, &[("device_codes", 20)]).await;
+    let answers = at_once(CALLERS, |_| {
+        let request =
+            DeviceRequest { device_code: hash, device_code_expires_at: now + 10 * MINUTE, access: access.clone() };
+        let answer =
+            Authorization { id: AuthorizationId::random(), purpose: Purpose::Device(request), ..authorization.clone() };
+        let store = fresh.store.clone();
+        async move { (store.answer_device_code(&hash, &answer, now).await.unwrap(), answer) }
+    })
+    .await;
+    let recorded: Vec<_> = answers.iter().filter(|(answer, _)| *answer == DeviceAnswer::Recorded).collect();
+    let [(_, recorded)] = recorded[..] else { panic!("{} count", recorded.len()) };
+    assert!(answers.iter().all(|(answer, _)| *answer != DeviceAnswer::Posted));
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM authorizations").await, 1, "the others left nothing");
+    assert_eq!(fresh.store.authorization(&recorded.id).await.unwrap().as_ref(), Some(recorded));
+    let polled = fresh.store.poll_device_code(&hash).await.unwrap().unwrap();
+    assert_eq!((polled.client_id.as_str(), polled.answer), ("c_1", Some(Stage::Pending)));
+    let again = fresh.store.answer_device_code(&hash, recorded, now).await.unwrap();
+    assert_eq!(again, DeviceAnswer::Posted);
+}
+
+async fn of_many_openings_of_one_account_session_at_once_one_succeeds(fresh: Fresh) {
+    let now = fresh.now();
+    let pending = Authorization { purpose: Purpose::Account, ..authorization("", now) };
+    assert!(fresh.store.insert_authorization(&pending).await.unwrap());
+    assert_eq!(fresh.store.authorization(&pending.id).await.unwrap(), Some(pending.clone()));
+    assert!(fresh.store.claim_authorization(&pending.id, 0, now).await.unwrap());
+    let client = fresh.claimed("c_1").await.id;
+    linger(&fresh, &[("authorizations", 20)]).await;
+    let subject = ada().subject;
+    let opened = at_once(CALLERS, |n| {
+        let (store, subject) = (fresh.store.clone(), subject.clone());
+        // every fourth one tries it with a client's sign-in
+        let id = if n % 4 == 0 { client.clone() } else { pending.id.clone() };
+        async move {
+            let session = NewAccountSession {
+                hash: &some_hash(),
+                subject: &subject,
+                identity: &IdentityId::from("keycloak"),
+                issuer: ISSUER,
+                name: Some("Ada"),
+            };
+            (n, store.open_account_session(&id, &session, now).await.unwrap())
+        }
+    })
+    .await;
+    let opened: Vec<_> = opened.into_iter().filter(|(_, opened)| *opened).map(|(n, _)| n).collect();
+    assert!(matches!(opened[..], [n] if n % 4 != 0), "{opened:?}");
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM account_sessions").await, 1);
 }

@@ -1,5 +1,8 @@
 //! How the parts of the issuer are put together: each is given what it uses, once, at start.
 
+mod parts;
+mod sign_in;
+
 use std::sync::Arc;
 
 use super::account::Accounts;
@@ -8,49 +11,17 @@ use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
 use super::resources::{Resources, entry_scopes};
-use super::sign_in::{
-    AccountSignIns, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions, ConsentForms,
-    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Recipients, SealedForms,
-    Sessions, SignIn, UserCodes,
-};
+use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
 use super::tokens::{
     AccessTokens, DevicePolls, NewGrants, Polls, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals,
     TokenEndpoint,
 };
-use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::identity::Identities;
-use crate::keys::{KeyRing, Sealer};
-use crate::limits::Limits;
-use crate::revocation::Revocation;
-use crate::storage::Store;
-use crate::telemetry::metrics::{Metrics, Task};
+use crate::telemetry::metrics::Task;
 
-/// What the issuer is built from.
-pub(crate) struct IssuerParts {
-    /// The whole configuration.
-    pub config: Arc<Config>,
-    /// The store.
-    pub store: Store,
-    /// Which grants have ended.
-    pub revocation: Revocation,
-    /// Our signing keys.
-    pub ring: KeyRing,
-    /// What seals at rest.
-    pub sealer: Sealer,
-    /// The identity providers.
-    pub identities: Identities,
-    /// The rate limits.
-    pub limits: Limits,
-    /// The time.
-    pub clock: Clock,
-    /// What it counts in.
-    pub metrics: Metrics,
-    /// Where it records who was granted what.
-    pub audit: Audit,
-}
+pub(crate) use parts::IssuerParts;
+use parts::Shared;
 
 /// The parts behind the facade.
 pub(super) struct Inner {
@@ -67,21 +38,12 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
 }
 
-/// What both sign-ins and token requests use.
-struct Shared {
-    issuer: Arc<str>,
-    clients: Clients,
-    resources: Resources,
-    provider_tokens: ProviderTokens,
-    ends: GrantEnds,
-}
-
 /// Builds all parts.
 pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let tasks = Tasks::default();
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
-    let sign_in = sign_in(&parts, &shared);
+    let sign_in = sign_in::sign_in(&parts, &shared);
     Inner {
         accounts: accounts(&parts, &shared, &sign_in),
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
@@ -168,138 +130,6 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
         runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
-    }
-}
-
-fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
-    let IssuerParts { config, store, identities, limits, clock, metrics, .. } = parts;
-    let Shared { issuer, clients, resources, .. } = shared;
-    let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
-    let leg = ProviderLeg::new(config.public_url.clone());
-    let forms = SealedForms { sealer: parts.sealer.clone(), clock: clock.clone(), issuer: Arc::clone(issuer) };
-    let choices = ProviderChoices(identities.clone());
-    let authorize = Authorize {
-        clients: clients.clone(),
-        resources: resources.clone(),
-        recipients: recipients.clone(),
-        refresh_tokens: config.tokens.refresh,
-    };
-    let (codes, sessions) = (codes(parts, shared), sessions(parts, shared));
-    let conclusions = Conclusions { codes: codes.clone(), sessions: sessions.clone() };
-    let bound = BoundSignIns {
-        identities: identities.clone(),
-        recipients: recipients.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-    };
-    let first_answers = FirstAnswers {
-        codes,
-        sessions: sessions.clone(),
-        leg: leg.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-    };
-    let beginnings = beginnings(parts, &leg, &first_answers);
-    SignIn {
-        consent_forms: consent_forms(parts, shared, &forms),
-        approvals: Approvals {
-            authorize: authorize.clone(),
-            recipients: recipients.clone(),
-            beginnings: beginnings.clone(),
-            store: store.clone(),
-            clock: clock.clone(),
-            lifetimes: config.lifetimes.clone(),
-            counted: metrics.grants.clone(),
-        },
-        account: AccountSignIns { forms: forms.clone(), choices, beginnings: beginnings.clone(), store: store.clone() },
-        device_entries: device_entries(parts, shared, &forms),
-        device_answers: DeviceAnswers {
-            recipients,
-            beginnings,
-            store: store.clone(),
-            clock: clock.clone(),
-            counted: metrics.grants.clone(),
-        },
-        callbacks: Callbacks {
-            bound: bound.clone(),
-            first_answers: first_answers.clone(),
-            conclusions: conclusions.clone(),
-            counted: metrics.grants.clone(),
-            leg,
-            store: store.clone(),
-            clock: clock.clone(),
-        },
-        passwords: PasswordSignIn {
-            bound,
-            first_answers,
-            conclusions,
-            counted: metrics.grants.clone(),
-            audit: parts.audit.clone(),
-            resources: resources.clone(),
-            limits: limits.clone(),
-            store: store.clone(),
-            clock: clock.clone(),
-        },
-        authorize,
-        forms,
-        sessions,
-    }
-}
-
-fn beginnings(parts: &IssuerParts, leg: &ProviderLeg, first_answers: &FirstAnswers) -> Beginnings {
-    Beginnings {
-        identities: parts.identities.clone(),
-        leg: leg.clone(),
-        first_answers: first_answers.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        lifetimes: parts.config.lifetimes.clone(),
-        limits: parts.limits.clone(),
-    }
-}
-
-fn device_entries(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> DeviceEntries {
-    DeviceEntries {
-        forms: forms.clone(),
-        choices: ProviderChoices(parts.identities.clone()),
-        user_codes: UserCodes::new(&parts.sealer),
-        clients: shared.clients.clone(),
-        resources: shared.resources.clone(),
-        limits: parts.limits.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-    }
-}
-
-fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
-    Sessions {
-        identities: parts.identities.clone(),
-        provider_tokens: shared.provider_tokens.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        counted: parts.metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    }
-}
-
-fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
-    Codes {
-        provider_tokens: shared.provider_tokens.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        lifetime: parts.config.lifetimes.code,
-        counted: parts.metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    }
-}
-
-fn consent_forms(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> ConsentForms {
-    ConsentForms {
-        choices: ProviderChoices(parts.identities.clone()),
-        clients: shared.clients.clone(),
-        resources: shared.resources.clone(),
-        forms: forms.clone(),
-        pages: parts.config.pages.clone(),
     }
 }
 

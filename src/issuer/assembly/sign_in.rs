@@ -1,0 +1,182 @@
+//! The steps of a sign-in, put together.
+
+use std::sync::Arc;
+
+use super::parts::{IssuerParts, Shared};
+use crate::issuer::sign_in::{
+    AccountSignIns, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions, ConsentForms,
+    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Recipients, SealedForms,
+    Sessions, SignIn, UserCodes,
+};
+
+/// What several steps use.
+struct Common {
+    recipients: Recipients,
+    leg: ProviderLeg,
+    forms: SealedForms,
+    authorize: Authorize,
+    bound: BoundSignIns,
+    sessions: Sessions,
+    conclusions: Conclusions,
+    first_answers: FirstAnswers,
+    beginnings: Beginnings,
+}
+
+/// Builds the steps.
+pub(super) fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
+    let common = common(parts, shared);
+    SignIn {
+        consent_forms: consent_forms(parts, shared, &common.forms),
+        approvals: approvals(parts, &common),
+        account: AccountSignIns {
+            forms: common.forms.clone(),
+            choices: ProviderChoices(parts.identities.clone()),
+            beginnings: common.beginnings.clone(),
+            store: parts.store.clone(),
+        },
+        device_entries: device_entries(parts, shared, &common.forms),
+        device_answers: DeviceAnswers {
+            recipients: common.recipients.clone(),
+            beginnings: common.beginnings.clone(),
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            counted: parts.metrics.grants.clone(),
+        },
+        callbacks: callbacks(parts, &common),
+        passwords: passwords(parts, shared, &common),
+        authorize: common.authorize,
+        forms: common.forms,
+        sessions: common.sessions,
+    }
+}
+
+fn common(parts: &IssuerParts, shared: &Shared) -> Common {
+    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let Shared { issuer, clients, resources, .. } = shared;
+    let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
+    let leg = ProviderLeg::new(config.public_url.clone());
+    let (codes, sessions) = (codes(parts, shared), sessions(parts, shared));
+    let first_answers = FirstAnswers {
+        codes: codes.clone(),
+        sessions: sessions.clone(),
+        leg: leg.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    Common {
+        forms: SealedForms { sealer: parts.sealer.clone(), clock: clock.clone(), issuer: Arc::clone(issuer) },
+        authorize: Authorize {
+            clients: clients.clone(),
+            resources: resources.clone(),
+            recipients: recipients.clone(),
+            refresh_tokens: config.tokens.refresh,
+        },
+        bound: BoundSignIns {
+            identities: identities.clone(),
+            recipients: recipients.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+        conclusions: Conclusions { codes, sessions: sessions.clone() },
+        beginnings: beginnings(parts, &leg, &first_answers),
+        recipients,
+        leg,
+        sessions,
+        first_answers,
+    }
+}
+
+fn approvals(parts: &IssuerParts, common: &Common) -> Approvals {
+    Approvals {
+        authorize: common.authorize.clone(),
+        recipients: common.recipients.clone(),
+        beginnings: common.beginnings.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetimes: parts.config.lifetimes.clone(),
+        counted: parts.metrics.grants.clone(),
+    }
+}
+
+fn callbacks(parts: &IssuerParts, common: &Common) -> Callbacks {
+    Callbacks {
+        bound: common.bound.clone(),
+        first_answers: common.first_answers.clone(),
+        conclusions: common.conclusions.clone(),
+        counted: parts.metrics.grants.clone(),
+        leg: common.leg.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn passwords(parts: &IssuerParts, shared: &Shared, common: &Common) -> PasswordSignIn {
+    PasswordSignIn {
+        bound: common.bound.clone(),
+        first_answers: common.first_answers.clone(),
+        conclusions: common.conclusions.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+        resources: shared.resources.clone(),
+        limits: parts.limits.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn beginnings(parts: &IssuerParts, leg: &ProviderLeg, first_answers: &FirstAnswers) -> Beginnings {
+    Beginnings {
+        identities: parts.identities.clone(),
+        leg: leg.clone(),
+        first_answers: first_answers.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetimes: parts.config.lifetimes.clone(),
+        limits: parts.limits.clone(),
+    }
+}
+
+fn device_entries(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> DeviceEntries {
+    DeviceEntries {
+        forms: forms.clone(),
+        choices: ProviderChoices(parts.identities.clone()),
+        user_codes: UserCodes::new(&parts.sealer),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        limits: parts.limits.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
+    Sessions {
+        identities: parts.identities.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
+    Codes {
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        lifetime: parts.config.lifetimes.code,
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn consent_forms(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> ConsentForms {
+    ConsentForms {
+        choices: ProviderChoices(parts.identities.clone()),
+        clients: shared.clients.clone(),
+        resources: shared.resources.clone(),
+        forms: forms.clone(),
+        pages: parts.config.pages.clone(),
+    }
+}
