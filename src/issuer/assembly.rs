@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
-use super::resources::{Resources, entry_scopes};
+use super::resources::Resources;
 use super::sign_in::{
     Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
     Recipients, SignIn,
@@ -16,8 +16,10 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
-use crate::keys::{KeyRing, Sealer};
+use crate::keys::{ClientKeySets, KeyRing, Sealer};
 use crate::limits::Limits;
+use crate::oauth::paths;
+use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -36,6 +38,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// Fetches what strangers name: the key sets of clients.
+    pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
     /// The time.
@@ -51,6 +55,7 @@ pub(super) struct Inner {
     pub(super) sign_in: SignIn,
     pub(super) tokens: TokenEndpoint,
     pub(super) registrations: Registrations,
+    pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
     pub(super) expiry: Expiry,
     pub(super) documents: PublicDocuments,
@@ -62,6 +67,8 @@ pub(super) struct Inner {
 struct Shared {
     issuer: Arc<str>,
     clients: Clients,
+    /// For every endpoint at which clients authenticate.
+    authentication: ClientAuthentication,
     resources: Resources,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
@@ -72,10 +79,12 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let tasks = Tasks::default();
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
+    let rules = Arc::new(MetadataRules::new(&parts.config));
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
-        registrations: registrations(&parts),
+        registrations: registrations(&parts, &rules),
+        management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -84,10 +93,28 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     }
 }
 
-fn registrations(parts: &IssuerParts) -> Registrations {
+fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -> ClientManagement {
+    ClientManagement {
+        rules,
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        limits: parts.limits.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
+    let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
+    let sets = ClientKeySets::new(strangers.clone(), clock.clone());
+    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
+    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    ClientAuthentication { clients, assertions, limits: limits.clone() }
+}
+
+fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registrations {
     Registrations {
         settings: parts.config.registration.clone(),
-        entry_scopes: entry_scopes(&parts.config),
+        rules: Arc::clone(rules),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
@@ -100,9 +127,12 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let issuer: Arc<str> = config.public_url.as_str().into();
+    let clients = Clients::new(config, store.clone());
     Shared {
-        issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone()),
+        authentication: authentication(parts, clients.clone(), &issuer),
+        issuer,
+        clients,
         resources: Resources::new(&config.upstreams),
         ends: GrantEnds {
             store: store.clone(),
@@ -223,7 +253,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {

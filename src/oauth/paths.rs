@@ -45,6 +45,8 @@ routes! {
     Token, TOKEN = "/token";
     /// RFC 7591 3.
     Register, REGISTER = "/register";
+    /// RFC 7592 2.
+    RegisteredClient, REGISTERED_CLIENT = "/register/{client_id}";
     /// RFC 6749 3.1.
     Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.

@@ -17,6 +17,7 @@ mod authorizations;
 mod call_limit;
 mod clients;
 mod codes;
+mod disabled_clients;
 mod end_feed;
 mod engine;
 mod error;
@@ -41,6 +42,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use clients::{ManagedClient, StoredClient};
 pub use codes::{Abandoned, NewCode, Redemption};
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
