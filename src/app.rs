@@ -71,7 +71,7 @@ impl App {
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock, &metrics.providers);
         let revocation = Revocation::new(clock.clone());
-        let budget = Budget::new(&config);
+        let budget = Budget::new(&config, &metrics.limits);
         let limits = Limits::new(&config.registration, &config.lifetimes, &clock, metrics.limits.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
@@ -83,7 +83,6 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
-            limits: metrics.limits.clone(),
             audit: audit.clone(),
         });
         let issuer = Issuer::new(IssuerParts {
@@ -99,8 +98,8 @@ impl App {
             audit,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
-        let (requests, limits) = (metrics.requests.clone(), metrics.limits.clone());
-        let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests, limits };
+        let requests = metrics.requests.clone();
+        let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests };
         let door = Door::new(&config, behind);
         Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget, clock, metrics })
     }

@@ -82,6 +82,7 @@ struct Build {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
+        let limits = Limits::register(&mut registry);
         let build = Info::new(Build { version: crate::VERSION });
         registry.register("build", "The version of this process", build);
         Self {
@@ -89,8 +90,8 @@ impl Default for Metrics {
             calls: Calls::register(&mut registry),
             grants: Grants::register(&mut registry),
             providers: Providers::register(&mut registry),
-            store: Store::register(&mut registry),
-            limits: Limits::register(&mut registry),
+            store: Store::register(&mut registry, &limits),
+            limits,
             background: Background::register(&mut registry),
             registry: Arc::new(registry),
         }
