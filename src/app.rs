@@ -58,7 +58,7 @@ impl App {
         Self::audited(config, clock, Audit::to_log()).await
     }
 
-    /// The same, with audit events that go somewhere else than into the log.
+    /// Like [`Self::build`], with another audit sink.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -114,7 +114,7 @@ impl App {
         Ok(self.issuer.adopt_configuration().await?)
     }
 
-    /// Answers one request, as a connection of `peer` would have it answered.
+    /// Answers one request as if it came from a connection of `peer`.
     pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
@@ -129,7 +129,7 @@ impl App {
         &self.issuer
     }
 
-    /// Who signs people in.
+    /// The identity providers.
     #[must_use]
     pub const fn identities(&self) -> &Identities {
         &self.identities
@@ -141,19 +141,19 @@ impl App {
         &self.revocation
     }
 
-    /// What is remembered.
+    /// The store.
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The way down.
+    /// The stages of shutdown.
     #[must_use]
     pub const fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// Waits for what is being finished, and closes the connections to upstreams and the store.
+    /// Waits for running tasks, then closes upstream connections and the store.
     pub async fn close(&self) {
         self.issuer.settle().await;
         self.gateway.close();

@@ -94,7 +94,7 @@ where
     tokio::select! {
         () = connections.wait() => {}
         () = async { drain.streams_end().wait().await; tokio::time::sleep(LAST).await } => {
-            tracing::warn!(open = connections.len(), "connections were still open at the end");
+            tracing::warn!(open = connections.len(), "connections were still open at the shutdown deadline");
         }
     }
 }
