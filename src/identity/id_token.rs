@@ -96,7 +96,7 @@ fn judge(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Strin
 fn check_type(typ: Option<&str>) -> Result<(), String> {
     match typ {
         None | Some("jwt" | "jose") => Ok(()),
-        Some(typ) => Err(format!("its typ is {:?}: that is no ID token", excerpt(typ))),
+        Some(typ) => Err(format!("its typ is {:?}: which is not an ID token", excerpt(typ))),
     }
 }
 
@@ -175,7 +175,7 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
     }
 }
 
-/// Some providers send the truth in quotes. Anything else is not verified, and costs no sign-in.
+/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
 fn is_verified(claims: &Members) -> bool {
     matches!(claims.get("email_verified"), Some(Value::Bool(true)))
         || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")
