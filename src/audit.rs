@@ -1,5 +1,5 @@
-//! What happened, for those who must answer for it: who signed in, what was granted, what ended and why, who was refused.
-//! Never a token, a code or a password.
+//! The audit log: who signed in, what was granted, what ended and why, which calls were refused. Never a token, a code or a
+//! password.
 //!
 //! An event that a request caused carries the request's id and the address of its client; one that an operator caused names
 //! the operator.
@@ -56,8 +56,23 @@ pub enum Event<'a> {
         /// Why.
         reason: EndReason,
     },
-    /// The operator deleted a client.
+    /// A registered client changed what is known of it.
+    ClientUpdated {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// A registered client was deleted, by itself or by the operator.
     ClientDeleted {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator disabled a client.
+    ClientDisabled {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator enabled a client again.
+    ClientEnabled {
         /// The client.
         client: &'a ClientId,
     },
@@ -73,7 +88,7 @@ pub enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
-    /// A call was refused because its token allows too little.
+    /// A call was refused because its token lacks a required scope.
     CallDenied {
         /// Who called.
         acting: Acting<'a>,
@@ -82,8 +97,8 @@ pub enum Event<'a> {
         /// The scopes that the token lacks.
         missing: &'a str,
     },
-    /// A call named a session that is not the caller's.
-    ForeignSession {
+    /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.
+    UnknownSession {
         /// Who called.
         acting: Acting<'a>,
         /// The upstream's id.
@@ -154,7 +169,7 @@ impl<'a> Origin<'a> {
 
 /// Where events go.
 pub trait Sink: Send + Sync {
-    /// Takes an event down. Must not block.
+    /// Records an event. Called while a request is answered: it may wait one second at most.
     fn record(&self, event: &Event<'_>, origin: &Origin<'_>);
 }
 
@@ -207,7 +222,10 @@ impl Sink for ToLog {
                 line!(info, origin, "granted", grant = %id, %subject, %client, resource, %scope, refresh);
             }
             Event::Ended { grant, reason } => ended(grant, *reason, origin),
+            Event::ClientUpdated { client } => line!(info, origin, "client updated", %client),
             Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
+            Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
+            Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
             Event::MadeRoom { grant } => {
                 line!(info, origin, "grant ended", %grant, reason = EndReason::TooMany.as_str());
             }
@@ -217,8 +235,8 @@ impl Sink for ToLog {
             Event::CallDenied { acting: Acting { grant, subject, client }, upstream, missing } => {
                 line!(warn, origin, "call denied", %grant, subject, %client, upstream, missing);
             }
-            Event::ForeignSession { acting: Acting { grant, subject, client }, upstream } => {
-                line!(warn, origin, "a session that is not the caller's was named", %grant, subject, %client, upstream);
+            Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
+                line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);
             }
             Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
                 line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);
@@ -235,6 +253,7 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
         | EndReason::Unused
         | EndReason::TooMany
         | EndReason::ClientRemoved
+        | EndReason::ClientDeleted
         | EndReason::IdentityChanged
         | EndReason::Operator
         | EndReason::User => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),

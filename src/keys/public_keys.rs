@@ -1,4 +1,4 @@
-//! The public keys of others (RFC 7517), and which signatures each of them may vouch for.
+//! Public keys of other issuers (RFC 7517), and which signatures each may verify.
 //!
 //! Defends against algorithm confusion (RFC 8725 3.1): a key verifies the algorithms of its own type and curve, narrowed
 //! by its `alg`, and only if `use` and `key_ops` mean it for signatures. Shared secrets (`kty: oct`) are never read, so no
@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use serde_json::Value;
 /// RSA moduli of 2048 to 8192 bits: a shorter one can be factored, a longer one costs too much.
 const RSA_MODULUS: RangeInclusive<usize> = 256..=1024;
 
-/// The keys of one issuer that verify signatures. A key that stands in its set twice is one key. Printed as their ids.
+/// The keys of one issuer that verify signatures. A repeated key is one key. Printed as their ids.
 pub struct PublicKeys(HashSet<PublicKey>);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -61,9 +62,18 @@ impl PublicKeys {
             keys: Vec<Value>,
         }
         let document: Document =
-            serde_json::from_slice(document).or(Err("it is no key set, which is JSON with a list `keys`"))?;
+            serde_json::from_slice(document).or(Err("it is not a key set: JSON with a list `keys`"))?;
         let keys: HashSet<_> = document.keys.iter().filter_map(PublicKey::read).collect();
         if keys.is_empty() { Err("it holds no key that signs".to_owned()) } else { Ok(Self(keys)) }
+    }
+
+    /// The keys of a client, which passed [`crate::oauth::client_keys::ClientKeys::read`].
+    ///
+    /// # Errors
+    /// When none of them can be used.
+    pub(crate) fn of_client(keys: &JwkSet) -> Result<Self, String> {
+        // one reader of keys for all: what it leaves out can vouch for nothing
+        Self::parse(&serde_json::to_vec(keys).unwrap_or_default())
     }
 
     /// The one key that can have made a signature: with the token's `kid` when it names one, and allowed for its algorithm.
@@ -205,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_for_signatures_is_left_out() {
+    fn keys_that_cannot_verify_signatures_are_skipped() {
         let secret = json!({"kty": "oct", "kid": "s", "k": "AAAA", "alg": "HS256", "use": "sig"});
         let p384 = edited(ec("k"), "crv", json!("P-384"));
         for unusable in [

@@ -2,8 +2,8 @@
 //!
 //! Defends against forgery by the means of RFC 8725: algorithm confusion (`none`, a public key taken for a shared secret,
 //! a key used under another algorithm than its own), keys that a token brings along (`jwk`, `jku`, `x5c` and `x5u` are
-//! not read), extensions that we do not understand (`crit`), and members that stand twice and are read differently by
-//! different readers. Whom a token is for, and when, is the caller's to judge.
+//! not read), extensions that we do not understand (`crit`), and repeated members (parser differential). The caller checks
+//! audience and times.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,10 +16,30 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::public_keys::{NoKey, PublicKeys};
+use crate::clock::Timestamp;
 use crate::secret::base64url;
 
 /// No token is longer, in bytes. A user in a thousand groups has one of about 100 KiB.
 const MAX_JWT: usize = 256 * 1024;
+
+/// The end of the year 9999: what lies beyond is no time.
+const END_OF_TIME: i64 = 253_402_300_799;
+
+/// Header and claims of a token whose signature was not verified. They prove nothing. They tell whose keys to ask for, and let
+/// a token that can never be accepted go before that costs anything.
+pub(crate) struct UnverifiedJwt {
+    pub(crate) header: Members,
+    pub(crate) claims: Members,
+}
+
+impl UnverifiedJwt {
+    /// Reads a token in compact form; `None` when it is none.
+    pub(crate) fn read(token: &str) -> Option<Self> {
+        let (message, _signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        Some(Self { header: Members::decode(header)?, claims: Members::decode(claims)? })
+    }
+}
 
 /// A token whose signature holds.
 #[derive(Debug)]
@@ -46,15 +66,15 @@ pub(crate) enum SignedJwtError {
 pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<SignedJwt, SignedJwtError> {
     let invalid = SignedJwtError::Invalid;
     if token.len() > MAX_JWT {
-        return Err(invalid("it is longer than any honest one"));
+        return Err(invalid("it is too long"));
     }
     let parts =
         token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
-    let (message, (header, claims), signature) = parts.ok_or(invalid("it is no signed JWT"))?;
-    let header = Members::decode(header).ok_or(invalid("its header cannot be read, or names a member twice"))?;
+    let (message, (header, claims), signature) = parts.ok_or(invalid("it is not a signed JWT"))?;
+    let header = Members::decode(header).ok_or(invalid("its header cannot be read, or a member is repeated"))?;
     let algorithm = algorithm_of(&header).map_err(invalid)?;
-    let kid = header.text("kid").or(Err(invalid("its kid is no text")))?;
-    let typ = header.text("typ").or(Err(invalid("its typ is no text")))?.map(media_type);
+    let kid = header.text("kid").or(Err(invalid("its kid is not a string")))?;
+    let typ = header.text("typ").or(Err(invalid("its typ is not a string")))?.map(media_type);
     let key = keys.find(kid, algorithm).map_err(|none| match none {
         NoKey::Unknown => SignedJwtError::UnknownKey,
         NoKey::Ambiguous => invalid("several keys could have signed it"),
@@ -62,7 +82,7 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
     if !key.verifies(algorithm, message, signature) {
         return Err(invalid("its signature is wrong"));
     }
-    let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or one stands there twice"))?;
+    let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
     Ok(SignedJwt { typ, claims, algorithm })
 }
 
@@ -138,7 +158,21 @@ impl Members {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(format!("its {name} is no text")),
+            Some(_) => Err(format!("its {name} is not a string")),
+        }
+    }
+
+    /// Seconds since 1970 (RFC 7519 2, `NumericDate`), which may have a fraction; `None` when absent.
+    ///
+    /// # Errors
+    /// When it is something else: words that do not quote it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
+        let Some(claim) = self.get(name) else { return Ok(None) };
+        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the end of time lies below that")]
+        let seconds = claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds.floor() as i64));
+        match seconds {
+            Some(seconds) if (0..=END_OF_TIME).contains(&seconds) => Ok(Some(Timestamp(seconds))),
+            _ => Err(format!("its {name} is not a valid time")),
         }
     }
 }
@@ -157,7 +191,7 @@ impl<'de> Deserialize<'de> for Members {
                 let mut read = Map::new();
                 while let Some((name, value)) = members.next_entry()? {
                     if read.insert(name, value).is_some() {
-                        return Err(M::Error::custom("a member stands there twice"));
+                        return Err(M::Error::custom("a member is repeated"));
                     }
                 }
                 Ok(Members(read))

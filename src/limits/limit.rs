@@ -14,9 +14,19 @@ pub(crate) enum Limit {
     /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
-    /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
-    /// its old one.
+    /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
+    /// that still has its old one.
     ClientSecrets,
+    /// Valid assertions of one client from one address. Against a flood of ids that must be remembered. Enough for a hosted
+    /// client with all its users.
+    Assertions,
+    /// Fetches of clients' key sets that one address causes. Against a flood of calls to a third party, whose URL anyone may
+    /// register.
+    KeySets,
+    /// Wrong initial and registration access tokens from one address. Against guessing.
+    RegistrationTokens,
+    /// Updates of one client. Against a flood of writes: anyone may register a client.
+    ClientUpdates,
     /// Sign-ins that one address begins. Against a flood of rows: a script can press the button, too.
     SignIns,
     /// Device codes that a client asks for from one address. Against a flood of rows; how many are open is bounded too.
@@ -52,6 +62,10 @@ impl Limit {
             Self::Registrations => "registration.per_address_per_hour",
             Self::KnownRegistrations => "known_registrations_per_address",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
+            Self::Assertions => "assertions_per_client_and_address",
+            Self::KeySets => "client_key_sets_per_address",
+            Self::RegistrationTokens => "wrong_registration_tokens_per_address",
+            Self::ClientUpdates => "updates_per_client",
             Self::SignIns => "sign_ins_per_address",
             Self::DeviceCodes => "device_codes_per_client_and_address",
             Self::UserCodesPerForm => "user_codes_per_form",
@@ -72,8 +86,14 @@ impl Limit {
                 "too many registrations from this address: wait, or use the client id that you have"
             }
             Self::ClientSecrets => {
-                "too many wrong secrets of this client came from this address: wait, then send the right one"
+                "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
             }
+            Self::Assertions => {
+                "too many assertions of this client came from this address: wait, and use access tokens longer"
+            }
+            Self::KeySets => "too many key sets of clients were fetched for this address: wait, then try again",
+            Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
+            Self::ClientUpdates => "this client was updated too often: wait, then try again",
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
             Self::DeviceCodes => {
                 "too many device codes were asked for from this address: wait, and poll with the one you have"
@@ -84,7 +104,7 @@ impl Limit {
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
-            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it ends",
+            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
         }
     }
 
@@ -98,7 +118,10 @@ impl Limit {
             Self::UserCodesPerForm => 6,
             Self::UserCodesPerAddress => 120,
             Self::UserCodes => 25_600_000,
-            Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
+            Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
+            Self::ClientUpdates => 60,
+            Self::KeySets => 120,
+            Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };
         NonZeroU32::new(fixed).unwrap_or(NonZeroU32::MIN)

@@ -78,6 +78,8 @@ pub enum EndReason {
     Unused,
     /// Its client has left the configuration.
     ClientRemoved,
+    /// Its client deleted itself.
+    ClientDeleted,
     /// Its identity provider has left the configuration or was replaced, or our client id there changed.
     IdentityChanged,
     /// The operator ended it.
@@ -98,6 +100,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Unused => "unused",
             Self::ClientRemoved => "client_removed",
+            Self::ClientDeleted => "client_deleted",
             Self::IdentityChanged => "identity_changed",
             Self::Operator => "operator",
             Self::User => "user",

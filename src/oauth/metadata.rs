@@ -18,7 +18,7 @@ pub struct ServerMetadata {
     /// RFC 8628; left out when device authorization is switched off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,
-    /// RFC 7591; left out when registration is switched off.
+    /// RFC 7591; left out when registration is switched off, or needs a token that clients in general do not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_endpoint: Option<String>,
     /// All entry scopes, and `offline_access`.
@@ -31,7 +31,9 @@ pub struct ServerMetadata {
     /// The grant types of `/token`.
     pub grant_types_supported: Vec<&'static str>,
     /// How clients may authenticate there.
-    pub token_endpoint_auth_methods_supported: [&'static str; 3],
+    pub token_endpoint_auth_methods_supported: [&'static str; 4],
+    /// The algorithms of signed assertions (required beside `private_key_jwt`, RFC 8414 2).
+    pub token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     /// RFC 7636: S256 alone.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.

@@ -21,7 +21,7 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Bo
 
 /// A failure that will pass: 503, never `server_error`, upon which clients would throw their tokens away.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
-    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "a required service is temporarily unavailable");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
     with_cause(response, cause)
 }
@@ -75,7 +75,7 @@ pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) ->
         | Trouble::NotOurs
         | Trouble::DeviceCode
         | Trouble::Expired => StatusCode::BAD_REQUEST,
-        Trouble::OtherBrowser => StatusCode::FORBIDDEN,
+        Trouble::ClientDisabled | Trouble::OtherBrowser => StatusCode::FORBIDDEN,
         Trouble::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -99,6 +99,11 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
         Trouble::ProviderUnavailable { provider } => {
             return pages::unavailable(&UnavailablePage { branding, identity_name: provider, request_id });
         }
+        Trouble::ClientDisabled => (
+            "This application is not allowed here",
+            "The operator of this server has disabled it.",
+            "Use another application, or ask the operator why.",
+        ),
         Trouble::RedirectUri => (
             "Access cannot be sent to this application",
             "Its address is missing, not registered, or no longer allowed.",
@@ -157,11 +162,12 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
 fn for_developer(trouble: &Trouble) -> Option<String> {
     let error = match trouble {
         Trouble::Request(error) => return Some(error.to_string()),
+        Trouble::ClientDisabled => OAuthError::new(ErrorCode::UnauthorizedClient, "the operator disabled this client"),
         Trouble::RedirectUri => {
             OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
         }
         Trouble::Limited(_) | Trouble::Unavailable => {
-            OAuthError::new(ErrorCode::TemporarilyUnavailable, "it will pass: try again in a minute")
+            OAuthError::new(ErrorCode::TemporarilyUnavailable, "temporary failure: try again in a minute")
         }
         // the first two have pages of their own, and no request of a client leads to the others
         Trouble::UnknownClient { .. }

@@ -1,4 +1,7 @@
 //! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
+//!
+//! Defends against: CSRF (`browser.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
+//! (`body.rs`).
 
 mod account;
 mod authorize;
@@ -12,6 +15,7 @@ mod discovery;
 mod endpoints;
 mod fault;
 mod json;
+mod manage;
 pub mod pages;
 mod register;
 mod rejected;
@@ -40,7 +44,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
-use crate::oauth::paths::{self, Route};
+use crate::oauth::paths::{self, Audience, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
 /// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
@@ -56,12 +60,12 @@ impl Web {
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| match route {
-            Route::Register => config.registration.enabled,
+            Route::Register | Route::RegisteredClient => config.registration.enabled,
             Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
             _ => true,
         };
         let (pages, documents): (Vec<_>, Vec<_>) =
-            Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
+            Route::ALL.iter().copied().filter(served).partition(|route| route.audience() == Audience::Page);
         let mut programs = router(documents);
         for upstream in &config.upstreams {
             for route in paths::BELOW_UPSTREAMS {
@@ -85,14 +89,14 @@ impl Web {
         self.visitors.server_page(request.method(), request.headers(), request.uri().path())
     }
 
-    /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
+    /// Answers a request that is not for an upstream. The body of a POST or PUT is read first, into `room`, before anything larger
     /// is allocated.
     pub(crate) async fn handle<B>(&self, request: Request<B>, arrival: &Arrival, room: Room) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (mut head, mut incoming) = request.into_parts();
-        if head.method == Method::POST {
+        if matches!(head.method, Method::POST | Method::PUT) {
             let read = body::collect(&mut incoming, room).await;
             head.extensions.insert(read);
         }
@@ -123,6 +127,7 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Token => post(token::post),
         Route::DeviceAuthorization => post(token::device),
         Route::Register => post(register::post),
+        Route::RegisteredClient => get(manage::get).put(manage::put).delete(manage::delete),
         Route::Authorize => get(authorize::get),
         Route::Consent => post(consent::post),
         Route::Callback => get(callback::get),
@@ -144,7 +149,7 @@ fn router(routes: Vec<Route>) -> Router<Endpoints> {
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
         .max_age(std::time::Duration::from_hours(1))
@@ -169,6 +174,6 @@ async fn not_found(
 
 /// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
 async fn method_not_allowed() -> Response<axum::body::Body> {
-    let text = "This address cannot be opened like this. Connect from the application again.\n";
+    let text = "This address cannot be opened directly. Connect from the application again.\n";
     plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }

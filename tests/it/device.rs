@@ -149,6 +149,7 @@ async fn only_clients_with_the_grant_type_may_use_it() {
             client_secret: Some("s3cret".to_owned().into()),
             auth_method: AuthMethod::ClientSecretPost,
             device: true,
+            keys: None,
         });
     })
     .await;

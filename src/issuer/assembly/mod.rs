@@ -6,11 +6,11 @@ mod sign_in;
 use std::sync::Arc;
 
 use super::account::Accounts;
-use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
-use super::resources::{Resources, entry_scopes};
+use super::resources::Resources;
 use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
 use super::tokens::{
@@ -18,6 +18,8 @@ use super::tokens::{
     TokenEndpoint,
 };
 use crate::clock::Clock;
+use crate::keys::ClientKeySets;
+use crate::oauth::paths;
 use crate::telemetry::metrics::Task;
 
 pub(crate) use parts::IssuerParts;
@@ -31,6 +33,7 @@ pub(super) struct Inner {
     pub(super) device: Option<DeviceAuthorizations>,
     pub(super) tokens: TokenEndpoint,
     pub(super) registrations: Registrations,
+    pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
     pub(super) expiry: Expiry,
     pub(super) documents: PublicDocuments,
@@ -44,12 +47,14 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
     let sign_in = sign_in::sign_in(&parts, &shared);
+    let rules = Arc::new(MetadataRules::new(&parts.config));
     Inner {
         accounts: accounts(&parts, &shared, &sign_in),
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
         sign_in,
         tokens: tokens(&parts, &shared),
-        registrations: registrations(&parts),
+        registrations: registrations(&parts, &rules),
+        management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -58,13 +63,30 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     }
 }
 
-fn registrations(parts: &IssuerParts) -> Registrations {
+fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -> ClientManagement {
+    ClientManagement {
+        rules,
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        limits: parts.limits.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
+    let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
+    let sets = ClientKeySets::new(strangers.clone(), clock.clone());
+    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
+    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    ClientAuthentication { clients, assertions, limits: limits.clone() }
+}
+
+fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registrations {
     Registrations {
         settings: parts.config.registration.clone(),
-        entry_scopes: entry_scopes(&parts.config),
+        rules: Arc::clone(rules),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
-        device_allowed: parts.config.device.enabled && parts.config.device.registered_clients,
         limits: parts.limits.clone(),
         counted: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
@@ -86,7 +108,7 @@ fn accounts(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> Accounts 
 
 fn device(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> DeviceAuthorizations {
     DeviceAuthorizations {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: shared.authentication.clone(),
         authorize: sign_in.authorize.clone(),
         user_codes: UserCodes::new(&parts.sealer),
         public_url: parts.config.public_url.clone(),
@@ -100,9 +122,12 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let issuer: Arc<str> = config.public_url.as_str().into();
+    let clients = Clients::new(config, store.clone());
     Shared {
-        issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone()),
+        authentication: authentication(parts, clients.clone(), &issuer),
+        issuer,
+        clients,
         resources: Resources::new(&config.upstreams),
         ends: GrantEnds {
             store: store.clone(),
@@ -152,7 +177,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         audit: parts.audit.clone(),
     };
     TokenEndpoint {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens),
         device_polls: config.device.enabled.then(|| DevicePolls {

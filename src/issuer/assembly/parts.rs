@@ -6,11 +6,12 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
-use crate::issuer::clients::Clients;
+use crate::issuer::clients::{ClientAuthentication, Clients};
 use crate::issuer::grants::{GrantEnds, ProviderTokens};
 use crate::issuer::resources::Resources;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
+use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
@@ -29,6 +30,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// Fetches what strangers name: the key sets of clients.
+    pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
     /// The time.
@@ -43,6 +46,8 @@ pub(crate) struct IssuerParts {
 pub(super) struct Shared {
     pub(super) issuer: Arc<str>,
     pub(super) clients: Clients,
+    /// For every endpoint at which clients authenticate.
+    pub(super) authentication: ClientAuthentication,
     pub(super) resources: Resources,
     pub(super) provider_tokens: ProviderTokens,
     pub(super) ends: GrantEnds,

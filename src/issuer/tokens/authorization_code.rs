@@ -101,7 +101,7 @@ impl Redemptions {
         }
         let verifier = verifier(parameters)?;
         if self.identities.get(identity.as_str()).is_none() {
-            return Err(TokenRefusal::invalid_grant("the identity provider of this sign-in is no longer here"));
+            return Err(TokenRefusal::invalid_grant("the identity provider of this sign-in is no longer configured"));
         }
         if !request.challenge().is_some_and(|challenge| verifier.proves(&challenge)) {
             return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));

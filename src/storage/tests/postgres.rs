@@ -98,6 +98,7 @@ const FILL: &str = "
     INSERT INTO account_sessions SELECT sha256(n::TEXT::BYTEA), 's' || n, 'i', '', '', n, n FROM generate_series(1, 3000) n;
     INSERT INTO device_codes SELECT sha256(n::TEXT::BYTEA), sha256(n::TEXT::BYTEA), '{}', '', '', 5, n, n, 'r_' || n
     FROM generate_series(1, 3000) n;
+    INSERT INTO disabled_clients SELECT 'c_' || n, n FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";
 
