@@ -84,6 +84,7 @@ impl App {
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
             limits: metrics.limits.clone(),
+            rates: limits.clone(),
             audit: audit.clone(),
         });
         let issuer = Issuer::new(IssuerParts {

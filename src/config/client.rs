@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
@@ -28,6 +29,8 @@ pub struct ConfiguredClient {
     pub client_secret: Option<SecretText>,
     /// Its authentication method: `none` without a secret.
     pub auth_method: AuthMethod,
+    /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
+    pub machine: Option<Bounds>,
 }
 
 #[derive(Deserialize)]
@@ -35,9 +38,10 @@ pub struct ConfiguredClient {
 pub(super) struct Written {
     client_id: String,
     name: Option<String>,
-    redirect_uris: Vec<String>,
+    redirect_uris: Option<Vec<String>>,
     client_secret: Option<SecretSource>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    machine: Option<bounds::Written>,
 }
 
 /// Reads one entry. `seen` holds the client ids of those before it.
@@ -55,7 +59,7 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    check_redirects(&written.redirect_uris, policy, section, reading);
+    let redirect_uris = redirect_uris(written.redirect_uris, written.machine.is_some(), policy, section, reading);
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {
@@ -67,13 +71,47 @@ pub(super) fn read(
         }
         None => None,
     };
+    let auth_method = auth_method?;
+    let machine = written.machine.map(|machine| bounds::read(machine, &places(section), reading));
+    if machine.is_some() && auth_method == AuthMethod::None {
+        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
+        reading.error(&section.at("machine"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
-        redirect_uris: written.redirect_uris,
+        redirect_uris,
         client_secret,
-        auth_method: auth_method?,
+        auth_method,
+        machine,
     })
+}
+
+/// Where the bounds of a machine are written.
+pub(super) fn places(section: &Section<'_>) -> Places {
+    Places { upstreams: section.nested("machine", "upstreams"), scopes: section.nested("machine", "scopes") }
+}
+
+/// The redirect URIs. Only a machine may have none: it sends no user anywhere.
+fn redirect_uris(
+    written: Option<Vec<String>>,
+    is_machine: bool,
+    policy: &RedirectPolicy,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    if written.is_none() && is_machine {
+        return Vec::new();
+    }
+    let missing = written.is_none();
+    let uris = written.unwrap_or_default();
+    if missing {
+        let mistake = Mistake::new("is missing: there is nowhere to send a code");
+        reading.error(&section.at("redirect_uris"), mistake.hint("the client's documentation names them"));
+    } else {
+        check_redirects(&uris, policy, section, reading);
+    }
+    uris
 }
 
 /// Checks a client id (RFC 6749 A.1) that is not reserved for registered clients or for metadata documents.

@@ -226,7 +226,7 @@ fn default_discovery(issuer: &str) -> String {
 }
 
 /// Checks the form of an issuer (OpenID Connect Discovery 3). Sign-in compares it byte for byte with the provider's.
-fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
+pub(super) fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
     const HINT: &str = "copy it from \"issuer\" in the provider's own openid-configuration, such as \"https://sso.example.com/realms/mcp\"";
     if issuer.contains(['{', '<']) || is_for_many_tenants(issuer) {
         return Err(Mistake::new("is a template: each tenant's tokens name another issuer")

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::api_keys::{self, ApiKeys};
 use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
 use super::identity::check_scope;
@@ -37,6 +38,8 @@ pub struct UpstreamSettings {
     pub scope_texts: Vec<ScopeText>,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
+    /// How callers may send an API key; `None`: API keys are not accepted.
+    pub api_keys: Option<ApiKeys>,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
     /// After how much silence a comment is written to an event stream; `None` writes none.
@@ -125,6 +128,9 @@ pub(super) struct Written {
     scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
+    api_keys: Option<bool>,
+    api_key_header: Option<String>,
+    api_key_query: Option<String>,
     ca_file: Option<String>,
     headers: Option<HeaderSources>,
     drop_headers: Option<Vec<String>>,
@@ -182,6 +188,12 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
+    let api_keys = api_keys::Written {
+        api_keys: written.api_keys,
+        header: written.api_key_header,
+        query: written.api_key_query,
+    };
+    let api_keys = api_keys::read(api_keys, section, reading);
     let keep_alive = written
         .keep_alive
         .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
@@ -200,6 +212,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         scopes,
         scope_texts,
         default: written.default.unwrap_or_default(),
+        api_keys,
         request_headers,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })

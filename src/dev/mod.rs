@@ -90,6 +90,7 @@ impl Dev {
             identities: vec![identity(users)],
             upstreams: vec![upstream],
             clients: Vec::new(),
+            assertion_issuers: Vec::new(),
         };
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
@@ -132,6 +133,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         scope_texts: Vec::new(),
         default: true,
         request_headers: RequestHeaders::default(),
+        api_keys: None,
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }

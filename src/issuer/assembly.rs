@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::clients::{ClientAuthentication, Clients, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
 use super::resources::{Resources, entry_scopes};
 use super::sign_in::{
@@ -11,11 +12,14 @@ use super::sign_in::{
     Recipients, SignIn,
 };
 use super::tasks::Tasks;
-use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
+use super::tokens::{
+    AccessTokens, ClientCredentials, JwtBearer, MachineGrants, PresentedTokens, Redemptions, RefreshLeases, Refreshes,
+    Renewals, TokenEndpoint,
+};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Identities;
+use crate::identity::{AssertionIssuers, Identities};
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
 use crate::revocation::Revocation;
@@ -63,6 +67,7 @@ struct Shared {
     issuer: Arc<str>,
     clients: Clients,
     resources: Resources,
+    bounds: MachineBounds,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
 }
@@ -100,10 +105,12 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let resources = Resources::new(&config.upstreams);
     Shared {
         issuer: config.public_url.as_str().into(),
         clients: Clients::new(config, store.clone()),
-        resources: Resources::new(&config.upstreams),
+        bounds: MachineBounds::new(config, resources.clone()),
+        resources,
         ends: GrantEnds {
             store: store.clone(),
             clock: clock.clone(),
@@ -118,7 +125,8 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
     let IssuerParts { config, store, sealer, identities, .. } = parts;
-    Adoption::new(config, identities.clone(), shared.ends.clone(), store.clone(), sealer.clone())
+    let (ends, bounds) = (shared.ends.clone(), shared.bounds.clone());
+    Adoption::new(config, identities.clone(), bounds, ends, store.clone(), sealer.clone())
 }
 
 fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
@@ -225,6 +233,8 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     TokenEndpoint {
         authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
         counted: metrics.grants.clone(),
+        client_credentials: client_credentials(parts, shared, &access_tokens),
+        jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
@@ -239,6 +249,40 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             audit: parts.audit.clone(),
         },
     }
+}
+
+fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineGrants {
+    MachineGrants {
+        access_tokens: access_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn client_credentials(
+    parts: &IssuerParts,
+    shared: &Shared,
+    access_tokens: &AccessTokens,
+) -> Option<ClientCredentials> {
+    shared.bounds.has_machines().then(|| ClientCredentials {
+        bounds: shared.bounds.clone(),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+    })
+}
+
+fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<JwtBearer> {
+    let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
+    (!issuers.is_empty()).then(|| JwtBearer {
+        issuers,
+        issuer: Arc::clone(&shared.issuer),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    })
 }
 
 fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {

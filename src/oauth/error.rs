@@ -14,6 +14,8 @@ pub enum ErrorCode {
     InvalidClient,
     /// RFC 6749 5.2: the code or refresh token is invalid, expired or used.
     InvalidGrant,
+    /// RFC 6749 5.2: this client may not use this grant type.
+    UnauthorizedClient,
     /// RFC 6749 5.2: we do not offer this grant type.
     UnsupportedGrantType,
     /// RFC 6749 4.1.2.1: we offer `code` only.
@@ -40,6 +42,7 @@ impl ErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::AccessDenied => "access_denied",

@@ -112,6 +112,7 @@ mod tests {
             scope_texts: Vec::new(),
             default: false,
             request_headers: RequestHeaders::default(),
+            api_keys: None,
             keep_alive: None,
         };
         Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())

@@ -24,6 +24,7 @@ impl Refusal {
             }
             Self::Method => "this method is not used by MCP".to_owned(),
             Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
+            Self::TooManyKeys(_) => "too many API keys were tried from this address: wait, then try again".to_owned(),
             Self::Busy(_) => "the gateway is busy: nothing of this call was sent on, it can be repeated".to_owned(),
             Self::SlowBody => "the request's body came too slowly".to_owned(),
             Self::BrokenBody => "the request's body ended early".to_owned(),
@@ -77,6 +78,7 @@ impl Refusal {
             Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
+            Self::TooManyKeys(_) => Some("too many API keys were looked up for this address".to_owned()),
             Self::AgedUnsent => Some("older than max_stream_age before the whole body had come".to_owned()),
             Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
             Self::ShuttingDownUnsent => Some("shutting down before the whole body had come".to_owned()),

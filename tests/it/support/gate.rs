@@ -390,6 +390,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scope_texts: Vec::new(),
         default: false,
         request_headers: RequestHeaders::default(),
+        api_keys: None,
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
@@ -435,6 +436,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         }],
         upstreams,
         clients: Vec::new(),
+        assertion_issuers: Vec::new(),
         public_url,
     }
 }
