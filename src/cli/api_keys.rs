@@ -25,7 +25,7 @@ const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 3653);
 
 /// Create, list and revoke API keys
 ///
-/// An API key lets a machine call one upstream without signing in. The upstream must take keys (`api_keys = true`). These
+/// An API key lets a machine call one upstream without signing in. The upstream must take keys (`api_keys`). These
 /// commands work on the database while `serve` runs, which refuses revoked keys within a second.
 #[derive(Debug, Subcommand)]
 #[command(
@@ -136,9 +136,9 @@ impl Create {
 
     fn new_key(&self, config: &Config) -> Result<NewApiKey, String> {
         let upstream = upstream(config, &self.upstream)?;
-        if upstream.settings.api_keys.is_none() {
+        if !upstream.settings.api_keys.are_accepted() {
             return Err(format!(
-                "upstream {} takes no API keys\n  hint: set api_keys = true there, and restart the gateway",
+                "upstream {} takes no API keys\n  hint: set api_keys = [\"bearer\"] there, and restart the gateway",
                 quoted(&self.upstream)
             ));
         }

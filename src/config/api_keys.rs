@@ -1,4 +1,4 @@
-//! `api_keys`, `api_key_header` and `api_key_query` of `[[upstream]]`.
+//! `api_keys` of `[[upstream]]`: where its callers may send an API key.
 //!
 //! Defends against: keys in URLs, which logs and proxies keep, unless the operator asks for them.
 
@@ -11,43 +11,55 @@ use super::request_headers::client_header;
 /// The longest name of a query parameter.
 const LONGEST_PARAMETER: usize = 64;
 
-/// How an upstream's callers may send an API key. As a bearer token they always may.
+/// Where an upstream's callers may send an API key. Nowhere by default: API keys are off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiKeys {
-    /// In this header.
-    pub header: Option<HeaderName>,
-    /// In this parameter of the query.
-    pub query: Option<String>,
+    /// As a bearer token.
+    pub bearer: bool,
+    /// In these headers.
+    pub headers: Vec<HeaderName>,
+    /// In these parameters of the query.
+    pub parameters: Vec<String>,
 }
 
-/// The keys of `[[upstream]]` that are read here.
-pub(super) struct Written {
-    pub(super) api_keys: Option<bool>,
-    pub(super) header: Option<String>,
-    pub(super) query: Option<String>,
-}
-
-/// Checks the keys; `None` when API keys are off.
-pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<ApiKeys> {
-    let enabled = written.api_keys.unwrap_or_default();
-    let unused = [("api_key_header", written.header.is_some()), ("api_key_query", written.query.is_some())];
-    for (key, _) in unused.into_iter().filter(|(_, is_set)| *is_set && !enabled) {
-        let mistake = Mistake::new("has no effect: this upstream takes no API keys");
-        reading.error(&section.at(key), mistake.hint("add api_keys = true"));
+impl ApiKeys {
+    /// Whether they are accepted at all.
+    #[must_use]
+    pub const fn are_accepted(&self) -> bool {
+        self.bearer || !self.headers.is_empty() || !self.parameters.is_empty()
     }
-    let header = written.header.map(|name| reading.keep(&section.at("api_key_header"), client_header(&name)));
-    let query = written.query.map(|name| reading.keep(&section.at("api_key_query"), parameter(name)));
-    enabled.then(|| ApiKeys { header: header.flatten(), query: query.flatten() })
 }
 
-fn parameter(name: String) -> Result<String, Mistake> {
+/// Checks the list.
+pub(super) fn read(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Reading<'_>) -> ApiKeys {
+    let mut api_keys = ApiKeys::default();
+    for (index, place) in written.unwrap_or_default().iter().enumerate() {
+        reading.keep(&section.item("api_keys", index), add(&mut api_keys, place));
+    }
+    api_keys
+}
+
+fn add(api_keys: &mut ApiKeys, place: &str) -> Result<(), Mistake> {
+    match place.split_once(':') {
+        None if place == "bearer" => api_keys.bearer = true,
+        Some(("header", name)) => api_keys.headers.push(client_header(name)?),
+        Some(("query", name)) => api_keys.parameters.push(parameter(name)?),
+        _ => {
+            let mistake = Mistake::new("is not a place for an API key");
+            return Err(mistake.hint("\"bearer\", \"header:x-api-key\" or, if nothing else works, \"query:code\""));
+        }
+    }
+    Ok(())
+}
+
+fn parameter(name: &str) -> Result<String, Mistake> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > LONGEST_PARAMETER || !name.bytes().all(plain) {
-        return Err(Mistake::new("is not a name of a query parameter").hint("such as \"code\" or \"api_key\""));
+        return Err(Mistake::new("does not name a query parameter").hint("such as \"query:code\""));
     }
     if name == "access_token" {
         return Err(Mistake::new("is where clients would send access tokens, which are refused in a query")
             .hint("choose another name"));
     }
-    Ok(name)
+    Ok(name.to_owned())
 }

@@ -247,7 +247,7 @@ fn check_bounds(
     reading: &mut Reading<'_>,
 ) {
     if upstreams.len() == sections.list("upstream").count() && !upstreams.is_empty() {
-        let settings: Vec<_> = upstreams.iter().map(|(_, settings)| settings).collect();
-        bounds::check(bounds, &settings, at, reading);
+        let known: Vec<_> = upstreams.iter().map(|(_, settings)| (settings.id.as_str(), &settings.scopes)).collect();
+        bounds::check(bounds, &known, at, reading);
     }
 }

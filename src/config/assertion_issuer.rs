@@ -64,8 +64,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         let mistake = Mistake::new("is empty: no client could use an assertion");
         reading.error(&section.at("clients"), mistake.hint("list client ids, such as the URL of a metadata document"));
     }
-    let bounds = bounds::Written { upstreams: written.upstreams, scopes: written.scopes };
-    let bounds = bounds::read(bounds, &places(section), reading);
+    let bounds = bounds::read(written.upstreams, written.scopes, &places(section), reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(AssertionIssuer {
         id: written.id,
@@ -86,7 +85,7 @@ pub(super) fn places(section: &Section<'_>) -> Places {
 fn check_jwks_uri(text: &str) -> Result<Url, Mistake> {
     let url = web_url(text).filter(|url| url.scheme() == "https" || is_loopback(url));
     url.ok_or_else(|| {
-        Mistake::new("must be an https URL: whoever answers there can act as any user")
+        Mistake::new("must be an https URL: an attacker who answers there could act as any user")
             .hint("copy it from \"jwks_uri\" in the issuer's openid-configuration")
     })
 }

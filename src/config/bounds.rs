@@ -1,12 +1,10 @@
-//! What may be reached without a user's consent: `upstreams` and `scopes` of a client's `machine`, and of an
-//! `[[assertion_issuer]]`.
+//! What may be reached without a user's consent: `machine_upstreams` and `machine_scopes` of a `[[client]]`, `upstreams` and
+//! `scopes` of an `[[assertion_issuer]]`.
 
-use serde::Deserialize;
-
-use super::identity::check_scope;
+use super::id::is_id;
 use super::problem::Mistake;
 use super::reading::{Reading, ValueRef};
-use super::upstream::{Upstream, UpstreamSettings};
+use super::scope::check_scope;
 use crate::oauth::scope::ScopeSet;
 
 /// Which upstreams, and which of their scopes.
@@ -18,24 +16,16 @@ pub struct Bounds {
     pub scopes: Option<ScopeSet>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Written {
-    pub(super) upstreams: Vec<String>,
-    pub(super) scopes: Option<Vec<String>>,
-}
-
 impl Bounds {
-    /// Whether this upstream is within them.
+    /// Whether the upstream with this id is within them.
     #[must_use]
-    pub fn allow(&self, upstream: &Upstream) -> bool {
-        self.upstreams.contains(&upstream.settings.id)
+    pub fn allow(&self, upstream: &str) -> bool {
+        self.upstreams.iter().any(|id| id == upstream)
     }
 
-    /// The scopes of this upstream that are within them.
+    /// Which of the scopes that an upstream knows are within them.
     #[must_use]
-    pub fn scopes_at(&self, upstream: &Upstream) -> ScopeSet {
-        let known = &upstream.settings.scopes;
+    pub fn scopes_of(&self, known: &ScopeSet) -> ScopeSet {
         self.scopes.as_ref().map_or_else(|| known.clone(), |scopes| scopes.intersection(known))
     }
 }
@@ -47,41 +37,46 @@ pub(super) struct Places {
 }
 
 /// Reads what needs no other section.
-pub(super) fn read(written: Written, at: &Places, reading: &mut Reading<'_>) -> Bounds {
-    if written.upstreams.is_empty() {
+pub(super) fn read(
+    upstreams: Vec<String>,
+    scopes: Option<Vec<String>>,
+    at: &Places,
+    reading: &mut Reading<'_>,
+) -> Bounds {
+    if upstreams.is_empty() {
         reading.error(&at.upstreams, Mistake::new("is empty: nothing could be reached").hint("list the ids of upstreams"));
     }
-    let scopes = written.scopes.map(|scopes| {
+    let scopes = scopes.map(|scopes| {
         for scope in &scopes {
             reading.keep(&at.scopes, check_scope(scope));
         }
         scopes.into_iter().collect()
     });
-    Bounds { upstreams: written.upstreams, scopes }
+    Bounds { upstreams, scopes }
 }
 
-/// Checks that the upstreams are there, and that the scopes suffice to enter them.
-pub(super) fn check(bounds: &Bounds, upstreams: &[&UpstreamSettings], at: &Places, reading: &mut Reading<'_>) {
-    let known = |id: &String| upstreams.iter().find(|upstream| upstream.id == *id);
+/// An upstream as the bounds see it: its id, and the scopes that it knows.
+pub(super) type Known<'a> = (&'a str, &'a ScopeSet);
+
+/// Checks that the upstreams are there, and that the scopes suffice to enter them. What is written is not repeated: it may be
+/// a misplaced secret.
+pub(super) fn check(bounds: &Bounds, upstreams: &[Known<'_>], at: &Places, reading: &mut Reading<'_>) {
+    let known = |id: &String| upstreams.iter().find(|(known, _)| known == id);
     if bounds.upstreams.iter().any(|id| known(id).is_none()) {
-        let ids: Vec<_> = upstreams.iter().map(|upstream| upstream.id.as_str()).collect();
+        let ids: Vec<_> = upstreams.iter().map(|(id, _)| *id).filter(|id| is_id(id)).collect();
         let mistake = Mistake::new("names an upstream that is not there");
         reading.error(&at.upstreams, mistake.hint(format!("known ids are {}", ids.join(", "))));
         return;
     }
-    let Some(scopes) = &bounds.scopes else { return };
+    let Some(scopes) = bounds.scopes.as_ref().filter(|_| !bounds.upstreams.is_empty()) else { return };
     let named: Vec<_> = bounds.upstreams.iter().filter_map(known).collect();
-    for upstream in &named {
-        let missing = upstream.scopes.without(scopes);
-        if !missing.is_empty() {
-            let mistake = Mistake::new(format!("does not suffice to enter {}: it lacks {missing}", upstream.id));
-            reading.error(&at.scopes, mistake.hint("leave scopes out to allow all that the upstreams know"));
-        }
+    if named.iter().any(|(_, needed)| !needed.without(scopes).is_empty()) {
+        let mistake = Mistake::new("lacks a scope without which one of these upstreams cannot be entered");
+        reading.error(&at.scopes, mistake.hint("leave it out to allow all scopes that they know"));
     }
-    let all = named.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.scopes));
-    let unknown = scopes.without(&all);
-    if !unknown.is_empty() {
-        let mistake = Mistake::new(format!("has what none of these upstreams knows: {unknown}"));
-        reading.error(&at.scopes, mistake.hint(format!("they know {all}")));
+    let all = named.iter().fold(ScopeSet::empty(), |all, (_, known)| all.union(known));
+    if !scopes.without(&all).is_empty() {
+        let mistake = Mistake::new("has a scope that none of these upstreams knows");
+        reading.error(&at.scopes, mistake.hint("the scopes of an upstream are those in its `scopes`"));
     }
 }

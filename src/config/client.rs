@@ -41,7 +41,8 @@ pub(super) struct Written {
     redirect_uris: Option<Vec<String>>,
     client_secret: Option<SecretSource>,
     token_endpoint_auth_method: Option<AuthMethod>,
-    machine: Option<bounds::Written>,
+    machine_upstreams: Option<Vec<String>>,
+    machine_scopes: Option<Vec<String>>,
 }
 
 /// Reads one entry. `seen` holds the client ids of those before it.
@@ -59,7 +60,7 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    let redirect_uris = redirect_uris(written.redirect_uris, written.machine.is_some(), policy, section, reading);
+    let redirect_uris = redirect_uris(written.redirect_uris, written.machine_upstreams.is_some(), policy, section, reading);
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {
@@ -72,11 +73,7 @@ pub(super) fn read(
         None => None,
     };
     let auth_method = auth_method?;
-    let machine = written.machine.map(|machine| bounds::read(machine, &places(section), reading));
-    if machine.is_some() && auth_method == AuthMethod::None {
-        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
-        reading.error(&section.at("machine"), mistake.hint("add client_secret = { env = \"NAME\" }"));
-    }
+    let machine = machine(written.machine_upstreams, written.machine_scopes, auth_method, section, reading);
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
@@ -89,7 +86,26 @@ pub(super) fn read(
 
 /// Where the bounds of a machine are written.
 pub(super) fn places(section: &Section<'_>) -> Places {
-    Places { upstreams: section.nested("machine", "upstreams"), scopes: section.nested("machine", "scopes") }
+    Places { upstreams: section.at("machine_upstreams"), scopes: section.at("machine_scopes") }
+}
+
+fn machine(
+    upstreams: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    auth_method: AuthMethod,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<Bounds> {
+    if upstreams.is_none() && scopes.is_some() {
+        let mistake = Mistake::new("has no effect: this client does not act for itself");
+        reading.error(&section.at("machine_scopes"), mistake.hint("add machine_upstreams"));
+    }
+    let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
+    if auth_method == AuthMethod::None {
+        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
+        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    Some(bounds)
 }
 
 /// The redirect URIs. Only a machine may have none: it sends no user anywhere.

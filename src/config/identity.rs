@@ -8,6 +8,7 @@ use super::client::check_name;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
+use super::scope::check_scope;
 use super::secret_source::SecretSource;
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
@@ -279,14 +280,4 @@ fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>
         reading.keep(&section.item("scopes", index), judged);
     }
     written.into_iter().filter(|scope| scope != "openid").collect()
-}
-
-/// Checks that a text is exactly one scope value (RFC 6749 3.3).
-pub(super) fn check_scope(scope: &str) -> Result<(), Mistake> {
-    let one = ScopeSet::parse(scope).is_ok_and(|set| set.contains(scope));
-    if one {
-        Ok(())
-    } else {
-        Err(Mistake::new("is not a single scope").hint("printable ASCII without spaces, quotes and backslashes"))
-    }
 }

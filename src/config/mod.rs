@@ -37,6 +37,7 @@ mod reading;
 mod registration;
 mod request_headers;
 mod root;
+mod scope;
 mod secret_source;
 mod secrets;
 mod sections;

@@ -39,29 +39,39 @@ pub(super) enum QueryKey {
     Several,
 }
 
-/// Reads the credential of a request to an upstream that takes API keys so, if it does.
+/// Reads the credential of a request to an upstream that takes API keys in these places.
 ///
 /// # Errors
 /// When there is none, when there are several, or when it has the form of none.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
-    api_keys: Option<&ApiKeys>,
+    api_keys: &ApiKeys,
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
-    let bearer = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
-    let header = api_keys.and_then(|api_keys| api_keys.header.as_ref());
-    let in_header = header.map(|name| one(headers, name, "more than one API key")).transpose()?.flatten();
-    let in_query = match in_query {
-        QueryKey::None => None,
-        QueryKey::One(key) => Some(key.expose()),
-        QueryKey::Several => return Err(Refusal::Malformed("more than one API key")),
+    let mut credential = match one(headers, &AUTHORIZATION, "more than one Authorization header")? {
+        Some(header) => Some(bearer_token(header).and_then(|token| of_bearer(token, api_keys.bearer))),
+        None => None,
     };
-    match (bearer, in_header, in_query) {
-        (None, None, None) => Err(Refusal::NoToken),
-        (Some(header), None, None) => of_bearer(bearer_token(header)?, api_keys.is_some()),
-        (None, Some(key), None) | (None, None, Some(key)) => api_key(key),
-        _ => Err(Refusal::Malformed("more than one credential: send an access token or an API key")),
+    for name in &api_keys.headers {
+        if let Some(key) = one(headers, name, "more than one API key")? {
+            set(&mut credential, key)?;
+        }
     }
+    match in_query {
+        QueryKey::None => {}
+        QueryKey::One(key) => set(&mut credential, key.expose())?,
+        QueryKey::Several => return Err(Refusal::Malformed("more than one API key")),
+    }
+    credential.unwrap_or(Err(Refusal::NoToken))
+}
+
+/// Takes an API key for the credential, unless there is one already.
+fn set(credential: &mut Option<Result<Credential<'_>, Refusal>>, key: &str) -> Result<(), Refusal> {
+    if credential.is_some() {
+        return Err(Refusal::Malformed("more than one credential: send an access token or an API key"));
+    }
+    *credential = Some(api_key(key));
+    Ok(())
 }
 
 /// The one value of a field.
@@ -105,18 +115,15 @@ fn api_key(text: &str) -> Result<Credential<'static>, Refusal> {
 
 /// Takes the API key out of a query, so that nothing behind this can log, repeat or forward it. The rest stays as it was
 /// written. `None`: there is none.
-///
-/// # Errors
-/// When what is left is no URL: it never is.
-pub(super) fn take_from_query(uri: &Uri, api_keys: Option<&ApiKeys>) -> Option<(Uri, QueryKey)> {
-    let name = api_keys?.query.as_deref()?;
-    let query = uri.query()?;
+pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, QueryKey)> {
+    let query = uri.query().filter(|_| !api_keys.parameters.is_empty())?;
+    let is_place = |name: &str| api_keys.parameters.iter().any(|parameter| parameter == name);
     let (mut rest, mut keys) = (String::with_capacity(query.len()), Vec::new());
     // some servers take `;` for `&`
     for piece in query.split_inclusive(['&', ';']) {
         let pair = piece.trim_end_matches(['&', ';']);
         match form_urlencoded::parse(pair.as_bytes()).next() {
-            Some((key, value)) if key == name => keys.push(SecretText::from(value.into_owned())),
+            Some((name, value)) if is_place(&name) => keys.push(SecretText::from(value.into_owned())),
             _ => rest.push_str(piece),
         }
     }
@@ -159,7 +166,11 @@ mod tests {
     }
 
     fn everywhere() -> ApiKeys {
-        ApiKeys { header: Some(HeaderName::from_static("x-api-key")), query: Some("code".to_owned()) }
+        ApiKeys {
+            bearer: true,
+            headers: vec![HeaderName::from_static("x-api-key"), HeaderName::from_static("x-key")],
+            parameters: vec!["code".to_owned()],
+        }
     }
 
     #[test]
@@ -167,7 +178,7 @@ mod tests {
         let bearer = |values: &[&str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
-            match read(&headers, None, &QueryKey::None) {
+            match read(&headers, &ApiKeys::default(), &QueryKey::None) {
                 Ok(Credential::AccessToken(token)) => Ok(token.to_owned()),
                 Ok(Credential::ApiKey(_)) => panic!("an API key"),
                 Err(refusal) => Err(refusal),
@@ -187,13 +198,13 @@ mod tests {
     fn an_api_key_is_read_only_where_the_upstream_takes_one() {
         let key = Token::<ApiKey>::generate();
         let (bearer, text) = (format!("Bearer {}", key.expose()), key.expose());
-        let (none, only_bearer, all) = (None, ApiKeys::default(), everywhere());
+        let settings = [ApiKeys::default(), ApiKeys { bearer: true, ..ApiKeys::default() }, everywhere()];
         for (name, value, takers) in [
             ("authorization", bearer.as_str(), [false, true, true]),
             ("x-api-key", text, [false, false, true]),
             ("x-functions-key", text, [false, false, false]),
         ] {
-            for (api_keys, takes) in [none, Some(&only_bearer), Some(&all)].into_iter().zip(takers) {
+            for (api_keys, takes) in settings.iter().zip(takers) {
                 let headers = headers(&[(name, value)]);
                 let credential = read(&headers, api_keys, &QueryKey::None);
                 assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
@@ -211,12 +222,14 @@ mod tests {
         for (fields, query) in [
             (vec![bearer, ("x-api-key", text)], QueryKey::None),
             (vec![("x-api-key", text), ("x-api-key", text)], QueryKey::None),
+            (vec![("x-api-key", text), ("x-key", text)], QueryKey::None),
+            (vec![("authorization", "Basic eA=="), ("x-api-key", text)], QueryKey::None),
             (vec![bearer], in_query(text)),
             (vec![("x-api-key", text)], in_query(text)),
             (vec![], QueryKey::Several),
         ] {
             let headers = headers(&fields);
-            let refused = read(&headers, Some(&api_keys), &query);
+            let refused = read(&headers, &api_keys, &query);
             assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
         }
     }
@@ -233,14 +246,14 @@ mod tests {
             ("code=pck_x&code=pck_y", None, true),
         ] {
             let uri: Uri = format!("http://h/mcp?{query}").parse().unwrap();
-            let (left, key) = take_from_query(&uri, Some(&api_keys)).unwrap();
+            let (left, key) = take_from_query(&uri, &api_keys).unwrap();
             assert_eq!((left.path(), left.query()), ("/mcp", rest), "{query}");
             assert_eq!(matches!(key, QueryKey::Several), several, "{query}");
         }
         for none in ["", "a=code", "Code=1", "codes=1"] {
-            assert!(take_from_query(&format!("/mcp?{none}").parse().unwrap(), Some(&api_keys)).is_none(), "{none}");
+            assert!(take_from_query(&format!("/mcp?{none}").parse().unwrap(), &api_keys).is_none(), "{none}");
         }
-        assert!(take_from_query(&"/mcp?code=pck_x".parse().unwrap(), Some(&ApiKeys::default())).is_none());
+        assert!(take_from_query(&"/mcp?code=pck_x".parse().unwrap(), &ApiKeys::default()).is_none());
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Gateway {
 
     /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
     pub(crate) fn known_token(&self, route: &Route, headers: &HeaderMap) -> Option<Sha256> {
-        let api_keys = route.served.config.settings.api_keys.as_ref();
+        let api_keys = &route.served.config.settings.api_keys;
         self.0.authenticator.known(&credential::read(headers, api_keys, &QueryKey::None).ok()?)
     }
 
@@ -215,7 +215,7 @@ impl Gateway {
     pub(crate) fn refuse(&self, route: &Route, head: &Parts, known: Known<'_>, refusal: &Refusal) -> Response<Body> {
         let Known { arrival, record } = known;
         let origin = self.0.cors.judge(&head.headers);
-        let api_keys = route.served.config.settings.api_keys.as_ref();
+        let api_keys = &route.served.config.settings.api_keys;
         let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
         let uri = without_key.as_ref().unwrap_or(&head.uri);
         let call = Call::of(route, &self.0.config, arrival, (uri, &head.headers));
@@ -235,7 +235,7 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
-        let api_keys = route.served.config.settings.api_keys.as_ref();
+        let api_keys = &route.served.config.settings.api_keys;
         let mut in_query = QueryKey::None;
         if let Some((uri, key)) = credential::take_from_query(&head.uri, api_keys) {
             (head.uri, in_query) = (uri, key);
@@ -280,7 +280,7 @@ impl Gateway {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
         shape::judge(head)?;
         request_body::judge(head, &body)?;
-        let credential = credential::read(&head.headers, served.config.settings.api_keys.as_ref(), in_query);
+        let credential = credential::read(&head.headers, &served.config.settings.api_keys, in_query);
         let caller = self.0.authenticator.authenticate(credential, arrival).await?;
         record.is_by(&caller);
         // the request's own copy of the token is no longer needed, and must not be forwarded by accident; the header of an

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 
 use super::headers::RequestRules;
-use http::HeaderName;
-
 use crate::config::{self, Config};
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
@@ -26,10 +24,6 @@ impl AsRef<config::Upstream> for Served {
     fn as_ref(&self) -> &config::Upstream {
         &self.config
     }
-}
-
-fn api_key_header(settings: &config::UpstreamSettings) -> Option<&HeaderName> {
-    settings.api_keys.as_ref()?.header.as_ref()
 }
 
 /// A path and the upstream that it names.
@@ -55,7 +49,7 @@ impl Routes {
                 calls: Arc::new(calls.upstream(&id)),
                 id,
                 upstream: Upstream::new(&upstream.settings, config.outbound.ca_file.as_ref(), max_idle),
-                rules: RequestRules::new(&upstream.settings.request_headers, api_key_header(&upstream.settings)),
+                rules: RequestRules::new(&upstream.settings.request_headers, &upstream.settings.api_keys.headers),
                 config: upstream.clone(),
             })
         });

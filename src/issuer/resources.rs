@@ -42,12 +42,12 @@ impl Resources {
     pub(super) fn requested_within(&self, parameters: &Parameters, bounds: &Bounds) -> Result<&Upstream, OAuthError> {
         if let Some(upstream) = self.named(parameters)? {
             let refused = || invalid_target("this client may not use the server that resource names");
-            return Some(upstream).filter(|upstream| bounds.allow(upstream)).ok_or_else(refused);
+            return Some(upstream).filter(|upstream| bounds.allow(&upstream.settings.id)).ok_or_else(refused);
         }
-        let mut allowed = self.0.iter().filter(|upstream| bounds.allow(upstream));
+        let mut allowed = self.0.iter().filter(|upstream| bounds.allow(&upstream.settings.id));
         let implied = match (allowed.next(), allowed.next()) {
             (Some(only), None) => Some(only),
-            _ => self.0.iter().find(|upstream| upstream.settings.default && bounds.allow(upstream)),
+            _ => self.0.iter().find(|upstream| upstream.settings.default && bounds.allow(&upstream.settings.id)),
         };
         implied.ok_or_else(unnamed)
     }

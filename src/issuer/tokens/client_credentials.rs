@@ -39,7 +39,7 @@ impl ClientCredentials {
         })?;
         let upstream = self.resources.requested_within(parameters, bounds)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
-        let allowed = bounds.scopes_at(upstream);
+        let allowed = bounds.scopes_of(&upstream.settings.scopes);
         let given = asked.intersection(&allowed);
         let identity = IdentityId::from(IdentityId::CLIENT);
         let request = MachineRequest {

@@ -85,7 +85,7 @@ impl JwtBearer {
         if !issuer.clients.contains(&assertion.client_id) {
             return Err(TokenRefusal::invalid_grant("this client may not use assertions of this issuer"));
         }
-        let upstream = self.resources.of_uri(&assertion.resource).filter(|upstream| issuer.bounds.allow(upstream));
+        let upstream = self.resources.of_uri(&assertion.resource).filter(|upstream| issuer.bounds.allow(&upstream.settings.id));
         upstream.ok_or_else(|| TokenRefusal::invalid_grant("the assertion is for no server here that it may open"))
     }
 
@@ -109,7 +109,7 @@ fn scope(
     upstream: &Upstream,
     asked: &ScopeSet,
 ) -> Result<ScopeSet, TokenRefusal> {
-    let bounds = issuer.bounds.scopes_at(upstream);
+    let bounds = issuer.bounds.scopes_of(&upstream.settings.scopes);
     let allowed = assertion.scope.as_ref().map_or_else(|| bounds.clone(), |scope| scope.intersection(&bounds));
     if allowed.is_empty() {
         return Err(TokenRefusal::invalid_grant("the assertion allows no scope of its server"));

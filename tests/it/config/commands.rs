@@ -60,6 +60,10 @@ fn every_command_has_a_help_text_with_an_example() {
         &["clients"],
         &["clients", "list"],
         &["clients", "delete"],
+        &["api-keys"],
+        &["api-keys", "create"],
+        &["api-keys", "list"],
+        &["api-keys", "revoke"],
         &["completions"],
         &["man"],
     ] {
