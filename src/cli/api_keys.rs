@@ -289,9 +289,8 @@ impl Revoke {
             let is_live = |id: &String| live.iter().any(|key| key.id.as_str() == *id);
             let (known, unknown): (Vec<String>, Vec<String>) = self.ids.into_iter().partition(is_live);
             let question = format!("Revoke {}?", pluralize(known.len(), "key"));
-            let agreed = known.is_empty()
-                || self.yes
-                || confirm(&question, terminal).map_err(|error| error.to_string())?;
+            let agreed =
+                known.is_empty() || self.yes || confirm(&question, terminal).map_err(|error| error.to_string())?;
             let chosen: Vec<GrantId> = known.iter().filter(|_| agreed).map(|id| id.as_str().into()).collect();
             let ended = database::grant_ends(&config, &store).end_for_operator(&chosen, &operator).await;
             store.close().await;

@@ -11,8 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    AssertionIssuer, Bounds, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream,
-    assertion_issuer, bounds, client, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    AssertionIssuer, Bounds, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration,
+    Upstream, assertion_issuer, bounds, client, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
+    server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 

@@ -44,7 +44,8 @@ pub(super) fn read(
     reading: &mut Reading<'_>,
 ) -> Bounds {
     if upstreams.is_empty() {
-        reading.error(&at.upstreams, Mistake::new("is empty: nothing could be reached").hint("list the ids of upstreams"));
+        reading
+            .error(&at.upstreams, Mistake::new("is empty: nothing could be reached").hint("list the ids of upstreams"));
     }
     let scopes = scopes.map(|scopes| {
         for scope in &scopes {

@@ -60,7 +60,8 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    let redirect_uris = redirect_uris(written.redirect_uris, written.machine_upstreams.is_some(), policy, section, reading);
+    let redirect_uris =
+        redirect_uris(written.redirect_uris, written.machine_upstreams.is_some(), policy, section, reading);
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
     let client_secret = match &written.client_secret {

@@ -83,8 +83,8 @@ pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 
 pub(crate) use consistency::reaches;
 use problem::Mistake;
-pub(crate) use quantity::duration;
 pub(crate) use problem::{io_message, pluralize};
+pub(crate) use quantity::duration;
 use reading::Reading;
 use sections::Sections;
 

@@ -6,8 +6,8 @@ use super::problem::{Location, Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
-    assertion_issuer, client, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, shape, storage, tokens,
-    upstream,
+    assertion_issuer, client, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, shape,
+    storage, tokens, upstream,
 };
 
 enum Form {

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, assertion_issuer, client, document, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
-    sections, server, shape, storage, tokens, upstream,
+    Config, assembly, assertion_issuer, client, document, identity, lifetimes, limits, log, pages, proxy, registration,
+    secrets, sections, server, shape, storage, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");

@@ -37,7 +37,12 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// `uri` is that of the request, without the API key that its query held.
-    pub(super) fn of(route: &'a Route, config: &'a Config, arrival: &'a Arrival, (uri, headers): (&Uri, &HeaderMap)) -> Self {
+    pub(super) fn of(
+        route: &'a Route,
+        config: &'a Config,
+        arrival: &'a Arrival,
+        (uri, headers): (&Uri, &HeaderMap),
+    ) -> Self {
         Self { route, arrival, spelling: Spelling::of(&config.public_url, uri, headers) }
     }
 

@@ -48,10 +48,9 @@ pub(super) fn read<'a>(
     api_keys: &ApiKeys,
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
-    let mut credential = match one(headers, &AUTHORIZATION, "more than one Authorization header")? {
-        Some(header) => Some(bearer_token(header).and_then(|token| of_bearer(token, api_keys.bearer))),
-        None => None,
-    };
+    let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
+    let mut credential = authorization
+        .map(|authorization| bearer_token(authorization).and_then(|token| of_bearer(token, api_keys.bearer)));
     for name in &api_keys.headers {
         if let Some(key) = one(headers, name, "more than one API key")? {
             set(&mut credential, key)?;
@@ -75,11 +74,7 @@ fn set(credential: &mut Option<Result<Credential<'_>, Refusal>>, key: &str) -> R
 }
 
 /// The one value of a field.
-fn one<'a>(
-    headers: &'a HeaderMap,
-    name: &http::HeaderName,
-    several: &'static str,
-) -> Result<Option<&'a str>, Refusal> {
+fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName, several: &'static str) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

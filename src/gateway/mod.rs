@@ -137,13 +137,8 @@ impl Gateway {
         } = parts;
         let incidents = Arc::new(Incidents::new(audit));
         let delegation = Arc::new(Delegation::new(&config.upstreams));
-        let api_keys = ApiKeyVerifier::new(
-            store.clone(),
-            revocation.clone(),
-            clock.clone(),
-            Arc::clone(&delegation),
-            rates,
-        );
+        let api_keys =
+            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), rates);
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,

@@ -70,11 +70,7 @@ impl From<SignedJwtError> for AssertionError {
 }
 
 /// Verifies an assertion with the keys of its issuer.
-pub(super) fn verify(
-    assertion: &str,
-    keys: &PublicKeys,
-    expected: &Expected<'_>,
-) -> Result<Assertion, AssertionError> {
+pub(super) fn verify(assertion: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Assertion, AssertionError> {
     let token = verify_signed_jwt(assertion, keys)?;
     judge(&token, expected).map_err(AssertionError::Untrue)
 }
@@ -183,11 +179,8 @@ mod tests {
     use crate::keys::SignedJwt;
 
     const NOW: i64 = 1_800_000_000;
-    const EXPECTED: Expected<'_> = Expected {
-        issuer: "https://acme.okta.com",
-        audience: "https://mcp.example.com",
-        now: Timestamp(NOW),
-    };
+    const EXPECTED: Expected<'_> =
+        Expected { issuer: "https://acme.okta.com", audience: "https://mcp.example.com", now: Timestamp(NOW) };
 
     fn claims() -> Value {
         json!({"iss": "https://acme.okta.com", "aud": "https://mcp.example.com", "sub": "00u1", "jti": "j",

@@ -124,9 +124,9 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
-    let IssuerParts { config, store, sealer, identities, .. } = parts;
+    let IssuerParts { config, sealer, identities, .. } = parts;
     let (ends, bounds) = (shared.ends.clone(), shared.bounds.clone());
-    Adoption::new(config, identities.clone(), bounds, ends, store.clone(), sealer.clone())
+    Adoption::new(config, identities.clone(), bounds, ends, sealer.clone())
 }
 
 fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
@@ -261,11 +261,7 @@ fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineG
     }
 }
 
-fn client_credentials(
-    parts: &IssuerParts,
-    shared: &Shared,
-    access_tokens: &AccessTokens,
-) -> Option<ClientCredentials> {
+fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
     shared.bounds.has_machines().then(|| ClientCredentials {
         bounds: shared.bounds.clone(),
         resources: shared.resources.clone(),

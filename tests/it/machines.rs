@@ -7,6 +7,7 @@ mod client_credentials;
 use portcullis::config::{Bounds, Config, ConfiguredClient};
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
+use portcullis::storage::GrantFilter;
 
 use crate::support::gate::{Answer, TestGate, upstream};
 
@@ -53,5 +54,5 @@ async fn ask(gate: &TestGate, client: &str, fields: &[(&str, &str)]) -> Answer {
 
 /// How many grants live.
 async fn live_grants(gate: &TestGate) -> usize {
-    gate.app.store().list_grants(&Default::default(), None, gate.clock.now(), 1000).await.unwrap().len()
+    gate.app.store().list_grants(&GrantFilter::default(), None, gate.clock.now(), 1000).await.unwrap().len()
 }

@@ -69,10 +69,10 @@ impl Adoption {
         identities: Identities,
         bounds: MachineBounds,
         ends: GrantEnds,
-        store: Store,
         sealer: Sealer,
     ) -> Self {
         let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
+        let store = ends.store.clone();
         Self { identities, clients, bounds, ends, store, sealer, departed: OnceLock::new() }
     }
 
@@ -115,7 +115,11 @@ impl Adoption {
                 let beyond: Vec<GrantId> = beyond.map(|grant| grant.id.clone()).collect();
                 let ended = self.ends.end_removed(&beyond).await?;
                 if ended > 0 {
-                    tracing::warn!(basis = basis.as_str(), ended, "the configuration does not allow these grants any more");
+                    tracing::warn!(
+                        basis = basis.as_str(),
+                        ended,
+                        "the configuration does not allow these grants any more"
+                    );
                 }
             }
         }

@@ -34,9 +34,8 @@ impl ClientCredentials {
     ) -> Result<Vec<u8>, TokenRefusal> {
         let may = client.origin == ClientOrigin::Configured && client.authentication != Authentication::None;
         let bounds = self.bounds.of_client(&client.id).filter(|_| may);
-        let bounds = bounds.ok_or_else(|| {
-            OAuthError::new(ErrorCode::UnauthorizedClient, "this client may not act for itself")
-        })?;
+        let bounds = bounds
+            .ok_or_else(|| OAuthError::new(ErrorCode::UnauthorizedClient, "this client may not act for itself"))?;
         let upstream = self.resources.requested_within(parameters, bounds)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
         let allowed = bounds.scopes_of(&upstream.settings.scopes);

@@ -85,7 +85,8 @@ impl JwtBearer {
         if !issuer.clients.contains(&assertion.client_id) {
             return Err(TokenRefusal::invalid_grant("this client may not use assertions of this issuer"));
         }
-        let upstream = self.resources.of_uri(&assertion.resource).filter(|upstream| issuer.bounds.allow(&upstream.settings.id));
+        let upstream =
+            self.resources.of_uri(&assertion.resource).filter(|upstream| issuer.bounds.allow(&upstream.settings.id));
         upstream.ok_or_else(|| TokenRefusal::invalid_grant("the assertion is for no server here that it may open"))
     }
 
@@ -120,7 +121,9 @@ fn scope(
 
 fn refused(unproven: Unproven) -> TokenRefusal {
     match unproven {
-        Unproven::Untrue(why) => OAuthError::new(ErrorCode::InvalidGrant, format!("the assertion is refused: {why}")).into(),
+        Unproven::Untrue(why) => {
+            OAuthError::new(ErrorCode::InvalidGrant, format!("the assertion is refused: {why}")).into()
+        }
         Unproven::NoKeys(why) => TokenRefusal::unavailable(why),
     }
 }

@@ -83,7 +83,9 @@ impl MachineGrants {
                 self.audit.record(&Event::Granted { grant: &grant, refresh: false }, arrival);
                 Ok(grant)
             }
-            None => Err(TokenRefusal::unavailable("another process has another issuer under this id: end this process")),
+            None => {
+                Err(TokenRefusal::unavailable("another process has another issuer under this id: end this process"))
+            }
         }
     }
 

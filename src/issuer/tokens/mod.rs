@@ -41,8 +41,8 @@ pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
-use crate::oauth::grant_type;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::grant_type;
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};

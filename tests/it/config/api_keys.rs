@@ -31,9 +31,16 @@ async fn a_created_key_is_printed_once_works_at_once_and_is_refused_within_a_sec
     let rows: Vec<Value> = serde_json::from_str(&listed.out).unwrap();
     let id = rows[0]["id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("k_") && !listed.out.contains("pck_"));
-    assert_eq!((&rows[0]["name"], &rows[0]["owner"], &rows[0]["upstream"]), (&"nightly report".into(), &"ops".into(), &"mcp".into()));
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["owner"], &rows[0]["upstream"]),
+        (&"nightly report".into(), &"ops".into(), &"mcp".into())
+    );
     let shown = running.run(&["api-keys", "list", "--upstream", "mcp"]);
-    assert!(shown.out.contains(&format!("{id}  \"nightly report\", owner \"ops\"")) && shown.out.contains("1 live key"), "{}", shown.out);
+    assert!(
+        shown.out.contains(&format!("{id}  \"nightly report\", owner \"ops\"")) && shown.out.contains("1 live key"),
+        "{}",
+        shown.out
+    );
 
     let (revoked, log) = running.run_logged(&["api-keys", "revoke", &id, "k_unknown", "--yes"]);
     assert_eq!(revoked.outcome, Outcome::Failed);

@@ -533,7 +533,8 @@ fn every_mistake_about_machines_is_reported() {
 #[test]
 fn a_machine_needs_no_redirect_uris() {
     let operator = Operator::new().with("SECRET", "a-secret-of-thirty-two-characters");
-    let machine = "[[client]]\nclient_id = \"ci\"\nmachine_upstreams = [\"expenses\"]\nclient_secret = { env = \"SECRET\" }\n";
+    let machine =
+        "[[client]]\nclient_id = \"ci\"\nmachine_upstreams = [\"expenses\"]\nclient_secret = { env = \"SECRET\" }\n";
     let checked = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{machine}"));
     assert_eq!(checked.outcome, Outcome::Done, "{}", checked.err);
 }

@@ -66,7 +66,8 @@ async fn call(gate: &TestGate, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 async fn call_from(gate: &TestGate, peer: IpAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let request = gate.request("POST", path).header("content-type", "application/json").header("content-length", BODY.len());
+    let request =
+        gate.request("POST", path).header("content-type", "application/json").header("content-length", BODY.len());
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     gate.send_from(peer, request, BODY).await
 }
@@ -202,7 +203,9 @@ async fn a_key_without_the_scopes_of_its_upstream_is_403() {
     let gate = gate().await;
     let made = key(&gate).await;
     assert_eq!(call(&gate, "/mcp", &[("x-api-key", &made.text)]).await.status, WORKS);
-    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access more").unwrap()).await;
+    let gate = gate
+        .restart_with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access more").unwrap())
+        .await;
     let denied = call(&gate, "/mcp", &[("x-api-key", &made.text)]).await;
     assert_eq!(denied.status, 403, "{denied:?}");
 }

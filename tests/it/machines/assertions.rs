@@ -116,7 +116,8 @@ async fn of_one_assertion_in_two_processes_at_once_one_is_accepted_and_none_late
     let twin = bench.gate.twin().await;
     let assertion = bench.assertion("1");
     let fields = [GRANT, ("assertion", assertion.as_str())];
-    let asked: Vec<_> = (0..32_usize).map(|n| ask(if n % 2 == 0 { &bench.gate } else { &twin }, "agent", &fields)).collect();
+    let asked: Vec<_> =
+        (0..32_usize).map(|n| ask(if n % 2 == 0 { &bench.gate } else { &twin }, "agent", &fields)).collect();
     let answers = futures_util::future::join_all(asked).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
     answers.iter().filter(|answer| answer.status != 200).for_each(|answer| is_invalid_grant(answer, "replay"));
@@ -147,11 +148,15 @@ async fn an_assertion_for_another_audience_client_or_resource_is_refused_and_not
         ("jti", json!("")),
         ("sub", json!("")),
     ] {
-        is_invalid_grant(&bench.exchange(&bench.with_claim("1", name, value.clone())).await, &format!("{name} {value}"));
+        is_invalid_grant(
+            &bench.exchange(&bench.with_claim("1", name, value.clone())).await,
+            &format!("{name} {value}"),
+        );
     }
     let stolen = ask(&bench.gate, "chat", &[GRANT, ("assertion", &bench.assertion("1"))]).await;
     is_invalid_grant(&stolen, "another client");
-    let not_listed = ask(&bench.gate, "chat", &[GRANT, ("assertion", &bench.with_claim("1", "client_id", json!("chat")))]).await;
+    let not_listed =
+        ask(&bench.gate, "chat", &[GRANT, ("assertion", &bench.with_claim("1", "client_id", json!("chat")))]).await;
     is_invalid_grant(&not_listed, "a client that is not listed");
     let other = bench.gate.config.upstreams[1].audience().to_owned();
     let both = [GRANT, ("assertion", &bench.assertion("1")), ("resource", &other)];
@@ -211,7 +216,10 @@ async fn without_a_trusted_issuer_nothing_of_an_assertion_is_read() {
     let metadata = bench.gate.get(path).await.json();
     assert!(!metadata.to_string().contains("jwt-bearer") && !metadata.to_string().contains("id-jag"), "{metadata}");
     let metadata = Bench::new().await.gate.get(path).await.json();
-    assert_eq!(metadata["authorization_grant_profiles_supported"], json!(["urn:ietf:params:oauth:grant-profile:id-jag"]));
+    assert_eq!(
+        metadata["authorization_grant_profiles_supported"],
+        json!(["urn:ietf:params:oauth:grant-profile:id-jag"])
+    );
     assert!(metadata["grant_types_supported"].as_array().unwrap().contains(&json!(JWT_BEARER)));
 }
 

@@ -36,7 +36,10 @@ async fn a_machine_gets_a_token_for_itself_and_no_refresh_token() {
     let answer = ask(&gate, "ci", &[GRANT]).await;
     let token = access(&answer);
     assert!(answer.json().get("refresh_token").is_none(), "{answer:?}");
-    assert_eq!((answer.json()["scope"].as_str(), answer.json()["expires_in"].as_u64()), (Some("mcp:access"), Some(3600)));
+    assert_eq!(
+        (answer.json()["scope"].as_str(), answer.json()["expires_in"].as_u64()),
+        (Some("mcp:access"), Some(3600))
+    );
     assert_eq!(answer.header("cache-control"), "no-store");
     let claims = claims(&token);
     assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("client|ci"), &json!("ci")));
@@ -44,7 +47,10 @@ async fn a_machine_gets_a_token_for_itself_and_no_refresh_token() {
     assert_eq!(gate.call(&token).await.status, WORKS);
     let seen = gate.behind.last();
     assert_eq!(seen.header("x-forwarded-user"), Some("client|ci"));
-    assert_eq!((seen.header("x-portcullis-identity"), seen.header("x-portcullis-client")), (Some("client"), Some("ci")));
+    assert_eq!(
+        (seen.header("x-portcullis-identity"), seen.header("x-portcullis-client")),
+        (Some("client"), Some("ci"))
+    );
     assert!(seen.header("x-forwarded-email").is_none() && seen.header("authorization").is_none());
 }
 
@@ -85,7 +91,8 @@ async fn a_machine_gets_no_scope_and_no_server_beyond_its_bounds() {
     let gate = TestGate::with(|config| {
         add_upstream(config, "other");
         add_upstream(config, "third");
-        config.upstreams[1].settings.scopes = portcullis::oauth::scope::ScopeSet::parse("other:read other:write").unwrap();
+        config.upstreams[1].settings.scopes =
+            portcullis::oauth::scope::ScopeSet::parse("other:read other:write").unwrap();
         let mut reader = machine("reader", &["other"]);
         reader.machine = Some(bounds(&["other"], Some("other:read")));
         config.clients.extend([reader, machine("two", &["mcp", "other"])]);
@@ -183,7 +190,8 @@ async fn a_machine_that_leaves_the_configuration_or_may_do_less_loses_its_tokens
 #[tokio::test]
 async fn a_machine_without_redirect_uris_gets_no_code() {
     let gate = gate().await;
-    let query = format!("/authorize?response_type=code&client_id=ci&redirect_uri=https%3A%2F%2Fevil.example&state={SECRET}");
+    let query =
+        format!("/authorize?response_type=code&client_id=ci&redirect_uri=https%3A%2F%2Fevil.example&state={SECRET}");
     let answer = gate.get(&query).await;
     assert!(answer.status >= 400 && answer.header("location").is_empty(), "{answer:?}");
 }

@@ -42,7 +42,10 @@ async fn a_live_grant_is_extended_and_its_end_never_comes_closer(fresh: Fresh) {
     let (store, basis) = (&fresh.store, Basis::ClientCredentials);
     let found = store.machine_grant(&first, basis, later.expires_at).await.unwrap();
     assert_eq!(found.map(|grant| grant.id), Some(first.id.clone()));
-    assert!(store.machine_grant(&first, basis, later.expires_at + HOUR).await.unwrap().is_none(), "it ends before that");
+    assert!(
+        store.machine_grant(&first, basis, later.expires_at + HOUR).await.unwrap().is_none(),
+        "it ends before that"
+    );
 }
 
 async fn grants_of_another_scope_basis_or_user_are_not_extended(fresh: Fresh) {

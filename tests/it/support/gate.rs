@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach,
+    ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
