@@ -93,10 +93,8 @@ pub(crate) struct GatewayParts {
     pub drained: Signal,
     /// What calls and their tokens count in.
     pub counted: metrics::Calls,
-    /// What refused calls count in.
-    pub limits: metrics::Limits,
-    /// How often API keys are looked up.
-    pub rates: Limits,
+    /// How often API keys are looked up for one address.
+    pub limits: Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
 }
@@ -121,24 +119,12 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts {
-            config,
-            store,
-            revocation,
-            ring,
-            sealer,
-            clock,
-            budget,
-            drained,
-            counted,
-            limits,
-            rates,
-            audit,
-        } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
+            parts;
         let incidents = Arc::new(Incidents::new(audit));
         let delegation = Arc::new(Delegation::new(&config.upstreams));
         let api_keys =
-            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), rates);
+            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,
@@ -162,7 +148,7 @@ impl Gateway {
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
             incidents,
-            calls: Calls { ends, connections: budget.calls.clone(), limits },
+            calls: Calls { ends, connections: budget.calls.clone() },
             budget,
             config,
         }))

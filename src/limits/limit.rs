@@ -70,7 +70,7 @@ impl Limit {
                 "too many passwords were tried: wait, then try again"
             }
             Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
-            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it ends",
+            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
         }
     }
 
