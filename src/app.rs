@@ -84,6 +84,7 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
+            limits: limits.clone(),
             audit: audit.clone(),
         });
         let strangers = Strangers::new(&config.outbound.ca_file, config.public_url.is_loopback());

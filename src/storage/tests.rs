@@ -14,8 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, clients, codes, disabled_clients, end_feed,
-    grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, api_keys, authorizations, clients, codes, disabled_clients,
+    end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens, sealed,
+    signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,7 +25,8 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 14] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
+    ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
@@ -34,6 +36,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 14] = [
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
     ("listing.rs", listing::STATEMENTS),
+    ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
