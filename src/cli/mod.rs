@@ -12,6 +12,7 @@ mod operator;
 mod process;
 mod serve;
 mod shown;
+mod signing_keys;
 mod terminal;
 
 use std::ffi::OsString;

@@ -68,6 +68,8 @@ pub enum EndReason {
     ClientRemoved,
     /// Its identity provider has left the configuration or was replaced, or our client id there changed.
     IdentityChanged,
+    /// Its client revoked a token of it (RFC 7009).
+    Client,
     /// The operator ended it.
     Operator,
 }
@@ -85,6 +87,7 @@ impl EndReason {
             Self::Unused => "unused",
             Self::ClientRemoved => "client_removed",
             Self::IdentityChanged => "identity_changed",
+            Self::Client => "client",
             Self::Operator => "operator",
         }
     }

@@ -52,7 +52,7 @@ impl Bench {
 
     async fn verify_with(&self, lifetime: Duration, token: &str) -> Result<AccessTokenClaims, VerifyError> {
         let expected = Expected { issuer: ISSUER, lifetime, now: self.clock.now() };
-        verify_access_token(&self.ring, token, &expected).await.map(|(claims, _)| claims)
+        verify_access_token(&self.ring, token, &expected).await.map(|verified| verified.claims)
     }
 
     fn kid(&self) -> String {
@@ -274,7 +274,7 @@ async fn a_flood_of_unknown_kids_costs_one_read_per_second() {
     for (names, looks) in [(0..200, 2), (200..400, 1), (400..1400, 1)] {
         let (reads, began) = (bench.shelf.reads(), tokio::time::Instant::now());
         for one in storm(names) {
-            assert_eq!(one.await.unwrap(), Err(VerifyError::Invalid("no key of ours has its kid")));
+            assert_eq!(one.await.unwrap().unwrap_err(), VerifyError::Invalid("no key of ours has its kid"));
         }
         assert_eq!(bench.shelf.reads(), reads + looks);
         assert!(began.elapsed() <= Duration::from_secs(1), "no token waits longer than for the next read");
@@ -334,7 +334,7 @@ async fn a_key_that_cannot_be_decrypted_is_unavailable_and_affects_no_other() {
     let bench = Bench::new(Es256).await;
     bench.shelf.rotate(EdDsa, &sealer(2));
     let mut kid = String::new();
-    bench.shelf.edit(|keys| kid = keys[0].id.to_string());
+    bench.shelf.edit(|keys| kid = keys[1].id.to_string());
     let token = bench.forged(|head| head["kid"] = json!(kid), |_| {});
     assert_eq!(bench.verify(&token).await, Err(VerifyError::Unavailable));
     assert!(bench.verify(&bench.ring.sign(&bench.claims()).unwrap()).await.is_ok());
