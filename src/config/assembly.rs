@@ -39,7 +39,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
-    let clients = clients(sections, registration.as_ref(), reading);
+    let clients = clients(sections, registration.as_ref(), &settings, reading);
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
     let listening = server.as_ref().filter(|_| listens);
     if let (Some(public_url), Some(server)) = (&public_url, listening) {
@@ -189,12 +189,18 @@ fn named(
 fn clients(
     sections: &Sections,
     registration: Option<&Registration>,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
     reading: &mut Reading<'_>,
 ) -> Vec<ConfiguredClient> {
     let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
     let mut seen = Seen::default();
-    let clients: Vec<_> =
-        sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
+    // an upstream with a mistake of its own may be meant
+    let all_read = sections.list("upstream").count() == upstreams.len();
+    let ids: Option<Vec<&str>> = all_read.then(|| upstreams.iter().map(|(_, read)| read.id.as_str()).collect());
+    let clients: Vec<_> = sections
+        .list("client")
+        .filter_map(|section| client::read(&section, &policy, &mut seen, ids.as_deref(), reading))
+        .collect();
     if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(

@@ -28,6 +28,8 @@ pub struct ConfiguredClient {
     pub client_secret: Option<SecretText>,
     /// Its authentication method: `none` without a secret.
     pub auth_method: AuthMethod,
+    /// The ids of the upstreams about whose tokens it may ask (RFC 7662): it is then a resource server.
+    pub introspects: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,13 +40,15 @@ pub(super) struct Written {
     redirect_uris: Vec<String>,
     client_secret: Option<SecretSource>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    introspects: Option<Vec<String>>,
 }
 
-/// Reads one entry. `seen` holds the client ids of those before it.
+/// Reads one entry. `seen` holds the client ids of those before it, `upstreams` the ids of all upstreams, if they are known.
 pub(super) fn read(
     section: &Section<'_>,
     policy: &RedirectPolicy,
     seen: &mut Seen,
+    upstreams: Option<&[&str]>,
     reading: &mut Reading<'_>,
 ) -> Option<ConfiguredClient> {
     let written: Written = reading.shape(section)?;
@@ -55,9 +59,18 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
+    let introspects = written.introspects.unwrap_or_default();
+    if written.redirect_uris.is_empty() && introspects.is_empty() {
+        let mistake =
+            Mistake::new("is empty: there is nowhere to send a code").hint("the client's documentation names them");
+        reading.error(&section.at("redirect_uris"), mistake);
+    }
     check_redirects(&written.redirect_uris, policy, section, reading);
     let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
     let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
+    if !introspects.is_empty() {
+        check_introspects(&introspects, auth_method, upstreams, section, reading);
+    }
     let client_secret = match &written.client_secret {
         Some(source) => {
             let at = section.at("client_secret");
@@ -73,6 +86,7 @@ pub(super) fn read(
         redirect_uris: written.redirect_uris,
         client_secret,
         auth_method: auth_method?,
+        introspects,
     })
 }
 
@@ -114,11 +128,6 @@ const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
 
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
-    if uris.is_empty() {
-        let mistake =
-            Mistake::new("is empty: there is nowhere to send a code").hint("the client's documentation names them");
-        reading.error(&section.at("redirect_uris"), mistake);
-    }
     let mut seen = Seen::default();
     for (index, uri) in uris.iter().enumerate() {
         let at = section.item("redirect_uris", index);
@@ -137,6 +146,27 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
                 .map_err(|before| Mistake::new(format!("is already listed in {before}")).hint("remove one"))
         });
         reading.keep(&at, judged);
+    }
+}
+
+/// Checks that the upstreams exist, and that the client authenticates.
+fn check_introspects(
+    ids: &[String],
+    auth_method: Option<AuthMethod>,
+    upstreams: Option<&[&str]>,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) {
+    if auth_method == Some(AuthMethod::None) {
+        let mistake = Mistake::new("needs a client that authenticates: anyone could ask about tokens otherwise");
+        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    for (index, id) in ids.iter().enumerate() {
+        if let Some(known) = upstreams.filter(|known| !known.contains(&id.as_str())) {
+            let mistake = Mistake::new("is not the id of an upstream");
+            let hint = format!("the configuration has {}", known.join(", "));
+            reading.error(&section.item("introspects", index), mistake.hint(hint));
+        }
     }
 }
 

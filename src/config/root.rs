@@ -47,3 +47,11 @@ pub struct Config {
     /// Clients that need no registration.
     pub clients: Vec<ConfiguredClient>,
 }
+
+impl Config {
+    /// Whether a client may ask about tokens (RFC 7662).
+    #[must_use]
+    pub fn has_introspectors(&self) -> bool {
+        self.clients.iter().any(|client| !client.introspects.is_empty())
+    }
+}

@@ -11,6 +11,7 @@ use super::sign_in::{
     Recipients, SignIn,
 };
 use super::tasks::Tasks;
+use super::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
 use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -50,6 +51,8 @@ pub(crate) struct IssuerParts {
 pub(super) struct Inner {
     pub(super) sign_in: SignIn,
     pub(super) tokens: TokenEndpoint,
+    pub(super) revocation: TokenRevocation,
+    pub(super) introspection: Introspection,
     pub(super) registrations: Registrations,
     pub(super) adoption: Arc<Adoption>,
     pub(super) expiry: Expiry,
@@ -63,6 +66,7 @@ struct Shared {
     issuer: Arc<str>,
     clients: Clients,
     resources: Resources,
+    authentication: Arc<ClientAuthentication>,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
 }
@@ -75,6 +79,8 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
+        revocation: revocation(&parts, &shared),
+        introspection: introspection(&parts, &shared),
         registrations: registrations(&parts),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
@@ -100,9 +106,11 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let clients = Clients::new(config, store.clone());
     Shared {
         issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone()),
+        authentication: Arc::new(ClientAuthentication { clients: clients.clone(), limits: parts.limits.clone() }),
+        clients,
         resources: Resources::new(&config.upstreams),
         ends: GrantEnds {
             store: store.clone(),
@@ -223,7 +231,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: Arc::clone(&shared.authentication),
         counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
@@ -238,6 +246,40 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             counted: metrics.grants.clone(),
             audit: parts.audit.clone(),
         },
+    }
+}
+
+fn presented_access_tokens(parts: &IssuerParts, shared: &Shared) -> PresentedAccessTokens {
+    PresentedAccessTokens {
+        issuer: Arc::clone(&shared.issuer),
+        lifetime: parts.config.lifetimes.access_token,
+        ring: parts.ring.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn revocation(parts: &IssuerParts, shared: &Shared) -> TokenRevocation {
+    TokenRevocation {
+        authentication: Arc::clone(&shared.authentication),
+        access_tokens: presented_access_tokens(parts, shared),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspection {
+    Introspection {
+        introspectors: Introspectors::new(&parts.config),
+        authentication: Arc::clone(&shared.authentication),
+        access_tokens: presented_access_tokens(parts, shared),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
     }
 }
 

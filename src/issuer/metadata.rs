@@ -45,6 +45,7 @@ impl PublicDocuments {
 
 fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
+    let introspects = config.has_introspectors();
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
         authorization_endpoint: url.join(paths::AUTHORIZE),
@@ -56,6 +57,11 @@ fn document(config: &Config) -> Bytes {
         response_modes_supported: ["query"],
         grant_types_supported: ["authorization_code", "refresh_token"],
         token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+        revocation_endpoint: url.join(paths::REVOKE),
+        revocation_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+        introspection_endpoint: introspects.then(|| url.join(paths::INTROSPECT)),
+        introspection_endpoint_auth_methods_supported: introspects
+            .then_some(["client_secret_basic", "client_secret_post"]),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         subject_types_supported: ["public"],

@@ -22,6 +22,7 @@ struct Sketches {
     passwords_per_user: Sketch,
     passwords_per_address: Sketch,
     refreshes: Sketch,
+    fruitless_queries: Sketch,
     counted: metrics::Limits,
 }
 
@@ -45,6 +46,7 @@ impl Limits {
             passwords_per_user: sketch(Limit::PasswordsPerUser, WIDE),
             passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
             refreshes: sketch(Limit::Refreshes, WIDE),
+            fruitless_queries: sketch(Limit::FruitlessQueries, NARROW),
             counted,
         }))
     }
@@ -69,6 +71,7 @@ impl Limits {
             Limit::PasswordsPerUser => &self.0.passwords_per_user,
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,
             Limit::Refreshes => &self.0.refreshes,
+            Limit::FruitlessQueries => &self.0.fruitless_queries,
         }
     }
 

@@ -29,6 +29,16 @@ pub struct ServerMetadata {
     pub grant_types_supported: [&'static str; 2],
     /// How clients may authenticate there.
     pub token_endpoint_auth_methods_supported: [&'static str; 3],
+    /// RFC 7009.
+    pub revocation_endpoint: String,
+    /// How clients may authenticate there.
+    pub revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    /// RFC 7662; left out when no resource server may ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint: Option<String>,
+    /// How resource servers may authenticate there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint_auth_methods_supported: Option<[&'static str; 2]>,
     /// RFC 7636: S256 alone.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.

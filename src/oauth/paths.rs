@@ -43,6 +43,10 @@ routes! {
     WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.
     Token, TOKEN = "/token";
+    /// RFC 7009 2.
+    Revoke, REVOKE = "/revoke";
+    /// RFC 7662 2.
+    Introspect, INTROSPECT = "/introspect";
     /// RFC 7591 3.
     Register, REGISTER = "/register";
     /// RFC 6749 3.1.
@@ -60,8 +64,7 @@ pub const BELOW_UPSTREAMS: &[Route] = &[Route::ResourceMetadata, Route::WellKnow
 
 /// First segments that are reserved for later versions and for the operations listener, so that no upgrade takes a path away
 /// from an upstream.
-pub const RESERVED: &[&str] =
-    &["/account", "/device", "/device_authorization", "/introspect", "/live", "/metrics", "/ready", "/revoke"];
+pub const RESERVED: &[&str] = &["/account", "/device", "/device_authorization", "/live", "/metrics", "/ready"];
 
 /// The path of [`CALLBACK`] for an identity provider.
 #[must_use]

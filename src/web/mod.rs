@@ -9,10 +9,12 @@ mod cookies;
 mod discovery;
 mod endpoints;
 mod fault;
+mod introspect;
 mod json;
 pub mod pages;
 mod register;
 mod rejected;
+mod revoke;
 mod sign_in;
 mod token;
 mod visitors;
@@ -50,12 +52,17 @@ pub struct Web {
 }
 
 impl Web {
-    /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
+    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or servers alone.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
-        let served = |route: &Route| config.registration.enabled || *route != Route::Register;
-        let (pages, documents): (Vec<_>, Vec<_>) =
+        let served = |route: &Route| match route {
+            Route::Register => config.registration.enabled,
+            Route::Introspect => config.has_introspectors(),
+            _ => true,
+        };
+        let (pages, others): (Vec<_>, Vec<_>) =
             Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
+        let (servers, documents) = others.into_iter().partition(|route| *route == Route::Introspect);
         let mut programs = router(documents);
         for upstream in &config.upstreams {
             for route in paths::BELOW_UPSTREAMS {
@@ -66,7 +73,7 @@ impl Web {
         let browsers = router(pages).method_not_allowed_fallback(method_not_allowed).layer(
             middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
         );
-        let router = programs.layer(any_origin()).merge(browsers).fallback(not_found);
+        let router = programs.layer(any_origin()).merge(browsers).merge(router(servers)).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
         let endpoints = Endpoints { issuer, gateway, config, branding, visitors: Arc::clone(&visitors) };
@@ -115,6 +122,8 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Jwks => get(discovery::jwks),
         Route::WellKnown => get(discovery::nothing),
         Route::Token => post(token::post),
+        Route::Revoke => post(revoke::post),
+        Route::Introspect => post(introspect::post),
         Route::Register => post(register::post),
         Route::Authorize => get(authorize::get),
         Route::Consent => post(consent::post),
@@ -127,7 +136,7 @@ fn router(routes: Vec<Route>) -> Router<Endpoints> {
     routes.into_iter().fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
 }
 
-/// Discovery, keys, registration and tokens: any origin, never with credentials (a browser's own cookies).
+/// Discovery, keys, registration, tokens and their revocation: any origin, never with credentials (a browser's own cookies).
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

@@ -163,6 +163,7 @@ async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_reg
             redirect_uris: vec!["https://known.example/cb".to_owned()],
             client_secret: None,
             auth_method: AuthMethod::None,
+            introspects: Vec::new(),
         });
     })
     .await;

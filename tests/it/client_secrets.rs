@@ -20,6 +20,7 @@ async fn gate() -> TestGate {
                 redirect_uris: vec![REDIRECT_URI.to_owned()],
                 client_secret: Some(SECRET.to_owned().into()),
                 auth_method: AuthMethod::ClientSecretBasic,
+                introspects: Vec::new(),
             });
         }
     })

@@ -49,6 +49,7 @@ fn configured(id: &str) -> ConfiguredClient {
         redirect_uris: vec![REDIRECT_URI.to_owned()],
         client_secret: None,
         auth_method: AuthMethod::None,
+        introspects: Vec::new(),
     }
 }
 

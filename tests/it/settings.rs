@@ -126,6 +126,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             redirect_uris: vec![REDIRECT_URI.to_owned()],
             client_secret: Some("s3cret:with+odd%signs".to_owned().into()),
             auth_method: AuthMethod::ClientSecretBasic,
+            introspects: Vec::new(),
         });
     })
     .await;

@@ -31,6 +31,8 @@ pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
+use std::sync::Arc;
+
 use crate::issuer::clients::ClientAuthentication;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
@@ -51,7 +53,7 @@ pub(crate) struct TokenRequest {
 
 /// Answers token requests.
 pub(super) struct TokenEndpoint {
-    pub(super) authentication: ClientAuthentication,
+    pub(super) authentication: Arc<ClientAuthentication>,
     pub(super) redemptions: Redemptions,
     pub(super) refreshes: Refreshes,
     pub(super) counted: metrics::Grants,
