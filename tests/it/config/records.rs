@@ -23,18 +23,18 @@ use crate::support::provider::CLIENT_SECRET;
 const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
 /// A running gate, and its operator.
-struct Running {
-    bench: Bench,
+pub(super) struct Running {
+    pub(super) bench: Bench,
     operator: Operator,
 }
 
 impl Running {
     /// The command and the gate share the machine's clock.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let bench = Bench::at(Clock::system().now()).await;
+        let database = database::file(&bench.gate.config.storage);
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
@@ -55,12 +55,12 @@ impl Running {
     }
 
     /// Runs a command on a thread of its own: it has its own runtime, and the gate and the provider keep serving.
-    fn run(&self, arguments: &[&str]) -> Printed {
+    pub(super) fn run(&self, arguments: &[&str]) -> Printed {
         self.run_logged(arguments).0
     }
 
     /// The same, and what was logged.
-    fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
+    pub(super) fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
         let file = self.operator.path("portcullis.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
         let command = || {
@@ -72,13 +72,13 @@ impl Running {
     }
 
     /// Signs this user of the provider in.
-    async fn tokens(&mut self, user: &str) -> Given {
+    pub(super) async fn tokens(&mut self, user: &str) -> Given {
         self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
         self.bench.browser = Browser::default();
         self.bench.tokens().await
     }
 
-    async fn status(&self, given: &Given) -> u16 {
+    pub(super) async fn status(&self, given: &Given) -> u16 {
         self.bench.gate.status_of_call(&given.access).await
     }
 
@@ -176,6 +176,34 @@ async fn an_ended_grant_is_refused_by_the_running_process_and_its_offline_token_
     assert_eq!(again.outcome, Outcome::Failed);
     assert!(again.err.contains(&format!("error: {}: there is no such live grant", grant_of(&ann))), "{}", again.err);
     assert!(again.err.contains("g_\\u{1b}[2J") && !again.err.contains('\u{1b}'), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_are_listed_by_id_and_revoked_with_a_report_for_a_program() {
+    let mut running = Running::new().await;
+    let (ann, bob) = (running.tokens("ann").await, running.tokens("bob").await);
+    assert_eq!((running.status(&ann).await, running.status(&bob).await), (WORKS, WORKS));
+    let rows = running.listed(&[&grant_of(&bob), "g_none"]);
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&grant_of(&bob)]);
+    let client = running.bench.client.id.clone();
+    let which = ["--user", "keycloak|ann", "--client", &client, "--upstream", "mcp"];
+    let printed = running.run(&[&["grants", "revoke", "--yes", "--json"], &which[..]].concat());
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    let report: Value = serde_json::from_str(&printed.out).unwrap();
+    let resource = running.bench.gate.config.upstreams[0].audience();
+    let ended = json!({
+        "id": grant_of(&ann), "subject": "keycloak|ann", "client_id": client, "resource": resource,
+    });
+    assert_eq!(
+        report,
+        json!({
+            "ended": [ended],
+            "cancelled_sign_ins": 0,
+            "offline_tokens": [{"identity": "keycloak", "revoked": 1, "kept": 0, "failure": null}],
+        })
+    );
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.status(&bob).await, WORKS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
