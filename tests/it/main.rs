@@ -38,6 +38,7 @@ mod rounds;
 mod routes;
 mod settings;
 mod sign_in;
+mod signing_keys;
 mod sockets;
 mod standing;
 mod start;
