@@ -70,7 +70,7 @@ impl Limit {
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
-            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it ends",
+            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
             Self::FruitlessQueries => {
                 "too many requests about unknown tokens came from this address: wait, then try again"
             }

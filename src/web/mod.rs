@@ -1,4 +1,7 @@
 //! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
+//!
+//! Defends against: CSRF (`browser.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
+//! (`body.rs`).
 
 mod authorize;
 mod body;
@@ -40,7 +43,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
-use crate::oauth::paths::{self, Route};
+use crate::oauth::paths::{self, Audience, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
 /// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
@@ -60,20 +63,22 @@ impl Web {
             Route::Introspect => config.has_introspectors(),
             _ => true,
         };
-        let (pages, others): (Vec<_>, Vec<_>) =
-            Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
-        let (servers, documents) = others.into_iter().partition(|route| *route == Route::Introspect);
-        let mut programs = router(documents);
+        let opened_by = |audience: Audience| {
+            let routes = Route::ALL.iter().copied().filter(served);
+            router(routes.filter(|route| route.audience() == audience))
+        };
+        let mut programs = opened_by(Audience::Program);
         for upstream in &config.upstreams {
             for route in paths::BELOW_UPSTREAMS {
                 programs = programs.route(&format!("{}{}", upstream.settings.path, route.path()), endpoint(*route));
             }
         }
         let branding = Arc::new(Branding::new(&config.pages));
-        let browsers = router(pages).method_not_allowed_fallback(method_not_allowed).layer(
+        let browsers = opened_by(Audience::Page).method_not_allowed_fallback(method_not_allowed).layer(
             middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
         );
-        let router = programs.layer(any_origin()).merge(browsers).merge(router(servers)).fallback(not_found);
+        let servers = opened_by(Audience::Server);
+        let router = programs.layer(any_origin()).merge(browsers).merge(servers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
         let endpoints = Endpoints { issuer, gateway, config, branding, visitors: Arc::clone(&visitors) };
@@ -132,8 +137,8 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     }
 }
 
-fn router(routes: Vec<Route>) -> Router<Endpoints> {
-    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
+fn router(routes: impl Iterator<Item = Route>) -> Router<Endpoints> {
+    routes.fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
 }
 
 /// Discovery, keys, registration, tokens and their revocation: any origin, never with credentials (a browser's own cookies).
@@ -165,6 +170,6 @@ async fn not_found(
 
 /// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
 async fn method_not_allowed() -> Response<axum::body::Body> {
-    let text = "This address cannot be opened like this. Connect from the application again.\n";
+    let text = "This address cannot be opened directly. Connect from the application again.\n";
     plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }
