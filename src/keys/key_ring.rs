@@ -231,9 +231,12 @@ impl Ring {
         if let Some(failure) = failure.filter(|_| keys.unreadable != before.unreadable) {
             tracing::error!(%failure, "a signing key of another process cannot be used here");
         }
-        keys.signing(self.clock.now())?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        Ok(())
+        let usable = keys.signing(self.clock.now()).map(drop);
+        // a store that holds nothing for us takes nothing from memory, but for keys that were withdrawn
+        if usable.is_ok() || before.keys.iter().all(|key| key.watch().is_withdrawn()) {
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        }
+        usable
     }
 }
 
@@ -285,7 +288,7 @@ impl KeySet {
         }
     }
 
-    /// A key that was withdrawn is not found, even where none could take its place in memory.
+    /// A key that was withdrawn is not found, even while the store is being read.
     fn find(&self, kid: &str) -> Option<Arc<SigningKey>> {
         self.keys.iter().find(|key| key.id().as_str() == kid && !key.watch().is_withdrawn()).map(Arc::clone)
     }

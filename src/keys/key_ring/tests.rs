@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{KeyError, KeyRing};
+use super::{KeyError, KeyRing, VerifyError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::SigningAlgorithm::{EdDsa, Es256, Rs256};
 use crate::keys::test_shelf::{TestShelf, sealer};
@@ -141,7 +141,8 @@ async fn a_withdrawn_key_is_refused_even_where_its_replacement_cannot_be_read() 
     assert!(ring.read_again().await.is_err());
     assert!(ring.find(&kid).is_none());
     assert!(matches!(ring.sign(&claims()), Err(KeyError::Missing)));
-    assert!(ring.standing().is_none());
+    assert!(ring.standing().is_none() && keys(&ring.jwks()).is_empty());
+    assert_eq!(ring.find_in_store(&kid).await.err(), Some(VerifyError::Unavailable), "no key can be read");
 }
 
 #[tokio::test]

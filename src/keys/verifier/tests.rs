@@ -180,6 +180,23 @@ async fn a_token_must_name_the_algorithm_of_its_key() {
 }
 
 #[tokio::test]
+async fn a_token_must_be_signed_by_the_key_that_it_names() {
+    let bench = Bench::new(Es256).await;
+    let claimed = bench.kid();
+    bench.shelf.rotate(EdDsa, &sealer(1));
+    bench.ring.read_again().await.unwrap();
+    let signed = bench.ring.signing().unwrap();
+    assert_ne!(signed.id().as_str(), claimed);
+    for alg in ["ES256", "EdDSA"] {
+        let header = json!({"typ": "at+jwt", "alg": alg, "kid": claimed});
+        let claims = serde_json::to_string(&bench.claims()).unwrap();
+        let message = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.as_bytes()));
+        let token = format!("{message}.{}", base64url(&signed.sign_bytes(message.as_bytes())));
+        assert!(matches!(bench.verify(&token).await, Err(VerifyError::Invalid(_))), "{alg}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_token_is_not_accepted_as_an_access_token() {
     let bench = Bench::new(Es256).await;
     for typ in [json!("JWT"), json!("id_token+jwt"), json!("at+jwt "), json!("logout+jwt"), json!(""), json!(null)] {
