@@ -13,6 +13,7 @@ mod operator;
 mod process;
 mod serve;
 mod shown;
+mod signing_keys;
 mod terminal;
 
 use std::ffi::OsString;

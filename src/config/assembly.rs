@@ -197,9 +197,12 @@ fn clients(
 ) -> Vec<ConfiguredClient> {
     let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
     let mut seen = Seen::default();
+    // an upstream with a mistake of its own may be meant
+    let all_read = sections.list("upstream").count() == upstreams.len();
+    let ids: Option<Vec<&str>> = all_read.then(|| upstreams.iter().map(|(_, read)| read.id.as_str()).collect());
     let mut clients = Vec::new();
     for section in sections.list("client") {
-        let Some(client) = client::read(&section, &policy, &mut seen, reading) else { continue };
+        let Some(client) = client::read(&section, &policy, &mut seen, ids.as_deref(), reading) else { continue };
         if let Some(machine) = &client.machine {
             check_bounds(sections, machine, upstreams, &client::places(&section), reading);
         }

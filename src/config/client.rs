@@ -38,6 +38,8 @@ pub struct ConfiguredClient {
     pub auth_method: AuthMethod,
     /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
     pub machine: Option<Bounds>,
+    /// The ids of the upstreams about whose tokens it may ask (RFC 7662): it is then a resource server.
+    pub introspects: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -52,13 +54,15 @@ pub(super) struct Written {
     token_endpoint_auth_method: Option<AuthMethod>,
     machine_upstreams: Option<Vec<String>>,
     machine_scopes: Option<Vec<String>>,
+    introspects: Option<Vec<String>>,
 }
 
-/// Reads one entry. `seen` holds the client ids of those before it.
+/// Reads one entry. `seen` holds the client ids of those before it, `upstreams` the ids of all upstreams, if they are known.
 pub(super) fn read(
     section: &Section<'_>,
     policy: &RedirectPolicy,
     seen: &mut Seen,
+    upstreams: Option<&[&str]>,
     reading: &mut Reading<'_>,
 ) -> Option<ConfiguredClient> {
     let mut written: Written = reading.shape(section)?;
@@ -69,12 +73,16 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    let redirect_uris =
-        redirect_uris(written.redirect_uris.take(), written.machine_upstreams.is_some(), policy, section, reading);
+    let introspects = written.introspects.take().unwrap_or_default();
+    let sends_no_user = written.machine_upstreams.is_some() || !introspects.is_empty();
+    let redirect_uris = redirect_uris(written.redirect_uris.take(), sends_no_user, policy, section, reading);
     let proof =
         Proof { has_secret: section.has("client_secret"), has_keys: section.has("jwks") || section.has("jwks_uri") };
     let auth_method =
         reading.keep(&section.at("token_endpoint_auth_method"), proof.method(written.token_endpoint_auth_method));
+    if !introspects.is_empty() {
+        check_introspects(&introspects, auth_method, upstreams, section, reading);
+    }
     let keys = keys(&written, section, reading);
     let client_secret = match &written.client_secret {
         Some(source) => {
@@ -95,6 +103,7 @@ pub(super) fn read(
         keys: keys?,
         auth_method,
         machine,
+        introspects,
     })
 }
 
@@ -154,25 +163,21 @@ fn machine(
     Some(bounds)
 }
 
-/// The redirect URIs. Only a machine may have none: it sends no user anywhere.
+/// The redirect URIs. Only a machine and a resource server may have none: they send no user anywhere.
 fn redirect_uris(
     written: Option<Vec<String>>,
-    is_machine: bool,
+    sends_no_user: bool,
     policy: &RedirectPolicy,
     section: &Section<'_>,
     reading: &mut Reading<'_>,
 ) -> Vec<String> {
-    if written.is_none() && is_machine {
-        return Vec::new();
-    }
-    let missing = written.is_none();
+    let fault = if written.is_none() { "is missing" } else { "is empty" };
     let uris = written.unwrap_or_default();
-    if missing {
-        let mistake = Mistake::new("is missing: there is nowhere to send a code");
+    if uris.is_empty() && !sends_no_user {
+        let mistake = Mistake::new(format!("{fault}: there is nowhere to send a code"));
         reading.error(&section.at("redirect_uris"), mistake.hint("the client's documentation names them"));
-    } else {
-        check_redirects(&uris, policy, section, reading);
     }
+    check_redirects(&uris, policy, section, reading);
     uris
 }
 
@@ -214,11 +219,6 @@ const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
 
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
-    if uris.is_empty() {
-        let mistake =
-            Mistake::new("is empty: there is nowhere to send a code").hint("the client's documentation names them");
-        reading.error(&section.at("redirect_uris"), mistake);
-    }
     let mut seen = Seen::default();
     for (index, uri) in uris.iter().enumerate() {
         let at = section.item("redirect_uris", index);
@@ -237,6 +237,27 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
                 .map_err(|before| Mistake::new(format!("is already listed in {before}")).hint("remove one"))
         });
         reading.keep(&at, judged);
+    }
+}
+
+/// Checks that the upstreams exist, and that the client authenticates.
+fn check_introspects(
+    ids: &[String],
+    auth_method: Option<AuthMethod>,
+    upstreams: Option<&[&str]>,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) {
+    if auth_method == Some(AuthMethod::None) {
+        let mistake = Mistake::new("needs a client that authenticates: anyone could ask about tokens otherwise");
+        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    for (index, id) in ids.iter().enumerate() {
+        if let Some(known) = upstreams.filter(|known| !known.contains(&id.as_str())) {
+            let mistake = Mistake::new("is not the id of an upstream");
+            let hint = format!("the configuration has {}", known.join(", "));
+            reading.error(&section.item("introspects", index), mistake.hint(hint));
+        }
     }
 }
 

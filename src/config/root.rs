@@ -50,3 +50,11 @@ pub struct Config {
     /// Identity providers whose assertions are exchanged for access tokens.
     pub assertion_issuers: Vec<AssertionIssuer>,
 }
+
+impl Config {
+    /// Whether a client may ask about tokens (RFC 7662).
+    #[must_use]
+    pub fn has_introspectors(&self) -> bool {
+        self.clients.iter().any(|client| !client.introspects.is_empty())
+    }
+}

@@ -1,8 +1,8 @@
 //! Is this credential good, and whose is it? A token or API key is verified at its first use in this process; from then on it
 //! is a look into memory.
 //!
-//! Defends against: use of a token after its grant ended (a verified token is remembered, but its grant is watched and its
-//! times are judged at every use), exhaustion of memory by many tokens, and a stampede of first uses (single flight).
+//! Defends against: use of a token after its grant ended or its signing key was withdrawn (a verified token is remembered, but
+//! its grant and its key are watched and its times are judged at every use), exhaustion of memory by many tokens, and a stampede of first uses (single flight).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +155,7 @@ impl Authenticator {
                 return Err(Refusal::InvalidToken(ENDED));
             }
         };
-        if !caller.stands() {
+        if !caller.grant_stands() {
             self.incidents.ended_grant_used(caller.acting(), arrival);
         }
         caller.check_now(self.verifier.clock.now())?;

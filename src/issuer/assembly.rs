@@ -12,6 +12,7 @@ use super::sign_in::{
     Recipients, SignIn,
 };
 use super::tasks::Tasks;
+use super::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
 use super::tokens::{
     AccessTokens, ClientCredentials, JwtBearer, MachineGrants, PresentedTokens, Redemptions, RefreshLeases, Refreshes,
     Renewals, TokenEndpoint,
@@ -58,6 +59,8 @@ pub(crate) struct IssuerParts {
 pub(super) struct Inner {
     pub(super) sign_in: SignIn,
     pub(super) tokens: TokenEndpoint,
+    pub(super) revocation: TokenRevocation,
+    pub(super) introspection: Introspection,
     pub(super) registrations: Registrations,
     pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
@@ -88,6 +91,8 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
+        revocation: revocation(&parts, &shared),
+        introspection: introspection(&parts, &shared),
         registrations: registrations(&parts, &rules),
         management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
@@ -291,6 +296,28 @@ fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineG
     }
 }
 
+fn presented_access_tokens(parts: &IssuerParts, shared: &Shared) -> PresentedAccessTokens {
+    PresentedAccessTokens {
+        issuer: Arc::clone(&shared.issuer),
+        lifetime: parts.config.lifetimes.access_token,
+        ring: parts.ring.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn revocation(parts: &IssuerParts, shared: &Shared) -> TokenRevocation {
+    TokenRevocation {
+        authentication: shared.authentication.clone(),
+        access_tokens: presented_access_tokens(parts, shared),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
 fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
     shared.bounds.has_machines().then(|| ClientCredentials {
         bounds: shared.bounds.clone(),
@@ -309,6 +336,18 @@ fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens
         store: parts.store.clone(),
         clock: parts.clock.clone(),
     })
+}
+
+fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspection {
+    Introspection {
+        introspectors: Introspectors::new(&parts.config),
+        authentication: shared.authentication.clone(),
+        access_tokens: presented_access_tokens(parts, shared),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
+    }
 }
 
 fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {

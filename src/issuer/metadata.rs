@@ -50,6 +50,7 @@ fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
     // who has an initial access token was told the URL; other clients would run into a 401 instead of asking for an id
     let anyone_registers = config.registration.enabled && config.registration.initial_access_tokens.is_empty();
+    let introspects = config.has_introspectors();
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
         authorization_endpoint: url.join(paths::AUTHORIZE),
@@ -63,6 +64,12 @@ fn document(config: &Config) -> Bytes {
         authorization_grant_profiles_supported: profiles(config),
         token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str),
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        revocation_endpoint: url.join(paths::REVOKE),
+        revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str),
+        revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_endpoint: introspects.then(|| url.join(paths::INTROSPECT)),
+        introspection_endpoint_auth_methods_supported: introspects.then(|| AuthMethod::PROVING.map(AuthMethod::as_str)),
+        introspection_endpoint_auth_signing_alg_values_supported: introspects.then_some(ALGORITHMS),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         subject_types_supported: ["public"],

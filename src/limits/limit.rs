@@ -43,6 +43,10 @@ pub(crate) enum Limit {
     /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
     /// leaves a token that must be recognised for as long as the grant lives.
     Refreshes,
+    /// Requests from one address that ask about a token, or to revoke one, and come to nothing: unknown clients, clients that
+    /// may not ask, unknown tokens of public clients. Against floods of guesses, each of which reads the store. One that names
+    /// a token of its client does not count.
+    FruitlessQueries,
 }
 
 /// The least number of refreshes. A client refreshes once per access token.
@@ -66,6 +70,7 @@ impl Limit {
             Self::PasswordsPerAddress => "passwords_per_address",
             Self::ApiKeys => "api_keys_per_address",
             Self::Refreshes => "refreshes_per_grant",
+            Self::FruitlessQueries => "fruitless_token_queries_per_address",
         }
     }
 
@@ -91,6 +96,9 @@ impl Limit {
             }
             Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
             Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
+            Self::FruitlessQueries => {
+                "too many requests about unknown tokens came from this address: wait, then try again"
+            }
         }
     }
 
@@ -99,7 +107,7 @@ impl Limit {
         let fixed = match self {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys => 600,
+            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys | Self::FruitlessQueries => 600,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
             Self::KeySets => 120,

@@ -27,6 +27,7 @@ struct Sketches {
     passwords_per_address: Sketch,
     api_keys: Sketch,
     refreshes: Sketch,
+    fruitless_queries: Sketch,
     counted: metrics::Limits,
 }
 
@@ -55,6 +56,7 @@ impl Limits {
             passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
             api_keys: sketch(Limit::ApiKeys, WIDE),
             refreshes: sketch(Limit::Refreshes, WIDE),
+            fruitless_queries: sketch(Limit::FruitlessQueries, NARROW),
             counted,
         }))
     }
@@ -84,6 +86,7 @@ impl Limits {
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,
             Limit::ApiKeys => &self.0.api_keys,
             Limit::Refreshes => &self.0.refreshes,
+            Limit::FruitlessQueries => &self.0.fruitless_queries,
         }
     }
 

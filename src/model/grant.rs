@@ -93,6 +93,8 @@ pub enum EndReason {
     ClientDeleted,
     /// Its identity provider has left the configuration or was replaced, or our client id there changed.
     IdentityChanged,
+    /// Its client revoked a token of it (RFC 7009).
+    Client,
     /// The operator ended it.
     Operator,
 }
@@ -111,6 +113,7 @@ impl EndReason {
             Self::ClientRemoved => "client_removed",
             Self::ClientDeleted => "client_deleted",
             Self::IdentityChanged => "identity_changed",
+            Self::Client => "client",
             Self::Operator => "operator",
         }
     }

@@ -34,6 +34,9 @@ impl AuthMethod {
     /// All of them, in the order of our metadata.
     pub const ALL: [Self; 4] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
+    /// Those by which a client proves that it is the one.
+    pub const PROVING: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+
     /// The value on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

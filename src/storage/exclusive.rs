@@ -38,4 +38,7 @@ pub(super) enum Exclusive<'a> {
     /// Which registered clients there are: how many were never used, and from which addresses (`clients::INSERT`,
     /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`).
     Clients,
+    /// Which signing keys there are: one next key at a time (`signing_keys::INSERT_NEXT`), and none beside those that are
+    /// withdrawn together.
+    SigningKeys,
 }

@@ -45,9 +45,16 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 9] = [
+const SCANS: [(&str, &str); 15] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
+    // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
+    ("signing_keys.rs", "INSERT_NEXT"),
+    ("signing_keys.rs", "WITHDRAW_OTHERS"),
+    ("signing_keys.rs", "DELETE_OTHERS"),
+    ("signing_keys.rs", "DELETE_RETIRED"),
     ("signing_keys.rs", "ALL"),
+    ("signing_keys.rs", "WITHDRAWN"),
+    ("signing_keys.rs", "FORGET_WITHDRAWN"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
     ("identities.rs", "KNOWN"),
     ("identities.rs", "CLIENTS_WITHOUT_REGISTRATION"),
@@ -87,7 +94,13 @@ async fn on_postgres() -> (Database, Store) {
 
 fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
     let id = KeyId::from(name);
-    StoredSigningKey { id, algorithm: name.to_owned(), sealed_private_key: sealed, created_at: Timestamp(1) }
+    StoredSigningKey {
+        id,
+        algorithm: name.to_owned(),
+        sealed_private_key: sealed,
+        created_at: Timestamp(1),
+        active_from: Timestamp(1),
+    }
 }
 
 /// Works on the database as a saboteur would.

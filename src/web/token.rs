@@ -18,43 +18,44 @@ pub(super) async fn post(
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let (mut head, _read) = request.into_parts();
-    let Ok(authorization) = authorization(&head.headers) else {
-        return oauth_error(
-            StatusCode::BAD_REQUEST,
-            &OAuthError::new(ErrorCode::InvalidRequest, "more than one Authorization header, or one that is not text"),
-        );
+    let request = match read(request, arrival) {
+        Ok(request) => request,
+        Err(response) => return *response,
     };
-    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
-        let words = "the body must be application/x-www-form-urlencoded";
-        return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
-    }
-    let form = match body::take(&mut head.extensions) {
-        Ok(form) => form,
-        Err(error) => return unread(error, ErrorCode::InvalidRequest),
-    };
-    let asked_with_header = authorization.is_some();
-    let request = TokenRequest {
-        authorization: authorization.map(|value| SecretText::from(value.to_owned())),
-        parameters: Parameters::parse(&form),
-        arrival,
-    };
+    let asked_with_header = request.authorization.is_some();
     let issuer = endpoints.issuer.clone();
     match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
         Ok(Ok(document)) => json::no_store(StatusCode::OK, document),
-        Ok(Err(refusal)) => with_cause(refused(&refusal, asked_with_header), refusal.to_string()),
+        Ok(Err(refusal)) => refused(&refusal, asked_with_header),
         Err(panicked) => unavailable(panicked.to_string()),
     }
 }
 
+/// Reads the form and the credentials of a client, here and at the other endpoints that clients authenticate at.
+pub(super) fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Box<Response<Body>>> {
+    let malformed = |words: &'static str| {
+        Box::new(oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words)))
+    };
+    let (mut head, _read) = request.into_parts();
+    let authorization = authorization(&head.headers)
+        .map_err(|()| malformed("more than one Authorization header, or one that is not text"))?
+        .map(|value| SecretText::from(value.to_owned()));
+    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
+        return Err(malformed("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
+    Ok(TokenRequest { authorization, parameters: Parameters::parse(&form), arrival })
+}
+
 /// Only a reason that lies with the client is an error on which it would throw its tokens away.
-fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
-    match &refusal.reason {
+pub(super) fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
+    let response = match &refusal.reason {
         Reason::OAuth(error) if error.error == ErrorCode::InvalidClient => invalid_client(error, asked_with_header),
         Reason::OAuth(error) => oauth_error(StatusCode::BAD_REQUEST, error),
         Reason::Unavailable(why) => unavailable(why.clone()),
         Reason::Limited(used_up) => limited(used_up),
-    }
+    };
+    with_cause(response, refusal.to_string())
 }
 
 /// RFC 6749 5.2: 401, with the scheme that the client used.

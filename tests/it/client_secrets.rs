@@ -22,6 +22,7 @@ async fn gate() -> TestGate {
                 keys: None,
                 auth_method: AuthMethod::ClientSecretBasic,
                 machine: None,
+                introspects: Vec::new(),
             });
         }
     })
@@ -96,6 +97,7 @@ async fn basic_credentials_are_form_decoded_before_they_are_compared() {
             client_secret: Some(STRANGE.to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            introspects: Vec::new(),
             machine: None,
         });
     })

@@ -51,6 +51,7 @@ fn configured(id: &str) -> ConfiguredClient {
         keys: None,
         auth_method: AuthMethod::None,
         machine: None,
+        introspects: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ fn confidential(id: &str) -> ConfiguredClient {
         redirect_uris: Vec::new(),
         client_secret: Some(SECRET.to_owned().into()),
         auth_method: AuthMethod::ClientSecretPost,
+        introspects: Vec::new(),
         keys: None,
         machine: None,
     }

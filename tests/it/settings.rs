@@ -128,6 +128,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
             machine: None,
+            introspects: Vec::new(),
         });
     })
     .await;

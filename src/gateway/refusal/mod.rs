@@ -13,6 +13,8 @@ use crate::upstream::UpstreamError;
 
 /// Why a token is refused whose grant has ended. The words are for the log.
 pub(super) const ENDED: &str = "the token's grant has ended";
+/// See [`crate::keys::KeyWatch`].
+pub(super) const KEY_WITHDRAWN: &str = "the token's signing key was withdrawn";
 
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::delegation::Delegation;
 use crate::gateway::caller::{Under, VerifiedCaller};
 use crate::gateway::refusal::ENDED;
-use crate::keys::Validity;
+use crate::keys::{KeyWatch, Validity};
 use crate::limits::{Key, Limit, Limits, Part};
 use crate::model::caller::Caller;
 use crate::model::grant::Grant;
@@ -99,6 +99,8 @@ impl ApiKeyVerifier {
             audience: grant.resource,
             expires_at: grant.expires_at,
             under,
+            // no signing key stands behind it
+            key: KeyWatch::default(),
             validity: Validity::until(grant.expires_at),
         }
     }

@@ -47,16 +47,16 @@ impl TokenRefusal {
         OAuthError::new(ErrorCode::InvalidGrant, words).into()
     }
 
-    pub(super) fn invalid_request(words: &'static str) -> Self {
+    pub(in crate::issuer) fn invalid_request(words: &'static str) -> Self {
         OAuthError::new(ErrorCode::InvalidRequest, words).into()
     }
 
-    pub(super) fn unavailable(words: impl fmt::Display) -> Self {
+    pub(in crate::issuer) fn unavailable(words: impl fmt::Display) -> Self {
         Reason::Unavailable(words.to_string()).into()
     }
 
     /// The same, for the log with the client that it is about.
-    pub(super) fn of_client(mut self, client: &ClientId) -> Self {
+    pub(in crate::issuer) fn of_client(mut self, client: &ClientId) -> Self {
         self.client = Some(client.clone());
         self
     }

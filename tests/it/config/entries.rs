@@ -642,3 +642,25 @@ fn a_machine_needs_no_redirect_uris() {
     let checked = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{machine}"));
     assert_eq!(checked.outcome, Outcome::Done, "{}", checked.err);
 }
+
+#[test]
+fn a_resource_server_needs_a_secret_and_upstreams_that_exist() {
+    let operator = Operator::new().with("SERVER_SECRET", "a-secret-of-thirty-two-characters");
+    let check = |keys: &str| {
+        let client = format!("[[client]]\nclient_id = \"server\"\nredirect_uris = []\n{keys}\n");
+        operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{client}")).err
+    };
+    let secret = "client_secret = { env = \"SERVER_SECRET\" }";
+    assert_eq!(check(&format!("{secret}\nintrospects = [\"expenses\"]")), "", "without redirect URIs");
+    assert_snapshot!(check("introspects = [\"expenses\"]"), @r#"
+    portcullis.toml:18:15: error: client "server": introspects: needs a client that authenticates: anyone could ask about tokens otherwise
+        hint: add client_secret = { env = "NAME" }
+    portcullis.toml: 1 error
+    "#);
+    assert_snapshot!(check(&format!("{secret}\nintrospects = [\"expenses\", \"wiki\"]")), @r#"
+    portcullis.toml:19:28: error: client "server": introspects[1]: is not the id of an upstream
+        hint: the configuration has expenses
+    portcullis.toml: 1 error
+    "#);
+    assert!(check(&format!("{secret}\nintrospects = []")).contains("redirect_uris: is empty"));
+}

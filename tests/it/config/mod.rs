@@ -11,6 +11,7 @@ mod online;
 mod pages;
 mod records;
 mod secrets;
+mod signing_keys;
 mod variables;
 
 use std::ffi::OsString;

@@ -40,9 +40,9 @@ impl Running {
         let (gate, provider) = TestGate::with_provider_at(Clock::system().now(), change).await;
         let client = gate.register().await;
         let bench = Bench { gate, provider, client, browser: Browser::default() };
+        let database = database::file(&bench.gate.config.storage);
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
@@ -184,6 +184,34 @@ async fn an_ended_grant_is_refused_by_the_running_process_and_its_offline_token_
     assert_eq!(again.outcome, Outcome::Failed);
     assert!(again.err.contains(&format!("error: {}: there is no such live grant", grant_of(&ann))), "{}", again.err);
     assert!(again.err.contains("g_\\u{1b}[2J") && !again.err.contains('\u{1b}'), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_are_listed_by_id_and_revoked_with_a_report_for_a_program() {
+    let mut running = Running::new().await;
+    let (ann, bob) = (running.tokens("ann").await, running.tokens("bob").await);
+    assert_eq!((running.status(&ann).await, running.status(&bob).await), (WORKS, WORKS));
+    let rows = running.listed(&[&grant_of(&bob), "g_none"]);
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&grant_of(&bob)]);
+    let client = running.bench.client.id.clone();
+    let which = ["--user", "keycloak|ann", "--client", &client, "--upstream", "mcp"];
+    let printed = running.run(&[&["grants", "revoke", "--yes", "--json"], &which[..]].concat());
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    let report: Value = serde_json::from_str(&printed.out).unwrap();
+    let resource = running.bench.gate.config.upstreams[0].audience();
+    let ended = json!({
+        "id": grant_of(&ann), "subject": "keycloak|ann", "client_id": client, "resource": resource,
+    });
+    assert_eq!(
+        report,
+        json!({
+            "ended": [ended],
+            "cancelled_sign_ins": 0,
+            "offline_tokens": [{"identity": "keycloak", "revoked": 1, "kept": 0, "failure": null}],
+        })
+    );
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.status(&bob).await, WORKS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
