@@ -18,7 +18,7 @@ use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
-use crate::keys::{KeyRing, Resealing, Sealer};
+use crate::keys::{KeyRing, Resealing, Rotation, RotationSchedule, RotationTerms, Sealer};
 use crate::limits::{Budget, Limits};
 use crate::outbound::Strangers;
 use crate::revocation::Revocation;
@@ -42,6 +42,8 @@ pub struct App {
     revocation: Revocation,
     store: Store,
     sealer: Sealer,
+    ring: KeyRing,
+    audit: Audit,
     config: Arc<Config>,
     drain: Drain,
     budget: Budget,
@@ -84,6 +86,7 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
+            limits: limits.clone(),
             audit: audit.clone(),
         });
         let strangers = Strangers::new(&config.outbound.ca_file, config.public_url.is_loopback());
@@ -91,20 +94,35 @@ impl App {
             config: Arc::clone(&config),
             store: store.clone(),
             revocation: revocation.clone(),
-            ring,
+            ring: ring.clone(),
             sealer: sealer.clone(),
             identities: identities.clone(),
             strangers,
             limits,
             clock: clock.clone(),
             metrics: metrics.clone(),
-            audit,
+            audit: audit.clone(),
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
         let requests = metrics.requests.clone();
         let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests };
         let door = Door::new(&config, behind);
-        Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget, clock, metrics })
+        Ok(Self {
+            door,
+            gateway,
+            issuer,
+            identities,
+            revocation,
+            store,
+            sealer,
+            ring,
+            audit,
+            config,
+            drain,
+            budget,
+            clock,
+            metrics,
+        })
     }
 
     /// Makes the store fit the configuration: grants of clients and identities that have left end, and a provider that
@@ -148,6 +166,19 @@ impl App {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What rotates the signing keys.
+    #[must_use]
+    pub fn key_rotation(&self) -> RotationSchedule {
+        let rotation = Rotation {
+            store: self.store.clone(),
+            sealer: self.sealer.clone(),
+            terms: RotationTerms::of(&self.config),
+            clock: self.clock.clone(),
+            audit: self.audit.clone(),
+        };
+        RotationSchedule::new(self.ring.clone(), rotation)
     }
 
     /// The stages of shutdown.
@@ -196,6 +227,7 @@ impl App {
         background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
         let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
         background.spawn("the resealing under the first root key", resealing.run(runs(Task::Resealing)));
+        background.spawn("the rotation of the signing keys", self.key_rotation().run(runs(Task::SigningKeys)));
         if let Some(listener) = listeners.operations {
             let hosts = self.config.server.operations_hosts.clone();
             let operations =

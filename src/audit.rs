@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
-use crate::model::ids::{ClientId, GrantId, Subject};
+use crate::model::ids::{ClientId, GrantId, KeyId, Subject};
 use crate::wire::{Arrival, RequestId};
 
 /// An event.
@@ -108,6 +109,32 @@ pub enum Event<'a> {
     EndedGrantUsed {
         /// Whose token.
         acting: Acting<'a>,
+    },
+    /// A client asked to revoke a token that is another client's. Nothing ended.
+    ForeignTokenPresented {
+        /// Who asked.
+        client: &'a ClientId,
+        /// The grant of the token.
+        grant: &'a GrantId,
+    },
+    /// A signing key was published.
+    KeyPublished {
+        /// The key.
+        key: &'a KeyId,
+        /// Its JWS algorithm.
+        algorithm: &'a str,
+        /// When it begins to sign.
+        active_from: Timestamp,
+    },
+    /// A signing key was deleted: its last token has expired.
+    KeyRetired {
+        /// The key.
+        key: &'a KeyId,
+    },
+    /// A signing key was withdrawn: its tokens are refused.
+    KeyWithdrawn {
+        /// The key.
+        key: &'a KeyId,
     },
 }
 
@@ -241,6 +268,15 @@ impl Sink for ToLog {
             Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
                 line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);
             }
+            Event::ForeignTokenPresented { client, grant } => {
+                line!(warn, origin, "a client asked to revoke another client's token", %client, %grant);
+            }
+            Event::KeyPublished { key, algorithm, active_from } => {
+                let active_from = active_from.0;
+                line!(info, origin, "signing key published", kid = %key, algorithm, active_from);
+            }
+            Event::KeyRetired { key } => line!(info, origin, "signing key retired", kid = %key),
+            Event::KeyWithdrawn { key } => line!(warn, origin, "signing key withdrawn", kid = %key),
         }
     }
 }
@@ -255,6 +291,7 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
         | EndReason::ClientRemoved
         | EndReason::ClientDeleted
         | EndReason::IdentityChanged
+        | EndReason::Client
         | EndReason::Operator
         | EndReason::User => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
         EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {

@@ -38,6 +38,10 @@ impl App {
         }
         self.metrics.background.set_ready(self.drain.is_ready(), self.trouble().len());
         self.metrics.background.set_feed_age(self.revocation.staleness().as_secs());
+        if let Some(keys) = self.ring.standing() {
+            let age = self.clock.now().since(keys.signing_since).as_secs();
+            self.metrics.background.set_signing_keys(age, keys.published);
+        }
     }
 
     /// What is wrong with what this process depends on; each entry is a sentence.
@@ -49,6 +53,9 @@ impl App {
         trouble.extend(self.gateway.failing().into_iter().map(|id| format!("upstream {id}: the last call failed")));
         if self.store.is_degraded() {
             trouble.push("storage: the last call failed".to_owned());
+        }
+        if self.ring.standing().is_none() {
+            trouble.push("keys: every signing key that can be used here was withdrawn".to_owned());
         }
         let stale = self.revocation.staleness();
         if !stale.is_zero() {

@@ -52,10 +52,12 @@ impl StartError {
             Self::Store(StoreError::Unavailable(_) | StoreError::Busy)
             | Self::Keys(KeyError::Store(_) | KeyError::Unsealable(_))
             | Self::Unfit(Unfit::Store(_)) => None,
-            Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable { .. } | KeyError::Missing(_)) => {
+            Self::Store(StoreError::Corrupt { .. }) | Self::Keys(KeyError::Unusable { .. } | KeyError::Missing) => {
                 Some("something else wrote to the database: restore a backup, or name a new file in storage.url")
             }
-            Self::Keys(KeyError::Unmade(_)) => Some("start again; this machine may be short of memory"),
+            Self::Keys(KeyError::Unmade(_) | KeyError::Unread(_)) => {
+                Some("start again; this machine may be short of memory")
+            }
             Self::Unfit(Unfit::AnotherIssuer { .. }) => Some(
                 "give the new provider its own id; or, if its accounts replace the old ones, set replaces_issuer = \"…\" to the \
                  old issuer: every grant of the old provider then ends",
@@ -118,7 +120,7 @@ mod tests {
             KeyError::Unsealable("k_1".into()).into(),
             KeyError::Unusable { id: "k_1".into(), cause: "the public key is another's".to_owned() }.into(),
             KeyError::Unmade("no memory".to_owned()).into(),
-            KeyError::Missing("ES256").into(),
+            KeyError::Missing.into(),
             listen(ErrorKind::AddrInUse),
             listen(ErrorKind::PermissionDenied),
             listen(ErrorKind::AddrNotAvailable),
@@ -135,7 +137,7 @@ mod tests {
           hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         keys: a signing key cannot be made: no memory
           hint: start again; this machine may be short of memory
-        keys: the store holds no ES256 signing key
+        keys: the store holds no signing key that this program can use
           hint: something else wrote to the database: restore a backup, or name a new file in storage.url
         server.listen: cannot listen on 192.0.2.1:80: address in use
           hint: another program listens there: stop it, or choose another port

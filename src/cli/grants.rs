@@ -21,9 +21,10 @@ const BATCH: usize = 100;
 /// A grant is one sign-in of one user with one client at one upstream. These commands work on the database while `serve`
 /// runs, which refuses ended grants within a second.
 #[derive(Debug, Subcommand)]
-#[command(verbatim_doc_comment, after_help = "Examples:\n  portcullis grants list\n  portcullis grants end g_…")]
+#[command(verbatim_doc_comment, after_help = "Examples:\n  portcullis grants list\n  portcullis grants revoke g_…")]
 pub(super) enum Grants {
     List(List),
+    #[command(visible_alias = "revoke")]
     End(End),
 }
 
@@ -33,6 +34,9 @@ pub(super) enum Grants {
     after_help = "Examples:\n  portcullis grants list\n  portcullis grants list --user 'keycloak|8d1c…' --json\n\nTimes are UTC; in JSON they are seconds since 1970."
 )]
 pub(super) struct List {
+    /// Only these grants
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
     #[command(flatten)]
     file: ConfigFile,
     #[command(flatten)]
@@ -81,6 +85,9 @@ pub(super) struct End {
     /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
+    /// Print JSON for a program
+    #[arg(long)]
+    json: bool,
 }
 
 impl Grants {
@@ -120,7 +127,10 @@ impl List {
             })
         });
         let grants = match read {
-            Ok(grants) => grants,
+            Ok(mut grants) => {
+                grants.retain(|grant| self.ids.is_empty() || self.ids.iter().any(|id| id == grant.id.as_str()));
+                grants
+            }
             Err(words) => return process::end(Err(words), terminal),
         };
         if self.json {
@@ -206,7 +216,7 @@ impl End {
                 for id in &unknown {
                     writeln!(terminal.err, "error: {}: there is no such live grant", escaped(id))?;
                 }
-                let outcome = report.print(terminal)?;
+                let outcome = if self.json { report.print_json(terminal)? } else { report.print(terminal)? };
                 Ok(if unknown.is_empty() { outcome } else { Outcome::Failed })
             }
             Err(words) => process::end(Err(words), terminal),
@@ -276,15 +286,32 @@ impl Report {
 
     /// The same as [`Self::print`], for a program.
     pub(super) fn json(&self) -> Value {
+        let ended = self.ended.iter().map(|EndedGrant { grant, .. }| {
+            json!({
+                "id": grant.id,
+                "subject": grant.subject,
+                "client_id": grant.client_id,
+                "resource": grant.resource,
+            })
+        });
         let revocations = self.revocations.iter().map(|(identity, tally)| {
-            let tally = json!({"revoked": tally.revoked, "kept": tally.kept, "failure": tally.failure});
-            (identity.as_str().to_owned(), tally)
+            json!({
+                "identity": identity,
+                "revoked": tally.revoked,
+                "kept": tally.kept,
+                "failure": tally.failure,
+            })
         });
         json!({
-            "ended_grants": self.ended.iter().map(|ended| &ended.grant.id).collect::<Vec<_>>(),
+            "ended": ended.collect::<Vec<_>>(),
             "cancelled_sign_ins": self.refused,
-            "revocations": Value::Object(revocations.collect()),
+            "offline_tokens": revocations.collect::<Vec<_>>(),
         })
+    }
+
+    fn print_json(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
+        writeln!(terminal.out, "{}", shown::json(&self.json())?)?;
+        Ok(self.outcome())
     }
 
     /// Whether everything was done.

@@ -1,4 +1,4 @@
-//! `portcullis keys`: makes root keys, under which stored secrets are encrypted.
+//! `portcullis keys`: makes root keys, under which stored secrets are encrypted; `signing_keys` has the other commands.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -8,18 +8,25 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
 
-use super::{Outcome, Terminal};
+use super::{Outcome, Terminal, signing_keys};
 use crate::config::io_message;
 use crate::secret::random;
 
-/// Make root keys
+/// Make root keys; list and rotate signing keys
 ///
 /// A root key encrypts the secrets in the database: the signing keys and the identity providers' tokens. Without it they
 /// are lost. Keep it apart from backups of the database.
+///
+/// Signing keys sign access tokens. They are made, rotated and deleted by `serve`; see `tokens.rotate_keys`.
 #[derive(Debug, Subcommand)]
-#[command(verbatim_doc_comment, after_help = "Example:\n  portcullis keys generate --out portcullis.key")]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:\n  portcullis keys generate --out portcullis.key\n  portcullis keys list\n  portcullis keys rotate"
+)]
 pub(super) enum Keys {
     Generate(Generate),
+    List(signing_keys::List),
+    Rotate(signing_keys::Rotate),
 }
 
 /// Make a new root key: 32 random bytes in base64
@@ -38,9 +45,18 @@ pub(super) struct Generate {
 
 impl Keys {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Self::Generate(generate) = self;
+        match self {
+            Self::Generate(generate) => generate.run(terminal),
+            Self::List(list) => list.run(terminal),
+            Self::Rotate(rotate) => rotate.run(terminal),
+        }
+    }
+}
+
+impl Generate {
+    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let key = BASE64.encode(&random::<32>());
-        let Some(path) = generate.out else {
+        let Some(path) = self.out else {
             writeln!(terminal.out, "{key}")?;
             return Ok(Outcome::Done);
         };

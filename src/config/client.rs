@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
 use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
@@ -37,6 +38,10 @@ pub struct ConfiguredClient {
     pub auth_method: AuthMethod,
     /// Whether it may ask with a device code.
     pub device: bool,
+    /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
+    pub machine: Option<Bounds>,
+    /// The ids of the upstreams about whose tokens it may ask (RFC 7662): it is then a resource server.
+    pub introspects: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,16 +55,20 @@ pub(super) struct Written {
     jwks: Option<String>,
     jwks_uri: Option<String>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    machine_upstreams: Option<Vec<String>>,
+    machine_scopes: Option<Vec<String>>,
+    introspects: Option<Vec<String>>,
 }
 
-/// Reads one entry. `seen` holds the client ids of those before it.
+/// Reads one entry. `seen` holds the client ids of those before it, `upstreams` the ids of all upstreams, if they are known.
 pub(super) fn read(
     section: &Section<'_>,
     policy: &RedirectPolicy,
     seen: &mut Seen,
+    upstreams: Option<&[&str]>,
     reading: &mut Reading<'_>,
 ) -> Option<ConfiguredClient> {
-    let written: Written = reading.shape(section)?;
+    let mut written: Written = reading.shape(section)?;
     let at = section.at("client_id");
     let id = check_id(&written.client_id)
         .and_then(|()| seen.insert(&written.client_id, &at.location).map_err(|before| duplicate(&before)));
@@ -67,13 +76,18 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
+    let introspects = written.introspects.take().unwrap_or_default();
     let device = written.device.unwrap_or_default();
-    let keys = keys(&written, section, reading);
-    let redirect_uris = redirects(written.redirect_uris, device, (policy, section), reading);
+    let sends_no_user = written.machine_upstreams.is_some() || !introspects.is_empty() || device;
+    let redirect_uris = redirect_uris(written.redirect_uris.take(), sends_no_user, policy, section, reading);
     let proof =
         Proof { has_secret: section.has("client_secret"), has_keys: section.has("jwks") || section.has("jwks_uri") };
     let auth_method =
         reading.keep(&section.at("token_endpoint_auth_method"), proof.method(written.token_endpoint_auth_method));
+    if !introspects.is_empty() {
+        check_introspects(&introspects, auth_method, upstreams, section, reading);
+    }
+    let keys = keys(&written, section, reading);
     let client_secret = match &written.client_secret {
         Some(source) => {
             let at = section.at("client_secret");
@@ -83,6 +97,8 @@ pub(super) fn read(
         }
         None => None,
     };
+    let auth_method = auth_method?;
+    let machine = machine(written.machine_upstreams, written.machine_scopes, auth_method, section, reading);
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
@@ -90,7 +106,9 @@ pub(super) fn read(
         device,
         client_secret,
         keys: keys?,
-        auth_method: auth_method?,
+        auth_method,
+        machine,
+        introspects,
     })
 }
 
@@ -124,6 +142,48 @@ fn read_jwks(file: &Path) -> Result<String, Mistake> {
         Mistake::new(format!("the file of the keys cannot be read: {why}"))
             .hint("jwks names a file; relative paths begin at the directory of the configuration")
     })
+}
+
+/// Where the bounds of a machine are written.
+pub(super) fn places(section: &Section<'_>) -> Places {
+    Places { upstreams: section.at("machine_upstreams"), scopes: section.at("machine_scopes") }
+}
+
+fn machine(
+    upstreams: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    auth_method: AuthMethod,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<Bounds> {
+    if upstreams.is_none() && scopes.is_some() {
+        let mistake = Mistake::new("has no effect: this client does not act for itself");
+        reading.error(&section.at("machine_scopes"), mistake.hint("add machine_upstreams"));
+    }
+    let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
+    if auth_method == AuthMethod::None {
+        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
+        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    Some(bounds)
+}
+
+/// The redirect URIs. Only a machine and a resource server may have none: they send no user anywhere.
+fn redirect_uris(
+    written: Option<Vec<String>>,
+    sends_no_user: bool,
+    policy: &RedirectPolicy,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    let fault = if written.is_none() { "is missing" } else { "is empty" };
+    let uris = written.unwrap_or_default();
+    if uris.is_empty() && !sends_no_user {
+        let mistake = Mistake::new(format!("{fault}: there is nowhere to send a code"));
+        reading.error(&section.at("redirect_uris"), mistake.hint("the client's documentation names them"));
+    }
+    check_redirects(&uris, policy, section, reading);
+    uris
 }
 
 /// Checks a client id (RFC 6749 A.1) that is not reserved for registered clients or for metadata documents.
@@ -163,26 +223,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
 const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
 
-/// The redirect URIs. A client that only ever asks with a device code needs none.
-fn redirects(
-    written: Option<Vec<String>>,
-    device: bool,
-    (policy, section): (&RedirectPolicy, &Section<'_>),
-    reading: &mut Reading<'_>,
-) -> Vec<String> {
-    let uris = written.unwrap_or_default();
-    if !uris.is_empty() || !device {
-        check_redirects(&uris, policy, section, reading);
-    }
-    uris
-}
-
 fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'_>, reading: &mut Reading<'_>) {
-    if uris.is_empty() {
-        let mistake =
-            Mistake::new("is empty: there is nowhere to send a code").hint("the client's documentation names them");
-        reading.error(&section.at("redirect_uris"), mistake);
-    }
     let mut seen = Seen::default();
     for (index, uri) in uris.iter().enumerate() {
         let at = section.item("redirect_uris", index);
@@ -201,6 +242,27 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
                 .map_err(|before| Mistake::new(format!("is already listed in {before}")).hint("remove one"))
         });
         reading.keep(&at, judged);
+    }
+}
+
+/// Checks that the upstreams exist, and that the client authenticates.
+fn check_introspects(
+    ids: &[String],
+    auth_method: Option<AuthMethod>,
+    upstreams: Option<&[&str]>,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) {
+    if auth_method == Some(AuthMethod::None) {
+        let mistake = Mistake::new("needs a client that authenticates: anyone could ask about tokens otherwise");
+        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    for (index, id) in ids.iter().enumerate() {
+        if let Some(known) = upstreams.filter(|known| !known.contains(&id.as_str())) {
+            let mistake = Mistake::new("is not the id of an upstream");
+            let hint = format!("the configuration has {}", known.join(", "));
+            reading.error(&section.item("introspects", index), mistake.hint(hint));
+        }
     }
 }
 

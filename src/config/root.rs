@@ -1,5 +1,6 @@
 //! The whole configuration, section by section.
 
+use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
 use super::device::Device;
 use super::identity::Identity;
@@ -49,4 +50,14 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Clients that need no registration.
     pub clients: Vec<ConfiguredClient>,
+    /// Identity providers whose assertions are exchanged for access tokens.
+    pub assertion_issuers: Vec<AssertionIssuer>,
+}
+
+impl Config {
+    /// Whether a client may ask about tokens (RFC 7662).
+    #[must_use]
+    pub fn has_introspectors(&self) -> bool {
+        self.clients.iter().any(|client| !client.introspects.is_empty())
+    }
 }

@@ -1,15 +1,15 @@
 //! A caller whose token was verified, and what the right to call hangs on.
 //!
-//! Defends against: use of a token after its grant ended, also by a call that is already open, and a token for another
-//! resource (confused deputy).
+//! Defends against: use of a token after its grant ended or its signing key was withdrawn, also by a call that is already
+//! open, and a token for another resource (confused deputy).
 
 use std::sync::Arc;
 
-use super::refusal::{ENDED, Refusal};
+use super::refusal::{ENDED, KEY_WITHDRAWN, Refusal};
 use crate::audit::Acting;
 use crate::clock::Timestamp;
 use crate::delegation::IdentityHeaders;
-use crate::keys::Validity;
+use crate::keys::{KeyWatch, Validity};
 use crate::model::caller::Caller;
 use crate::model::ids::GrantId;
 use crate::revocation::GrantWatch;
@@ -25,6 +25,8 @@ pub(super) struct VerifiedCaller {
     pub(super) expires_at: Timestamp,
     /// What can end the right to call before that.
     pub(super) under: Under,
+    /// The key that signed the token: whoever has a stolen key can make callers of their own.
+    pub(super) key: KeyWatch,
     /// When the token itself is good.
     pub(super) validity: Validity,
 }
@@ -65,23 +67,39 @@ impl AsRef<Caller> for VerifiedCaller {
 }
 
 impl VerifiedCaller {
-    /// Whether the right to call has not been ended: one atomic read.
-    pub(super) fn stands(&self) -> bool {
+    /// Whether the grant has not ended.
+    pub(super) fn grant_stands(&self) -> bool {
         !self.under.has_ended()
     }
 
-    /// Completes when the right to call was ended.
-    pub(super) async fn ended(&self) {
-        self.under.ended().await;
+    /// Checks that nothing has ended the right to call: two atomic reads.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub(super) fn check_stands(&self) -> Result<(), &'static str> {
+        if self.under.has_ended() {
+            return Err(ENDED);
+        }
+        if self.key.is_withdrawn() { Err(KEY_WITHDRAWN) } else { Ok(()) }
     }
 
-    /// Judges the token again: it may have expired, and its grant may have ended, since it was verified.
+    /// Completes with the reason when the right to call was ended.
+    pub(super) async fn ended(&self) -> &'static str {
+        tokio::select! {
+            biased;
+            () = self.under.ended() => ENDED,
+            () = self.key.withdrawn() => KEY_WITHDRAWN,
+        }
+    }
+
+    /// Judges the token again: it may have expired, its grant may have ended, or its key may have been withdrawn, since it was
+    /// verified.
     ///
     /// # Errors
     /// When the token is no longer good.
     pub(super) fn check_now(&self, now: Timestamp) -> Result<(), Refusal> {
         self.validity.judge(now).map_err(Refusal::InvalidToken)?;
-        if self.stands() { Ok(()) } else { Err(Refusal::InvalidToken(ENDED)) }
+        self.check_stands().map_err(Refusal::InvalidToken)
     }
 
     /// Judges whether the token is for this resource (RFC 8707 2, RFC 9068 4; MCP, token audience).
@@ -123,6 +141,7 @@ impl VerifiedCaller {
             identity: IdentityHeaders::default(),
             expires_at: Timestamp(i64::MAX),
             under: Under::Grant("".into(), grant),
+            key: KeyWatch::default(),
             validity: Validity::ALWAYS,
         }
     }

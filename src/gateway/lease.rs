@@ -29,9 +29,9 @@ const UNWATCHED: Duration = Duration::from_millis(250);
 /// Why a call is over before its answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Over {
-    /// Its grant ended.
-    #[error("{ENDED}")]
-    Ended,
+    /// The right to call ended: why.
+    #[error("{0}")]
+    Ended(&'static str),
     /// It is too old.
     #[error("the call is older than max_stream_age")]
     Aged,
@@ -43,7 +43,7 @@ pub(super) enum Over {
 impl From<Over> for Refusal {
     fn from(over: Over) -> Self {
         match over {
-            Over::Ended => Self::InvalidToken(ENDED),
+            Over::Ended(why) => Self::InvalidToken(why),
             Over::Aged => Self::GatewayTimeout("did not begin to answer within max_stream_age".to_owned()),
             Over::Draining => Self::ShuttingDownUnknown,
         }
@@ -54,7 +54,7 @@ impl Over {
     /// The refusal of a call of which nothing was sent on yet.
     pub(super) const fn before_sending(self) -> Refusal {
         match self {
-            Self::Ended => Refusal::InvalidToken(ENDED),
+            Self::Ended(why) => Refusal::InvalidToken(why),
             Self::Aged => Refusal::AgedUnsent,
             Self::Draining => Refusal::ShuttingDownUnsent,
         }
@@ -73,7 +73,7 @@ impl Ends {
     pub(super) fn lease(&self, caller: Arc<VerifiedCaller>, left: Duration) -> CallLease {
         let (lasts, then) = match self.max_age {
             Some(age) if age < left => (age, Over::Aged),
-            _ => (left, Over::Ended),
+            _ => (left, Over::Ended(ENDED)),
         };
         let until = Instant::now() + lasts.min(LONGEST);
         let terms = Terms { caller, drained: self.drained.clone(), until, then };
@@ -93,9 +93,7 @@ struct Terms {
 impl Terms {
     /// Whether an event, rather than the time, has ended the call.
     fn check_signals(&self) -> Result<(), Over> {
-        if !self.caller.stands() {
-            return Err(Over::Ended);
-        }
+        self.caller.check_stands().map_err(Over::Ended)?;
         if self.drained.is_set() {
             return Err(Over::Draining);
         }
@@ -108,7 +106,7 @@ impl Terms {
         timer.as_mut().reset(self.until);
         tokio::select! {
             biased;
-            () = self.caller.ended() => Over::Ended,
+            why = self.caller.ended() => Over::Ended(why),
             () = timer => self.then,
             () = self.drained.wait() => Over::Draining,
         }
@@ -171,7 +169,7 @@ mod tests {
 
     use tokio::time::{Instant, sleep};
 
-    use super::{Ends, Over, UNWATCHED};
+    use super::{ENDED, Ends, Over, UNWATCHED};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::caller::VerifiedCaller;
     use crate::revocation::Revocation;
@@ -187,13 +185,13 @@ mod tests {
         let mut lease = ends.lease(Arc::new(caller), HOUR);
         assert_eq!(lease.hold(async { 1 }).await, Ok(1));
         revocation.note_ended(&"g_1".into());
-        assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended));
+        assert_eq!(lease.hold(async { unreachable!("it began") }).await.map(|()| 2), Err(Over::Ended(ENDED)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_under_way_stops_within_the_unwatched_time_and_later_at_once() {
         for after in [1, 249, 250, 251, 60_000].map(Duration::from_millis) {
-            for over in [Over::Ended, Over::Draining] {
+            for over in [Over::Ended(ENDED), Over::Draining] {
                 let revocation = Revocation::new(Clock::manual(Timestamp(1_800_000_000)));
                 let ends = Ends { max_age: None, drained: Signal::default() };
                 let caller = VerifiedCaller::under(revocation.watch(&"g_1".into()));
@@ -202,7 +200,7 @@ mod tests {
                 let end = async {
                     sleep(after).await;
                     match over {
-                        Over::Ended => revocation.note_ended(&"g_1".into()),
+                        Over::Ended(_) => revocation.note_ended(&"g_1".into()),
                         _ => ends.drained.set(),
                     }
                 };

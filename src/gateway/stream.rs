@@ -85,6 +85,7 @@ mod tests {
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::caller::VerifiedCaller;
     use crate::gateway::lease::{Ends, Over};
+    use crate::gateway::refusal::ENDED;
     use crate::revocation::Revocation;
     use crate::signal::Signal;
 
@@ -101,10 +102,10 @@ mod tests {
     async fn an_always_ready_stream_ends_with_its_grant_its_age_and_the_shutdown() {
         const MINUTE: Duration = Duration::from_mins(1);
         for (why, max_age, passes, end) in [
-            (Over::Ended, None, Duration::ZERO, (|revocation, _| revocation.note_ended(&"g_1".into())) as End),
+            (Over::Ended(ENDED), None, Duration::ZERO, (|revocation, _| revocation.note_ended(&"g_1".into())) as End),
             (Over::Draining, None, Duration::ZERO, |_, ends| ends.drained.set()),
             (Over::Aged, Some(MINUTE), MINUTE, |_, _| {}),
-            (Over::Ended, None, HOUR, |_, _| {}),
+            (Over::Ended(ENDED), None, HOUR, |_, _| {}),
         ] {
             let (ends, revocation) = (ends(max_age), Revocation::new(Clock::manual(NOW)));
             let flood = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));

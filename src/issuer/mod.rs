@@ -7,6 +7,8 @@
 //! | `tokens` | the token endpoint, one file per grant type |
 //! | `account` | the user's own page: what they granted, and ending it |
 //! | `device` | the device authorization endpoint |
+//! | `machine_bounds` | what may be given without a user's consent |
+//! | `token_state` | revocation and introspection of tokens |
 //! | `grants` | how grants end, the providers' tokens that hang on them, upkeep |
 //!
 //! Each part is a struct with the dependencies that it uses. `sign_in` and `tokens` call `clients` and `grants`, never the
@@ -17,10 +19,12 @@ mod assembly;
 mod clients;
 mod device;
 mod grants;
+mod machine_bounds;
 mod metadata;
 mod resources;
 mod sign_in;
 mod tasks;
+mod token_state;
 mod tokens;
 
 use std::sync::Arc;
@@ -204,6 +208,16 @@ impl Issuer {
     /// Answers a token request.
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         self.0.tokens.answer(request).await
+    }
+
+    /// Ends the grant of a token on its client's behalf (RFC 7009).
+    pub(crate) async fn revoke(&self, request: TokenRequest) -> Result<(), TokenRefusal> {
+        self.0.revocation.revoke(request).await
+    }
+
+    /// Tells a resource server about a token, as JSON (RFC 7662).
+    pub(crate) async fn introspect(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+        self.0.introspection.introspect(request).await
     }
 
     /// Registers a client.

@@ -25,9 +25,12 @@ pub enum KeyError {
     /// A new key could not be made.
     #[error("a signing key cannot be made: {0}")]
     Unmade(String),
-    /// The store holds no key of the configured algorithm, although one was just put there.
-    #[error("the store holds no {0} signing key")]
-    Missing(&'static str),
+    /// The store holds no key that this program can use.
+    #[error("the store holds no signing key that this program can use")]
+    Missing,
+    /// The keys could not be read again.
+    #[error("the signing keys cannot be read: {0}")]
+    Unread(String),
 }
 
 /// Why a bearer token is not accepted.

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `signing_key`, `key_ring` | our own signing keys: one, and all of them |
+//! | `rotation`, `schedule` | the next key, the end of old ones: how, and when by itself |
 //! | `verifier` | verifies our access tokens |
 //! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
 //! | `client_key_sets` | key sets that clients publish: strangers name them |
@@ -21,6 +22,8 @@ mod public_keys;
 mod refetch;
 mod remote;
 mod reseal;
+mod rotation;
+mod schedule;
 mod seal;
 mod signed_jwt;
 mod signing_key;
@@ -30,13 +33,16 @@ mod verifier;
 
 pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
 pub use error::{KeyError, VerifyError};
-pub use key_ring::KeyRing;
+pub use key_ring::{KeyRing, KeyStanding};
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
 pub use public_keys::PublicKeys;
 pub(crate) use refetch::{Refetch, Refetched};
 pub use remote::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
+pub use rotation::{HORIZON, Replaced, Rotation, RotationTerms};
+pub use schedule::RotationSchedule;
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, claimed_issuer, verify_signed_jwt};
+pub use signing_key::KeyWatch;
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
-pub use verifier::{Expected, Validity, verify_access_token};
+pub use verifier::{Expected, Validity, VerifiedToken, verify_access_token};

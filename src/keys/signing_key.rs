@@ -22,13 +22,39 @@ use crate::model::ids::KeyId;
 use crate::model::signing_key::StoredSigningKey;
 use crate::oauth::claims::ACCESS_TOKEN_TYPE;
 use crate::secret::base64url;
+use crate::signal::Signal;
 
 /// The label under which private keys are sealed; the context is the key's id.
 pub(super) const SEALED_FOR: &str = "signing key";
 
+/// Whether a key was withdrawn, shared by everything in this process that hangs on a token of it: remembered tokens and open
+/// calls. A key that was merely replaced ends nothing: its tokens expire, and a stream may outlive its token.
+#[derive(Debug, Clone, Default)]
+pub struct KeyWatch(Signal);
+
+impl KeyWatch {
+    /// Whether the key was withdrawn. Once true it stays true.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Completes when the key was withdrawn.
+    pub async fn withdrawn(&self) {
+        self.0.wait().await;
+    }
+
+    /// Tells everything that hangs on a token of the key.
+    pub(super) fn withdraw(&self) {
+        self.0.set();
+    }
+}
+
 /// A decrypted key.
 pub(super) struct SigningKey {
     id: KeyId,
+    active_from: Timestamp,
+    watch: KeyWatch,
     algorithm: SigningAlgorithm,
     private: PrivateKey,
     public: DecodingKey,
@@ -60,6 +86,7 @@ pub(super) fn generate(
     algorithm: SigningAlgorithm,
     sealer: &Sealer,
     now: Timestamp,
+    active_from: Timestamp,
 ) -> Result<StoredSigningKey, KeyError> {
     let id = KeyId::random();
     let pkcs8 = pkcs8(algorithm).map_err(|cause| KeyError::Unmade(cause.to_string()))?;
@@ -67,8 +94,21 @@ pub(super) fn generate(
         sealed_private_key: sealer.seal(SEALED_FOR, id.as_str().as_bytes(), &pkcs8),
         algorithm: algorithm.as_str().to_owned(),
         created_at: now,
+        active_from,
         id,
     })
+}
+
+/// The same on a thread where it may take its time.
+pub(super) async fn generate_aside(
+    algorithm: SigningAlgorithm,
+    sealer: &Sealer,
+    now: Timestamp,
+    active_from: Timestamp,
+) -> Result<StoredSigningKey, KeyError> {
+    let sealer = sealer.clone();
+    let made = tokio::task::spawn_blocking(move || generate(algorithm, &sealer, now, active_from));
+    made.await.map_err(|cause| KeyError::Unmade(cause.to_string()))?
 }
 
 fn pkcs8(algorithm: SigningAlgorithm) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
@@ -106,15 +146,21 @@ impl SigningKey {
         };
         let jwk = Jwk { common, algorithm: private.public_half() };
         let public = DecodingKey::from_jwk(&jwk).map_err(|cause| unusable(cause.to_string()))?;
-        Ok(Self { id, algorithm, private, public, jwk, validation: signature_only(jws(algorithm)) })
+        let (active_from, watch) = (stored.active_from, KeyWatch::default());
+        Ok(Self { id, active_from, watch, algorithm, private, public, jwk, validation: signature_only(jws(algorithm)) })
     }
 
     pub(super) const fn id(&self) -> &KeyId {
         &self.id
     }
 
-    pub(super) const fn algorithm(&self) -> SigningAlgorithm {
-        self.algorithm
+    /// When it begins to sign.
+    pub(super) const fn active_from(&self) -> Timestamp {
+        self.active_from
+    }
+
+    pub(super) const fn watch(&self) -> &KeyWatch {
+        &self.watch
     }
 
     /// The public key (RFC 7517).

@@ -11,7 +11,7 @@ use super::seal::Sealer;
 use super::signing_key;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{RootKey, Secrets, SigningAlgorithm};
-use crate::model::signing_key::StoredSigningKey;
+use crate::model::signing_key::{StoredSigningKey, WithdrawnKey};
 use crate::storage::StoreError;
 
 /// Cheap to clone; clones share everything, like two processes with one database.
@@ -21,6 +21,7 @@ pub(super) struct TestShelf(Arc<State>);
 #[derive(Default)]
 struct State {
     keys: Mutex<Vec<StoredSigningKey>>,
+    withdrawn: Mutex<Vec<WithdrawnKey>>,
     reads: AtomicUsize,
     down: AtomicBool,
 }
@@ -51,10 +52,26 @@ impl TestShelf {
         edit(&mut self.0.keys.lock().unwrap());
     }
 
-    /// Puts a new key in front: rings loaded from now on sign with it.
+    /// Adds a new key: rings that read from now on sign with it.
     pub(super) fn rotate(&self, algorithm: SigningAlgorithm, sealer: &Sealer) {
-        let key = signing_key::generate(algorithm, sealer, Timestamp(0)).unwrap();
-        self.edit(|keys| keys.insert(0, key));
+        self.rotate_at(algorithm, sealer, Timestamp(0));
+    }
+
+    /// Adds a new key that signs from this time on.
+    pub(super) fn rotate_at(&self, algorithm: SigningAlgorithm, sealer: &Sealer, from: Timestamp) {
+        let key = signing_key::generate(algorithm, sealer, Timestamp(0), from).unwrap();
+        self.edit(|keys| keys.push(key));
+    }
+
+    /// Withdraws all keys, and puts one in their place that signs at once.
+    pub(super) fn replace(&self, algorithm: SigningAlgorithm, sealer: &Sealer) {
+        let key = signing_key::generate(algorithm, sealer, Timestamp(0), Timestamp(0)).unwrap();
+        let withdrawn =
+            |key: StoredSigningKey| WithdrawnKey { id: key.id, algorithm: key.algorithm, withdrawn_at: Timestamp(0) };
+        self.edit(|keys| {
+            let gone = std::mem::replace(keys, vec![key]);
+            self.0.withdrawn.lock().unwrap().extend(gone.into_iter().map(withdrawn));
+        });
     }
 }
 
@@ -79,6 +96,10 @@ impl Shelf for TestShelf {
             }
             Ok(self.0.keys.lock().unwrap().clone())
         })
+    }
+
+    fn withdrawn(&self) -> BoxFuture<'_, Result<Vec<WithdrawnKey>, StoreError>> {
+        Box::pin(async move { Ok(self.0.withdrawn.lock().unwrap().clone()) })
     }
 }
 

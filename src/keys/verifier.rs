@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::error::VerifyError;
 use super::key_ring::KeyRing;
+use super::signing_key::KeyWatch;
 use crate::clock::Timestamp;
 use crate::oauth::claims::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 
@@ -29,10 +30,22 @@ impl Validity {
     #[cfg(test)]
     pub(crate) const ALWAYS: Self = Self { issued_at: Timestamp(i64::MIN), expires_at: Timestamp(i64::MAX) };
 
+    /// Valid until then: for what was not issued as a token.
+    #[must_use]
+    pub(crate) const fn until(expires_at: Timestamp) -> Self {
+        Self { issued_at: Timestamp(i64::MIN), expires_at }
+    }
+
     /// No token lives longer than one issued now: a shortened lifetime applies to existing tokens at once.
     fn of(iat: i64, exp: i64, lifetime: Duration) -> Self {
         let issued_at = Timestamp(iat);
         Self { issued_at, expires_at: Timestamp(exp).min(issued_at + lifetime) }
+    }
+
+    /// The first second in which the token is no longer valid.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// Checks the times of a token. It expires in the second of `exp`, without leeway, because our own clock set it.
@@ -62,6 +75,17 @@ pub struct Expected<'a> {
     pub now: Timestamp,
 }
 
+/// A token of ours whose signature holds and whose time it is.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// What it says.
+    pub claims: AccessTokenClaims,
+    /// When it is good.
+    pub validity: Validity,
+    /// Whether its key is withdrawn: what remembers the token asks at every use.
+    pub key: KeyWatch,
+}
+
 /// Verifies one of our access tokens. An unknown `kid` waits for the next read of our keys: see
 /// [`KeyRing::find_in_store`].
 ///
@@ -71,7 +95,7 @@ pub async fn verify_access_token(
     ring: &KeyRing,
     token: &str,
     expected: &Expected<'_>,
-) -> Result<(AccessTokenClaims, Validity), VerifyError> {
+) -> Result<VerifiedToken, VerifyError> {
     if token.len() > MAX_ACCESS_TOKEN {
         return Err(VerifyError::Invalid("it is longer than any of ours"));
     }
@@ -91,7 +115,7 @@ pub async fn verify_access_token(
         .claims;
     let validity = Validity::of(claims.iat, claims.exp, expected.lifetime);
     judge(&claims.iss, validity, expected)?;
-    Ok((claims, validity))
+    Ok(VerifiedToken { claims, validity, key: key.watch().clone() })
 }
 
 /// Parses the header. The algorithm `none` does not parse: `jsonwebtoken` does not support it.

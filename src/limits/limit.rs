@@ -46,9 +46,16 @@ pub(crate) enum Limit {
     /// Passwords from one address. Against one password tried on many users (password spraying). A whole class may share an
     /// address.
     PasswordsPerAddress,
+    /// API keys that are looked up in the store for one address, good or not. Against guessing. Each process looks a good key
+    /// up once in a while, so no honest address needs as many.
+    ApiKeys,
     /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
     /// leaves a token that must be recognised for as long as the grant lives.
     Refreshes,
+    /// Requests from one address that ask about a token, or to revoke one, and come to nothing: unknown clients, clients that
+    /// may not ask, unknown tokens of public clients. Against floods of guesses, each of which reads the store. One that names
+    /// a token of its client does not count.
+    FruitlessQueries,
 }
 
 /// The least number of refreshes. A client refreshes once per access token.
@@ -74,7 +81,9 @@ impl Limit {
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
             Self::PasswordsPerUser => "passwords_per_user",
             Self::PasswordsPerAddress => "passwords_per_address",
+            Self::ApiKeys => "api_keys_per_address",
             Self::Refreshes => "refreshes_per_grant",
+            Self::FruitlessQueries => "fruitless_token_queries_per_address",
         }
     }
 
@@ -104,7 +113,11 @@ impl Limit {
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
+            Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
             Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
+            Self::FruitlessQueries => {
+                "too many requests about unknown tokens came from this address: wait, then try again"
+            }
         }
     }
 
@@ -113,7 +126,7 @@ impl Limit {
         let fixed = match self {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns => 600,
+            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys | Self::FruitlessQueries => 600,
             Self::DeviceCodes => 300,
             Self::UserCodesPerForm => 6,
             Self::UserCodesPerAddress => 120,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::ClientId;
 use crate::clock::Timestamp;
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
-use crate::oauth::device::DEVICE_CODE;
+use crate::oauth::grant_type::DEVICE_CODE;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;

@@ -2,6 +2,7 @@
 //! conditional statement.
 
 pub mod account;
+pub mod api_key;
 pub mod authorization;
 pub mod caller;
 pub mod client;

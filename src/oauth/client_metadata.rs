@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::client_keys::{ClientKeys, ClientKeysError};
 use super::client_name::clean_client_name;
-use super::device::DEVICE_CODE;
 use super::error::{ErrorCode, OAuthError};
+use super::grant_type::DEVICE_CODE;
 use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use super::scope::{ScopeSet, named_values};
 use crate::secret::SecretText;
@@ -34,6 +34,9 @@ pub enum AuthMethod {
 impl AuthMethod {
     /// All of them, in the order of our metadata.
     pub const ALL: [Self; 4] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+
+    /// Those by which a client proves that it is the one.
+    pub const PROVING: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// The value on the wire.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Device authorization (RFC 8628): the grant type, the code that a user types, and the response to the device.
+//! Device authorization (RFC 8628): the code that a user types, and the response to the device.
 //!
 //! Defends against guessing: a user code has eight of twenty letters, 34 bits, drawn evenly.
 
@@ -7,9 +7,6 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::secret::random;
-
-/// The grant type.
-pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// The letters of user codes (RFC 8628 6.1): no vowels, so that no code is a word, and none that looks like another.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";

@@ -30,10 +30,28 @@ pub struct ServerMetadata {
     pub response_modes_supported: [&'static str; 1],
     /// The grant types of `/token`.
     pub grant_types_supported: Vec<&'static str>,
+    /// The profiles of the jwt-bearer grant that are accepted (ID-JAG); left out when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<&'static str>,
     /// How clients may authenticate there.
     pub token_endpoint_auth_methods_supported: [&'static str; 4],
     /// The algorithms of signed assertions (required beside `private_key_jwt`, RFC 8414 2).
     pub token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    /// RFC 7009.
+    pub revocation_endpoint: String,
+    /// How clients may authenticate there.
+    pub revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    /// The algorithms of assertions there.
+    pub revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    /// RFC 7662; left out when no resource server may ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint: Option<String>,
+    /// How resource servers may authenticate there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint_auth_methods_supported: Option<[&'static str; 3]>,
+    /// The algorithms of assertions there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint_auth_signing_alg_values_supported: Option<&'static [&'static str]>,
     /// RFC 7636: S256 alone.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.

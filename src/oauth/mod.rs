@@ -20,6 +20,8 @@
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
 //! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
+//! | `grant_type` | grant types that not every installation offers | RFC 6749 4.4, RFC 7523 |
+//! | `introspection` | answers of token introspection | RFC 7662 2.2 |
 //! | `token` | the token endpoint's successful response | RFC 6749 5.1 |
 
 pub mod challenge;
@@ -29,6 +31,8 @@ pub mod client_metadata;
 pub mod client_name;
 pub mod device;
 pub mod error;
+pub mod grant_type;
+pub mod introspection;
 pub mod metadata;
 pub mod parameters;
 pub mod paths;

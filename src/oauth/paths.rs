@@ -11,6 +11,8 @@ pub enum Audience {
     Page,
     /// A program, or a script of any origin, without cookies.
     Program,
+    /// A server that has a secret: no script of any page.
+    Server,
 }
 
 macro_rules! routes {
@@ -58,6 +60,10 @@ routes! {
     Program WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.
     Program Token, TOKEN = "/token";
+    /// RFC 7009 2.
+    Program Revoke, REVOKE = "/revoke";
+    /// RFC 7662 2.
+    Server Introspect, INTROSPECT = "/introspect";
     /// RFC 7591 3.
     Program Register, REGISTER = "/register";
     /// RFC 7592 2.
@@ -91,7 +97,7 @@ pub const BELOW_UPSTREAMS: &[Route] = &[Route::ResourceMetadata, Route::WellKnow
 
 /// First segments that are reserved for later versions and for the operations listener, so that no upgrade takes a path away
 /// from an upstream.
-pub const RESERVED: &[&str] = &["/introspect", "/live", "/metrics", "/ready", "/revoke"];
+pub const RESERVED: &[&str] = &["/live", "/metrics", "/ready"];
 
 /// The path of [`CALLBACK`] for an identity provider.
 #[must_use]

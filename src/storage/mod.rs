@@ -14,6 +14,7 @@
 mod sql;
 
 mod account;
+mod api_keys;
 mod authorizations;
 mod call_limit;
 mod clients;
@@ -29,6 +30,7 @@ mod grant_ends;
 mod grants;
 mod identities;
 mod listing;
+mod machine_grants;
 mod migrations;
 mod nul;
 mod postgres;
@@ -45,6 +47,7 @@ mod value;
 mod tests;
 
 pub use account::NewAccountSession;
+pub use api_keys::{FoundApiKey, ListedApiKey};
 pub use clients::{ManagedClient, StoredClient};
 pub use codes::{Abandoned, NewCode, Redemption};
 pub use device_codes::DeviceAnswer;
@@ -54,6 +57,7 @@ pub use expiry::Retention;
 pub use grant_ends::{EndedGrant, GrantsOf};
 pub use identities::StoredIdentity;
 pub use listing::{ClientUse, GrantFilter, ListedClient, ListedGrant};
+pub use machine_grants::MachineGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 
@@ -82,6 +86,8 @@ struct Inner {
     turns: Turns,
     /// What registrations look up, one at a time: a flood of them leaves the other connections to everyone else.
     lookups: Turns,
+    /// The same for API keys.
+    key_lookups: Turns,
     limit: Duration,
     counted: metrics::Store,
     // apart, because a disk that cannot be written is still read twice a second
@@ -104,6 +110,7 @@ impl Store {
         Ok(Self(Arc::new(Inner {
             turns: Turns::new(engine.writers(), waiting_writes),
             lookups: Turns::new(1, waiting_writes),
+            key_lookups: Turns::new(1, waiting_writes),
             engine,
             limit: CALL_LIMIT,
             counted,

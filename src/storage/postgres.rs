@@ -64,6 +64,7 @@ enum Class {
     User = 0x504F_5203,
     RefreshToken = 0x504F_5204,
     Clients = 0x504F_5205,
+    SigningKeys = 0x504F_5209,
 }
 
 /// A transaction.
@@ -181,6 +182,7 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
             lock_one(tx, LOCK, Class::RefreshToken, &HEXLOWER.encode(hash.as_bytes())).await
         }
         Exclusive::Clients => lock_one(tx, LOCK, Class::Clients, "").await,
+        Exclusive::SigningKeys => lock_one(tx, LOCK, Class::SigningKeys, "").await,
     }
 }
 

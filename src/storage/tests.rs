@@ -14,9 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, account, authorizations, clients, codes, device_codes,
-    disabled_clients, end_feed, grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed,
-    signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, account, api_keys, authorizations, clients, codes, device_codes,
+    disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens,
+    sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,8 +25,9 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 18] = [
     ("account.rs", account::STATEMENTS),
+    ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
@@ -37,6 +38,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
     ("listing.rs", listing::STATEMENTS),
+    ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
@@ -45,9 +47,16 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 9] = [
+const SCANS: [(&str, &str); 15] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
+    // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
+    ("signing_keys.rs", "INSERT_NEXT"),
+    ("signing_keys.rs", "WITHDRAW_OTHERS"),
+    ("signing_keys.rs", "DELETE_OTHERS"),
+    ("signing_keys.rs", "DELETE_RETIRED"),
     ("signing_keys.rs", "ALL"),
+    ("signing_keys.rs", "WITHDRAWN"),
+    ("signing_keys.rs", "FORGET_WITHDRAWN"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
     ("identities.rs", "KNOWN"),
     ("identities.rs", "CLIENTS_WITHOUT_REGISTRATION"),
@@ -87,7 +96,13 @@ async fn on_postgres() -> (Database, Store) {
 
 fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
     let id = KeyId::from(name);
-    StoredSigningKey { id, algorithm: name.to_owned(), sealed_private_key: sealed, created_at: Timestamp(1) }
+    StoredSigningKey {
+        id,
+        algorithm: name.to_owned(),
+        sealed_private_key: sealed,
+        created_at: Timestamp(1),
+        active_from: Timestamp(1),
+    }
 }
 
 /// Works on the database as a saboteur would.

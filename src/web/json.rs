@@ -23,6 +23,15 @@ pub(super) fn no_store(status: StatusCode, document: Vec<u8>) -> Response<Body> 
     response
 }
 
+/// Success without a document (RFC 7009 2.2), which no cache may store.
+pub(super) fn nothing() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
 fn json(status: StatusCode, document: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(document));
     *response.status_mut() = status;

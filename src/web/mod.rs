@@ -14,11 +14,13 @@ mod device;
 mod discovery;
 mod endpoints;
 mod fault;
+mod introspect;
 mod json;
 mod manage;
 pub mod pages;
 mod register;
 mod rejected;
+mod revoke;
 mod sign_in;
 mod token;
 mod visitors;
@@ -56,27 +58,31 @@ pub struct Web {
 }
 
 impl Web {
-    /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
+    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or servers alone.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| match route {
             Route::Register | Route::RegisteredClient => config.registration.enabled,
             Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
+            Route::Introspect => config.has_introspectors(),
             _ => true,
         };
-        let (pages, documents): (Vec<_>, Vec<_>) =
-            Route::ALL.iter().copied().filter(served).partition(|route| route.audience() == Audience::Page);
-        let mut programs = router(documents);
+        let opened_by = |audience: Audience| {
+            let routes = Route::ALL.iter().copied().filter(served);
+            router(routes.filter(|route| route.audience() == audience))
+        };
+        let mut programs = opened_by(Audience::Program);
         for upstream in &config.upstreams {
             for route in paths::BELOW_UPSTREAMS {
                 programs = programs.route(&format!("{}{}", upstream.settings.path, route.path()), endpoint(*route));
             }
         }
         let branding = Arc::new(Branding::new(&config.pages));
-        let browsers = router(pages).method_not_allowed_fallback(method_not_allowed).layer(
+        let browsers = opened_by(Audience::Page).method_not_allowed_fallback(method_not_allowed).layer(
             middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
         );
-        let router = programs.layer(any_origin()).merge(browsers).fallback(not_found);
+        let servers = opened_by(Audience::Server);
+        let router = programs.layer(any_origin()).merge(browsers).merge(servers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
         let endpoints = Endpoints { issuer, gateway, config, branding, visitors: Arc::clone(&visitors) };
@@ -126,6 +132,8 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::WellKnown => get(discovery::nothing),
         Route::Token => post(token::post),
         Route::DeviceAuthorization => post(token::device),
+        Route::Revoke => post(revoke::post),
+        Route::Introspect => post(introspect::post),
         Route::Register => post(register::post),
         Route::RegisteredClient => get(manage::get).put(manage::put).delete(manage::delete),
         Route::Authorize => get(authorize::get),
@@ -141,11 +149,11 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     }
 }
 
-fn router(routes: Vec<Route>) -> Router<Endpoints> {
-    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
+fn router(routes: impl Iterator<Item = Route>) -> Router<Endpoints> {
+    routes.fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
 }
 
-/// Discovery, keys, registration and tokens: any origin, never with credentials (a browser's own cookies).
+/// Discovery, keys, registration, tokens and their revocation: any origin, never with credentials (a browser's own cookies).
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

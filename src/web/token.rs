@@ -20,7 +20,7 @@ pub(super) async fn post(
 ) -> Response<Body> {
     let request = match read(request, arrival) {
         Ok(request) => request,
-        Err(refused) => return *refused,
+        Err(response) => return *response,
     };
     let asked_with_header = request.authorization.is_some();
     let issuer = endpoints.issuer.clone();
@@ -38,47 +38,45 @@ pub(super) async fn device(
 ) -> Response<Body> {
     let request = match read(request, arrival) {
         Ok(request) => request,
-        Err(refused) => return *refused,
+        Err(response) => return *response,
     };
     let asked_with_header = request.authorization.is_some();
     respond(endpoints.issuer.device_authorization(request).await, asked_with_header)
 }
 
-/// Reads a form with the credentials of a client.
-fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Box<Response<Body>>> {
-    let (mut head, _read) = request.into_parts();
-    let invalid = |words: &'static str| {
-        Box::new(oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words)))
-    };
-    let authorization = authorization(&head.headers)
-        .map_err(|()| invalid("more than one Authorization header, or one that is not text"))?;
-    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
-        return Err(invalid("the body must be application/x-www-form-urlencoded"));
-    }
-    let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
-    Ok(TokenRequest {
-        authorization: authorization.map(|value| SecretText::from(value.to_owned())),
-        parameters: Parameters::parse(&form),
-        arrival,
-        agent: agent(&head.headers),
-    })
-}
-
 fn respond(answer: Result<Vec<u8>, TokenRefusal>, asked_with_header: bool) -> Response<Body> {
     match answer {
         Ok(document) => json::no_store(StatusCode::OK, document),
-        Err(refusal) => with_cause(refused(&refusal, asked_with_header), refusal.to_string()),
+        Err(refusal) => refused(&refusal, asked_with_header),
     }
 }
 
+/// Reads the form and the credentials of a client, here and at the other endpoints that clients authenticate at.
+pub(super) fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequest, Box<Response<Body>>> {
+    let malformed = |words: &'static str| {
+        Box::new(oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words)))
+    };
+    let (mut head, _read) = request.into_parts();
+    let authorization = authorization(&head.headers)
+        .map_err(|()| malformed("more than one Authorization header, or one that is not text"))?
+        .map(|value| SecretText::from(value.to_owned()));
+    if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
+        return Err(malformed("the body must be application/x-www-form-urlencoded"));
+    }
+    let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
+    let (parameters, agent) = (Parameters::parse(&form), agent(&head.headers));
+    Ok(TokenRequest { authorization, parameters, arrival, agent })
+}
+
 /// Only a reason that lies with the client is an error on which it would throw its tokens away.
-fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
-    match &refusal.reason {
+pub(super) fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
+    let response = match &refusal.reason {
         Reason::OAuth(error) if error.error == ErrorCode::InvalidClient => invalid_client(error, asked_with_header),
         Reason::OAuth(error) => oauth_error(StatusCode::BAD_REQUEST, error),
         Reason::Unavailable(why) => unavailable(why.clone()),
         Reason::Limited(used_up) => limited(used_up),
-    }
+    };
+    with_cause(response, refusal.to_string())
 }
 
 /// RFC 6749 5.2: 401, with the scheme that the client used.

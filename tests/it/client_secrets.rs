@@ -22,6 +22,8 @@ async fn gate() -> TestGate {
                 client_secret: Some(SECRET.to_owned().into()),
                 keys: None,
                 auth_method: AuthMethod::ClientSecretBasic,
+                machine: None,
+                introspects: Vec::new(),
             });
         }
     })
@@ -97,6 +99,8 @@ async fn basic_credentials_are_form_decoded_before_they_are_compared() {
             client_secret: Some(STRANGE.to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            introspects: Vec::new(),
+            machine: None,
         });
     })
     .await;

@@ -51,6 +51,8 @@ fn configured(id: &str) -> ConfiguredClient {
         client_secret: None,
         keys: None,
         auth_method: AuthMethod::None,
+        machine: None,
+        introspects: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use portcullis::config::{Config, ConfiguredClient, Device};
 use portcullis::oauth::client_metadata::AuthMethod;
-use portcullis::oauth::device::DEVICE_CODE;
+use portcullis::oauth::grant_type::DEVICE_CODE;
 use portcullis::storage::GrantFilter;
 use serde_json::{Value, json};
 
@@ -150,6 +150,8 @@ async fn only_clients_with_the_grant_type_may_use_it() {
             auth_method: AuthMethod::ClientSecretPost,
             device: true,
             keys: None,
+            machine: None,
+            introspects: Vec::new(),
         });
     })
     .await;

@@ -34,6 +34,12 @@ async fn server_metadata_announce_only_what_works() {
       "response_types_supported": [
         "code"
       ],
+      "revocation_endpoint": "http://127.0.0.1:6749/revoke",
+      "revocation_endpoint_auth_methods_supported": [
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
+      ],
       "scopes_supported": [
         "mcp:access",
         "offline_access"
@@ -197,7 +203,6 @@ async fn metadata_paths_that_would_need_another_issuer_are_404() {
         "/.well-known/oauth-protected-resource/mcp/deeper",
         "/.well-known/anything",
         "/",
-        "/revoke",
         "/introspect",
         "/live",
         "/ready",

@@ -25,10 +25,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ("model", "oauth secret clock"),
     ("storage", "model oauth secret config clock telemetry"),
     ("revocation", "storage model clock signal telemetry"),
-    ("keys", "storage model oauth secret clock outbound config telemetry"),
+    ("keys", "audit storage model oauth secret clock outbound config signal telemetry"),
     ("policy", "mcp model oauth config"),
     ("identity", "keys oauth secret outbound clock config model limits telemetry wire"),
-    ("audit", "model wire"),
+    ("audit", "clock model wire"),
     ("delegation", "model config secret"),
     (
         "issuer",

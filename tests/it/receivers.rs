@@ -17,6 +17,8 @@ async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
             client_secret: None,
             keys: None,
             auth_method: AuthMethod::None,
+            machine: None,
+            introspects: Vec::new(),
         });
     })
     .await;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use portcullis::oauth::paths::{RESERVED, ROUTES, route_of};
 
-use crate::support::gate::TestGate;
+use crate::support::gate::{TestGate, resource_server};
 
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 22] = [
+const ALLOWED: [(&str, &str); 24] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
@@ -17,6 +17,8 @@ const ALLOWED: [(&str, &str); 22] = [
     ("/.well-known/jwks.json", "GET,HEAD"),
     ("/.well-known/{*rest}", "GET,HEAD"),
     ("/token", "POST"),
+    ("/revoke", "POST"),
+    ("/introspect", "POST"),
     ("/register", "POST"),
     ("/register/{client_id}", "GET,HEAD,PUT,DELETE"),
     ("/authorize", "GET,HEAD"),
@@ -43,6 +45,15 @@ fn concrete(route: &str) -> String {
         .replace("{client_id}", "c_1")
 }
 
+/// A gate at which every route is served.
+async fn gate() -> TestGate {
+    TestGate::with(|config| {
+        config.device.enabled = true;
+        config.clients.push(resource_server("server", &["mcp"]));
+    })
+    .await
+}
+
 #[test]
 fn the_methods_of_every_route_in_the_table_are_tested() {
     let tried: BTreeSet<&str> = ALLOWED.iter().map(|(route, _)| *route).collect();
@@ -64,11 +75,12 @@ fn the_router_takes_its_paths_from_the_table_alone() {
 
 #[tokio::test]
 async fn every_route_answers_its_own_methods_and_405_to_others() {
-    let gate = TestGate::with(|config| config.device.enabled = true).await;
+    let gate = gate().await;
     for (route, allowed) in ALLOWED {
         let path = concrete(route);
-        let program = ["/token", "/register", "/register/{client_id}", "/device_authorization"].contains(&route)
-            || path.contains("/.well-known/");
+        let programs = ["/token", "/revoke", "/register", "/register/{client_id}", "/device_authorization"];
+        let program = programs.contains(&route) || path.contains("/.well-known/");
+        let page = !program && route != "/introspect";
         for method in METHODS {
             let answer = gate.send(gate.request(method, &path), "").await;
             let context = format!("{method} {path}: {answer:?}");
@@ -78,13 +90,13 @@ async fn every_route_answers_its_own_methods_and_405_to_others() {
                 _ => {
                     assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{context}");
                     let words = answer.body.contains("Connect from the application again");
-                    assert_eq!(words, !program && method != "HEAD", "{context}");
+                    assert_eq!(words, page && method != "HEAD", "{context}");
                 }
             }
             assert!(!answer.body.contains("Nothing here"), "the router does not know it: {context}");
-            let page = answer.header("content-type").starts_with("text/html");
+            let html = answer.header("content-type").starts_with("text/html");
             // a browser that is sent on gets the headers of a page, too
-            let to_browser = page || answer.status == 303;
+            let to_browser = html || answer.status == 303;
             assert_eq!(to_browser, !answer.header("content-security-policy").is_empty(), "{context}");
             assert_eq!(answer.header("access-control-allow-origin"), if program { "*" } else { "" }, "{context}");
         }
@@ -104,7 +116,7 @@ fn no_upstream_can_take_a_path_of_the_operations_listener() {
 
 #[tokio::test]
 async fn the_table_knows_the_route_of_a_path_exactly_if_the_router_does() {
-    let gate = TestGate::with(|config| config.device.enabled = true).await;
+    let gate = gate().await;
     let served = ROUTES.iter().map(|route| concrete(route));
     let below = served.clone().map(|path| format!("{path}/below"));
     let closed = served.clone().map(|path| format!("{path}/"));

@@ -128,6 +128,8 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             client_secret: Some("s3cret:with+odd%signs".to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            machine: None,
+            introspects: Vec::new(),
         });
     })
     .await;

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::delegation::Delegation;
 use crate::gateway::caller::{Under, VerifiedCaller};
 use crate::gateway::refusal::ENDED;
-use crate::keys::{Expected, KeyRing, VerifyError, verify_access_token};
+use crate::keys::{Expected, KeyRing, VerifiedToken, VerifyError, verify_access_token};
 use crate::model::caller::Caller;
 use crate::model::ids::GrantId;
 use crate::revocation::Revocation;
@@ -23,7 +23,7 @@ pub(in crate::gateway) struct OwnTokens {
     pub(in crate::gateway) store: Store,
     pub(in crate::gateway) revocation: Revocation,
     pub(in crate::gateway) clock: Clock,
-    pub(in crate::gateway) delegation: Delegation,
+    pub(in crate::gateway) delegation: Arc<Delegation>,
 }
 
 impl OwnTokens {
@@ -35,7 +35,7 @@ impl OwnTokens {
         let now = self.clock.now();
         let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now };
         let verified = verify_access_token(&self.ring, token, &expected).await;
-        let (claims, validity) = verified.map_err(|error| match error {
+        let VerifiedToken { claims, validity, key } = verified.map_err(|error| match error {
             VerifyError::Invalid(why) => Unverified::Invalid(why),
             VerifyError::Unavailable => Unverified::Unavailable(error.to_string()),
         })?;
@@ -65,6 +65,7 @@ impl OwnTokens {
             audience: claims.aud,
             expires_at: grant.expires_at,
             under: Under::Grant(id, watch),
+            key,
             validity,
         })))
     }

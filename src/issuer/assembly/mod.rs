@@ -9,15 +9,18 @@ use super::account::Accounts;
 use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
 use super::resources::Resources;
 use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
+use super::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
 use super::tokens::{
-    AccessTokens, DevicePolls, NewGrants, Polls, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals,
-    TokenEndpoint,
+    AccessTokens, ClientCredentials, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls, PresentedTokens,
+    Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint,
 };
 use crate::clock::Clock;
+use crate::identity::AssertionIssuers;
 use crate::keys::ClientKeySets;
 use crate::oauth::paths;
 use crate::telemetry::metrics::Task;
@@ -32,6 +35,8 @@ pub(super) struct Inner {
     /// `None` when device authorization is off.
     pub(super) device: Option<DeviceAuthorizations>,
     pub(super) tokens: TokenEndpoint,
+    pub(super) revocation: TokenRevocation,
+    pub(super) introspection: Introspection,
     pub(super) registrations: Registrations,
     pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
@@ -53,6 +58,8 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
         sign_in,
         tokens: tokens(&parts, &shared),
+        revocation: revocation(&parts, &shared),
+        introspection: introspection(&parts, &shared),
         registrations: registrations(&parts, &rules),
         management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
@@ -124,11 +131,13 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     let issuer: Arc<str> = config.public_url.as_str().into();
     let clients = Clients::new(config, store.clone());
+    let resources = Resources::new(&config.upstreams);
     Shared {
         authentication: authentication(parts, clients.clone(), &issuer),
         issuer,
         clients,
-        resources: Resources::new(&config.upstreams),
+        bounds: MachineBounds::new(config, resources.clone()),
+        resources,
         ends: GrantEnds {
             store: store.clone(),
             clock: clock.clone(),
@@ -142,8 +151,9 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
-    let IssuerParts { config, store, sealer, identities, .. } = parts;
-    Adoption::new(config, identities.clone(), shared.ends.clone(), store.clone(), sealer.clone())
+    let IssuerParts { config, sealer, identities, .. } = parts;
+    let (ends, bounds) = (shared.ends.clone(), shared.bounds.clone());
+    Adoption::new(config, identities.clone(), bounds, ends, sealer.clone())
 }
 
 fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
@@ -179,6 +189,8 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     TokenEndpoint {
         authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
+        client_credentials: client_credentials(parts, shared, &access_tokens),
+        jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
         refreshes: refreshes(parts, shared, access_tokens),
         device_polls: config.device.enabled.then(|| DevicePolls {
             polls: Polls::new(clock.clone()),
@@ -198,6 +210,70 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             clock: clock.clone(),
             audit: parts.audit.clone(),
         },
+    }
+}
+
+fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineGrants {
+    MachineGrants {
+        access_tokens: access_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn presented_access_tokens(parts: &IssuerParts, shared: &Shared) -> PresentedAccessTokens {
+    PresentedAccessTokens {
+        issuer: Arc::clone(&shared.issuer),
+        lifetime: parts.config.lifetimes.access_token,
+        ring: parts.ring.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn revocation(parts: &IssuerParts, shared: &Shared) -> TokenRevocation {
+    TokenRevocation {
+        authentication: shared.authentication.clone(),
+        access_tokens: presented_access_tokens(parts, shared),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
+    shared.bounds.has_machines().then(|| ClientCredentials {
+        bounds: shared.bounds.clone(),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+    })
+}
+
+fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<JwtBearer> {
+    let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
+    (!issuers.is_empty()).then(|| JwtBearer {
+        issuers,
+        issuer: Arc::clone(&shared.issuer),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    })
+}
+
+fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspection {
+    Introspection {
+        introspectors: Introspectors::new(&parts.config),
+        authentication: shared.authentication.clone(),
+        access_tokens: presented_access_tokens(parts, shared),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        limits: parts.limits.clone(),
+        counted: parts.metrics.grants.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::identity::Identities;
 use crate::issuer::clients::{ClientAuthentication, Clients};
 use crate::issuer::grants::{GrantEnds, ProviderTokens};
+use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     /// For every endpoint at which clients authenticate.
     pub(super) authentication: ClientAuthentication,
     pub(super) resources: Resources,
+    pub(super) bounds: MachineBounds,
     pub(super) provider_tokens: ProviderTokens,
     pub(super) ends: GrantEnds,
 }

@@ -6,6 +6,9 @@
 //! | `device_code`, `polls` | a device polls until its user has answered, and not too often |
 //! | `new_grant` | the grant that a code becomes, and its first tokens |
 //! | `refresh_token` | the refresh, from the presented token to the response: read this one from top to bottom |
+//! | `client_credentials` | a client that acts for itself |
+//! | `jwt_bearer` | an identity provider's assertion in place of consent (ID-JAG) |
+//! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
 //! | `single_flight` | the same within this process |
@@ -18,7 +21,10 @@
 
 mod access_token;
 mod authorization_code;
+mod client_credentials;
 mod device_code;
+mod jwt_bearer;
+mod machine_grant;
 mod new_grant;
 mod polls;
 mod presented;
@@ -30,7 +36,10 @@ mod single_flight;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
+pub(super) use client_credentials::ClientCredentials;
 pub(super) use device_code::DevicePolls;
+pub(super) use jwt_bearer::JwtBearer;
+pub(super) use machine_grant::MachineGrants;
 pub(super) use new_grant::NewGrants;
 use new_grant::Redeemer;
 pub(super) use polls::Polls;
@@ -41,8 +50,8 @@ pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
-use crate::oauth::device::DEVICE_CODE;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::grant_type;
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
@@ -68,6 +77,10 @@ pub(super) struct TokenEndpoint {
     pub(super) refreshes: Refreshes,
     /// `None` when device authorization is off.
     pub(super) device_polls: Option<DevicePolls>,
+    /// `None` while no client may act for itself.
+    pub(super) client_credentials: Option<ClientCredentials>,
+    /// `None` while no issuer of assertions is trusted.
+    pub(super) jwt_bearer: Option<JwtBearer>,
     pub(super) counted: metrics::Grants,
 }
 
@@ -90,20 +103,26 @@ impl TokenEndpoint {
         let grant_type = parameters.one("grant_type")?;
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
         let by = Redeemer { client: &client, arrival: &arrival, agent: agent.as_deref() };
-        let answer = match (grant_type, &self.device_polls) {
-            (Some("authorization_code"), _) => self.redemptions.redeem(&by, &parameters).await,
-            (Some(DEVICE_CODE), Some(device_polls)) => device_polls.poll(&by, &parameters).await,
-            (Some("refresh_token"), _) => {
+        let answer = match grant_type {
+            Some("authorization_code") => self.redemptions.redeem(&by, &parameters).await,
+            Some("refresh_token") => {
                 let refreshed = self.refreshes.refresh(&client, &parameters, &arrival).await;
                 self.counted.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }
-            (None, _) => Err(TokenRefusal::invalid_request("grant_type is missing")),
-            (Some(_), _) => Err(OAuthError::new(
-                ErrorCode::UnsupportedGrantType,
-                "grant_type is none that is offered here: see grant_types_supported in the metadata",
-            )
-            .into()),
+            Some(grant_type::DEVICE_CODE) if let Some(devices) = &self.device_polls => {
+                devices.poll(&by, &parameters).await
+            }
+            Some(grant_type::CLIENT_CREDENTIALS) if let Some(machines) = &self.client_credentials => {
+                machines.answer(&client, &parameters, &arrival).await
+            }
+            Some(grant_type::JWT_BEARER) if let Some(assertions) = &self.jwt_bearer => {
+                assertions.answer(&client, &parameters, &arrival).await
+            }
+            None => Err(TokenRefusal::invalid_request("grant_type is missing")),
+            Some(_) => {
+                Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "this grant_type is not offered here").into())
+            }
         };
         answer.map_err(|refusal| refusal.of_client(&client.id))
     }

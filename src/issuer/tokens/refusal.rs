@@ -47,7 +47,7 @@ impl TokenRefusal {
         OAuthError::new(ErrorCode::InvalidGrant, words).into()
     }
 
-    pub(super) fn invalid_request(words: &'static str) -> Self {
+    pub(in crate::issuer) fn invalid_request(words: &'static str) -> Self {
         OAuthError::new(ErrorCode::InvalidRequest, words).into()
     }
 

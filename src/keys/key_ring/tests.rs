@@ -1,8 +1,10 @@
-//! Creation of the first key, change of algorithm, and unusable keys.
+//! Creation of the first key, which of several signs, withdrawn and unusable keys.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::KeyError;
+use super::{KeyError, KeyRing, VerifyError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::SigningAlgorithm::{EdDsa, Es256, Rs256};
 use crate::keys::test_shelf::{TestShelf, sealer};
@@ -25,6 +27,15 @@ fn claims() -> AccessTokenClaims {
         jti: "j".to_owned(),
         sid: "g_1".to_owned(),
     }
+}
+
+/// The `kid` of a token that is signed now.
+fn signed_with(ring: &KeyRing) -> String {
+    jsonwebtoken::decode_header(ring.sign(&claims()).unwrap()).unwrap().kid.unwrap()
+}
+
+fn kids(jwks: &[u8]) -> Vec<String> {
+    keys(jwks).iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
 fn keys(jwks: &[u8]) -> Vec<Value> {
@@ -83,14 +94,79 @@ async fn a_token_names_type_and_key_and_the_private_key_is_stored_encrypted() {
 }
 
 #[tokio::test]
-async fn a_change_of_algorithm_adds_a_key_and_keeps_the_old_one_published() {
+async fn the_store_and_not_the_configured_algorithm_decides_which_key_signs() {
     let (shelf, clock) = (TestShelf::default(), clock());
     let old = shelf.ring(Es256, &clock).await.unwrap();
     let new = shelf.ring(EdDsa, &clock).await.unwrap();
-    assert_eq!(keys(&new.jwks()).len(), 2);
-    assert_eq!(keys(&new.jwks())[0], keys(&old.jwks())[0]);
-    let again = shelf.ring(EdDsa, &clock).await.unwrap();
-    assert_eq!(again.jwks(), new.jwks());
+    assert_eq!(new.jwks(), old.jwks(), "the next key is the rotation's to make");
+    assert_eq!(signed_with(&new), kids(&old.jwks())[0]);
+}
+
+#[tokio::test]
+async fn a_published_key_signs_in_every_process_from_its_second_on() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let (one, other) = (shelf.ring(Es256, &clock).await.unwrap(), shelf.ring(Es256, &clock).await.unwrap());
+    shelf.rotate_at(Rs256, &sealer(1), clock.now() + Duration::from_mins(10));
+    for ring in [&one, &other] {
+        ring.read_again().await.unwrap();
+    }
+    let [old, next] = &kids(&one.jwks())[..] else { panic!("not two keys") };
+    clock.advance(Duration::from_secs(599));
+    assert_eq!((&signed_with(&one), &signed_with(&other)), (old, old));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((&signed_with(&one), &signed_with(&other)), (next, next), "nobody read anything");
+    assert_eq!(one.standing().unwrap().signing_since, clock.now());
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_gone_after_the_next_read_and_whoever_watches_it_is_told() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let ring = shelf.ring(Es256, &clock).await.unwrap();
+    let kid = signed_with(&ring);
+    let watch = ring.find(&kid).unwrap().watch().clone();
+    shelf.replace(Es256, &sealer(1));
+    ring.read_again().await.unwrap();
+    assert!(watch.is_withdrawn() && ring.find(&kid).is_none());
+    watch.withdrawn().await;
+    assert_ne!(signed_with(&ring), kid);
+    assert_eq!(kids(&ring.jwks()), [signed_with(&ring)]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_refused_even_where_its_replacement_cannot_be_read() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let ring = shelf.ring(Es256, &clock).await.unwrap();
+    let kid = signed_with(&ring);
+    shelf.replace(Es256, &sealer(2));
+    assert!(ring.read_again().await.is_err());
+    assert!(ring.find(&kid).is_none());
+    assert!(matches!(ring.sign(&claims()), Err(KeyError::Missing)));
+    assert!(ring.standing().is_none() && keys(&ring.jwks()).is_empty());
+    assert_eq!(ring.find_in_store(&kid).await.err(), Some(VerifyError::Unavailable), "no key can be read");
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_long_ago_goes_without_ending_anything() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let ring = shelf.ring(Es256, &clock).await.unwrap();
+    let kid = signed_with(&ring);
+    let watch = ring.find(&kid).unwrap().watch().clone();
+    shelf.rotate(Es256, &sealer(1));
+    shelf.edit(|keys| drop(keys.remove(0)));
+    ring.read_again().await.unwrap();
+    assert!(ring.find(&kid).is_none());
+    assert!(!watch.is_withdrawn(), "a stream may outlive its token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_the_store_are_a_second_apart_and_unknown_kids_share_them() {
+    let (shelf, clock) = (TestShelf::default(), clock());
+    let ring = shelf.ring(Es256, &clock).await.unwrap();
+    ring.read_again().await.unwrap();
+    let (reads, began) = (shelf.reads(), tokio::time::Instant::now());
+    let (read, unknown) = tokio::join!(ring.read_again(), ring.find_in_store("k_x"));
+    assert!(read.is_ok() && unknown.is_err());
+    assert_eq!((shelf.reads() - reads, began.elapsed()), (1, Duration::from_secs(1)));
 }
 
 #[tokio::test]

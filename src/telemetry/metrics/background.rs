@@ -17,6 +17,8 @@ words! {
         Expiry = "expiry",
         /// Seals under the first root key what older ones sealed.
         Resealing = "resealing",
+        /// Reads the signing keys again, and rotates them.
+        SigningKeys = "signing_keys",
     }
 }
 
@@ -39,6 +41,8 @@ pub struct Background {
     ready: Gauge,
     degraded: Gauge,
     feed_age: Gauge,
+    key_age: Gauge,
+    keys: Gauge,
 }
 
 impl Background {
@@ -53,6 +57,9 @@ impl Background {
         registry.register("degraded", help, background.degraded.clone());
         let help = "Since when the grants that other processes end are not known here";
         registry.register_with_unit("revocation_feed_age", help, Unit::Seconds, background.feed_age.clone());
+        let help = "Since when the signing key that is in use has signed";
+        registry.register_with_unit("signing_key_age", help, Unit::Seconds, background.key_age.clone());
+        registry.register("signing_keys", "How many signing keys are published", background.keys.clone());
         background
     }
 
@@ -78,6 +85,12 @@ impl Background {
     /// How many seconds ago the feed of ended grants was last read, when it fails.
     pub fn set_feed_age(&self, seconds: u64) {
         self.feed_age.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// How many seconds ago the signing key that is in use began to sign, and how many keys are published.
+    pub fn set_signing_keys(&self, age: u64, published: usize) {
+        self.key_age.set(i64::try_from(age).unwrap_or(i64::MAX));
+        self.keys.set(i64::try_from(published).unwrap_or(i64::MAX));
     }
 }
 

@@ -53,6 +53,40 @@ words! {
     }
 }
 
+words! {
+    /// What came of a request to revoke a token (RFC 7009).
+    pub enum RevocationOutcome {
+        /// Its grant ended.
+        Ended = "ended",
+        /// It names nothing of its client's that is live.
+        Nothing = "nothing",
+        /// The client did not authenticate, or the request could not be judged.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// What a resource server was told of a token (RFC 7662).
+    pub enum IntrospectionOutcome {
+        /// It is good.
+        Active = "active",
+        /// It is not, or not for that server.
+        Inactive = "inactive",
+        /// The caller may not ask, or the request could not be judged.
+        Refused = "refused",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Revocation {
+    outcome: RevocationOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Introspection {
+    outcome: IntrospectionOutcome,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Registration {
     outcome: RegistrationOutcome,
@@ -93,6 +127,8 @@ pub struct Grants {
     ended: Family<Ended, Counter>,
     refreshes: Family<Refresh, Counter>,
     token_errors: Family<TokenError, Counter>,
+    revocations: Family<Revocation, Counter>,
+    introspections: Family<Introspection, Counter>,
 }
 
 impl Grants {
@@ -107,6 +143,10 @@ impl Grants {
         registry.register("refreshes", "Refreshes, by outcome", grants.refreshes.clone());
         let help = "Refused token requests, by the error of RFC 6749 5.2";
         registry.register("token_errors", help, grants.token_errors.clone());
+        let help = "Requests to revoke a token, by outcome";
+        registry.register("revocations", help, grants.revocations.clone());
+        let help = "Questions of resource servers about tokens, by outcome";
+        registry.register("introspections", help, grants.introspections.clone());
         grants
     }
 
@@ -133,6 +173,16 @@ impl Grants {
     /// A refresh was answered.
     pub fn refreshed(&self, outcome: RefreshOutcome) {
         self.refreshes.get_or_create(&Refresh { outcome }).inc();
+    }
+
+    /// A request to revoke a token was answered.
+    pub fn revoked(&self, outcome: RevocationOutcome) {
+        self.revocations.get_or_create(&Revocation { outcome }).inc();
+    }
+
+    /// A question about a token was answered.
+    pub fn introspected(&self, outcome: IntrospectionOutcome) {
+        self.introspections.get_or_create(&Introspection { outcome }).inc();
     }
 
     /// A token request was refused.

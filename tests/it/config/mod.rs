@@ -1,5 +1,6 @@
-//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`.
+//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`.
 
+mod api_keys;
 mod commands;
 mod disabling;
 mod entries;
@@ -10,6 +11,7 @@ mod online;
 mod pages;
 mod records;
 mod secrets;
+mod signing_keys;
 mod variables;
 
 use std::ffi::OsString;

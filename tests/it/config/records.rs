@@ -5,6 +5,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
+use portcullis::config::Config;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -15,7 +16,7 @@ use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::database;
-use crate::support::gate::{Given, WORKS, claims};
+use crate::support::gate::{Given, TestGate, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
 
@@ -31,16 +32,23 @@ pub(super) struct Running {
 impl Running {
     /// The command and the gate share the machine's clock.
     pub(super) async fn new() -> Self {
-        let bench = Bench::at(Clock::system().now()).await;
+        Self::with("", |_| {}).await
+    }
+
+    /// The same with more keys of the upstream in the file, and with other settings of the gate.
+    pub(super) async fn with(upstream: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let (gate, provider) = TestGate::with_provider_at(Clock::system().now(), change).await;
+        let client = gate.register().await;
+        let bench = Bench { gate, provider, client, browser: Browser::default() };
+        let database = database::file(&bench.gate.config.storage);
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
-        let database = database::file(&bench.gate.config.storage);
         let text = format!(
             "public_url = \"{}\"\n[server]\nlisten = \"127.0.0.1:6749\"\n[storage]\nurl = \"sqlite:{}\"\n\
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
              [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
              client_secret = {{ env = \"SECRET\" }}\n\
-             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n\
+             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n{upstream}\
              [[client]]\nclient_id = \"chat\"\nname = \"Company chat\"\nredirect_uris = [\"https://chat.example/cb\"]\n",
             bench.gate.origin(),
             database.display(),
@@ -176,6 +184,34 @@ async fn an_ended_grant_is_refused_by_the_running_process_and_its_offline_token_
     assert_eq!(again.outcome, Outcome::Failed);
     assert!(again.err.contains(&format!("error: {}: there is no such live grant", grant_of(&ann))), "{}", again.err);
     assert!(again.err.contains("g_\\u{1b}[2J") && !again.err.contains('\u{1b}'), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_are_listed_by_id_and_revoked_with_a_report_for_a_program() {
+    let mut running = Running::new().await;
+    let (ann, bob) = (running.tokens("ann").await, running.tokens("bob").await);
+    assert_eq!((running.status(&ann).await, running.status(&bob).await), (WORKS, WORKS));
+    let rows = running.listed(&[&grant_of(&bob), "g_none"]);
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [&grant_of(&bob)]);
+    let client = running.bench.client.id.clone();
+    let which = ["--user", "keycloak|ann", "--client", &client, "--upstream", "mcp"];
+    let printed = running.run(&[&["grants", "revoke", "--yes", "--json"], &which[..]].concat());
+    assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+    let report: Value = serde_json::from_str(&printed.out).unwrap();
+    let resource = running.bench.gate.config.upstreams[0].audience();
+    let ended = json!({
+        "id": grant_of(&ann), "subject": "keycloak|ann", "client_id": client, "resource": resource,
+    });
+    assert_eq!(
+        report,
+        json!({
+            "ended": [ended],
+            "cancelled_sign_ins": 0,
+            "offline_tokens": [{"identity": "keycloak", "revoked": 1, "kept": 0, "failure": null}],
+        })
+    );
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.status(&bob).await, WORKS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use portcullis::config::Storage;
 use portcullis::model::authorization::{Authorization, DeviceRequest, Purpose, Stage};
 use portcullis::model::device_code::NewDeviceCode;
-use portcullis::model::grant::{EndReason, MAX_LIVE_GRANTS};
+use portcullis::model::grant::{Basis, EndReason, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
-use portcullis::storage::{DeviceAnswer, Feed, GrantFilter, NewAccountSession, StoredIdentity};
+use portcullis::model::signing_key::StoredSigningKey;
+use portcullis::storage::{DeviceAnswer, Feed, GrantFilter, MachineGrant, NewAccountSession, StoredIdentity};
 
+use super::signing_keys::key;
 use super::{
     DAY, Fresh, ISSUER, MINUTE, ada, at_once, authorization, client, contract, grant, new_code, redemption,
     refresh_token, rotation, some_hash,
@@ -37,7 +39,10 @@ contract_at_once! {
     a_reader_of_the_feed_misses_no_end_of_many_at_once,
     of_many_answers_to_a_device_code_at_once_one_counts,
     of_many_openings_of_one_account_session_at_once_one_succeeds,
+    a_machine_that_asks_many_times_at_once_has_one_grant,
     many_batches_at_once_do_not_stand_in_each_others_way,
+    of_many_next_signing_keys_at_once_one_is_published,
+    no_signing_key_that_is_published_at_once_escapes_a_withdrawal,
 }
 
 const CALLERS: usize = 64;
@@ -284,6 +289,51 @@ async fn a_reader_of_the_feed_misses_no_end_of_many_at_once(fresh: Fresh) {
     assert_eq!(told.into_iter().collect::<HashSet<_>>(), all);
 }
 
+async fn of_many_next_signing_keys_at_once_one_is_published(fresh: Fresh) {
+    fresh.store.insert_first_signing_key(&key("ES256", fresh.now().0)).await.unwrap();
+    linger(&fresh, &[("signing_keys", 10)]).await;
+    let (now, later) = (fresh.now().0, fresh.now() + MINUTE);
+    let published = at_once(CALLERS, |n| {
+        let store = fresh.store.clone();
+        // some replicas run with another configuration already
+        let next = StoredSigningKey { active_from: later, ..key(["ES256", "EdDSA"][n % 2], now) };
+        async move { store.insert_next_signing_key(&next, DAY).await.unwrap() }
+    })
+    .await;
+    assert_eq!(published.into_iter().filter(|published| *published).count(), 1);
+    assert_eq!(fresh.store.signing_keys().await.unwrap().len(), 2);
+}
+
+async fn no_signing_key_that_is_published_at_once_escapes_a_withdrawal(fresh: Fresh) {
+    fresh.store.insert_first_signing_key(&key("ES256", fresh.now().0)).await.unwrap();
+    linger(&fresh, &[("signing_keys", 10), ("withdrawn_keys", 10)]).await;
+    let (now, later) = (fresh.now().0, fresh.now() + MINUTE);
+    let made = at_once(CALLERS, |n| {
+        let store = fresh.store.clone();
+        let new = StoredSigningKey { active_from: later, ..key("ES256", now) };
+        async move {
+            let is_there = if n % 8 == 0 {
+                store.replace_signing_keys(&new).await.unwrap();
+                true
+            } else {
+                store.insert_next_signing_key(&new, DAY).await.unwrap()
+            };
+            is_there.then_some(new.id)
+        }
+    })
+    .await;
+    let left = fresh.store.signing_keys().await.unwrap();
+    let withdrawn: HashSet<_> = fresh.store.withdrawn_keys().await.unwrap().into_iter().map(|key| key.id).collect();
+    assert!(left.len() == 1 || left.len() == 2, "the last replacement, and perhaps one that came after it");
+    let made: Vec<_> = made.into_iter().flatten().collect();
+    assert_eq!(
+        withdrawn.len(),
+        1 + made.len() - left.len(),
+        "the first one, and all that came before the last replacement"
+    );
+    assert!(left.iter().all(|key| !withdrawn.contains(&key.id)));
+}
+
 async fn many_batches_at_once_do_not_stand_in_each_others_way(fresh: Fresh) {
     let mut grants = Vec::new();
     for n in 0..32 {
@@ -376,4 +426,22 @@ async fn of_many_openings_of_one_account_session_at_once_one_succeeds(fresh: Fre
     let opened: Vec<_> = opened.into_iter().filter(|(_, opened)| *opened).map(|(n, _)| n).collect();
     assert!(matches!(opened[..], [n] if n % 4 != 0), "{opened:?}");
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM account_sessions").await, 1);
+}
+
+async fn a_machine_that_asks_many_times_at_once_has_one_grant(fresh: Fresh) {
+    linger(&fresh, &[("grants", 20)]).await;
+    let now = fresh.now();
+    let ids: HashSet<GrantId> = at_once(CALLERS, |_| {
+        let (store, wanted) = (fresh.store.clone(), grant("ci", now));
+        async move {
+            match store.keep_machine_grant(wanted, Basis::ClientCredentials, None).await.unwrap().unwrap() {
+                MachineGrant::Begun(grant) | MachineGrant::Extended(grant) => grant.id,
+            }
+        }
+    })
+    .await
+    .into_iter()
+    .collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants").await, 1);
 }

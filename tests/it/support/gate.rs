@@ -12,10 +12,12 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Device, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach,
-    ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    ApiKeys, Config, ConfiguredClient, Device, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound,
+    Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens,
+    Upstream, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
+use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, base64url};
 use serde_json::{Value, json};
@@ -311,6 +313,19 @@ impl TestGate {
         .await
     }
 
+    /// Posts a form with the credentials of a client in the header.
+    pub async fn post_as(&self, (client, secret): (&str, &str), path: &str, fields: &[(&str, &str)]) -> Answer {
+        let basic = data_encoding::BASE64.encode(format!("{client}:{secret}").as_bytes());
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = self.request("POST", path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(request.header("authorization", format!("Basic {basic}")), body).await
+    }
+
+    /// Revokes a token as a public client.
+    pub async fn revoke(&self, client: &TestClient, token: &str) -> Answer {
+        self.post_form("/revoke", &[("client_id", &client.id), ("token", token)]).await
+    }
+
     /// Signs in and redeems the code.
     pub async fn tokens(&self, client: &TestClient) -> Given {
         tokens(&self.redeem(client, &self.code(client).await).await)
@@ -390,9 +405,28 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scope_texts: Vec::new(),
         default: false,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
+}
+
+/// The secret of [`resource_server`].
+pub const SERVER_SECRET: &str = "a-secret-of-more-than-32-characters";
+
+/// A client that may ask about the tokens of these upstreams.
+pub fn resource_server(client_id: &str, introspects: &[&str]) -> ConfiguredClient {
+    ConfiguredClient {
+        device: false,
+        client_id: client_id.to_owned(),
+        name: None,
+        redirect_uris: Vec::new(),
+        client_secret: Some(SERVER_SECRET.to_owned().into()),
+        auth_method: AuthMethod::ClientSecretBasic,
+        machine: None,
+        keys: None,
+        introspects: introspects.iter().map(|id| (*id).to_owned()).collect(),
+    }
 }
 
 /// How an upstream is reached, for tests that change it.
@@ -436,6 +470,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         }],
         upstreams,
         clients: Vec::new(),
+        assertion_issuers: Vec::new(),
         public_url,
     }
 }

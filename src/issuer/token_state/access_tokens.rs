@@ -1,0 +1,34 @@
+//! An access token that someone presents who does not call with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::issuer::tokens::TokenRefusal;
+use crate::keys::{Expected, KeyRing, VerifiedToken, VerifyError, verify_access_token};
+
+/// Verifies access tokens of ours. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct PresentedAccessTokens {
+    pub(in crate::issuer) issuer: Arc<str>,
+    /// How long an access token lives today.
+    pub(in crate::issuer) lifetime: Duration,
+    pub(in crate::issuer) ring: KeyRing,
+    pub(in crate::issuer) clock: Clock,
+}
+
+impl PresentedAccessTokens {
+    /// What a token says; `None` when it is not one of ours, or expired, or signed with a key that was withdrawn. Random text
+    /// costs no read of the store.
+    ///
+    /// # Errors
+    /// When that cannot be known now.
+    pub(super) async fn read(&self, token: &str) -> Result<Option<VerifiedToken>, TokenRefusal> {
+        let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now: self.clock.now() };
+        match verify_access_token(&self.ring, token, &expected).await {
+            Ok(verified) => Ok(Some(verified)),
+            Err(VerifyError::Invalid(_)) => Ok(None),
+            Err(error @ VerifyError::Unavailable) => Err(TokenRefusal::unavailable(error)),
+        }
+    }
+}
