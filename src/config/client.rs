@@ -158,7 +158,8 @@ fn machine(
     let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
     if auth_method == AuthMethod::None {
         let mistake = Mistake::new("needs a client that authenticates, and this one is public");
-        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+        reading
+            .error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }, or jwks"));
     }
     Some(bounds)
 }
@@ -250,7 +251,7 @@ fn check_introspects(
 ) {
     if auth_method == Some(AuthMethod::None) {
         let mistake = Mistake::new("needs a client that authenticates: anyone could ask about tokens otherwise");
-        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }, or jwks"));
     }
     for (index, id) in ids.iter().enumerate() {
         if let Some(known) = upstreams.filter(|known| !known.contains(&id.as_str())) {

@@ -137,9 +137,9 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let resources = Resources::new(&config.upstreams);
     let issuer: Arc<str> = config.public_url.as_str().into();
     let clients = Clients::new(config, store.clone());
-    let resources = Resources::new(&config.upstreams);
     Shared {
         authentication: authentication(parts, clients.clone(), &issuer),
         issuer,
