@@ -69,6 +69,7 @@ impl Web {
         let browsers = router(pages).method_not_allowed_fallback(method_not_allowed).layer(
             middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
         );
+        let programs = programs.method_not_allowed_fallback(fault::method_not_allowed);
         let router = programs.layer(any_origin()).merge(browsers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
