@@ -11,6 +11,7 @@ use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
+use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::secret::{ClientSecret, Token};
 use crate::storage::{Store, StoreError};
@@ -87,7 +88,7 @@ impl Registrations {
         let now = self.clock.now();
         let client = Client::registered(&metadata, hash, now);
         let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), arrival.address, via).await? {
+        if self.is_recorded(known.is_some(), &metadata, arrival.address, via).await? {
             self.store.insert_client(&client, &arrival.address.key(), self.settings.max_unused, now).await?;
             let event = Event::Registered { client: &client.id, name: client.name.as_deref() };
             self.audit.record(&event, arrival);
@@ -99,15 +100,24 @@ impl Registrations {
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
     /// several register at every start.
-    async fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, Limited> {
-        let key = match via {
-            Via::Browser => Key::of(&[Part::Address(address), Part::Browsers]),
-            Via::Program => Key::of(&[Part::Address(address)]),
-        };
+    async fn is_recorded(
+        &self,
+        is_known: bool,
+        metadata: &ClientMetadata,
+        address: ClientAddress,
+        via: Via,
+    ) -> Result<bool, Limited> {
+        let mut parts = vec![Part::Address(address)];
+        parts.extend(matches!(via, Via::Browser).then_some(Part::Browsers));
+        let key = Key::of(&parts);
         if is_known {
             return Ok(self.limits.check(Limit::KnownRegistrations, &key).await.is_ok());
         }
-        self.limits.check(Limit::Registrations, &key).await.map(|()| true)
+        let host = metadata.redirect_uris.iter().find(|uri| uri.class() == RedirectClass::Https);
+        let host = host.map(RedirectUri::receiver).unwrap_or_default();
+        parts.push(Part::Host(&host));
+        self.limits.check(Limit::Registrations, &Key::of(&parts)).await?;
+        self.limits.check(Limit::RegistrationsOfAllHosts, &key).await.map(|()| true)
     }
 
     /// The requested scopes that some upstream here knows; all that they know when none is left.
