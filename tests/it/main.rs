@@ -25,6 +25,7 @@ mod keys;
 mod layering;
 mod lifetimes;
 mod metrics;
+mod old_clients;
 mod operations;
 mod outbound;
 mod pages;
