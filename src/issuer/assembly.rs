@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::clients::{ClientAuthentication, Clients, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
-use super::resources::{Resources, entry_scopes};
+use super::resources::{Resources, entry_scopes, known_scopes};
 use super::sign_in::{
     Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
     Recipients, SignIn,
@@ -88,6 +88,7 @@ fn registrations(parts: &IssuerParts) -> Registrations {
     Registrations {
         settings: parts.config.registration.clone(),
         entry_scopes: entry_scopes(&parts.config),
+        known_scopes: known_scopes(&parts.config),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),

@@ -29,7 +29,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("policy", "mcp model oauth config"),
     ("identity", "keys oauth secret outbound clock config model limits telemetry wire"),
     ("audit", "model wire"),
-    ("delegation", "model config secret"),
+    ("delegation", "model config oauth secret"),
     ("issuer", "identity keys policy storage revocation model oauth audit clock config secret limits telemetry wire"),
     ("upstream", "config outbound telemetry wire"),
     (

@@ -43,6 +43,7 @@ mod sockets;
 mod standing;
 mod start;
 mod statements;
+mod step_up;
 mod storage;
 mod support;
 mod tabs;

@@ -338,7 +338,7 @@ async fn an_unused_client_expires_and_a_used_one_stays() {
 async fn registered_scopes_are_checked_against_all_upstreams_together() {
     let gate = TestGate::with(|config| {
         let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
-        other.settings.scopes = other.settings.scopes.clone().with("other:write");
+        other.settings.scopes.required = other.settings.scopes.required.clone().with("other:write");
         config.upstreams.push(other);
     })
     .await;

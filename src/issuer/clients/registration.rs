@@ -22,6 +22,7 @@ use crate::wire::{Arrival, ClientAddress};
 pub(in crate::issuer) struct Registrations {
     pub(in crate::issuer) settings: config::Registration,
     pub(in crate::issuer) entry_scopes: ScopeSet,
+    pub(in crate::issuer) known_scopes: ScopeSet,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
@@ -120,9 +121,9 @@ impl Registrations {
         self.limits.check(Limit::RegistrationsOfAllHosts, &key).await.map(|()| true)
     }
 
-    /// The requested scopes that some upstream here knows; all that they know when none is left.
+    /// The requested scopes that some upstream here knows; all that they require when none is left.
     fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
-        let known = asked.intersection(&self.entry_scopes.clone().with(OFFLINE_ACCESS));
+        let known = asked.intersection(&self.known_scopes.clone().with(OFFLINE_ACCESS));
         if known.is_empty() { self.entry_scopes.clone() } else { known }
     }
 }

@@ -8,6 +8,7 @@ mod limits;
 mod online;
 mod pages;
 mod records;
+mod scopes;
 mod secrets;
 mod variables;
 

@@ -13,7 +13,8 @@ use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
     Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes,
+    UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -386,8 +387,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         name: format!("Server {id}"),
         // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
-        scopes: ScopeSet::empty().with("mcp:access"),
-        scope_texts: Vec::new(),
+        scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: false,
         request_headers: RequestHeaders::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
