@@ -20,6 +20,7 @@ use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::limits::{Budget, Limits};
+use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -83,8 +84,10 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
+            limits: limits.clone(),
             audit: audit.clone(),
         });
+        let strangers = Strangers::new(&config.outbound.ca_file, config.public_url.is_loopback());
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -92,6 +95,7 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
+            strangers,
             limits,
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -11,8 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream, client, identity,
-    lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    AssertionIssuer, Bounds, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration,
+    Upstream, assertion_issuer, bounds, client, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
+    server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -39,7 +40,8 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
     let settings = upstreams(sections, reading);
-    let clients = clients(sections, registration.as_ref(), reading);
+    let clients = clients(sections, registration.as_ref(), &settings, reading);
+    let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
     let listening = server.as_ref().filter(|_| listens);
     if let (Some(public_url), Some(server)) = (&public_url, listening) {
@@ -66,6 +68,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         identities,
         upstreams,
         clients,
+        assertion_issuers,
     })
 }
 
@@ -189,12 +192,19 @@ fn named(
 fn clients(
     sections: &Sections,
     registration: Option<&Registration>,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
     reading: &mut Reading<'_>,
 ) -> Vec<ConfiguredClient> {
     let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
     let mut seen = Seen::default();
-    let clients: Vec<_> =
-        sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
+    let mut clients = Vec::new();
+    for section in sections.list("client") {
+        let Some(client) = client::read(&section, &policy, &mut seen, reading) else { continue };
+        if let Some(machine) = &client.machine {
+            check_bounds(sections, machine, upstreams, &client::places(&section), reading);
+        }
+        clients.push(client);
+    }
     if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(
@@ -203,4 +213,42 @@ fn clients(
         );
     }
     clients
+}
+
+fn assertion_issuers(
+    sections: &Sections,
+    identities: &[Identity],
+    upstreams: &[(Section<'_>, UpstreamSettings)],
+    reading: &mut Reading<'_>,
+) -> Vec<AssertionIssuer> {
+    let mut taken = assertion_issuer::Taken::default();
+    let mut issuers = Vec::new();
+    for section in sections.list("assertion_issuer") {
+        let Some(issuer) = assertion_issuer::read(&section, &mut taken, reading) else { continue };
+        check_bounds(sections, &issuer.bounds, upstreams, &assertion_issuer::places(&section), reading);
+        let is_another = |identity: &&Identity| {
+            identity.id == issuer.id
+                && !matches!(&identity.kind, IdentityKind::Oidc(settings) if settings.issuer == issuer.issuer)
+        };
+        if identities.iter().any(|identity| is_another(&identity)) {
+            let mistake = Mistake::new("is not the issuer of the identity with this id: users of both would be one");
+            reading.error(&section.at("issuer"), mistake.hint("write that identity's issuer, or choose another id"));
+        }
+        issuers.push(issuer);
+    }
+    issuers
+}
+
+/// Checks bounds against the upstreams, unless one of those could not be read.
+fn check_bounds(
+    sections: &Sections,
+    bounds: &Bounds,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
+    at: &bounds::Places,
+    reading: &mut Reading<'_>,
+) {
+    if upstreams.len() == sections.list("upstream").count() && !upstreams.is_empty() {
+        let known: Vec<_> = upstreams.iter().map(|(_, settings)| (settings.id.as_str(), &settings.scopes)).collect();
+        bounds::check(bounds, &known, at, reading);
+    }
 }

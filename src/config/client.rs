@@ -1,11 +1,15 @@
 //! `[[client]]`: clients that need no registration.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
+use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
-use super::problem::Mistake;
+use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
+use crate::oauth::client_keys::{ClientKeys, ClientKeysError};
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::redirect_uri::RedirectPolicy;
@@ -14,6 +18,8 @@ use crate::secret::SecretText;
 const LONGEST_ID: usize = 255;
 /// The minimum length of a client secret, in characters: 32 hexadecimal digits are 128 bits.
 const SHORTEST_SECRET: usize = 32;
+/// The largest file of keys, in bytes.
+const LARGEST_JWKS: u64 = 64 * 1024;
 
 /// A client that the operator configured.
 #[derive(Debug, Clone)]
@@ -24,10 +30,14 @@ pub struct ConfiguredClient {
     pub name: Option<String>,
     /// Its redirect URIs; each passed the redirect policy.
     pub redirect_uris: Vec<String>,
-    /// Its secret; `None` for a public client.
+    /// Its secret, if it has one.
     pub client_secret: Option<SecretText>,
-    /// Its authentication method: `none` without a secret.
+    /// Its public keys, if it signs assertions.
+    pub keys: Option<ClientKeys>,
+    /// Its authentication method: `none` without secret and keys.
     pub auth_method: AuthMethod,
+    /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
+    pub machine: Option<Bounds>,
 }
 
 #[derive(Deserialize)]
@@ -35,9 +45,13 @@ pub struct ConfiguredClient {
 pub(super) struct Written {
     client_id: String,
     name: Option<String>,
-    redirect_uris: Vec<String>,
+    redirect_uris: Option<Vec<String>>,
     client_secret: Option<SecretSource>,
+    jwks: Option<String>,
+    jwks_uri: Option<String>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    machine_upstreams: Option<Vec<String>>,
+    machine_scopes: Option<Vec<String>>,
 }
 
 /// Reads one entry. `seen` holds the client ids of those before it.
@@ -47,7 +61,7 @@ pub(super) fn read(
     seen: &mut Seen,
     reading: &mut Reading<'_>,
 ) -> Option<ConfiguredClient> {
-    let written: Written = reading.shape(section)?;
+    let mut written: Written = reading.shape(section)?;
     let at = section.at("client_id");
     let id = check_id(&written.client_id)
         .and_then(|()| seen.insert(&written.client_id, &at.location).map_err(|before| duplicate(&before)));
@@ -55,9 +69,13 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    check_redirects(&written.redirect_uris, policy, section, reading);
-    let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
-    let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
+    let redirect_uris =
+        redirect_uris(written.redirect_uris.take(), written.machine_upstreams.is_some(), policy, section, reading);
+    let proof =
+        Proof { has_secret: section.has("client_secret"), has_keys: section.has("jwks") || section.has("jwks_uri") };
+    let auth_method =
+        reading.keep(&section.at("token_endpoint_auth_method"), proof.method(written.token_endpoint_auth_method));
+    let keys = keys(&written, section, reading);
     let client_secret = match &written.client_secret {
         Some(source) => {
             let at = section.at("client_secret");
@@ -67,13 +85,95 @@ pub(super) fn read(
         }
         None => None,
     };
+    let auth_method = auth_method?;
+    let machine = machine(written.machine_upstreams, written.machine_scopes, auth_method, section, reading);
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
-        redirect_uris: written.redirect_uris,
+        redirect_uris,
         client_secret,
-        auth_method: auth_method?,
+        keys: keys?,
+        auth_method,
+        machine,
     })
+}
+
+/// The keys of an entry, from a file or by their URL. The outer `None` is a mistake that was reported.
+#[expect(clippy::option_option, reason = "the outer one is a mistake, the inner one a client without keys")]
+fn keys(written: &Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Option<ClientKeys>> {
+    let at = section.at(if written.jwks.is_some() { "jwks" } else { "jwks_uri" });
+    let jwks = match &written.jwks {
+        Some(file) => Some(reading.keep(&at, read_jwks(&reading.resolve(file)))?),
+        None => None,
+    };
+    let keys = ClientKeys::read(jwks.as_deref(), written.jwks_uri.as_deref()).map_err(|error| {
+        let hint = match error {
+            ClientKeysError::Both => "remove one of the two",
+            ClientKeysError::Url => "the client's documentation names it",
+            _ => "the file is the public key set that the client gives you",
+        };
+        Mistake::new(error.to_string()).hint(hint)
+    });
+    reading.keep(&at, keys)
+}
+
+fn read_jwks(file: &Path) -> Result<String, Mistake> {
+    let size = std::fs::metadata(file).map(|metadata| metadata.len());
+    let text = match size {
+        Ok(size) if size > LARGEST_JWKS => Err(format!("the file is larger than {LARGEST_JWKS} bytes")),
+        Ok(_) => std::fs::read_to_string(file).map_err(|error| io_message(&error)),
+        Err(error) => Err(io_message(&error)),
+    };
+    text.map_err(|why| {
+        Mistake::new(format!("the file of the keys cannot be read: {why}"))
+            .hint("jwks names a file; relative paths begin at the directory of the configuration")
+    })
+}
+
+/// Where the bounds of a machine are written.
+pub(super) fn places(section: &Section<'_>) -> Places {
+    Places { upstreams: section.at("machine_upstreams"), scopes: section.at("machine_scopes") }
+}
+
+fn machine(
+    upstreams: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    auth_method: AuthMethod,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<Bounds> {
+    if upstreams.is_none() && scopes.is_some() {
+        let mistake = Mistake::new("has no effect: this client does not act for itself");
+        reading.error(&section.at("machine_scopes"), mistake.hint("add machine_upstreams"));
+    }
+    let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
+    if auth_method == AuthMethod::None {
+        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
+        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    Some(bounds)
+}
+
+/// The redirect URIs. Only a machine may have none: it sends no user anywhere.
+fn redirect_uris(
+    written: Option<Vec<String>>,
+    is_machine: bool,
+    policy: &RedirectPolicy,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    if written.is_none() && is_machine {
+        return Vec::new();
+    }
+    let missing = written.is_none();
+    let uris = written.unwrap_or_default();
+    if missing {
+        let mistake = Mistake::new("is missing: there is nowhere to send a code");
+        reading.error(&section.at("redirect_uris"), mistake.hint("the client's documentation names them"));
+    } else {
+        check_redirects(&uris, policy, section, reading);
+    }
+    uris
 }
 
 /// Checks a client id (RFC 6749 A.1) that is not reserved for registered clients or for metadata documents.
@@ -140,16 +240,40 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
     }
 }
 
-fn auth_method(written: Option<AuthMethod>, has_secret: bool) -> Result<AuthMethod, Mistake> {
-    match (written, has_secret) {
-        (None, true) => Ok(AuthMethod::ClientSecretBasic),
-        (None, false) => Ok(AuthMethod::None),
-        (Some(AuthMethod::None), true) => {
-            Err(Mistake::new("is \"none\", but there is a client_secret").hint("remove one of the two"))
+/// With what a client proves itself, as far as the entry tells.
+#[derive(Clone, Copy)]
+struct Proof {
+    has_secret: bool,
+    has_keys: bool,
+}
+
+impl Proof {
+    /// The method that fits; a written one must agree with it.
+    fn method(self, written: Option<AuthMethod>) -> Result<AuthMethod, Mistake> {
+        let Self { has_secret, has_keys } = self;
+        if has_secret && has_keys {
+            return Err(Mistake::new("cannot be decided: there is a client_secret, and there are keys")
+                .hint("remove one of the two: a client authenticates in one way"));
         }
-        (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), false) => {
-            Err(Mistake::new("needs a client_secret, and there is none").hint("add client_secret = { env = \"NAME\" }"))
+        match written {
+            None if has_secret => Ok(AuthMethod::ClientSecretBasic),
+            None if has_keys => Ok(AuthMethod::PrivateKeyJwt),
+            None => Ok(AuthMethod::None),
+            Some(AuthMethod::None) if has_secret => {
+                Err(Mistake::new("is \"none\", but there is a client_secret").hint("remove one of the two"))
+            }
+            Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost) if !has_secret => {
+                Err(Mistake::new("needs a client_secret, and there is none")
+                    .hint("add client_secret = { env = \"NAME\" }"))
+            }
+            Some(AuthMethod::PrivateKeyJwt) if !has_keys => {
+                Err(Mistake::new("needs the client's public keys, and there are none")
+                    .hint("add jwks = \"FILE\" or jwks_uri = \"https://…\""))
+            }
+            Some(AuthMethod::None) if has_keys => {
+                Err(Mistake::new("is \"none\", but there are keys").hint("remove one of the two"))
+            }
+            Some(method) => Ok(method),
         }
-        (Some(method), _) => Ok(method),
     }
 }

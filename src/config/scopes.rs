@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::client::check_name;
 use super::id::{Seen, duplicate};
-use super::identity::check_scope;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
+use super::scope::check_scope;
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 use crate::oauth::scope_hierarchy::ScopeHierarchy;

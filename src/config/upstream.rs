@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::api_keys::{self, ApiKeys};
 use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
 use super::path;
@@ -33,6 +34,8 @@ pub struct UpstreamSettings {
     pub scopes: UpstreamScopes,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
+    /// Where callers may send an API key.
+    pub api_keys: ApiKeys,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
     /// After how much silence a comment is written to an event stream; `None` writes none.
@@ -113,6 +116,7 @@ pub(super) struct Written {
     scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
+    api_keys: Option<Vec<String>>,
     ca_file: Option<String>,
     headers: Option<HeaderSources>,
     drop_headers: Option<Vec<String>>,
@@ -174,6 +178,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
+    let api_keys = api_keys::read(written.api_keys, section, reading);
     let keep_alive = written
         .keep_alive
         .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
@@ -191,6 +196,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         path: written.path,
         scopes,
         default: written.default.unwrap_or_default(),
+        api_keys,
         request_headers,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })

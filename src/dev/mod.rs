@@ -15,9 +15,9 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
-    RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings, reaches,
-    upstream_url,
+    ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
+    Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -91,6 +91,7 @@ impl Dev {
             identities: vec![identity(users)],
             upstreams: vec![upstream],
             clients: Vec::new(),
+            assertion_issuers: Vec::new(),
         };
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
@@ -132,6 +133,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: true,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }

@@ -2,22 +2,28 @@
 
 use std::sync::Arc;
 
-use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
-use super::resources::{Resources, entry_scopes, known_scopes};
+use super::resources::Resources;
 use super::sign_in::{
     Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
     Recipients, SignIn,
 };
 use super::tasks::Tasks;
-use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
+use super::tokens::{
+    AccessTokens, ClientCredentials, JwtBearer, MachineGrants, PresentedTokens, Redemptions, RefreshLeases, Refreshes,
+    Renewals, TokenEndpoint,
+};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Identities;
-use crate::keys::{KeyRing, Sealer};
+use crate::identity::{AssertionIssuers, Identities};
+use crate::keys::{ClientKeySets, KeyRing, Sealer};
 use crate::limits::Limits;
+use crate::oauth::paths;
+use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -36,6 +42,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// Fetches what strangers name: the key sets of clients.
+    pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
     /// The time.
@@ -51,6 +59,7 @@ pub(super) struct Inner {
     pub(super) sign_in: SignIn,
     pub(super) tokens: TokenEndpoint,
     pub(super) registrations: Registrations,
+    pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
     pub(super) expiry: Expiry,
     pub(super) documents: PublicDocuments,
@@ -62,7 +71,10 @@ pub(super) struct Inner {
 struct Shared {
     issuer: Arc<str>,
     clients: Clients,
+    /// For every endpoint at which clients authenticate.
+    authentication: ClientAuthentication,
     resources: Resources,
+    bounds: MachineBounds,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
 }
@@ -72,10 +84,12 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let tasks = Tasks::default();
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
+    let rules = Arc::new(MetadataRules::new(&parts.config));
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
-        registrations: registrations(&parts),
+        registrations: registrations(&parts, &rules),
+        management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -84,11 +98,28 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     }
 }
 
-fn registrations(parts: &IssuerParts) -> Registrations {
+fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -> ClientManagement {
+    ClientManagement {
+        rules,
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        limits: parts.limits.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
+    let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
+    let sets = ClientKeySets::new(strangers.clone(), clock.clone());
+    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
+    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    ClientAuthentication { clients, assertions, limits: limits.clone() }
+}
+
+fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registrations {
     Registrations {
         settings: parts.config.registration.clone(),
-        entry_scopes: entry_scopes(&parts.config),
-        known_scopes: known_scopes(&parts.config),
+        rules: Arc::clone(rules),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
@@ -101,10 +132,15 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let issuer: Arc<str> = config.public_url.as_str().into();
+    let clients = Clients::new(config, store.clone());
+    let resources = Resources::new(&config.upstreams);
     Shared {
-        issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone()),
-        resources: Resources::new(&config.upstreams),
+        authentication: authentication(parts, clients.clone(), &issuer),
+        issuer,
+        clients,
+        bounds: MachineBounds::new(config, resources.clone()),
+        resources,
         ends: GrantEnds {
             store: store.clone(),
             clock: clock.clone(),
@@ -118,8 +154,9 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
-    let IssuerParts { config, store, sealer, identities, .. } = parts;
-    Adoption::new(config, identities.clone(), shared.ends.clone(), store.clone(), sealer.clone())
+    let IssuerParts { config, sealer, identities, .. } = parts;
+    let (ends, bounds) = (shared.ends.clone(), shared.bounds.clone());
+    Adoption::new(config, identities.clone(), bounds, ends, sealer.clone())
 }
 
 fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
@@ -224,8 +261,10 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
+        client_credentials: client_credentials(parts, shared, &access_tokens),
+        jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
@@ -240,6 +279,36 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             audit: parts.audit.clone(),
         },
     }
+}
+
+fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineGrants {
+    MachineGrants {
+        access_tokens: access_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
+    shared.bounds.has_machines().then(|| ClientCredentials {
+        bounds: shared.bounds.clone(),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+    })
+}
+
+fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<JwtBearer> {
+    let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
+    (!issuers.is_empty()).then(|| JwtBearer {
+        issuers,
+        issuer: Arc::clone(&shared.issuer),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    })
 }
 
 fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::clients::ALGORITHMS;
 use super::resources::entry_scopes;
 use crate::config::Config;
 use crate::keys::KeyRing;
+use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::grant_type;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
 use crate::oauth::scope::OFFLINE_ACCESS;
@@ -45,17 +48,21 @@ impl PublicDocuments {
 
 fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
+    // who has an initial access token was told the URL; other clients would run into a 401 instead of asking for an id
+    let anyone_registers = config.registration.enabled && config.registration.initial_access_tokens.is_empty();
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
         authorization_endpoint: url.join(paths::AUTHORIZE),
         token_endpoint: url.join(paths::TOKEN),
         jwks_uri: url.join(paths::JWKS),
-        registration_endpoint: config.registration.enabled.then(|| url.join(paths::REGISTER)),
+        registration_endpoint: anyone_registers.then(|| url.join(paths::REGISTER)),
         scopes_supported: entry_scopes(config).with(OFFLINE_ACCESS),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
-        grant_types_supported: ["authorization_code", "refresh_token"],
-        token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+        grant_types_supported: grant_types(config),
+        authorization_grant_profiles_supported: profiles(config),
+        token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str),
+        token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         subject_types_supported: ["public"],
@@ -63,4 +70,20 @@ fn document(config: &Config) -> Bytes {
     };
     // a struct of texts and lists of texts always serialises
     serde_json::to_vec(&metadata).unwrap_or_default().into()
+}
+
+/// The grant types that work with this configuration.
+fn grant_types(config: &Config) -> Vec<&'static str> {
+    let mut grant_types = vec!["authorization_code", "refresh_token"];
+    if config.clients.iter().any(|client| client.machine.is_some()) {
+        grant_types.push(grant_type::CLIENT_CREDENTIALS);
+    }
+    if !config.assertion_issuers.is_empty() {
+        grant_types.push(grant_type::JWT_BEARER);
+    }
+    grant_types
+}
+
+fn profiles(config: &Config) -> Vec<&'static str> {
+    if config.assertion_issuers.is_empty() { Vec::new() } else { vec![grant_type::ID_JAG_PROFILE] }
 }

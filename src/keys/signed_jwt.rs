@@ -16,10 +16,30 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::public_keys::{NoKey, PublicKeys};
+use crate::clock::Timestamp;
 use crate::secret::base64url;
 
 /// No token is longer, in bytes. A user in a thousand groups has one of about 100 KiB.
 const MAX_JWT: usize = 256 * 1024;
+
+/// The end of the year 9999: what lies beyond is no time.
+const END_OF_TIME: i64 = 253_402_300_799;
+
+/// Header and claims of a token whose signature was not verified. They prove nothing. They tell whose keys to ask for, and let
+/// a token that can never be accepted go before that costs anything.
+pub(crate) struct UnverifiedJwt {
+    pub(crate) header: Members,
+    pub(crate) claims: Members,
+}
+
+impl UnverifiedJwt {
+    /// Reads a token in compact form; `None` when it is none.
+    pub(crate) fn read(token: &str) -> Option<Self> {
+        let (message, _signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        Some(Self { header: Members::decode(header)?, claims: Members::decode(claims)? })
+    }
+}
 
 /// A token whose signature holds.
 #[derive(Debug)]
@@ -27,7 +47,7 @@ pub(crate) struct SignedJwt {
     /// Its media type in lower case and without `application/`, if it names one.
     pub(crate) typ: Option<String>,
     pub(crate) claims: Members,
-    algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
 }
 
 /// Why a token proves nothing.
@@ -64,6 +84,13 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
     }
     let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
     Ok(SignedJwt { typ, claims, algorithm })
+}
+
+/// The issuer that a token names, unverified: only to choose whose keys must have signed it, and compared again with what
+/// those keys signed.
+pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
+    let claims = token.split('.').nth(1).filter(|_| token.len() <= MAX_JWT)?;
+    Members::decode(claims)?.text("iss").ok()?.map(str::to_owned)
 }
 
 /// The algorithm, once the header holds nothing that would change what the signature means.
@@ -139,6 +166,20 @@ impl Members {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(format!("its {name} is not a string")),
+        }
+    }
+
+    /// Seconds since 1970 (RFC 7519 2, `NumericDate`), which may have a fraction; `None` when absent.
+    ///
+    /// # Errors
+    /// When it is something else: words that do not quote it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
+        let Some(claim) = self.get(name) else { return Ok(None) };
+        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the end of time lies below that")]
+        let seconds = claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds.floor() as i64));
+        match seconds {
+            Some(seconds) if (0..=END_OF_TIME).contains(&seconds) => Ok(Some(Timestamp(seconds))),
+            _ => Err(format!("its {name} is not a valid time")),
         }
     }
 }

@@ -17,9 +17,19 @@ pub(crate) enum Limit {
     /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
-    /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
-    /// its old one.
+    /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
+    /// that still has its old one.
     ClientSecrets,
+    /// Valid assertions of one client from one address. Against a flood of ids that must be remembered. Enough for a hosted
+    /// client with all its users.
+    Assertions,
+    /// Fetches of clients' key sets that one address causes. Against a flood of calls to a third party, whose URL anyone may
+    /// register.
+    KeySets,
+    /// Wrong initial and registration access tokens from one address. Against guessing.
+    RegistrationTokens,
+    /// Updates of one client. Against a flood of writes: anyone may register a client.
+    ClientUpdates,
     /// Sign-ins that one address begins. Against a flood of rows: a script can press the button, too.
     SignIns,
     /// Wrong passwords for one user from one address; a right one starts the count anew. Against brute force. A limit by user
@@ -30,6 +40,9 @@ pub(crate) enum Limit {
     /// Passwords from one address. Against one password tried on many users (password spraying). A whole class may share an
     /// address.
     PasswordsPerAddress,
+    /// API keys that are looked up in the store for one address, good or not. Against guessing. Each process looks a good key
+    /// up once in a while, so no honest address needs as many.
+    ApiKeys,
     /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
     /// leaves a token that must be recognised for as long as the grant lives.
     Refreshes,
@@ -49,10 +62,15 @@ impl Limit {
             Self::RegistrationsOfAllHosts => "registrations_per_address",
             Self::KnownRegistrations => "known_registrations_per_address",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
+            Self::Assertions => "assertions_per_client_and_address",
+            Self::KeySets => "client_key_sets_per_address",
+            Self::RegistrationTokens => "wrong_registration_tokens_per_address",
+            Self::ClientUpdates => "updates_per_client",
             Self::SignIns => "sign_ins_per_address",
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
             Self::PasswordsPerUser => "passwords_per_user",
             Self::PasswordsPerAddress => "passwords_per_address",
+            Self::ApiKeys => "api_keys_per_address",
             Self::Refreshes => "refreshes_per_grant",
         }
     }
@@ -65,12 +83,19 @@ impl Limit {
                 "too many registrations from this address: wait, or use the client id that you have"
             }
             Self::ClientSecrets => {
-                "too many wrong secrets of this client came from this address: wait, then send the right one"
+                "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
             }
+            Self::Assertions => {
+                "too many assertions of this client came from this address: wait, and use access tokens longer"
+            }
+            Self::KeySets => "too many key sets of clients were fetched for this address: wait, then try again",
+            Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
+            Self::ClientUpdates => "this client was updated too often: wait, then try again",
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
+            Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
             Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
         }
     }
@@ -81,8 +106,11 @@ impl Limit {
             Self::Registrations => registration.per_address_per_hour,
             Self::RegistrationsOfAllHosts => registration.per_address_per_hour.saturating_mul(HOSTS),
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns => 600,
-            Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
+            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys => 600,
+            Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
+            Self::ClientUpdates => 60,
+            Self::KeySets => 120,
+            Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };
         NonZeroU32::new(fixed).unwrap_or(NonZeroU32::MIN)

@@ -1,6 +1,5 @@
 //! A client: an application that acts for users.
 
-use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
@@ -9,6 +8,8 @@ use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
+
+pub use crate::oauth::client_keys::ClientKeys;
 
 /// How a client became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,19 +51,8 @@ pub enum Authentication {
     None,
     /// A secret, of which only the SHA-256 is kept. Secrets are long enough that a fast hash is safe.
     Secret(Sha256, SecretMethod),
-    /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523). Assertions are not accepted yet: no
-    /// metadata offers the method, registration and configuration do not assign it, the store does not keep it, and
-    /// `/token` refuses a client that has only keys.
+    /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523).
     Keys(ClientKeys),
-}
-
-/// Where the public keys of a client are (RFC 7591 2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientKeys {
-    /// `jwks`: the keys themselves.
-    Set(JwkSet),
-    /// `jwks_uri`: an https URL that a stranger named.
-    Url(String),
 }
 
 /// Where a client said that it sends its secret (RFC 6749 2.3.1). Both are accepted from either.
@@ -75,45 +65,77 @@ pub enum SecretMethod {
 }
 
 impl Authentication {
-    /// The authentication of a client with this method and this secret, if it has one; `None` when the two contradict each
-    /// other.
+    /// The authentication of a client with this method, and the secret or the keys that it needs; `None` when they
+    /// contradict each other.
     #[must_use]
-    pub fn new(method: AuthMethod, secret_hash: Option<Sha256>) -> Option<Self> {
-        match (method, secret_hash) {
-            (AuthMethod::None, None) => Some(Self::None),
-            (AuthMethod::ClientSecretBasic, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Basic)),
-            (AuthMethod::ClientSecretPost, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Post)),
-            (AuthMethod::None, Some(_)) | (AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost, None) => None,
+    pub fn new(method: AuthMethod, secret_hash: Option<Sha256>, keys: Option<ClientKeys>) -> Option<Self> {
+        match (method, secret_hash, keys) {
+            (AuthMethod::None, None, None) => Some(Self::None),
+            (AuthMethod::ClientSecretBasic, Some(hash), None) => Some(Self::Secret(hash, SecretMethod::Basic)),
+            (AuthMethod::ClientSecretPost, Some(hash), None) => Some(Self::Secret(hash, SecretMethod::Post)),
+            (AuthMethod::PrivateKeyJwt, None, Some(keys)) => Some(Self::Keys(keys)),
+            _ => None,
         }
     }
 
-    /// The method and the hash of the secret as they are stored; `None` for keys, which the store does not keep.
+    /// The method.
     #[must_use]
-    pub const fn stored(&self) -> Option<(AuthMethod, Option<&Sha256>)> {
+    pub const fn method(&self) -> AuthMethod {
         match self {
-            Self::None => Some((AuthMethod::None, None)),
-            Self::Secret(hash, SecretMethod::Basic) => Some((AuthMethod::ClientSecretBasic, Some(hash))),
-            Self::Secret(hash, SecretMethod::Post) => Some((AuthMethod::ClientSecretPost, Some(hash))),
-            Self::Keys(_) => None,
+            Self::None => AuthMethod::None,
+            Self::Secret(_, SecretMethod::Basic) => AuthMethod::ClientSecretBasic,
+            Self::Secret(_, SecretMethod::Post) => AuthMethod::ClientSecretPost,
+            Self::Keys(_) => AuthMethod::PrivateKeyJwt,
+        }
+    }
+
+    /// The hash of the secret, if there is one.
+    #[must_use]
+    pub const fn secret_hash(&self) -> Option<&Sha256> {
+        match self {
+            Self::Secret(hash, _) => Some(hash),
+            Self::None | Self::Keys(_) => None,
+        }
+    }
+
+    /// The keys, if there are any.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&ClientKeys> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::None | Self::Secret(..) => None,
         }
     }
 }
 
 impl Client {
-    /// A client that registers, under the id that its metadata gives it. `secret` has the hash of the secret that it was
-    /// given and the method that it asked for.
+    /// A client that registers. A public one has the id that its metadata gives it; one with a secret or keys a random one,
+    /// under which it can be managed.
     #[must_use]
-    pub fn registered(metadata: &ClientMetadata, secret: Option<(Sha256, SecretMethod)>, now: Timestamp) -> Self {
+    pub fn registered(metadata: &ClientMetadata, authentication: Authentication, now: Timestamp) -> Self {
+        let is_public = authentication == Authentication::None;
+        let id = if is_public { derived_id(metadata) } else { ClientId::random() };
+        Self::with_id(id, metadata, authentication, now)
+    }
+
+    /// A registered client with this id and this metadata, first known at `created_at`.
+    #[must_use]
+    pub fn with_id(
+        id: ClientId,
+        metadata: &ClientMetadata,
+        authentication: Authentication,
+        created_at: Timestamp,
+    ) -> Self {
         Self {
-            id: if secret.is_some() { ClientId::random() } else { derived_id(metadata) },
+            id,
             origin: ClientOrigin::Registered,
             name: metadata.client_name.clone(),
             redirect_uris: portless(metadata),
-            authentication: secret.map_or(Authentication::None, |(hash, method)| Authentication::Secret(hash, method)),
+            authentication,
             refresh_token: metadata.refresh_token,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
-            created_at: now,
+            created_at,
         }
     }
 
@@ -150,19 +172,27 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
 
 #[cfg(test)]
 mod tests {
-    use super::Authentication;
+    use super::{Authentication, ClientKeys};
     use crate::oauth::client_metadata::AuthMethod;
     use crate::secret::Sha256;
 
     #[test]
-    fn a_method_and_a_secret_that_contradict_each_other_are_no_authentication() {
-        let hash = Sha256::of(b"secret");
-        for method in [AuthMethod::None, AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
-            for secret_hash in [None, Some(hash)] {
-                let agree = (method == AuthMethod::None) == secret_hash.is_none();
-                let stored = Authentication::new(method, secret_hash);
-                let expected = agree.then_some((method, secret_hash.as_ref()));
-                assert_eq!(stored.as_ref().and_then(Authentication::stored), expected, "{method:?} {secret_hash:?}");
+    fn a_method_that_contradicts_its_secret_or_keys_is_no_authentication() {
+        let (hash, keys) = (Sha256::of(b"secret"), ClientKeys::Url("https://client.example/jwks".to_owned()));
+        for method in AuthMethod::ALL {
+            for (secret_hash, keys) in
+                [(None, None), (Some(hash), None), (None, Some(&keys)), (Some(hash), Some(&keys))]
+            {
+                let agree = match method {
+                    AuthMethod::None => secret_hash.is_none() && keys.is_none(),
+                    AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => {
+                        secret_hash.is_some() && keys.is_none()
+                    }
+                    AuthMethod::PrivateKeyJwt => secret_hash.is_none() && keys.is_some(),
+                };
+                let read = Authentication::new(method, secret_hash, keys.cloned());
+                let parts = read.as_ref().map(|read| (read.method(), read.secret_hash(), read.keys()));
+                assert_eq!(parts, agree.then_some((method, secret_hash.as_ref(), keys)), "{method:?}");
             }
         }
     }

@@ -15,17 +15,21 @@
 //! | `redirect_uri` | which redirect URIs are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
 //! | `client_metadata` | registration requests and responses | RFC 7591 |
 //! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
+//! | `client_keys` | the public keys of clients | RFC 7591 2, RFC 7517 |
 //! | `claims` | the claims of our access tokens | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
 //! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
+//! | `grant_type` | grant types that not every installation offers | RFC 6749 4.4, RFC 7523 |
 //! | `token` | the token endpoint's successful response | RFC 6749 5.1 |
 
 pub mod challenge;
 pub mod claims;
+pub mod client_keys;
 pub mod client_metadata;
 pub mod client_name;
 pub mod error;
+pub mod grant_type;
 pub mod metadata;
 pub mod parameters;
 pub mod paths;

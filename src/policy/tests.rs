@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Denial, decide, enter};
-use crate::config::{PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings};
+use crate::config::{ApiKeys, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings};
 use crate::mcp::Message;
 use crate::model::caller::Caller;
 use crate::model::user::User;
@@ -41,6 +41,7 @@ fn behind(scopes: UpstreamScopes) -> Behind {
         scopes,
         default: false,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: None,
     };
     Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())

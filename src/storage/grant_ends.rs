@@ -36,12 +36,14 @@ sql! {
         WHERE ended_at IS NULL AND id IN (
             SELECT id FROM grants
             WHERE subject = $1 AND client_id = $2 AND resource = $3 AND ended_at IS NULL AND expires_at > $5 AND id <> $4
+              AND basis IS NULL
             ORDER BY last_used_at DESC, created_at DESC, id LIMIT 1000 OFFSET $7)
         RETURNING id";
 
+    /// A grant that rests on an assertion does not need the provider's token.
     HAS_OTHER_LIVE = "
         SELECT EXISTS (SELECT 1 FROM grants
-            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4)";
+            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)";
 
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
@@ -52,6 +54,10 @@ sql! {
         ORDER BY t.expires_at LIMIT $3";
 
     OF_CLIENT = "SELECT id FROM grants WHERE client_id = $1 AND ended_at IS NULL LIMIT $2";
+
+    OF_DISABLED = "
+        SELECT g.id FROM disabled_clients d JOIN grants g ON g.client_id = d.client_id
+        WHERE g.ended_at IS NULL LIMIT $1";
 
     OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
@@ -79,6 +85,8 @@ pub struct EndedGrant {
 pub enum GrantsOf<'a> {
     /// All of a client.
     Client(&'a ClientId),
+    /// All of the clients that the operator disabled.
+    DisabledClients,
     /// All at an identity provider.
     Identity(&'a IdentityId),
 }
@@ -167,12 +175,12 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        let (select, id) = match whose {
-            GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
-            GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
-        };
         self.write(Turn::Token, Exclusive::Nothing, async |tx| {
-            let ids: Vec<String> = tx.all(select, values![id, batch]).await?;
+            let ids: Vec<String> = match whose {
+                GrantsOf::Client(client) => tx.all(OF_CLIENT, values![client.as_str(), batch]).await?,
+                GrantsOf::DisabledClients => tx.all(OF_DISABLED, values![batch]).await?,
+                GrantsOf::Identity(identity) => tx.all(OF_IDENTITY, values![identity.as_str(), batch]).await?,
+            };
             end_all(tx, ids.into_iter().map(|id| (id.into(), reason)).collect(), now).await
         })
         .await

@@ -14,8 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, clients, codes, end_feed, grant_ends, grants,
-    identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, api_keys, authorizations, clients, codes, disabled_clients,
+    end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens, sealed,
+    signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,15 +25,18 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
+    ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
+    ("disabled_clients.rs", disabled_clients::STATEMENTS),
     ("end_feed.rs", end_feed::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
     ("listing.rs", listing::STATEMENTS),
+    ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
@@ -41,7 +45,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 8] = [
+const SCANS: [(&str, &str); 9] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
@@ -53,6 +57,8 @@ const SCANS: [(&str, &str); 8] = [
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
     ("clients.rs", "EVICT_ONE"),
+    // the disabled clients: as many as an operator made them
+    ("grant_ends.rs", "OF_DISABLED"),
 ];
 
 /// How many writes of a kind may wait here.

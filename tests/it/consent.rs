@@ -262,7 +262,7 @@ async fn a_consent_form_is_refused_long_after_its_expiry() {
 #[tokio::test]
 async fn an_expired_consent_form_is_shown_again_with_todays_settings() {
     let gate = TestGate::with(|config| {
-        config.upstreams[0].settings.scopes.required = ScopeSet::parse("mcp:access mcp:write").unwrap()
+        config.upstreams[0].settings.scopes.required = ScopeSet::parse("mcp:access mcp:write").unwrap();
     })
     .await;
     let client = gate.register().await;

@@ -370,7 +370,8 @@ async fn a_form_of_ours_with_repeated_or_foreign_fields_is_refused_and_repeats_n
 async fn a_method_that_an_endpoint_does_not_have_is_405_with_allow_and_no_page_for_programs() {
     let gate = TestGate::new().await;
     for route in Route::ALL {
-        let path = route.path().replace("{*path}", "mcp").replace("{*rest}", "x").replace("{identity}", "local");
+        let path = route.path().split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+        let path = path.collect::<Vec<_>>().join("/");
         for method in ["PUT", "DELETE", "PATCH", "TRACE", "FOO"] {
             let request = gate.request(method, &path).header("accept", "text/html").header(CONTENT_TYPE, FORM);
             let answer = gate.send(request, "zq7=<b>").await;

@@ -7,6 +7,7 @@ mod cancellation;
 mod clients;
 mod expiry;
 mod grants;
+mod machine_grants;
 mod postgres;
 mod refresh_tokens;
 mod sealed;

@@ -12,7 +12,7 @@ use crate::model::ids::ClientId;
 use crate::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Store, StoreError, StoredClient};
 
 /// The longest id that the store can have: those that we make are shorter.
 const LONGEST_STORED_ID: usize = 64;
@@ -39,6 +39,9 @@ pub(in crate::issuer) enum FindError {
         /// The reason.
         why: &'static str,
     },
+    /// The operator disabled it.
+    #[error("client {0} is disabled")]
+    Disabled(String),
     /// It cannot be found out now.
     #[error("client {client} cannot be looked up: {cause}")]
     Unavailable {
@@ -66,7 +69,7 @@ impl Clients {
     /// Finds a client by the id that a request names.
     pub(in crate::issuer) async fn find(&self, id: &str) -> Result<Client, FindError> {
         if let Some(client) = self.configured.iter().find(|client| client.id.as_str() == id) {
-            return Ok(client.clone());
+            return self.enabled(client.clone()).await;
         }
         if id.starts_with("https://") {
             let why = "its id is a URL, and Client ID Metadata Documents are not read here";
@@ -75,9 +78,20 @@ impl Clients {
         if id.len() > LONGEST_STORED_ID {
             return Err(FindError::Unknown(shown(id)));
         }
-        match self.store.client(&ClientId::from(id)).await {
-            Ok(found) => found.ok_or_else(|| FindError::Unknown(shown(id))),
+        match self.store.known_by_id(&ClientId::from(id)).await {
+            Ok(Some(StoredClient { client, disabled: false })) => Ok(client),
+            Ok(Some(StoredClient { disabled: true, .. })) => Err(FindError::Disabled(shown(id))),
+            Ok(None) => Err(FindError::Unknown(shown(id))),
             Err(cause) => Err(FindError::Unavailable { client: shown(id), cause }),
+        }
+    }
+
+    /// A client that has no row of its own, unless the operator disabled it.
+    async fn enabled(&self, client: Client) -> Result<Client, FindError> {
+        match self.store.is_client_disabled(&client.id).await {
+            Ok(false) => Ok(client),
+            Ok(true) => Err(FindError::Disabled(shown(client.id.as_str()))),
+            Err(cause) => Err(FindError::Unavailable { client: shown(client.id.as_str()), cause }),
         }
     }
 
@@ -112,7 +126,7 @@ fn shown(client_id: &str) -> String {
     client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
-/// A client of the configuration; `None` when method and secret contradict each other, which `config` refuses.
+/// A client of the configuration; `None` when its method contradicts its secret or keys, which `config` refuses.
 fn configured(client: &ConfiguredClient) -> Option<Client> {
     let secret_hash = client.client_secret.as_ref().map(|secret| Sha256::of(secret.expose().as_bytes()));
     Some(Client {
@@ -120,7 +134,7 @@ fn configured(client: &ConfiguredClient) -> Option<Client> {
         origin: ClientOrigin::Configured,
         name: client.name.clone(),
         redirect_uris: client.redirect_uris.clone(),
-        authentication: Authentication::new(client.auth_method, secret_hash)?,
+        authentication: Authentication::new(client.auth_method, secret_hash, client.keys.clone())?,
         refresh_token: true,
         scope: ScopeSet::empty(),
         application_type: None,

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::ends::GrantEnds;
-use crate::config::Config;
+use crate::config::{AssertionIssuer, Config};
 use crate::identity::{Identities, Provider};
+use crate::issuer::machine_bounds::MachineBounds;
 use crate::keys::{Resealing, Sealer};
-use crate::model::grant::EndReason;
-use crate::model::ids::{ClientId, IdentityId};
+use crate::model::grant::{Basis, EndReason};
+use crate::model::ids::{ClientId, GrantId, IdentityId};
 use crate::storage::{GrantsOf, Store, StoreError, StoredIdentity};
 
 /// Why the configuration does not fit the store.
@@ -48,11 +49,14 @@ struct Departed {
 
 /// How often the grants of a replaced provider are ended, when another process makes new ones meanwhile.
 const REPLACE_TRIES: u32 = 5;
+/// How many grants of machines are looked at in one read.
+const PAGE: i64 = 500;
 
 /// Makes the store fit the configuration.
 pub(in crate::issuer) struct Adoption {
     identities: Identities,
     clients: BTreeSet<ClientId>,
+    bounds: MachineBounds,
     ends: GrantEnds,
     store: Store,
     sealer: Sealer,
@@ -63,12 +67,13 @@ impl Adoption {
     pub(in crate::issuer) fn new(
         config: &Config,
         identities: Identities,
+        bounds: MachineBounds,
         ends: GrantEnds,
-        store: Store,
         sealer: Sealer,
     ) -> Self {
         let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
-        Self { identities, clients, ends, store, sealer, departed: OnceLock::new() }
+        let store = ends.store.clone();
+        Self { identities, clients, bounds, ends, store, sealer, departed: OnceLock::new() }
     }
 
     /// Makes the store fit the configuration before the first request is served.
@@ -79,14 +84,46 @@ impl Adoption {
         for provider in self.identities.iter() {
             self.adopt_identity(provider).await?;
         }
+        for issuer in self.bounds.issuers() {
+            self.adopt_assertion_issuer(issuer).await?;
+        }
         let mut departed = Departed {
             identities: self.store.known_identities().await?,
             clients: self.store.unregistered_clients().await?,
         };
-        departed.identities.retain(|id| self.identities.get(id.as_str()).is_none());
+        departed.identities.retain(|id| !self.is_configured(id));
         departed.clients.retain(|id| !self.clients.contains(id));
         self.departed.set(departed).ok();
-        Ok(self.end_departed().await?)
+        self.end_departed().await?;
+        Ok(self.end_beyond_bounds().await?)
+    }
+
+    fn is_configured(&self, id: &IdentityId) -> bool {
+        let is_issuer = |issuer: &AssertionIssuer| issuer.id == id.as_str();
+        self.identities.get(id.as_str()).is_some() || self.bounds.issuers().iter().any(is_issuer)
+    }
+
+    /// Ends the grants that no user consented to and that today's configuration would not give.
+    async fn end_beyond_bounds(&self) -> Result<(), StoreError> {
+        for basis in [Basis::ClientCredentials, Basis::Assertion] {
+            let mut after: Option<GrantId> = None;
+            loop {
+                let page = self.store.grants_of_basis(basis, after.as_ref(), PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id.clone());
+                let beyond = page.iter().filter(|grant| !self.bounds.allow(grant, basis));
+                let beyond: Vec<GrantId> = beyond.map(|grant| grant.id.clone()).collect();
+                let ended = self.ends.end_removed(&beyond).await?;
+                if ended > 0 {
+                    tracing::warn!(
+                        basis = basis.as_str(),
+                        ended,
+                        "the configuration does not allow these grants any more"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends the grants of identities and clients that had left the configuration when this process started. It is repeated,
@@ -106,6 +143,11 @@ impl Adoption {
             }
         }
         Ok(())
+    }
+
+    /// Ends the grants that a client got while it was being disabled.
+    pub(super) async fn end_disabled(&self) -> Result<(), StoreError> {
+        self.ends.end_of(GrantsOf::DisabledClients, EndReason::Operator).await.map(drop)
     }
 
     async fn adopt_identity(&self, provider: &Provider) -> Result<(), Unfit> {
@@ -136,6 +178,20 @@ impl Adoption {
             self.store.rename_identity_client(&today).await?;
         }
         Ok(())
+    }
+
+    /// An issuer of assertions names users as a provider does, so no other one may take its place under the id.
+    async fn adopt_assertion_issuer(&self, issuer: &AssertionIssuer) -> Result<(), Unfit> {
+        let id = IdentityId::from(issuer.id.as_str());
+        if self.identities.get(id.as_str()).is_some() {
+            return Ok(());
+        }
+        let today = StoredIdentity { id, issuer: issuer.issuer.clone(), client_id: String::new() };
+        let before = self.store.keep_identity(&today).await?.issuer;
+        if before == today.issuer || self.store.correct_identity(&before, &today).await? {
+            return Ok(());
+        }
+        Err(Unfit::AnotherIssuer { id: today.id, before, now: today.issuer })
     }
 
     /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows. It must

@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
         /// Where the client wanted its answer, unchecked: it only tells which remedy to show.
         redirect_uri: Option<String>,
     },
+    /// The operator disabled the client.
+    ClientDisabled,
     /// The redirect URI is none of the client's.
     RedirectUri,
     /// The request itself is wrong; the words are for the client's developer.
@@ -76,6 +78,7 @@ impl Fault {
             FindError::Unknown(client) | FindError::Refused { client, .. } => {
                 Trouble::UnknownClient { client_id: client.clone(), redirect_uri: redirect_uri.map(str::to_owned) }
             }
+            FindError::Disabled(_) => Trouble::ClientDisabled,
             FindError::Unavailable { .. } => Trouble::Unavailable,
         };
         Self::new(trouble, error.to_string())

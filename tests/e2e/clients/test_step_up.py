@@ -1,4 +1,4 @@
-"""The official clients, whose token allows too little: an upgrade that the user agrees to, and one that the user denies."""
+"""The official clients with a token that allows too little: an upgrade that is granted, and one that is denied."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def _asked(url: str) -> set[str]:
 def test_the_typescript_client_ends_a_denied_upgrade_and_uses_a_granted_one(
     realm: Realm, gateway: Callable[..., Portcullis], whoami: Upstream
 ) -> None:
-    # a server without a stream for notifications, which the client would open again on its own, with an upgrade of its own
+    # a server without a listening stream: the client would open it again by itself, with an upgrade beside the call's
     portcullis = gateway(realm, upstreams={"/mcp": whoami}).start()
     with script(command(portcullis.url())) as client:
         answer = realm.person().authorize(client.hear("authorize")["url"], REDIRECT_URI)

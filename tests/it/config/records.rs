@@ -5,6 +5,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
+use portcullis::config::Config;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -15,7 +16,7 @@ use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::database;
-use crate::support::gate::{Given, WORKS, claims};
+use crate::support::gate::{Given, TestGate, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
 
@@ -23,15 +24,22 @@ use crate::support::provider::CLIENT_SECRET;
 const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
 /// A running gate, and its operator.
-struct Running {
-    bench: Bench,
-    operator: Operator,
+pub(super) struct Running {
+    pub(super) bench: Bench,
+    pub(super) operator: Operator,
 }
 
 impl Running {
     /// The command and the gate share the machine's clock.
-    async fn new() -> Self {
-        let bench = Bench::at(Clock::system().now()).await;
+    pub(super) async fn new() -> Self {
+        Self::with("", |_| {}).await
+    }
+
+    /// The same with more keys of the upstream in the file, and with other settings of the gate.
+    pub(super) async fn with(upstream: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let (gate, provider) = TestGate::with_provider_at(Clock::system().now(), change).await;
+        let client = gate.register().await;
+        let bench = Bench { gate, provider, client, browser: Browser::default() };
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
         let database = database::file(&bench.gate.config.storage);
@@ -40,7 +48,7 @@ impl Running {
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
              [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
              client_secret = {{ env = \"SECRET\" }}\n\
-             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n\
+             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n{upstream}\
              [[client]]\nclient_id = \"chat\"\nname = \"Company chat\"\nredirect_uris = [\"https://chat.example/cb\"]\n",
             bench.gate.origin(),
             database.display(),
@@ -55,12 +63,12 @@ impl Running {
     }
 
     /// Runs a command on a thread of its own: it has its own runtime, and the gate and the provider keep serving.
-    fn run(&self, arguments: &[&str]) -> Printed {
+    pub(super) fn run(&self, arguments: &[&str]) -> Printed {
         self.run_logged(arguments).0
     }
 
     /// The same, and what was logged.
-    fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
+    pub(super) fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
         let file = self.operator.path("portcullis.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
         let command = || {
@@ -72,18 +80,18 @@ impl Running {
     }
 
     /// Signs this user of the provider in.
-    async fn tokens(&mut self, user: &str) -> Given {
+    pub(super) async fn tokens(&mut self, user: &str) -> Given {
         self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
         self.bench.browser = Browser::default();
         self.bench.tokens().await
     }
 
-    async fn status(&self, given: &Given) -> u16 {
+    pub(super) async fn status(&self, given: &Given) -> u16 {
         self.bench.gate.status_of_call(&given.access).await
     }
 
     /// Whether a token is refused within a second.
-    async fn is_refused_soon(&self, given: &Given) -> bool {
+    pub(super) async fn is_refused_soon(&self, given: &Given) -> bool {
         let refused = async {
             while self.status(given).await != 401 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -335,7 +343,7 @@ async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_del
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
     error: client chat is in the configuration
-      hint: `portcullis grants end --client chat` ends its grants; remove its [[client]] and restart to lock it out
+      hint: `portcullis clients disable chat` locks it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);

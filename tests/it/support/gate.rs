@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes,
+    ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach,
+    ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes,
     UpstreamSettings,
 };
 use portcullis::identity::hash_password;
@@ -390,6 +390,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: false,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
@@ -435,6 +436,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         }],
         upstreams,
         clients: Vec::new(),
+        assertion_issuers: Vec::new(),
         public_url,
     }
 }
