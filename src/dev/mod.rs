@@ -16,7 +16,8 @@ use http::Uri;
 
 use crate::config::{
     ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
+    Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -129,8 +130,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         path: "/mcp".to_owned(),
         name: name.to_owned(),
         reach: Reach::Http(ReachHttp::at(url)),
-        scopes: ScopeSet::empty().with("mcp:access"),
-        scope_texts: Vec::new(),
+        scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: true,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),

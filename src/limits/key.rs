@@ -17,6 +17,8 @@ pub(crate) enum Part<'a> {
     Client(&'a ClientId),
     /// A grant.
     Grant(&'a GrantId),
+    /// The host that a redirect URI names.
+    Host(&'a str),
     /// An identity provider.
     Identity(&'a IdentityId),
     /// A user name as it was typed, whether or not there is such a user.
@@ -59,6 +61,7 @@ impl Part<'_> {
             Self::Grant(grant) => (4, grant.as_str().as_bytes().into()),
             Self::Identity(identity) => (5, identity.as_str().as_bytes().into()),
             Self::User(name) => (6, name.as_bytes().into()),
+            Self::Host(host) => (8, host.as_bytes().into()),
             Self::SignIns(count) => (7, count.to_be_bytes().to_vec().into()),
         }
     }

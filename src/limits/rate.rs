@@ -15,6 +15,7 @@ pub(crate) struct Limits(Arc<Sketches>);
 
 struct Sketches {
     registrations: Sketch,
+    registrations_of_all_hosts: Sketch,
     known_registrations: Sketch,
     client_secrets: Sketch,
     assertions: Sketch,
@@ -43,6 +44,7 @@ impl Limits {
         let sketch = |limit: Limit, width| Sketch::new(limit.per_hour(registration, lifetimes), width, clock);
         Self(Arc::new(Sketches {
             registrations: sketch(Limit::Registrations, WIDE),
+            registrations_of_all_hosts: sketch(Limit::RegistrationsOfAllHosts, WIDE),
             // a key that is limited by mistake loses nothing but the record of a use
             known_registrations: sketch(Limit::KnownRegistrations, NARROW),
             client_secrets: sketch(Limit::ClientSecrets, WIDE),
@@ -74,6 +76,7 @@ impl Limits {
     fn sketch(&self, limit: Limit) -> &Sketch {
         match limit {
             Limit::Registrations => &self.0.registrations,
+            Limit::RegistrationsOfAllHosts => &self.0.registrations_of_all_hosts,
             Limit::KnownRegistrations => &self.0.known_registrations,
             Limit::ClientSecrets => &self.0.client_secrets,
             Limit::Assertions => &self.0.assertions,

@@ -116,7 +116,9 @@ impl RegistrationRequest {
     pub fn parse(body: &[u8]) -> Result<Self, OAuthError> {
         // each member is parsed on its own: a bad one, however deeply nested, cannot fail the others
         let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
-            let words = format!("the body is not a JSON object of client metadata: {error}");
+            // without serde's own words, which repeat what it found
+            let (line, column) = (error.line(), error.column());
+            let words = format!("the body is not a JSON object of client metadata (line {line}, column {column})");
             OAuthError::new(ErrorCode::InvalidClientMetadata, words)
         })?;
         let text = |name: &str| read::<String>(members.get(name)?);
@@ -190,16 +192,13 @@ fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Result<Vec<Red
     if uris.len() > MAX_REDIRECT_URIS {
         return refuse(format!("more than {MAX_REDIRECT_URIS} redirect_uris"));
     }
-    let judged: Vec<_> = uris.iter().map(|uri| (uri, policy.parse(uri))).collect();
-    let allowed: Vec<_> = judged.iter().filter_map(|(_, answer)| answer.clone().ok()).collect();
+    let (allowed, refused): (Vec<_>, Vec<_>) = uris.iter().map(|uri| policy.parse(uri)).partition(Result::is_ok);
     if allowed.is_empty() {
-        let first = judged.first().map(|(uri, answer)| match answer {
-            Err(why) => format!("{uri} {why}"),
-            Ok(_) => String::new(),
-        });
+        // the client knows its first one: a description repeats nothing
+        let first = refused.into_iter().find_map(Result::err).map(|why| format!("the first of redirect_uris {why}"));
         return refuse(first.unwrap_or_else(|| "redirect_uris is missing, empty or not a list of strings".to_owned()));
     }
-    Ok(allowed)
+    Ok(allowed.into_iter().flatten().collect())
 }
 
 /// The response to a registration or an update, and what a client reads of itself (RFC 7591 3.2.1, RFC 7592 3): what was

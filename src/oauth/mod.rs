@@ -8,6 +8,7 @@
 //! | `error` | error codes and error documents | RFC 6749 4.1.2.1, 5.2, RFC 7591 3.2.2, RFC 8707 2 |
 //! | `parameters` | queries and forms | RFC 6749 3.1, 3.2 |
 //! | `scope` | scope values | RFC 6749 3.3 |
+//! | `scope_hierarchy` | scopes that imply others | MCP 2026-07-28, step-up authorization |
 //! | `web_uri` | http and https URIs, read strictly | RFC 3986 3 |
 //! | `resource` | resource indicators | RFC 8707, RFC 9728 |
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
@@ -38,5 +39,6 @@ pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;
 pub mod scope;
+pub mod scope_hierarchy;
 pub mod token;
 mod web_uri;

@@ -26,6 +26,13 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
     with_cause(response, cause)
 }
 
+/// A method that an endpoint for programs does not have. `Allow`, which the router adds, lists the others.
+pub(super) async fn method_not_allowed() -> Response<Body> {
+    let error =
+        OAuthError::new(ErrorCode::InvalidRequest, "this endpoint does not have the request's method: see Allow");
+    oauth_error(StatusCode::METHOD_NOT_ALLOWED, &error)
+}
+
 /// A used-up limit, for a program.
 pub(super) fn limited(limited: &Limited) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, limited.limit.advice());

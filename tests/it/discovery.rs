@@ -2,6 +2,7 @@
 
 use http::Request;
 use portcullis::config::Upstream;
+use serde_json::json;
 
 use crate::support::gate::{TestGate, WORKS, upstream};
 

@@ -66,7 +66,7 @@ fn named(answer: &Answer) -> Option<String> {
 async fn a_token_response_names_no_more_scope_than_was_requested() {
     let gate = TestGate::with(|config| {
         let scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
-        config.upstreams[0].settings.scopes = scopes;
+        config.upstreams[0].settings.scopes.required = scopes;
     })
     .await;
     let client = gate.register().await;

@@ -319,7 +319,8 @@ async fn a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used()
 
 #[tokio::test]
 async fn a_refresh_response_names_no_more_scope_than_was_requested() {
-    let gate = TestGate::with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
+    let gate =
+        TestGate::with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access mcp:write")).await;
     let client = gate.register().await;
     let mut refresh = gate.tokens(&client).await.refresh;
     for (asked, allowed, named) in [
@@ -357,14 +358,15 @@ async fn a_grant_that_lacks_a_newly_required_scope_is_refused_at_refresh() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
-    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
+    let gate =
+        gate.restart_with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access mcp:write")).await;
     assert_eq!(gate.call(&given.access).await.status, 403);
     assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
     let anew = gate.tokens(&client).await;
     assert_eq!(gate.call(&anew.access).await.status, WORKS);
     let anew = tokens(&gate.refresh(&client, &anew.refresh).await);
 
-    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access")).await;
+    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access")).await;
     assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200, "the operator took it back");
     let gate = gate
         .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])

@@ -86,7 +86,7 @@ impl Authorize {
     ) -> Result<Validated, Fault> {
         let upstream = self.resources.of_audience(&request.resource);
         let upstream = upstream.ok_or_else(|| Fault::new(Trouble::Expired, "consent form: its resource is gone"))?;
-        let givable = upstream.settings.scopes.clone().with(OFFLINE_ACCESS);
+        let givable = upstream.settings.scopes.known().with(OFFLINE_ACCESS);
         request.named_scope = request.named_scope.map(|named| named.intersection(&givable));
         let asked = request.named_scope.clone().unwrap_or_else(ScopeSet::empty);
         request.scope = granted(&asked, upstream);
@@ -175,15 +175,17 @@ impl Authorize {
     }
 }
 
-/// The scope that is granted: what the resource does not know is dropped, and nothing left means the resource's default.
+/// The scope that is granted: what the resource does not know is dropped, and nothing left means what its calls need. Nothing
+/// else is ever taken away, so a client that asks for all that a challenge names gets it and is not challenged again.
 fn granted(asked: &ScopeSet, upstream: &Upstream) -> ScopeSet {
-    let known = asked.intersection(&upstream.settings.scopes);
-    if known.is_empty() { upstream.settings.scopes.clone() } else { known }
+    let scopes = &upstream.settings.scopes;
+    let known = asked.intersection(&scopes.known());
+    if known.is_empty() { scopes.required.clone() } else { known }
 }
 
 /// The named scopes that the resource can give: they bound what token responses name, and are kept with the grant.
 fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
-    let known = asked.intersection(&upstream.settings.scopes.clone().with(OFFLINE_ACCESS));
+    let known = asked.intersection(&upstream.settings.scopes.known().with(OFFLINE_ACCESS));
     (!asked.is_empty()).then_some(known)
 }
 

@@ -63,7 +63,7 @@ pub struct ConsentView {
     pub known_receiver: bool,
     /// What people call the server that is asked for.
     pub resource_name: String,
-    /// The scope that will be granted.
+    /// What the client will be allowed: the scope that will be granted, and what it implies.
     pub scope: ScopeSet,
     /// What people read of the server's scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
@@ -165,11 +165,12 @@ impl ConsentForms {
             request: request.clone(),
         })?;
         let upstream = self.resources.of_audience(&request.resource);
+        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let view = ConsentView {
             known_receiver: self.knows_receiver(&client, &redirect_uri),
             resource_name: self.resources.name_of(&request.resource),
-            scope: request.scope,
-            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&request.scope)),
+            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
             refresh: request.refresh,
             client,
             redirect_uri,

@@ -48,6 +48,22 @@ use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
 use crate::wire::Arrival;
 
+/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is a fault of the request
+/// and no word about its code or token, which the client would throw away after `invalid_grant`.
+const SINGLE: &[&str] = &[
+    "assertion",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "grant_type",
+    "redirect_uri",
+    "refresh_token",
+    "scope",
+];
+
 /// A request to the token endpoint.
 #[derive(Debug)]
 pub(crate) struct TokenRequest {
@@ -87,6 +103,7 @@ impl TokenEndpoint {
     async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         let TokenRequest { authorization, parameters, arrival } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
+        parameters.none_repeated(SINGLE)?;
         let grant_type = parameters.one("grant_type")?;
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
         let answer = match grant_type {

@@ -1,6 +1,7 @@
 """The official Python client, through consent and Keycloak's login form."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
@@ -46,14 +47,16 @@ class SignIn:
     """Replaces the client's browser window and redirect listener."""
 
     def __init__(self, person: Person) -> None:
-        self._person = person
+        self.person = person
         self._answer: Answer | None = None
         self.times = 0
+        self.url = ""
 
     async def redirect(self, url: str) -> None:
         """Opens the authorization URL as the user."""
         self.times += 1
-        self._answer = await anyio.to_thread.run_sync(self._person.authorize, url, REDIRECT_URI)
+        self.url = url
+        self._answer = await anyio.to_thread.run_sync(self.person.authorize, url, REDIRECT_URI)
 
     async def callback(self) -> AuthorizationCodeResult:
         """Returns the parameters of the redirect."""
@@ -77,20 +80,28 @@ def test_the_python_client_registers_calls_a_tool_and_refreshes(
     assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "every refresh rotates it"
 
 
-async def _two_calls(url: str, storage: MemoryStorage, sign_in: SignIn) -> list[str]:
+@asynccontextmanager
+async def connected(url: str, storage: MemoryStorage, sign_in: SignIn) -> AsyncIterator[Client]:
+    """A client that signs in when it must."""
     metadata = OAuthClientMetadata(client_name="Portcullis tests (Python)", redirect_uris=[AnyUrl(REDIRECT_URI)])
     provider = OAuthClientProvider(url, metadata, storage, sign_in.redirect, sign_in.callback)
     async with (
         httpx2.AsyncClient(auth=provider, timeout=30, trust_env=False) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
-        texts = [await _echo(client, "first")]
+        yield client
+
+
+async def _two_calls(url: str, storage: MemoryStorage, sign_in: SignIn) -> list[str]:
+    async with connected(url, storage, sign_in) as client:
+        texts = [await echo(client, "first")]
         await anyio.sleep((storage.tokens[-1].expires_in or 0) + 1)
-        texts.append(await _echo(client, "after expiry"))
+        texts.append(await echo(client, "after expiry"))
     return texts
 
 
-async def _echo(client: Client, message: str) -> str:
+async def echo(client: Client, message: str) -> str:
+    """Calls the tool."""
     result = await client.call_tool("echo", {"message": message})
     (content,) = result.content
     assert isinstance(content, TextContent)

@@ -10,6 +10,7 @@ mod limits;
 mod online;
 mod pages;
 mod records;
+mod scopes;
 mod secrets;
 mod signing_keys;
 mod variables;

@@ -94,7 +94,7 @@ async fn a_machine_gets_no_scope_and_no_server_beyond_its_bounds() {
     let gate = TestGate::with(|config| {
         add_upstream(config, "other");
         add_upstream(config, "third");
-        config.upstreams[1].settings.scopes =
+        config.upstreams[1].settings.scopes.required =
             portcullis::oauth::scope::ScopeSet::parse("other:read other:write").unwrap();
         let mut reader = machine("reader", &["other"]);
         reader.machine = Some(bounds(&["other"], Some("other:read")));

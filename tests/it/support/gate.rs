@@ -14,7 +14,7 @@ use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
     ApiKeys, Config, ConfiguredClient, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages,
     PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream,
-    UpstreamSettings,
+    UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -401,8 +401,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         name: format!("Server {id}"),
         // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
-        scopes: ScopeSet::empty().with("mcp:access"),
-        scope_texts: Vec::new(),
+        scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
