@@ -7,11 +7,13 @@ mod dev;
 mod grants;
 mod keys;
 mod manual;
+mod migrate;
 mod online;
 mod operator;
 mod process;
 mod serve;
 mod shown;
+mod storage;
 mod terminal;
 
 use std::ffi::OsString;
@@ -49,6 +51,9 @@ enum Command {
     Grants(grants::Grants),
     #[command(subcommand)]
     Clients(clients::Clients),
+    Migrate(migrate::Migrate),
+    #[command(subcommand)]
+    Storage(storage::Storage),
     Completions(manual::Completions),
     Man(manual::Manual),
 }
@@ -83,6 +88,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
+        Command::Migrate(migrate) => migrate.run(terminal),
+        Command::Storage(storage) => storage.run(terminal),
         Command::Completions(completions) => completions.run(&mut Cli::command(), terminal),
         Command::Man(manual) => manual.run(Cli::command(), terminal),
     };
