@@ -38,8 +38,9 @@ impl Directory {
 
     /// The debug output of the whole configuration.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN"]
-            .map(|name| (name, "a-secret-of-thirty-two-characters"));
+        let secrets =
+            ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN", "DATABASE_PASSWORD"]
+                .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -49,7 +50,8 @@ impl Directory {
     }
 }
 
-/// The example with its keys uncommented: all of them, or only those that show a default.
+/// The example with its keys uncommented: all of them, with the database of which all keys of `[storage]` make sense, or only
+/// those that show a default.
 fn uncommented(all: bool) -> String {
     let mut in_example_block = false;
     let lines = EXAMPLE.lines().map(|line| {
@@ -60,6 +62,9 @@ fn uncommented(all: bool) -> String {
         let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
         match key {
             Some(key) if all || !(in_example_block || line.ends_with("# no default")) => key,
+            None if all && line.starts_with("url = \"sqlite:") => {
+                "url = \"postgres://portcullis@db.internal/portcullis\""
+            }
             _ => line,
         }
     });

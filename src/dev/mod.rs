@@ -15,8 +15,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ApiKeys, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    ApiKeys, Config, Database, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach,
+    ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
     reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
@@ -80,7 +80,7 @@ impl Dev {
             public_url,
             server,
             log: Log::default(),
-            storage: Storage::Sqlite(state.database()),
+            storage: Database::Sqlite(state.database()).into(),
             secrets: Secrets { keys: vec![root_key] },
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),

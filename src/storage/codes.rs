@@ -219,7 +219,11 @@ impl Store {
             if let Some(token) = refresh_token {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }
-            clients::note_grant(tx, &grant.client_id, now).await?;
+            // holds the client's row: a deletion waits for this commit, and ends the grant that it then finds
+            if !clients::note_grant(tx, &grant.client_id, now).await? && !client_is_configured {
+                tx.undo();
+                return Ok(None);
+            }
             Ok(Some(grant_ends::end_surplus(tx, grant, now).await?))
         })
         .await

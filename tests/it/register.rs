@@ -6,8 +6,16 @@ use std::time::Duration;
 use portcullis::secret::Sha256;
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::database;
 use crate::support::gate::{TestGate, upstream};
+
+also_on_postgres! {
+    public_clients_with_the_same_metadata_share_an_id_whatever_their_ports,
+    redirect_uris_are_echoed_as_written_and_two_spellings_are_one_client,
+    repeated_registrations_of_one_client_are_answered_and_rarely_written,
+    an_unused_client_expires_and_a_used_one_stays,
+}
 
 const DAY: Duration = Duration::from_hours(24);
 

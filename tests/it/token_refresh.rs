@@ -8,11 +8,28 @@ use portcullis::keys::{Sealer, open_with};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::database;
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 use crate::support::log::watch;
+
+also_on_postgres! {
+    a_refresh_rotates_the_tokens_and_the_old_access_token_stays_valid,
+    a_retried_refresh_gets_the_same_response,
+    a_refresh_token_replayed_after_the_window_ends_the_grant,
+    a_refresh_token_replayed_after_its_successor_was_used_ends_the_grant,
+    a_replay_ends_only_the_grant_of_its_device,
+    parallel_refreshes_of_one_token_get_the_same_response,
+    parallel_refreshes_in_two_processes_get_the_same_response,
+    parallel_refreshes_in_two_processes_ask_the_provider_once,
+    a_client_that_disconnects_does_not_stop_its_refresh,
+    an_unused_refresh_token_expires_after_thirty_days_and_a_grant_after_ninety,
+    the_kept_response_and_the_end_of_a_grant_survive_a_restart,
+    the_database_and_the_root_key_together_cannot_open_a_kept_answer,
+    a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used,
+}
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()

@@ -58,7 +58,7 @@ fn every_mistake_in_an_identity_provider_is_reported() {
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: storage: url: is missing
-        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db", or "postgres://USER@HOST/DATABASE"
     portcullis.toml: error: upstream: there is no MCP server to protect
         hint: add [[upstream]] with id, path and url
     portcullis.toml:2:1: error: identity #1: "client_id" is missing

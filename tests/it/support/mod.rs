@@ -8,14 +8,15 @@ pub mod gate;
 pub mod log;
 pub(crate) mod provider;
 pub mod raw;
+pub(crate) mod servers;
 pub(crate) mod statements;
 pub mod upstream;
 
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server,
-    Storage, Tokens,
+    Config, Database, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets,
+    Server, Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -24,7 +25,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         public_url: PublicUrl::parse("https://mcp.example.com").unwrap(),
         server: Server::default(),
         log: Log::default(),
-        storage: Storage::Sqlite(PathBuf::from("never-opened.db")),
+        storage: Database::Sqlite(PathBuf::from("never-opened.db")).into(),
         secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
