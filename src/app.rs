@@ -20,6 +20,7 @@ use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Sealer};
 use crate::limits::{Budget, Limits};
+use crate::outbound::{LookUp, Strangers, machine_look_up};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -30,6 +31,20 @@ use background::Background;
 pub use crate::inbound::Drain;
 pub use crate::wire::Body;
 pub use start_error::StartError;
+
+/// What a process meets outside of itself besides its configuration; tests put in their own.
+pub struct Outside {
+    /// Where audit events go: by default into the log.
+    pub audit: Audit,
+    /// Resolves the names that strangers make us call: by default with the machine's resolver.
+    pub look_up: LookUp,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { audit: Audit::to_log(), look_up: machine_look_up() }
+    }
+}
 
 /// A whole Portcullis, without sockets. Cheap to clone.
 #[derive(Clone)]
@@ -55,7 +70,7 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
-        Self::audited(config, clock, Audit::to_log()).await
+        Self::build_within(config, clock, Outside::default()).await
     }
 
     /// The same, with audit events that go somewhere else than into the log.
@@ -63,6 +78,15 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn audited(config: Arc<Config>, clock: Clock, audit: Audit) -> Result<Self, StartError> {
+        Self::build_within(config, clock, Outside { audit, ..Outside::default() }).await
+    }
+
+    /// The same within another world.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build_within(config: Arc<Config>, clock: Clock, outside: Outside) -> Result<Self, StartError> {
+        let Outside { audit, look_up } = outside;
         let drain = Drain::default();
         let metrics = Metrics::default();
         let waiting = config.limits.waiting_writes;
@@ -93,6 +117,7 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
+            strangers: Strangers::configured(&config, look_up),
             limits,
             clock: clock.clone(),
             metrics: metrics.clone(),

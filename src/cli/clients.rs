@@ -39,7 +39,8 @@ pub(super) struct List {
 /// End all grants of a registered client and delete it
 ///
 /// A client may register again, and then needs its users' consent again. To lock one out for good, set
-/// `registration.enabled = false` and configure the clients that you allow.
+/// `registration.enabled = false` and configure the clients that you allow. Clients whose id is a URL do not register: see
+/// `[client_documents]`.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, after_help = "Example:\n  portcullis clients delete c_…")]
 pub(super) struct Delete {

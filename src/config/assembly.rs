@@ -11,8 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream, client, identity,
-    lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    ClientDocuments, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream,
+    client, client_documents, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage,
+    tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -38,8 +39,11 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
+    let opened = registration.as_ref().is_none_or(|registration| registration.enabled);
+    let direct = proxy.as_ref().is_none_or(|proxy| matches!(proxy, OutboundProxy::Off));
+    let client_documents = client_documents(sections, opened && direct, reading);
     let settings = upstreams(sections, reading);
-    let clients = clients(sections, registration.as_ref(), reading);
+    let clients = clients(sections, registration.as_ref(), client_documents.as_ref(), reading);
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
     let listening = server.as_ref().filter(|_| listens);
     if let (Some(public_url), Some(server)) = (&public_url, listening) {
@@ -61,6 +65,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         lifetimes: lifetimes?,
         tokens: tokens?,
         registration: registration?,
+        client_documents: client_documents?,
         pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
@@ -129,6 +134,15 @@ fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>
     proxy
 }
 
+/// By default documents are read where clients may register themselves and no proxy is set. They are fetched without a proxy:
+/// where only one leads out they would not arrive, and clients that see them advertised do not register any more.
+fn client_documents(sections: &Sections, default: bool, reading: &mut Reading<'_>) -> Option<ClientDocuments> {
+    if sections.is_unreadable("client_documents") {
+        return None;
+    }
+    client_documents::read(&sections.table("client_documents"), default, reading)
+}
+
 fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
     let (mut seen, mut names) = (Seen::default(), Seen::default());
     let (mut identities, mut count) = (Vec::new(), 0);
@@ -189,13 +203,16 @@ fn named(
 fn clients(
     sections: &Sections,
     registration: Option<&Registration>,
+    documents: Option<&ClientDocuments>,
     reading: &mut Reading<'_>,
 ) -> Vec<ConfiguredClient> {
     let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
     let mut seen = Seen::default();
     let clients: Vec<_> =
         sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
-    if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
+    let is_closed = registration.is_some_and(|registration| !registration.enabled)
+        && documents.is_some_and(|documents| !documents.enabled);
+    if is_closed && sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(
             &sections.table("registration").at("enabled"),

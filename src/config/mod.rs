@@ -12,6 +12,7 @@ mod addresses;
 mod assembly;
 mod ca_file;
 mod client;
+mod client_documents;
 mod consistency;
 mod document;
 mod environment;
@@ -54,6 +55,7 @@ use std::path::Path;
 
 pub use ca_file::CaFile;
 pub use client::ConfiguredClient;
+pub use client_documents::ClientDocuments;
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;

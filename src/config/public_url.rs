@@ -133,6 +133,12 @@ impl PublicUrl {
         self.https
     }
 
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        Url::parse(&self.own.text).is_ok_and(|url| is_loopback(&url))
+    }
+
     /// The URL of a path, which must begin with `/`.
     #[must_use]
     pub fn join(&self, path: &str) -> String {

@@ -15,8 +15,9 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
-    RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches, upstream_url,
+    ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach,
+    ReachHttp, Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches,
+    upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -84,6 +85,7 @@ impl Dev {
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),
             registration: Registration::default(),
+            client_documents: ClientDocuments::default(),
             limits: Limits::default(),
             pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),

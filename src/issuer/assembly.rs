@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::clients::{ClientAuthentication, Clients, Registrations};
+use super::clients::{ClientAuthentication, Clients, DocumentParts, Documents, Registrations};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
 use super::resources::{Resources, entry_scopes};
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::identity::Identities;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
+use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -36,6 +37,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
+    /// What fetches documents that strangers name.
+    pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
     /// The time.
@@ -102,7 +105,7 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     Shared {
         issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone()),
+        clients: Clients::new(config, store.clone(), documents(parts, tasks)),
         resources: Resources::new(&config.upstreams),
         ends: GrantEnds {
             store: store.clone(),
@@ -114,6 +117,21 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         },
         provider_tokens,
     }
+}
+
+fn documents(parts: &IssuerParts, tasks: &Tasks) -> Documents {
+    let IssuerParts { config, strangers, store, limits, clock, metrics, audit, .. } = parts;
+    Documents::new(DocumentParts {
+        settings: config.client_documents.clone(),
+        redirect_policy: config.registration.redirect_policy.clone(),
+        strangers: strangers.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+        tasks: tasks.clone(),
+        counted: metrics.grants.clone(),
+        audit: audit.clone(),
+    })
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
@@ -193,6 +211,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
 
 fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
     Codes {
+        clients: shared.clients.clone(),
         provider_tokens: shared.provider_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),

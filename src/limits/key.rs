@@ -13,6 +13,8 @@ pub(crate) enum Part<'a> {
     Address(ClientAddress),
     /// Only the browsers at an address.
     Browsers,
+    /// A host that strangers name.
+    Host(&'a str),
     /// A client.
     Client(&'a ClientId),
     /// A grant.
@@ -59,6 +61,7 @@ impl Part<'_> {
             Self::Grant(grant) => (4, grant.as_str().as_bytes().into()),
             Self::Identity(identity) => (5, identity.as_str().as_bytes().into()),
             Self::User(name) => (6, name.as_bytes().into()),
+            Self::Host(host) => (8, host.as_bytes().into()),
             Self::SignIns(count) => (7, count.to_be_bytes().to_vec().into()),
         }
     }

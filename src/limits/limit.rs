@@ -14,6 +14,12 @@ pub(crate) enum Limit {
     /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
+    /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
+    /// costs a stranger less than the call that it causes.
+    DocumentsPerAddress,
+    /// Documents at one host of clients that are not known yet, whoever makes us fetch them. Against a flood that comes from
+    /// us.
+    DocumentsPerHost,
     /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
     /// its old one.
     ClientSecrets,
@@ -42,6 +48,8 @@ impl Limit {
         match self {
             Self::Registrations => "registration.per_address_per_hour",
             Self::KnownRegistrations => "known_registrations_per_address",
+            Self::DocumentsPerAddress => "client_documents_per_address",
+            Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
             Self::SignIns => "sign_ins_per_address",
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
@@ -57,6 +65,9 @@ impl Limit {
         match self {
             Self::Registrations | Self::KnownRegistrations => {
                 "too many registrations from this address: wait, or use the client id that you have"
+            }
+            Self::DocumentsPerAddress | Self::DocumentsPerHost => {
+                "too many metadata documents of clients were asked for: wait, then connect again"
             }
             Self::ClientSecrets => {
                 "too many wrong secrets of this client came from this address: wait, then send the right one"
@@ -74,7 +85,8 @@ impl Limit {
         let fixed = match self {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns => 600,
+            Self::KnownRegistrations | Self::SignIns | Self::DocumentsPerHost => 600,
+            Self::DocumentsPerAddress => 120,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

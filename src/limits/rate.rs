@@ -16,6 +16,8 @@ pub(crate) struct Limits(Arc<Sketches>);
 struct Sketches {
     registrations: Sketch,
     known_registrations: Sketch,
+    documents_per_address: Sketch,
+    documents_per_host: Sketch,
     client_secrets: Sketch,
     sign_ins: Sketch,
     passwords_per_user_and_address: Sketch,
@@ -39,6 +41,9 @@ impl Limits {
             registrations: sketch(Limit::Registrations, WIDE),
             // a key that is limited by mistake loses nothing but the record of a use
             known_registrations: sketch(Limit::KnownRegistrations, NARROW),
+            // a key that is limited by mistake gets the last good document
+            documents_per_address: sketch(Limit::DocumentsPerAddress, NARROW),
+            documents_per_host: sketch(Limit::DocumentsPerHost, NARROW),
             client_secrets: sketch(Limit::ClientSecrets, WIDE),
             sign_ins: sketch(Limit::SignIns, WIDE),
             passwords_per_user_and_address: sketch(Limit::PasswordsPerUserAndAddress, WIDE),
@@ -63,6 +68,8 @@ impl Limits {
         match limit {
             Limit::Registrations => &self.0.registrations,
             Limit::KnownRegistrations => &self.0.known_registrations,
+            Limit::DocumentsPerAddress => &self.0.documents_per_address,
+            Limit::DocumentsPerHost => &self.0.documents_per_host,
             Limit::ClientSecrets => &self.0.client_secrets,
             Limit::SignIns => &self.0.sign_ins,
             Limit::PasswordsPerUserAndAddress => &self.0.passwords_per_user_and_address,

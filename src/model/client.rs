@@ -1,10 +1,12 @@
 //! A client: an application that acts for users.
 
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
 use crate::clock::Timestamp;
+use crate::oauth::client_document::{ClientDocument, DocumentRefusal};
+use crate::oauth::client_id_url::{ClientIdUrl, publisher};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
@@ -18,6 +20,8 @@ pub enum ClientOrigin {
     Configured,
     /// It registered itself (RFC 7591): its name is its own claim.
     Registered,
+    /// Its id is the URL of a document that describes it: the host is certain, and all that the document says is its claim.
+    Document,
 }
 
 /// A client as it is stored or configured.
@@ -29,7 +33,7 @@ pub struct Client {
     pub origin: ClientOrigin,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// Where codes may be sent. A registered client's are stored as they are compared, without loopback ports.
+    /// Where codes may be sent. Those of clients that are not configured are as they are compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
     pub authentication: Authentication,
@@ -39,7 +43,7 @@ pub struct Client {
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
-    /// When it first registered.
+    /// When it first registered, or when its document was fetched.
     pub created_at: Timestamp,
 }
 
@@ -87,6 +91,20 @@ impl Authentication {
         }
     }
 
+    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. A document
+    /// that offers `none` beside keys is that of a public client, because `/token` verifies no assertions.
+    ///
+    /// # Errors
+    /// When it offers no method that is known here.
+    pub fn of_document(document: &ClientDocument) -> Result<Self, DocumentRefusal> {
+        let keys = if document.methods.private_key_jwt { ClientKeys::of_document(document) } else { None };
+        match keys {
+            _ if document.methods.none => Ok(Self::None),
+            Some(keys) => Ok(Self::Keys(keys)),
+            None => Err(DocumentRefusal::NoMethod),
+        }
+    }
+
     /// The method and the hash of the secret as they are stored; `None` for keys, which the store does not keep.
     #[must_use]
     pub const fn stored(&self) -> Option<(AuthMethod, Option<&Sha256>)> {
@@ -99,7 +117,43 @@ impl Authentication {
     }
 }
 
+impl ClientKeys {
+    /// The keys of a document; those inside of it, which need no further call, before those at its `jwks_uri`. Only public
+    /// keys count: a symmetric one in a public document is no secret.
+    fn of_document(document: &ClientDocument) -> Option<Self> {
+        let keys = document.jwks.iter().filter_map(|key| Jwk::deserialize(key).ok());
+        let is_public = |key: &Jwk| {
+            use AlgorithmParameters::{EllipticCurve, OctetKeyPair, RSA};
+            matches!(key.algorithm, EllipticCurve(_) | RSA(_) | OctetKeyPair(_))
+        };
+        let keys: Vec<Jwk> = keys.filter(is_public).collect();
+        match &document.jwks_uri {
+            _ if !keys.is_empty() => Some(Self::Set(JwkSet { keys })),
+            Some(uri) => Some(Self::Url(uri.as_str().to_owned())),
+            None => None,
+        }
+    }
+}
+
 impl Client {
+    /// The client of a document that was fetched at `now` from its id.
+    ///
+    /// # Errors
+    /// When the document offers no method of authentication that is known here.
+    pub fn documented(url: &ClientIdUrl, document: ClientDocument, now: Timestamp) -> Result<Self, DocumentRefusal> {
+        Ok(Self {
+            id: ClientId::from(url.as_str()),
+            origin: ClientOrigin::Document,
+            authentication: Authentication::of_document(&document)?,
+            name: Some(document.client_name),
+            redirect_uris: portless(&document.redirect_uris),
+            refresh_token: document.refresh_token,
+            scope: document.scope,
+            application_type: document.application_type,
+            created_at: now,
+        })
+    }
+
     /// A client that registers, under the id that its metadata gives it. `secret` has the hash of the secret that it was
     /// given and the method that it asked for.
     #[must_use]
@@ -108,13 +162,19 @@ impl Client {
             id: if secret.is_some() { ClientId::random() } else { derived_id(metadata) },
             origin: ClientOrigin::Registered,
             name: metadata.client_name.clone(),
-            redirect_uris: portless(metadata),
+            redirect_uris: portless(&metadata.redirect_uris),
             authentication: secret.map_or(Authentication::None, |(hash, method)| Authentication::Secret(hash, method)),
             refresh_token: metadata.refresh_token,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
             created_at: now,
         }
+    }
+
+    /// The host that publishes the client's document: the one thing about such a client that TLS has proven.
+    #[must_use]
+    pub fn publisher(&self) -> Option<&str> {
+        publisher(self.id.as_str()).filter(|_| self.origin == ClientOrigin::Document)
     }
 
     /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
@@ -124,8 +184,8 @@ impl Client {
     }
 }
 
-fn portless(metadata: &ClientMetadata) -> Vec<String> {
-    let mut uris: Vec<_> = metadata.redirect_uris.iter().map(RedirectUri::registered_form).collect();
+fn portless(uris: &[RedirectUri]) -> Vec<String> {
+    let mut uris: Vec<_> = uris.iter().map(RedirectUri::registered_form).collect();
     uris.sort();
     uris.dedup();
     uris
@@ -137,7 +197,7 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let canonical = serde_json::json!([
         "portcullis public client 1",
         metadata.client_name,
-        portless(metadata),
+        portless(&metadata.redirect_uris),
         metadata.refresh_token,
         metadata.scope,
         metadata.application_type,
@@ -150,8 +210,14 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
 
 #[cfg(test)]
 mod tests {
-    use super::Authentication;
+    use serde_json::{Value, json};
+
+    use super::{Authentication, Client, ClientKeys};
+    use crate::clock::Timestamp;
+    use crate::oauth::client_document::{ClientDocument, DocumentRefusal};
+    use crate::oauth::client_id_url::ClientIdUrl;
     use crate::oauth::client_metadata::AuthMethod;
+    use crate::oauth::redirect_uri::RedirectPolicy;
     use crate::secret::Sha256;
 
     #[test]
@@ -165,5 +231,47 @@ mod tests {
                 assert_eq!(stored.as_ref().and_then(Authentication::stored), expected, "{method:?} {secret_hash:?}");
             }
         }
+    }
+
+    const ID: &str = "https://client.example/metadata.json";
+
+    /// The client of a document with these members besides those that are required.
+    fn documented(members: &[(&str, &Value)]) -> Result<Client, DocumentRefusal> {
+        let uris = ["http://127.0.0.1:33418/", "http://127.0.0.1/"];
+        let mut document = json!({"client_id": ID, "client_name": "Client", "redirect_uris": uris});
+        for (member, value) in members {
+            document[*member] = (*value).clone();
+        }
+        let url = ClientIdUrl::parse(ID).unwrap();
+        let document = ClientDocument::read(&url, document.to_string().as_bytes(), &RedirectPolicy::default()).unwrap();
+        Client::documented(&url, document, Timestamp(1))
+    }
+
+    #[test]
+    fn a_document_that_offers_none_is_that_of_a_public_client_and_keys_alone_are_kept() {
+        let (key, uri) =
+            (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), json!("https://client.example/k"));
+        let secret = json!({"kty": "oct", "k": "AA"});
+        let (jwks, odd) = (json!({"keys": [secret, key, 7]}), json!({"keys": [secret]}));
+        let of = |methods: &Value, jwks: &Value, uri: &Value| {
+            let plural = "token_endpoint_auth_methods_supported";
+            let client = documented(&[(plural, methods), ("jwks", jwks), ("jwks_uri", uri)]);
+            client.map(|client| client.authentication)
+        };
+        assert_eq!(of(&json!(["none", "private_key_jwt"]), &jwks, &uri), Ok(Authentication::None));
+        let keys = of(&json!(["private_key_jwt"]), &jwks, &uri).unwrap();
+        assert!(matches!(&keys, Authentication::Keys(ClientKeys::Set(set)) if set.keys.len() == 1), "{keys:?}");
+        let at = ClientKeys::Url("https://client.example/k".to_owned());
+        assert_eq!(of(&json!(["private_key_jwt"]), &odd, &uri), Ok(Authentication::Keys(at)));
+        for methods in [json!(["private_key_jwt"]), json!(["tls_client_auth"])] {
+            assert_eq!(of(&methods, &odd, &Value::Null), Err(DocumentRefusal::NoMethod));
+        }
+    }
+
+    #[test]
+    fn redirect_uris_of_a_document_are_compared_without_loopback_ports_and_its_host_is_its_publisher() {
+        let client = documented(&[]).unwrap();
+        assert_eq!(client.redirect_uris, ["http://127.0.0.1/"]);
+        assert_eq!(client.publisher(), Some("client.example"));
     }
 }

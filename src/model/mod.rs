@@ -4,6 +4,7 @@
 pub mod authorization;
 pub mod caller;
 pub mod client;
+pub mod client_document;
 pub mod grant;
 pub mod ids;
 pub mod signing_key;

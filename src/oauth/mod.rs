@@ -13,6 +13,9 @@
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
 //! | `redirect_uri` | which redirect URIs are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
 //! | `client_metadata` | registration requests and responses | RFC 7591 |
+//! | `client_id_url` | client ids that are URLs | draft-ietf-oauth-client-id-metadata-document 2 |
+//! | `client_document` | the documents at those URLs | the same, 3 and 4 |
+//! | `json_members` | the members of a JSON object, each on its own | |
 //! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
 //! | `claims` | the claims of our access tokens | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
@@ -22,9 +25,12 @@
 
 pub mod challenge;
 pub mod claims;
+pub mod client_document;
+pub mod client_id_url;
 pub mod client_metadata;
 pub mod client_name;
 pub mod error;
+mod json_members;
 pub mod metadata;
 pub mod parameters;
 pub mod paths;

@@ -15,6 +15,7 @@ mod sql;
 
 mod authorizations;
 mod call_limit;
+mod client_documents;
 mod clients;
 mod codes;
 mod end_feed;

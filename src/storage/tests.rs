@@ -14,8 +14,8 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, clients, codes, end_feed, grant_ends, grants,
-    identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, authorizations, client_documents, clients, codes, end_feed,
+    grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,8 +24,9 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 14] = [
     ("authorizations.rs", authorizations::STATEMENTS),
+    ("client_documents.rs", client_documents::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
     ("end_feed.rs", end_feed::STATEMENTS),
@@ -41,7 +42,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 13] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 8] = [
+const SCANS: [(&str, &str); 10] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
@@ -53,6 +54,9 @@ const SCANS: [(&str, &str); 8] = [
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
     ("clients.rs", "EVICT_ONE"),
+    // the kept documents, whose number is limited, when one is kept for the first time
+    ("client_documents.rs", "COUNT"),
+    ("client_documents.rs", "EVICT_ONE"),
 ];
 
 /// How many writes of a kind may wait here.

@@ -70,6 +70,7 @@ pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Respons
 pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) -> Response<Body> {
     let status = match fault.trouble {
         Trouble::UnknownClient { .. }
+        | Trouble::ClientDocument
         | Trouble::RedirectUri
         | Trouble::Request(_)
         | Trouble::NotOurs
@@ -98,6 +99,13 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
         Trouble::ProviderUnavailable { provider } => {
             return pages::unavailable(&UnavailablePage { branding, identity_name: provider, request_id });
         }
+        Trouble::ClientDocument => (
+            "This application cannot be identified",
+            "It names a web address that describes it. That address does not answer, holds no valid description, or is not \
+             allowed here.",
+            "Connect from the application again in a minute. If that does not help, tell the people who run this server: \
+             their log says what is wrong.",
+        ),
         Trouble::RedirectUri => (
             "Access cannot be sent to this application",
             "Its address is missing, not registered, or no longer allowed.",
@@ -145,6 +153,9 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
         Trouble::Request(error) => return Some(error.to_string()),
         Trouble::RedirectUri => {
             OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
+        }
+        Trouble::ClientDocument => {
+            OAuthError::new(ErrorCode::InvalidClient, "the metadata document of this client_id cannot be used here")
         }
         Trouble::Limited(_) | Trouble::Unavailable => {
             OAuthError::new(ErrorCode::TemporarilyUnavailable, "it will pass: try again in a minute")

@@ -30,7 +30,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ("identity", "keys oauth secret outbound clock config model limits telemetry wire"),
     ("audit", "model wire"),
     ("delegation", "model config secret"),
-    ("issuer", "identity keys policy storage revocation model oauth audit clock config secret limits telemetry wire"),
+    (
+        "issuer",
+        "identity keys policy storage revocation model oauth audit outbound clock config secret limits telemetry wire",
+    ),
     ("upstream", "config outbound telemetry wire"),
     (
         "gateway",

@@ -16,6 +16,7 @@ mod consent;
 mod demo_server;
 mod dev;
 mod discovery;
+mod documents;
 mod flood;
 mod gateway;
 mod head_requests;

@@ -3,7 +3,8 @@
 //! Defends against: brute force of a client's secret. `config` refuses short secrets, those that we make have 256 bits, and
 //! wrong ones are rate limited per client and address; there is no lockout, because a right secret is always accepted.
 
-use super::find::{Clients, FindError};
+use super::error::FindError;
+use super::find::Clients;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Authentication, Client};
 use crate::model::ids::ClientId;
@@ -77,7 +78,7 @@ impl ClientAuthentication {
         address: ClientAddress,
     ) -> Result<Client, AuthenticationError> {
         let credentials = credentials(authorization, parameters)?;
-        let client = self.clients.find(&credentials.client_id).await?;
+        let client = self.clients.find(&credentials.client_id, address).await?;
         match proof(&client.authentication, credentials.secret) {
             Ok(Proof::None) => Ok(client),
             Ok(Proof::Secret(hash, secret)) => {

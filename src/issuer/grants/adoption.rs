@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::ends::GrantEnds;
-use crate::config::Config;
+use crate::config::{ClientDocuments, Config};
 use crate::identity::{Identities, Provider};
 use crate::keys::{Resealing, Sealer};
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, IdentityId};
+use crate::oauth::client_id_url::ClientIdUrl;
 use crate::storage::{GrantsOf, Store, StoreError, StoredIdentity};
 
 /// Why the configuration does not fit the store.
@@ -53,6 +54,7 @@ const REPLACE_TRIES: u32 = 5;
 pub(in crate::issuer) struct Adoption {
     identities: Identities,
     clients: BTreeSet<ClientId>,
+    documents: ClientDocuments,
     ends: GrantEnds,
     store: Store,
     sealer: Sealer,
@@ -68,7 +70,8 @@ impl Adoption {
         sealer: Sealer,
     ) -> Self {
         let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
-        Self { identities, clients, ends, store, sealer, departed: OnceLock::new() }
+        let documents = config.client_documents.clone();
+        Self { identities, clients, documents, ends, store, sealer, departed: OnceLock::new() }
     }
 
     /// Makes the store fit the configuration before the first request is served.
@@ -84,9 +87,14 @@ impl Adoption {
             clients: self.store.unregistered_clients().await?,
         };
         departed.identities.retain(|id| self.identities.get(id.as_str()).is_none());
-        departed.clients.retain(|id| !self.clients.contains(id));
+        departed.clients.retain(|id| !self.clients.contains(id) && !self.has_document(id));
         self.departed.set(departed).ok();
         Ok(self.end_departed().await?)
+    }
+
+    /// Whether a client is one whose document may be read: it needs no registration.
+    fn has_document(&self, id: &ClientId) -> bool {
+        ClientIdUrl::parse(id.as_str()).is_ok_and(|url| self.documents.admit(&url))
     }
 
     /// Ends the grants of identities and clients that had left the configuration when this process started. It is repeated,

@@ -48,7 +48,7 @@ use prometheus_client::registry::Registry;
 
 pub use background::{Background, Task, TaskRuns};
 pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
-pub use grants::{Grants, RefreshOutcome, RegistrationOutcome, SignInOutcome};
+pub use grants::{DocumentOutcome, Grants, RefreshOutcome, RegistrationOutcome, SignInOutcome};
 pub use limits::Limits;
 pub use providers::{ProviderCall, ProviderCalls, Providers};
 pub use requests::{InFlight, Requests, RouteRequests};

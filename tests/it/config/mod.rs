@@ -1,5 +1,6 @@
 //! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`.
 
+mod client_documents;
 mod commands;
 mod entries;
 mod file;

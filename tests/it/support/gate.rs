@@ -12,8 +12,9 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp,
-    Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl,
+    Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream,
+    UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::scope::ScopeSet;
@@ -425,6 +426,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        client_documents: ClientDocuments::default(),
         limits: Limits::default(),
         pages: Pages::default(),
         outbound: Outbound::default(),

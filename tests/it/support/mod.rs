@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub mod browser;
 pub(crate) mod cluster;
 pub mod database;
+pub(crate) mod documents;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
@@ -14,8 +15,8 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets, Server,
-    Storage, Tokens,
+    ClientDocuments, Config, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey,
+    Secrets, Server, Storage, Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -29,6 +30,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        client_documents: ClientDocuments::default(),
         limits: Limits::default(),
         pages: Pages::default(),
         outbound: Outbound::default(),
