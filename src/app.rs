@@ -73,7 +73,7 @@ impl App {
         Self::build_within(config, clock, Outside::default()).await
     }
 
-    /// The same, with audit events that go somewhere else than into the log.
+    /// Like [`Self::build`], with another audit sink.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -95,7 +95,7 @@ impl App {
         let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
         let identities = Identities::new(&config, &clock, &metrics.providers);
         let revocation = Revocation::new(clock.clone());
-        let budget = Budget::new(&config);
+        let budget = Budget::new(&config, &metrics.limits);
         let limits = Limits::new(&config.registration, &config.lifetimes, &clock, metrics.limits.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
@@ -107,7 +107,6 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
-            limits: metrics.limits.clone(),
             audit: audit.clone(),
         });
         let issuer = Issuer::new(IssuerParts {
@@ -124,8 +123,8 @@ impl App {
             audit,
         });
         let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
-        let (requests, limits) = (metrics.requests.clone(), metrics.limits.clone());
-        let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests, limits };
+        let requests = metrics.requests.clone();
+        let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests };
         let door = Door::new(&config, behind);
         Ok(Self { door, gateway, issuer, identities, revocation, store, sealer, config, drain, budget, clock, metrics })
     }
@@ -140,7 +139,7 @@ impl App {
         Ok(self.issuer.adopt_configuration().await?)
     }
 
-    /// Answers one request, as a connection of `peer` would have it answered.
+    /// Answers one request as if it came from a connection of `peer`.
     pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
@@ -155,7 +154,7 @@ impl App {
         &self.issuer
     }
 
-    /// Who signs people in.
+    /// The identity providers.
     #[must_use]
     pub const fn identities(&self) -> &Identities {
         &self.identities
@@ -167,19 +166,19 @@ impl App {
         &self.revocation
     }
 
-    /// What is remembered.
+    /// The store.
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The way down.
+    /// The stages of shutdown.
     #[must_use]
     pub const fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// Waits for what is being finished, and closes the connections to upstreams and the store.
+    /// Waits for running tasks, then closes upstream connections and the store.
     pub async fn close(&self) {
         self.issuer.settle().await;
         self.gateway.close();

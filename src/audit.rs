@@ -1,5 +1,5 @@
-//! What happened, for those who must answer for it: who signed in, what was granted, what ended and why, who was refused.
-//! Never a token, a code or a password.
+//! The audit log: who signed in, what was granted, what ended and why, which calls were refused. Never a token, a code or a
+//! password.
 //!
 //! An event that a request caused carries the request's id and the address of its client; one that an operator caused names
 //! the operator.
@@ -80,7 +80,7 @@ pub enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
-    /// A call was refused because its token allows too little.
+    /// A call was refused because its token lacks a required scope.
     CallDenied {
         /// Who called.
         acting: Acting<'a>,
@@ -89,8 +89,8 @@ pub enum Event<'a> {
         /// The scopes that the token lacks.
         missing: &'a str,
     },
-    /// A call named a session that is not the caller's.
-    ForeignSession {
+    /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.
+    UnknownSession {
         /// Who called.
         acting: Acting<'a>,
         /// The upstream's id.
@@ -161,7 +161,7 @@ impl<'a> Origin<'a> {
 
 /// Where events go.
 pub trait Sink: Send + Sync {
-    /// Takes an event down. Must not block.
+    /// Records an event. Called while a request is answered: it may wait one second at most.
     fn record(&self, event: &Event<'_>, origin: &Origin<'_>);
 }
 
@@ -225,8 +225,8 @@ impl Sink for ToLog {
             Event::CallDenied { acting: Acting { grant, subject, client }, upstream, missing } => {
                 line!(warn, origin, "call denied", %grant, subject, %client, upstream, missing);
             }
-            Event::ForeignSession { acting: Acting { grant, subject, client }, upstream } => {
-                line!(warn, origin, "a session that is not the caller's was named", %grant, subject, %client, upstream);
+            Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
+                line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);
             }
             Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
                 line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);

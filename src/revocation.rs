@@ -1,5 +1,7 @@
 //! Which grants have ended: known to every holder of a token within a second.
 //!
+//! Defends against: use of an access token after its grant ended, also by open calls and streams (token revocation).
+//!
 //! All holders of a verified token in this process (cache entries, open calls) share the [`GrantWatch`] of its grant. An end
 //! sets a flag there that is never cleared, so no holder can miss it or forget it, whatever the clock does and however long
 //! tokens live. A check costs one atomic read.

@@ -1,4 +1,4 @@
-//! What runs beside the listeners for as long as the process does. That one of them ends is a fault.
+//! Background tasks. If one of them ends, the process exits.
 
 use std::collections::HashMap;
 
@@ -26,11 +26,11 @@ impl Background {
         let fault = tokio::select! {
             () = work => return Ok(()),
             Some(ended) = self.tasks.join_next_with_id() => match ended {
-                Ok((id, ())) => format!("{} ended, which it never may", self.name(id)),
+                Ok((id, ())) => format!("{} ended unexpectedly", self.name(id)),
                 Err(error) => format!("{} panicked", self.name(error.id())),
             },
         };
-        tracing::error!(%fault, "a fault of ours: this process ends, start it again");
+        tracing::error!(%fault, "internal error: this process exits; restart it");
         Err(fault)
     }
 
@@ -55,13 +55,13 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_ends_or_panics_is_named_and_ends_the_work() {
         let ended = beside(pending(), ready(())).await;
-        assert_eq!(ended.as_deref(), Some("the deletion ended, which it never may"));
+        assert_eq!(ended.as_deref(), Some("the deletion ended unexpectedly"));
         let panicked = beside(pending(), async { panic!("pcr_secret") }).await;
         assert_eq!(panicked.as_deref(), Some("the deletion panicked"));
     }
 
     #[tokio::test]
-    async fn work_that_is_done_is_no_fault() {
+    async fn finished_work_is_not_an_error() {
         assert_eq!(beside(ready(()), pending()).await, None);
     }
 }

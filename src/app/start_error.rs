@@ -57,8 +57,8 @@ impl StartError {
             }
             Self::Keys(KeyError::Unmade(_)) => Some("start again; this machine may be short of memory"),
             Self::Unfit(Unfit::AnotherIssuer { .. }) => Some(
-                "give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write \
-                 replaces_issuer = \"…\" with the old issuer: every grant of the old provider then ends",
+                "give the new provider its own id; or, if its accounts replace the old ones, set replaces_issuer = \"…\" to the \
+                 old issuer: every grant of the old provider then ends",
             ),
             Self::Unfit(Unfit::StillUsed(_)) => Some("stop the processes with the old configuration first"),
             Self::Listen { cause, .. } => Some(match cause.kind() {

@@ -10,7 +10,6 @@ use super::caller::VerifiedCaller;
 use super::lease::{CallLease, Ends, Over};
 use super::refusal::Refusal;
 use crate::limits::{Holder, Pool, Shortage};
-use crate::telemetry::metrics;
 
 /// How long a call waits for one of the connections to upstreams.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
@@ -20,7 +19,6 @@ pub(super) struct Calls {
     pub(super) ends: Ends,
     /// The connections to upstreams.
     pub(super) connections: Pool,
-    pub(super) limits: metrics::Limits,
 }
 
 impl Calls {
@@ -35,15 +33,18 @@ impl Calls {
         let connection = pin!(self.connections.wait(holder, 1, CONNECTION_WAIT));
         match lease.hold(connection).await {
             Ok(Ok(share)) => Ok(lease.counted(share)),
-            Ok(Err(Shortage::Share)) => {
-                self.limits.refused("calls_per_user");
-                Err(Refusal::TooManyCalls)
-            }
-            Ok(Err(Shortage::Pool)) | Err(Over::Aged) => {
-                self.limits.refused("calls");
-                Err(Refusal::Busy("all connections to upstreams are in use"))
-            }
+            Ok(Err(shortage)) => Err(self.refused(shortage)),
+            // it aged while it waited
+            Err(Over::Aged) => Err(self.refused(Shortage::Pool)),
             Err(over) => Err(over.before_sending()),
+        }
+    }
+
+    fn refused(&self, shortage: Shortage) -> Refusal {
+        self.connections.count_refusal(shortage);
+        match shortage {
+            Shortage::Share => Refusal::TooManyCalls,
+            Shortage::Pool => Refusal::Busy("all connections to upstreams are in use"),
         }
     }
 }

@@ -76,7 +76,7 @@ impl Early {
                     return None;
                 }
                 (
-                    "answered with a coded stream".to_owned(),
+                    "answered with a compressed stream".to_owned(),
                     "answered with a content coding that was not asked for".to_owned(),
                 )
             }
@@ -84,7 +84,7 @@ impl Early {
             Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::NotConnected(_))) => {
                 ("cannot be reached".to_owned(), error.to_string())
             }
-            Err(error) => ("gave no proper answer".to_owned(), error.to_string()),
+            Err(error) => ("sent an invalid response".to_owned(), error.to_string()),
         };
         let upstream = &self.upstream;
         tracing::warn!(upstream, cause, "an event stream that was opened before the upstream answered ends");

@@ -23,7 +23,7 @@ pub(super) struct Incidents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Denied,
-    ForeignSession,
+    UnknownSession,
     EndedGrant,
 }
 
@@ -37,9 +37,9 @@ impl Incidents {
         self.tell(Kind::Denied, acting.grant, &Event::CallDenied { acting, upstream, missing }, arrival);
     }
 
-    /// A call named a session that is not the caller's.
+    /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.
     pub(super) fn foreign_session(&self, acting: Acting<'_>, upstream: &str, arrival: &Arrival) {
-        self.tell(Kind::ForeignSession, acting.grant, &Event::ForeignSession { acting, upstream }, arrival);
+        self.tell(Kind::UnknownSession, acting.grant, &Event::UnknownSession { acting, upstream }, arrival);
     }
 
     /// A token was used although its grant has ended.

@@ -30,7 +30,7 @@ const UNWATCHED: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Over {
     /// Its grant ended.
-    #[error("the token's grant has ended")]
+    #[error("{ENDED}")]
     Ended,
     /// It is too old.
     #[error("the call is older than max_stream_age")]

@@ -92,7 +92,6 @@ pub(crate) struct GatewayParts {
     /// What calls and their tokens count in.
     pub counted: metrics::Calls,
     /// What refused calls count in.
-    pub limits: metrics::Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
 }
@@ -117,8 +116,7 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
-            parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, audit } = parts;
         let incidents = Arc::new(Incidents::new(audit));
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
@@ -142,7 +140,7 @@ impl Gateway {
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
             incidents,
-            calls: Calls { ends, connections: budget.calls.clone(), limits },
+            calls: Calls { ends, connections: budget.calls.clone() },
             budget,
             config,
         }))

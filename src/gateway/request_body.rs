@@ -27,7 +27,7 @@ const NEXT_BYTE: Duration = Duration::from_secs(15);
 /// How many empty frames an absent body may have.
 const EMPTY_FRAMES: usize = 16;
 
-const NO_BODY: Refusal = Refusal::Malformed("a body on anything but POST");
+const NO_BODY: Refusal = Refusal::Malformed("only POST may have a body");
 
 /// Refuses a request that declares a body although its method has none: a server that does not read such a body takes
 /// it for the next request (request smuggling, RFC 9110 9.3.1).

@@ -1,4 +1,4 @@
-//! Which paths are an upstream's. Every path stands in the table as a whole: nothing below an upstream's path is forwarded
+//! The paths of the upstreams. Each path is matched exactly: nothing below an upstream's path is forwarded
 //! unless it has an entry of its own, and a route can be given any number of them.
 
 use std::sync::Arc;

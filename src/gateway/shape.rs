@@ -1,6 +1,6 @@
 //! The shape of a request to an upstream: headers, query and method.
 //!
-//! Defends against: fields that two servers read in different ways (request smuggling), and tokens in URLs, which logs
+//! Defends against: fields that two servers read in different ways (parser differential, request smuggling), and tokens in URLs, which logs
 //! keep.
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 /// What no MCP client sends, or what can be read in two ways.
 pub(super) fn judge(parts: &Parts) -> Result<(), Refusal> {
     if says_two_things(&parts.headers) {
-        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp header that says two things"));
+        return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp-* header has more than one value"));
     }
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong in a query: use the Authorization header"));

@@ -36,11 +36,11 @@ pub enum Meaning {
 pub(super) enum Symptom<'a> {
     /// An error of the token endpoint.
     Error(&'a str),
-    /// The metadata name another issuer than the configuration.
+    /// The metadata names another issuer than the configuration.
     OtherIssuer,
     /// What lies at the address of the metadata: a status.
     NoMetadata(StatusCode),
-    /// The answer carries no `iss` although the metadata promise it.
+    /// The answer has no `iss` although the metadata announces it.
     NoIss,
 }
 

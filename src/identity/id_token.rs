@@ -98,7 +98,7 @@ fn judge(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Strin
 fn check_type(typ: Option<&str>) -> Result<(), String> {
     match typ {
         None | Some("jwt" | "jose") => Ok(()),
-        Some(typ) => Err(format!("its typ is {:?}: that is no ID token", excerpt(typ))),
+        Some(typ) => Err(format!("its typ is {:?}: which is not an ID token", excerpt(typ))),
     }
 }
 
@@ -165,7 +165,7 @@ fn time(claims: &Members, name: &str) -> Result<Option<Timestamp>, String> {
     let seconds = claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds.floor() as i64));
     match seconds {
         Some(seconds) if (0..=END_OF_TIME).contains(&seconds) => Ok(Some(Timestamp(seconds))),
-        _ => Err(format!("its {name} is no time")),
+        _ => Err(format!("its {name} is not a valid time")),
     }
 }
 
@@ -188,7 +188,7 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
     }
 }
 
-/// Some providers send the truth in quotes. Anything else is not verified, and costs no sign-in.
+/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
 fn is_verified(claims: &Members) -> bool {
     matches!(claims.get("email_verified"), Some(Value::Bool(true)))
         || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")

@@ -105,7 +105,7 @@ fn check_endpoint(text: &str, http_allowed: bool) -> Result<(), &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has characters that no URL has");
     }
-    let url = Url::parse(text).or(Err("is no URL"))?;
+    let url = Url::parse(text).or(Err("is not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("has user information or a fragment");
     }

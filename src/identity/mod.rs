@@ -1,4 +1,4 @@
-//! The second door: the identity providers that sign people in.
+//! The identity providers that sign users in.
 //!
 //! Defends against: another provider that answers in place of the chosen one (mix-up), a token for another client (confused
 //! deputy), a token of another sign-in (replay), forged tokens (algorithm confusion), and brute force on local passwords.
@@ -174,11 +174,11 @@ impl Provider {
         }
     }
 
-    /// Reads the provider's metadata when they were never read, so that what follows has an answer: to be called before
+    /// Reads the provider's metadata if it was never read, so that what follows has an answer: to be called before
     /// [`Self::asks_offline`], [`Oidc::authorization_url`] and [`Oidc::check_iss`]. From then on it costs nothing.
     ///
     /// # Errors
-    /// When they cannot be read: a 503 page.
+    /// When it cannot be read: a 503 page.
     pub async fn prepare(&self) -> Result<(), ExchangeError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.prepare().await.map_err(|failure| ExchangeError::unavailable(&failure)),
@@ -189,7 +189,7 @@ impl Provider {
     /// Whether people can be sent to it now; [`Self::prepare`] included.
     ///
     /// # Errors
-    /// When its metadata were never read, or could not be read the last time: a 503 page.
+    /// When its metadata was never read, or could not be read the last time: a 503 page.
     pub async fn is_reachable(&self) -> Result<(), ExchangeError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.is_reachable().await.map_err(|failure| ExchangeError::unavailable(&failure)),

@@ -104,7 +104,7 @@ impl Oidc {
     /// Where the browser goes.
     ///
     /// # Errors
-    /// When the provider's metadata were never read: a 503 page.
+    /// When the provider's metadata was never read: a 503 page.
     pub fn authorization_url(&self, begin: &Begin<'_>) -> Result<String, ExchangeError> {
         let metadata = self.discovery.known_or_hurry().ok_or_else(|| {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
@@ -140,11 +140,9 @@ impl Oidc {
             (None, Some(metadata)) if !metadata.sends_iss => Ok(()),
             (None, Some(_)) => {
                 let hint = flavour.hint(Symptom::NoIss, id).map(|hint| format!(": {hint}")).unwrap_or_default();
-                Err(format!("the answer of identity {id} carries no iss although its metadata promise it{hint}"))
+                Err(format!("the answer of identity {id} has no iss although its metadata announces it{hint}"))
             }
-            (None, None) => {
-                Err(format!("the answer carries no iss, and whether identity {id} sends it is not known yet"))
-            }
+            (None, None) => Err(format!("the answer has no iss, and whether identity {id} sends it is not known yet")),
         }
     }
 
@@ -281,7 +279,7 @@ impl Oidc {
         let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
         let form = [("token", token.expose()), ("token_type_hint", "refresh_token")];
         let ours = self.endpoint(&metadata);
-        let posted = ours.post(endpoint, &form, REVOKE_TIMEOUT);
+        let posted = ours.post("revocation", endpoint, &form, REVOKE_TIMEOUT);
         let fetched = self.health.calls().timed(ProviderCall::Revocation, posted).await?;
         // Keycloak answers an unknown token with 200 and an error document: it is gone, which is all we want.
         if fetched.status == StatusCode::OK {

@@ -75,7 +75,7 @@ impl TokenEndpoint<'_> {
         secrets: &[&str],
         timeout: Duration,
     ) -> Result<Answer, Refusal> {
-        let fetched = self.post(&self.metadata.token_endpoint, form, timeout).await.map_err(Refusal::Away)?;
+        let fetched = self.post("token", &self.metadata.token_endpoint, form, timeout).await.map_err(Refusal::Away)?;
         let status = fetched.status;
         if status == StatusCode::OK {
             return read_answer(&fetched).ok_or_else(|| {
@@ -94,9 +94,10 @@ impl TokenEndpoint<'_> {
         Err(self.error(status, &document, secrets))
     }
 
-    /// Posts a form to an endpoint of the provider that wants to know who we are.
+    /// Posts a form to an endpoint of the provider at which we authenticate. `kind` names it in errors.
     pub(super) async fn post(
         &self,
+        kind: &str,
         endpoint: &str,
         form: &[(&str, &str)],
         timeout: Duration,
@@ -110,7 +111,9 @@ impl TokenEndpoint<'_> {
             }
         };
         let fetched = self.fetcher.post_form(endpoint, &form, basic, timeout).await;
-        fetched.map_err(|failure| Diagnosis::from(failure).in_context(self.name()))
+        fetched.map_err(|failure| {
+            Diagnosis::from(failure).in_context(format!("the {kind} endpoint of identity {}", self.identity))
+        })
     }
 
     fn name(&self) -> String {

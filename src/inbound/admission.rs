@@ -9,7 +9,6 @@ use super::host::Hosts;
 use crate::gateway::{Gateway, Refusal};
 use crate::limits::{Admission, Budget, Shortage};
 use crate::secret::Sha256;
-use crate::telemetry::metrics;
 use crate::wire::{ClientAddress, Rejection};
 
 /// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
@@ -20,7 +19,6 @@ pub(super) struct Gatekeeper {
     pub(super) hosts: Hosts,
     pub(super) budget: Budget,
     pub(super) gateway: Gateway,
-    pub(super) limits: metrics::Limits,
 }
 
 impl Gatekeeper {
@@ -41,9 +39,8 @@ impl Gatekeeper {
             None => Err(shortage),
         });
         admitted.map_err(|shortage| {
-            let (limit, words) = exhausted(shortage);
-            self.limits.refused(limit);
-            Rejection::Busy(words)
+            self.budget.count_refusal(shortage);
+            Rejection::Busy(exhausted(shortage))
         })
     }
 
@@ -64,13 +61,11 @@ pub(super) fn on_upstream(rejection: &Rejection) -> Option<Refusal> {
     }
 }
 
-/// The setting that was the limit, and words for the log.
-const fn exhausted(shortage: Shortage) -> (&'static str, &'static str) {
+/// Words for the log, with the setting that was the limit.
+const fn exhausted(shortage: Shortage) -> &'static str {
     match shortage {
-        Shortage::Share => {
-            ("requests_per_address", "too many requests of this address at once (limits.requests_per_address)")
-        }
-        Shortage::Pool => ("requests", "too many requests at once (limits.requests)"),
+        Shortage::Share => "too many requests of this address at once (limits.requests_per_address)",
+        Shortage::Pool => "too many requests at once (limits.requests)",
     }
 }
 

@@ -69,7 +69,7 @@ mod tests {
         }
 
         #[test]
-        fn behind_a_trusted_proxy_what_is_left_of_the_truth_counts_for_nothing(
+        fn entries_left_of_the_trusted_hop_are_ignored(
             claim in prop::collection::vec((32..=255_u8).prop_filter("no control", |byte| *byte != 127), 0..60),
         ) {
             let forwarded = [&claim[..], b", 203.0.113.9"].concat();

@@ -42,7 +42,6 @@ pub(crate) struct DoorParts {
     pub(crate) gateway: Gateway,
     pub(crate) web: Web,
     pub(crate) requests: metrics::Requests,
-    pub(crate) limits: metrics::Limits,
 }
 
 struct Inner {
@@ -59,9 +58,9 @@ impl Door {
     /// Puts the door in front.
     #[must_use]
     pub(crate) fn new(config: &Config, parts: DoorParts) -> Self {
-        let DoorParts { budget, gateway, web, requests, limits } = parts;
+        let DoorParts { budget, gateway, web, requests } = parts;
         let (hosts, counters) = (Hosts::new(config), Counters::new(config, requests));
-        let gatekeeper = Gatekeeper { hosts, budget: budget.clone(), gateway: gateway.clone(), limits };
+        let gatekeeper = Gatekeeper { hosts, budget: budget.clone(), gateway: gateway.clone() };
         let proxies = Proxies::new(config.server.trusted_proxies.clone());
         Self(Arc::new(Inner { gatekeeper, proxies, hints: Hints::default(), counters, budget, gateway, web }))
     }

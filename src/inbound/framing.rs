@@ -1,7 +1,7 @@
 //! The framing of request bodies. A body's end must be stated once and in one way; otherwise the request is refused and
 //! its connection closed.
 //!
-//! Defends against request smuggling (RFC 9112 11.2): where a proxy in front and we disagree about a body's end, one of
+//! Defends against request smuggling (RFC 9112 11.2), a parser differential: where a proxy in front and we disagree about a body's end, one of
 //! us takes the rest of the body for the next request. hyper accepts any list of codings that ends in `chunked`, so
 //! framing is judged here, first, and on every path: nothing more may be read from the connection of such a request.
 

@@ -21,15 +21,15 @@ impl Hints {
         if proxies.trusts(peer) && !request.headers().contains_key(X_FORWARDED_FOR) && first(&self.no_forwarded_for) {
             tracing::warn!(
                 %peer,
-                "a trusted proxy sends no X-Forwarded-For: all clients behind it have its address and share its limits, and \
-                 one that sends the header itself is believed\n  hint: let the proxy append the client's address to \
-                 X-Forwarded-For, or take it out of server.trusted_proxies"
+                "a trusted proxy sends no X-Forwarded-For: all clients behind it share its address and its limits, and any \
+                 client can forge the header\n  hint: let the proxy append the client's address, or remove it from \
+                 server.trusted_proxies"
             );
         }
         if request.version() < Version::HTTP_11 && first(&self.old_http) {
             tracing::warn!(
                 %peer,
-                "a peer speaks HTTP/1.0, in which an answer that breaks off looks whole, and streams may be held back\n  \
+                "a peer speaks HTTP/1.0: truncated responses look complete, and streams may be buffered\n  \
                  hint: let the proxy in front speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
             );
         }

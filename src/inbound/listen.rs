@@ -94,7 +94,7 @@ where
     tokio::select! {
         () = connections.wait() => {}
         () = async { drain.streams_end().wait().await; tokio::time::sleep(LAST).await } => {
-            tracing::warn!(open = connections.len(), "connections were still open at the end");
+            tracing::warn!(open = connections.len(), "connections were still open at the shutdown deadline");
         }
     }
 }
@@ -118,6 +118,7 @@ async fn counted(pool: &Pool, mut slot: Share, holder: Option<&Holder>, resting:
     let Some(holder) = holder else { return Ok(slot) };
     while let Err(shortage) = pool.assign(&mut slot, holder.clone()) {
         if *holder != Holder::Trusted || !resting.close_longest_trusted() {
+            pool.count_refusal(shortage);
             return Err(shortage);
         }
         tokio::time::sleep(ASKED_AGAIN).await;
@@ -177,7 +178,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/panic");
                 Response::new(full("well"))
             };
-            accept(listener, Pool::new(64, 64), &Drain::default(), guest, answer).await;
+            accept(listener, Pool::of(64, 64), &Drain::default(), guest, answer).await;
         });
         address
     }
@@ -244,7 +245,7 @@ mod tests {
                 heard.notify_one();
                 pending::<Response<Body>>()
             };
-            accept(listener, Pool::new(1, 1), &down, uncounted, answer).await;
+            accept(listener, Pool::of(1, 1), &down, uncounted, answer).await;
         });
         let mut stuck = over_http1(address).await;
         let unanswered = tokio::spawn(async move { stuck.send_request(get("/")).await.is_err() });

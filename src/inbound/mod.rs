@@ -1,4 +1,4 @@
-//! The one door in: accept → connection → for every request: id, client address, framing, `Host`, log → gateway or web.
+//! The public listener: accept → connection → for every request: id, client address, framing, `Host`, log → gateway or web.
 //!
 //! Defends against: request smuggling (`framing.rs`, `leftover.rs`), slowloris in heads, bodies, answers and idle connections
 //! (`timed.rs`, `streams.rs`, `resting.rs`), floods (`admission.rs`, `listen.rs`), DNS rebinding (`host.rs`, `operations.rs`),

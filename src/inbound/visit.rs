@@ -1,4 +1,4 @@
-//! One request from its head to the last byte of its answer, whatever becomes of it in between.
+//! One request, from its head to the last byte of its response.
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;

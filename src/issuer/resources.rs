@@ -34,7 +34,8 @@ impl Resources {
         for resource in parameters.all("resource") {
             let uri = ResourceUri::parse(resource)
                 .map_err(|malformed| OAuthError::new(ErrorCode::InvalidTarget, malformed.to_string()))?;
-            let upstream = self.named_by(&uri).ok_or_else(|| invalid_target("resource names no server here"))?;
+            let upstream =
+                self.named_by(&uri).ok_or_else(|| invalid_target("resource is not the URL of a server here"))?;
             if named.is_some_and(|other| other.audience() != upstream.audience()) {
                 return Err(invalid_target("a token is for one resource: several were named"));
             }
@@ -57,7 +58,7 @@ impl Resources {
         if !parameters.all("resource").all(is_granted) {
             return Err(invalid_target("resource is not the one that was authorized"));
         }
-        granted.map(drop).ok_or_else(|| invalid_target("the server of this grant is no longer here"))
+        granted.map(drop).ok_or_else(|| invalid_target("the server of this grant is no longer configured"))
     }
 
     /// The upstream that a URI names, in any spelling.

@@ -1,4 +1,4 @@
-//! The public keys of others (RFC 7517), and which signatures each of them may vouch for.
+//! Public keys of other issuers (RFC 7517), and which signatures each may verify.
 //!
 //! Defends against algorithm confusion (RFC 8725 3.1): a key verifies the algorithms of its own type and curve, narrowed
 //! by its `alg`, and only if `use` and `key_ops` mean it for signatures. Shared secrets (`kty: oct`) are never read, so no
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// RSA moduli of 2048 to 8192 bits: a shorter one can be factored, a longer one costs too much.
 const RSA_MODULUS: RangeInclusive<usize> = 256..=1024;
 
-/// The keys of one issuer that verify signatures. A key that stands in its set twice is one key. Printed as their ids.
+/// The keys of one issuer that verify signatures. A repeated key is one key. Printed as their ids.
 pub struct PublicKeys(HashSet<PublicKey>);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl PublicKeys {
             keys: Vec<Value>,
         }
         let document: Document =
-            serde_json::from_slice(document).or(Err("it is no key set, which is JSON with a list `keys`"))?;
+            serde_json::from_slice(document).or(Err("it is not a key set: JSON with a list `keys`"))?;
         let keys: HashSet<_> = document.keys.iter().filter_map(PublicKey::read).collect();
         if keys.is_empty() { Err("it holds no key that signs".to_owned()) } else { Ok(Self(keys)) }
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_for_signatures_is_left_out() {
+    fn keys_that_cannot_verify_signatures_are_skipped() {
         let secret = json!({"kty": "oct", "kid": "s", "k": "AAAA", "alg": "HS256", "use": "sig"});
         let p384 = edited(ec("k"), "crv", json!("P-384"));
         for unusable in [

@@ -2,8 +2,8 @@
 //!
 //! Defends against forgery by the means of RFC 8725: algorithm confusion (`none`, a public key taken for a shared secret,
 //! a key used under another algorithm than its own), keys that a token brings along (`jwk`, `jku`, `x5c` and `x5u` are
-//! not read), extensions that we do not understand (`crit`), and members that stand twice and are read differently by
-//! different readers. Whom a token is for, and when, is the caller's to judge.
+//! not read), extensions that we do not understand (`crit`), and repeated members (parser differential). The caller checks
+//! audience and times.
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,15 +46,15 @@ pub(crate) enum SignedJwtError {
 pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<SignedJwt, SignedJwtError> {
     let invalid = SignedJwtError::Invalid;
     if token.len() > MAX_JWT {
-        return Err(invalid("it is longer than any honest one"));
+        return Err(invalid("it is too long"));
     }
     let parts =
         token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
-    let (message, (header, claims), signature) = parts.ok_or(invalid("it is no signed JWT"))?;
-    let header = Members::decode(header).ok_or(invalid("its header cannot be read, or names a member twice"))?;
+    let (message, (header, claims), signature) = parts.ok_or(invalid("it is not a signed JWT"))?;
+    let header = Members::decode(header).ok_or(invalid("its header cannot be read, or a member is repeated"))?;
     let algorithm = algorithm_of(&header).map_err(invalid)?;
-    let kid = header.text("kid").or(Err(invalid("its kid is no text")))?;
-    let typ = header.text("typ").or(Err(invalid("its typ is no text")))?.map(media_type);
+    let kid = header.text("kid").or(Err(invalid("its kid is not a string")))?;
+    let typ = header.text("typ").or(Err(invalid("its typ is not a string")))?.map(media_type);
     let key = keys.find(kid, algorithm).map_err(|none| match none {
         NoKey::Unknown => SignedJwtError::UnknownKey,
         NoKey::Ambiguous => invalid("several keys could have signed it"),
@@ -62,7 +62,7 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
     if !key.verifies(algorithm, message, signature) {
         return Err(invalid("its signature is wrong"));
     }
-    let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or one stands there twice"))?;
+    let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
     Ok(SignedJwt { typ, claims, algorithm })
 }
 
@@ -138,7 +138,7 @@ impl Members {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(format!("its {name} is no text")),
+            Some(_) => Err(format!("its {name} is not a string")),
         }
     }
 }
@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for Members {
                 let mut read = Map::new();
                 while let Some((name, value)) = members.next_entry()? {
                     if read.insert(name, value).is_some() {
-                        return Err(M::Error::custom("a member stands there twice"));
+                        return Err(M::Error::custom("a member is repeated"));
                     }
                 }
                 Ok(Members(read))

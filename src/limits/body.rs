@@ -25,6 +25,13 @@ pub(crate) struct Room {
     pub(super) holder: Holder,
 }
 
+impl Room {
+    fn refused(&self, shortage: Shortage) -> CollectError {
+        self.pool.count_refusal(shortage);
+        CollectError::NoRoom(shortage)
+    }
+}
+
 /// Why a body was not collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CollectError {
@@ -36,12 +43,6 @@ pub(crate) enum CollectError {
     Broken,
     /// There is no memory for it now.
     NoRoom(Shortage),
-}
-
-impl From<Shortage> for CollectError {
-    fn from(shortage: Shortage) -> Self {
-        Self::NoRoom(shortage)
-    }
 }
 
 /// What came of a body.
@@ -68,7 +69,9 @@ where
     }
     let mut held = Reserved { bytes: Vec::new(), room, share: None };
     if declared > SMALL {
-        held.share = Some(held.room.pool.wait(held.room.holder.clone(), declared, ROOM).await?);
+        let Room { pool, holder } = &held.room;
+        let share = pool.wait(holder.clone(), declared, ROOM).await;
+        held.share = Some(share.map_err(|shortage| held.room.refused(shortage))?);
     }
     held.bytes.reserve_exact(declared);
     let whole = match tokio::time::timeout(ARRIVAL, held.fill(body, limit)).await {
@@ -109,8 +112,14 @@ impl Reserved {
     fn grow(&mut self, capacity: usize) -> Result<(), CollectError> {
         match &mut self.share {
             _ if capacity <= SMALL => {}
-            Some(share) => share.grow(capacity.saturating_sub(share.amount()))?,
-            None => self.share = Some(self.room.pool.take(self.room.holder.clone(), capacity)?),
+            Some(share) => {
+                let more = capacity.saturating_sub(share.amount());
+                share.grow(more).map_err(|shortage| self.room.refused(shortage))?;
+            }
+            None => {
+                let share = self.room.pool.take(self.room.holder.clone(), capacity);
+                self.share = Some(share.map_err(|shortage| self.room.refused(shortage))?);
+            }
         }
         self.bytes.reserve_exact(capacity - self.bytes.len());
         Ok(())
@@ -176,7 +185,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn memory_is_given_back_after_every_way_of_ending() {
-        let pool = Pool::new(10 * MIB, 4 * MIB);
+        let pool = Pool::of(10 * MIB, 4 * MIB);
         let whole = collect(&mut Full::new(Bytes::from(vec![1; MIB])), MIB, room(&pool, "a")).await.unwrap();
         assert_eq!(pool.state(), (9 * MIB, 1), "held while the bytes are");
         let Collected::Whole(bytes) = whole else { panic!("it declared its length") };
@@ -201,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_undeclared_length_is_reserved_as_it_grows_and_no_more_than_it_takes_is_kept() {
-        let pool = Pool::new(10 * MIB, 4 * MIB);
+        let pool = Pool::of(10 * MIB, 4 * MIB);
         let mut body = pieces(&[3000, 3000, 3000], Some(Ok(end())));
         let Ok(Collected::Whole(bytes)) = collect(&mut body, MIB, room(&pool, "a")).await else {
             panic!("it is whole")
@@ -210,16 +219,20 @@ mod tests {
         let (free, _) = pool.state();
         assert!((9000..20_000).contains(&(10 * MIB - free)), "{}", 10 * MIB - free);
 
-        let small = Pool::new(20_000, 20_000);
+        let small = Pool::of(20_000, 20_000);
         let mut large = pieces(&[5000; 10], Some(Ok(end())));
         let refused = collect(&mut large, MIB, room(&small, "a")).await;
         assert_eq!(refused, Err(CollectError::NoRoom(Shortage::Pool)));
+        assert_eq!(small.refusals(), [0, 1]);
+        let declared = &mut Full::new(Bytes::from(vec![1; 30_000]));
+        assert_eq!(collect(declared, MIB, room(&small, "a")).await, Err(CollectError::NoRoom(Shortage::Share)));
+        assert_eq!(small.refusals(), [1, 1]);
         assert_eq!(small.state(), (20_000, 0));
     }
 
     #[tokio::test]
     async fn nothing_of_an_undeclared_body_that_is_too_large_to_collect_is_lost() {
-        let pool = Pool::new(10 * MIB, 4 * MIB);
+        let pool = Pool::of(10 * MIB, 4 * MIB);
         let mut body = pieces(&[3000, 3000, 3000], Some(Ok(end())));
         let Ok(Collected::Beginning(read)) = collect(&mut body, 7000, room(&pool, "a")).await else {
             panic!("it is larger than 7000 bytes")
@@ -230,7 +243,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_hundred_and_fifty_bodies_of_a_mebibyte_at_once_stay_within_the_budget() {
-        let pool = Pool::new(16 * MIB, 8 * MIB);
+        let pool = Pool::of(16 * MIB, 8 * MIB);
         let collected = (0..250).map(|number| {
             let room = room(&pool, &format!("user {}", number % 50));
             async move { collect(&mut mebibyte(), MIB, room).await }
@@ -245,7 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_a_short_time_for_the_memory_of_another() {
-        let pool = Pool::new(MIB, MIB);
+        let pool = Pool::of(MIB, MIB);
         let first = collect(&mut mebibyte(), MIB, room(&pool, "a")).await.unwrap();
         let waiting = tokio::spawn({
             let room = room(&pool, "b");

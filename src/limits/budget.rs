@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use super::body::Room;
 use super::machine::Machine;
-use super::pool::{Holder, Pool, Share, Shortage};
+use super::pool::{Holder, Pool, Settings, Share, Shortage};
 use crate::config::{self, Config};
 use crate::secret::Sha256;
+use crate::telemetry::metrics;
 use crate::wire::ClientAddress;
 
 /// Files that are neither connections nor calls: the database, the log, listeners, providers, health checks.
@@ -38,6 +39,14 @@ const BODIES: (u64, u64) = (16 * MIB, 256 * MIB);
 /// A request's head up to this size is part of what a request takes anyway.
 const SMALL_HEAD: usize = 8 * 1024;
 
+const CONNECTIONS: Settings = Settings { size: "connections", share: "connections_per_address" };
+const OF_OPERATIONS: Settings =
+    Settings { size: "operations_connections", share: "operations_connections_per_address" };
+const CALLS: Settings = Settings { size: "calls", share: "calls_per_user" };
+const REQUESTS: Settings = Settings { size: "requests", share: "requests_per_address" };
+const BODIES_OF_STRANGERS: Settings = Settings { size: "body_memory", share: "body_memory_per_address" };
+const BODIES_OF_USERS: Settings = Settings { size: "body_memory", share: "body_memory_per_user" };
+
 /// What a process has. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Budget {
@@ -55,9 +64,9 @@ pub(crate) struct Budget {
 impl Budget {
     /// Asks the machine what there is.
     #[must_use]
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, refusals: &metrics::Limits) -> Self {
         let (largest, upstreams) = (config.server.inspect_limit, config.upstreams.len());
-        let budget = Self::divide(Machine::read(), &config.limits, largest, upstreams);
+        let budget = Self::divide(Machine::read(), &config.limits, (largest, upstreams), refusals);
         let Self { connections, calls, requests, known, strangers, users, .. } = &budget;
         tracing::info!(
             connections = connections.size(),
@@ -76,7 +85,13 @@ impl Budget {
     }
 
     /// `largest` is the largest body that is collected.
-    fn divide(machine: Machine, limits: &config::Limits, largest: usize, upstreams: usize) -> Self {
+    fn divide(
+        machine: Machine,
+        limits: &config::Limits,
+        (largest, upstreams): (usize, usize),
+        refusals: &metrics::Limits,
+    ) -> Self {
+        let pool = |size, share, settings| Pool::new(size, share, settings, refusals.clone());
         let files = machine.files.saturating_sub(RESERVED);
         // an eighth is left for idle connections to upstreams, and for those that are just being closed
         let connections = (files / 2).min(machine.memory / PER_CONNECTION).clamp(16, MOST);
@@ -89,13 +104,15 @@ impl Budget {
         let requests = requests.saturating_sub(known).max(1);
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
         let (strangers, users) = divide_memory(machine, limits, largest);
+        let strangers = pool(strangers.0, strangers.1, BODIES_OF_STRANGERS);
+        let users = pool(users.0, users.1, BODIES_OF_USERS);
         Self {
-            connections: Pool::new(connections, limits.connections_per_address.min(connections / 2)),
-            operations: Pool::new(OPERATIONS, OPERATIONS / 2),
-            calls: Pool::new(calls, limits.calls_per_user.min((calls / 4).max(1))),
+            connections: pool(connections, limits.connections_per_address.min(connections / 2), CONNECTIONS),
+            operations: pool(OPERATIONS, OPERATIONS / 2, OF_OPERATIONS),
+            calls: pool(calls, limits.calls_per_user.min((calls / 4).max(1)), CALLS),
             idle_per_upstream: idle.max(1),
-            requests: Pool::new(requests, limits.requests_per_address.min(requests / 2).max(1)),
-            known: Pool::new(known, (known / 16).max(1)),
+            requests: pool(requests, limits.requests_per_address.min(requests / 2).max(1), REQUESTS),
+            known: pool(known, (known / 16).max(1), REQUESTS),
             strangers,
             users,
         }
@@ -120,6 +137,11 @@ impl Budget {
         let holder = Holder::Token(token);
         let large = if head > SMALL_HEAD { Some(self.users.take(holder.clone(), head)?) } else { None };
         Ok(Admission(Some((self.known.take(holder, 1)?, large))))
+    }
+
+    /// Counts that a request was refused that neither [`Self::admit`] nor [`Self::admit_known`] admitted.
+    pub(crate) fn count_refusal(&self, shortage: Shortage) {
+        self.requests.count_refusal(shortage);
     }
 
     /// Memory for a body that a stranger sends.
@@ -149,8 +171,8 @@ impl Admission {
 }
 
 /// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part, but a user
-/// always enough for the largest body.
-fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (Pool, Pool) {
+/// always enough for the largest body. Answers the size and the share of each, in bytes.
+fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> ((usize, usize), (usize, usize)) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;
         whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))
@@ -159,7 +181,7 @@ fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (
     let users = bodies - strangers;
     let per_address = limits.body_memory_per_address.unwrap_or(strangers / 4).min(strangers / 2);
     let per_user = limits.body_memory_per_user.unwrap_or(users / 4).min(users / 2).max(largest);
-    (Pool::new(strangers, per_address), Pool::new(users, per_user))
+    ((strangers, per_address), (users, per_user))
 }
 
 /// What the operator wants, or as much of it as the machine has.

@@ -1,4 +1,4 @@
-//! Whom a limit counts, as bytes.
+//! The key of a rate limit, as bytes.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub(crate) enum Part<'a> {
     SignIns(u64),
 }
 
-/// Whom a limit counts. Two keys are equal only if they were made of the same parts in the same order: each part is written
+/// The key of a rate limit. Two keys are equal only if they were made of the same parts in the same order: each part is written
 /// with its kind and its length, so no text that an attacker chooses can end one part and begin another.
 pub(crate) struct Key(Vec<u8>);
 

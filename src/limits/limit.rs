@@ -76,7 +76,7 @@ impl Limit {
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
-            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it ends",
+            Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a process has, and who may use how much of it: how often, how many at once, how many bytes.
 //!
 //! Defends against: floods of requests, slowloris bodies, exhaustion of descriptors and memory, brute force of
-//! passwords and codes.
+//! passwords and client secrets.
 //!
 //! | file | what |
 //! |---|---|

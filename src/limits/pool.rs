@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::secret::Sha256;
+use crate::telemetry::metrics;
 use crate::wire::ClientAddress;
 
 /// Who holds something.
@@ -67,6 +68,17 @@ struct Inner {
     size: usize,
     share: usize,
     held: Mutex<Books>,
+    settings: Settings,
+    refusals: metrics::Limits,
+}
+
+/// The settings that bound a pool, under `[limits]`: for logs and metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// How many there are.
+    pub(crate) size: &'static str,
+    /// The most that one holder has.
+    pub(crate) share: &'static str,
 }
 
 /// How many each holder has.
@@ -84,9 +96,20 @@ fn unbook(held: &mut Books, holder: Holder, amount: usize) {
 
 impl Pool {
     /// `size` things, at most `share` of them for one holder.
-    pub(crate) fn new(size: usize, share: usize) -> Self {
+    pub(crate) fn new(size: usize, share: usize, settings: Settings, refusals: metrics::Limits) -> Self {
         let size = size.min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Inner { free: Arc::new(Semaphore::new(size)), size, share, held: Mutex::default() }))
+        let free = Arc::new(Semaphore::new(size));
+        Self(Arc::new(Inner { free, size, share, held: Mutex::default(), settings, refusals }))
+    }
+
+    /// Counts that a request was refused because of this shortage. Not every shortage is one: a holder may wait, or be let in
+    /// on another's account.
+    pub(crate) fn count_refusal(&self, shortage: Shortage) {
+        let Settings { size, share } = self.0.settings;
+        self.0.refusals.refused(match shortage {
+            Shortage::Share => share,
+            Shortage::Pool => size,
+        });
     }
 
     /// How many there are, taken or not.
@@ -268,9 +291,21 @@ impl Drop for Held {
 
 #[cfg(test)]
 impl Pool {
+    /// A pool whose refusals are not looked at.
+    pub(crate) fn of(size: usize, share: usize) -> Self {
+        let settings = Settings { size: "size", share: "share" };
+        Self::new(size, share, settings, metrics::Metrics::default().limits)
+    }
+
     /// How many are free, and how many holders are remembered.
     pub(crate) fn state(&self) -> (usize, usize) {
         (self.0.free.available_permits(), self.held().len())
+    }
+
+    /// How many refusals were counted: for a holder's share, and for the size.
+    pub(crate) fn refusals(&self) -> [u64; 2] {
+        let Settings { size, share } = self.0.settings;
+        [share, size].map(|setting| self.0.refusals.refused_so_far(setting))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A JSON-RPC message: its id, its method and the tool that it calls. The body is parsed once; what is forwarded are its
 //! bytes.
 //!
-//! Defends against messages that two readers understand differently: where a member is repeated, one server takes the first
+//! Defends against messages that two readers understand differently (parser differential): where a member is repeated, one server takes the first
 //! and another the last. Such a message has no name here.
 
 use std::borrow::Cow;

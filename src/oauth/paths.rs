@@ -4,8 +4,17 @@
 //! The router matches each variant of [`Route`] to what answers it, so a line that is added here does not compile until it has
 //! an answer.
 
+/// Who opens a route, which decides how other origins are treated: see [`Route::audience`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A browser with a person in front of it. Only our own origin may post here, and no other may read it (CSRF).
+    Page,
+    /// A program, or a script of any origin, without cookies.
+    Program,
+}
+
 macro_rules! routes {
-    ($($(#[$doc:meta])* $route:ident, $name:ident = $path:literal;)*) => {
+    ($($(#[$doc:meta])* $audience:ident $route:ident, $name:ident = $path:literal;)*) => {
         $($(#[$doc])* pub const $name: &str = $path;)*
 
         /// All paths.
@@ -24,35 +33,41 @@ macro_rules! routes {
             pub const fn path(self) -> &'static str {
                 match self { $(Self::$route => $name,)* }
             }
+
+            /// Who opens it.
+            #[must_use]
+            pub const fn audience(self) -> Audience {
+                match self { $(Self::$route => Audience::$audience,)* }
+            }
         }
     };
 }
 
 routes! {
     /// RFC 9728 3.1, when there is one resource.
-    ResourceMetadata, RESOURCE_METADATA = "/.well-known/oauth-protected-resource";
+    Program ResourceMetadata, RESOURCE_METADATA = "/.well-known/oauth-protected-resource";
     /// RFC 9728 3.1, for the resource at a path.
-    ResourceMetadataAt, RESOURCE_METADATA_AT = "/.well-known/oauth-protected-resource/{*path}";
+    Program ResourceMetadataAt, RESOURCE_METADATA_AT = "/.well-known/oauth-protected-resource/{*path}";
     /// RFC 8414 3.
-    ServerMetadata, SERVER_METADATA = "/.well-known/oauth-authorization-server";
+    Program ServerMetadata, SERVER_METADATA = "/.well-known/oauth-authorization-server";
     /// OpenID Connect Discovery 4, for clients that look there.
-    OpenidConfiguration, OPENID_CONFIGURATION = "/.well-known/openid-configuration";
+    Program OpenidConfiguration, OPENID_CONFIGURATION = "/.well-known/openid-configuration";
     /// RFC 7517.
-    Jwks, JWKS = "/.well-known/jwks.json";
+    Program Jwks, JWKS = "/.well-known/jwks.json";
     /// Every other well-known path: a 404.
-    WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
+    Program WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.
-    Token, TOKEN = "/token";
+    Program Token, TOKEN = "/token";
     /// RFC 7591 3.
-    Register, REGISTER = "/register";
+    Program Register, REGISTER = "/register";
     /// RFC 6749 3.1.
-    Authorize, AUTHORIZE = "/authorize";
+    Page Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.
-    Consent, CONSENT = "/consent";
+    Page Consent, CONSENT = "/consent";
     /// The redirect URI at an identity provider.
-    Callback, CALLBACK = "/callback/{identity}";
+    Page Callback, CALLBACK = "/callback/{identity}";
     /// The password form of the built-in identity provider.
-    SignIn, SIGN_IN = "/sign-in/{identity}";
+    Page SignIn, SIGN_IN = "/sign-in/{identity}";
 }
 
 /// The routes that also lie below the path of each upstream, for clients that append `/.well-known/…` to the server's URL.
@@ -95,10 +110,11 @@ fn matches(route: &str, path: &str) -> bool {
     segments.next().is_none()
 }
 
-/// Whether browsers are sent to this path.
+/// Whether people open this path, or one that begins with the same segment, in a browser.
 #[must_use]
 pub fn is_page(path: &str) -> bool {
-    [AUTHORIZE, CONSENT, CALLBACK, SIGN_IN].iter().any(|page| first_segment(page) == first_segment(path))
+    let pages = Route::ALL.iter().filter(|route| route.audience() == Audience::Page);
+    pages.map(|route| first_segment(route.path())).any(|page| page == first_segment(path))
 }
 
 /// Whether a path is ours or below one of ours. Only the first segment counts, and case does not.

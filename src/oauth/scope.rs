@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for ScopeSet {
     }
 }
 
-/// Writes a set as an array, as metadata require (`scopes_supported`, RFC 8414 2, RFC 9728 2).
+/// Writes a set as an array, as metadata requires (`scopes_supported`, RFC 8414 2, RFC 9728 2).
 ///
 /// # Errors
 /// Those of the serializer.

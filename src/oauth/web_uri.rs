@@ -2,7 +2,7 @@
 //!
 //! Browsers repair the URLs that they parse: `http:a`, `http:///a`, `127.1`, a backslash, a tab and `/x/../a` all become
 //! something else. With a string that two parsers read differently an attacker can name one host to us and another to the
-//! browser, so nothing is repaired here.
+//! browser (a parser differential), so nothing is repaired here.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn one_variable_for_all_counts_where_there_is_no_closer_one() {
+    fn all_proxy_applies_where_no_scheme_variable_is_set() {
         let route = route(&[("all_proxy", "http://all:1"), ("HTTPS_PROXY", " "), ("HTTP_PROXY", "http://plain:2")]);
         assert_eq!(route.proxy_for(&"https://a.example".parse().unwrap()).as_deref(), Some("all:1"));
         assert_eq!(route.proxy_for(&"http://a.example".parse().unwrap()).as_deref(), Some("plain:2"));

@@ -159,8 +159,7 @@ impl Store {
     /// # Errors
     /// When the store fails, or is busy with registrations.
     pub async fn known_client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
-        let taken = tokio::time::timeout(self.0.limit, self.0.lookups.take(Turn::Registration));
-        let taken = taken.await.or(Err(StoreError::Busy))??;
+        let taken = self.turn(&self.0.lookups, Turn::Registration).await?;
         let known = self.client(id).await;
         drop(taken);
         known

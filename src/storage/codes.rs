@@ -181,7 +181,7 @@ impl Store {
         Ok(issued.await? == 1)
     }
 
-    /// Finds the authorization of a code, whatever became of it. Once redeemed it tells of the user only the subject.
+    /// Finds the authorization of a code in any stage. Once redeemed, only the user's subject is kept.
     ///
     /// # Errors
     /// When the store fails.

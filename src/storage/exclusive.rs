@@ -4,7 +4,7 @@
 //! side, and each statement sees what was committed when the *statement* began (READ COMMITTED). Two kinds of rules hold there by
 //! themselves: a condition on the row that a statement changes (it waits for the row, and judges it anew), and a unique key. A
 //! rule that counts or looks at *other* rows does not hold: two writes that each make it true for themselves break it together.
-//! Such a write names here what it decides about. Nobody else decides about the same until it has committed.
+//! Such a write names what its decision depends on; no other write with the same name runs until it has committed.
 //!
 //! Defends against: races (check-then-act, TOCTOU) between replicas, and deadlocks, because the locks of one write are taken in
 //! the order of this list, and before any row is changed.
@@ -12,7 +12,7 @@
 use crate::model::ids::{GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
-/// What a write decides about alone.
+/// What a write decides about exclusively.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Exclusive<'a> {
     /// Nothing: single statements whose conditions concern the row that they change, or a unique key.

@@ -28,7 +28,7 @@ sql! {
     USE_OF_CLIENT = "
         SELECT count(*) AS grants, max(last_used_at) AS last_used_at FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
 
-    /// The next ones, by id, that may yet turn out to be this user's. One that was barred before is answered too. `$3` is a
+    /// The next pending sign-ins, by id, that may belong to this user; those already barred are returned too. `$3` is a
     /// piece of JSON, see [`resource_in`].
     BAR_UNDER_WAY = "
         INSERT INTO barred_sign_ins (authorization_id, subject)
@@ -208,7 +208,7 @@ impl Store {
         Ok(self.find(USE_OF_CLIENT, values![id.as_str(), now]).await?.unwrap_or_default())
     }
 
-    /// Takes back the sign-ins under way whose grants this filter would match; answers how many. With a subject, those that
+    /// Cancels the sign-ins in progress whose grants this filter would match; returns how many. With a subject, those that
     /// have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ use self::engine::{Engine, Transaction};
 use self::error::Failure;
 use self::exclusive::Exclusive;
 use self::row::FromRow;
-use self::turns::{Turn, Turns};
+use self::turns::{Taken, Turn, Turns};
 use self::value::Value;
 use crate::config;
 use crate::telemetry::metrics::{self, StoreCall};
@@ -145,7 +145,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         // a turn that never came says nothing about the disk: that shows in the write that has the turn
-        let taken = tokio::time::timeout(self.0.limit, self.0.turns.take(turn)).await.or(Err(StoreError::Busy))??;
+        let taken = self.turn(&self.0.turns, turn).await?;
         let write = Box::pin(async {
             let mut tx = self.0.engine.begin(exclusive).await?;
             let answer = work(&mut tx).await?;
@@ -155,6 +155,15 @@ impl Store {
         let written = self.bounded(write, self.0.limit.saturating_sub(began.elapsed()), StoreCall::Write).await;
         drop(taken);
         written
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self, turns: &Turns, turn: Turn) -> Result<Taken, StoreError> {
+        let taken = tokio::time::timeout(self.0.limit, turns.take(turn)).await.unwrap_or(Err(StoreError::Busy));
+        if taken.is_err() {
+            self.0.counted.refused();
+        }
+        taken
     }
 
     /// Runs a single statement as a write and answers how many rows it changed.

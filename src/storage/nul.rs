@@ -8,7 +8,7 @@ use std::borrow::Cow;
 const ESCAPE: char = '\u{fdd0}';
 
 /// A text of PostgreSQL cannot hold NUL; the statement fails. A stranger can send one wherever we look a text up (a client id),
-/// and must not make the store fail, nor find the row of another text. So the step is one that can be taken back.
+/// and must not make the store fail, nor find the row of another text. So the escape is reversible.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if text.contains(['\0', ESCAPE]) {
         Cow::Owned(text.replace(ESCAPE, "\u{fdd0}\u{fdd0}").replace('\0', "\u{fdd0}0"))

@@ -68,9 +68,9 @@ pub struct SealedValue {
     pub id: String,
     /// Whose it is: the key's id, the user's subject.
     pub context: String,
-    /// As it lies there.
+    /// The stored bytes.
     pub bytes: Vec<u8>,
-    /// Of a provider's token: the provider, and who we are there, when this program knows that.
+    /// For a provider's token: its issuer and our client id there, if known.
     pub issuer: Option<String>,
     /// See `issuer`.
     pub client_id: Option<String>,

@@ -1,4 +1,6 @@
 //! SQLite: the file, its connections, its schema.
+//!
+//! Defends against: other local users (mode 0600), and deleted secrets that stay in the file.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};

@@ -1,4 +1,6 @@
-//! Text of others as it may stand in the log: it must not drive the terminal that shows the log, nor look like other text.
+//! Text from others, made safe for the log.
+//!
+//! Defends against: log injection and terminal escape sequences.
 
 use std::borrow::Cow;
 

@@ -15,6 +15,6 @@ pub(super) const TARGET: &str = "portcullis::request";
 ///
 /// Without a subscriber that wants it, it costs no allocation.
 pub(crate) fn request(id: &RequestId, address: IpAddr) -> Span {
-    // a span's level says how much is logged at which it disappears: never
+    // an error span, so that no level filter drops it
     tracing::error_span!(target: TARGET, "request", request_id = %id, %address)
 }

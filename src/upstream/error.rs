@@ -23,7 +23,7 @@ pub(crate) enum UpstreamError {
     #[error("was not sent the whole request: {0}")]
     RequestBody(String),
     /// The client's own body came too slowly: no fault of the upstream's.
-    #[error("was not sent the whole request: the client's body came too slowly")]
+    #[error("was not sent the whole request: the client's body arrived too slowly")]
     SlowRequestBody,
     /// The connection broke after the request had begun to leave; it is not sent again.
     #[error("broke off: {0}")]
@@ -62,7 +62,7 @@ pub(crate) enum RequestBodyError {
     #[error("the client's body failed: {0}")]
     Failed(Box<dyn Error + Send + Sync>),
     /// The client kept the upstream waiting.
-    #[error("the client's body came too slowly")]
+    #[error("the client's body arrived too slowly")]
     Slow,
 }
 
@@ -71,10 +71,10 @@ pub(crate) fn status_words(status: StatusCode) -> String {
     let hint = match status {
         StatusCode::UNAUTHORIZED => ": switch its own authentication off, or configure what it wants in `headers`",
         StatusCode::FORBIDDEN => {
-            " by itself: a server that answers to certain names only wants one of them as `host`, otherwise it does not let \
-             this user in"
+            " by itself: if the server accepts only certain host names, set `host` to one of them; otherwise it refuses this \
+             user"
         }
-        StatusCode::MISDIRECTED_REQUEST => " by itself: set `host` to a name that it answers to",
+        StatusCode::MISDIRECTED_REQUEST => " by itself: set `host` to a host name that it accepts",
         _ => "",
     };
     format!("answered {}{hint}", status.as_u16())

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_framings_the_chunks_count_and_the_connection_is_not_used_again() {
+    fn with_two_framings_chunked_wins_and_the_connection_is_not_reused() {
         for coding in ["chunked", "Chunked"] {
             let mut both = headers(&[(CONTENT_LENGTH, "5"), (TRANSFER_ENCODING, coding), (CONTENT_LENGTH, "6")]);
             assert_eq!(settle(&mut both), Ok(Reuse::Never));
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_one_framing_at_most_is_left(
+        fn a_response_keeps_at_most_one_framing(
             lengths in prop::collection::vec("[0-9 ,+]{0,4}", 0..3),
             codings in prop::collection::vec("chunked|gzip|chunked, gzip", 0..3),
         ) {

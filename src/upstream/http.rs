@@ -68,7 +68,7 @@ impl HttpUpstream {
         Ok(path.into())
     }
 
-    /// Sends a request and waits for the head of its answer; for that of a GET without a limit. Dropping the future
+    /// Sends a request and waits for the response head, without a limit for GET. Dropping the future
     /// cancels the request. It is boxed, so that a call that still waits for its body does not hold the memory for
     /// sending.
     ///
@@ -158,7 +158,7 @@ impl HttpUpstream {
         }
     }
 
-    /// What an answer says of the upstream. A body that the client did not bring says nothing.
+    /// Records the result; a failure of the client's body says nothing about the upstream.
     fn note(&self, answer: &Result<Response<AnswerBody>, UpstreamError>, began: Instant, counted: &UpstreamCalls) {
         match answer {
             Ok(_) => counted.answered(began.elapsed()),

@@ -15,15 +15,18 @@ use super::outgoing::Outgoing;
 /// How many redirects a call follows.
 pub(super) const MOST: usize = 2;
 
-const ELSEWHERE: &str = "callers are not sent to another place: write as `url` where the server itself answers";
-const METHOD: &str = "only 307 and 308 keep the method and the body: write as `url` where the server itself answers";
+const ELSEWHERE: &str =
+    "redirects to another origin are not followed: set `url` to the address at which the server itself answers";
+const NOWHERE: &str = "set `url` to the address at which the server itself answers";
+const METHOD: &str =
+    "only 307 and 308 keep the method and the body: set `url` to the address at which the server itself answers";
 /// Why there is no copy of a call: its body was streamed, or is large.
-pub(super) const BODY_NOT_KEPT: &str = "the body of this call was not kept for a second sending (only JSON up to 64 KiB is): \
-     write as `url` where the server itself answers";
+pub(super) const BODY_NOT_KEPT: &str = "the body of this call was not kept for resending (only JSON up to 64 KiB is): \
+     set `url` to the address at which the server itself answers";
 /// Why there is no copy of a call: no redirect was expected.
-pub(super) const UNEXPECTED: &str = "the server answered calls itself until now, so this one was not kept for a second sending; \
-     the next ones follow the redirect: write as `url` where the server itself answers";
-const AGAIN: &str = "that is one redirect too many: write as `url` where the server itself answers";
+pub(super) const UNEXPECTED: &str = "the server had not redirected before, so this call was not kept for resending; later calls \
+     follow the redirect: set `url` to the address at which the server itself answers";
+const AGAIN: &str = "more than 2 redirects: set `url` to the address at which the server itself answers";
 
 /// Where the redirects of a call led: an extension of its answer.
 #[derive(Debug, Clone)]
@@ -99,7 +102,8 @@ impl Redirect {
     ) -> Result<Outgoing, UpstreamError> {
         let named = match &self.places {
             Some((asked, named)) if is_own(asked, host, named) => named,
-            _ => return Err(self.refused(ELSEWHERE)),
+            Some(_) => return Err(self.refused(ELSEWHERE)),
+            None => return Err(self.refused(NOWHERE)),
         };
         if !matches!(self.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             return Err(self.refused(METHOD));
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn a_path_that_begins_with_two_slashes_does_not_become_another_host() {
         let second = |location| followed(307, location, Some("//evil.example/x?a=1"), MOST);
-        assert!(second("http://evil.example/y").unwrap_err().contains("not sent to another place"));
+        assert!(second("http://evil.example/y").unwrap_err().contains("redirects to another origin are not followed"));
         for (location, path) in [("/y", "/y"), ("y", "//evil.example/y"), ("http://10.0.0.5:8420/y", "/y")] {
             assert_eq!(second(location).as_deref(), Ok(path), "{location}");
         }
@@ -224,7 +228,7 @@ mod tests {
             assert!(followed(status, "/mcp?key=secret", Some("/mcp/"), MOST).unwrap_err().contains("keep the method"));
         }
         let words = followed(308, "/mcp?key=secret", Some("/mcp/"), 0).unwrap_err();
-        assert!(words.contains("http://10.0.0.5:8420/mcp: that is one redirect too many"), "{words}");
-        assert!(followed(308, "/mcp", None, MOST).unwrap_err().contains("not kept for a second sending"));
+        assert!(words.contains("http://10.0.0.5:8420/mcp: more than 2 redirects"), "{words}");
+        assert!(followed(308, "/mcp", None, MOST).unwrap_err().contains("not kept for resending"));
     }
 }

@@ -1,4 +1,4 @@
-//! What all endpoints for browsers share: what a browser brings, whose form it is, and how a browser is sent on.
+//! Shared by all browser endpoints: cookies, the origin of a form, redirects.
 //!
 //! Defends against: CSRF (a form that the browser says is another site's is refused before it is read), and cookies of another
 //! host name (a browser is led to our own origin first). Locations may carry a code, so they are marked sensitive.

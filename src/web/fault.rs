@@ -21,7 +21,7 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Bo
 
 /// A failure that will pass: 503, never `server_error`, upon which clients would throw their tokens away.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
-    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "something that is needed is not available now");
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "a required service is temporarily unavailable");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
     with_cause(response, cause)
 }
@@ -158,7 +158,7 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
             OAuthError::new(ErrorCode::InvalidClient, "the metadata document of this client_id cannot be used here")
         }
         Trouble::Limited(_) | Trouble::Unavailable => {
-            OAuthError::new(ErrorCode::TemporarilyUnavailable, "it will pass: try again in a minute")
+            OAuthError::new(ErrorCode::TemporarilyUnavailable, "temporary failure: try again in a minute")
         }
         // the first two have pages of their own, and no request of a client leads to the others
         Trouble::UnknownClient { .. }

@@ -1,4 +1,7 @@
 //! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
+//!
+//! Defends against: CSRF (`browser.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
+//! (`body.rs`).
 
 mod authorize;
 mod body;
@@ -38,7 +41,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
-use crate::oauth::paths::{self, Route};
+use crate::oauth::paths::{self, Audience, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
 /// Our own routes, and the pages for people who open an address that is meant for programs. Cheap to clone.
@@ -55,7 +58,7 @@ impl Web {
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| config.registration.enabled || *route != Route::Register;
         let (pages, documents): (Vec<_>, Vec<_>) =
-            Route::ALL.iter().copied().filter(served).partition(|route| paths::is_page(route.path()));
+            Route::ALL.iter().copied().filter(served).partition(|route| route.audience() == Audience::Page);
         let mut programs = router(documents);
         for upstream in &config.upstreams {
             for route in paths::BELOW_UPSTREAMS {
@@ -156,6 +159,6 @@ async fn not_found(
 
 /// A page's path with a method that it does not support, as after typing a form's address; `Allow` lists the others.
 async fn method_not_allowed() -> Response<axum::body::Body> {
-    let text = "This address cannot be opened like this. Connect from the application again.\n";
+    let text = "This address cannot be opened directly. Connect from the application again.\n";
     plain(StatusCode::METHOD_NOT_ALLOWED, axum::body::Body::from(text))
 }

@@ -30,7 +30,7 @@ pub(super) fn answer(head: &Parts, rejection: &Rejection, visitors: &Visitors, p
 /// page's path is a line of text.
 fn ambiguous(path: &str, why: &'static str) -> Response<Body> {
     let mut response = if paths::is_page(path) {
-        plain(StatusCode::BAD_REQUEST, Body::from("It is not clear where the body of this request ends.\n"))
+        plain(StatusCode::BAD_REQUEST, Body::from("The end of the request body is ambiguous.\n"))
     } else {
         any_origin(fault::oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, why)))
     };
@@ -59,8 +59,8 @@ fn misdirected(headers: &HeaderMap, public_url: &str) -> Response<Body> {
         return response;
     }
     let text = format!(
-        "This host name is not one of ours: use {public_url}. A proxy in front must pass the Host header on; other names go \
-         into allowed_hosts.\n"
+        "This host name is not one of ours: use {public_url}. A proxy in front must pass the Host header on; add other names \
+         to allowed_hosts.\n"
     );
     plain(StatusCode::MISDIRECTED_REQUEST, Body::from(text))
 }

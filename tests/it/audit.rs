@@ -149,7 +149,7 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
     let headers = [("authorization", &*bearer), ("mcp-session-id", "somebody.elses")];
     assert_says(
         &ten_calls(&gate, &kept, &headers, 404).await,
-        "ForeignSession",
+        "UnknownSession",
         &[caller[0], caller[1], caller[2], "\"mcp\""],
     );
 
@@ -175,7 +175,7 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
 }
 
 #[tokio::test]
-async fn a_stranger_without_a_token_of_ours_causes_no_event_at_an_upstream() {
+async fn a_request_without_a_valid_token_causes_no_audit_event() {
     let mut gate = TestGate::new().await;
     let kept = audited(&mut gate, |_| {}).await;
     let given = gate.tokens(&gate.register().await).await;

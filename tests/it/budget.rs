@@ -315,7 +315,7 @@ async fn a_call_waits_for_a_free_slot_and_is_refused_when_none_comes() {
     tokio::time::pause();
     let refused = gate.call(&given[3]).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "5"), "{refused:?}");
-    assert!(refused.json()["error"]["message"].as_str().unwrap().contains("can be repeated"));
+    assert!(refused.json()["error"]["message"].as_str().unwrap().contains("can be retried"));
     drop(taken);
 }
 

@@ -73,13 +73,13 @@ async fn another_issuer_under_a_known_id_is_refused_at_start_and_changes_nothing
         let error = error.replace(&before, "https://a.example").replace(&other.issuer(), "https://b.example");
         insta::allow_duplicates! {
             insta::assert_snapshot!(error, @r#"
-            identity keycloak was https://a.example until now, and the configuration says https://b.example: users of both would be one and the same
-              hint: give the new provider an id of its own; or, where its accounts shall take the place of the old ones, write replaces_issuer = "…" with the old issuer: every grant of the old provider then ends
+            identity keycloak was https://a.example, and the configuration now says https://b.example: users of the two providers with the same `sub` would become one user
+              hint: give the new provider its own id; or, if its accounts replace the old ones, set replaces_issuer = "…" to the old issuer: every grant of the old provider then ends
             "#);
         }
     }
     let local = |config: &mut Config| config.identities[0].kind = IdentityKind::Local(Vec::new());
-    assert!(start(&bench.gate, local).await.err().unwrap().contains("the configuration says local"));
+    assert!(start(&bench.gate, local).await.err().unwrap().contains("the configuration now says local"));
     assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.status, 200);
     assert_eq!(other.calls("/token"), 0);
 }
@@ -139,7 +139,7 @@ async fn an_issuer_without_sign_ins_can_be_corrected() {
     let mut bench = Bench { gate, provider, client, browser: Browser::default() };
     bench.approve().await;
     let error = start(&bench.gate, |config| *provider_settings(config) = other.settings()).await.err().unwrap();
-    assert!(error.contains("users of both would be one and the same"), "a sign-in is under way: {error}");
+    assert!(error.contains("with the same `sub` would become one user"), "a sign-in is under way: {error}");
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn only_one_of_two_processes_with_different_issuers_starts() {
         let (one, other) = (one.await.unwrap(), other.await.unwrap());
         assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
         let refused = one.err().or(other.err()).unwrap();
-        assert!(refused.contains("users of both would be one and the same"), "{refused}");
+        assert!(refused.contains("with the same `sub` would become one user"), "{refused}");
     }
 }
 

@@ -377,7 +377,7 @@ async fn a_wrong_password_shows_the_page_again_and_guesses_are_rate_limited() {
         answer = browser.submit(&gate, &sign_in).await;
     }
     assert_eq!((answer.status, answer.header("retry-after")), (429, "120"), "guesses are not rate limited");
-    assert!(answer.body.contains("Too many tries"), "{answer:?}");
+    assert!(answer.body.contains("Too many attempts"), "{answer:?}");
 }
 
 #[tokio::test]

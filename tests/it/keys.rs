@@ -85,7 +85,7 @@ async fn a_key_set_that_was_never_read_is_an_error_with_its_url() {
     let error = bench.get().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("the key set at {} cannot be read: it is no key set, which is JSON with a list `keys`", bench.url())
+        format!("the key set at {} cannot be read: it is not a key set: JSON with a list `keys`", bench.url())
     );
     assert_eq!(bench.get().await.unwrap_err(), error);
     assert_eq!(bench.fetches(), 1, "a second's rest");

@@ -242,7 +242,7 @@ async fn odd_requests(gate: &TestGate, name: &str) {
 }
 
 #[tokio::test]
-async fn no_stranger_can_make_the_metrics_grow() {
+async fn label_cardinality_cannot_be_grown_by_unauthenticated_requests() {
     let gate = TestGate::new().await;
     let series = async || Scrape::of(&gate).await.samples.into_keys().collect::<BTreeSet<_>>();
     odd_requests(&gate, "first").await;

@@ -176,7 +176,7 @@ async fn request_smuggling_ambiguous_framing_is_refused_at_every_path() {
                 "/mcp" => {
                     r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"a Transfer-Encoding that is not"#
                 }
-                "/consent" => "It is not clear where the body of this request ends.",
+                "/consent" => "The end of the request body is ambiguous.",
                 _ => r#"{"error":"invalid_request","error_description":"a Transfer-Encoding that is not"#,
             };
             assert!(answers.contains(words), "{path} {coding}: {answers}");

@@ -29,7 +29,7 @@ use portcullis::model::user::User;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
 use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
-use portcullis::telemetry::metrics::Metrics;
+use portcullis::telemetry::metrics::{self, Metrics};
 use tempfile::TempDir;
 
 use crate::support::cluster::{Database, blocking, cluster};
@@ -85,11 +85,11 @@ impl SqlitePlace {
     }
 
     pub(crate) async fn open(&self) -> Opened {
-        self.open_with(WAITING_WRITES).await
+        self.open_counted(WAITING_WRITES, Metrics::default().store).await
     }
 
-    pub(crate) async fn open_with(&self, waiting_writes: usize) -> Opened {
-        open(self.settings(), waiting_writes, &self.clock).await
+    pub(crate) async fn open_counted(&self, waiting_writes: usize, counted: metrics::Store) -> Opened {
+        open(self.settings(), waiting_writes, &self.clock, counted).await
     }
 }
 
@@ -133,12 +133,12 @@ impl PostgresPlace {
     }
 
     pub(crate) async fn open(&self) -> Opened {
-        open(self.settings(), WAITING_WRITES, &self.clock).await
+        open(self.settings(), WAITING_WRITES, &self.clock, Metrics::default().store).await
     }
 }
 
-async fn open(settings: config::Storage, waiting_writes: usize, clock: &Clock) -> Opened {
-    let store = Store::open(&settings, waiting_writes, Metrics::default().store).await.unwrap();
+async fn open(settings: config::Storage, waiting_writes: usize, clock: &Clock, counted: metrics::Store) -> Opened {
+    let store = Store::open(&settings, waiting_writes, counted).await.unwrap();
     let keycloak =
         StoredIdentity { id: "keycloak".into(), issuer: ISSUER.to_owned(), client_id: "portcullis".to_owned() };
     store.keep_identity(&keycloak).await.unwrap();

@@ -97,7 +97,7 @@ fn an_answer_to_a_bearer_is_never_for_shared_caches() {
 }
 
 #[test]
-fn what_a_single_users_cache_may_keep_varies_by_bearer_and_has_no_older_field() {
+fn a_privately_cacheable_response_gets_vary_authorization_and_no_expires() {
     let left =
         cleaned(&[("cache-control", "public"), ("cache-control", "max-age=60"), ("expires", "x"), ("vary", "accept")]);
     assert_eq!(left, ["cache-control: private, max-age=60", "vary: accept", "vary: authorization"]);
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn no_spelling_of_what_is_not_theirs_passes(
+    fn a_dropped_header_is_dropped_in_every_spelling(
         listed in prop::sample::select(NOT_THEIRS.to_vec()),
         other in prop::sample::select(vec!['-', '_', '.', '~']),
     ) {

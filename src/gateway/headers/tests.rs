@@ -199,7 +199,7 @@ fn the_framing_of_the_client_is_not_forwarded() {
 }
 
 #[test]
-fn a_judged_field_may_have_one_value_only() {
+fn content_type_last_event_id_and_mcp_headers_must_not_repeat() {
     for name in ["content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"] {
         assert!(says_two_things(&map(&[(name, "a"), ("accept", "b"), (name, "a")])), "{name}");
         assert!(!says_two_things(&map(&[(name, "a"), ("accept", "a"), ("accept", "b")])), "{name}");

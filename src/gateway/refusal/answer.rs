@@ -55,7 +55,9 @@ impl Refusal {
         let error = match self {
             Self::NoToken => None,
             Self::InvalidToken(_) => Some((BearerError::InvalidToken, "the access token is not valid")),
-            Self::InsufficientScope(_) => Some((BearerError::InsufficientScope, "the access token allows too little")),
+            Self::InsufficientScope(_) => {
+                Some((BearerError::InsufficientScope, "the access token lacks a required scope"))
+            }
             _ => return None,
         };
         let scope = &asked.upstream.settings.scopes;

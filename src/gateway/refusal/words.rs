@@ -16,7 +16,7 @@ impl Refusal {
             }
             Self::Malformed(what) => (*what).to_owned(),
             Self::NoToken => "authorization is required".to_owned(),
-            Self::InvalidToken(_) => "the access token is not valid (any more)".to_owned(),
+            Self::InvalidToken(_) => "the access token is invalid or has expired".to_owned(),
             Self::InsufficientScope(missing) => format!("the access token lacks: {missing}"),
             Self::UnknownSession => "session not found".to_owned(),
             Self::Origin => {
@@ -24,12 +24,12 @@ impl Refusal {
             }
             Self::Method => "this method is not used by MCP".to_owned(),
             Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
-            Self::Busy(_) => "the gateway is busy: nothing of this call was sent on, it can be repeated".to_owned(),
-            Self::SlowBody => "the request's body came too slowly".to_owned(),
-            Self::BrokenBody => "the request's body ended early".to_owned(),
+            Self::Busy(_) => "the gateway is busy; the call was not forwarded and can be retried".to_owned(),
+            Self::SlowBody => "the request body arrived too slowly".to_owned(),
+            Self::BrokenBody => "the request body ended early".to_owned(),
             Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
             Self::BadGateway(_) => {
-                format!("the MCP server behind the gateway ({name}) cannot be reached, or gave no proper answer")
+                format!("the MCP server behind the gateway ({name}) cannot be reached, or sent an invalid response")
             }
             Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
                 format!(
@@ -45,16 +45,14 @@ impl Refusal {
             }
             Self::GatewayTimeout(_) => format!("the MCP server behind the gateway ({name}) took too long"),
             Self::AgedUnsent => {
-                "the call reached the age limit of this gateway (max_stream_age) before its whole body had come: nothing of \
-                 it was sent on"
-                    .to_owned()
+                "the call reached max_stream_age before its body was complete; it was not forwarded".to_owned()
             }
             Self::ShuttingDownUnsent => {
-                "the gateway is shutting down: nothing of this call was sent on, it can be repeated".to_owned()
+                "the gateway is shutting down; the call was not forwarded and can be retried".to_owned()
             }
             Self::ShuttingDownUnknown => format!(
-                "the gateway is shutting down, and the MCP server ({name}) has not answered: whether the call was carried \
-                 out is not known"
+                "the gateway is shutting down before the MCP server ({name}) has answered; the call may or may not have been \
+                 carried out"
             ),
         }
     }
@@ -74,12 +72,12 @@ impl Refusal {
                 ))
             }
             Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
-            Self::UnknownSession => Some("a session id that is not this caller's".to_owned()),
+            Self::UnknownSession => Some("a session id that did not verify for this caller".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
-            Self::AgedUnsent => Some("older than max_stream_age before the whole body had come".to_owned()),
+            Self::AgedUnsent => Some("it reached max_stream_age before its body was complete".to_owned()),
             Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
-            Self::ShuttingDownUnsent => Some("shutting down before the whole body had come".to_owned()),
+            Self::ShuttingDownUnsent => Some("shutting down before the body was complete".to_owned()),
             Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }

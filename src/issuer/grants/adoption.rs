@@ -24,7 +24,7 @@ pub enum Unfit {
     Store(#[from] StoreError),
     /// Another provider stands under the id of an identity.
     #[error(
-        "identity {id} was {before} until now, and the configuration says {now}: users of both would be one and the same"
+        "identity {id} was {before}, and the configuration now says {now}: users of the two providers with the same `sub` would become one user"
     )]
     AnotherIssuer {
         /// The identity.
@@ -160,7 +160,7 @@ impl Adoption {
             let replaced = self.store.replace_identity(before, today).await?;
             if replaced || self.store.keep_identity(today).await?.issuer == today.issuer {
                 let (id, issuer) = (&today.id, &today.issuer);
-                tracing::warn!(identity = %id, before, now = issuer, ended, "another provider stands behind this identity now");
+                tracing::warn!(identity = %id, before, now = issuer, ended, "this identity now has another provider");
                 return Ok(());
             }
         }

@@ -159,9 +159,11 @@ impl ProviderTokens {
         let token = match self.identities.get(identity.as_str()) {
             Some(provider) => match self.held(provider, subject, standing) {
                 HeldToken::Token(token) => Ok(token),
-                HeldToken::OfAnotherClient => Err("the provider gave it to another client id"),
-                HeldToken::OfAnotherIssuer => Err("another provider gave it"),
-                HeldToken::Unbound(_) => Err("it does not name its provider before the next start"),
+                HeldToken::OfAnotherClient => Err("it was issued to another client id"),
+                HeldToken::OfAnotherIssuer => Err("it was issued by another provider"),
+                HeldToken::Unbound(_) => {
+                    Err("it is from the first release and is bound to its provider at the next start of `serve`")
+                }
                 HeldToken::Unopened | HeldToken::None => Err("it cannot be opened"),
             },
             None => Err(NO_IDENTITY),

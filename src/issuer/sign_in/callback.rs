@@ -174,8 +174,7 @@ impl Callbacks {
             }
             ExchangeError::OfflineRefused(why) | ExchangeError::Refused(why) => {
                 tracing::error!(%identity, why, "the sign-in could not be finished");
-                let words =
-                    "the identity provider's answer could not be used; the operator finds the reason in the log";
+                let words = "the identity provider's response could not be used; the gateway's log has the reason";
                 self.refuse(bound, ErrorCode::ServerError, words).await
             }
         }
@@ -190,10 +189,9 @@ const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
         Meaning::Unavailable | Meaning::AskAgain => {
             (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
         }
-        Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => (
-            ErrorCode::ServerError,
-            "the identity provider refused the sign-in; its operator finds the reason in our log",
-        ),
+        Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => {
+            (ErrorCode::ServerError, "the identity provider refused the sign-in; the gateway's log has the reason")
+        }
     }
 }
 

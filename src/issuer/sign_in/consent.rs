@@ -131,7 +131,7 @@ impl OpenedForm {
         let cookie = cookie.ok_or_else(|| other("its cookie did not come"))?;
         let secret = BASE64URL_NOPAD.decode(cookie.as_bytes()).or(Err(other("its cookie is malformed")))?;
         if !same_text(&base64url(Sha256::of(&secret).as_bytes()), &self.0.secret_hash) {
-            return Err(other("its cookie is another one's"));
+            return Err(other("its cookie belongs to another form"));
         }
         Ok(ProvenForm {
             authorization: self.0.authorization.clone(),

@@ -1,4 +1,4 @@
-//! What became of a sign-in's first answer, for the second one: browsers send callbacks and forms twice.
+//! The result of a sign-in's first answer, for repeated ones: browsers send callbacks and forms twice.
 //!
 //! Defends against: replay. The first answer of an authorization is kept, and a later one undoes nothing. It leads on as far
 //! as the first did, because a browser that sends something twice shows only the second response.
@@ -66,7 +66,7 @@ impl FirstAnswers {
         self.outcome(&authorization, binding, recipient).await.map(Answered::Earlier)
     }
 
-    /// The authorization as its first answer leaves it: waits while that one is being worked out (`Claimed`).
+    /// The authorization after its first answer; waits while that is being processed (`Claimed`).
     pub(super) async fn settled(&self, id: &AuthorizationId) -> Result<Option<Authorization>, Fault> {
         let deadline = Instant::now() + FIRST_ANSWER;
         loop {

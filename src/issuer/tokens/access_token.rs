@@ -71,10 +71,10 @@ impl AccessTokens {
         let full = now + self.lifetime;
         let exp = full.min(grant.expires_at).min(grant.standing.ends_at.unwrap_or(full));
         if exp <= now {
-            return Err(TokenRefusal::invalid_grant("the session at the identity provider has ended"));
+            return Err(TokenRefusal::invalid_grant("the grant, or the session at the identity provider, has ended"));
         }
         if exp < full {
-            tracing::info!(grant = %grant.id, seconds = exp.since(now).as_secs(), "an access token ends with its session");
+            tracing::info!(grant = %grant.id, seconds = exp.since(now).as_secs(), "an access token expires early: with its grant, or with the session at the provider");
         }
         let claims = AccessTokenClaims {
             iss: self.issuer.as_ref().to_owned(),

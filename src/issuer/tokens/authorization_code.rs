@@ -99,7 +99,7 @@ impl Redemptions {
         }
         let verifier = verifier(parameters)?;
         if self.identities.get(issued.identity.as_str()).is_none() {
-            return Err(TokenRefusal::invalid_grant("the identity provider of this sign-in is no longer here"));
+            return Err(TokenRefusal::invalid_grant("the identity provider of this sign-in is no longer configured"));
         }
         if !request.challenge().is_some_and(|challenge| verifier.proves(&challenge)) {
             return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));
@@ -144,7 +144,7 @@ impl Redemptions {
             now,
         };
         let Some(made_room) = self.store.redeem_code(&redemption).await? else {
-            return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
+            return Err(TokenRefusal::invalid_grant("the code was already redeemed, was revoked, or has expired"));
         };
         self.ends.note_made_room(&made_room, arrival);
         self.counted.begun(grant.identity.as_str());

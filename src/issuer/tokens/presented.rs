@@ -119,7 +119,7 @@ impl PresentedTokens {
         if upstream.is_some_and(|upstream| policy::missing(&grant.scope, upstream).is_empty()) {
             return Ok(());
         }
-        Err(TokenRefusal::invalid_grant("the grant does not open its server any more: sign in again"))
+        Err(TokenRefusal::invalid_grant("the grant no longer covers what its server requires: sign in again"))
     }
 
     async fn replayed(

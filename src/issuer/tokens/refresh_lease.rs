@@ -1,5 +1,7 @@
-//! One refresh of a grant at a time, in this process and in all others. A provider that rotates its own refresh tokens sees
-//! the second use of one as theft, and ends the user's session.
+//! One refresh of a grant at a time, in this process and in all others.
+//!
+//! Defends against: races. A provider that rotates its refresh tokens takes the second use of one for theft, and ends the
+//! user's session.
 
 use std::time::Duration;
 

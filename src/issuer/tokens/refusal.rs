@@ -113,7 +113,7 @@ impl From<AuthenticationError> for TokenRefusal {
 fn no_client(error: &FindError) -> TokenRefusal {
     match error {
         FindError::Unknown(client) => {
-            let words = "this client is not registered here (any more): register again";
+            let words = "this client is not registered: register again";
             invalid_client(words).of_client(&client.as_str().into())
         }
         FindError::Off(client)

@@ -26,7 +26,7 @@ impl Renewals {
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<Renewed, TokenRefusal> {
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
-                "identity {} is not configured: add it again, or the user signs in anew",
+                "identity {} is not configured: add it again, or its users must sign in again",
                 grant.identity
             )));
         };
@@ -54,12 +54,15 @@ impl Renewals {
         match self.provider_tokens.held(provider, &grant.subject, &grant.standing) {
             HeldToken::None => Ok(None),
             HeldToken::Token(token) | HeldToken::Unbound(token) => Ok(Some(token)),
-            HeldToken::OfAnotherIssuer if !self.is_behind(provider).await? => Err(TokenRefusal::unavailable(
-                format_args!("identity {} has another issuer by now: end this process", grant.identity),
-            )),
+            HeldToken::OfAnotherIssuer if !self.is_behind(provider).await? => {
+                Err(TokenRefusal::unavailable(format_args!(
+                    "the database has another issuer for identity {}: this process has an outdated configuration, stop it",
+                    grant.identity
+                )))
+            }
             HeldToken::OfAnotherClient | HeldToken::OfAnotherIssuer => {
                 self.ends.end(&grant.id, EndReason::IdentityChanged, arrival).await?;
-                Err(TokenRefusal::invalid_grant("the identity provider knows this server anew: sign in again"))
+                Err(TokenRefusal::invalid_grant("our registration at the identity provider has changed: sign in again"))
             }
             HeldToken::Unopened => Err(TokenRefusal::unavailable("the provider's token cannot be opened")),
         }

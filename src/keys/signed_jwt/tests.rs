@@ -194,17 +194,20 @@ fn a_header_that_changes_what_the_signature_means_is_refused() {
 }
 
 #[test]
-fn a_member_that_stands_twice_is_refused_in_header_and_claims() {
-    for twice in [r#"{"alg":"RS256","alg":"none","kid":"k"}"#, r#"{"alg":"RS256","kid":"k","kid":"k"}"#] {
-        assert!(words(verify(&token("RS256", twice, "{}"), "RS256")).contains("twice"), "{twice}");
+fn a_repeated_member_is_refused_in_header_and_claims() {
+    for repeated in [r#"{"alg":"RS256","alg":"none","kid":"k"}"#, r#"{"alg":"RS256","kid":"k","kid":"k"}"#] {
+        assert!(words(verify(&token("RS256", repeated, "{}"), "RS256")).contains("a member is repeated"), "{repeated}");
     }
-    for twice in [r#"{"sub":"a","sub":"b"}"#, r#"{"x":1,"\u0078":2}"#] {
-        assert!(words(verify(&token("RS256", &header("RS256"), twice), "RS256")).contains("twice"), "{twice}");
+    for repeated in [r#"{"sub":"a","sub":"b"}"#, r#"{"x":1,"\u0078":2}"#] {
+        assert!(
+            words(verify(&token("RS256", &header("RS256"), repeated), "RS256")).contains("a member is repeated"),
+            "{repeated}"
+        );
     }
 }
 
 #[test]
-fn what_is_not_the_compact_form_is_refused() {
+fn a_token_that_is_not_in_compact_form_is_refused() {
     let good = token("RS256", &header("RS256"), "{}");
     assert!(verify(&good, "RS256").is_ok());
     for bad in [
@@ -239,12 +242,12 @@ fn the_half_hash_has_half_the_length_of_the_algorithms_hash() {
 
 proptest! {
     #[test]
-    fn hostile_text_is_no_token(text in ".{0,200}|[A-Za-z0-9_.-]{0,200}") {
+    fn arbitrary_text_is_refused(text in ".{0,200}|[A-Za-z0-9_.-]{0,200}") {
         prop_assert!(matches!(verify(&text, "ES256"), Err(SignedJwtError::Invalid(_))));
     }
 
     #[test]
-    fn a_made_up_signature_proves_nothing(
+    fn a_forged_signature_is_refused(
         alg in "ES256|RS256|HS256|none|A128GCM|x",
         kid in "k|l",
         signature in "[A-Za-z0-9_-]{0,90}",

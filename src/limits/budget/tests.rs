@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 use super::{Budget, MIB, Machine, Shortage};
 use crate::config::Limits;
 use crate::secret::Sha256;
+use crate::telemetry::metrics::Metrics;
 use crate::wire::ClientAddress;
 
 const GIB: u64 = 1024 * MIB;
 
 fn budget(files: u64, memory: u64, limits: &Limits) -> Budget {
-    Budget::divide(Machine { files, memory }, limits, 1024 * 1024, 1)
+    Budget::divide(Machine { files, memory }, limits, (1024 * 1024, 1), &Metrics::default().limits)
 }
 
 #[test]

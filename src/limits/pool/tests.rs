@@ -1,12 +1,14 @@
 //! Shares under single holders, many holders, and waiting ones.
 
 use std::net::Ipv6Addr;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{Holder, Pool, Share, Shortage};
+use super::{Holder, Pool, Settings, Share, Shortage};
+use crate::telemetry::metrics::Metrics;
 use crate::wire::ClientAddress;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,17 +23,17 @@ fn all(pool: &Pool, holder: &Holder) -> Vec<Share> {
 
 #[test]
 fn one_holder_gets_its_share_and_at_most_half_of_the_pool() {
-    let pool = Pool::new(1000, 100);
+    let pool = Pool::of(1000, 100);
     let held = all(&pool, &user("a"));
     assert_eq!(held.len(), 100);
     assert_eq!(pool.take(user("a"), 1).err(), Some(Shortage::Share));
     assert!(pool.take(user("b"), 1).is_ok());
-    assert_eq!(all(&Pool::new(16, 100), &user("a")).len(), 8);
+    assert_eq!(all(&Pool::of(16, 100), &user("a")).len(), 8);
 }
 
 #[test]
 fn many_greedy_holders_leave_room_for_a_newcomer() {
-    let pool = Pool::new(4096, 256);
+    let pool = Pool::of(4096, 256);
     let hogs: Vec<_> = (0..60).map(|number| user(&number.to_string())).collect();
     let mut held = Vec::new();
     let round = || hogs.iter().filter_map(|hog| pool.take(hog.clone(), 1).ok()).collect::<Vec<_>>();
@@ -47,8 +49,21 @@ fn many_greedy_holders_leave_room_for_a_newcomer() {
 }
 
 #[test]
+fn a_refusal_is_counted_under_the_setting_that_was_used_up() {
+    let metrics = Metrics::default();
+    let pool = Pool::new(4, 1, Settings { size: "calls", share: "calls_per_user" }, metrics.limits.clone());
+    for shortage in [Shortage::Share, Shortage::Pool, Shortage::Share] {
+        pool.count_refusal(shortage);
+    }
+    let scraped = metrics.encode();
+    for line in [r#"limited_total{limit="calls"} 1"#, r#"limited_total{limit="calls_per_user"} 2"#] {
+        assert!(scraped.contains(line), "{line}: {scraped}");
+    }
+}
+
+#[test]
 fn everything_is_given_back_and_no_holder_is_remembered() {
-    let pool = Pool::new(100, 50);
+    let pool = Pool::of(100, 50);
     let mut share = pool.take(user("a"), 10).unwrap();
     share.grow(5).unwrap();
     assert_eq!((pool.state(), share.amount()), ((85, 1), 15));
@@ -61,13 +76,13 @@ fn everything_is_given_back_and_no_holder_is_remembered() {
         let _share = pool.take(user("a"), 50).unwrap();
         panic!("while it holds something");
     };
-    assert!(std::panic::catch_unwind(panics).is_err());
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(panics)).is_err());
     assert_eq!(pool.state(), (100, 0));
 }
 
 #[tokio::test]
 async fn a_share_without_a_holder_is_not_assigned_to_a_holder_that_has_enough() {
-    let pool = Pool::new(16, 2);
+    let pool = Pool::of(16, 2);
     let next = async || {
         let mut share = pool.next().await.unwrap();
         pool.assign(&mut share, user("a")).map(|()| share)
@@ -81,7 +96,7 @@ async fn a_share_without_a_holder_is_not_assigned_to_a_holder_that_has_enough() 
 
 #[test]
 fn trusted_peers_leave_a_quarter_of_the_pool_to_all_others() {
-    let pool = Pool::new(448, 224);
+    let pool = Pool::of(448, 224);
     let trusted = all(&pool, &Holder::Trusted);
     assert_eq!(trusted.len(), 336);
     assert_eq!(pool.take(Holder::Trusted, 1).err(), Some(Shortage::Share));
@@ -93,7 +108,7 @@ fn all_networks_of_one_ipv6_site_together_leave_most_of_the_pool() {
     let network = |site: u16, number: u16| {
         Holder::from(ClientAddress(Ipv6Addr::from([0x2001, 0xdb8, site, number, 0, 0, 0, 1]).into()))
     };
-    let pool = Pool::new(4096, 256);
+    let pool = Pool::of(4096, 256);
     let first = (0..5000).filter_map(|number| pool.take(network(1, number), 1).ok()).collect::<Vec<_>>();
     assert_eq!(first.len(), 1024, "2,000 networks that each come once are not 2,000 newcomers");
     assert_eq!(pool.take(network(1, 9999), 1).err(), Some(Shortage::Share));
@@ -101,12 +116,12 @@ fn all_networks_of_one_ipv6_site_together_leave_most_of_the_pool() {
     assert!(pool.take(user("a"), 1).is_ok());
     drop(first);
     assert_eq!(pool.state(), (4096, 0));
-    assert_eq!(all(&Pool::new(448, 224), &network(1, 0)).len(), 224, "one network alone has its whole share");
+    assert_eq!(all(&Pool::of(448, 224), &network(1, 0)).len(), 224, "one network alone has its whole share");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_with_a_share_or_by_its_time_limit_and_an_abandoned_one_leaves_nothing_behind() {
-    let pool = Pool::new(2, 2);
+    let pool = Pool::of(2, 2);
     let held = (pool.take(user("a"), 1).unwrap(), pool.take(user("b"), 1).unwrap());
     let began = Instant::now();
     assert_eq!(pool.wait(user("c"), 1, PATIENCE).await.err(), Some(Shortage::Pool));
@@ -126,7 +141,7 @@ async fn a_wait_ends_with_a_share_or_by_its_time_limit_and_an_abandoned_one_leav
 proptest! {
     #[test]
     fn nothing_is_lost_and_nothing_given_twice(steps in prop::collection::vec((0..4_usize, 0..40_usize), 0..100)) {
-        let pool = Pool::new(100, 60);
+        let pool = Pool::of(100, 60);
         let mut shares: Vec<Share> = Vec::new();
         for (kind, amount) in steps {
             match kind {

@@ -12,9 +12,9 @@ words! {
     pub enum RegistrationOutcome {
         /// A client was stored.
         Created = "created",
-        /// The same metadata were registered before.
+        /// The same metadata was registered before.
         Known = "known",
-        /// The metadata were refused.
+        /// The metadata was refused.
         Refused = "refused",
         /// Its address registers too often.
         Limited = "limited",

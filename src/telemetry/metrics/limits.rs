@@ -27,4 +27,10 @@ impl Limits {
     pub fn refused(&self, limit: &'static str) {
         self.refusals.get_or_create(&Limit { limit }).inc();
     }
+
+    /// How often it refused something.
+    #[cfg(test)]
+    pub(crate) fn refused_so_far(&self, limit: &'static str) -> u64 {
+        self.refusals.get_or_create(&Limit { limit }).get()
+    }
 }

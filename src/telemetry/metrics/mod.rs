@@ -2,7 +2,7 @@
 //!
 //! Each area of the program gets the struct of its own file and calls its methods; label names live in these files alone.
 //! Label values are ids from the configuration, routes from the table, or words of an enumeration, never what a stranger sent:
-//! an attacker who could invent label values could fill the memory of this process and of whatever scrapes it.
+//! an attacker who could invent label values could fill the memory of this process and of the scraper (label cardinality).
 //!
 //! | file | what is counted |
 //! |---|---|
@@ -82,6 +82,7 @@ struct Build {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
+        let limits = Limits::register(&mut registry);
         let build = Info::new(Build { version: crate::VERSION });
         registry.register("build", "The version of this process", build);
         Self {
@@ -89,8 +90,8 @@ impl Default for Metrics {
             calls: Calls::register(&mut registry),
             grants: Grants::register(&mut registry),
             providers: Providers::register(&mut registry),
-            store: Store::register(&mut registry),
-            limits: Limits::register(&mut registry),
+            store: Store::register(&mut registry, &limits),
+            limits,
             background: Background::register(&mut registry),
             registry: Arc::new(registry),
         }

@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::limits::Limits;
 use super::seconds::seconds;
 
 words! {
@@ -30,6 +31,7 @@ struct Call {
 pub struct Store {
     read: Counted,
     write: Counted,
+    limits: Limits,
 }
 
 #[derive(Clone)]
@@ -39,7 +41,7 @@ struct Counted {
 }
 
 impl Store {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry, limits: &Limits) -> Self {
         let durations = Family::<Call, Histogram>::new_with_constructor(seconds);
         let failures = Family::<Call, Counter>::default();
         let help = "Time that a read or a write of the store took";
@@ -50,7 +52,12 @@ impl Store {
             duration: durations.get_or_create_owned(&Call { call }),
             failures: failures.get_or_create_owned(&Call { call }),
         };
-        Self { read: of(StoreCall::Read), write: of(StoreCall::Write) }
+        Self { read: of(StoreCall::Read), write: of(StoreCall::Write), limits: limits.clone() }
+    }
+
+    /// A write was refused because too many waited already (`limits.waiting_writes`).
+    pub fn refused(&self) {
+        self.limits.refused("waiting_writes");
     }
 
     /// A call came to its end.

@@ -19,8 +19,8 @@ impl SignInPage<'_> {
     /// The problem in words, which do not say which of the two is wrong: that would tell which users exist.
     fn problem_in_words(&self) -> Option<&'static str> {
         self.view.problem.map(|problem| match problem {
-            SignInProblem::Wrong => "User name or password is not right.",
-            SignInProblem::Busy => "Too many tries. Wait a minute, then try again.",
+            SignInProblem::Wrong => "Wrong user name or password.",
+            SignInProblem::Busy => "Too many attempts. Wait a minute, then try again.",
         })
     }
 }

@@ -102,6 +102,11 @@ class Portcullis:
         with http_client(5) as http:
             return http.get(f"http://127.0.0.1:{self.operations_port}/ready")
 
+    def scrape(self) -> httpx2.Response:
+        """The response of `/metrics`."""
+        with http_client(5) as http:
+            return http.get(f"http://127.0.0.1:{self.operations_port}/metrics")
+
     def kill(self) -> None:
         """Kills it, as a power failure would."""
         self.child.kill()

@@ -272,7 +272,7 @@ async fn a_grant_ends_while_the_provider_is_down_and_the_unrevoked_token_is_repo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_this_configuration_cannot_revoke_are_reported() {
     for (written, instead, why) in [
-        ("client_id = \"portcullis\"", "client_id = \"other\"", "the provider gave it to another client id"),
+        ("client_id = \"portcullis\"", "client_id = \"other\"", "it was issued to another client id"),
         ("id = \"keycloak\"", "id = \"sso\"", "the configuration no longer has this identity"),
     ] {
         let mut running = Running::new().await;

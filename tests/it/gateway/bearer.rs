@@ -75,7 +75,7 @@ async fn insufficient_scope_is_403_with_all_scopes_needed() {
     let narrow = tokens(&gate.redeem(&client, &parameter(&place, "code").unwrap()).await);
     let answer = gate.call(&narrow.access).await;
     assert_eq!(answer.status, 403);
-    insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", scope="mcp:access mcp:write", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", error_description="the access token allows too little""#);
+    insta::assert_snapshot!(answer.header("www-authenticate"), @r#"Bearer error="insufficient_scope", scope="mcp:access mcp:write", resource_metadata="http://127.0.0.1:6749/.well-known/oauth-protected-resource/mcp", error_description="the access token lacks a required scope""#);
     assert_eq!(behind.count(), 0);
 }
 

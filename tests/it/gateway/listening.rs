@@ -95,15 +95,15 @@ async fn a_late_answer_that_is_no_stream_becomes_a_comment_and_delays_the_reconn
         (format!("HTTP/1.1 200 OK\r\n{JSON}Content-Length: 8\r\n\r\n{{\"id\":1}}"), "answered 200", "answered 200"),
         (
             SSE.replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n"),
-            "a coded stream",
+            "a compressed stream",
             "a content coding that was not asked for",
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: http://inner.example/\r\n\r\n".to_owned(),
-            "gave no proper answer",
+            "sent an invalid response",
             "inner.example",
         ),
-        (String::new(), "gave no proper answer", "broke off"),
+        (String::new(), "sent an invalid response", "broke off"),
     ] {
         let behind = RawUpstream::start().await;
         let gate = gate_before(&behind.url()).await;

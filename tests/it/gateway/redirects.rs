@@ -79,7 +79,7 @@ async fn the_first_redirect_costs_one_call_and_later_ones_are_followed() {
     moved.store(true, Ordering::SeqCst);
     let (lines, _guard) = watch();
     assert_eq!(gate.call(&good).await.status, 502);
-    assert!(lines.text().contains("the next ones follow the redirect"), "{}", lines.text());
+    assert!(lines.text().contains("later calls follow the redirect"), "{}", lines.text());
     for _ in 0..2 {
         assert_eq!(gate.call(&good).await.status, 200);
         assert_eq!(behind.last().uri, "/there");
@@ -104,14 +104,14 @@ async fn other_upstream_redirects_are_502_and_logged_with_a_hint() {
         (
             307,
             "http://evil.example/mcp?code=secret",
-            "to http://evil.example/mcp: callers are not sent to another place",
+            "to http://evil.example/mcp: redirects to another origin are not followed",
         ),
-        (308, "https://user:secret@127.0.0.1/", "another place"),
+        (308, "https://user:secret@127.0.0.1/", "another origin"),
         (302, "/there", "only 307 and 308 keep the method"),
         (301, "/there", "only 307 and 308 keep the method"),
         (303, "/there", "only 307 and 308 keep the method"),
         (300, "/there", "only 307 and 308 keep the method"),
-        (307, "/backend", "one redirect too many"),
+        (307, "/backend", "more than 2 redirects"),
     ] {
         let behind = elsewhere(move |_| answer(status, &[("location", location)], "moved")).await;
         let gate = gate_at(&behind).await;
@@ -121,7 +121,7 @@ async fn other_upstream_redirects_are_502_and_logged_with_a_hint() {
         assert_eq!((answered.status, answered.header("location")), (502, ""), "{location}");
         assert_eq!(answered.json()["id"], 7);
         let text = lines.text();
-        assert!(text.contains(hint) && text.contains("write as `url`") && !text.contains("secret"), "{text}");
+        assert!(text.contains(hint) && text.contains("set `url`") && !text.contains("secret"), "{text}");
         assert!(!answered.body.contains("127.0.0.1") && !answered.body.contains("evil"), "{answered:?}");
     }
 }
@@ -136,7 +136,7 @@ async fn a_redirect_without_location_is_502_with_a_hint_and_304_passes() {
         let answered = gate.call(&good).await;
         assert_eq!(answered.status, if status == 304 { 304 } else { 502 }, "{answered:?}");
         let text = lines.text();
-        assert_eq!(text.contains("to no address") && text.contains("write as `url`"), status != 304, "{text}");
+        assert_eq!(text.contains("to no address") && text.contains("no address: set `url`"), status != 304, "{text}");
     }
 }
 
@@ -149,7 +149,7 @@ async fn a_streamed_body_cannot_follow_a_redirect_and_the_log_says_so() {
     let (lines, _guard) = watch();
     assert_eq!(upload(&gate, &good, "text/plain").await.status, 502);
     let text = lines.text();
-    assert!(text.contains("the body of this call was not kept for a second sending"), "{text}");
+    assert!(text.contains("the body of this call was not kept for resending"), "{text}");
 }
 
 #[tokio::test]

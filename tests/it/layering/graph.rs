@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signpost_is_no_import_and_a_name_that_is_used_is_one() {
+    fn a_re_export_is_not_an_import_and_a_use_of_its_name_is() {
         let b = ("a/b.rs", "use super::own;");
         assert_eq!(imports(&[("a/mod.rs", "mod b; pub use b::B; fn own() {}"), b]), ["a/b.rs > a/mod.rs"]);
         let both = ["a/b.rs > a/mod.rs", "a/mod.rs > a/b.rs"];

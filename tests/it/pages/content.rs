@@ -207,9 +207,9 @@ fn the_sign_in_form_suits_password_managers_and_hides_which_field_was_wrong() {
     let again = sign_in_page(registered("Claude"), "alice", Some(SignInProblem::Wrong)).html;
     assert_eq!(attribute(&again, r#"<input id="username""#, "value"), "alice");
     assert!(between(&again, r#"id="password""#, ">").contains("autofocus"));
-    assert!(again.contains(r#"<p class="problem" id="problem" role="alert">User name or password is not right.</p>"#));
+    assert!(again.contains(r#"<p class="problem" id="problem" role="alert">Wrong user name or password.</p>"#));
     let busy = sign_in_page(registered("Claude"), "alice", Some(SignInProblem::Busy)).html;
-    assert!(busy.contains("Too many tries. Wait a minute, then try again."));
+    assert!(busy.contains("Too many attempts. Wait a minute, then try again."));
 }
 
 #[test]

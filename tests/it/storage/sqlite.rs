@@ -232,7 +232,8 @@ fn write<'a, T: 'a>(name: &'static str, work: impl Future<Output = Result<T, Sto
 async fn refreshes_redemptions_and_ends_pass_full_queues_of_registrations_and_approvals() {
     const MOST: usize = 4;
     let place = SqlitePlace::new();
-    let fresh = Fresh::new(place.open_with(MOST).await);
+    let metrics = Metrics::default();
+    let fresh = Fresh::new(place.open_counted(MOST, metrics.store.clone()).await);
     let (store, now) = (&fresh.store, fresh.now());
     let (refreshes, ends) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await.grant);
     assert!(store.take_refresh_lease(&refreshes.token.hash, "us", now + MINUTE, now).await.unwrap());
@@ -258,6 +259,7 @@ async fn refreshes_redemptions_and_ends_pass_full_queues_of_registrations_and_ap
     let (client, authorization) = &strangers[MOST];
     assert!(matches!(store.insert_client(client, "A", 1000, now).await, Err(StoreError::Busy)));
     assert!(matches!(store.insert_authorization(authorization).await, Err(StoreError::Busy)));
+    assert!(metrics.encode().contains("limited_total{limit=\"waiting_writes\"} 2"), "{}", metrics.encode());
 
     under_way.push(write("refresh", store.rotate_refresh_token(&rotation)));
     under_way.push(write("redemption", store.redeem_code(&redemption)));
