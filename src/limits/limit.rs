@@ -17,8 +17,8 @@ pub(crate) enum Limit {
     /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
     /// costs a stranger less than the call that it causes.
     DocumentsPerAddress,
-    /// Documents at one host of clients that are not known yet, whoever makes us fetch them. Against a flood that comes from
-    /// us.
+    /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
+    /// for neither: each is fetched a few times in an hour, however many ask.
     DocumentsPerHost,
     /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
     /// its old one.

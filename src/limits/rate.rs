@@ -41,7 +41,7 @@ impl Limits {
             registrations: sketch(Limit::Registrations, WIDE),
             // a key that is limited by mistake loses nothing but the record of a use
             known_registrations: sketch(Limit::KnownRegistrations, NARROW),
-            // a key that is limited by mistake gets the last good document
+            // a key that is limited by mistake can still use every stored document
             documents_per_address: sketch(Limit::DocumentsPerAddress, NARROW),
             documents_per_host: sketch(Limit::DocumentsPerHost, NARROW),
             client_secrets: sketch(Limit::ClientSecrets, WIDE),

@@ -32,7 +32,7 @@ class DocumentHost:
             def do_GET(self) -> None:
                 host.answer(self)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_request(self, *_: object) -> None:
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -198,9 +198,12 @@ impl Inner {
         let known = known.filter(|known| known.age(self.clock.now()) != Age::TooOld);
         let (id, now) = (url.as_str(), self.clock.monotonic());
         if let Some(error) = self.memory.rest(id, known.is_some(), now).await {
-            return known.ok_or(error);
+            return match (known, error) {
+                (Some(known), DocumentError::Unreachable(_)) => Ok(known),
+                (_, error) => Err(error),
+            };
         }
-        if let Err(limited) = self.count(url, known.is_some(), from).await {
+        if let Err(limited) = self.count(url, known.as_deref(), from).await {
             self.counted.document(DocumentOutcome::Limited);
             return known.ok_or(limited.into());
         }
@@ -217,13 +220,14 @@ impl Inner {
         }
     }
 
-    /// Counts a call that is about to be made. A document that was good before does not count against its host: a stranger
-    /// who names dead URLs there must not keep the clients of all others from being renewed.
-    async fn count(&self, url: &ClientIdUrl, is_known: bool, from: ClientAddress) -> Result<(), Limited> {
-        self.limits.check(Limit::DocumentsPerAddress, &Key::of(&[Part::Address(from)])).await?;
-        if is_known {
+    /// Counts a call that is about to be made. One for a stored document, which users signed in for, does not count: strangers
+    /// who name dead URLs at its host must not keep it from being renewed, and a hosted client refreshes the grants of all its
+    /// users from a few addresses.
+    async fn count(&self, url: &ClientIdUrl, known: Option<&Known>, from: ClientAddress) -> Result<(), Limited> {
+        if known.is_some_and(Known::is_stored) {
             return Ok(());
         }
+        self.limits.check(Limit::DocumentsPerAddress, &Key::of(&[Part::Address(from)])).await?;
         self.limits.check(Limit::DocumentsPerHost, &Key::of(&[Part::Host(url.host())])).await
     }
 
