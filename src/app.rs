@@ -109,6 +109,7 @@ impl App {
             counted: metrics.calls.clone(),
             audit: audit.clone(),
         });
+        let strangers = Strangers::configured(&config, look_up);
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -116,7 +117,7 @@ impl App {
             ring,
             sealer: sealer.clone(),
             identities: identities.clone(),
-            strangers: Strangers::configured(&config, look_up),
+            strangers,
             limits,
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -63,8 +63,23 @@ pub enum Event<'a> {
         /// Why.
         reason: EndReason,
     },
-    /// The operator deleted a client.
+    /// A registered client changed what is known of it.
+    ClientUpdated {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// A registered client was deleted, by itself or by the operator.
     ClientDeleted {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator disabled a client.
+    ClientDisabled {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator enabled a client again.
+    ClientEnabled {
         /// The client.
         client: &'a ClientId,
     },
@@ -215,7 +230,10 @@ impl Sink for ToLog {
                 line!(info, origin, "granted", grant = %id, %subject, %client, resource, %scope, refresh);
             }
             Event::Ended { grant, reason } => ended(grant, *reason, origin),
+            Event::ClientUpdated { client } => line!(info, origin, "client updated", %client),
             Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
+            Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
+            Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
             Event::MadeRoom { grant } => {
                 line!(info, origin, "grant ended", %grant, reason = EndReason::TooMany.as_str());
             }
@@ -243,6 +261,7 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
         | EndReason::Unused
         | EndReason::TooMany
         | EndReason::ClientRemoved
+        | EndReason::ClientDeleted
         | EndReason::IdentityChanged
         | EndReason::Operator => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
         EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {

@@ -132,6 +132,14 @@ impl Kind for ClientSecret {
     const NAME: &'static str = "client secret";
 }
 
+/// What manages a registered client (`pcm_`, RFC 7592).
+#[derive(Debug)]
+pub enum Management {}
+impl Kind for Management {
+    const PREFIX: &'static str = "pcm_";
+    const NAME: &'static str = "registration access token";
+}
+
 /// An opaque secret of ours: prefix, then 256 bits and their CRC-32 in lower-case base32. `Debug` shows its kind only.
 pub struct Token<K>(SecretString, PhantomData<fn() -> K>);
 

@@ -269,6 +269,30 @@ pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator
 }
 
 impl Report {
+    /// With the sign-ins in progress that were cancelled as well.
+    pub(super) fn with_cancelled(self, cancelled: u64) -> Self {
+        Self { refused: cancelled, ..self }
+    }
+
+    /// The same as [`Self::print`], for a program.
+    pub(super) fn json(&self) -> Value {
+        let revocations = self.revocations.iter().map(|(identity, tally)| {
+            let tally = json!({"revoked": tally.revoked, "kept": tally.kept, "failure": tally.failure});
+            (identity.as_str().to_owned(), tally)
+        });
+        json!({
+            "ended_grants": self.ended.iter().map(|ended| &ended.grant.id).collect::<Vec<_>>(),
+            "cancelled_sign_ins": self.refused,
+            "revocations": Value::Object(revocations.collect()),
+        })
+    }
+
+    /// Whether everything was done.
+    pub(super) fn outcome(&self) -> Outcome {
+        let failed = self.revocations.values().any(|tally| tally.failure.is_some());
+        if failed { Outcome::Failed } else { Outcome::Done }
+    }
+
     /// Prints which grants ended, and which tokens could not be revoked.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         for ended in &self.ended {
@@ -281,7 +305,6 @@ impl Report {
             let refused = usize::try_from(self.refused).unwrap_or(usize::MAX);
             writeln!(terminal.out, "{} in progress cancelled", pluralize(refused, "sign-in"))?;
         }
-        let mut outcome = Outcome::Done;
         for (identity, tally) in &self.revocations {
             if tally.revoked > 0 {
                 writeln!(terminal.out, "{} revoked at {identity}", pluralize(tally.revoked, "offline token"))?;
@@ -290,9 +313,8 @@ impl Report {
                 let kept = pluralize(tally.kept, "offline token");
                 writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
                 writeln!(terminal.err, "  hint: they are deleted here; end the users' sessions there")?;
-                outcome = Outcome::Failed;
             }
         }
-        Ok(outcome)
+        Ok(self.outcome())
     }
 }

@@ -1,11 +1,14 @@
 //! `[[client]]`: clients that need no registration.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::id::{Seen, duplicate};
-use super::problem::Mistake;
+use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
+use crate::oauth::client_keys::{ClientKeys, ClientKeysError};
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::redirect_uri::RedirectPolicy;
@@ -14,6 +17,8 @@ use crate::secret::SecretText;
 const LONGEST_ID: usize = 255;
 /// The minimum length of a client secret, in characters: 32 hexadecimal digits are 128 bits.
 const SHORTEST_SECRET: usize = 32;
+/// The largest file of keys, in bytes.
+const LARGEST_JWKS: u64 = 64 * 1024;
 
 /// A client that the operator configured.
 #[derive(Debug, Clone)]
@@ -24,9 +29,11 @@ pub struct ConfiguredClient {
     pub name: Option<String>,
     /// Its redirect URIs; each passed the redirect policy.
     pub redirect_uris: Vec<String>,
-    /// Its secret; `None` for a public client.
+    /// Its secret, if it has one.
     pub client_secret: Option<SecretText>,
-    /// Its authentication method: `none` without a secret.
+    /// Its public keys, if it signs assertions.
+    pub keys: Option<ClientKeys>,
+    /// Its authentication method: `none` without secret and keys.
     pub auth_method: AuthMethod,
 }
 
@@ -37,6 +44,8 @@ pub(super) struct Written {
     name: Option<String>,
     redirect_uris: Vec<String>,
     client_secret: Option<SecretSource>,
+    jwks: Option<String>,
+    jwks_uri: Option<String>,
     token_endpoint_auth_method: Option<AuthMethod>,
 }
 
@@ -56,8 +65,11 @@ pub(super) fn read(
         reading.keep(&section.at("name"), check_name(name));
     }
     check_redirects(&written.redirect_uris, policy, section, reading);
-    let auth_method = auth_method(written.token_endpoint_auth_method, section.has("client_secret"));
-    let auth_method = reading.keep(&section.at("token_endpoint_auth_method"), auth_method);
+    let proof =
+        Proof { has_secret: section.has("client_secret"), has_keys: section.has("jwks") || section.has("jwks_uri") };
+    let auth_method =
+        reading.keep(&section.at("token_endpoint_auth_method"), proof.method(written.token_endpoint_auth_method));
+    let keys = keys(&written, section, reading);
     let client_secret = match &written.client_secret {
         Some(source) => {
             let at = section.at("client_secret");
@@ -72,7 +84,40 @@ pub(super) fn read(
         name: written.name,
         redirect_uris: written.redirect_uris,
         client_secret,
+        keys: keys?,
         auth_method: auth_method?,
+    })
+}
+
+/// The keys of an entry, from a file or by their URL. The outer `None` is a mistake that was reported.
+#[expect(clippy::option_option, reason = "the outer one is a mistake, the inner one a client without keys")]
+fn keys(written: &Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Option<ClientKeys>> {
+    let at = section.at(if written.jwks.is_some() { "jwks" } else { "jwks_uri" });
+    let jwks = match &written.jwks {
+        Some(file) => Some(reading.keep(&at, read_jwks(&reading.resolve(file)))?),
+        None => None,
+    };
+    let keys = ClientKeys::read(jwks.as_deref(), written.jwks_uri.as_deref()).map_err(|error| {
+        let hint = match error {
+            ClientKeysError::Both => "remove one of the two",
+            ClientKeysError::Url => "the client's documentation names it",
+            _ => "the file is the public key set that the client gives you",
+        };
+        Mistake::new(error.to_string()).hint(hint)
+    });
+    reading.keep(&at, keys)
+}
+
+fn read_jwks(file: &Path) -> Result<String, Mistake> {
+    let size = std::fs::metadata(file).map(|metadata| metadata.len());
+    let text = match size {
+        Ok(size) if size > LARGEST_JWKS => Err(format!("the file is larger than {LARGEST_JWKS} bytes")),
+        Ok(_) => std::fs::read_to_string(file).map_err(|error| io_message(&error)),
+        Err(error) => Err(io_message(&error)),
+    };
+    text.map_err(|why| {
+        Mistake::new(format!("the file of the keys cannot be read: {why}"))
+            .hint("jwks names a file; relative paths begin at the directory of the configuration")
     })
 }
 
@@ -140,16 +185,40 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
     }
 }
 
-fn auth_method(written: Option<AuthMethod>, has_secret: bool) -> Result<AuthMethod, Mistake> {
-    match (written, has_secret) {
-        (None, true) => Ok(AuthMethod::ClientSecretBasic),
-        (None, false) => Ok(AuthMethod::None),
-        (Some(AuthMethod::None), true) => {
-            Err(Mistake::new("is \"none\", but there is a client_secret").hint("remove one of the two"))
+/// With what a client proves itself, as far as the entry tells.
+#[derive(Clone, Copy)]
+struct Proof {
+    has_secret: bool,
+    has_keys: bool,
+}
+
+impl Proof {
+    /// The method that fits; a written one must agree with it.
+    fn method(self, written: Option<AuthMethod>) -> Result<AuthMethod, Mistake> {
+        let Self { has_secret, has_keys } = self;
+        if has_secret && has_keys {
+            return Err(Mistake::new("cannot be decided: there is a client_secret, and there are keys")
+                .hint("remove one of the two: a client authenticates in one way"));
         }
-        (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), false) => {
-            Err(Mistake::new("needs a client_secret, and there is none").hint("add client_secret = { env = \"NAME\" }"))
+        match written {
+            None if has_secret => Ok(AuthMethod::ClientSecretBasic),
+            None if has_keys => Ok(AuthMethod::PrivateKeyJwt),
+            None => Ok(AuthMethod::None),
+            Some(AuthMethod::None) if has_secret => {
+                Err(Mistake::new("is \"none\", but there is a client_secret").hint("remove one of the two"))
+            }
+            Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost) if !has_secret => {
+                Err(Mistake::new("needs a client_secret, and there is none")
+                    .hint("add client_secret = { env = \"NAME\" }"))
+            }
+            Some(AuthMethod::PrivateKeyJwt) if !has_keys => {
+                Err(Mistake::new("needs the client's public keys, and there are none")
+                    .hint("add jwks = \"FILE\" or jwks_uri = \"https://…\""))
+            }
+            Some(AuthMethod::None) if has_keys => {
+                Err(Mistake::new("is \"none\", but there are keys").hint("remove one of the two"))
+            }
+            Some(method) => Ok(method),
         }
-        (Some(method), _) => Ok(method),
     }
 }

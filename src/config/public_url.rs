@@ -18,6 +18,7 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 pub struct PublicUrl {
     own: Origin,
     https: bool,
+    is_loopback: bool,
     /// The same origin under the other loopback names; empty unless this is one of them.
     loopback: Vec<Origin>,
 }
@@ -83,7 +84,7 @@ impl PublicUrl {
         let port = &url[Position::AfterHost..Position::BeforePath];
         let others = LOOPBACK_NAMES.into_iter().filter(|name| *name != host && LOOPBACK_NAMES.contains(&host));
         let loopback = others.map(|name| Origin::new(url.scheme(), format!("{name}{port}"))).collect();
-        Ok(Self { own, https, loopback })
+        Ok(Self { own, https, is_loopback: is_loopback(&url), loopback })
     }
 
     fn spellings(&self) -> impl Iterator<Item = &Origin> {
@@ -133,10 +134,10 @@ impl PublicUrl {
         self.https
     }
 
-    /// Whether only this machine can reach it.
+    /// Whether it is this machine's own address.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        Url::parse(&self.own.text).is_ok_and(|url| is_loopback(&url))
+    pub const fn is_loopback(&self) -> bool {
+        self.is_loopback
     }
 
     /// The URL of a path, which must begin with `/`.

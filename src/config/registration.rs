@@ -7,7 +7,9 @@ use url::Url;
 
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
+use super::secret_source::SecretSources;
 use crate::oauth::redirect_uri::RedirectPolicy;
+use crate::secret::Sha256;
 
 /// The private-use URIs of well-known clients: the default.
 pub(crate) const KNOWN_APPLICATIONS: [&str; 2] =
@@ -24,6 +26,8 @@ pub struct Registration {
     pub per_address_per_hour: u32,
     /// How many unused clients are kept.
     pub max_unused: i64,
+    /// The hashes of the initial access tokens, one of which a registration must bring (RFC 7591 3). Empty: anyone registers.
+    pub initial_access_tokens: Vec<Sha256>,
 }
 
 impl Default for Registration {
@@ -33,9 +37,13 @@ impl Default for Registration {
             redirect_policy: RedirectPolicy::new(KNOWN_APPLICATIONS.map(str::to_owned).to_vec()),
             per_address_per_hour: 60,
             max_unused: 10_000,
+            initial_access_tokens: Vec::new(),
         }
     }
 }
+
+/// The least characters of an initial access token: 32 hexadecimal digits are 128 bits.
+const SHORTEST_TOKEN: usize = 32;
 
 /// Schemes that browsers handle themselves.
 const NO_APPLICATIONS: [&str; 12] = [
@@ -60,6 +68,7 @@ pub(super) struct Written {
     private_use_redirect_uris: Option<Vec<String>>,
     per_address_per_hour: Option<u32>,
     max_unused: Option<u32>,
+    initial_access_tokens: Option<SecretSources>,
 }
 
 /// Reads the section.
@@ -81,7 +90,35 @@ pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<R
     }
     registration.per_address_per_hour = written.per_address_per_hour.unwrap_or(registration.per_address_per_hour);
     registration.max_unused = written.max_unused.map_or(registration.max_unused, i64::from);
+    registration.initial_access_tokens = initial_access_tokens(written.initial_access_tokens, section, reading);
     Some(registration)
+}
+
+/// Reads the initial access tokens, of which only the hashes are kept. An empty list would look like a lock and be none.
+fn initial_access_tokens(
+    written: Option<SecretSources>,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<Sha256> {
+    let Some(SecretSources(sources)) = written else { return Vec::new() };
+    if sources.is_empty() {
+        let mistake = Mistake::new("is empty: anyone may register");
+        let hint = "add a source, { file = \"…\" } or { env = \"NAME\" }, remove the key, or set enabled = false";
+        reading.error(&section.at("initial_access_tokens"), mistake.hint(hint));
+    }
+    let mut hashes = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let at = section.item("initial_access_tokens", index);
+        let Some(token) = reading.secret(&at, source) else { continue };
+        let is_token = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_token || token.expose().len() < SHORTEST_TOKEN {
+            let what = format!("must be at least {SHORTEST_TOKEN} printable ASCII characters without spaces");
+            reading.error(&at, Mistake::new(what).hint("make one with `openssl rand -hex 32`"));
+            continue;
+        }
+        hashes.push(Sha256::of(token.expose().as_bytes()));
+    }
+    hashes
 }
 
 /// Checks an entry of the list: scheme, authority and path of one application (RFC 8252 7.1). A scheme alone would allow

@@ -14,6 +14,9 @@ use super::{
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
 /// A directory with the files that the example refers to.
 struct Directory(tempfile::TempDir);
 
@@ -25,6 +28,7 @@ impl Directory {
         let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
         std::fs::write(directory.path().join("logo.svg"), "<svg xmlns='http://www.w3.org/2000/svg'/>").unwrap();
+        std::fs::write(directory.path().join("agent-jwks.json"), JWKS).unwrap();
         Self(directory)
     }
 
@@ -34,7 +38,7 @@ impl Directory {
 
     /// The debug output of the whole configuration.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
+        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN"]
             .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
@@ -62,15 +66,22 @@ fn uncommented(all: bool) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The entries of a list, or the table itself: keys that exclude each other are in several entries.
+fn tables(section: &Node) -> Vec<&Node> {
+    let items: Vec<_> = (0..).map_while(|index| section.item(index)).collect();
+    if items.is_empty() { vec![section] } else { items }
+}
+
 /// Every key as `section.key`.
 fn written_keys(text: &str) -> BTreeSet<String> {
     let Ok(root) = document::parse(text) else { panic!("the example is not TOML") };
     let mut keys = BTreeSet::new();
     for Entry { key: section, node, .. } in root {
-        let table = node.item(0).unwrap_or(&node);
-        match &table.value {
-            Value::Table(entries) => keys.extend(entries.iter().map(|entry| format!("{section}.{}", entry.key))),
-            _ => assert!(keys.insert(format!(".{section}"))),
+        for table in tables(&node) {
+            match &table.value {
+                Value::Table(entries) => keys.extend(entries.iter().map(|entry| format!("{section}.{}", entry.key))),
+                _ => assert!(keys.insert(format!(".{section}"))),
+            }
         }
     }
     keys
@@ -170,29 +181,33 @@ fn every_value_can_be_overridden_by_a_variable() {
     let text = uncommented(true);
     let as_written = directory.load(&text, &[]);
     let Ok(root) = document::parse(&text) else { panic!("the example is not TOML") };
-    let mut variables = Vec::new();
-    for Entry { key: section, node, .. } in &root {
-        let (table, id) = match node.item(0) {
-            Some(entry) => (entry, sections::id(section, entry).map(|id| format!("{id}__")).unwrap()),
-            None => (node, String::new()),
+    let (mut variables, mut known) = (Vec::new(), BTreeSet::new());
+    let tables =
+        root.iter().flat_map(|Entry { key, node, .. }| tables(node).into_iter().map(move |table| (key, node, table)));
+    for (section, node, table) in tables {
+        let is_entry = node.item(0).is_some();
+        let id = if is_entry { format!("{}__", sections::id(section, table).unwrap()) } else { String::new() };
+        let Value::Table(entries) = &table.value else {
+            known.insert(format!(".{section}"));
+            variables.push((format!("PORTCULLIS_{section}").to_uppercase(), as_variable(table)));
+            continue;
         };
-        match &table.value {
-            Value::Table(entries) => variables.extend(entries.iter().map(|entry| {
-                // each header has a variable of its own
-                let header = entry.node.entries().first().filter(|_| entry.key == "headers");
-                let header = header.map(|header| format!("__{}", header.key.replace('-', "_"))).unwrap_or_default();
-                let name = format!("PORTCULLIS_{section}__{id}{}{header}", entry.key);
-                (name.to_uppercase(), as_variable(&entry.node))
-            })),
-            _ => variables.push((format!("PORTCULLIS_{section}").to_uppercase(), as_variable(table))),
+        for entry in entries {
+            known.insert(format!("{section}.{}", entry.key));
+            // each header has a variable of its own
+            let header = entry.node.entries().first().filter(|_| entry.key == "headers");
+            let header = header.map(|header| format!("__{}", header.key.replace('-', "_"))).unwrap_or_default();
+            let name = format!("PORTCULLIS_{section}__{id}{}{header}", entry.key);
+            variables.push((name.to_uppercase(), as_variable(&entry.node)));
         }
     }
-    assert_eq!(variables.len(), known_keys().len());
+    assert_eq!(known, known_keys());
     for (name, value) in &variables {
         assert_same(&directory.load(&text, &[(name, value)]), &as_written);
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n";
+    let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n\
+        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n";
     assert_same(&directory.load(ids, &all), &as_written);
 }
 

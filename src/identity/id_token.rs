@@ -20,8 +20,6 @@ use crate::secret::same_text;
 const LEEWAY: Duration = Duration::from_mins(1);
 /// A token endpoint makes its ID tokens when it is asked: one from the day before answers something else.
 const MAX_AGE: Duration = Duration::from_hours(24);
-/// The end of the year 9999: what lies beyond is no time.
-const END_OF_TIME: i64 = 253_402_300_799;
 
 /// What a token must be for us to believe it.
 pub(super) struct Expected<'a> {
@@ -138,7 +136,7 @@ fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
 fn check_times(claims: &Members, expected: &Expected<'_>) -> Result<(), String> {
     const CLOCKS: &str = "check the clocks of both machines";
     let now = expected.now;
-    let demanded = |name| time(claims, name)?.ok_or_else(|| format!("it has no {name}"));
+    let demanded = |name| claims.time(name)?.ok_or_else(|| format!("it has no {name}"));
     let (exp, iat) = (demanded("exp")?, demanded("iat")?);
     if now >= exp + LEEWAY {
         return Err(format!("it has expired: {CLOCKS}"));
@@ -152,20 +150,9 @@ fn check_times(claims: &Members, expected: &Expected<'_>) -> Result<(), String> 
     if answers_a_sign_in && iat < now.before(MAX_AGE) {
         return Err(format!("it was made more than a day ago: {CLOCKS}"));
     }
-    match time(claims, "nbf")? {
+    match claims.time("nbf")? {
         Some(nbf) if nbf > now + LEEWAY => Err(format!("it is not good yet (nbf): {CLOCKS}")),
         _ => Ok(()),
-    }
-}
-
-/// Seconds since 1970 (RFC 7519 2, `NumericDate`), which may have a fraction.
-fn time(claims: &Members, name: &str) -> Result<Option<Timestamp>, String> {
-    let Some(claim) = claims.get(name) else { return Ok(None) };
-    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the end of time lies below that")]
-    let seconds = claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds.floor() as i64));
-    match seconds {
-        Some(seconds) if (0..=END_OF_TIME).contains(&seconds) => Ok(Some(Timestamp(seconds))),
-        _ => Err(format!("its {name} is not a valid time")),
     }
 }
 

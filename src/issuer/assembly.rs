@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::clients::{ClientAuthentication, Clients, DocumentParts, Documents, Registrations};
+use super::clients::{
+    Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
+};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::metadata::PublicDocuments;
-use super::resources::{Resources, entry_scopes};
+use super::resources::Resources;
 use super::sign_in::{
     Approvals, Authorize, BoundSignIns, Callbacks, Codes, ConsentForms, FirstAnswers, PasswordSignIn, ProviderLeg,
     Recipients, SignIn,
@@ -16,8 +18,9 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Identities;
-use crate::keys::{KeyRing, Sealer};
+use crate::keys::{ClientKeySets, KeyRing, Sealer};
 use crate::limits::Limits;
+use crate::oauth::paths;
 use crate::outbound::Strangers;
 use crate::revocation::Revocation;
 use crate::storage::Store;
@@ -37,7 +40,7 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
-    /// What fetches documents that strangers name.
+    /// Fetches what strangers name: the documents and the key sets of clients.
     pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
@@ -54,6 +57,7 @@ pub(super) struct Inner {
     pub(super) sign_in: SignIn,
     pub(super) tokens: TokenEndpoint,
     pub(super) registrations: Registrations,
+    pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
     pub(super) expiry: Expiry,
     pub(super) documents: PublicDocuments,
@@ -65,6 +69,8 @@ pub(super) struct Inner {
 struct Shared {
     issuer: Arc<str>,
     clients: Clients,
+    /// For every endpoint at which clients authenticate.
+    authentication: ClientAuthentication,
     resources: Resources,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
@@ -75,10 +81,12 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let tasks = Tasks::default();
     let shared = shared(&parts, &tasks);
     let adoption = Arc::new(adoption(&parts, &shared));
+    let rules = Arc::new(MetadataRules::new(&parts.config));
     Inner {
         sign_in: sign_in(&parts, &shared),
         tokens: tokens(&parts, &shared),
-        registrations: registrations(&parts),
+        registrations: registrations(&parts, &rules),
+        management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
@@ -87,10 +95,28 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     }
 }
 
-fn registrations(parts: &IssuerParts) -> Registrations {
+fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -> ClientManagement {
+    ClientManagement {
+        rules,
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        limits: parts.limits.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
+    let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
+    let sets = ClientKeySets::new(strangers.clone(), clock.clone());
+    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
+    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    ClientAuthentication { clients, assertions, limits: limits.clone() }
+}
+
+fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registrations {
     Registrations {
         settings: parts.config.registration.clone(),
-        entry_scopes: entry_scopes(&parts.config),
+        rules: Arc::clone(rules),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
@@ -103,9 +129,12 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
+    let issuer: Arc<str> = config.public_url.as_str().into();
+    let clients = Clients::new(config, store.clone(), documents(parts, tasks));
     Shared {
-        issuer: config.public_url.as_str().into(),
-        clients: Clients::new(config, store.clone(), documents(parts, tasks)),
+        authentication: authentication(parts, clients.clone(), &issuer),
+        issuer,
+        clients,
         resources: Resources::new(&config.upstreams),
         ends: GrantEnds {
             store: store.clone(),
@@ -242,7 +271,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     TokenEndpoint {
-        authentication: ClientAuthentication { clients: shared.clients.clone(), limits: parts.limits.clone() },
+        authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {

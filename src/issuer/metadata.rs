@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::clients::ALGORITHMS;
 use super::resources::entry_scopes;
 use crate::config::Config;
 use crate::keys::KeyRing;
+use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
 use crate::oauth::scope::OFFLINE_ACCESS;
@@ -45,17 +47,20 @@ impl PublicDocuments {
 
 fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
+    // who has an initial access token was told the URL; other clients would run into a 401 instead of asking for an id
+    let anyone_registers = config.registration.enabled && config.registration.initial_access_tokens.is_empty();
     let metadata = ServerMetadata {
         issuer: url.as_str().to_owned(),
         authorization_endpoint: url.join(paths::AUTHORIZE),
         token_endpoint: url.join(paths::TOKEN),
         jwks_uri: url.join(paths::JWKS),
-        registration_endpoint: config.registration.enabled.then(|| url.join(paths::REGISTER)),
+        registration_endpoint: anyone_registers.then(|| url.join(paths::REGISTER)),
         scopes_supported: entry_scopes(config).with(OFFLINE_ACCESS),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
         grant_types_supported: ["authorization_code", "refresh_token"],
-        token_endpoint_auth_methods_supported: ["none", "client_secret_basic", "client_secret_post"],
+        token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str),
+        token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: config.client_documents.enabled,

@@ -32,7 +32,7 @@ use metadata::PublicDocuments;
 use sign_in::{ConsentPrompt, OpenedForm};
 
 pub(crate) use assembly::IssuerParts;
-pub(crate) use clients::{RegistrationRefusal, Via};
+pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{GrantEnds, Revocations};
 pub(crate) use sign_in::{
@@ -124,14 +124,35 @@ impl Issuer {
         self.0.tokens.answer(request).await
     }
 
-    /// Registers a client from the JSON body of its request.
+    /// Registers a client.
     pub(crate) async fn register(
         &self,
-        body: &[u8],
+        attempt: &RegistrationAttempt<'_>,
         arrival: &Arrival,
-        via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
-        self.0.registrations.register(body, arrival, via).await
+        self.0.registrations.register(attempt, arrival).await
+    }
+
+    /// What a client is told of its registration.
+    pub(crate) async fn read_client(
+        &self,
+        request: &ManagementRequest,
+    ) -> Result<RegistrationResponse, RegistrationRefusal> {
+        self.0.management.read(request).await
+    }
+
+    /// Replaces the registration of a client by the JSON body of its request.
+    pub(crate) async fn update_client(
+        &self,
+        request: &ManagementRequest,
+        body: &[u8],
+    ) -> Result<RegistrationResponse, RegistrationRefusal> {
+        self.0.management.update(request, body).await
+    }
+
+    /// Deletes a client that asks for it.
+    pub(crate) async fn delete_client(&self, request: &ManagementRequest) -> Result<(), RegistrationRefusal> {
+        self.0.management.delete(request).await
     }
 
     /// Starts what claims something single-use, or asks a provider, as a task of its own: see [`tasks::Tasks::complete`].

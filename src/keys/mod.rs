@@ -5,6 +5,7 @@
 //! | `signing_key`, `key_ring` | our own signing keys: one, and all of them |
 //! | `verifier` | verifies our access tokens |
 //! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
+//! | `client_key_sets` | key sets that clients publish: strangers name them |
 //! | `signed_jwt` | verifies tokens of other issuers |
 //! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
@@ -12,6 +13,7 @@
 //!
 //! Defends against: forged tokens, algorithm confusion, and floods of unknown key ids.
 
+mod client_key_sets;
 mod error;
 mod key_ring;
 mod provider_token;
@@ -26,6 +28,7 @@ mod signing_key;
 mod test_shelf;
 mod verifier;
 
+pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
 pub use error::{KeyError, VerifyError};
 pub use key_ring::KeyRing;
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};
@@ -34,6 +37,6 @@ pub(crate) use refetch::{Refetch, Refetched};
 pub use remote::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, verify_signed_jwt};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, verify_access_token};

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -64,6 +65,15 @@ impl PublicKeys {
             serde_json::from_slice(document).or(Err("it is not a key set: JSON with a list `keys`"))?;
         let keys: HashSet<_> = document.keys.iter().filter_map(PublicKey::read).collect();
         if keys.is_empty() { Err("it holds no key that signs".to_owned()) } else { Ok(Self(keys)) }
+    }
+
+    /// The keys of a client, which passed [`crate::oauth::client_keys::ClientKeys::read`].
+    ///
+    /// # Errors
+    /// When none of them can be used.
+    pub(crate) fn of_client(keys: &JwkSet) -> Result<Self, String> {
+        // one reader of keys for all: what it leaves out can vouch for nothing
+        Self::parse(&serde_json::to_vec(keys).unwrap_or_default())
     }
 
     /// The one key that can have made a signature: with the token's `kid` when it names one, and allowed for its algorithm.

@@ -16,10 +16,30 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::public_keys::{NoKey, PublicKeys};
+use crate::clock::Timestamp;
 use crate::secret::base64url;
 
 /// No token is longer, in bytes. A user in a thousand groups has one of about 100 KiB.
 const MAX_JWT: usize = 256 * 1024;
+
+/// The end of the year 9999: what lies beyond is no time.
+const END_OF_TIME: i64 = 253_402_300_799;
+
+/// Header and claims of a token whose signature was not verified. They prove nothing. They tell whose keys to ask for, and let
+/// a token that can never be accepted go before that costs anything.
+pub(crate) struct UnverifiedJwt {
+    pub(crate) header: Members,
+    pub(crate) claims: Members,
+}
+
+impl UnverifiedJwt {
+    /// Reads a token in compact form; `None` when it is none.
+    pub(crate) fn read(token: &str) -> Option<Self> {
+        let (message, _signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        Some(Self { header: Members::decode(header)?, claims: Members::decode(claims)? })
+    }
+}
 
 /// A token whose signature holds.
 #[derive(Debug)]
@@ -139,6 +159,20 @@ impl Members {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(format!("its {name} is not a string")),
+        }
+    }
+
+    /// Seconds since 1970 (RFC 7519 2, `NumericDate`), which may have a fraction; `None` when absent.
+    ///
+    /// # Errors
+    /// When it is something else: words that do not quote it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
+        let Some(claim) = self.get(name) else { return Ok(None) };
+        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the end of time lies below that")]
+        let seconds = claim.as_i64().or_else(|| claim.as_f64().map(|seconds| seconds.floor() as i64));
+        match seconds {
+            Some(seconds) if (0..=END_OF_TIME).contains(&seconds) => Ok(Some(Timestamp(seconds))),
+            _ => Err(format!("its {name} is not a valid time")),
         }
     }
 }

@@ -20,9 +20,19 @@ pub(crate) enum Limit {
     /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
     /// for neither: each is fetched a few times in an hour, however many ask.
     DocumentsPerHost,
-    /// Wrong secrets of one client from one address. Against guessing of client secrets. Enough for a client that still has
-    /// its old one.
+    /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
+    /// that still has its old one.
     ClientSecrets,
+    /// Valid assertions of one client from one address. Against a flood of ids that must be remembered. Enough for a hosted
+    /// client with all its users.
+    Assertions,
+    /// Fetches of clients' key sets that one address causes. Against a flood of calls to a third party, whose URL anyone may
+    /// register.
+    KeySets,
+    /// Wrong initial and registration access tokens from one address. Against guessing.
+    RegistrationTokens,
+    /// Updates of one client. Against a flood of writes: anyone may register a client.
+    ClientUpdates,
     /// Sign-ins that one address begins. Against a flood of rows: a script can press the button, too.
     SignIns,
     /// Wrong passwords for one user from one address; a right one starts the count anew. Against brute force. A limit by user
@@ -51,6 +61,10 @@ impl Limit {
             Self::DocumentsPerAddress => "client_documents_per_address",
             Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
+            Self::Assertions => "assertions_per_client_and_address",
+            Self::KeySets => "client_key_sets_per_address",
+            Self::RegistrationTokens => "wrong_registration_tokens_per_address",
+            Self::ClientUpdates => "updates_per_client",
             Self::SignIns => "sign_ins_per_address",
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
             Self::PasswordsPerUser => "passwords_per_user",
@@ -70,8 +84,14 @@ impl Limit {
                 "too many metadata documents of clients were asked for: wait, then connect again"
             }
             Self::ClientSecrets => {
-                "too many wrong secrets of this client came from this address: wait, then send the right one"
+                "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
             }
+            Self::Assertions => {
+                "too many assertions of this client came from this address: wait, and use access tokens longer"
+            }
+            Self::KeySets => "too many key sets of clients were fetched for this address: wait, then try again",
+            Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
+            Self::ClientUpdates => "this client was updated too often: wait, then try again",
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
@@ -86,8 +106,10 @@ impl Limit {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
             Self::KnownRegistrations | Self::SignIns | Self::DocumentsPerHost => 600,
-            Self::DocumentsPerAddress => 120,
-            Self::ClientSecrets | Self::PasswordsPerUserAndAddress => 30,
+            Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
+            Self::ClientUpdates => 60,
+            Self::KeySets | Self::DocumentsPerAddress => 120,
+            Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };
         NonZeroU32::new(fixed).unwrap_or(NonZeroU32::MIN)

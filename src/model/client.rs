@@ -1,16 +1,17 @@
 //! A client: an application that acts for users.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
 use crate::clock::Timestamp;
-use crate::oauth::client_document::{ClientDocument, DocumentRefusal};
+use crate::oauth::client_document::{ClientDocument, DocumentMethods, DocumentRefusal};
 use crate::oauth::client_id_url::{ClientIdUrl, publisher};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
+
+pub use crate::oauth::client_keys::ClientKeys;
 
 /// How a client became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,19 +55,8 @@ pub enum Authentication {
     None,
     /// A secret, of which only the SHA-256 is kept. Secrets are long enough that a fast hash is safe.
     Secret(Sha256, SecretMethod),
-    /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523). Assertions are not accepted yet: no
-    /// metadata offers the method, registration and configuration do not assign it, the store does not keep it, and
-    /// `/token` refuses a client that has only keys.
+    /// The public keys that verify its signed assertions (`private_key_jwt`, RFC 7523).
     Keys(ClientKeys),
-}
-
-/// Where the public keys of a client are (RFC 7591 2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientKeys {
-    /// `jwks`: the keys themselves.
-    Set(JwkSet),
-    /// `jwks_uri`: an https URL that a stranger named.
-    Url(String),
 }
 
 /// Where a client said that it sends its secret (RFC 6749 2.3.1). Both are accepted from either.
@@ -79,58 +69,58 @@ pub enum SecretMethod {
 }
 
 impl Authentication {
-    /// The authentication of a client with this method and this secret, if it has one; `None` when the two contradict each
-    /// other.
+    /// The authentication of a client with this method, and the secret or the keys that it needs; `None` when they
+    /// contradict each other.
     #[must_use]
-    pub fn new(method: AuthMethod, secret_hash: Option<Sha256>) -> Option<Self> {
-        match (method, secret_hash) {
-            (AuthMethod::None, None) => Some(Self::None),
-            (AuthMethod::ClientSecretBasic, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Basic)),
-            (AuthMethod::ClientSecretPost, Some(hash)) => Some(Self::Secret(hash, SecretMethod::Post)),
-            (AuthMethod::None, Some(_)) | (AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost, None) => None,
+    pub fn new(method: AuthMethod, secret_hash: Option<Sha256>, keys: Option<ClientKeys>) -> Option<Self> {
+        match (method, secret_hash, keys) {
+            (AuthMethod::None, None, None) => Some(Self::None),
+            (AuthMethod::ClientSecretBasic, Some(hash), None) => Some(Self::Secret(hash, SecretMethod::Basic)),
+            (AuthMethod::ClientSecretPost, Some(hash), None) => Some(Self::Secret(hash, SecretMethod::Post)),
+            (AuthMethod::PrivateKeyJwt, None, Some(keys)) => Some(Self::Keys(keys)),
+            _ => None,
         }
     }
 
-    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. A document
-    /// that offers `none` beside keys is that of a public client, because `/token` verifies no assertions.
+    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. One that can
+    /// sign must sign, although it offers `none` as well: whoever has a stolen code or token then needs its key too.
     ///
     /// # Errors
-    /// When it offers no method that is known here.
-    pub fn of_document(document: &ClientDocument) -> Result<Self, DocumentRefusal> {
-        let keys = if document.methods.private_key_jwt { ClientKeys::of_document(document) } else { None };
-        match keys {
-            _ if document.methods.none => Ok(Self::None),
+    /// When it offers no method that is known here, or keys alone that cannot be used.
+    pub fn of_document(methods: DocumentMethods, keys: Option<ClientKeys>) -> Result<Self, DocumentRefusal> {
+        match keys.filter(|_| methods.private_key_jwt) {
             Some(keys) => Ok(Self::Keys(keys)),
+            None if methods.none => Ok(Self::None),
             None => Err(DocumentRefusal::NoMethod),
         }
     }
 
-    /// The method and the hash of the secret as they are stored; `None` for keys, which the store does not keep.
+    /// The method.
     #[must_use]
-    pub const fn stored(&self) -> Option<(AuthMethod, Option<&Sha256>)> {
+    pub const fn method(&self) -> AuthMethod {
         match self {
-            Self::None => Some((AuthMethod::None, None)),
-            Self::Secret(hash, SecretMethod::Basic) => Some((AuthMethod::ClientSecretBasic, Some(hash))),
-            Self::Secret(hash, SecretMethod::Post) => Some((AuthMethod::ClientSecretPost, Some(hash))),
-            Self::Keys(_) => None,
+            Self::None => AuthMethod::None,
+            Self::Secret(_, SecretMethod::Basic) => AuthMethod::ClientSecretBasic,
+            Self::Secret(_, SecretMethod::Post) => AuthMethod::ClientSecretPost,
+            Self::Keys(_) => AuthMethod::PrivateKeyJwt,
         }
     }
-}
 
-impl ClientKeys {
-    /// The keys of a document; those inside of it, which need no further call, before those at its `jwks_uri`. Only public
-    /// keys count: a symmetric one in a public document is no secret.
-    fn of_document(document: &ClientDocument) -> Option<Self> {
-        let keys = document.jwks.iter().filter_map(|key| Jwk::deserialize(key).ok());
-        let is_public = |key: &Jwk| {
-            use AlgorithmParameters::{EllipticCurve, OctetKeyPair, RSA};
-            matches!(key.algorithm, EllipticCurve(_) | RSA(_) | OctetKeyPair(_))
-        };
-        let keys: Vec<Jwk> = keys.filter(is_public).collect();
-        match &document.jwks_uri {
-            _ if !keys.is_empty() => Some(Self::Set(JwkSet { keys })),
-            Some(uri) => Some(Self::Url(uri.as_str().to_owned())),
-            None => None,
+    /// The hash of the secret, if there is one.
+    #[must_use]
+    pub const fn secret_hash(&self) -> Option<&Sha256> {
+        match self {
+            Self::Secret(hash, _) => Some(hash),
+            Self::None | Self::Keys(_) => None,
+        }
+    }
+
+    /// The keys, if there are any.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&ClientKeys> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::None | Self::Secret(..) => None,
         }
     }
 }
@@ -144,7 +134,7 @@ impl Client {
         Ok(Self {
             id: ClientId::from(url.as_str()),
             origin: ClientOrigin::Document,
-            authentication: Authentication::of_document(&document)?,
+            authentication: Authentication::of_document(document.methods, document.keys)?,
             name: Some(document.client_name),
             redirect_uris: portless(&document.redirect_uris),
             refresh_token: document.refresh_token,
@@ -154,20 +144,33 @@ impl Client {
         })
     }
 
-    /// A client that registers, under the id that its metadata gives it. `secret` has the hash of the secret that it was
-    /// given and the method that it asked for.
+    /// A client that registers. A public one has the id that its metadata gives it; one with a secret or keys a random one,
+    /// under which it can be managed.
     #[must_use]
-    pub fn registered(metadata: &ClientMetadata, secret: Option<(Sha256, SecretMethod)>, now: Timestamp) -> Self {
+    pub fn registered(metadata: &ClientMetadata, authentication: Authentication, now: Timestamp) -> Self {
+        let is_public = authentication == Authentication::None;
+        let id = if is_public { derived_id(metadata) } else { ClientId::random() };
+        Self::with_id(id, metadata, authentication, now)
+    }
+
+    /// A registered client with this id and this metadata, first known at `created_at`.
+    #[must_use]
+    pub fn with_id(
+        id: ClientId,
+        metadata: &ClientMetadata,
+        authentication: Authentication,
+        created_at: Timestamp,
+    ) -> Self {
         Self {
-            id: if secret.is_some() { ClientId::random() } else { derived_id(metadata) },
+            id,
             origin: ClientOrigin::Registered,
             name: metadata.client_name.clone(),
             redirect_uris: portless(&metadata.redirect_uris),
-            authentication: secret.map_or(Authentication::None, |(hash, method)| Authentication::Secret(hash, method)),
+            authentication,
             refresh_token: metadata.refresh_token,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
-            created_at: now,
+            created_at,
         }
     }
 
@@ -221,14 +224,22 @@ mod tests {
     use crate::secret::Sha256;
 
     #[test]
-    fn a_method_and_a_secret_that_contradict_each_other_are_no_authentication() {
-        let hash = Sha256::of(b"secret");
-        for method in [AuthMethod::None, AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost] {
-            for secret_hash in [None, Some(hash)] {
-                let agree = (method == AuthMethod::None) == secret_hash.is_none();
-                let stored = Authentication::new(method, secret_hash);
-                let expected = agree.then_some((method, secret_hash.as_ref()));
-                assert_eq!(stored.as_ref().and_then(Authentication::stored), expected, "{method:?} {secret_hash:?}");
+    fn a_method_that_contradicts_its_secret_or_keys_is_no_authentication() {
+        let (hash, keys) = (Sha256::of(b"secret"), ClientKeys::Url("https://client.example/jwks".to_owned()));
+        for method in AuthMethod::ALL {
+            for (secret_hash, keys) in
+                [(None, None), (Some(hash), None), (None, Some(&keys)), (Some(hash), Some(&keys))]
+            {
+                let agree = match method {
+                    AuthMethod::None => secret_hash.is_none() && keys.is_none(),
+                    AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => {
+                        secret_hash.is_some() && keys.is_none()
+                    }
+                    AuthMethod::PrivateKeyJwt => secret_hash.is_none() && keys.is_some(),
+                };
+                let read = Authentication::new(method, secret_hash, keys.cloned());
+                let parts = read.as_ref().map(|read| (read.method(), read.secret_hash(), read.keys()));
+                assert_eq!(parts, agree.then_some((method, secret_hash.as_ref(), keys)), "{method:?}");
             }
         }
     }
@@ -248,23 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_offers_none_is_that_of_a_public_client_and_keys_alone_are_kept() {
-        let (key, uri) =
-            (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), json!("https://client.example/k"));
-        let secret = json!({"kty": "oct", "k": "AA"});
-        let (jwks, odd) = (json!({"keys": [secret, key, 7]}), json!({"keys": [secret]}));
-        let of = |methods: &Value, jwks: &Value, uri: &Value| {
-            let plural = "token_endpoint_auth_methods_supported";
-            let client = documented(&[(plural, methods), ("jwks", jwks), ("jwks_uri", uri)]);
+    fn a_document_with_usable_keys_must_sign_and_one_without_is_public_if_it_offers_none() {
+        let uri = json!("https://client.example/k");
+        let keys = Ok(Authentication::Keys(ClientKeys::Url("https://client.example/k".to_owned())));
+        let of = |methods: &Value, uri: &Value| {
+            let client = documented(&[("token_endpoint_auth_methods_supported", methods), ("jwks_uri", uri)]);
             client.map(|client| client.authentication)
         };
-        assert_eq!(of(&json!(["none", "private_key_jwt"]), &jwks, &uri), Ok(Authentication::None));
-        let keys = of(&json!(["private_key_jwt"]), &jwks, &uri).unwrap();
-        assert!(matches!(&keys, Authentication::Keys(ClientKeys::Set(set)) if set.keys.len() == 1), "{keys:?}");
-        let at = ClientKeys::Url("https://client.example/k".to_owned());
-        assert_eq!(of(&json!(["private_key_jwt"]), &odd, &uri), Ok(Authentication::Keys(at)));
-        for methods in [json!(["private_key_jwt"]), json!(["tls_client_auth"])] {
-            assert_eq!(of(&methods, &odd, &Value::Null), Err(DocumentRefusal::NoMethod));
+        for (methods, with_keys, without) in [
+            (json!(["none", "private_key_jwt"]), keys.clone(), Ok(Authentication::None)),
+            (json!(["private_key_jwt"]), keys, Err(DocumentRefusal::NoMethod)),
+            (json!(["none"]), Ok(Authentication::None), Ok(Authentication::None)),
+            (json!(["tls_client_auth"]), Err(DocumentRefusal::NoMethod), Err(DocumentRefusal::NoMethod)),
+        ] {
+            assert_eq!((of(&methods, &uri), of(&methods, &Value::Null)), (with_keys, without), "{methods}");
         }
     }
 

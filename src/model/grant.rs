@@ -66,6 +66,8 @@ pub enum EndReason {
     Unused,
     /// Its client has left the configuration.
     ClientRemoved,
+    /// Its client deleted itself.
+    ClientDeleted,
     /// Its identity provider has left the configuration or was replaced, or our client id there changed.
     IdentityChanged,
     /// The operator ended it.
@@ -84,6 +86,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Unused => "unused",
             Self::ClientRemoved => "client_removed",
+            Self::ClientDeleted => "client_deleted",
             Self::IdentityChanged => "identity_changed",
             Self::Operator => "operator",
         }

@@ -5,6 +5,7 @@
 //! secrets that everybody can read.
 
 use super::client_id_url::ClientIdUrl;
+use super::client_keys::ClientKeys;
 use super::client_metadata::{allowed_redirects, is_application_type, registers_refresh_token};
 use super::client_name::clean_client_name;
 use super::json_members::Members;
@@ -23,10 +24,8 @@ pub struct ClientDocument {
     pub redirect_uris: Vec<RedirectUri>,
     /// How it can authenticate.
     pub methods: DocumentMethods,
-    /// Its public keys as they stand in the document (`jwks`), unread.
-    pub jwks: Vec<serde_json::Value>,
-    /// Where its public keys are (`jwks_uri`).
-    pub jwks_uri: Option<ClientIdUrl>,
+    /// Its public keys, or where they are, if they can be used.
+    pub keys: Option<ClientKeys>,
     /// Whether it names the grant type `refresh_token`, or no grant types at all.
     pub refresh_token: bool,
     /// The scopes that it names; informative.
@@ -77,7 +76,7 @@ impl ClientDocument {
         if members.text("client_id").as_deref() != Some(url.as_str()) {
             return Err(DocumentRefusal::OtherClient);
         }
-        if members.has("client_secret") || members.has("client_secret_expires_at") {
+        if members.raw("client_secret").is_some() || members.raw("client_secret_expires_at").is_some() {
             return Err(DocumentRefusal::Secret);
         }
         let client_name = members.text("client_name").as_deref().and_then(clean_client_name);
@@ -87,8 +86,7 @@ impl ClientDocument {
             redirect_uris: redirect_uris
                 .map_err(|error| DocumentRefusal::RedirectUris(error.error_description.into_owned()))?,
             methods: methods(&members)?,
-            jwks: keys(&members).unwrap_or_default(),
-            jwks_uri: members.text("jwks_uri").and_then(|uri| ClientIdUrl::parse(&uri).ok()),
+            keys: keys(&members),
             refresh_token: registers_refresh_token(&members.list("grant_types")),
             scope: named_values(&members.text("scope").unwrap_or_default()),
             application_type: members.text("application_type").filter(|kind| is_application_type(kind)),
@@ -96,13 +94,10 @@ impl ClientDocument {
     }
 }
 
-/// The keys of a set (RFC 7517 5).
-fn keys(members: &Members<'_>) -> Option<Vec<serde_json::Value>> {
-    let mut set: serde_json::Map<String, serde_json::Value> = members.get("jwks")?;
-    match set.remove("keys")? {
-        serde_json::Value::Array(keys) => Some(keys),
-        _ => None,
-    }
+/// The keys that a document offers; those inside of it, which need no further call, before those at its `jwks_uri`.
+fn keys(members: &Members<'_>) -> Option<ClientKeys> {
+    let inside = ClientKeys::read(members.raw("jwks"), None).ok().flatten();
+    inside.or_else(|| ClientKeys::read(None, members.text("jwks_uri").as_deref()).ok().flatten())
 }
 
 /// The methods of a document. The plural member, which clients publish that support several, counts before the singular; a

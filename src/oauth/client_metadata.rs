@@ -1,12 +1,15 @@
-//! Dynamic client registration: request, rules and response (RFC 7591).
+//! Dynamic client registration and its management: request, rules and response (RFC 7591, RFC 7592).
 
+use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
 
+use super::client_keys::{ClientKeys, ClientKeysError};
 use super::client_name::clean_client_name;
 use super::error::{ErrorCode, OAuthError};
 use super::json_members::Members;
 use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use super::scope::{ScopeSet, named_values};
+use crate::secret::SecretText;
 
 /// How many redirect URIs a client may register.
 pub const MAX_REDIRECT_URIS: usize = 10;
@@ -21,9 +24,14 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// A secret in the body.
     ClientSecretPost,
+    /// An assertion that the client signs (RFC 7523 2.2).
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
+    /// All of them, in the order of our metadata.
+    pub const ALL: [Self; 4] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+
     /// The value on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -31,13 +39,14 @@ impl AuthMethod {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 
     /// Reads the value; `None` for a method that we do not offer.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost].into_iter().find(|method| method.as_str() == text)
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
     }
 }
 
@@ -57,7 +66,23 @@ pub struct RegistrationRequest {
     pub scope: Option<String>,
     /// `native` or `web` (`OpenID` Connect Registration 2); echoed, enforces nothing.
     pub application_type: Option<String>,
+    /// Its public keys, as JSON.
+    pub jwks: Option<String>,
+    /// Where its public keys are.
+    pub jwks_uri: Option<String>,
+    /// Whether another party vouches for the metadata (RFC 7591 2.3).
+    pub has_software_statement: bool,
+    /// In an update: the id of the client (RFC 7592 2.2).
+    pub client_id: Option<String>,
+    /// In an update: the secret that the client has.
+    pub client_secret: Option<SecretText>,
+    /// In an update: a member that only we assign, if there is one.
+    pub assigned_member: Option<&'static str>,
 }
+
+/// What an update must not contain (RFC 7592 2.2).
+const ASSIGNED_MEMBERS: [&str; 4] =
+    ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"];
 
 /// A request that passed every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +93,8 @@ pub struct ClientMetadata {
     pub client_name: Option<String>,
     /// The assigned method: `none` unless it requested one that we offer.
     pub token_endpoint_auth_method: AuthMethod,
+    /// The keys of a client that is assigned `private_key_jwt`, and of no other.
+    pub keys: Option<ClientKeys>,
     /// Whether it registered `refresh_token`, or registered no grant types at all.
     pub refresh_token: bool,
     /// The scopes that it requested; the issuer keeps those that an upstream here knows.
@@ -93,25 +120,52 @@ impl RegistrationRequest {
             grant_types: members.list("grant_types"),
             scope: members.text("scope"),
             application_type: members.text("application_type"),
+            jwks: members.raw("jwks").map(str::to_owned),
+            jwks_uri: members.text("jwks_uri"),
+            has_software_statement: members.raw("software_statement").is_some(),
+            client_id: members.text("client_id"),
+            client_secret: members.text("client_secret").map(SecretText::from),
+            assigned_member: ASSIGNED_MEMBERS.into_iter().find(|name| members.contains(name)),
         })
     }
 
-    /// Validates the request (RFC 7591 2, 5). Only its redirect URIs can fail it; other values that we do not offer are
-    /// replaced, and the response states what was assigned (RFC 7591 3.2.1).
+    /// Validates the request (RFC 7591 2, 5). Redirect URIs, keys and a software statement can fail it; other values that we
+    /// do not offer are replaced, and the response states what was assigned (RFC 7591 3.2.1).
     ///
     /// # Errors
-    /// `invalid_redirect_uri`, with a description for the client's developer.
+    /// `invalid_redirect_uri`, `invalid_client_metadata` or `unapproved_software_statement`, with a description for the
+    /// client's developer.
     pub fn validate(self, policy: &RedirectPolicy) -> Result<ClientMetadata, OAuthError> {
-        let method = self.token_endpoint_auth_method.as_deref().and_then(AuthMethod::parse);
+        if self.has_software_statement {
+            let words = "software statements are not accepted here: register without software_statement";
+            return Err(OAuthError::new(ErrorCode::UnapprovedSoftwareStatement, words));
+        }
+        let (method, keys) = self.method_and_keys()?;
         let scope = self.scope.unwrap_or_default();
         Ok(ClientMetadata {
             redirect_uris: allowed_redirects(&self.redirect_uris, policy)?,
             client_name: self.client_name.as_deref().and_then(clean_client_name),
-            token_endpoint_auth_method: method.unwrap_or(AuthMethod::None),
+            token_endpoint_auth_method: method,
+            keys,
             refresh_token: registers_refresh_token(&self.grant_types),
             scope: named_values(&scope),
             application_type: self.application_type.filter(|kind| is_application_type(kind)),
         })
+    }
+
+    /// The method that is assigned, and its keys. A client that does not sign may send keys, which are not kept; but a private
+    /// key has no place here, and RFC 7591 2 forbids two sources of keys.
+    fn method_and_keys(&self) -> Result<(AuthMethod, Option<ClientKeys>), OAuthError> {
+        let asked = self.token_endpoint_auth_method.as_deref().and_then(AuthMethod::parse).unwrap_or(AuthMethod::None);
+        let signs = asked == AuthMethod::PrivateKeyJwt;
+        match ClientKeys::read(self.jwks.as_deref(), self.jwks_uri.as_deref()) {
+            Ok(Some(keys)) if signs => Ok((asked, Some(keys))),
+            Ok(None) if signs => Ok((AuthMethod::None, None)),
+            Err(error) if signs || matches!(error, ClientKeysError::Private | ClientKeysError::Both) => {
+                Err(OAuthError::new(ErrorCode::InvalidClientMetadata, error.to_string()))
+            }
+            _ => Ok((asked, None)),
+        }
     }
 }
 
@@ -146,8 +200,9 @@ pub(super) fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Res
     Ok(allowed)
 }
 
-/// The response to a registration (RFC 7591 3.2.1): what was stored, with redirect URIs as the client spelt them.
-#[derive(Debug, Serialize)]
+/// The response to a registration or an update, and what a client reads of itself (RFC 7591 3.2.1, RFC 7592 3): what was
+/// stored, with redirect URIs as the client spelt them. It has no `Debug`, because it carries secrets.
+#[derive(Serialize)]
 pub struct RegistrationResponse {
     /// The client's id.
     pub client_id: String,
@@ -176,6 +231,18 @@ pub struct RegistrationResponse {
     /// As requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application_type: Option<String>,
+    /// The keys that can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JwkSet>,
+    /// Where the keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// What manages the client (RFC 7592 3). Clients that share an id have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_access_token: Option<String>,
+    /// Where it is managed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_client_uri: Option<String>,
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// RFC 6749 5.2: the client is unknown or did not authenticate.
     InvalidClient,
+    /// RFC 6749 4.1.2.1: the client may not request this.
+    UnauthorizedClient,
     /// RFC 6749 5.2: the code or refresh token is invalid, expired or used.
     InvalidGrant,
     /// RFC 6749 5.2: we do not offer this grant type.
@@ -30,6 +32,10 @@ pub enum ErrorCode {
     InvalidRedirectUri,
     /// RFC 7591 3.2.2.
     InvalidClientMetadata,
+    /// RFC 7591 3.2.2: we trust no issuer of software statements.
+    UnapprovedSoftwareStatement,
+    /// RFC 6750 3.1: an initial or registration access token is missing or wrong (RFC 7591 3, RFC 7592 2).
+    InvalidToken,
 }
 
 impl ErrorCode {
@@ -39,6 +45,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -48,6 +55,8 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
+            Self::InvalidToken => "invalid_token",
         }
     }
 }

@@ -14,9 +14,14 @@ impl<'a> Members<'a> {
         serde_json::from_slice(json).map(Self)
     }
 
-    /// Whether there is such a member that is not null.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|member| member.get() != "null")
+    /// Whether there is such a member, whatever it is.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// A member as it is written, unless it is missing or null.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|member| member.get()).filter(|text| *text != "null")
     }
 
     /// A member, unless it is missing or of another type.

@@ -15,7 +15,7 @@ pub struct ServerMetadata {
     pub token_endpoint: String,
     /// Our own keys (RFC 7517).
     pub jwks_uri: String,
-    /// RFC 7591; left out when registration is switched off.
+    /// RFC 7591; left out when registration is switched off, or needs a token that clients in general do not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registration_endpoint: Option<String>,
     /// All entry scopes, and `offline_access`.
@@ -28,7 +28,9 @@ pub struct ServerMetadata {
     /// The grant types of `/token`.
     pub grant_types_supported: [&'static str; 2],
     /// How clients may authenticate there.
-    pub token_endpoint_auth_methods_supported: [&'static str; 3],
+    pub token_endpoint_auth_methods_supported: [&'static str; 4],
+    /// The algorithms of signed assertions (required beside `private_key_jwt`, RFC 8414 2).
+    pub token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     /// RFC 7636: S256 alone.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.

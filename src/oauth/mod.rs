@@ -17,6 +17,7 @@
 //! | `client_document` | the documents at those URLs | the same, 3 and 4 |
 //! | `json_members` | the members of a JSON object, each on its own | |
 //! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
+//! | `client_keys` | the public keys of clients | RFC 7591 2, RFC 7517 |
 //! | `claims` | the claims of our access tokens | RFC 9068 |
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
@@ -27,6 +28,7 @@ pub mod challenge;
 pub mod claims;
 pub mod client_document;
 pub mod client_id_url;
+pub mod client_keys;
 pub mod client_metadata;
 pub mod client_name;
 pub mod error;

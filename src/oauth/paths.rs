@@ -60,6 +60,8 @@ routes! {
     Program Token, TOKEN = "/token";
     /// RFC 7591 3.
     Program Register, REGISTER = "/register";
+    /// RFC 7592 2.
+    Program RegisteredClient, REGISTERED_CLIENT = "/register/{client_id}";
     /// RFC 6749 3.1.
     Page Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.

@@ -1,7 +1,8 @@
-//! Registered clients, and which of them goes when there are too many.
+//! Registered clients, how they manage themselves, and which of them goes when there are too many.
 //!
 //! Defends against: a flood of registrations. Anyone may register, so the number of clients that never led to a grant is
-//! limited, and when it is reached the address that holds most of them pays.
+//! limited, and when it is reached the address that holds most of them pays. And an oracle: a client that manages itself is
+//! found by the hash of its registration access token, so the answer to a wrong token does not depend on which clients exist.
 
 use super::engine::Transaction;
 use super::error::Failure;
@@ -14,6 +15,7 @@ use crate::model::client::{Authentication, Client, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::oauth::client_metadata::AuthMethod;
 use crate::oauth::client_name::clean_client_name;
+use crate::secret::Sha256;
 
 /// How many clients one registration may evict. More than one: while authorizations are pending the table may exceed its
 /// limit, and must come back to it.
@@ -31,6 +33,14 @@ macro_rules! not_needed {
     };
 }
 
+/// Whatever is known of a client.
+macro_rules! columns {
+    () => {
+        "id, name, redirect_uris, auth_method, secret_hash, client_keys, refresh_token, scope, application_type, created_at,
+            EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = clients.id) AS disabled"
+    };
+}
+
 sql! {
     /// A public client is shared: the same metadata gives the same id, whoever registers it. Its row counts as one address's,
     /// and when the table is full the address that holds most rows loses its oldest.
@@ -43,8 +53,8 @@ sql! {
     /// registers it.
     INSERT = "
         INSERT INTO clients (id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type,
-            created_at, address, registered_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            created_at, address, registered_at, client_keys, management_hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         ON CONFLICT (id) DO UPDATE SET registered_at = excluded.registered_at,
             address = CASE WHEN excluded.address <> clients.address AND (
                     SELECT count(*) FROM clients o
@@ -54,9 +64,16 @@ sql! {
                     WHERE o.address = clients.address AND o.last_grant_at IS NULL AND o.id <> clients.id
                 ) THEN excluded.address ELSE clients.address END";
 
-    FIND = "
-        SELECT id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type, created_at
-        FROM clients WHERE id = $1";
+    FIND = concat!("SELECT ", columns!(), " FROM clients WHERE id = $1");
+
+    FIND_MANAGED = concat!("SELECT ", columns!(), " FROM clients WHERE management_hash = $1");
+
+    /// Replaces everything that a client says of itself, and the token that proves it. Of two updates with one token, one is
+    /// refused.
+    UPDATE = "
+        UPDATE clients SET name = $3, redirect_uris = $4, auth_method = $5, secret_hash = $6, client_keys = $7,
+            refresh_token = $8, scope = $9, application_type = $10, management_hash = $11
+        WHERE id = $1 AND management_hash = $2";
 
     COUNT_UNUSED = "SELECT count(*) FROM clients WHERE last_grant_at IS NULL";
 
@@ -90,19 +107,43 @@ sql! {
             ORDER BY c.last_grant_at LIMIT $3)");
 }
 
+/// A registered client, and whether it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredClient {
+    /// The client.
+    pub client: Client,
+    /// Whether the operator disabled it.
+    pub disabled: bool,
+}
+
+/// A client that manages itself (RFC 7592), with the hash of its registration access token.
+#[derive(Debug, Clone, Copy)]
+pub struct ManagedClient<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// The hash of the token.
+    pub token: &'a Sha256,
+}
+
+impl FromRow for StoredClient {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        Ok(Self { client: Client::from_row(row)?, disabled: row.of("clients").get("disabled")? })
+    }
+}
+
 impl FromRow for Client {
     fn from_row(row: &Row) -> Result<Self, Failure> {
         let row = row.of("clients");
         let name: Option<String> = row.get("name")?;
         let method = AuthMethod::parse(&row.text("auth_method")?).ok_or_else(|| row.corrupt("auth_method"))?;
-        let secret_hash = row.optional_sha256("secret_hash")?;
+        let (secret_hash, keys) = (row.optional_sha256("secret_hash")?, row.optional_json("client_keys")?);
         Ok(Self {
             id: ClientId::from(row.text("id")?),
             origin: ClientOrigin::Registered,
             // earlier versions took names that are cleaned today
             name: name.as_deref().and_then(clean_client_name),
             redirect_uris: row.json("redirect_uris")?,
-            authentication: Authentication::new(method, secret_hash).ok_or_else(|| row.corrupt("secret_hash"))?,
+            authentication: Authentication::new(method, secret_hash, keys).ok_or_else(|| row.corrupt("auth_method"))?,
             refresh_token: row.get("refresh_token")?,
             scope: row.scope("scope")?,
             application_type: row.get("application_type")?,
@@ -127,30 +168,68 @@ impl Store {
         max_unused: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        // keys come with a document, and a client that is known by its document is not stored
-        let (method, secret_hash) =
-            (client.authentication.stored()).ok_or(StoreError::Corrupt { table: "clients", column: "auth_method" })?;
         self.write(Turn::Registration, Exclusive::Clients, async |tx| {
-            tx.execute(
-                INSERT,
-                values![
-                    client.id.as_str(),
-                    client.name.as_deref(),
-                    json(&client.redirect_uris)?,
-                    method.as_str(),
-                    secret_hash,
-                    client.refresh_token,
-                    client.scope.to_string(),
-                    client.application_type.as_deref(),
-                    client.created_at,
-                    address,
-                    now,
-                ],
-            )
-            .await?;
+            insert(tx, client, None, address, now).await?;
             evict(tx, &client.id, max_unused, now).await
         })
         .await
+    }
+
+    /// The same for a client that can manage itself.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn insert_managed_client(
+        &self,
+        managed: ManagedClient<'_>,
+        address: &str,
+        max_unused: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let ManagedClient { client, token } = managed;
+        self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+            insert(tx, client, Some(token), address, now).await?;
+            evict(tx, &client.id, max_unused, now).await
+        })
+        .await
+    }
+
+    /// Finds the client that a registration access token manages, whichever it is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn managed_client(&self, token: &Sha256) -> Result<Option<Client>, StoreError> {
+        self.find(FIND_MANAGED, values![token]).await
+    }
+
+    /// Replaces what is known of a client, and its registration access token. `false` when `token` does not manage it (any
+    /// more).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn update_client(&self, token: &Sha256, new: ManagedClient<'_>) -> Result<bool, StoreError> {
+        let ManagedClient { client, token: new_token } = new;
+        let updated = self.write(Turn::Registration, Exclusive::Nothing, async |tx| {
+            let keys = client.authentication.keys().map(json).transpose()?;
+            tx.execute(
+                UPDATE,
+                values![
+                    client.id.as_str(),
+                    token,
+                    client.name.as_deref(),
+                    json(&client.redirect_uris)?,
+                    client.authentication.method().as_str(),
+                    client.authentication.secret_hash(),
+                    keys,
+                    client.refresh_token,
+                    client.scope.to_string(),
+                    client.application_type.as_deref(),
+                    new_token,
+                ],
+            )
+            .await
+        });
+        Ok(updated.await? == 1)
     }
 
     /// Finds the client that a registration would make, when it is known already. Refused, as its write would be, while too
@@ -172,6 +251,39 @@ impl Store {
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
         self.find(FIND, values![id.as_str()]).await
     }
+
+    /// The same, and whether the operator disabled it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn known_by_id(&self, id: &ClientId) -> Result<Option<StoredClient>, StoreError> {
+        self.find(FIND, values![id.as_str()]).await
+    }
+}
+
+async fn insert(
+    tx: &mut Transaction,
+    client: &Client,
+    management: Option<&Sha256>,
+    address: &str,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let values = values![
+        client.id.as_str(),
+        client.name.as_deref(),
+        json(&client.redirect_uris)?,
+        client.authentication.method().as_str(),
+        client.authentication.secret_hash(),
+        client.refresh_token,
+        client.scope.to_string(),
+        client.application_type.as_deref(),
+        client.created_at,
+        address,
+        now,
+        client.authentication.keys().map(json).transpose()?,
+        management,
+    ];
+    tx.execute(INSERT, values).await.map(drop)
 }
 
 async fn evict(tx: &mut Transaction, new: &ClientId, max_unused: i64, now: Timestamp) -> Result<(), Failure> {

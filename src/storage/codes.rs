@@ -45,14 +45,15 @@ sql! {
     FORGET_TOKEN = "UPDATE authorizations SET provider_token = NULL WHERE id = $1";
 
     /// The user's claims and the provider's token move to the grant. The provider must still be the one of this process, and
-    /// the client known.
+    /// the client known and not disabled.
     REDEEM = "
         UPDATE authorizations SET stage = 'redeemed', redeemed_at = $2, grant_id = $3,
             user_claims = NULL, provider_token = NULL
         WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $5)
           AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id)
-              OR EXISTS (SELECT 1 FROM client_documents d WHERE d.id = authorizations.client_id))";
+              OR EXISTS (SELECT 1 FROM client_documents m WHERE m.id = authorizations.client_id))
+          AND NOT EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = authorizations.client_id)";
 }
 
 /// A code and what it stands for.

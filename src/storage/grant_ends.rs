@@ -53,6 +53,10 @@ sql! {
 
     OF_CLIENT = "SELECT id FROM grants WHERE client_id = $1 AND ended_at IS NULL LIMIT $2";
 
+    OF_DISABLED = "
+        SELECT g.id FROM disabled_clients d JOIN grants g ON g.client_id = d.client_id
+        WHERE g.ended_at IS NULL LIMIT $1";
+
     OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
     /// Those whose last access token is dead, and whose refresh tokens went before them.
@@ -79,6 +83,8 @@ pub struct EndedGrant {
 pub enum GrantsOf<'a> {
     /// All of a client.
     Client(&'a ClientId),
+    /// All of the clients that the operator disabled.
+    DisabledClients,
     /// All at an identity provider.
     Identity(&'a IdentityId),
 }
@@ -167,12 +173,12 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        let (select, id) = match whose {
-            GrantsOf::Client(client) => (OF_CLIENT, client.as_str()),
-            GrantsOf::Identity(identity) => (OF_IDENTITY, identity.as_str()),
-        };
         self.write(Turn::Token, Exclusive::Nothing, async |tx| {
-            let ids: Vec<String> = tx.all(select, values![id, batch]).await?;
+            let ids: Vec<String> = match whose {
+                GrantsOf::Client(client) => tx.all(OF_CLIENT, values![client.as_str(), batch]).await?,
+                GrantsOf::DisabledClients => tx.all(OF_DISABLED, values![batch]).await?,
+                GrantsOf::Identity(identity) => tx.all(OF_IDENTITY, values![identity.as_str(), batch]).await?,
+            };
             end_all(tx, ids.into_iter().map(|id| (id.into(), reason)).collect(), now).await
         })
         .await

@@ -10,6 +10,17 @@ use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
 
+/// A client, and how it is used (`$2` is now).
+macro_rules! client_columns {
+    () => {
+        "c.id, c.name, c.redirect_uris, c.auth_method, c.created_at, count(g.id) AS grants,
+            COALESCE(max(g.last_used_at), c.last_grant_at) AS last_used_at,
+            d.client_id IS NOT NULL AS disabled
+        FROM clients c LEFT JOIN disabled_clients d ON d.client_id = c.id
+            LEFT JOIN grants g ON g.client_id = c.id AND g.ended_at IS NULL AND g.expires_at > $2"
+    };
+}
+
 sql! {
     GRANTS = "
         SELECT g.id, g.subject, g.identity, g.client_id, COALESCE(c.name, d.name) AS client_name, g.resource, g.scope, g.user_claims,
@@ -19,11 +30,11 @@ sql! {
           AND (CAST($3 AS TEXT) IS NULL OR g.subject = $3) AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) AND (CAST($5 AS TEXT) IS NULL OR g.resource = $5)
         ORDER BY g.id LIMIT $6";
 
-    CLIENTS = "
-        SELECT c.id, c.name, c.redirect_uris, c.created_at, count(g.id) AS grants,
-            COALESCE(max(g.last_used_at), c.last_grant_at) AS last_used_at
-        FROM clients c LEFT JOIN grants g ON g.client_id = c.id AND g.ended_at IS NULL AND g.expires_at > $2
-        WHERE c.id > $1 GROUP BY c.id ORDER BY c.id LIMIT $3";
+    CLIENTS = concat!("
+        SELECT ", client_columns!(), "
+        WHERE c.id > $1 GROUP BY c.id, d.client_id ORDER BY c.id LIMIT $3");
+
+    CLIENT = concat!("SELECT ", client_columns!(), " WHERE c.id = $1 GROUP BY c.id, d.client_id");
 
     USE_OF_CLIENT = "
         SELECT count(*) AS grants, max(last_used_at) AS last_used_at FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
@@ -104,6 +115,10 @@ pub struct ListedClient {
     pub name: Option<String>,
     /// Where codes may be sent.
     pub redirect_uris: Vec<String>,
+    /// How it authenticates, by the name of the protocol.
+    pub auth_method: String,
+    /// Whether the operator disabled it.
+    pub disabled: bool,
     /// When it was first known.
     pub created_at: Timestamp,
     /// How it is used.
@@ -145,6 +160,8 @@ impl FromRow for ListedClient {
             id: ClientId::from(columns.text("id")?),
             name: columns.get("name")?,
             redirect_uris: columns.json("redirect_uris")?,
+            auth_method: columns.text("auth_method")?,
+            disabled: columns.get("disabled")?,
             created_at: columns.time("created_at")?,
             use_of: ClientUse::from_row(row)?,
         })
@@ -198,6 +215,14 @@ impl Store {
         count: i64,
     ) -> Result<Vec<ListedClient>, StoreError> {
         self.list(CLIENTS, values![after.map_or("", ClientId::as_str), now, count]).await
+    }
+
+    /// A registered client.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn listed_client(&self, id: &ClientId, now: Timestamp) -> Result<Option<ListedClient>, StoreError> {
+        self.find(CLIENT, values![id.as_str(), now]).await
     }
 
     /// How a client is used, whether it is registered or not.

@@ -18,6 +18,7 @@ mod call_limit;
 mod client_documents;
 mod clients;
 mod codes;
+mod disabled_clients;
 mod end_feed;
 mod engine;
 mod error;
@@ -42,6 +43,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use clients::{ManagedClient, StoredClient};
 pub use codes::{Abandoned, NewCode, Redemption};
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;

@@ -14,8 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, client_documents, clients, codes, end_feed,
-    grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed, signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, authorizations, client_documents, clients, codes,
+    disabled_clients, end_feed, grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed,
+    signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -24,11 +25,12 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 14] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 15] = [
     ("authorizations.rs", authorizations::STATEMENTS),
     ("client_documents.rs", client_documents::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
+    ("disabled_clients.rs", disabled_clients::STATEMENTS),
     ("end_feed.rs", end_feed::STATEMENTS),
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
@@ -42,7 +44,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 14] = [
 ];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 10] = [
+const SCANS: [(&str, &str); 11] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("signing_keys.rs", "ALL"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
@@ -57,6 +59,8 @@ const SCANS: [(&str, &str); 10] = [
     // the kept documents, whose number is limited, when one is kept for the first time
     ("client_documents.rs", "COUNT"),
     ("client_documents.rs", "EVICT_ONE"),
+    // the disabled clients: as many as an operator made them
+    ("grant_ends.rs", "OF_DISABLED"),
 ];
 
 /// How many writes of a kind may wait here.

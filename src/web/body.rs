@@ -70,7 +70,7 @@ where
     })
 }
 
-/// Takes the body of a POST out of the request.
+/// Takes the body of a POST or PUT out of the request.
 pub(super) fn take(extensions: &mut Extensions) -> Result<Bytes, BodyError> {
     extensions.remove().map_or_else(|| Ok(Bytes::new()), |Body(read)| read)
 }

@@ -75,7 +75,7 @@ pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) ->
         | Trouble::Request(_)
         | Trouble::NotOurs
         | Trouble::Expired => StatusCode::BAD_REQUEST,
-        Trouble::OtherBrowser => StatusCode::FORBIDDEN,
+        Trouble::ClientDisabled | Trouble::OtherBrowser => StatusCode::FORBIDDEN,
         Trouble::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         Trouble::ProviderUnavailable { .. } | Trouble::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -105,6 +105,11 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
              allowed here.",
             "Connect from the application again in a minute. If that does not help, tell the people who run this server: \
              their log says what is wrong.",
+        ),
+        Trouble::ClientDisabled => (
+            "This application is not allowed here",
+            "The operator of this server has disabled it.",
+            "Use another application, or ask the operator why.",
         ),
         Trouble::RedirectUri => (
             "Access cannot be sent to this application",
@@ -151,6 +156,7 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
 fn for_developer(trouble: &Trouble) -> Option<String> {
     let error = match trouble {
         Trouble::Request(error) => return Some(error.to_string()),
+        Trouble::ClientDisabled => OAuthError::new(ErrorCode::UnauthorizedClient, "the operator disabled this client"),
         Trouble::RedirectUri => {
             OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
         }

@@ -13,6 +13,7 @@ mod discovery;
 mod endpoints;
 mod fault;
 mod json;
+mod manage;
 pub mod pages;
 mod register;
 mod rejected;
@@ -56,7 +57,8 @@ impl Web {
     /// The table. Groups differ in who may call: any origin without credentials, or browsers at our own pages.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
-        let served = |route: &Route| config.registration.enabled || *route != Route::Register;
+        let served =
+            |route: &Route| config.registration.enabled || !matches!(route, Route::Register | Route::RegisteredClient);
         let (pages, documents): (Vec<_>, Vec<_>) =
             Route::ALL.iter().copied().filter(served).partition(|route| route.audience() == Audience::Page);
         let mut programs = router(documents);
@@ -82,14 +84,14 @@ impl Web {
         self.visitors.server_page(request.method(), request.headers(), request.uri().path())
     }
 
-    /// Answers a request that is not for an upstream. The body of a POST is read first, into `room`, before anything larger
+    /// Answers a request that is not for an upstream. The body of a POST or PUT is read first, into `room`, before anything larger
     /// is allocated.
     pub(crate) async fn handle<B>(&self, request: Request<B>, arrival: &Arrival, room: Room) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (mut head, mut incoming) = request.into_parts();
-        if head.method == Method::POST {
+        if matches!(head.method, Method::POST | Method::PUT) {
             let read = body::collect(&mut incoming, room).await;
             head.extensions.insert(read);
         }
@@ -119,6 +121,7 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::WellKnown => get(discovery::nothing),
         Route::Token => post(token::post),
         Route::Register => post(register::post),
+        Route::RegisteredClient => get(manage::get).put(manage::put).delete(manage::delete),
         Route::Authorize => get(authorize::get),
         Route::Consent => post(consent::post),
         Route::Callback => get(callback::get),
@@ -134,7 +137,7 @@ fn router(routes: Vec<Route>) -> Router<Endpoints> {
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
         .max_age(std::time::Duration::from_hours(1))

@@ -162,6 +162,7 @@ async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_reg
             name: None,
             redirect_uris: vec!["https://known.example/cb".to_owned()],
             client_secret: None,
+            keys: None,
             auth_method: AuthMethod::None,
         });
     })

@@ -48,6 +48,7 @@ fn configured(id: &str) -> ConfiguredClient {
         name: None,
         redirect_uris: vec![REDIRECT_URI.to_owned()],
         client_secret: None,
+        keys: None,
         auth_method: AuthMethod::None,
     }
 }

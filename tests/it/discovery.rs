@@ -46,7 +46,19 @@ async fn server_metadata_announce_only_what_works() {
       "token_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
+        "PS384",
+        "PS512",
+        "RS256",
+        "RS384",
+        "RS512"
       ]
     }
     "#);
@@ -275,4 +287,5 @@ async fn disabled_registration_is_neither_served_nor_announced() {
     let gate = TestGate::with(|config| config.registration.enabled = false).await;
     assert!(gate.get("/.well-known/oauth-authorization-server").await.json().get("registration_endpoint").is_none());
     assert_eq!(gate.post_json("/register", &serde_json::json!({})).await.status, 404);
+    assert_eq!(gate.get("/register/c_1").await.status, 404);
 }

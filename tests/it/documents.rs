@@ -7,14 +7,15 @@ mod revocation;
 mod shapes;
 mod ssrf;
 
-use http::header::CONTENT_TYPE;
 use portcullis::app::{App, Outside};
+use portcullis::secret::{base64url, random};
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, Form, location, parameter};
-use crate::support::database::number;
-use crate::support::documents::DocumentHost;
-use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, WORKS, claims, tokens};
+use crate::support::database::{by_hand, number};
+use crate::support::documents::{DocumentHost, Reply};
+use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens};
+use crate::support::provider::{TestAlgorithm, TestKey};
 use crate::support::statements::{of, reads, reads_of};
 
 const PATH: &str = "/client.json";
@@ -179,12 +180,12 @@ async fn each_request_looks_its_document_up_once_and_in_the_store_only_when_it_i
     let (_host, client, gate) = published().await;
     let (page, statements) = of(authorize(&gate, &client)).await;
     assert_eq!(page.status, 200);
-    assert_eq!((reads_of("client_documents", &statements), statements.len()), (1, 1), "{statements:#?}");
+    assert_eq!((reads_of("client_documents", &statements), statements.len()), (1, 2), "{statements:#?}");
     let (_, statements) = of(authorize(&gate, &client)).await;
-    assert_eq!(statements.len(), 0, "{statements:#?}");
+    assert_eq!(statements.len(), 1, "whether it is disabled: {statements:#?}");
     let given = gate.tokens(&client).await;
     let (_, statements) = of(gate.refresh(&client, &given.refresh)).await;
-    assert_eq!((reads_of("client_documents", &statements), reads(&statements).count()), (0, 2), "{statements:#?}");
+    assert_eq!((reads_of("client_documents", &statements), reads(&statements).count()), (0, 3), "{statements:#?}");
     let gate = gate.restart().await;
     let refresh = tokens(&gate.refresh(&client, &given.refresh).await).refresh;
     let (_, statements) = of(gate.refresh(&client, &refresh)).await;
@@ -208,15 +209,60 @@ async fn a_client_of_a_document_cannot_claim_the_token_of_another_one() {
 }
 
 #[tokio::test]
-async fn a_client_that_offers_keys_alone_gets_no_token_without_them() {
+async fn a_client_with_keys_signs_and_gets_no_token_without_an_assertion() {
     let host = DocumentHost::start().await;
     let gate = host.gate().await;
-    let mut keys = document();
-    keys["token_endpoint_auth_method"] = json!("private_key_jwt");
-    keys["jwks_uri"] = json!(host.url("/keys"));
-    let client = host.publish(PATH, keys);
-    let code = gate.code(&client).await;
-    let refused = gate.redeem(&client, &code).await;
-    assert_eq!((refused.status, refused.error().as_str()), (401, "invalid_client"));
-    assert_eq!(refused.header(CONTENT_TYPE.as_str()), "application/json");
+    let key = TestKey::new(TestAlgorithm::Es256, "k1");
+    host.answer("/keys", Reply::json(&json!({"keys": [key.jwk()]})));
+    let methods = ("token_endpoint_auth_methods_supported", json!(["none", "private_key_jwt"]));
+    for (n, keys) in
+        [("jwks", json!({"keys": [key.jwk()]})), ("jwks_uri", json!(host.url("/keys")))].into_iter().enumerate()
+    {
+        let mut document = document();
+        for (member, value) in [methods.clone(), keys] {
+            document[member] = value;
+        }
+        let client = host.publish(&format!("/signing-{n}.json"), document);
+        let code = gate.code(&client).await;
+        let bare = gate.redeem(&client, &code).await;
+        assert_eq!((bare.status, bare.error().as_str()), (401, "invalid_client"), "it offers none, too, and must sign");
+        let given = tokens(&redeem_signed(&gate, &client, &key, &code).await);
+        let bare = gate.refresh(&client, &given.refresh).await;
+        assert_eq!((bare.status, bare.error().as_str()), (401, "invalid_client"));
+        let another = TestKey::new(TestAlgorithm::Es256, "k1");
+        let forged = redeem_signed(&gate, &client, &another, &code).await;
+        assert_eq!((forged.status, forged.error().as_str()), (401, "invalid_client"));
+    }
+    assert_eq!(host.calls("/keys"), 1);
+}
+
+/// Redeems a code with an assertion that this key signs.
+async fn redeem_signed(gate: &TestGate, client: &TestClient, key: &TestKey, code: &str) -> Answer {
+    let now = gate.clock.now().0;
+    let claims = json!({
+        "iss": client.id, "sub": client.id, "aud": gate.origin(), "jti": base64url(&random::<16>()), "exp": now + 60,
+    });
+    let assertion = key.jws(&json!({"alg": key.algorithm_name(), "kid": key.kid()}), &claims);
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client.id),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", &assertion),
+        ("code", code),
+        ("redirect_uri", &client.redirect_uri),
+        ("code_verifier", VERIFIER),
+    ];
+    gate.post_form("/token", &form).await
+}
+
+#[tokio::test]
+async fn a_client_with_a_document_that_the_operator_disabled_gets_nothing() {
+    let (host, client, gate) = published().await;
+    let given = gate.tokens(&client).await;
+    by_hand(&gate.config.storage, &format!("INSERT INTO disabled_clients VALUES ('{}', 1)", client.id)).await;
+    let page = authorize(&gate, &client).await;
+    assert!(page.status == 403 || page.status == 400, "{page:?}");
+    assert!(page.body.contains("This application is not allowed here"), "{page:?}");
+    assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_client");
+    assert_eq!(host.calls(PATH), 1);
 }

@@ -32,7 +32,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("delegation", "model config secret"),
     (
         "issuer",
-        "identity keys policy storage revocation model oauth audit outbound clock config secret limits telemetry wire",
+        "identity keys policy storage revocation model oauth outbound audit clock config secret limits telemetry wire",
     ),
     ("upstream", "config outbound telemetry wire"),
     (

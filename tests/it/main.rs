@@ -9,6 +9,8 @@ mod authorize;
 mod background;
 mod budget;
 mod callback;
+mod client_assertions;
+mod client_management;
 mod client_secrets;
 mod config;
 mod configured;

@@ -14,6 +14,7 @@ async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
             name: Some("Company chat".to_owned()),
             redirect_uris: vec!["https://chat.example.com/cb".to_owned(), "com.example.chat:/cb".to_owned()],
             client_secret: None,
+            keys: None,
             auth_method: AuthMethod::None,
         });
     })

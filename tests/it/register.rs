@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use portcullis::secret::Sha256;
 use serde_json::{Value, json};
 
 use crate::support::database;
@@ -176,6 +177,58 @@ async fn optional_members_never_fail_a_registration_and_the_response_states_what
             assert_eq!(json!(client.name), left);
         }
     }
+}
+
+#[tokio::test]
+async fn a_software_statement_is_refused_in_words() {
+    let gate = TestGate::new().await;
+    let body = json!({"redirect_uris": ["https://a.example/"], "software_statement": "e30.e30.x"});
+    let answer = gate.post_json("/register", &body).await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "unapproved_software_statement"), "{answer:?}");
+    assert!(answer.body.contains("register without software_statement"), "{answer:?}");
+    let null = json!({"redirect_uris": ["https://a.example/"], "software_statement": null});
+    assert_eq!(gate.post_json("/register", &null).await.status, 201);
+}
+
+#[tokio::test]
+async fn where_initial_access_tokens_exist_one_is_needed_to_register() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let gate = TestGate::with(|config| {
+        config.registration.initial_access_tokens =
+            ["another-token-another-token-another", TOKEN].map(|token| Sha256::of(token.as_bytes())).to_vec();
+    })
+    .await;
+    let metadata = gate.get("/.well-known/oauth-authorization-server").await.json();
+    assert!(metadata.get("registration_endpoint").is_none(), "clients in general have no token");
+    let register = |authorization: Option<String>| {
+        let mut request = gate.request("POST", "/register").header("content-type", "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let body = json!({"redirect_uris": ["https://a.example/"]}).to_string();
+        let gate = &gate;
+        async move { gate.send(request, body).await }
+    };
+    let bare = register(None).await;
+    assert_eq!((bare.status, bare.error().as_str()), (401, "invalid_token"));
+    assert_eq!(
+        (bare.header("www-authenticate"), bare.header("cache-control")),
+        ("Bearer realm=\"register\"", "no-store")
+    );
+    assert_eq!(register(Some(format!("bearer {TOKEN}"))).await.status, 201);
+    let wrong = |number: usize| match number % 4 {
+        0 => format!("Bearer {}", TOKEN.to_uppercase()),
+        1 => format!("Basic {TOKEN}"),
+        2 => "Bearer".to_owned(),
+        _ => format!("Bearer {TOKEN}x"),
+    };
+    for number in 0..30 {
+        let answer = register(Some(wrong(number))).await;
+        assert_eq!(answer.status, 401, "{number}");
+        assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""), "{answer:?}");
+    }
+    assert_eq!(register(Some(wrong(0))).await.status, 429);
+    assert_eq!(register(Some(format!("Bearer {TOKEN}"))).await.status, 201, "the right one is accepted");
 }
 
 #[tokio::test]

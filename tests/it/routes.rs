@@ -9,7 +9,7 @@ use crate::support::gate::TestGate;
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 14] = [
+const ALLOWED: [(&str, &str); 15] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &str); 14] = [
     ("/.well-known/{*rest}", "GET,HEAD"),
     ("/token", "POST"),
     ("/register", "POST"),
+    ("/register/{client_id}", "GET,HEAD,PUT,DELETE"),
     ("/authorize", "GET,HEAD"),
     ("/consent", "POST"),
     ("/callback/{identity}", "GET,HEAD"),
@@ -28,7 +29,11 @@ const ALLOWED: [(&str, &str); 14] = [
 
 /// A path that a route serves.
 fn concrete(route: &str) -> String {
-    route.replace("{*path}", "mcp").replace("{*rest}", "anything").replace("{identity}", "local")
+    route
+        .replace("{*path}", "mcp")
+        .replace("{*rest}", "anything")
+        .replace("{identity}", "local")
+        .replace("{client_id}", "c_1")
 }
 
 #[test]
@@ -55,7 +60,8 @@ async fn every_route_answers_its_own_methods_and_405_to_others() {
     let gate = TestGate::new().await;
     for (route, allowed) in ALLOWED {
         let path = concrete(route);
-        let program = ["/token", "/register"].contains(&route) || path.contains("/.well-known/");
+        let program =
+            ["/token", "/register", "/register/{client_id}"].contains(&route) || path.contains("/.well-known/");
         for method in METHODS {
             let answer = gate.send(gate.request(method, &path), "").await;
             let context = format!("{method} {path}: {answer:?}");

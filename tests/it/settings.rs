@@ -125,6 +125,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             name: Some("Company chat".to_owned()),
             redirect_uris: vec![REDIRECT_URI.to_owned()],
             client_secret: Some("s3cret:with+odd%signs".to_owned().into()),
+            keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
         });
     })

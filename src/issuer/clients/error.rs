@@ -30,6 +30,9 @@ pub(in crate::issuer) enum FindError {
         /// What is wrong.
         cause: DocumentError,
     },
+    /// The operator disabled it.
+    #[error("client {0} is disabled")]
+    Disabled(String),
     /// It cannot be found out now.
     #[error("client {client} cannot be looked up: {cause}")]
     Unavailable {

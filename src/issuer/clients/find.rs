@@ -15,7 +15,7 @@ use crate::oauth::client_id_url::is_url;
 use crate::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Store, StoreError, StoredClient};
 use crate::wire::{Arrival, ClientAddress};
 
 /// The longest id that the store can have: those that we make are shorter.
@@ -56,16 +56,18 @@ impl Clients {
 
     async fn look_up(&self, id: &str, from: ClientAddress, need: Need) -> Result<Client, FindError> {
         if let Some(client) = self.configured.iter().find(|client| client.id.as_str() == id) {
-            return Ok(client.clone());
+            return self.enabled(client.clone()).await;
         }
         if is_url(id) {
-            return self.documents.find(id, from, need).await;
+            return self.enabled(self.documents.find(id, from, need).await?).await;
         }
         if id.len() > LONGEST_STORED_ID {
             return Err(FindError::Unknown(shown(id)));
         }
-        match self.store.client(&ClientId::from(id)).await {
-            Ok(found) => found.ok_or_else(|| FindError::Unknown(shown(id))),
+        match self.store.known_by_id(&ClientId::from(id)).await {
+            Ok(Some(StoredClient { client, disabled: false })) => Ok(client),
+            Ok(Some(StoredClient { disabled: true, .. })) => Err(FindError::Disabled(shown(id))),
+            Ok(None) => Err(FindError::Unknown(shown(id))),
             Err(cause) => Err(FindError::Unavailable { client: shown(id), cause }),
         }
     }
@@ -75,6 +77,15 @@ impl Clients {
         match client.origin {
             ClientOrigin::Document => self.documents.keep(client, arrival).await,
             ClientOrigin::Configured | ClientOrigin::Registered => Ok(()),
+        }
+    }
+
+    /// A client that has no row of its own, unless the operator disabled it.
+    async fn enabled(&self, client: Client) -> Result<Client, FindError> {
+        match self.store.is_client_disabled(&client.id).await {
+            Ok(false) => Ok(client),
+            Ok(true) => Err(FindError::Disabled(shown(client.id.as_str()))),
+            Err(cause) => Err(FindError::Unavailable { client: shown(client.id.as_str()), cause }),
         }
     }
 
@@ -103,7 +114,7 @@ impl Clients {
     }
 }
 
-/// A client of the configuration; `None` when method and secret contradict each other, which `config` refuses.
+/// A client of the configuration; `None` when its method contradicts its secret or keys, which `config` refuses.
 fn configured(client: &ConfiguredClient) -> Option<Client> {
     let secret_hash = client.client_secret.as_ref().map(|secret| Sha256::of(secret.expose().as_bytes()));
     Some(Client {
@@ -111,7 +122,7 @@ fn configured(client: &ConfiguredClient) -> Option<Client> {
         origin: ClientOrigin::Configured,
         name: client.name.clone(),
         redirect_uris: client.redirect_uris.clone(),
-        authentication: Authentication::new(client.auth_method, secret_hash)?,
+        authentication: Authentication::new(client.auth_method, secret_hash, client.keys.clone())?,
         refresh_token: true,
         scope: ScopeSet::empty(),
         application_type: None,

@@ -1,26 +1,28 @@
 //! Dynamic client registration (RFC 7591).
 //!
-//! Any program may register, so this is rate limited per address, and the number of clients that never led to a grant is
-//! bounded (`storage::Store::insert_client`). Defends against: a flood that fills the database or locks registration for
-//! others, and a web page that spends its visitors' allowance.
+//! Any program may register, unless the operator gave out initial access tokens. So this is rate limited per address, and the
+//! number of clients that never led to a grant is bounded (`storage::Store::insert_client`). Defends against: a flood that fills
+//! the database or locks registration for others, and a web page that spends its visitors' allowance.
 
+use std::sync::Arc;
+
+use super::rules::{Issued, MetadataRules, as_spelt};
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::config;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
-use crate::model::client::{Client, SecretMethod};
+use crate::model::client::{Authentication, Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
-use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
-use crate::secret::{ClientSecret, Token};
-use crate::storage::{Store, StoreError};
+use crate::secret::{ClientSecret, Management, SecretText, Sha256, Token};
+use crate::storage::{ManagedClient, Store, StoreError};
 use crate::telemetry::metrics::{self, RegistrationOutcome};
 use crate::wire::{Arrival, ClientAddress};
 
 /// Registers clients.
 pub(in crate::issuer) struct Registrations {
     pub(in crate::issuer) settings: config::Registration,
-    pub(in crate::issuer) entry_scopes: ScopeSet,
+    pub(in crate::issuer) rules: Arc<MetadataRules>,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
@@ -28,13 +30,19 @@ pub(in crate::issuer) struct Registrations {
     pub(in crate::issuer) audit: Audit,
 }
 
-/// Why a client was not registered.
+/// Why a client was not registered, or did not reach its registration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistrationRefusal {
     /// The request is wrong.
     #[error(transparent)]
     Invalid(#[from] OAuthError),
-    /// Too many from this address.
+    /// The initial or registration access token is wrong or, when `presented` is false, missing.
+    #[error("the access token is {}", if *.presented { "wrong" } else { "missing" })]
+    Unauthorized {
+        /// Whether there was one.
+        presented: bool,
+    },
+    /// Too many from this address, or of this client.
     #[error(transparent)]
     Limited(#[from] Limited),
     /// The store failed.
@@ -52,21 +60,41 @@ pub(crate) enum Via {
     Program,
 }
 
+/// A request to register.
+#[derive(Debug)]
+pub(crate) struct RegistrationAttempt<'a> {
+    /// The JSON body.
+    pub body: &'a [u8],
+    /// The bearer token, if there is one.
+    pub token: Option<SecretText>,
+    /// What sent it.
+    pub via: Via,
+}
+
+/// A client that is about to be registered, and what only the answer tells.
+struct New {
+    client: Client,
+    secret: Option<Token<ClientSecret>>,
+    /// Public clients share their ids, so none of them manages one.
+    management: Option<Token<Management>>,
+}
+
 impl Registrations {
-    /// Registers a client from the JSON body of its request.
+    /// Registers a client.
     ///
     /// # Errors
     /// See [`RegistrationRefusal`].
     pub(in crate::issuer) async fn register(
         &self,
-        body: &[u8],
+        attempt: &RegistrationAttempt<'_>,
         arrival: &Arrival,
-        via: Via,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
-        let registered = self.answer(body, arrival, via).await;
+        let registered = self.answer(attempt, arrival).await;
         self.counted.registered(match &registered {
             Ok((_, outcome)) => *outcome,
-            Err(RegistrationRefusal::Invalid(_)) => RegistrationOutcome::Refused,
+            Err(RegistrationRefusal::Invalid(_) | RegistrationRefusal::Unauthorized { .. }) => {
+                RegistrationOutcome::Refused
+            }
             Err(RegistrationRefusal::Limited(_)) => RegistrationOutcome::Limited,
             Err(RegistrationRefusal::Store(_)) => RegistrationOutcome::Unavailable,
         });
@@ -75,26 +103,56 @@ impl Registrations {
 
     async fn answer(
         &self,
-        body: &[u8],
+        attempt: &RegistrationAttempt<'_>,
         arrival: &Arrival,
-        via: Via,
     ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
-        let mut metadata = RegistrationRequest::parse(body)?.validate(&self.settings.redirect_policy)?;
-        metadata.scope = self.known_scopes(&metadata.scope);
-        let method = secret_method(metadata.token_endpoint_auth_method);
-        let secret = method.map(|method| (Token::<ClientSecret>::generate(), method));
-        let hash = secret.as_ref().map(|(secret, method)| (secret.sha256(), *method));
-        let now = self.clock.now();
-        let client = Client::registered(&metadata, hash, now);
-        let known = if secret.is_none() { self.store.known_client(&client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), arrival.address, via).await? {
-            self.store.insert_client(&client, &arrival.address.key(), self.settings.max_unused, now).await?;
-            let event = Event::Registered { client: &client.id, name: client.name.as_deref() };
-            self.audit.record(&event, arrival);
+        self.admit(attempt.token.as_ref(), arrival.address).await?;
+        let metadata = self.rules.judge(RegistrationRequest::parse(attempt.body)?)?;
+        let redirect_uris = as_spelt(&metadata.redirect_uris);
+        let new = self.new_client(&metadata);
+        let is_public = new.management.is_none();
+        let known = if is_public { self.store.known_client(&new.client.id).await? } else { None };
+        if self.is_recorded(known.is_some(), arrival.address, attempt.via).await? {
+            self.insert(&new, arrival.address).await?;
+            let Client { id, name, .. } = &new.client;
+            self.audit.record(&Event::Registered { client: id, name: name.as_deref() }, arrival);
         }
         let outcome = if known.is_some() { RegistrationOutcome::Known } else { RegistrationOutcome::Created };
-        let secret = secret.map(|(secret, _)| secret);
-        Ok((response(known.as_ref().unwrap_or(&client), metadata, secret.as_ref()), outcome))
+        let issued = Issued { secret: new.secret.as_ref(), management: new.management.as_ref() };
+        Ok((self.rules.response(known.as_ref().unwrap_or(&new.client), redirect_uris, issued), outcome))
+    }
+
+    /// Where the operator gave out initial access tokens, one must come (RFC 7591 3).
+    async fn admit(&self, token: Option<&SecretText>, address: ClientAddress) -> Result<(), RegistrationRefusal> {
+        let accepted = &self.settings.initial_access_tokens;
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        let Some(token) = token else { return Err(RegistrationRefusal::Unauthorized { presented: false }) };
+        let hash = Sha256::of(token.expose().as_bytes());
+        // all are compared, so that the time does not tell which one is close
+        if accepted.iter().fold(false, |found, accepted| accepted.same(&hash) | found) {
+            return Ok(());
+        }
+        self.limits.check(Limit::RegistrationTokens, &Key::of(&[Part::Address(address)])).await?;
+        Err(RegistrationRefusal::Unauthorized { presented: true })
+    }
+
+    fn new_client(&self, metadata: &ClientMetadata) -> New {
+        let (authentication, secret) = authentication(metadata, None);
+        let management = (authentication != Authentication::None).then(Token::generate);
+        New { client: Client::registered(metadata, authentication, self.clock.now()), secret, management }
+    }
+
+    async fn insert(&self, new: &New, address: ClientAddress) -> Result<(), StoreError> {
+        let (address, most, now) = (address.key(), self.settings.max_unused, self.clock.now());
+        match new.management.as_ref().map(Token::sha256) {
+            None => self.store.insert_client(&new.client, &address, most, now).await,
+            Some(token) => {
+                let managed = ManagedClient { client: &new.client, token: &token };
+                self.store.insert_managed_client(managed, &address, most, now).await
+            }
+        }
     }
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
@@ -109,36 +167,25 @@ impl Registrations {
         }
         self.limits.check(Limit::Registrations, &key).await.map(|()| true)
     }
-
-    /// The requested scopes that some upstream here knows; all that they know when none is left.
-    fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
-        let known = asked.intersection(&self.entry_scopes.clone().with(OFFLINE_ACCESS));
-        if known.is_empty() { self.entry_scopes.clone() } else { known }
-    }
 }
 
-const fn secret_method(method: AuthMethod) -> Option<SecretMethod> {
-    match method {
-        AuthMethod::None => None,
-        AuthMethod::ClientSecretBasic => Some(SecretMethod::Basic),
-        AuthMethod::ClientSecretPost => Some(SecretMethod::Post),
+/// How a client with this metadata authenticates, and the secret that was made for it, if one was. `kept` is the hash of a
+/// secret that it has already and keeps.
+pub(super) fn authentication(
+    metadata: &ClientMetadata,
+    kept: Option<Sha256>,
+) -> (Authentication, Option<Token<ClientSecret>>) {
+    let method = match metadata.token_endpoint_auth_method {
+        AuthMethod::ClientSecretBasic => SecretMethod::Basic,
+        AuthMethod::ClientSecretPost => SecretMethod::Post,
+        AuthMethod::None | AuthMethod::PrivateKeyJwt => {
+            // validated metadata have keys with that method, and with no other
+            return (metadata.keys.clone().map_or(Authentication::None, Authentication::Keys), None);
+        }
+    };
+    if let Some(hash) = kept {
+        return (Authentication::Secret(hash, method), None);
     }
-}
-
-fn response(client: &Client, metadata: ClientMetadata, secret: Option<&Token<ClientSecret>>) -> RegistrationResponse {
-    let mut grant_types = vec!["authorization_code"];
-    grant_types.extend(client.refresh_token.then_some("refresh_token"));
-    RegistrationResponse {
-        client_id: client.id.to_string(),
-        client_id_issued_at: client.created_at.0,
-        client_secret: secret.map(|secret| secret.expose().to_owned()),
-        client_secret_expires_at: secret.map(|_| 0),
-        redirect_uris: metadata.redirect_uris.iter().map(ToString::to_string).collect(),
-        token_endpoint_auth_method: metadata.token_endpoint_auth_method.as_str(),
-        grant_types,
-        response_types: ["code"],
-        client_name: metadata.client_name,
-        scope: metadata.scope,
-        application_type: metadata.application_type,
-    }
+    let secret = Token::<ClientSecret>::generate();
+    (Authentication::Secret(secret.sha256(), method), Some(secret))
 }

@@ -116,6 +116,11 @@ impl Adoption {
         Ok(())
     }
 
+    /// Ends the grants that a client got while it was being disabled.
+    pub(super) async fn end_disabled(&self) -> Result<(), StoreError> {
+        self.ends.end_of(GrantsOf::DisabledClients, EndReason::Operator).await.map(drop)
+    }
+
     async fn adopt_identity(&self, provider: &Provider) -> Result<(), Unfit> {
         let today = StoredIdentity {
             id: provider.id().clone(),

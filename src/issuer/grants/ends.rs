@@ -13,7 +13,7 @@ use crate::keys::Sealer;
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, IdentityId};
 use crate::revocation::Revocation;
-use crate::storage::{EndedGrant, GrantsOf, Store, StoreError};
+use crate::storage::{EndedGrant, GrantFilter, GrantsOf, Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::wire::Arrival;
 
@@ -64,7 +64,7 @@ impl GrantEnds {
     pub(super) async fn end_unusable(&self, access_token: Duration) -> Result<(), StoreError> {
         let mut tokens = Vec::new();
         let batch = || self.store.end_unusable_grants(access_token, self.clock.now(), BATCH);
-        let ended = self.end_all(&mut tokens, batch).await;
+        let ended = self.end_all(&mut tokens, Origin::Upkeep, batch).await;
         self.provider_tokens.revoke_patiently(&tokens).await;
         ended.map(drop)
     }
@@ -72,11 +72,35 @@ impl GrantEnds {
     /// Ends all grants of a client or at an identity, and answers how many. Their tokens at the provider are revoked in the
     /// background.
     pub(super) async fn end_of(&self, whose: GrantsOf<'_>, reason: EndReason) -> Result<usize, StoreError> {
+        self.end_all_of(whose, reason, Origin::Upkeep).await
+    }
+
+    async fn end_all_of(
+        &self,
+        whose: GrantsOf<'_>,
+        reason: EndReason,
+        origin: Origin<'_>,
+    ) -> Result<usize, StoreError> {
         let mut tokens = Vec::new();
         let batch = || self.store.end_grants_of(whose, reason, self.clock.now(), BATCH);
-        let ended = self.end_all(&mut tokens, batch).await;
+        let ended = self.end_all(&mut tokens, origin, batch).await;
         self.provider_tokens.revoke_in_background(tokens);
         ended
+    }
+
+    /// Deletes a registered client that asks for it, and ends its grants. They end first: when that fails, the client is still
+    /// there to ask again. They end once more afterwards, because a sign-in may have become a grant meanwhile.
+    pub(in crate::issuer) async fn delete_client_itself(
+        &self,
+        id: &ClientId,
+        arrival: &Arrival,
+    ) -> Result<(), StoreError> {
+        let its = GrantsOf::Client(id);
+        self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await?;
+        if self.store.delete_client(id).await? {
+            self.audit.record(&Event::ClientDeleted { client: id }, arrival);
+        }
+        self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await.map(drop)
     }
 
     /// Tells the holders of tokens that these grants ended to make room for a newer one.
@@ -105,18 +129,43 @@ impl GrantEnds {
         self.provider_tokens.revoke_now(&self.provider_tokens.of(ended)).await
     }
 
-    /// Deletes a registered client on an operator's behalf; `false` when there is none.
+    /// Deletes a registered client on an operator's behalf, disabled or not; `false` when there is none.
     pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
         let deleted = self.store.delete_client(id).await?;
         if deleted {
             self.audit.record(&Event::ClientDeleted { client: id }, Origin::Operator(operator));
+            self.store.enable_client(id).await?;
         }
         Ok(deleted)
     }
 
+    /// Disables a client on an operator's behalf: it gets no more codes and tokens. Its sign-ins in progress are cancelled, and
+    /// counted in the answer. The caller ends its grants afterwards.
+    pub(crate) async fn disable_client(&self, id: &ClientId, operator: &str) -> Result<u64, StoreError> {
+        if self.store.disable_client(id, self.clock.now()).await? {
+            self.audit.record(&Event::ClientDisabled { client: id }, Origin::Operator(operator));
+        }
+        let its = GrantFilter { client: Some(id.as_str().to_owned()), ..GrantFilter::default() };
+        self.store.cancel_sign_ins(&its).await
+    }
+
+    /// Enables a client again; `false` when it was not disabled.
+    pub(crate) async fn enable_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
+        let enabled = self.store.enable_client(id).await?;
+        if enabled {
+            self.audit.record(&Event::ClientEnabled { client: id }, Origin::Operator(operator));
+        }
+        Ok(enabled)
+    }
+
     /// Ends batch after batch until none is left, and answers how many grants ended. Adds to `tokens` what must be revoked
     /// now. That list counts after a failure, too: the store no longer has the tokens of the batches before it.
-    async fn end_all<F>(&self, tokens: &mut Vec<EndedToken>, batch: impl Fn() -> F + Send) -> Result<usize, StoreError>
+    async fn end_all<F>(
+        &self,
+        tokens: &mut Vec<EndedToken>,
+        origin: Origin<'_>,
+        batch: impl Fn() -> F + Send,
+    ) -> Result<usize, StoreError>
     where
         F: Future<Output = Result<Vec<EndedGrant>, StoreError>> + Send,
     {
@@ -127,7 +176,7 @@ impl GrantEnds {
                 return Ok(count);
             }
             count += ended.len();
-            self.note_ends(&ended, Origin::Upkeep);
+            self.note_ends(&ended, origin);
             tokens.extend(self.provider_tokens.of(&ended));
         }
     }

@@ -44,9 +44,11 @@ impl Expiry {
         let departed = self.adoption.end_departed().await;
         let departed =
             departed.map_err(|error| (error, "grants of what has left the configuration could not be ended"));
+        let disabled = self.adoption.end_disabled().await;
+        let disabled = disabled.map_err(|error| (error, "grants of disabled clients could not be ended"));
         let unusable = self.ends.end_unusable(self.lifetimes.access_token).await;
         let unusable = unusable.map_err(|error| (error, "unusable grants could not be ended"));
-        let steps = [deleted, departed, unusable];
+        let steps = [deleted, departed, disabled, unusable];
         self.runs.ran(steps.iter().all(Result::is_ok));
         for (error, what) in steps.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "{what}; retrying");

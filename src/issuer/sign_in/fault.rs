@@ -27,6 +27,8 @@ pub(crate) enum Trouble {
     /// The client is known by a document, and there is none that counts. It reads the same whether the document's host is
     /// unknown, private, not allowed, or says that there is none.
     ClientDocument,
+    /// The operator disabled the client.
+    ClientDisabled,
     /// The redirect URI is none of the client's.
     RedirectUri,
     /// The request itself is wrong; the words are for the client's developer.
@@ -81,6 +83,7 @@ impl Fault {
             }
             FindError::Document { cause: DocumentError::Limited(limited), .. } => Trouble::Limited(*limited),
             FindError::Refused { .. } | FindError::Document { .. } => Trouble::ClientDocument,
+            FindError::Disabled(_) => Trouble::ClientDisabled,
             FindError::Unavailable { .. } => Trouble::Unavailable,
         };
         Self::new(trouble, error.to_string())

@@ -105,6 +105,7 @@ impl From<AuthenticationError> for TokenRefusal {
             AuthenticationError::Find(error) => no_client(&error),
             AuthenticationError::Refused { client, words } => invalid_client(words).of_client(&client),
             AuthenticationError::Limited { client, limited } => Self::from(limited).of_client(&client),
+            AuthenticationError::Unavailable { client, cause } => Self::unavailable(cause).of_client(&client),
         }
     }
 }
@@ -120,6 +121,9 @@ fn no_client(error: &FindError) -> TokenRefusal {
         | FindError::Refused { client, .. }
         | FindError::Document { client, cause: DocumentError::Gone(_) | DocumentError::Refused(_) } => {
             invalid_client("this client is not accepted here").of_client(&client.as_str().into())
+        }
+        FindError::Disabled(client) => {
+            invalid_client("this client is disabled here: ask the operator").of_client(&client.as_str().into())
         }
         FindError::Document { client, cause: DocumentError::Limited(limited) } => {
             TokenRefusal::from(*limited).of_client(&client.as_str().into())

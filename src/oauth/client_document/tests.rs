@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{ClientDocument, DocumentMethods, DocumentRefusal};
 use crate::oauth::client_id_url::ClientIdUrl;
+use crate::oauth::client_keys::ClientKeys;
 use crate::oauth::redirect_uri::RedirectPolicy;
 
 const ID: &str = "https://client.example/metadata.json";
@@ -126,11 +127,30 @@ fn optional_members_of_the_wrong_type_are_ignored_and_unknown_ones_too() {
     ] {
         for odd in [json!(7), json!({"a": [1]}), json!([[[]]]), json!(""), Value::Null] {
             let client = read(&with(member, odd.clone())).unwrap_or_else(|why| panic!("{member}: {odd}: {why}"));
-            assert!(client.jwks.is_empty() && client.jwks_uri.is_none() && client.application_type.is_none());
+            assert!(client.keys.is_none() && client.application_type.is_none());
         }
     }
     let http = read(&with("jwks_uri", json!("http://client.example/keys"))).unwrap();
-    assert_eq!(http.jwks_uri, None);
+    assert_eq!(http.keys, None);
+}
+
+#[test]
+fn keys_inside_of_a_document_count_before_those_at_its_jwks_uri_and_a_private_key_never() {
+    let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    let key = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
+    let mut private = key.clone();
+    private["d"] = json!("AAAA");
+    let at = "https://client.example/keys";
+    let keys = |jwks: &Value, uri: &Value| {
+        let mut document = with("jwks", jwks.clone());
+        document["jwks_uri"] = uri.clone();
+        read(&document).unwrap().keys
+    };
+    let url = Some(ClientKeys::Url(at.to_owned()));
+    assert!(matches!(keys(&json!({"keys": [key]}), &json!(at)), Some(ClientKeys::Set(set)) if set.keys.len() == 1));
+    assert_eq!(keys(&json!({"keys": [private]}), &json!(at)), url);
+    assert_eq!(keys(&Value::Null, &json!(at)), url);
+    assert_eq!(keys(&json!({"keys": [private]}), &Value::Null), None);
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn every_command_has_a_help_text_with_an_example() {
         &["grants", "end"],
         &["clients"],
         &["clients", "list"],
+        &["clients", "show"],
+        &["clients", "disable"],
+        &["clients", "enable"],
         &["clients", "delete"],
         &["completions"],
         &["man"],
@@ -145,6 +148,9 @@ fn wrong_usage_has_its_own_exit_status() {
         &["grants", "end", "--all", "--user", "x"],
         &["grants", "end", "g_1", "--all"],
         &["clients", "delete"],
+        &["clients", "disable"],
+        &["clients", "enable"],
+        &["clients", "show"],
     ] {
         let printed = operator.run(call);
         assert_eq!((printed.outcome, printed.out.as_str()), (Outcome::Misused, ""), "{call:?}");

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 
-use super::{Operator, REST};
+use super::{JWKS, Operator, REST};
 
 const IDENTITIES: &str = r#"public_url = "https://mcp.example.com"
 [[identity]]
@@ -340,7 +340,8 @@ fn every_mistake_in_a_client_is_reported() {
     portcullis.toml:38:13: error: client #6: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml:39:17: error: client #6: redirect_uris: must be a list in [ ]
     portcullis.toml:41:13: error: client #7: client_id: must be 1 to 255 printable ASCII characters without spaces
-    portcullis.toml:43:30: error: client #7: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
+    portcullis.toml:43:30: error: client #7: token_endpoint_auth_method: needs the client's public keys, and there are none
+        hint: add jwks = "FILE" or jwks_uri = "https://…"
     portcullis.toml:45:13: error: client #8: client_id: must be 1 to 255 printable ASCII characters without spaces
     portcullis.toml: 20 errors
     "#);
@@ -434,4 +435,107 @@ fn host_and_time_outs_of_an_upstream_are_validated() {
     ] {
         assert!(said(bad).contains(words), "{bad}: {}", said(bad));
     }
+}
+
+const KEYS: &str = r#"[registration]
+initial_access_tokens = [{ env = "SHORT" }, { env = "SPACED" }, { env = "NOT_SET" }, "inline"]
+[[client]]
+client_id = "both"
+redirect_uris = ["https://a.example/"]
+jwks = "jwks.json"
+jwks_uri = "https://a.example/jwks"
+[[client]]
+client_id = "secret_and_keys"
+redirect_uris = ["https://a.example/"]
+client_secret = { env = "LONG" }
+jwks = "jwks.json"
+[[client]]
+client_id = "no_keys"
+redirect_uris = ["https://a.example/"]
+token_endpoint_auth_method = "private_key_jwt"
+[[client]]
+client_id = "not_none"
+redirect_uris = ["https://a.example/"]
+token_endpoint_auth_method = "none"
+jwks_uri = "https://a.example/jwks"
+[[client]]
+client_id = "http"
+redirect_uris = ["https://a.example/"]
+jwks_uri = "http://a.example/jwks"
+[[client]]
+client_id = "private"
+redirect_uris = ["https://a.example/"]
+jwks = "private.json"
+[[client]]
+client_id = "no_file"
+redirect_uris = ["https://a.example/"]
+jwks = "nowhere.json"
+"#;
+
+#[test]
+fn every_mistake_in_the_keys_of_clients_and_in_initial_access_tokens_is_reported() {
+    let operator = Operator::new()
+        .with("SHORT", "0123456789abcdef0123456789abcde")
+        .with("SPACED", "0123456789abcdef 0123456789abcdef")
+        .with("LONG", "0123456789abcdef0123456789abcdef");
+    std::fs::write(operator.path("jwks.json"), JWKS).unwrap();
+    std::fs::write(operator.path("private.json"), JWKS.replace("\"kid\"", "\"d\": \"s3cret\", \"kid\"")).unwrap();
+    let problems = operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{KEYS}"));
+    assert!(!problems.contains("s3cret") && !problems.contains("0123456789"), "{problems}");
+    assert_snapshot!(problems, @r#"
+    portcullis.toml:16:26: error: registration: initial_access_tokens[0]: must be at least 32 printable ASCII characters without spaces
+        hint: make one with `openssl rand -hex 32`
+    portcullis.toml:16:45: error: registration: initial_access_tokens[1]: must be at least 32 printable ASCII characters without spaces
+        hint: make one with `openssl rand -hex 32`
+    portcullis.toml:16:65: error: registration: initial_access_tokens[2]: the environment variable NOT_SET is not set, or is not UTF-8 text
+        hint: set it for this process; the name is written without $
+    portcullis.toml:16:86: error: registration: initial_access_tokens[3]: secrets are not allowed in this file
+        hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }
+    portcullis.toml:20:8: error: client "both": jwks: jwks and jwks_uri must not both be present
+        hint: remove one of the two
+    portcullis.toml:22:1: error: client "secret_and_keys": token_endpoint_auth_method: cannot be decided: there is a client_secret, and there are keys
+        hint: remove one of the two: a client authenticates in one way
+    portcullis.toml:30:30: error: client "no_keys": token_endpoint_auth_method: needs the client's public keys, and there are none
+        hint: add jwks = "FILE" or jwks_uri = "https://…"
+    portcullis.toml:34:30: error: client "not_none": token_endpoint_auth_method: is "none", but there are keys
+        hint: remove one of the two
+    portcullis.toml:39:12: error: client "http": jwks_uri: jwks_uri must be an https URL of at most 512 bytes, in normal form, without user information and fragment
+        hint: the client's documentation names it
+    portcullis.toml:43:8: error: client "private": jwks: jwks has a private or secret key: make a new key pair, and publish its public half only
+        hint: the file is the public key set that the client gives you
+    portcullis.toml:47:8: error: client "no_file": jwks: the file of the keys cannot be read: there is no such file or directory
+        hint: jwks names a file; relative paths begin at the directory of the configuration
+    portcullis.toml: 11 errors
+    "#);
+}
+
+#[test]
+fn an_empty_list_of_initial_access_tokens_is_refused() {
+    let problems = Operator::new().problems(format!(
+        "public_url = \"https://mcp.example.com\"{REST}[registration]\ninitial_access_tokens = []\n"
+    ));
+    assert_snapshot!(problems, @r#"
+    portcullis.toml:16:25: error: registration: initial_access_tokens: is empty: anyone may register
+        hint: add a source, { file = "…" } or { env = "NAME" }, remove the key, or set enabled = false
+    portcullis.toml: 1 error
+    "#);
+}
+
+#[test]
+fn the_shapes_of_well_known_clients_can_be_configured() {
+    let guide = include_str!("../../../docs/clients.md");
+    let examples: String = guide
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(example, _)| example)
+        .filter(|example| example.starts_with("[[client]]"))
+        .collect();
+    assert!(examples.matches("[[client]]").count() >= 4, "{examples}");
+    let operator = ["COPILOT_STUDIO_SECRET", "CHATGPT_SECRET"]
+        .into_iter()
+        .fold(Operator::new(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
+    std::fs::write(operator.path("agent-jwks.json"), JWKS).unwrap();
+    let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{examples}"));
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
 }

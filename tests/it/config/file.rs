@@ -468,7 +468,7 @@ fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     portcullis.toml:41:13: error: client #1: client_id: must be a string in quotes
     portcullis.toml:42:18: error: client #1: redirect_uris[0]: patterns are not supported: redirect URIs are compared exactly
     portcullis.toml:43:17: error: client #1: client_secret: secrets are not allowed in this file
-    portcullis.toml:44:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post"
+    portcullis.toml:44:30: error: client #1: token_endpoint_auth_method: must be one of "none", "client_secret_basic", "client_secret_post", "private_key_jwt"
     portcullis.toml: 49 errors
     "#);
     let count = problems.lines().last().and_then(|line| line.split_whitespace().nth(1)).unwrap();

@@ -2,6 +2,7 @@
 
 mod client_documents;
 mod commands;
+mod disabling;
 mod entries;
 mod file;
 mod hostile;
@@ -23,6 +24,10 @@ const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// A picture.
 const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
+
+/// A key set of one public key.
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
 /// 32 zero bytes.
 const ROOT_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
@@ -126,12 +131,13 @@ fn whole_example() -> String {
 }
 
 fn whole_operator() -> Operator {
-    let operator = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY"]
+    let operator = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN"]
         .into_iter()
         .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();
     std::fs::write(operator.path("logo.svg"), LOGO).unwrap();
+    std::fs::write(operator.path("agent-jwks.json"), JWKS).unwrap();
     operator
 }

@@ -23,14 +23,14 @@ use crate::support::provider::CLIENT_SECRET;
 const GATE_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
 /// A running gate, and its operator.
-struct Running {
-    bench: Bench,
-    operator: Operator,
+pub(super) struct Running {
+    pub(super) bench: Bench,
+    pub(super) operator: Operator,
 }
 
 impl Running {
     /// The command and the gate share the machine's clock.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let bench = Bench::at(Clock::system().now()).await;
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
@@ -55,12 +55,12 @@ impl Running {
     }
 
     /// Runs a command on a thread of its own: it has its own runtime, and the gate and the provider keep serving.
-    fn run(&self, arguments: &[&str]) -> Printed {
+    pub(super) fn run(&self, arguments: &[&str]) -> Printed {
         self.run_logged(arguments).0
     }
 
     /// The same, and what was logged.
-    fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
+    pub(super) fn run_logged(&self, arguments: &[&str]) -> (Printed, String) {
         let file = self.operator.path("portcullis.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
         let command = || {
@@ -72,18 +72,18 @@ impl Running {
     }
 
     /// Signs this user of the provider in.
-    async fn tokens(&mut self, user: &str) -> Given {
+    pub(super) async fn tokens(&mut self, user: &str) -> Given {
         self.bench.provider.sign_in_as(json!({"sub": user, "name": format!("{user} Ample")}));
         self.bench.browser = Browser::default();
         self.bench.tokens().await
     }
 
-    async fn status(&self, given: &Given) -> u16 {
+    pub(super) async fn status(&self, given: &Given) -> u16 {
         self.bench.gate.status_of_call(&given.access).await
     }
 
     /// Whether a token is refused within a second.
-    async fn is_refused_soon(&self, given: &Given) -> bool {
+    pub(super) async fn is_refused_soon(&self, given: &Given) -> bool {
         let refused = async {
             while self.status(given).await != 401 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -335,7 +335,7 @@ async fn deleting_a_client_ends_its_grants_and_a_configured_client_cannot_be_del
     assert_eq!(refused.outcome, Outcome::Failed);
     assert_snapshot!(refused.err, @"
     error: client chat is in the configuration
-      hint: `portcullis grants end --client chat` ends its grants; remove its [[client]] and restart to lock it out
+      hint: `portcullis clients disable chat` locks it out
     ");
 
     let printed = running.run(&["clients", "delete", &client.id, "--yes"]);

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::PATH;
-use crate::support::documents::DocumentHost;
+use super::{PATH, redeem_signed};
+use crate::support::documents::{DocumentHost, Reply};
 use crate::support::gate::{TestClient, tokens};
+use crate::support::provider::{TestAlgorithm, TestKey};
 
 /// A client, its document without `client_id`, and a redirect URI as it sends it.
 type Shape = (&'static str, Value, &'static str);
@@ -96,7 +97,13 @@ fn programs() -> Vec<Shape> {
 async fn documents_of_every_known_shape_make_clients_that_sign_in_and_refresh() {
     let host = DocumentHost::start().await;
     let gate = host.gate().await;
-    for (shape, document, redirect_uri) in assistants().into_iter().chain(programs()) {
+    let key = TestKey::new(TestAlgorithm::Rs256, "chat-key");
+    host.answer("/oauth/jwks.json", Reply::json(&json!({"keys": [key.jwk()]})));
+    for (shape, mut document, redirect_uri) in assistants().into_iter().chain(programs()) {
+        let signs = document.get("jwks_uri").is_some();
+        if signs {
+            document["jwks_uri"] = json!(host.url("/oauth/jwks.json"));
+        }
         let id = host.publish(PATH, document).id;
         let client = TestClient { id, redirect_uri: redirect_uri.to_owned() };
         gate.clock.advance(std::time::Duration::from_mins(5));
@@ -104,6 +111,11 @@ async fn documents_of_every_known_shape_make_clients_that_sign_in_and_refresh() 
         assert_eq!(page.status, 200, "{shape}: {page:?}");
         if redirect_uri.starts_with("claude:") {
             // its answer is a page on the way to the application
+            continue;
+        }
+        if signs {
+            let code = gate.code(&client).await;
+            tokens(&redeem_signed(&gate, &client, &key, &code).await);
             continue;
         }
         let given = gate.tokens(&client).await;

@@ -3,12 +3,17 @@
 use portcullis::clock::Timestamp;
 use portcullis::model::client::{Authentication, Client, ClientKeys};
 use portcullis::oauth::scope::ScopeSet;
+use portcullis::storage::{GrantsOf, ManagedClient, StoredClient};
 
-use super::{Fresh, MINUTE, client, contract};
+use super::{Fresh, MINUTE, client, contract, redemption, some_hash};
 
 contract! {
     a_client_is_read_as_it_was_stored,
-    a_client_with_keys_is_refused_because_keys_are_not_stored,
+    a_client_with_keys_is_read_as_it_was_stored,
+    a_client_is_found_by_its_management_token_and_by_no_other,
+    an_update_replaces_everything_but_the_id_and_needs_the_current_token,
+    a_disabled_client_stays_known_and_disabled_whatever_happens_to_its_row,
+    a_disabled_client_redeems_no_code_and_its_grants_are_found,
     a_client_that_registers_again_is_not_changed,
     eviction_takes_the_oldest_client_of_the_address_with_most_clients,
     a_shared_client_moves_to_the_address_with_fewer_clients,
@@ -37,11 +42,90 @@ async fn a_client_is_read_as_it_was_stored(fresh: Fresh) {
     assert_eq!(fresh.store.client(&"c_unknown".into()).await.unwrap(), None);
 }
 
-async fn a_client_with_keys_is_refused_because_keys_are_not_stored(fresh: Fresh) {
-    let keys = Authentication::Keys(ClientKeys::Set(jsonwebtoken::jwk::JwkSet::default()));
-    let client = Client { authentication: keys, ..client("c_keys", fresh.now()) };
-    assert!(fresh.store.insert_client(&client, "192.0.2.1", 1000, fresh.now()).await.is_err());
-    assert_eq!(fresh.store.client(&client.id).await.unwrap(), None);
+/// A set of one key.
+fn key_set() -> ClientKeys {
+    let jwks = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "use": "sig",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    ClientKeys::read(Some(jwks), None).unwrap().unwrap()
+}
+
+async fn a_client_with_keys_is_read_as_it_was_stored(fresh: Fresh) {
+    for (id, keys) in [("c_set", key_set()), ("c_url", ClientKeys::Url("https://client.example/\u{e4}".to_owned()))] {
+        let client = Client { authentication: Authentication::Keys(keys), ..client(id, fresh.now()) };
+        fresh.store.insert_client(&client, "192.0.2.1", 1000, fresh.now()).await.unwrap();
+        assert_eq!(fresh.store.client(&client.id).await.unwrap(), Some(client));
+    }
+}
+
+async fn a_client_is_found_by_its_management_token_and_by_no_other(fresh: Fresh) {
+    let (mine, yours) = (some_hash(), some_hash());
+    let (one, other) = (client("c_1", fresh.now()), client("c_2", fresh.now()));
+    for (client, token) in [(&one, &mine), (&other, &yours)] {
+        let managed = ManagedClient { client, token };
+        fresh.store.insert_managed_client(managed, "A", 1000, fresh.now()).await.unwrap();
+    }
+    fresh.register("c_without", "A").await;
+    assert_eq!(fresh.store.managed_client(&mine).await.unwrap(), Some(one));
+    assert_eq!(fresh.store.managed_client(&yours).await.unwrap(), Some(other));
+    assert_eq!(fresh.store.managed_client(&some_hash()).await.unwrap(), None);
+}
+
+async fn an_update_replaces_everything_but_the_id_and_needs_the_current_token(fresh: Fresh) {
+    let (first, second) = (some_hash(), some_hash());
+    let before = client("c_1", fresh.now());
+    fresh.register("c_2", "A").await;
+    let managed = ManagedClient { client: &before, token: &first };
+    fresh.store.insert_managed_client(managed, "A", 1000, fresh.now()).await.unwrap();
+    let after = Client {
+        name: None,
+        redirect_uris: vec!["https://b.example/".to_owned()],
+        authentication: Authentication::Keys(key_set()),
+        refresh_token: false,
+        scope: ScopeSet::empty(),
+        application_type: None,
+        ..before.clone()
+    };
+    let new = ManagedClient { client: &after, token: &second };
+    assert!(!fresh.store.update_client(&some_hash(), new).await.unwrap());
+    let of_another = Client { id: "c_2".into(), ..after.clone() };
+    let stolen = ManagedClient { client: &of_another, token: &second };
+    assert!(!fresh.store.update_client(&first, stolen).await.unwrap());
+    assert_eq!(fresh.store.client(&before.id).await.unwrap(), Some(before));
+    assert!(fresh.store.update_client(&first, new).await.unwrap());
+    assert!(!fresh.store.update_client(&first, new).await.unwrap(), "the token was replaced");
+    assert_eq!(fresh.store.managed_client(&second).await.unwrap(), Some(after));
+    assert_eq!(fresh.store.managed_client(&first).await.unwrap(), None);
+}
+
+async fn a_disabled_client_stays_known_and_disabled_whatever_happens_to_its_row(fresh: Fresh) {
+    let client = fresh.register("c_1", "A").await;
+    let known = |disabled| Some(StoredClient { client: client.clone(), disabled });
+    assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(false));
+    assert!(fresh.store.disable_client(&client.id, fresh.now()).await.unwrap());
+    assert!(!fresh.store.disable_client(&client.id, fresh.now()).await.unwrap(), "a second time");
+    assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(true));
+    assert!(fresh.store.list_clients(None, fresh.now(), 10).await.unwrap()[0].disabled);
+    assert!(fresh.store.delete_client(&client.id).await.unwrap());
+    assert!(fresh.store.is_client_disabled(&client.id).await.unwrap());
+    fresh.register("c_1", "A").await;
+    assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(true), "it registered again");
+    assert!(fresh.store.enable_client(&client.id).await.unwrap());
+    assert!(!fresh.store.enable_client(&client.id).await.unwrap());
+    assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(false));
+    assert!(!fresh.store.is_client_disabled(&"chat".into()).await.unwrap());
+}
+
+async fn a_disabled_client_redeems_no_code_and_its_grants_are_found(fresh: Fresh) {
+    let (its, others) = (fresh.signed_in("chat").await, fresh.signed_in("other").await);
+    let (_, code) = fresh.code("chat").await;
+    fresh.store.disable_client(&"chat".into(), fresh.now()).await.unwrap();
+    let grant = super::grant("chat", fresh.now());
+    assert_eq!(fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap(), None);
+    let reason = portcullis::model::grant::EndReason::Operator;
+    let ended = fresh.store.end_grants_of(GrantsOf::DisabledClients, reason, fresh.now(), 10).await.unwrap();
+    let ids: Vec<_> = ended.into_iter().map(|ended| ended.grant.id).collect();
+    assert_eq!(ids, [its.grant.id]);
+    assert!(fresh.store.grant(&others.grant.id).await.unwrap().unwrap().ended_at.is_none());
 }
 
 async fn a_client_that_registers_again_is_not_changed(fresh: Fresh) {

@@ -87,7 +87,8 @@ impl TestKey {
         format!("{message}.{}", base64url(&signature))
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    /// The signature of these bytes.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::Ecdsa(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),

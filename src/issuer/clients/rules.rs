@@ -1,0 +1,92 @@
+//! What holds for the metadata of every registered client, whether it registers or updates itself, and what it is answered.
+
+use crate::config::{Config, Registration};
+use crate::issuer::resources::entry_scopes;
+use crate::model::client::{Client, ClientKeys};
+use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
+use crate::oauth::error::OAuthError;
+use crate::oauth::paths;
+use crate::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
+use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
+use crate::secret::{ClientSecret, Management, Token};
+
+/// The rules.
+pub(in crate::issuer) struct MetadataRules {
+    redirect_policy: RedirectPolicy,
+    entry_scopes: ScopeSet,
+    /// The URL below which clients are managed.
+    endpoint: String,
+}
+
+/// The secrets that an answer carries.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Issued<'a> {
+    /// A secret that was made for this answer.
+    pub(super) secret: Option<&'a Token<ClientSecret>>,
+    /// What manages the client.
+    pub(super) management: Option<&'a Token<Management>>,
+}
+
+impl MetadataRules {
+    pub(in crate::issuer) fn new(config: &Config) -> Self {
+        let Registration { redirect_policy, .. } = &config.registration;
+        Self {
+            redirect_policy: redirect_policy.clone(),
+            entry_scopes: entry_scopes(config),
+            endpoint: config.public_url.join(paths::REGISTER),
+        }
+    }
+
+    /// What may be stored of what a client says of itself.
+    pub(super) fn judge(&self, request: RegistrationRequest) -> Result<ClientMetadata, OAuthError> {
+        let mut metadata = request.validate(&self.redirect_policy)?;
+        metadata.scope = self.known_scopes(&metadata.scope);
+        Ok(metadata)
+    }
+
+    /// The requested scopes that some upstream here knows; all that they know when none is left.
+    fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
+        let known = asked.intersection(&self.entry_scopes.clone().with(OFFLINE_ACCESS));
+        if known.is_empty() { self.entry_scopes.clone() } else { known }
+    }
+
+    /// What a client is told of itself, with its redirect URIs as it spelt them.
+    pub(super) fn response(
+        &self,
+        client: &Client,
+        redirect_uris: Vec<String>,
+        issued: Issued<'_>,
+    ) -> RegistrationResponse {
+        let method = client.authentication.method();
+        let has_secret = matches!(method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
+        let mut grant_types = vec!["authorization_code"];
+        grant_types.extend(client.refresh_token.then_some("refresh_token"));
+        let (jwks, jwks_uri) = match client.authentication.keys() {
+            Some(ClientKeys::Set(keys)) => (Some(keys.clone()), None),
+            Some(ClientKeys::Url(url)) => (None, Some(url.clone())),
+            None => (None, None),
+        };
+        RegistrationResponse {
+            client_id: client.id.to_string(),
+            client_id_issued_at: client.created_at.0,
+            client_secret: issued.secret.map(|secret| secret.expose().to_owned()),
+            client_secret_expires_at: has_secret.then_some(0),
+            redirect_uris,
+            token_endpoint_auth_method: method.as_str(),
+            grant_types,
+            response_types: ["code"],
+            client_name: client.name.clone(),
+            scope: client.scope.clone(),
+            application_type: client.application_type.clone(),
+            jwks,
+            jwks_uri,
+            registration_access_token: issued.management.map(|token| token.expose().to_owned()),
+            registration_client_uri: issued.management.map(|_| format!("{}/{}", self.endpoint, client.id)),
+        }
+    }
+}
+
+/// Redirect URIs as the client spelt them.
+pub(super) fn as_spelt(uris: &[RedirectUri]) -> Vec<String> {
+    uris.iter().map(ToString::to_string).collect()
+}
