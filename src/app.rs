@@ -107,6 +107,7 @@ impl App {
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
             counted: metrics.calls.clone(),
+            limits: limits.clone(),
             audit: audit.clone(),
         });
         let strangers = Strangers::configured(&config, look_up);

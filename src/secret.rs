@@ -140,6 +140,14 @@ impl Kind for Management {
     const NAME: &'static str = "registration access token";
 }
 
+/// An API key (`pck_`).
+#[derive(Debug)]
+pub enum ApiKey {}
+impl Kind for ApiKey {
+    const PREFIX: &'static str = "pck_";
+    const NAME: &'static str = "API key";
+}
+
 /// An opaque secret of ours: prefix, then 256 bits and their CRC-32 in lower-case base32. `Debug` shows its kind only.
 pub struct Token<K>(SecretString, PhantomData<fn() -> K>);
 

@@ -8,7 +8,7 @@ use crate::identity::Identities;
 use crate::issuer::GrantEnds;
 use crate::keys::Sealer;
 use crate::model::ids::ClientId;
-use crate::storage::{GrantFilter, ListedClient, ListedGrant, Store, StoreError};
+use crate::storage::{GrantFilter, ListedApiKey, ListedClient, ListedGrant, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// How many rows one query reads.
@@ -72,5 +72,21 @@ pub(super) async fn clients(store: &Store) -> Result<Vec<ListedClient>, String> 
         all.extend(page);
     }
     all.sort_by(|a, b| b.use_of.last_used_at.cmp(&a.use_of.last_used_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(all)
+}
+
+/// All live API keys, or those of one audience, the most recently used first.
+pub(super) async fn api_keys(store: &Store, resource: Option<&str>) -> Result<Vec<ListedApiKey>, String> {
+    let now = Clock::system().now();
+    let mut all: Vec<ListedApiKey> = Vec::new();
+    loop {
+        let after = all.last().map(|key| key.id.clone());
+        let page = store.list_api_keys(resource, after.as_ref(), now, PAGE).await.map_err(message)?;
+        if page.is_empty() {
+            break;
+        }
+        all.extend(page);
+    }
+    all.sort_by(|a, b| b.last_used_at.cmp(&a.last_used_at).then_with(|| a.id.cmp(&b.id)));
     Ok(all)
 }

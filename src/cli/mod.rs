@@ -1,5 +1,6 @@
 //! The commands, one file each. They print to the [`Terminal`] that they are given, which tests replace.
 
+mod api_keys;
 mod check;
 mod clients;
 mod database;
@@ -49,6 +50,8 @@ enum Command {
     Grants(grants::Grants),
     #[command(subcommand)]
     Clients(clients::Clients),
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeys),
     Completions(manual::Completions),
     Man(manual::Manual),
 }
@@ -83,6 +86,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
+        Command::ApiKeys(api_keys) => api_keys.run(terminal),
         Command::Completions(completions) => completions.run(&mut Cli::command(), terminal),
         Command::Man(manual) => manual.run(Cli::command(), terminal),
     };

@@ -11,9 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    ClientDocuments, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration, Upstream,
-    client, client_documents, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage,
-    tokens, upstream,
+    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl,
+    Registration, Upstream, assertion_issuer, bounds, client, client_documents, identity, lifetimes, limits, log,
+    pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -43,7 +43,11 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let direct = proxy.as_ref().is_none_or(|proxy| matches!(proxy, OutboundProxy::Off));
     let client_documents = client_documents(sections, opened && direct, reading);
     let settings = upstreams(sections, reading);
-    let clients = clients(sections, registration.as_ref(), client_documents.as_ref(), reading);
+    let clients = clients(sections, registration.as_ref(), &settings, reading);
+    if !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
+        warn_of_closed(sections, reading);
+    }
+    let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
     let listens = !reading.is_refused(&sections.table("server").at("listen"));
     let listening = server.as_ref().filter(|_| listens);
     if let (Some(public_url), Some(server)) = (&public_url, listening) {
@@ -71,6 +75,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         identities,
         upstreams,
         clients,
+        assertion_issuers,
     })
 }
 
@@ -203,21 +208,67 @@ fn named(
 fn clients(
     sections: &Sections,
     registration: Option<&Registration>,
-    documents: Option<&ClientDocuments>,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
     reading: &mut Reading<'_>,
 ) -> Vec<ConfiguredClient> {
     let policy = registration.map(|registration| registration.redirect_policy.clone()).unwrap_or_default();
     let mut seen = Seen::default();
-    let clients: Vec<_> =
-        sections.list("client").filter_map(|section| client::read(&section, &policy, &mut seen, reading)).collect();
-    let is_closed = registration.is_some_and(|registration| !registration.enabled)
-        && documents.is_some_and(|documents| !documents.enabled);
-    if is_closed && sections.list("client").next().is_none() {
+    let mut clients = Vec::new();
+    for section in sections.list("client") {
+        let Some(client) = client::read(&section, &policy, &mut seen, reading) else { continue };
+        if let Some(machine) = &client.machine {
+            check_bounds(sections, machine, upstreams, &client::places(&section), reading);
+        }
+        clients.push(client);
+    }
+    clients
+}
+
+/// No client may register or be known by a document, so one must be configured.
+fn warn_of_closed(sections: &Sections, reading: &mut Reading<'_>) {
+    if sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(
             &sections.table("registration").at("enabled"),
             mistake.hint("add [[client]], or enable registration"),
         );
     }
-    clients
+}
+
+fn assertion_issuers(
+    sections: &Sections,
+    identities: &[Identity],
+    upstreams: &[(Section<'_>, UpstreamSettings)],
+    reading: &mut Reading<'_>,
+) -> Vec<AssertionIssuer> {
+    let mut taken = assertion_issuer::Taken::default();
+    let mut issuers = Vec::new();
+    for section in sections.list("assertion_issuer") {
+        let Some(issuer) = assertion_issuer::read(&section, &mut taken, reading) else { continue };
+        check_bounds(sections, &issuer.bounds, upstreams, &assertion_issuer::places(&section), reading);
+        let is_another = |identity: &&Identity| {
+            identity.id == issuer.id
+                && !matches!(&identity.kind, IdentityKind::Oidc(settings) if settings.issuer == issuer.issuer)
+        };
+        if identities.iter().any(|identity| is_another(&identity)) {
+            let mistake = Mistake::new("is not the issuer of the identity with this id: users of both would be one");
+            reading.error(&section.at("issuer"), mistake.hint("write that identity's issuer, or choose another id"));
+        }
+        issuers.push(issuer);
+    }
+    issuers
+}
+
+/// Checks bounds against the upstreams, unless one of those could not be read.
+fn check_bounds(
+    sections: &Sections,
+    bounds: &Bounds,
+    upstreams: &[(Section<'_>, UpstreamSettings)],
+    at: &bounds::Places,
+    reading: &mut Reading<'_>,
+) {
+    if upstreams.len() == sections.list("upstream").count() && !upstreams.is_empty() {
+        let known: Vec<_> = upstreams.iter().map(|(_, settings)| (settings.id.as_str(), &settings.scopes)).collect();
+        bounds::check(bounds, &known, at, reading);
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
 use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
@@ -35,6 +36,8 @@ pub struct ConfiguredClient {
     pub keys: Option<ClientKeys>,
     /// Its authentication method: `none` without secret and keys.
     pub auth_method: AuthMethod,
+    /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
+    pub machine: Option<Bounds>,
 }
 
 #[derive(Deserialize)]
@@ -42,11 +45,13 @@ pub struct ConfiguredClient {
 pub(super) struct Written {
     client_id: String,
     name: Option<String>,
-    redirect_uris: Vec<String>,
+    redirect_uris: Option<Vec<String>>,
     client_secret: Option<SecretSource>,
     jwks: Option<String>,
     jwks_uri: Option<String>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    machine_upstreams: Option<Vec<String>>,
+    machine_scopes: Option<Vec<String>>,
 }
 
 /// Reads one entry. `seen` holds the client ids of those before it.
@@ -56,7 +61,7 @@ pub(super) fn read(
     seen: &mut Seen,
     reading: &mut Reading<'_>,
 ) -> Option<ConfiguredClient> {
-    let written: Written = reading.shape(section)?;
+    let mut written: Written = reading.shape(section)?;
     let at = section.at("client_id");
     let id = check_id(&written.client_id)
         .and_then(|()| seen.insert(&written.client_id, &at.location).map_err(|before| duplicate(&before)));
@@ -64,7 +69,8 @@ pub(super) fn read(
     if let Some(name) = &written.name {
         reading.keep(&section.at("name"), check_name(name));
     }
-    check_redirects(&written.redirect_uris, policy, section, reading);
+    let redirect_uris =
+        redirect_uris(written.redirect_uris.take(), written.machine_upstreams.is_some(), policy, section, reading);
     let proof =
         Proof { has_secret: section.has("client_secret"), has_keys: section.has("jwks") || section.has("jwks_uri") };
     let auth_method =
@@ -79,13 +85,16 @@ pub(super) fn read(
         }
         None => None,
     };
+    let auth_method = auth_method?;
+    let machine = machine(written.machine_upstreams, written.machine_scopes, auth_method, section, reading);
     Some(ConfiguredClient {
         client_id: written.client_id,
         name: written.name,
-        redirect_uris: written.redirect_uris,
+        redirect_uris,
         client_secret,
         keys: keys?,
-        auth_method: auth_method?,
+        auth_method,
+        machine,
     })
 }
 
@@ -119,6 +128,52 @@ fn read_jwks(file: &Path) -> Result<String, Mistake> {
         Mistake::new(format!("the file of the keys cannot be read: {why}"))
             .hint("jwks names a file; relative paths begin at the directory of the configuration")
     })
+}
+
+/// Where the bounds of a machine are written.
+pub(super) fn places(section: &Section<'_>) -> Places {
+    Places { upstreams: section.at("machine_upstreams"), scopes: section.at("machine_scopes") }
+}
+
+fn machine(
+    upstreams: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    auth_method: AuthMethod,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<Bounds> {
+    if upstreams.is_none() && scopes.is_some() {
+        let mistake = Mistake::new("has no effect: this client does not act for itself");
+        reading.error(&section.at("machine_scopes"), mistake.hint("add machine_upstreams"));
+    }
+    let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
+    if auth_method == AuthMethod::None {
+        let mistake = Mistake::new("needs a client that authenticates, and this one is public");
+        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+    }
+    Some(bounds)
+}
+
+/// The redirect URIs. Only a machine may have none: it sends no user anywhere.
+fn redirect_uris(
+    written: Option<Vec<String>>,
+    is_machine: bool,
+    policy: &RedirectPolicy,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    if written.is_none() && is_machine {
+        return Vec::new();
+    }
+    let missing = written.is_none();
+    let uris = written.unwrap_or_default();
+    if missing {
+        let mistake = Mistake::new("is missing: there is nowhere to send a code");
+        reading.error(&section.at("redirect_uris"), mistake.hint("the client's documentation names them"));
+    } else {
+        check_redirects(&uris, policy, section, reading);
+    }
+    uris
 }
 
 /// Checks a client id (RFC 6749 A.1) that is not reserved for registered clients or for metadata documents.

@@ -8,6 +8,7 @@ use super::client::check_name;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
+use super::scope::check_scope;
 use super::secret_source::SecretSource;
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
@@ -226,7 +227,7 @@ fn default_discovery(issuer: &str) -> String {
 }
 
 /// Checks the form of an issuer (OpenID Connect Discovery 3). Sign-in compares it byte for byte with the provider's.
-fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
+pub(super) fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
     const HINT: &str = "copy it from \"issuer\" in the provider's own openid-configuration, such as \"https://sso.example.com/realms/mcp\"";
     if issuer.contains(['{', '<']) || is_for_many_tenants(issuer) {
         return Err(Mistake::new("is a template: each tenant's tokens name another issuer")
@@ -279,14 +280,4 @@ fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>
         reading.keep(&section.item("scopes", index), judged);
     }
     written.into_iter().filter(|scope| scope != "openid").collect()
-}
-
-/// Checks that a text is exactly one scope value (RFC 6749 3.3).
-pub(super) fn check_scope(scope: &str) -> Result<(), Mistake> {
-    let one = ScopeSet::parse(scope).is_ok_and(|set| set.contains(scope));
-    if one {
-        Ok(())
-    } else {
-        Err(Mistake::new("is not a single scope").hint("printable ASCII without spaces, quotes and backslashes"))
-    }
 }

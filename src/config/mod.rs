@@ -9,7 +9,10 @@
 //! A run reports the first syntax error, or else every unknown key, wrong type and wrong value.
 
 mod addresses;
+mod api_keys;
 mod assembly;
+mod assertion_issuer;
+mod bounds;
 mod ca_file;
 mod client;
 mod client_documents;
@@ -35,6 +38,7 @@ mod reading;
 mod registration;
 mod request_headers;
 mod root;
+mod scope;
 mod secret_source;
 mod secrets;
 mod sections;
@@ -53,6 +57,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+pub use api_keys::ApiKeys;
+pub use assertion_issuer::AssertionIssuer;
+pub use bounds::Bounds;
 pub use ca_file::CaFile;
 pub use client::ConfiguredClient;
 pub use client_documents::ClientDocuments;
@@ -79,6 +86,7 @@ pub use upstream::{ResourceNames, ScopeText, Upstream, UpstreamSettings};
 pub(crate) use consistency::reaches;
 use problem::Mistake;
 pub(crate) use problem::{io_message, pluralize};
+pub(crate) use quantity::duration;
 use reading::Reading;
 use sections::Sections;
 

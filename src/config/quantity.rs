@@ -59,6 +59,11 @@ impl Scalar {
     }
 }
 
+/// Parses `"12h"` or `"90d"`, for an argument of a command.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    parse_quantity(text, &UNITS).filter(|seconds| *seconds <= LONGEST).map(Duration::from_secs)
+}
+
 fn parse_quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let (number, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;

@@ -175,6 +175,15 @@ fn header_name(written: &str) -> Result<HeaderName, Mistake> {
     }
 }
 
+/// A header in which clients send something to us, and which is not forwarded.
+pub(super) fn client_header(written: &str) -> Result<HeaderName, Mistake> {
+    let name = header_name(written)?;
+    if name == http::header::AUTHORIZATION || name == http::header::COOKIE {
+        return Err(Mistake::new("cannot be used: it has another meaning").hint("such as \"x-api-key\""));
+    }
+    Ok(name)
+}
+
 fn header_value(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> Option<HeaderValue> {
     let secret = reading.secret(at, source)?;
     let text = secret.expose();

@@ -1,5 +1,6 @@
 //! The whole configuration, section by section.
 
+use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
 use super::client_documents::ClientDocuments;
 use super::identity::Identity;
@@ -49,4 +50,6 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Clients that need no registration.
     pub clients: Vec<ConfiguredClient>,
+    /// Identity providers whose assertions are exchanged for access tokens.
+    pub assertion_issuers: Vec<AssertionIssuer>,
 }

@@ -6,8 +6,8 @@ use super::problem::{Location, Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
-    client, client_documents, identity, lifetimes, limits, log, pages, proxy, registration, secrets, server, shape,
-    storage, tokens, upstream,
+    assertion_issuer, client, client_documents, identity, lifetimes, limits, log, pages, proxy, registration, secrets,
+    server, shape, storage, tokens, upstream,
 };
 
 enum Form {
@@ -19,7 +19,7 @@ enum Form {
 /// Returns the known keys of a table.
 type Keys = fn() -> &'static [&'static str];
 
-const KNOWN: [(&str, Form); 16] = [
+const KNOWN: [(&str, Form); 17] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table(shape::keys::<server::Written>)),
@@ -36,6 +36,7 @@ const KNOWN: [(&str, Form); 16] = [
     ("identity", Form::List(shape::keys::<identity::Written>)),
     ("upstream", Form::List(shape::keys::<upstream::Written>)),
     ("client", Form::List(shape::keys::<client::Written>)),
+    ("assertion_issuer", Form::List(shape::keys::<assertion_issuer::Written>)),
 ];
 
 /// The names of all sections and top-level keys.

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, client, client_documents, document, identity, lifetimes, limits, log, pages, proxy, registration,
-    secrets, sections, server, shape, storage, tokens, upstream,
+    Config, assembly, assertion_issuer, client, client_documents, document, identity, lifetimes, limits, log, pages,
+    proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -108,7 +108,8 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
-        .chain(keys_of::<client::Written>("client"));
+        .chain(keys_of::<client::Written>("client"))
+        .chain(keys_of::<assertion_issuer::Written>("assertion_issuer"));
     keys.collect()
 }
 
@@ -207,7 +208,7 @@ fn every_value_can_be_overridden_by_a_variable() {
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n\
-        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n";
+        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n[[assertion_issuer]]\nid = 'okta'\n";
     assert_same(&directory.load(ids, &all), &as_written);
 }
 

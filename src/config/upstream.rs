@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::api_keys::{self, ApiKeys};
 use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
-use super::identity::check_scope;
 use super::path;
 use super::problem::Mistake;
 use super::public_url::PublicUrl;
@@ -15,6 +15,7 @@ use super::quantity::Scalar;
 use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
+use super::scope::check_scope;
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
@@ -37,6 +38,8 @@ pub struct UpstreamSettings {
     pub scope_texts: Vec<ScopeText>,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
+    /// Where callers may send an API key.
+    pub api_keys: ApiKeys,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
     /// After how much silence a comment is written to an event stream; `None` writes none.
@@ -125,6 +128,7 @@ pub(super) struct Written {
     scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
+    api_keys: Option<Vec<String>>,
     ca_file: Option<String>,
     headers: Option<HeaderSources>,
     drop_headers: Option<Vec<String>>,
@@ -182,6 +186,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
+    let api_keys = api_keys::read(written.api_keys, section, reading);
     let keep_alive = written
         .keep_alive
         .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
@@ -200,6 +205,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         scopes,
         scope_texts,
         default: written.default.unwrap_or_default(),
+        api_keys,
         request_headers,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })

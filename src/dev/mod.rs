@@ -15,9 +15,9 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach,
-    ReachHttp, Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches,
-    upstream_url,
+    ApiKeys, ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl,
+    Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings,
+    reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -92,6 +92,7 @@ impl Dev {
             identities: vec![identity(users)],
             upstreams: vec![upstream],
             clients: Vec::new(),
+            assertion_issuers: Vec::new(),
         };
         Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
     }
@@ -134,6 +135,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         scope_texts: Vec::new(),
         default: true,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }

@@ -1,5 +1,5 @@
-//! Is this bearer good, and who is it? A token is verified at its first use in this process; from then on it is a look into
-//! memory.
+//! Is this credential good, and whose is it? A token or API key is verified at its first use in this process; from then on it
+//! is a look into memory.
 //!
 //! Defends against: use of a token after its grant ended (a verified token is remembered, but its grant is watched and its
 //! times are judged at every use), exhaustion of memory by many tokens, and a stampede of first uses (single flight).
@@ -7,16 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use moka::future::Cache;
 use prometheus_client::metrics::counter::Counter;
 
 use super::caller::VerifiedCaller;
+use super::credential::Credential;
 use super::incidents::Incidents;
 use super::refusal::{ENDED, Refusal};
-use super::verify::{OwnTokens, Unverified, Verified};
-use crate::keys::MAX_ACCESS_TOKEN;
+use super::verify::{ApiKeyVerifier, OwnTokens, Unverified, Verified};
 use crate::secret::Sha256;
 use crate::telemetry::metrics::{self, TokenCheck};
 use crate::wire::Arrival;
@@ -29,6 +27,7 @@ const ENTRY: usize = 512;
 /// Finds out who makes a request.
 pub(super) struct Authenticator {
     verifier: OwnTokens,
+    api_keys: ApiKeyVerifier,
     remembered: Remembered,
     max_staleness: Option<Duration>,
     checks: Checks,
@@ -90,12 +89,13 @@ impl Authenticator {
     /// `max_staleness`: when the feed of ended grants was not read for so long, nothing is good any more.
     pub(super) fn new(
         verifier: OwnTokens,
+        api_keys: ApiKeyVerifier,
         max_staleness: Option<Duration>,
         calls: &metrics::Calls,
         incidents: Arc<Incidents>,
     ) -> Self {
         let remembered = Remembered::new(verifier.lifetime);
-        Self { verifier, remembered, max_staleness, checks: Checks::new(calls), incidents }
+        Self { verifier, api_keys, remembered, max_staleness, checks: Checks::new(calls), incidents }
     }
 
     /// How many tokens are remembered.
@@ -110,10 +110,13 @@ impl Authenticator {
     /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
     pub(super) async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        credential: Result<Credential<'_>, Refusal>,
         arrival: &Arrival,
     ) -> Result<Arc<VerifiedCaller>, Refusal> {
-        let judged = self.judge(headers, arrival).await;
+        let judged = match credential {
+            Ok(credential) => self.judge(&credential, arrival).await,
+            Err(refusal) => Err(refusal),
+        };
         match &judged {
             Ok((_, counter)) => drop(counter.inc()),
             Err(refusal) => self.checks.count_refusal(refusal),
@@ -122,25 +125,27 @@ impl Authenticator {
     }
 
     /// The caller, and the counter that the check counts in.
-    async fn judge(&self, headers: &HeaderMap, arrival: &Arrival) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
-        let token = bearer(headers)?;
+    async fn judge(
+        &self,
+        credential: &Credential<'_>,
+        arrival: &Arrival,
+    ) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
         if let Some(max) = self.max_staleness
             && self.verifier.revocation.staleness() > max
         {
             return Err(Refusal::Unavailable("the feed of ended grants is older than revocation_staleness".to_owned()));
         }
-        let key = Sha256::of(token.as_bytes());
+        let key = credential.sha256();
         let (verified, counter) = if let Some(verified) = self.remembered.0.get(&key).await {
             (verified, &self.checks.cached)
         } else {
             // boxed: verifying takes much room, which every call would have to hold
-            let verified =
-                Box::pin(self.remembered.0.try_get_with(key, self.verifier.verify(token))).await.map_err(|why| {
-                    match &*why {
-                        Unverified::Invalid(why) => Refusal::InvalidToken(why),
-                        Unverified::Unavailable(why) => Refusal::Unavailable(why.clone()),
-                    }
-                })?;
+            let verified = Box::pin(self.remembered.0.try_get_with(key, self.verify(credential, arrival)));
+            let verified = verified.await.map_err(|why| match &*why {
+                Unverified::Invalid(why) => Refusal::InvalidToken(why),
+                Unverified::Unavailable(why) => Refusal::Unavailable(why.clone()),
+                Unverified::Limited(retry_after) => Refusal::TooManyKeys(*retry_after),
+            })?;
             (verified, &self.checks.verified)
         };
         let caller = match verified {
@@ -157,35 +162,23 @@ impl Authenticator {
         Ok((caller, counter))
     }
 
+    async fn verify(&self, credential: &Credential<'_>, arrival: &Arrival) -> Result<Verified, Unverified> {
+        match credential {
+            Credential::AccessToken(token) => self.verifier.verify(token).await,
+            Credential::ApiKey(key) => self.api_keys.verify(key, arrival.address).await,
+        }
+    }
+
     /// How long a caller may go on calling if nothing ends that earlier.
     pub(super) fn time_left(&self, caller: &VerifiedCaller) -> Duration {
         caller.expires_at.since(self.verifier.clock.now())
     }
 
-    /// The hash of the bearer, when it is remembered.
-    pub(super) fn known(&self, headers: &HeaderMap) -> Option<Sha256> {
-        let key = Sha256::of(bearer(headers).ok()?.as_bytes());
+    /// The hash of a credential, when it is remembered.
+    pub(super) fn known(&self, credential: &Credential<'_>) -> Option<Sha256> {
+        let key = credential.sha256();
         self.remembered.0.contains_key(&key).then_some(key)
     }
-}
-
-/// The one bearer of a request (RFC 6750 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Err(Refusal::NoToken) };
-    if values.next().is_some() {
-        return Err(Refusal::Malformed("more than one Authorization header"));
-    }
-    let text = value.to_str().map_err(|_not_text| Refusal::InvalidToken("the Authorization header is not text"))?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::InvalidToken("the Authorization header is not Bearer"));
-    }
-    let token = token.trim();
-    if token.is_empty() || token.len() > MAX_ACCESS_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
-        return Err(Refusal::InvalidToken("not an access token of ours"));
-    }
-    Ok(token)
 }
 
 #[cfg(test)]
@@ -193,17 +186,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use http::header::AUTHORIZATION;
-    use http::{HeaderMap, HeaderValue};
-
-    use super::{ENTRY, REMEMBERED, Remembered, Verified, bearer, size};
+    use super::{ENTRY, REMEMBERED, Remembered, Verified, size};
     use crate::gateway::caller::VerifiedCaller;
-    use crate::gateway::refusal::Refusal;
     use crate::secret::Sha256;
-
-    fn headers(values: &[&str]) -> HeaderMap {
-        values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
-    }
 
     #[tokio::test]
     async fn remembered_tokens_take_a_bounded_memory_and_are_forgotten_in_time() {
@@ -223,17 +208,5 @@ mod tests {
         assert!(!remembered.0.contains_key(&key(1000)));
         remembered.0.run_pending_tasks().await;
         assert_eq!(remembered.0.entry_count(), 0);
-    }
-
-    #[test]
-    fn one_bearer_is_read_whatever_the_case_of_its_scheme() {
-        assert_eq!(bearer(&headers(&["Bearer a.b.c"])).unwrap(), "a.b.c");
-        assert_eq!(bearer(&headers(&["bearer  a.b.c "])).unwrap(), "a.b.c");
-        assert!(matches!(bearer(&headers(&[])), Err(Refusal::NoToken)));
-        assert!(matches!(bearer(&headers(&["Bearer a.b.c", "Bearer a.b.c"])), Err(Refusal::Malformed(_))));
-        let long = format!("Bearer a.b.{}", "x".repeat(9000));
-        for bad in ["Basic a.b.c", "Bearer", "Bearer ", "Bearer abc", "Bearer a.b", "Bearer a.b.c.d.e", &long] {
-            assert!(matches!(bearer(&headers(&[bad])), Err(Refusal::InvalidToken(_))), "{bad}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! One request to an upstream's path, as the door hands it over.
 
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response, Uri};
 use serde_json::value::RawValue;
 
 use super::call_record::CallRecord;
@@ -36,8 +36,14 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn of(route: &'a Route, config: &'a Config, arrival: &'a Arrival, head: &Parts) -> Self {
-        Self { route, arrival, spelling: Spelling::of(&config.public_url, &head.uri, &head.headers) }
+    /// `uri` is that of the request, without the API key that its query held.
+    pub(super) fn of(
+        route: &'a Route,
+        config: &'a Config,
+        arrival: &'a Arrival,
+        (uri, headers): (&Uri, &HeaderMap),
+    ) -> Self {
+        Self { route, arrival, spelling: Spelling::of(&config.public_url, uri, headers) }
     }
 
     fn upstream(&self) -> &'a Upstream {

@@ -70,9 +70,11 @@ pub(super) struct RequestRules {
 }
 
 impl RequestRules {
-    pub(super) fn new(settings: &RequestHeaders) -> Self {
+    /// `api_keys` are the headers in which clients send their key to us.
+    pub(super) fn new(settings: &RequestHeaders, api_keys: &[HeaderName]) -> Self {
         let added: Vec<_> = settings.added.iter().map(|added| (added.name.clone(), added.value.clone())).collect();
-        let never = || PROTECTED.iter().copied().chain(added.iter().map(|(name, _)| name.as_str()));
+        let own = || added.iter().map(|(name, _)| name).chain(api_keys).map(HeaderName::as_str);
+        let never = || PROTECTED.iter().copied().chain(own());
         let by_setting = settings.dropped.patterns.iter().map(String::as_str);
         Self {
             never: HeaderNames::new(never()),

@@ -16,6 +16,7 @@ mod call_record;
 mod caller;
 mod calls;
 mod cors;
+mod credential;
 mod early;
 mod events;
 mod forward;
@@ -50,7 +51,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limits};
 use crate::mcp::Message;
 use crate::policy;
 use crate::revocation::Revocation;
@@ -63,12 +64,13 @@ use authenticate::Authenticator;
 use call::Call;
 use calls::Calls;
 use cors::Cors;
+use credential::QueryKey;
 use forward::{Forwarder, owner};
 use incidents::Incidents;
 use lease::{Ends, Over};
 use resource_metadata::Documents;
 use routes::{Routes, Served};
-use verify::OwnTokens;
+use verify::{ApiKeyVerifier, OwnTokens};
 
 /// What the gateway is made of.
 #[derive(Clone)]
@@ -91,7 +93,8 @@ pub(crate) struct GatewayParts {
     pub drained: Signal,
     /// What calls and their tokens count in.
     pub counted: metrics::Calls,
-    /// What refused calls count in.
+    /// How often API keys are looked up for one address.
+    pub limits: Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
 }
@@ -116,8 +119,12 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, audit } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
+            parts;
         let incidents = Arc::new(Incidents::new(audit));
+        let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let api_keys =
+            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
         let own = OwnTokens {
             issuer: config.public_url.as_str().to_owned(),
             lifetime: config.lifetimes.access_token,
@@ -125,13 +132,14 @@ impl Gateway {
             store,
             revocation,
             clock,
-            delegation: Delegation::new(&config.upstreams),
+            delegation,
         };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
             routes: Routes::new(&config, budget.idle_per_upstream, &counted),
             authenticator: Authenticator::new(
                 own,
+                api_keys,
                 config.server.revocation_staleness,
                 &counted,
                 Arc::clone(&incidents),
@@ -159,9 +167,10 @@ impl Gateway {
         self.0.routes.at(path)
     }
 
-    /// The hash of a request's bearer, when it was verified before. It may have ended since.
-    pub(crate) fn known_token(&self, headers: &HeaderMap) -> Option<Sha256> {
-        self.0.authenticator.known(headers)
+    /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
+    pub(crate) fn known_token(&self, route: &Route, headers: &HeaderMap) -> Option<Sha256> {
+        let api_keys = &route.served.config.settings.api_keys;
+        self.0.authenticator.known(&credential::read(headers, api_keys, &QueryKey::None).ok()?)
     }
 
     /// The ids of the upstreams whose last call failed.
@@ -187,7 +196,10 @@ impl Gateway {
     pub(crate) fn refuse(&self, route: &Route, head: &Parts, known: Known<'_>, refusal: &Refusal) -> Response<Body> {
         let Known { arrival, record } = known;
         let origin = self.0.cors.judge(&head.headers);
-        let call = Call::of(route, &self.0.config, arrival, head);
+        let api_keys = &route.served.config.settings.api_keys;
+        let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
+        let uri = without_key.as_ref().unwrap_or(&head.uri);
+        let call = Call::of(route, &self.0.config, arrival, (uri, &head.headers));
         record.reaches(&route.served.id);
         note_refusal(&route.served, record, refusal);
         let mut response = call.refuse(refusal, None);
@@ -204,7 +216,12 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
-        let call = Call::of(route, &self.0.config, arrival, head);
+        let api_keys = &route.served.config.settings.api_keys;
+        let mut in_query = QueryKey::None;
+        if let Some((uri, key)) = credential::take_from_query(&head.uri, api_keys) {
+            (head.uri, in_query) = (uri, key);
+        }
+        let call = Call::of(route, &self.0.config, arrival, (&head.uri, &head.headers));
         record.reaches(&route.served.id);
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,
@@ -218,7 +235,7 @@ impl Gateway {
             Ok(Cors::preflight(&head.headers))
         } else {
             let incoming = Incoming { head, body, known: Known { arrival, record }, admission };
-            self.serve(&route.served, incoming, &mut message_id).await
+            self.serve(&route.served, incoming, &in_query, &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             note_refusal(&route.served, record, &refusal);
@@ -234,6 +251,7 @@ impl Gateway {
         &self,
         served: &Served,
         incoming: Incoming<'_, B>,
+        in_query: &QueryKey,
         message_id: &mut Option<Box<RawValue>>,
     ) -> Result<Response<Body>, Refusal>
     where
@@ -243,9 +261,11 @@ impl Gateway {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
         shape::judge(head)?;
         request_body::judge(head, &body)?;
-        let caller = self.0.authenticator.authenticate(&head.headers, arrival).await?;
+        let credential = credential::read(&head.headers, &served.config.settings.api_keys, in_query);
+        let caller = self.0.authenticator.authenticate(credential, arrival).await?;
         record.is_by(&caller);
-        // the request's own copy of the token is no longer needed, and must not be forwarded by accident
+        // the request's own copy of the token is no longer needed, and must not be forwarded by accident; the header of an
+        // API key is among those that no client may send on
         head.headers.remove(AUTHORIZATION);
         caller.check_audience(served.config.audience())?;
         let incidents = &self.0.incidents;

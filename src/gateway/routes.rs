@@ -49,7 +49,7 @@ impl Routes {
                 calls: Arc::new(calls.upstream(&id)),
                 id,
                 upstream: Upstream::new(&upstream.settings, config.outbound.ca_file.as_ref(), max_idle),
-                rules: RequestRules::new(&upstream.settings.request_headers),
+                rules: RequestRules::new(&upstream.settings.request_headers, &upstream.settings.api_keys.headers),
                 config: upstream.clone(),
             })
         });

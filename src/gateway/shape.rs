@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use http::Method;
 use http::request::Parts;
 
+use super::credential::is_in_query;
 use super::headers::says_two_things;
 use super::refusal::Refusal;
 
@@ -21,6 +22,9 @@ pub(super) fn judge(parts: &Parts) -> Result<(), Refusal> {
     }
     if query_names(parts.uri.query().unwrap_or_default()).any(|name| name == "access_token") {
         return Err(Refusal::Malformed("access tokens do not belong in a query: use the Authorization header"));
+    }
+    if is_in_query(parts.uri.query().unwrap_or_default()) {
+        return Err(Refusal::Malformed("this server takes no API key in a query: send it in a header, and replace it"));
     }
     // MCP has no other method, and servers get into strange states by one that they do not expect
     let known = [Method::GET, Method::POST, Method::DELETE];

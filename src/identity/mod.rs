@@ -12,18 +12,22 @@
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
 //! | `id_token` | the rules of an ID token, and the user whom it names |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
+//! | `id_jag` | the rules of an identity assertion, and the user whom it names |
+//! | `assertion_issuers` | who may make one, and their keys |
 //! | `excerpt` | texts of others as they may stand in our log |
 //! | `health` | its state, for `/ready` |
 //! | `flavour` | what differs between products, and which file knows it |
 //! | `generic`, `keycloak` | those files: the standard, and where Keycloak departs from it |
 //! | `local` | users of our own |
 
+mod assertion_issuers;
 mod discovery;
 mod excerpt;
 mod exchange;
 mod flavour;
 mod generic;
 mod health;
+mod id_jag;
 mod id_token;
 mod id_tokens;
 mod keycloak;
@@ -32,9 +36,11 @@ mod metadata;
 mod oidc;
 mod token_endpoint;
 
+pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
 pub(crate) use excerpt::excerpt;
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 pub use generic::Meaning;
+pub(crate) use id_jag::Assertion;
 pub(crate) use local::PasswordCheck;
 pub use local::{Local, hash_password, random_password};
 pub use oidc::Oidc;

@@ -46,8 +46,8 @@ impl Gatekeeper {
 
     /// The token of a request to an upstream's path, when it was verified before.
     fn known_token<B>(&self, request: &Request<B>) -> Option<Sha256> {
-        self.gateway.route(request.uri().path())?;
-        self.gateway.known_token(request.headers())
+        let route = self.gateway.route(request.uri().path())?;
+        self.gateway.known_token(&route, request.headers())
     }
 }
 

@@ -6,6 +6,7 @@ use super::clients::{
     Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
 };
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
 use super::resources::Resources;
 use super::sign_in::{
@@ -13,11 +14,14 @@ use super::sign_in::{
     Recipients, SignIn,
 };
 use super::tasks::Tasks;
-use super::tokens::{AccessTokens, PresentedTokens, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint};
+use super::tokens::{
+    AccessTokens, ClientCredentials, JwtBearer, MachineGrants, PresentedTokens, Redemptions, RefreshLeases, Refreshes,
+    Renewals, TokenEndpoint,
+};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Identities;
+use crate::identity::{AssertionIssuers, Identities};
 use crate::keys::{ClientKeySets, KeyRing, Sealer};
 use crate::limits::Limits;
 use crate::oauth::paths;
@@ -72,6 +76,7 @@ struct Shared {
     /// For every endpoint at which clients authenticate.
     authentication: ClientAuthentication,
     resources: Resources,
+    bounds: MachineBounds,
     provider_tokens: ProviderTokens,
     ends: GrantEnds,
 }
@@ -131,11 +136,13 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     let issuer: Arc<str> = config.public_url.as_str().into();
     let clients = Clients::new(config, store.clone(), documents(parts, tasks));
+    let resources = Resources::new(&config.upstreams);
     Shared {
         authentication: authentication(parts, clients.clone(), &issuer),
         issuer,
         clients,
-        resources: Resources::new(&config.upstreams),
+        bounds: MachineBounds::new(config, resources.clone()),
+        resources,
         ends: GrantEnds {
             store: store.clone(),
             clock: clock.clone(),
@@ -164,8 +171,9 @@ fn documents(parts: &IssuerParts, tasks: &Tasks) -> Documents {
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
-    let IssuerParts { config, store, sealer, identities, .. } = parts;
-    Adoption::new(config, identities.clone(), shared.ends.clone(), store.clone(), sealer.clone())
+    let IssuerParts { config, sealer, identities, .. } = parts;
+    let (ends, bounds) = (shared.ends.clone(), shared.bounds.clone());
+    Adoption::new(config, identities.clone(), bounds, ends, sealer.clone())
 }
 
 fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expiry {
@@ -273,6 +281,8 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     TokenEndpoint {
         authentication: shared.authentication.clone(),
         counted: metrics.grants.clone(),
+        client_credentials: client_credentials(parts, shared, &access_tokens),
+        jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
         refreshes: refreshes(parts, shared, access_tokens.clone()),
         redemptions: Redemptions {
             clients: shared.clients.clone(),
@@ -287,6 +297,36 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             audit: parts.audit.clone(),
         },
     }
+}
+
+fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineGrants {
+    MachineGrants {
+        access_tokens: access_tokens.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
+    shared.bounds.has_machines().then(|| ClientCredentials {
+        bounds: shared.bounds.clone(),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+    })
+}
+
+fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<JwtBearer> {
+    let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
+    (!issuers.is_empty()).then(|| JwtBearer {
+        issuers,
+        issuer: Arc::clone(&shared.issuer),
+        resources: shared.resources.clone(),
+        grants: machine_grants(parts, access_tokens),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    })
 }
 
 fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {

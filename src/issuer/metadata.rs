@@ -9,6 +9,7 @@ use super::resources::entry_scopes;
 use crate::config::Config;
 use crate::keys::KeyRing;
 use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::grant_type;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
 use crate::oauth::scope::OFFLINE_ACCESS;
@@ -58,7 +59,8 @@ fn document(config: &Config) -> Bytes {
         scopes_supported: entry_scopes(config).with(OFFLINE_ACCESS),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
-        grant_types_supported: ["authorization_code", "refresh_token"],
+        grant_types_supported: grant_types(config),
+        authorization_grant_profiles_supported: profiles(config),
         token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::as_str),
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         code_challenge_methods_supported: ["S256"],
@@ -69,4 +71,20 @@ fn document(config: &Config) -> Bytes {
     };
     // a struct of texts and lists of texts always serialises
     serde_json::to_vec(&metadata).unwrap_or_default().into()
+}
+
+/// The grant types that work with this configuration.
+fn grant_types(config: &Config) -> Vec<&'static str> {
+    let mut grant_types = vec!["authorization_code", "refresh_token"];
+    if config.clients.iter().any(|client| client.machine.is_some()) {
+        grant_types.push(grant_type::CLIENT_CREDENTIALS);
+    }
+    if !config.assertion_issuers.is_empty() {
+        grant_types.push(grant_type::JWT_BEARER);
+    }
+    grant_types
+}
+
+fn profiles(config: &Config) -> Vec<&'static str> {
+    if config.assertion_issuers.is_empty() { Vec::new() } else { vec![grant_type::ID_JAG_PROFILE] }
 }

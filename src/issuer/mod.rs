@@ -5,6 +5,7 @@
 //! | `clients` | who a client id names, registration, client authentication |
 //! | `sign_in` | from the authorization request to the code |
 //! | `tokens` | the token endpoint, one file per grant type |
+//! | `machine_bounds` | what may be given without a user's consent |
 //! | `grants` | how grants end, the providers' tokens that hang on them, upkeep |
 //!
 //! Each part is a struct with the dependencies that it uses. `sign_in` and `tokens` call `clients` and `grants`, never the
@@ -13,6 +14,7 @@
 mod assembly;
 mod clients;
 mod grants;
+mod machine_bounds;
 mod metadata;
 mod resources;
 mod sign_in;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Upstream};
+use crate::config::{Bounds, Config, Upstream};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::resource::ResourceUri;
@@ -30,6 +30,30 @@ impl Resources {
     /// The one upstream that an authorization request names. A request without `resource` means the only upstream, or the
     /// operator's default.
     pub(super) fn requested(&self, parameters: &Parameters) -> Result<&Upstream, OAuthError> {
+        let implied = || match &*self.0 {
+            [only] => Some(only),
+            several => several.iter().find(|upstream| upstream.settings.default),
+        };
+        self.named(parameters)?.or_else(implied).ok_or_else(unnamed)
+    }
+
+    /// The same within bounds: a request without `resource` means the only upstream that they allow, or the operator's default
+    /// when they allow that.
+    pub(super) fn requested_within(&self, parameters: &Parameters, bounds: &Bounds) -> Result<&Upstream, OAuthError> {
+        if let Some(upstream) = self.named(parameters)? {
+            let refused = || invalid_target("this client may not use the server that resource names");
+            return Some(upstream).filter(|upstream| bounds.allow(&upstream.settings.id)).ok_or_else(refused);
+        }
+        let mut allowed = self.0.iter().filter(|upstream| bounds.allow(&upstream.settings.id));
+        let implied = match (allowed.next(), allowed.next()) {
+            (Some(only), None) => Some(only),
+            _ => self.0.iter().find(|upstream| upstream.settings.default && bounds.allow(&upstream.settings.id)),
+        };
+        implied.ok_or_else(unnamed)
+    }
+
+    /// The one upstream that the `resource` parameters name, if there are any.
+    fn named(&self, parameters: &Parameters) -> Result<Option<&Upstream>, OAuthError> {
         let mut named: Option<&Upstream> = None;
         for resource in parameters.all("resource") {
             let uri = ResourceUri::parse(resource)
@@ -41,11 +65,12 @@ impl Resources {
             }
             named = Some(upstream);
         }
-        let implied = || match &*self.0 {
-            [only] => Some(only),
-            several => several.iter().find(|upstream| upstream.settings.default),
-        };
-        named.or_else(implied).ok_or_else(|| invalid_target("resource is missing, and there are several servers here"))
+        Ok(named)
+    }
+
+    /// The upstream that a text names as a resource, in any spelling.
+    pub(super) fn of_uri(&self, resource: &str) -> Option<&Upstream> {
+        self.named_by(&ResourceUri::parse(resource).ok()?)
     }
 
     /// Checks that each `resource` of a token request is the granted one (RFC 8707 2.2); it may be absent.
@@ -70,6 +95,10 @@ impl Resources {
 /// The scopes that all upstreams together require for entry.
 pub(super) fn entry_scopes(config: &Config) -> ScopeSet {
     config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes))
+}
+
+fn unnamed() -> OAuthError {
+    invalid_target("resource is missing, and there are several servers here")
 }
 
 fn invalid_target(words: &'static str) -> OAuthError {

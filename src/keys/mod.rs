@@ -37,6 +37,6 @@ pub(crate) use refetch::{Refetch, Refetched};
 pub use remote::{ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 pub use reseal::{Resealed, Resealing};
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, claimed_issuer, verify_signed_jwt};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, verify_access_token};

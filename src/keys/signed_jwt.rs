@@ -47,7 +47,7 @@ pub(crate) struct SignedJwt {
     /// Its media type in lower case and without `application/`, if it names one.
     pub(crate) typ: Option<String>,
     pub(crate) claims: Members,
-    algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
 }
 
 /// Why a token proves nothing.
@@ -84,6 +84,13 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
     }
     let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
     Ok(SignedJwt { typ, claims, algorithm })
+}
+
+/// The issuer that a token names, unverified: only to choose whose keys must have signed it, and compared again with what
+/// those keys signed.
+pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
+    let claims = token.split('.').nth(1).filter(|_| token.len() <= MAX_JWT)?;
+    Members::decode(claims)?.text("iss").ok()?.map(str::to_owned)
 }
 
 /// The algorithm, once the header holds nothing that would change what the signature means.

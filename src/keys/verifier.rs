@@ -29,6 +29,12 @@ impl Validity {
     #[cfg(test)]
     pub(crate) const ALWAYS: Self = Self { issued_at: Timestamp(i64::MIN), expires_at: Timestamp(i64::MAX) };
 
+    /// Valid until then: for what was not issued as a token.
+    #[must_use]
+    pub(crate) const fn until(expires_at: Timestamp) -> Self {
+        Self { issued_at: Timestamp(i64::MIN), expires_at }
+    }
+
     /// No token lives longer than one issued now: a shortened lifetime applies to existing tokens at once.
     fn of(iat: i64, exp: i64, lifetime: Duration) -> Self {
         let issued_at = Timestamp(iat);

@@ -43,6 +43,9 @@ pub(crate) enum Limit {
     /// Passwords from one address. Against one password tried on many users (password spraying). A whole class may share an
     /// address.
     PasswordsPerAddress,
+    /// API keys that are looked up in the store for one address, good or not. Against guessing. Each process looks a good key
+    /// up once in a while, so no honest address needs as many.
+    ApiKeys,
     /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
     /// leaves a token that must be recognised for as long as the grant lives.
     Refreshes,
@@ -69,6 +72,7 @@ impl Limit {
             Self::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
             Self::PasswordsPerUser => "passwords_per_user",
             Self::PasswordsPerAddress => "passwords_per_address",
+            Self::ApiKeys => "api_keys_per_address",
             Self::Refreshes => "refreshes_per_grant",
         }
     }
@@ -96,6 +100,7 @@ impl Limit {
             Self::PasswordsPerUserAndAddress | Self::PasswordsPerUser | Self::PasswordsPerAddress => {
                 "too many passwords were tried: wait, then try again"
             }
+            Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
             Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
         }
     }
@@ -105,7 +110,7 @@ impl Limit {
         let fixed = match self {
             Self::Registrations => registration.per_address_per_hour,
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns | Self::DocumentsPerHost => 600,
+            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys | Self::DocumentsPerHost => 600,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
             Self::KeySets | Self::DocumentsPerAddress => 120,

@@ -27,6 +27,7 @@ struct Sketches {
     passwords_per_user_and_address: Sketch,
     passwords_per_user: Sketch,
     passwords_per_address: Sketch,
+    api_keys: Sketch,
     refreshes: Sketch,
     counted: metrics::Limits,
 }
@@ -57,6 +58,7 @@ impl Limits {
             passwords_per_user_and_address: sketch(Limit::PasswordsPerUserAndAddress, WIDE),
             passwords_per_user: sketch(Limit::PasswordsPerUser, WIDE),
             passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
+            api_keys: sketch(Limit::ApiKeys, WIDE),
             refreshes: sketch(Limit::Refreshes, WIDE),
             counted,
         }))
@@ -87,6 +89,7 @@ impl Limits {
             Limit::PasswordsPerUserAndAddress => &self.0.passwords_per_user_and_address,
             Limit::PasswordsPerUser => &self.0.passwords_per_user,
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,
+            Limit::ApiKeys => &self.0.api_keys,
             Limit::Refreshes => &self.0.refreshes,
         }
     }

@@ -49,6 +49,29 @@ impl Grant {
     }
 }
 
+/// What a grant rests on when no user consented to it on a page of ours. It then has no refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The configuration lets the client act for itself (RFC 6749 4.4).
+    ClientCredentials,
+    /// An identity provider asserted that the client may act for the user (RFC 7523 2.1).
+    Assertion,
+    /// An operator made an API key.
+    ApiKey,
+}
+
+impl Basis {
+    /// As it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Assertion => "assertion",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
 /// Why a grant ended; stored for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
@@ -64,7 +87,7 @@ pub enum EndReason {
     Expired,
     /// Its last refresh token was not used in time.
     Unused,
-    /// Its client has left the configuration.
+    /// Its client has left the configuration, or may no longer do there what the grant allows.
     ClientRemoved,
     /// Its client deleted itself.
     ClientDeleted,

@@ -46,7 +46,7 @@ id! {
     ClientId
 }
 id! {
-    /// A grant (`g_…`); the `sid` of its access tokens.
+    /// A grant (`g_…`), the `sid` of its access tokens; or an API key (`k_…`), which is a grant without tokens.
     GrantId
 }
 id! {
@@ -67,6 +67,12 @@ impl GrantId {
     #[must_use]
     pub fn random() -> Self {
         Self(random_id("g_"))
+    }
+
+    /// A new random id for the grant of an API key (`k_…`): it is the id of the key.
+    #[must_use]
+    pub fn of_api_key() -> Self {
+        Self(random_id("k_"))
     }
 }
 
@@ -102,6 +108,13 @@ impl KeyId {
     }
 }
 
+impl IdentityId {
+    /// In the place of a provider when a client acts for itself. No provider can have this id.
+    pub const CLIENT: &'static str = "client";
+    /// The same for API keys.
+    pub const API_KEY: &'static str = "key";
+}
+
 impl ClientId {
     /// A new random id, for a client that has a secret.
     #[must_use]
@@ -116,7 +129,8 @@ impl ClientId {
     }
 }
 
-/// A user's permanent id: `{identity}|{key}`, where the key is the provider's own unchanging id.
+/// A user's permanent id: `{identity}|{key}`, where the key is the provider's own unchanging id. Machines have
+/// `client|{client_id}` or `key|{id of the API key}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(String);

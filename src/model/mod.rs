@@ -1,6 +1,7 @@
 //! The nouns and their states. Pure: no I/O, and time only as an argument. `storage` makes the transitions, each as one
 //! conditional statement.
 
+pub mod api_key;
 pub mod authorization;
 pub mod caller;
 pub mod client;

@@ -26,7 +26,10 @@ pub struct ServerMetadata {
     /// `query`.
     pub response_modes_supported: [&'static str; 1],
     /// The grant types of `/token`.
-    pub grant_types_supported: [&'static str; 2],
+    pub grant_types_supported: Vec<&'static str>,
+    /// The profiles of the jwt-bearer grant that are accepted (ID-JAG); left out when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<&'static str>,
     /// How clients may authenticate there.
     pub token_endpoint_auth_methods_supported: [&'static str; 4],
     /// The algorithms of signed assertions (required beside `private_key_jwt`, RFC 8414 2).

@@ -22,6 +22,7 @@
 //! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
 //! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
 //! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
+//! | `grant_type` | grant types that not every installation offers | RFC 6749 4.4, RFC 7523 |
 //! | `token` | the token endpoint's successful response | RFC 6749 5.1 |
 
 pub mod challenge;
@@ -32,6 +33,7 @@ pub mod client_keys;
 pub mod client_metadata;
 pub mod client_name;
 pub mod error;
+pub mod grant_type;
 mod json_members;
 pub mod metadata;
 pub mod parameters;

@@ -78,7 +78,7 @@ pub(crate) fn missing(granted: &ScopeSet, upstream: &Upstream) -> ScopeSet {
 #[cfg(test)]
 mod tests {
     use super::{decide, enter};
-    use crate::config::{PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamSettings};
+    use crate::config::{ApiKeys, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamSettings};
     use crate::mcp::Message;
     use crate::model::caller::Caller;
     use crate::model::user::User;
@@ -112,6 +112,7 @@ mod tests {
             scope_texts: Vec::new(),
             default: false,
             request_headers: RequestHeaders::default(),
+            api_keys: ApiKeys::default(),
             keep_alive: None,
         };
         Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())

@@ -1,5 +1,9 @@
 //! Clients that the operator disabled. They are kept apart from registered clients, because configured ones, and those that are
 //! known by their document, have no row there; and because a disabled client that registers again stays disabled.
+//!
+//! Defends against: a race with a redemption (TOCTOU). On PostgreSQL a redemption that began before the flag was committed does
+//! not see it. So the flag is set first; then the sign-ins are cancelled, which waits for the row that such a redemption has
+//! changed; the grants end last. What still slips through, the upkeep ends (`grant_ends::OF_DISABLED`).
 
 use super::value::values;
 use super::{Exclusive, Store, StoreError, Turn};

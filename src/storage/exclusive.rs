@@ -27,7 +27,8 @@ pub(super) enum Exclusive<'a> {
     /// (`identities::REPLACE` against `codes::REDEEM`).
     Identity(&'a IdentityId),
     /// What a sign-in gives one user, at a provider that stays: no code after a bar (`codes::ISSUE_CODE`), at most
-    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
+    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`). And what a machine is given: one grant that is extended
+    /// (`machine_grants::EXTEND`).
     SignIn(&'a Subject),
     /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
     UsersOf(&'a [GrantId]),

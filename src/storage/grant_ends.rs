@@ -36,12 +36,14 @@ sql! {
         WHERE ended_at IS NULL AND id IN (
             SELECT id FROM grants
             WHERE subject = $1 AND client_id = $2 AND resource = $3 AND ended_at IS NULL AND expires_at > $5 AND id <> $4
+              AND basis IS NULL
             ORDER BY last_used_at DESC, created_at DESC, id LIMIT 1000 OFFSET $7)
         RETURNING id";
 
+    /// A grant that rests on an assertion does not need the provider's token.
     HAS_OTHER_LIVE = "
         SELECT EXISTS (SELECT 1 FROM grants
-            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4)";
+            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)";
 
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 

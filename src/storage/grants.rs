@@ -7,7 +7,7 @@ use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
-use crate::model::grant::Grant;
+use crate::model::grant::{Basis, Grant};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
@@ -23,8 +23,8 @@ sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
-            named_scope)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14)";
+            named_scope, basis)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
@@ -94,8 +94,17 @@ impl Store {
     }
 }
 
-/// Inserts a new grant.
+/// Inserts a new grant that a user consented to.
 pub(super) async fn insert(tx: &mut Transaction, grant: &Grant) -> Result<(), Failure> {
+    insert_with(tx, grant, None).await
+}
+
+/// Inserts a new grant that rests on something else.
+pub(super) async fn insert_on(tx: &mut Transaction, grant: &Grant, basis: Basis) -> Result<(), Failure> {
+    insert_with(tx, grant, Some(basis)).await
+}
+
+async fn insert_with(tx: &mut Transaction, grant: &Grant, basis: Option<Basis>) -> Result<(), Failure> {
     let new = values![
         grant.id.as_str(),
         grant.subject.as_str(),
@@ -111,6 +120,7 @@ pub(super) async fn insert(tx: &mut Transaction, grant: &Grant) -> Result<(), Fa
         grant.created_at,
         grant.expires_at,
         grant.named_scope.as_ref().map(ToString::to_string),
+        basis.map(Basis::as_str),
     ];
     tx.execute(INSERT, new).await?;
     Ok(())

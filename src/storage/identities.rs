@@ -36,11 +36,14 @@ sql! {
           AND NOT EXISTS (SELECT 1 FROM grants WHERE identity = $1)
           AND NOT EXISTS (SELECT 1 FROM authorizations WHERE identity = $1)";
 
-    KNOWN = "SELECT id FROM identities UNION SELECT identity FROM grants WHERE ended_at IS NULL";
+    /// Machines have no provider.
+    KNOWN = "
+        SELECT id FROM identities UNION
+        SELECT identity FROM grants WHERE ended_at IS NULL AND (basis IS NULL OR basis = 'assertion')";
 
     CLIENTS_WITHOUT_REGISTRATION = "
         SELECT client_id FROM grants
-        WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = grants.client_id)
+        WHERE ended_at IS NULL AND (basis IS NULL OR basis <> 'api_key') AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = grants.client_id)
         UNION
         SELECT client_id FROM authorizations
         WHERE NOT EXISTS (SELECT 1 FROM clients WHERE clients.id = authorizations.client_id)";

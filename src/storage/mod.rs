@@ -13,6 +13,7 @@
 #[macro_use]
 mod sql;
 
+mod api_keys;
 mod authorizations;
 mod call_limit;
 mod client_documents;
@@ -28,6 +29,7 @@ mod grant_ends;
 mod grants;
 mod identities;
 mod listing;
+mod machine_grants;
 mod migrations;
 mod nul;
 mod postgres;
@@ -43,6 +45,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use api_keys::{FoundApiKey, ListedApiKey};
 pub use clients::{ManagedClient, StoredClient};
 pub use codes::{Abandoned, NewCode, Redemption};
 pub use end_feed::{Feed, FeedPosition};
@@ -51,6 +54,7 @@ pub use expiry::Retention;
 pub use grant_ends::{EndedGrant, GrantsOf};
 pub use identities::StoredIdentity;
 pub use listing::{ClientUse, GrantFilter, ListedClient, ListedGrant};
+pub use machine_grants::MachineGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sealed::{SealedColumn, SealedValue};
 
@@ -79,6 +83,8 @@ struct Inner {
     turns: Turns,
     /// What registrations look up, one at a time: a flood of them leaves the other connections to everyone else.
     lookups: Turns,
+    /// The same for API keys.
+    key_lookups: Turns,
     limit: Duration,
     counted: metrics::Store,
     // apart, because a disk that cannot be written is still read twice a second
@@ -101,6 +107,7 @@ impl Store {
         Ok(Self(Arc::new(Inner {
             turns: Turns::new(engine.writers(), waiting_writes),
             lookups: Turns::new(1, waiting_writes),
+            key_lookups: Turns::new(1, waiting_writes),
             engine,
             limit: CALL_LIMIT,
             counted,

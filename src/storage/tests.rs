@@ -14,9 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, authorizations, client_documents, clients, codes,
-    disabled_clients, end_feed, grant_ends, grants, identities, listing, migrations, refresh_tokens, sealed,
-    signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, api_keys, authorizations, client_documents, clients, codes,
+    disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens,
+    sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,7 +25,8 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 15] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 17] = [
+    ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
     ("client_documents.rs", client_documents::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
@@ -36,6 +37,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 15] = [
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
     ("listing.rs", listing::STATEMENTS),
+    ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),

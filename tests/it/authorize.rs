@@ -164,6 +164,7 @@ async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_reg
             client_secret: None,
             keys: None,
             auth_method: AuthMethod::None,
+            machine: None,
         });
     })
     .await;

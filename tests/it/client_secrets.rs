@@ -21,6 +21,7 @@ async fn gate() -> TestGate {
                 client_secret: Some(SECRET.to_owned().into()),
                 keys: None,
                 auth_method: AuthMethod::ClientSecretBasic,
+                machine: None,
             });
         }
     })
@@ -95,6 +96,7 @@ async fn basic_credentials_are_form_decoded_before_they_are_compared() {
             client_secret: Some(STRANGE.to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            machine: None,
         });
     })
     .await;

@@ -50,6 +50,7 @@ fn configured(id: &str) -> ConfiguredClient {
         client_secret: None,
         keys: None,
         auth_method: AuthMethod::None,
+        machine: None,
     }
 }
 

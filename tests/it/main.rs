@@ -26,6 +26,7 @@ mod identity;
 mod keys;
 mod layering;
 mod lifetimes;
+mod machines;
 mod metrics;
 mod operations;
 mod outbound;

@@ -16,6 +16,7 @@ async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
             client_secret: None,
             keys: None,
             auth_method: AuthMethod::None,
+            machine: None,
         });
     })
     .await;

@@ -127,6 +127,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             client_secret: Some("s3cret:with+odd%signs".to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            machine: None,
         });
     })
     .await;

@@ -8,6 +8,7 @@ mod client_documents;
 mod clients;
 mod expiry;
 mod grants;
+mod machine_grants;
 mod postgres;
 mod refresh_tokens;
 mod sealed;

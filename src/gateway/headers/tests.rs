@@ -23,7 +23,7 @@ fn cleaned(rules: &RequestRules, pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn by_default() -> RequestRules {
-    RequestRules::new(&RequestHeaders::default())
+    RequestRules::new(&RequestHeaders::default(), &[])
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn settings_drop_more_and_keep_single_names_in_their_usual_spelling() {
     let mut dropped = DroppedHeaders::default();
     dropped.patterns.extend(["x-tenant-*", "User-Agent"].map(str::to_owned));
     dropped.kept = HeaderNames::new(["Cf-Access-Jwt-Assertion", "x-forwarded-user"]);
-    let rules = RequestRules::new(&RequestHeaders { dropped, ..RequestHeaders::default() });
+    let rules = RequestRules::new(&RequestHeaders { dropped, ..RequestHeaders::default() }, &[]);
     let left = cleaned(
         &rules,
         &[
@@ -184,7 +184,7 @@ fn settings_drop_more_and_keep_single_names_in_their_usual_spelling() {
 fn a_configured_header_replaces_every_spelling_of_the_clients() {
     let added =
         AddedHeader { name: HeaderName::from_static("x-functions-key"), value: HeaderValue::from_static("configured") };
-    let rules = RequestRules::new(&RequestHeaders { added: vec![added], ..RequestHeaders::default() });
+    let rules = RequestRules::new(&RequestHeaders { added: vec![added], ..RequestHeaders::default() }, &[]);
     let mut headers = map(&[("X-Functions-Key", "mine"), ("x_functions_key", "mine"), ("x.functions.key", "mine")]);
     rules.clean(&mut headers);
     assert!(headers.is_empty());
@@ -241,7 +241,7 @@ proptest! {
         let mut dropped = DroppedHeaders { patterns: Vec::new(), ..DroppedHeaders::default() };
         let plain = listed.replace('*', "x");
         dropped.kept = HeaderNames::new(kept.iter().map(String::as_str).chain([plain.as_str()]));
-        let rules = RequestRules::new(&RequestHeaders { dropped, ..RequestHeaders::default() });
+        let rules = RequestRules::new(&RequestHeaders { dropped, ..RequestHeaders::default() }, &[]);
         let mut headers = HeaderMap::new();
         headers.insert(spelt(listed, odd, '_'), HeaderValue::from_static("v"));
         rules.clean(&mut headers);

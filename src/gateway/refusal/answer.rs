@@ -72,6 +72,7 @@ impl Refusal {
             | Self::ShuttingDownUnknown
             | Self::ShuttingDownUnsent
             | Self::TooManyCalls => Some((RETRY_AFTER, HeaderValue::from(RETRY_SOON))),
+            Self::TooManyKeys(seconds) => Some((RETRY_AFTER, HeaderValue::from(*seconds))),
             Self::Method => Some((ALLOW, HeaderValue::from_static("GET, POST, DELETE"))),
             // the next request on this connection cannot be told from the body (request smuggling)
             Self::Malformed(_) | Self::SlowBody | Self::BrokenBody => {

@@ -36,6 +36,8 @@ pub(crate) enum Refusal {
     Method,
     /// The user has more calls open than one may.
     TooManyCalls,
+    /// Too many API keys were looked up for this address; seconds to wait.
+    TooManyKeys(u64),
     /// What a call needs is in use by others. The words are for the log.
     Busy(&'static str),
     /// The body came too slowly.
@@ -91,7 +93,7 @@ impl Refusal {
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::TooManyCalls => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyCalls | Self::TooManyKeys(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_)
             | Self::Busy(_)
             | Self::AgedUnsent
@@ -113,6 +115,7 @@ impl Refusal {
             Self::Origin => Some("origin"),
             Self::Misdirected(_) => Some("misdirected"),
             Self::TooManyCalls => Some("too_many_calls"),
+            Self::TooManyKeys(_) => Some("too_many_keys"),
             Self::Busy(_) => Some("busy"),
             Self::Unavailable(_) => Some("unavailable"),
             Self::SlowBody

@@ -24,6 +24,7 @@ impl Refusal {
             }
             Self::Method => "this method is not used by MCP".to_owned(),
             Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
+            Self::TooManyKeys(_) => "too many API keys were tried from this address: wait, then try again".to_owned(),
             Self::Busy(_) => "the gateway is busy; the call was not forwarded and can be retried".to_owned(),
             Self::SlowBody => "the request body arrived too slowly".to_owned(),
             Self::BrokenBody => "the request body ended early".to_owned(),
@@ -75,6 +76,7 @@ impl Refusal {
             Self::UnknownSession => Some("a session id that did not verify for this caller".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
+            Self::TooManyKeys(_) => Some("too many API keys were looked up for this address".to_owned()),
             Self::AgedUnsent => Some("it reached max_stream_age before its body was complete".to_owned()),
             Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
             Self::ShuttingDownUnsent => Some("shutting down before the body was complete".to_owned()),

@@ -1,17 +1,19 @@
-//! Verifiers: each finds out whether a token is good and who is calling, at the token's first use in this process. A
-//! verifier for the tokens of another authorization server becomes a file beside `own.rs`.
+//! Verifiers: each finds out whether a credential is good and who is calling, at its first use in this process. A verifier
+//! for the tokens of another authorization server becomes a file beside `own.rs`.
 
+mod api_key;
 mod own;
 
 use std::sync::Arc;
 
+pub(super) use api_key::ApiKeyVerifier;
 pub(super) use own::OwnTokens;
 
 use super::caller::VerifiedCaller;
 use crate::audit::Acting;
 use crate::model::ids::{ClientId, GrantId};
 
-/// What is remembered of a token whose signature is good.
+/// What is remembered of a token whose signature is good, or of a known API key.
 #[derive(Clone)]
 pub(super) enum Verified {
     /// Who calls with it.
@@ -41,4 +43,6 @@ pub(super) enum Unverified {
     Invalid(&'static str),
     /// That cannot be known now. The words are for the log.
     Unavailable(String),
+    /// Too many are looked up for its address; seconds to wait.
+    Limited(u64),
 }

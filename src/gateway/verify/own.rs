@@ -23,7 +23,7 @@ pub(in crate::gateway) struct OwnTokens {
     pub(in crate::gateway) store: Store,
     pub(in crate::gateway) revocation: Revocation,
     pub(in crate::gateway) clock: Clock,
-    pub(in crate::gateway) delegation: Delegation,
+    pub(in crate::gateway) delegation: Arc<Delegation>,
 }
 
 impl OwnTokens {

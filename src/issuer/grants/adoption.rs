@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::ends::GrantEnds;
-use crate::config::{ClientDocuments, Config};
+use crate::config::{AssertionIssuer, ClientDocuments, Config};
 use crate::identity::{Identities, Provider};
+use crate::issuer::machine_bounds::MachineBounds;
 use crate::keys::{Resealing, Sealer};
-use crate::model::grant::EndReason;
-use crate::model::ids::{ClientId, IdentityId};
+use crate::model::grant::{Basis, EndReason};
+use crate::model::ids::{ClientId, GrantId, IdentityId};
 use crate::oauth::client_id_url::ClientIdUrl;
 use crate::storage::{GrantsOf, Store, StoreError, StoredIdentity};
 
@@ -49,12 +50,15 @@ struct Departed {
 
 /// How often the grants of a replaced provider are ended, when another process makes new ones meanwhile.
 const REPLACE_TRIES: u32 = 5;
+/// How many grants of machines are looked at in one read.
+const PAGE: i64 = 500;
 
 /// Makes the store fit the configuration.
 pub(in crate::issuer) struct Adoption {
     identities: Identities,
     clients: BTreeSet<ClientId>,
     documents: ClientDocuments,
+    bounds: MachineBounds,
     ends: GrantEnds,
     store: Store,
     sealer: Sealer,
@@ -65,13 +69,14 @@ impl Adoption {
     pub(in crate::issuer) fn new(
         config: &Config,
         identities: Identities,
+        bounds: MachineBounds,
         ends: GrantEnds,
-        store: Store,
         sealer: Sealer,
     ) -> Self {
         let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
         let documents = config.client_documents.clone();
-        Self { identities, clients, documents, ends, store, sealer, departed: OnceLock::new() }
+        let store = ends.store.clone();
+        Self { identities, clients, documents, bounds, ends, store, sealer, departed: OnceLock::new() }
     }
 
     /// Makes the store fit the configuration before the first request is served.
@@ -82,14 +87,46 @@ impl Adoption {
         for provider in self.identities.iter() {
             self.adopt_identity(provider).await?;
         }
+        for issuer in self.bounds.issuers() {
+            self.adopt_assertion_issuer(issuer).await?;
+        }
         let mut departed = Departed {
             identities: self.store.known_identities().await?,
             clients: self.store.unregistered_clients().await?,
         };
-        departed.identities.retain(|id| self.identities.get(id.as_str()).is_none());
+        departed.identities.retain(|id| !self.is_configured(id));
         departed.clients.retain(|id| !self.clients.contains(id) && !self.has_document(id));
         self.departed.set(departed).ok();
-        Ok(self.end_departed().await?)
+        self.end_departed().await?;
+        Ok(self.end_beyond_bounds().await?)
+    }
+
+    fn is_configured(&self, id: &IdentityId) -> bool {
+        let is_issuer = |issuer: &AssertionIssuer| issuer.id == id.as_str();
+        self.identities.get(id.as_str()).is_some() || self.bounds.issuers().iter().any(is_issuer)
+    }
+
+    /// Ends the grants that no user consented to and that today's configuration would not give.
+    async fn end_beyond_bounds(&self) -> Result<(), StoreError> {
+        for basis in [Basis::ClientCredentials, Basis::Assertion] {
+            let mut after: Option<GrantId> = None;
+            loop {
+                let page = self.store.grants_of_basis(basis, after.as_ref(), PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id.clone());
+                let beyond = page.iter().filter(|grant| !self.bounds.allow(grant, basis));
+                let beyond: Vec<GrantId> = beyond.map(|grant| grant.id.clone()).collect();
+                let ended = self.ends.end_removed(&beyond).await?;
+                if ended > 0 {
+                    tracing::warn!(
+                        basis = basis.as_str(),
+                        ended,
+                        "the configuration does not allow these grants any more"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a client is one whose document may be read: it needs no registration.
@@ -149,6 +186,20 @@ impl Adoption {
             self.store.rename_identity_client(&today).await?;
         }
         Ok(())
+    }
+
+    /// An issuer of assertions names users as a provider does, so no other one may take its place under the id.
+    async fn adopt_assertion_issuer(&self, issuer: &AssertionIssuer) -> Result<(), Unfit> {
+        let id = IdentityId::from(issuer.id.as_str());
+        if self.identities.get(id.as_str()).is_some() {
+            return Ok(());
+        }
+        let today = StoredIdentity { id, issuer: issuer.issuer.clone(), client_id: String::new() };
+        let before = self.store.keep_identity(&today).await?.issuer;
+        if before == today.issuer || self.store.correct_identity(&before, &today).await? {
+            return Ok(());
+        }
+        Err(Unfit::AnotherIssuer { id: today.id, before, now: today.issuer })
     }
 
     /// Binds tokens of the first release, which name neither provider nor client, to those that the store knows. It must

@@ -103,6 +103,16 @@ impl GrantEnds {
         self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await.map(drop)
     }
 
+    /// Ends grants that the configuration does not allow any more, and answers how many were still live.
+    pub(super) async fn end_removed(&self, ids: &[GrantId]) -> Result<usize, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ended = self.store.end_grants(ids, EndReason::ClientRemoved, self.clock.now()).await?;
+        self.note_ends(&ended, Origin::Upkeep);
+        Ok(ended.len())
+    }
+
     /// Tells the holders of tokens that these grants ended to make room for a newer one.
     pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId], arrival: &Arrival) {
         self.counted.ended(EndReason::TooMany.as_str(), ended.len() as u64);

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `authorization_code` | a code becomes a grant |
 //! | `refresh_token` | the refresh, from the presented token to the response: read this one from top to bottom |
+//! | `client_credentials` | a client that acts for itself |
+//! | `jwt_bearer` | an identity provider's assertion in place of consent (ID-JAG) |
+//! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
 //! | `renewal` | asking the identity provider whether the user is still good |
@@ -15,6 +18,9 @@
 
 mod access_token;
 mod authorization_code;
+mod client_credentials;
+mod jwt_bearer;
+mod machine_grant;
 mod presented;
 mod refresh_lease;
 mod refresh_token;
@@ -23,6 +29,9 @@ mod renewal;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
+pub(super) use client_credentials::ClientCredentials;
+pub(super) use jwt_bearer::JwtBearer;
+pub(super) use machine_grant::MachineGrants;
 pub(super) use presented::PresentedTokens;
 pub(super) use refresh_lease::RefreshLeases;
 pub(super) use refresh_token::Refreshes;
@@ -31,6 +40,7 @@ pub(super) use renewal::Renewals;
 
 use crate::issuer::clients::ClientAuthentication;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::grant_type;
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
@@ -52,6 +62,10 @@ pub(super) struct TokenEndpoint {
     pub(super) authentication: ClientAuthentication,
     pub(super) redemptions: Redemptions,
     pub(super) refreshes: Refreshes,
+    /// `None` while no client may act for itself.
+    pub(super) client_credentials: Option<ClientCredentials>,
+    /// `None` while no issuer of assertions is trusted.
+    pub(super) jwt_bearer: Option<JwtBearer>,
     pub(super) counted: metrics::Grants,
 }
 
@@ -80,12 +94,16 @@ impl TokenEndpoint {
                 self.counted.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }
+            Some(grant_type::CLIENT_CREDENTIALS) if let Some(machines) = &self.client_credentials => {
+                machines.answer(&client, &parameters, &arrival).await
+            }
+            Some(grant_type::JWT_BEARER) if let Some(assertions) = &self.jwt_bearer => {
+                assertions.answer(&client, &parameters, &arrival).await
+            }
             None => Err(TokenRefusal::invalid_request("grant_type is missing")),
-            Some(_) => Err(OAuthError::new(
-                ErrorCode::UnsupportedGrantType,
-                "grant_type must be authorization_code or refresh_token",
-            )
-            .into()),
+            Some(_) => {
+                Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "this grant_type is not offered here").into())
+            }
         };
         answer.map_err(|refusal| refusal.of_client(&client.id))
     }

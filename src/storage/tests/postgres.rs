@@ -87,6 +87,8 @@ const FILL: &str = "
         created_at, expires_at, last_used_at, ended_at)
     SELECT 'g_' || n, 's' || n, 'i' || n, 'c_' || n, '', '', '{}', TRUE, TRUE, n, n, n, CASE n % 2 WHEN 0 THEN n END
     FROM generate_series(1, 3000) n;
+    UPDATE grants SET basis = 'api_key' WHERE expires_at % 3 = 0;
+    INSERT INTO api_keys SELECT 'g_' || n, sha256(n::TEXT::BYTEA), '', NULL FROM generate_series(1, 3000) n;
     INSERT INTO refresh_tokens (hash, grant_id, expires_at, used_at, sealed_response)
     SELECT sha256(n::TEXT::BYTEA), 'g_' || n, n, CASE n % 2 WHEN 0 THEN n END, CASE n % 4 WHEN 0 THEN 'x'::BYTEA END
     FROM generate_series(1, 3000) n;

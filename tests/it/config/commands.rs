@@ -63,6 +63,10 @@ fn every_command_has_a_help_text_with_an_example() {
         &["clients", "disable"],
         &["clients", "enable"],
         &["clients", "delete"],
+        &["api-keys"],
+        &["api-keys", "create"],
+        &["api-keys", "list"],
+        &["api-keys", "revoke"],
         &["completions"],
         &["man"],
     ] {

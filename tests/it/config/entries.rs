@@ -509,6 +509,100 @@ fn every_mistake_in_the_keys_of_clients_and_in_initial_access_tokens_is_reported
     "#);
 }
 
+const MACHINES: &str = r#"
+[[client]]
+client_id = "ci"
+machine_upstreams = ["wiki", "expenses"]
+client_secret = { env = "SECRET" }
+[[client]]
+client_id = "public"
+machine_upstreams = []
+machine_scopes = ["a b"]
+[[client]]
+client_id = "narrow"
+machine_upstreams = ["expenses"]
+machine_scopes = ["other"]
+client_secret = { env = "SECRET" }
+[[client]]
+client_id = "neither"
+machine_scopes = ["mcp:access"]
+client_secret = { env = "SECRET" }
+[[upstream]]
+id = "notes"
+path = "/notes"
+url = "http://127.0.0.1:8421/mcp"
+api_keys = ["bearer", "basic", "header:authorization", "header:X-Forwarded-User", "header:mcp-name", "query:access_token", "query:a b", "header"]
+[[assertion_issuer]]
+id = "keycloak"
+issuer = "https://elsewhere.example.com"
+jwks_uri = "https://elsewhere.example.com/keys"
+clients = []
+upstreams = ["wiki"]
+[[assertion_issuer]]
+id = "client"
+issuer = "https://elsewhere.example.com"
+jwks_uri = "http://elsewhere.example.com/keys"
+clients = ["ci"]
+upstreams = ["expenses"]
+[[assertion_issuer]]
+id = "okta"
+issuer = "https://okta.example.com"
+jwks_uri = "https://okta.example.com/keys"
+clients = ["ci"]
+upstreams = ["expenses"]
+scopes = ["mcp:access", "more"]
+"#;
+
+#[test]
+fn every_mistake_about_machines_is_reported() {
+    let operator = Operator::new().with("SECRET", "a-secret-of-thirty-two-characters");
+    assert_snapshot!(operator.problems(format!("public_url = \"https://mcp.example.com\"{REST}{MACHINES}")), @r#"
+    portcullis.toml:18:21: error: client "ci": machine_upstreams: names an upstream that is not there
+        hint: known ids are expenses, notes
+    portcullis.toml:22:21: error: client "public": machine_upstreams: is empty: nothing could be reached
+        hint: list the ids of upstreams
+    portcullis.toml:22:21: error: client "public": machine_upstreams: needs a client that authenticates, and this one is public
+        hint: add client_secret = { env = "NAME" }
+    portcullis.toml:23:18: error: client "public": machine_scopes: is not a single scope
+        hint: printable ASCII without spaces, quotes and backslashes
+    portcullis.toml:27:18: error: client "narrow": machine_scopes: has a scope that none of these upstreams knows
+        hint: the scopes of an upstream are those in its `scopes`
+    portcullis.toml:27:18: error: client "narrow": machine_scopes: lacks a scope without which one of these upstreams cannot be entered
+        hint: leave it out to allow all scopes that they know
+    portcullis.toml:29:1: error: client "neither": redirect_uris: is missing: there is nowhere to send a code
+        hint: the client's documentation names them
+    portcullis.toml:31:18: error: client "neither": machine_scopes: has no effect: this client does not act for itself
+        hint: add machine_upstreams
+    portcullis.toml:37:23: error: upstream "notes": api_keys[1]: is not a place for an API key
+        hint: "bearer", "header:x-api-key" or, if nothing else works, "query:code"
+    portcullis.toml:37:32: error: upstream "notes": api_keys[2]: cannot be used: it has another meaning
+        hint: such as "x-api-key"
+    portcullis.toml:37:56: error: upstream "notes": api_keys[3]: is reserved: the gateway sets or removes this header
+    portcullis.toml:37:83: error: upstream "notes": api_keys[4]: describes the client's message, so it cannot be the same for all calls
+    portcullis.toml:37:102: error: upstream "notes": api_keys[5]: is where clients would send access tokens, which are refused in a query
+        hint: choose another name
+    portcullis.toml:37:124: error: upstream "notes": api_keys[6]: does not name a query parameter
+        hint: such as "query:code"
+    portcullis.toml:37:137: error: upstream "notes": api_keys[7]: is not a place for an API key
+        hint: "bearer", "header:x-api-key" or, if nothing else works, "query:code"
+    portcullis.toml:40:10: error: assertion_issuer "keycloak": issuer: is not the issuer of the identity with this id: users of both would be one
+        hint: write that identity's issuer, or choose another id
+    portcullis.toml:42:11: error: assertion_issuer "keycloak": clients: is empty: no client could use an assertion
+        hint: list client ids, such as the URL of a metadata document
+    portcullis.toml:43:13: error: assertion_issuer "keycloak": upstreams: names an upstream that is not there
+        hint: known ids are expenses, notes
+    portcullis.toml:45:6: error: assertion_issuer "client": id: is reserved for the subjects of machines
+        hint: choose another id
+    portcullis.toml:46:10: error: assertion_issuer "client": issuer: is already used in line 40
+        hint: choose another one
+    portcullis.toml:47:12: error: assertion_issuer "client": jwks_uri: must be an https URL: an attacker who answers there could act as any user
+        hint: copy it from "jwks_uri" in the issuer's openid-configuration
+    portcullis.toml:56:10: error: assertion_issuer "okta": scopes: has a scope that none of these upstreams knows
+        hint: the scopes of an upstream are those in its `scopes`
+    portcullis.toml: 22 errors
+    "#);
+}
+
 #[test]
 fn an_empty_list_of_initial_access_tokens_is_refused() {
     let problems = Operator::new().problems(format!(
@@ -538,4 +632,13 @@ fn the_shapes_of_well_known_clients_can_be_configured() {
     std::fs::write(operator.path("agent-jwks.json"), JWKS).unwrap();
     let printed = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{examples}"));
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+}
+
+#[test]
+fn a_machine_needs_no_redirect_uris() {
+    let operator = Operator::new().with("SECRET", "a-secret-of-thirty-two-characters");
+    let machine =
+        "[[client]]\nclient_id = \"ci\"\nmachine_upstreams = [\"expenses\"]\nclient_secret = { env = \"SECRET\" }\n";
+    let checked = operator.check(format!("public_url = \"https://mcp.example.com\"{REST}{machine}"));
+    assert_eq!(checked.outcome, Outcome::Done, "{}", checked.err);
 }

@@ -1,5 +1,6 @@
-//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`.
+//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`.
 
+mod api_keys;
 mod client_documents;
 mod commands;
 mod disabling;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
+use portcullis::config::Config;
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -15,7 +16,7 @@ use super::{Operator, Printed};
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::database;
-use crate::support::gate::{Given, WORKS, claims};
+use crate::support::gate::{Given, TestGate, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::CLIENT_SECRET;
 
@@ -31,7 +32,14 @@ pub(super) struct Running {
 impl Running {
     /// The command and the gate share the machine's clock.
     pub(super) async fn new() -> Self {
-        let bench = Bench::at(Clock::system().now()).await;
+        Self::with("", |_| {}).await
+    }
+
+    /// The same with more keys of the upstream in the file, and with other settings of the gate.
+    pub(super) async fn with(upstream: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let (gate, provider) = TestGate::with_provider_at(Clock::system().now(), change).await;
+        let client = gate.register().await;
+        let bench = Bench { gate, provider, client, browser: Browser::default() };
         let operator = Operator::without_proxy().with("SECRET", CLIENT_SECRET);
         operator.write_secret("portcullis.key", GATE_KEY);
         let database = database::file(&bench.gate.config.storage);
@@ -40,7 +48,7 @@ impl Running {
              [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
              [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
              client_secret = {{ env = \"SECRET\" }}\n\
-             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n\
+             [[upstream]]\nid = \"mcp\"\npath = \"/mcp\"\nurl = \"{}\"\n{upstream}\
              [[client]]\nclient_id = \"chat\"\nname = \"Company chat\"\nredirect_uris = [\"https://chat.example/cb\"]\n",
             bench.gate.origin(),
             database.display(),

@@ -5,9 +5,9 @@
 use std::collections::HashSet;
 
 use portcullis::config::Storage;
-use portcullis::model::grant::{EndReason, MAX_LIVE_GRANTS};
+use portcullis::model::grant::{Basis, EndReason, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{GrantId, Subject};
-use portcullis::storage::{Feed, GrantFilter, StoredIdentity};
+use portcullis::storage::{Feed, GrantFilter, MachineGrant, StoredIdentity};
 
 use super::{
     DAY, Fresh, ISSUER, MINUTE, ada, at_once, client, contract, grant, new_code, redemption, refresh_token, rotation,
@@ -33,6 +33,7 @@ contract_at_once! {
     an_abandoned_token_is_handed_out_once,
     no_provider_is_replaced_while_a_code_is_redeemed,
     a_reader_of_the_feed_misses_no_end_of_many_at_once,
+    a_machine_that_asks_many_times_at_once_has_one_grant,
     many_batches_at_once_do_not_stand_in_each_others_way,
 }
 
@@ -303,4 +304,22 @@ async fn many_batches_at_once_do_not_stand_in_each_others_way(fresh: Fresh) {
     })
     .await;
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants WHERE ended_at IS NULL").await, 0);
+}
+
+async fn a_machine_that_asks_many_times_at_once_has_one_grant(fresh: Fresh) {
+    linger(&fresh, &[("grants", 20)]).await;
+    let now = fresh.now();
+    let ids: HashSet<GrantId> = at_once(CALLERS, |_| {
+        let (store, wanted) = (fresh.store.clone(), grant("ci", now));
+        async move {
+            match store.keep_machine_grant(wanted, Basis::ClientCredentials, None).await.unwrap().unwrap() {
+                MachineGrant::Begun(grant) | MachineGrant::Extended(grant) => grant.id,
+            }
+        }
+    })
+    .await
+    .into_iter()
+    .collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants").await, 1);
 }

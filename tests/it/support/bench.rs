@@ -1,6 +1,5 @@
 //! A gate, a provider that can be made to misbehave, and a browser in between.
 
-use portcullis::clock::Timestamp;
 use portcullis::config::{Config, IdentityKind, OidcSettings};
 
 use super::browser::{Browser, location, parameter};
@@ -30,13 +29,6 @@ impl Bench {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let (gate, provider) = TestGate::with_provider(change).await;
-        let client = gate.register().await;
-        Self { gate, provider, client, browser: Browser::default() }
-    }
-
-    /// The same with another start time.
-    pub(crate) async fn at(start: Timestamp) -> Self {
-        let (gate, provider) = TestGate::with_provider_at(start, |_| {}).await;
         let client = gate.register().await;
         Self { gate, provider, client, browser: Browser::default() }
     }

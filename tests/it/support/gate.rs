@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl,
-    Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream,
+    ApiKeys, ClientDocuments, Config, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages,
+    PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream,
     UpstreamSettings,
 };
 use portcullis::identity::hash_password;
@@ -391,6 +391,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         scope_texts: Vec::new(),
         default: false,
         request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
@@ -437,6 +438,7 @@ fn config(database: PathBuf, behind: &str) -> Config {
         }],
         upstreams,
         clients: Vec::new(),
+        assertion_issuers: Vec::new(),
         public_url,
     }
 }

@@ -37,5 +37,6 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         identities,
         upstreams: Vec::new(),
         clients: Vec::new(),
+        assertion_issuers: Vec::new(),
     }
 }

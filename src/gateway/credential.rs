@@ -1,0 +1,261 @@
+//! What a request proves itself with: an access token, or an API key where the upstream takes them.
+//!
+//! Defends against: two credentials in one request, of which another server would read the other one, and keys that travel on
+//! in a URL, a header or a log. Where API keys are off nothing of one is looked at.
+
+use http::header::AUTHORIZATION;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
+
+use super::refusal::Refusal;
+use crate::config::ApiKeys;
+use crate::keys::MAX_ACCESS_TOKEN;
+use crate::secret::{ApiKey, Kind, SecretText, Sha256, Token};
+
+/// The one credential of a request.
+#[derive(Debug)]
+pub(super) enum Credential<'a> {
+    /// An access token, by its form.
+    AccessToken(&'a str),
+    /// An API key whose checksum is right.
+    ApiKey(Token<ApiKey>),
+}
+
+impl Credential<'_> {
+    /// What it is remembered by.
+    pub(super) fn sha256(&self) -> Sha256 {
+        match self {
+            Self::AccessToken(token) => Sha256::of(token.as_bytes()),
+            Self::ApiKey(key) => key.sha256(),
+        }
+    }
+}
+
+/// The key that a query held.
+pub(super) enum QueryKey {
+    None,
+    One(SecretText),
+    /// Two servers would read different ones.
+    Several,
+}
+
+/// Reads the credential of a request to an upstream that takes API keys in these places.
+///
+/// # Errors
+/// When there is none, when there are several, or when it has the form of none.
+pub(super) fn read<'a>(
+    headers: &'a HeaderMap,
+    api_keys: &ApiKeys,
+    in_query: &QueryKey,
+) -> Result<Credential<'a>, Refusal> {
+    let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
+    let mut credential = authorization
+        .map(|authorization| bearer_token(authorization).and_then(|token| of_bearer(token, api_keys.bearer)));
+    for name in &api_keys.headers {
+        if let Some(key) = one(headers, name, "more than one API key")? {
+            set(&mut credential, key)?;
+        }
+    }
+    match in_query {
+        QueryKey::None => {}
+        QueryKey::One(key) => set(&mut credential, key.expose())?,
+        QueryKey::Several => return Err(Refusal::Malformed("more than one API key")),
+    }
+    credential.unwrap_or(Err(Refusal::NoToken))
+}
+
+/// Takes an API key for the credential, unless there is one already.
+fn set(credential: &mut Option<Result<Credential<'_>, Refusal>>, key: &str) -> Result<(), Refusal> {
+    if credential.is_some() {
+        return Err(Refusal::Malformed("more than one credential: send an access token or an API key"));
+    }
+    *credential = Some(api_key(key));
+    Ok(())
+}
+
+/// The one value of a field.
+fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName, several: &'static str) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::Malformed(several));
+    }
+    value.to_str().map(Some).map_err(|_not_text| Refusal::InvalidToken("the header of the credential is not text"))
+}
+
+/// The token in an Authorization header (RFC 6750 2.1).
+fn bearer_token(header: &str) -> Result<&str, Refusal> {
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(Refusal::InvalidToken("the Authorization header is not Bearer"))
+    }
+}
+
+fn of_bearer(token: &str, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
+    if takes_api_keys && token.starts_with(ApiKey::PREFIX) {
+        return api_key(token);
+    }
+    if token.is_empty() || token.len() > MAX_ACCESS_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
+        return Err(Refusal::InvalidToken("not an access token of ours"));
+    }
+    Ok(Credential::AccessToken(token))
+}
+
+/// A key with a wrong checksum costs no look-up.
+fn api_key(text: &str) -> Result<Credential<'static>, Refusal> {
+    Token::parse(text.trim()).map(Credential::ApiKey).ok_or(Refusal::InvalidToken("not an API key of ours"))
+}
+
+/// Takes the API key out of a query, so that nothing behind this can log, repeat or forward it. The rest stays as it was
+/// written. `None`: there is none.
+pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, QueryKey)> {
+    let query = uri.query().filter(|_| !api_keys.parameters.is_empty())?;
+    let is_place = |name: &str| api_keys.parameters.iter().any(|parameter| parameter == name);
+    let (mut rest, mut keys) = (String::with_capacity(query.len()), Vec::new());
+    // some servers take `;` for `&`
+    for piece in query.split_inclusive(['&', ';']) {
+        let pair = piece.trim_end_matches(['&', ';']);
+        match form_urlencoded::parse(pair.as_bytes()).next() {
+            Some((name, value)) if is_place(&name) => keys.push(SecretText::from(value.into_owned())),
+            _ => rest.push_str(piece),
+        }
+    }
+    let mut keys = keys.into_iter();
+    let key = keys.next()?;
+    let key = if keys.next().is_some() { QueryKey::Several } else { QueryKey::One(key) };
+    let rest = rest.trim_end_matches(['&', ';']);
+    let target = if rest.is_empty() { uri.path().to_owned() } else { format!("{}?{rest}", uri.path()) };
+    let mut parts = uri.clone().into_parts();
+    // the characters of a URL that was parsed: if that failed nothing of the query would be left
+    parts.path_and_query = PathAndQuery::try_from(target).or_else(|_| PathAndQuery::try_from(uri.path())).ok();
+    Some((Uri::from_parts(parts).unwrap_or_default(), key))
+}
+
+/// Whether a query holds an API key. Where an upstream takes none there, it must not be forwarded, and its sender must learn
+/// that it lies in logs now.
+pub(super) fn is_in_query(query: &str) -> bool {
+    query.contains(ApiKey::PREFIX)
+        && query
+            .split(['&', ';'])
+            .filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next())
+            .any(|(_, value)| Token::<ApiKey>::parse(&value).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{AUTHORIZATION, HeaderName};
+    use http::{HeaderMap, HeaderValue, Uri};
+
+    use super::{Credential, QueryKey, is_in_query, read, take_from_query};
+    use crate::config::ApiKeys;
+    use crate::gateway::refusal::Refusal;
+    use crate::secret::{ApiKey, Token};
+
+    fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        values.iter().map(header).collect()
+    }
+
+    fn everywhere() -> ApiKeys {
+        ApiKeys {
+            bearer: true,
+            headers: vec![HeaderName::from_static("x-api-key"), HeaderName::from_static("x-key")],
+            parameters: vec!["code".to_owned()],
+        }
+    }
+
+    #[test]
+    fn one_bearer_is_read_whatever_the_case_of_its_scheme() {
+        let bearer = |values: &[&str]| {
+            let headers: HeaderMap =
+                values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
+            match read(&headers, &ApiKeys::default(), &QueryKey::None) {
+                Ok(Credential::AccessToken(token)) => Ok(token.to_owned()),
+                Ok(Credential::ApiKey(_)) => panic!("an API key"),
+                Err(refusal) => Err(refusal),
+            }
+        };
+        assert_eq!(bearer(&["Bearer a.b.c"]).unwrap(), "a.b.c");
+        assert_eq!(bearer(&["bearer  a.b.c "]).unwrap(), "a.b.c");
+        assert!(matches!(bearer(&[]), Err(Refusal::NoToken)));
+        assert!(matches!(bearer(&["Bearer a.b.c", "Bearer a.b.c"]), Err(Refusal::Malformed(_))));
+        let long = format!("Bearer a.b.{}", "x".repeat(9000));
+        for bad in ["Basic a.b.c", "Bearer", "Bearer ", "Bearer abc", "Bearer a.b", "Bearer a.b.c.d.e", &long] {
+            assert!(matches!(bearer(&[bad]), Err(Refusal::InvalidToken(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_api_key_is_read_only_where_the_upstream_takes_one() {
+        let key = Token::<ApiKey>::generate();
+        let (bearer, text) = (format!("Bearer {}", key.expose()), key.expose());
+        let settings = [ApiKeys::default(), ApiKeys { bearer: true, ..ApiKeys::default() }, everywhere()];
+        for (name, value, takers) in [
+            ("authorization", bearer.as_str(), [false, true, true]),
+            ("x-api-key", text, [false, false, true]),
+            ("x-functions-key", text, [false, false, false]),
+        ] {
+            for (api_keys, takes) in settings.iter().zip(takers) {
+                let headers = headers(&[(name, value)]);
+                let credential = read(&headers, api_keys, &QueryKey::None);
+                assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_credentials_are_refused_wherever_they_are() {
+        let key = Token::<ApiKey>::generate();
+        let text = key.expose();
+        let in_query = |text: &str| QueryKey::One(text.to_owned().into());
+        let api_keys = everywhere();
+        let bearer = ("authorization", "Bearer a.b.c");
+        for (fields, query) in [
+            (vec![bearer, ("x-api-key", text)], QueryKey::None),
+            (vec![("x-api-key", text), ("x-api-key", text)], QueryKey::None),
+            (vec![("x-api-key", text), ("x-key", text)], QueryKey::None),
+            (vec![("authorization", "Basic eA=="), ("x-api-key", text)], QueryKey::None),
+            (vec![bearer], in_query(text)),
+            (vec![("x-api-key", text)], in_query(text)),
+            (vec![], QueryKey::Several),
+        ] {
+            let headers = headers(&fields);
+            let refused = read(&headers, &api_keys, &query);
+            assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_of_the_query_and_the_rest_stays_as_it_was_written() {
+        let api_keys = everywhere();
+        for (query, rest, several) in [
+            ("code=pck_x", None, false),
+            ("a=%20b&code=pck_x&c", Some("a=%20b&c"), false),
+            ("a=1;c%6fde=pck_x;b=2", Some("a=1;b=2"), false),
+            ("code=pck_x&a=1", Some("a=1"), false),
+            ("a=1&code=pck_x", Some("a=1"), false),
+            ("code=pck_x&code=pck_y", None, true),
+        ] {
+            let uri: Uri = format!("http://h/mcp?{query}").parse().unwrap();
+            let (left, key) = take_from_query(&uri, &api_keys).unwrap();
+            assert_eq!((left.path(), left.query()), ("/mcp", rest), "{query}");
+            assert_eq!(matches!(key, QueryKey::Several), several, "{query}");
+        }
+        for none in ["", "a=code", "Code=1", "codes=1"] {
+            assert!(take_from_query(&format!("/mcp?{none}").parse().unwrap(), &api_keys).is_none(), "{none}");
+        }
+        assert!(take_from_query(&"/mcp?code=pck_x".parse().unwrap(), &ApiKeys::default()).is_none());
+    }
+
+    #[test]
+    fn a_real_key_in_a_query_is_recognised_under_any_name() {
+        let key = Token::<ApiKey>::generate();
+        let text = key.expose();
+        assert!(is_in_query(&format!("a=1&k={text}")) && is_in_query(&format!("a;%6b=%70ck_{}&pck_", &text[4..])));
+        assert!(!is_in_query("a=pck_abc&b") && !is_in_query("pck_"));
+    }
+}

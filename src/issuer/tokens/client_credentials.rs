@@ -1,0 +1,57 @@
+//! `grant_type=client_credentials` (RFC 6749 4.4; MCP extension `io.modelcontextprotocol/oauth-client-credentials`): a client
+//! acts for itself.
+//!
+//! Defends against: access that no operator gave. Only clients that the configuration calls machines may ask, within the
+//! upstreams and scopes that it names; clients that registered or that are known by their document never may.
+
+use super::machine_grant::{MachineGrants, MachineRequest};
+use super::refusal::TokenRefusal;
+use crate::issuer::machine_bounds::MachineBounds;
+use crate::issuer::resources::Resources;
+use crate::model::client::{Authentication, Client, ClientOrigin};
+use crate::model::grant::Basis;
+use crate::model::ids::{IdentityId, Subject};
+use crate::model::user::User;
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Parameters;
+use crate::oauth::scope::named_values;
+use crate::wire::Arrival;
+
+/// Gives tokens to clients that act for themselves.
+pub(in crate::issuer) struct ClientCredentials {
+    pub(in crate::issuer) bounds: MachineBounds,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) grants: MachineGrants,
+}
+
+impl ClientCredentials {
+    /// Answers an authenticated client.
+    pub(super) async fn answer(
+        &self,
+        client: &Client,
+        parameters: &Parameters,
+        arrival: &Arrival,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        let may = client.origin == ClientOrigin::Configured && client.authentication != Authentication::None;
+        let bounds = self.bounds.of_client(&client.id).filter(|_| may);
+        let bounds = bounds
+            .ok_or_else(|| OAuthError::new(ErrorCode::UnauthorizedClient, "this client may not act for itself"))?;
+        let upstream = self.resources.requested_within(parameters, bounds)?;
+        let asked = named_values(parameters.one("scope")?.unwrap_or_default());
+        let allowed = bounds.scopes_of(&upstream.settings.scopes);
+        let given = asked.intersection(&allowed);
+        let identity = IdentityId::from(IdentityId::CLIENT);
+        let request = MachineRequest {
+            basis: Basis::ClientCredentials,
+            subject: Subject::new(&identity, client.id.as_str()),
+            identity,
+            issuer: None,
+            client: &client.id,
+            resource: upstream.audience(),
+            scope: if given.is_empty() { allowed } else { given },
+            named: (!asked.is_empty()).then_some(asked),
+            user: User::default(),
+        };
+        self.grants.answer(request, arrival).await
+    }
+}

@@ -1,0 +1,129 @@
+//! `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer` with an identity assertion (ID-JAG; MCP extension
+//! `io.modelcontextprotocol/enterprise-managed-authorization`): the user's enterprise has decided, so there is no consent page.
+//!
+//! Defends against: replay (the `jti` counts once, in all processes), an assertion that was made for another client or resource
+//! (confused deputy), and scopes that the identity provider did not allow. Without a trusted issuer in the configuration the
+//! grant type does not exist, and nothing of an assertion is read.
+
+use std::time::Duration;
+
+use super::machine_grant::{MachineGrants, MachineRequest};
+use super::refusal::TokenRefusal;
+use crate::clock::Clock;
+use crate::config::{AssertionIssuer, Upstream};
+use crate::identity::{Assertion, AssertionIssuers, Unproven};
+use crate::issuer::resources::Resources;
+use crate::model::client::{Authentication, Client};
+use crate::model::grant::Basis;
+use crate::model::ids::{IdentityId, Subject};
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::parameters::Parameters;
+use crate::oauth::scope::{ScopeSet, named_values};
+use crate::secret::Sha256;
+use crate::storage::Store;
+use crate::wire::Arrival;
+
+/// How much longer than it is accepted a `jti` is remembered: the clocks of our processes differ.
+const SKEW: Duration = Duration::from_mins(5);
+
+/// Exchanges assertions for access tokens.
+pub(in crate::issuer) struct JwtBearer {
+    pub(in crate::issuer) issuers: AssertionIssuers,
+    /// Our own issuer: the audience of assertions.
+    pub(in crate::issuer) issuer: std::sync::Arc<str>,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) grants: MachineGrants,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+}
+
+impl JwtBearer {
+    /// Answers a client that was authenticated. The assertion is used up only when every rule holds.
+    pub(super) async fn answer(
+        &self,
+        client: &Client,
+        parameters: &Parameters,
+        arrival: &Arrival,
+    ) -> Result<Vec<u8>, TokenRefusal> {
+        if client.authentication == Authentication::None {
+            let words = "this grant needs a client that authenticates itself";
+            return Err(OAuthError::new(ErrorCode::UnauthorizedClient, words).into());
+        }
+        let assertion = parameters.one("assertion")?;
+        let assertion = assertion.ok_or_else(|| TokenRefusal::invalid_request("assertion is missing"))?;
+        let (issuer, assertion) = self.issuers.verify(assertion, &self.issuer).await.map_err(refused)?;
+        let upstream = self.upstream(client, issuer, &assertion)?;
+        self.resources.check(parameters, upstream.audience())?;
+        let asked = named_values(parameters.one("scope")?.unwrap_or_default());
+        let scope = scope(issuer, &assertion, upstream, &asked)?;
+        self.use_up(issuer, &assertion).await?;
+        let identity = IdentityId::from(issuer.id.as_str());
+        let request = MachineRequest {
+            basis: Basis::Assertion,
+            subject: Subject::new(&identity, &assertion.key),
+            identity,
+            issuer: Some(&issuer.issuer),
+            client: &client.id,
+            resource: upstream.audience(),
+            scope,
+            named: (!asked.is_empty()).then_some(asked),
+            user: assertion.user,
+        };
+        self.grants.answer(request, arrival).await
+    }
+
+    /// The upstream that the assertion opens for this client.
+    fn upstream(
+        &self,
+        client: &Client,
+        issuer: &AssertionIssuer,
+        assertion: &Assertion,
+    ) -> Result<&Upstream, TokenRefusal> {
+        if assertion.client_id != client.id.as_str() {
+            return Err(TokenRefusal::invalid_grant("the assertion is for another client"));
+        }
+        if !issuer.clients.contains(&assertion.client_id) {
+            return Err(TokenRefusal::invalid_grant("this client may not use assertions of this issuer"));
+        }
+        let upstream =
+            self.resources.of_uri(&assertion.resource).filter(|upstream| issuer.bounds.allow(&upstream.settings.id));
+        upstream.ok_or_else(|| TokenRefusal::invalid_grant("the assertion is for no server here that it may open"))
+    }
+
+    /// Replay: one conditional insert decides, between all processes.
+    async fn use_up(&self, issuer: &AssertionIssuer, assertion: &Assertion) -> Result<(), TokenRefusal> {
+        let name = serde_json::json!(["id-jag", issuer.issuer, assertion.jti]).to_string();
+        let remembered = assertion.refused_from.max(self.clock.now()) + SKEW;
+        if self.store.use_once(&Sha256::of(name.as_bytes()), remembered).await? {
+            Ok(())
+        } else {
+            Err(TokenRefusal::invalid_grant("the assertion was used before"))
+        }
+    }
+}
+
+/// What the issuer, the configuration and the upstream allow together, narrowed to what is asked. Nothing asked that is
+/// allowed means all that is; nothing allowed is never widened.
+fn scope(
+    issuer: &AssertionIssuer,
+    assertion: &Assertion,
+    upstream: &Upstream,
+    asked: &ScopeSet,
+) -> Result<ScopeSet, TokenRefusal> {
+    let bounds = issuer.bounds.scopes_of(&upstream.settings.scopes);
+    let allowed = assertion.scope.as_ref().map_or_else(|| bounds.clone(), |scope| scope.intersection(&bounds));
+    if allowed.is_empty() {
+        return Err(TokenRefusal::invalid_grant("the assertion allows no scope of its server"));
+    }
+    let given = asked.intersection(&allowed);
+    Ok(if given.is_empty() { allowed } else { given })
+}
+
+fn refused(unproven: Unproven) -> TokenRefusal {
+    match unproven {
+        Unproven::Untrue(why) => {
+            OAuthError::new(ErrorCode::InvalidGrant, format!("the assertion is refused: {why}")).into()
+        }
+        Unproven::NoKeys(why) => TokenRefusal::unavailable(why),
+    }
+}
