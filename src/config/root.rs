@@ -2,6 +2,7 @@
 
 use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
+use super::client_documents::ClientDocuments;
 use super::identity::Identity;
 use super::lifetimes::Lifetimes;
 use super::limits::Limits;
@@ -37,6 +38,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Dynamic client registration, and the redirect URIs that are allowed.
     pub registration: Registration,
+    /// Client ID Metadata Documents: which are read.
+    pub client_documents: ClientDocuments,
     /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.

@@ -15,9 +15,9 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ApiKeys, Config, Database, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach,
-    ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
-    reaches, upstream_url,
+    ApiKeys, ClientDocuments, Config, Database, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages,
+    PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream, UpstreamScopes,
+    UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -85,6 +85,7 @@ impl Dev {
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),
             registration: Registration::default(),
+            client_documents: ClientDocuments::default(),
             limits: Limits::default(),
             pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),

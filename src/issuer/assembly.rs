@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
+use super::clients::{
+    Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
+};
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
@@ -43,7 +45,7 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
-    /// Fetches what strangers name: the key sets of clients.
+    /// Fetches what strangers name: the documents and the key sets of clients.
     pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,
@@ -139,7 +141,7 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
     let resources = Resources::new(&config.upstreams);
     let issuer: Arc<str> = config.public_url.as_str().into();
-    let clients = Clients::new(config, store.clone());
+    let clients = Clients::new(config, store.clone(), documents(parts, tasks));
     Shared {
         authentication: authentication(parts, clients.clone(), &issuer),
         issuer,
@@ -156,6 +158,21 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         },
         provider_tokens,
     }
+}
+
+fn documents(parts: &IssuerParts, tasks: &Tasks) -> Documents {
+    let IssuerParts { config, strangers, store, limits, clock, metrics, audit, .. } = parts;
+    Documents::new(DocumentParts {
+        settings: config.client_documents.clone(),
+        redirect_policy: config.registration.redirect_policy.clone(),
+        strangers: strangers.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+        tasks: tasks.clone(),
+        counted: metrics.grants.clone(),
+        audit: audit.clone(),
+    })
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {
@@ -236,6 +253,7 @@ fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
 
 fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
     Codes {
+        clients: shared.clients.clone(),
         provider_tokens: shared.provider_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),

@@ -13,12 +13,12 @@ pub(crate) enum Part<'a> {
     Address(ClientAddress),
     /// Only the browsers at an address.
     Browsers,
+    /// A host that strangers name: of a redirect URI, of a metadata document.
+    Host(&'a str),
     /// A client.
     Client(&'a ClientId),
     /// A grant.
     Grant(&'a GrantId),
-    /// The host that a redirect URI names.
-    Host(&'a str),
     /// An identity provider.
     Identity(&'a IdentityId),
     /// A user name as it was typed, whether or not there is such a user.

@@ -17,6 +17,12 @@ pub(crate) enum Limit {
     /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
+    /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
+    /// costs a stranger less than the call that it causes.
+    DocumentsPerAddress,
+    /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
+    /// for neither: each is fetched a few times in an hour, however many ask.
+    DocumentsPerHost,
     /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
     /// that still has its old one.
     ClientSecrets,
@@ -65,6 +71,8 @@ impl Limit {
             Self::Registrations => "registration.per_address_per_hour",
             Self::RegistrationsOfAllHosts => "registrations_per_address",
             Self::KnownRegistrations => "known_registrations_per_address",
+            Self::DocumentsPerAddress => "client_documents_per_address",
+            Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
             Self::Assertions => "assertions_per_client_and_address",
             Self::KeySets => "client_key_sets_per_address",
@@ -86,6 +94,9 @@ impl Limit {
         match self {
             Self::Registrations | Self::RegistrationsOfAllHosts | Self::KnownRegistrations => {
                 "too many registrations from this address: wait, or use the client id that you have"
+            }
+            Self::DocumentsPerAddress | Self::DocumentsPerHost => {
+                "too many metadata documents of clients were asked for: wait, then connect again"
             }
             Self::ClientSecrets => {
                 "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
@@ -114,10 +125,14 @@ impl Limit {
             Self::Registrations => registration.per_address_per_hour,
             Self::RegistrationsOfAllHosts => registration.per_address_per_hour.saturating_mul(HOSTS),
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys | Self::FruitlessQueries => 600,
+            Self::KnownRegistrations
+            | Self::SignIns
+            | Self::ApiKeys
+            | Self::FruitlessQueries
+            | Self::DocumentsPerHost => 600,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
-            Self::KeySets => 120,
+            Self::KeySets | Self::DocumentsPerAddress => 120,
             Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

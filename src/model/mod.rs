@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod authorization;
 pub mod caller;
 pub mod client;
+pub mod client_document;
 pub mod grant;
 pub mod ids;
 pub mod signing_key;

@@ -14,6 +14,9 @@
 //! | `pkce` | `code_challenge`, `code_verifier` | RFC 7636 |
 //! | `redirect_uri` | which redirect URIs are allowed, and when two are the same | RFC 8252 7, RFC 9700 4.1 |
 //! | `client_metadata` | registration requests and responses | RFC 7591 |
+//! | `client_id_url` | client ids that are URLs | draft-ietf-oauth-client-id-metadata-document 2 |
+//! | `client_document` | the documents at those URLs | the same, 3 and 4 |
+//! | `json_members` | the members of a JSON object, each on its own | |
 //! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
 //! | `client_keys` | the public keys of clients | RFC 7591 2, RFC 7517 |
 //! | `claims` | the claims of our access tokens | RFC 9068 |
@@ -26,12 +29,15 @@
 
 pub mod challenge;
 pub mod claims;
+pub mod client_document;
+pub mod client_id_url;
 pub mod client_keys;
 pub mod client_metadata;
 pub mod client_name;
 pub mod error;
 pub mod grant_type;
 pub mod introspection;
+mod json_members;
 pub mod metadata;
 pub mod parameters;
 pub mod paths;

@@ -51,7 +51,8 @@ sql! {
             user_claims = NULL, provider_token = NULL
         WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $5)
-          AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id))
+          AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id)
+              OR EXISTS (SELECT 1 FROM client_documents m WHERE m.id = authorizations.client_id))
           AND NOT EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = authorizations.client_id)";
 }
 
@@ -79,7 +80,7 @@ pub struct Redemption<'a> {
     pub refresh_token: Option<&'a NewRefreshToken>,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// Whether the client stands in the configuration; one that does not must be registered.
+    /// Whether the client stands in the configuration; one that does not must be registered, or its document kept.
     pub client_is_configured: bool,
     /// Now.
     pub now: Timestamp,

@@ -10,7 +10,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 macro_rules! files {
     ($engine:literal) => {
         files!($engine: "0001_initial", "0002_ends_and_identities", "0003_named_scope", "0004_barred_sign_ins",
-               "0005_single_use", "0007_managed_clients", "0009_key_rotation", "0012_machines")
+               "0005_single_use", "0007_managed_clients", "0008_client_documents", "0009_key_rotation", "0012_machines")
     };
     ($engine:literal: $($name:literal),+) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $engine, "/", $name, ".sql")))),+]

@@ -16,6 +16,7 @@ mod sql;
 mod api_keys;
 mod authorizations;
 mod call_limit;
+mod client_documents;
 mod clients;
 mod codes;
 mod copy;

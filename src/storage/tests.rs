@@ -14,9 +14,9 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, api_keys, authorizations, clients, codes, disabled_clients,
-    end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens, sealed,
-    signing_keys, single_use,
+    GrantFilter, Retention, Store, StoreError, Turn, api_keys, authorizations, client_documents, clients, codes,
+    disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants, migrations, refresh_tokens,
+    sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,9 +25,10 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 17] = [
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
+    ("client_documents.rs", client_documents::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
     ("disabled_clients.rs", disabled_clients::STATEMENTS),
@@ -48,7 +49,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 16] = [
 const OF_ONE_ENGINE: [&str; 5] = ["copy.rs", "pooler.rs", "postgres.rs", "postgres_schema.rs", "sqlite.rs"];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 16] = [
+const SCANS: [(&str, &str); 18] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("migrations.rs", "APPLIED"),
     // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
@@ -68,6 +69,9 @@ const SCANS: [(&str, &str); 16] = [
     // the never-used clients, whose number is limited, once per registration
     ("clients.rs", "COUNT_UNUSED"),
     ("clients.rs", "EVICT_ONE"),
+    // the kept documents, whose number is limited, when one is kept for the first time
+    ("client_documents.rs", "COUNT"),
+    ("client_documents.rs", "EVICT_ONE"),
     // the disabled clients: as many as an operator made them
     ("grant_ends.rs", "OF_DISABLED"),
 ];

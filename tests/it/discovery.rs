@@ -22,6 +22,7 @@ async fn server_metadata_announce_only_what_works() {
     {
       "authorization_endpoint": "http://127.0.0.1:6749/authorize",
       "authorization_response_iss_parameter_supported": true,
+      "client_id_metadata_document_supported": true,
       "code_challenge_methods_supported": [
         "S256"
       ],

@@ -18,6 +18,7 @@ mod consent;
 mod demo_server;
 mod dev;
 mod discovery;
+mod documents;
 mod engines;
 mod errors;
 mod flood;

@@ -4,6 +4,7 @@
 mod at_once;
 mod authorizations;
 mod cancellation;
+mod client_documents;
 mod clients;
 mod expiry;
 mod grants;

@@ -11,6 +11,7 @@ use crate::model::authorization::{ClientRequest, Purpose};
 use crate::model::client::Client;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::redirect_uri::RedirectUri;
+use crate::wire::ClientAddress;
 
 /// Finds who waits for the outcome of a sign-in. Cheap to clone.
 #[derive(Clone)]
@@ -79,15 +80,15 @@ impl Recipients {
     }
 
     /// Looks up who waits for the outcome of a sign-in with this purpose.
-    pub(super) async fn of(&self, purpose: &Purpose) -> Result<Recipient, Fault> {
+    pub(super) async fn of(&self, purpose: &Purpose, from: ClientAddress) -> Result<Recipient, Fault> {
         match purpose {
-            Purpose::Client(request) => self.of_request(request).await,
+            Purpose::Client(request) => self.of_request(request, from).await,
         }
     }
 
     /// Looks up the client of a request that was judged earlier.
-    pub(super) async fn of_request(&self, request: &ClientRequest) -> Result<Recipient, Fault> {
-        let found = self.clients.find(request.client_id.as_str()).await;
+    pub(super) async fn of_request(&self, request: &ClientRequest, from: ClientAddress) -> Result<Recipient, Fault> {
+        let found = self.clients.find(request.client_id.as_str(), from).await;
         let client = found.map_err(|error| Fault::no_client(&error, Some(&request.redirect_uri)))?;
         let redirect_uri = self.clients.redirect_uri(&client, &request.redirect_uri)?;
         Ok(self.recipient(client, redirect_uri, request.state.clone()))

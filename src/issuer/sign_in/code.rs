@@ -11,6 +11,7 @@ use super::fault::{Fault, Trouble};
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Provider, SignedIn};
+use crate::issuer::clients::Clients;
 use crate::issuer::grants::ProviderTokens;
 use crate::model::authorization::{Authorization, Binding, ProviderStanding, Purpose, SignIn};
 use crate::model::ids::Subject;
@@ -21,6 +22,7 @@ use crate::wire::Arrival;
 /// Issues codes. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Codes {
+    pub(in crate::issuer) clients: Clients,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -44,7 +46,10 @@ impl Codes {
         let code = binding.code(authorization.round);
         let expires_at = self.clock.now() + self.lifetime;
         let new = NewCode { hash: &code.sha256(), expires_at, issuer: provider.issuer(), sign_in: &sign_in };
-        let issued = self.store.issue_code(&authorization.id, &new).await;
+        let issued = match self.clients.keep(&recipient.client, arrival).await {
+            Ok(()) => self.store.issue_code(&authorization.id, &new).await,
+            Err(failed) => Err(failed),
+        };
         if !matches!(issued, Ok(true)) {
             self.provider_tokens.give_up(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }

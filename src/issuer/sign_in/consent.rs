@@ -6,7 +6,7 @@
 //!
 //! Defends against: CSRF (a form without its cookie is refused), forged and altered requests (the seal), a confused deputy
 //! (each client is consented to, at every authorization), and phishing by a client's own name (an address that the operator
-//! does not know is pointed out).
+//! does not know is pointed out, also where a well-known host describes the client: many programs may share that document).
 
 use std::sync::Arc;
 

@@ -9,7 +9,6 @@
 //! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
-//! | `single_flight` | the same within this process |
 //! | `renewal` | asking the identity provider whether the user is still good |
 //! | `access_token` | the signed token and the response that carries it |
 //! | `refusal` | why there is none |
@@ -27,7 +26,6 @@ mod refresh_lease;
 mod refresh_token;
 mod refusal;
 mod renewal;
-mod single_flight;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::presented::Presented;
 use super::refusal::TokenRefusal;
-use super::single_flight::SingleFlight;
 use crate::clock::{Clock, Timestamp};
+use crate::issuer::single_flight::SingleFlight;
 use crate::model::ids::GrantId;
 use crate::secret::random_id;
 use crate::storage::Store;
@@ -32,7 +32,7 @@ pub(super) struct RefreshLease {
 pub(in crate::issuer) struct RefreshLeases {
     store: Store,
     clock: Clock,
-    flights: SingleFlight,
+    flights: SingleFlight<GrantId>,
     left_behind: Mutex<HashMap<GrantId, LeftBehind>>,
 }
 

@@ -98,6 +98,7 @@ const FILL: &str = "
     INSERT INTO signing_keys SELECT 'k_' || n, 'a' || n, 1, '', n FROM generate_series(1, 3000) n;
     INSERT INTO identities SELECT 'i_' || n, '', '' FROM generate_series(1, 3000) n;
     INSERT INTO barred_sign_ins SELECT 'r_' || n, 's' || n FROM generate_series(1, 3000) n;
+    INSERT INTO client_documents SELECT 'c_' || n, '', '{}', n, n FROM generate_series(1, 3000) n;
     INSERT INTO disabled_clients SELECT 'c_' || n, n FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -14,6 +15,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from mcp_types import TextContent
 from pydantic import AnyUrl
 
+from harness.documents import DocumentHost
 from harness.oauth import REDIRECT_URI
 from harness.person import Answer, Person
 from harness.portcullis import Portcullis
@@ -80,11 +82,39 @@ def test_the_python_client_registers_calls_a_tool_and_refreshes(
     assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "every refresh rotates it"
 
 
+def test_the_python_client_is_known_by_its_document_and_does_not_register(
+    realm: Realm, gateway: Callable[..., Portcullis], directory: Path
+) -> None:
+    with DocumentHost(directory / "documents") as host:
+        # a loopback address without a port, as real clients publish it
+        client_id = host.publish(
+            "/client.json",
+            client_name="Portcullis tests (Python)",
+            redirect_uris=["http://127.0.0.1/callback"],
+            grant_types=["authorization_code", "refresh_token"],
+            token_endpoint_auth_method="none",
+        )
+        lifetimes = {"access_token": "2s"}
+        portcullis = gateway(realm, lifetimes=lifetimes, ca_file=str(host.ca_file)).start()
+        storage, sign_in = MemoryStorage(), SignIn(realm.person())
+        texts = anyio.run(_two_calls, portcullis.url(), storage, sign_in, client_id)
+        assert texts == ["Echo: first", "Echo: after expiry"]
+        assert storage.client is not None
+        assert storage.client.client_id == client_id
+        assert sign_in.times == 1
+        assert len(storage.tokens) >= 2
+        assert host.requests == ["/client.json"], "it was fetched once"
+
+
 @asynccontextmanager
-async def connected(url: str, storage: MemoryStorage, sign_in: SignIn) -> AsyncIterator[Client]:
+async def connected(
+    url: str, storage: MemoryStorage, sign_in: SignIn, client_metadata_url: str | None = None
+) -> AsyncIterator[Client]:
     """A client that signs in when it must."""
     metadata = OAuthClientMetadata(client_name="Portcullis tests (Python)", redirect_uris=[AnyUrl(REDIRECT_URI)])
-    provider = OAuthClientProvider(url, metadata, storage, sign_in.redirect, sign_in.callback)
+    provider = OAuthClientProvider(
+        url, metadata, storage, sign_in.redirect, sign_in.callback, client_metadata_url=client_metadata_url
+    )
     async with (
         httpx2.AsyncClient(auth=provider, timeout=30, trust_env=False) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
@@ -92,8 +122,10 @@ async def connected(url: str, storage: MemoryStorage, sign_in: SignIn) -> AsyncI
         yield client
 
 
-async def _two_calls(url: str, storage: MemoryStorage, sign_in: SignIn) -> list[str]:
-    async with connected(url, storage, sign_in) as client:
+async def _two_calls(
+    url: str, storage: MemoryStorage, sign_in: SignIn, client_metadata_url: str | None = None
+) -> list[str]:
+    async with connected(url, storage, sign_in, client_metadata_url) as client:
         texts = [await echo(client, "first")]
         await anyio.sleep((storage.tokens[-1].expires_in or 0) + 1)
         texts.append(await echo(client, "after expiry"))

@@ -1,6 +1,7 @@
 //! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`, `migrate`, `storage`.
 
 mod api_keys;
+mod client_documents;
 mod commands;
 mod disabling;
 mod entries;

@@ -10,7 +10,7 @@ const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
 
 impl Operator {
     /// Loads this text.
-    fn load(&self, configuration: &str) -> Loaded {
+    pub(super) fn load(&self, configuration: &str) -> Loaded {
         let file = self.path("portcullis.toml");
         std::fs::write(&file, configuration).unwrap();
         Config::load(&file, self.environment.clone()).unwrap_or_else(|problems| panic!("{problems}"))

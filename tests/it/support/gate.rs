@@ -14,9 +14,9 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, Config, ConfiguredClient, Database, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound,
-    Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamScopes, UpstreamSettings,
+    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Identity, IdentityKind, Lifetimes, Limits, LocalUser,
+    Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage,
+    Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -502,6 +502,7 @@ fn config(storage: Storage, behind: &str) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        client_documents: ClientDocuments::default(),
         limits: Limits::default(),
         pages: Pages::default(),
         outbound: Outbound::default(),

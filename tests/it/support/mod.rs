@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub mod browser;
 pub(crate) mod cluster;
 pub mod database;
+pub(crate) mod documents;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
@@ -15,8 +16,8 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    Config, Database, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration, RootKey, Secrets,
-    Server, Tokens,
+    ClientDocuments, Config, Database, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Registration,
+    RootKey, Secrets, Server, Tokens,
 };
 
 /// A configuration with these identities and nothing else worth mentioning.
@@ -30,6 +31,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        client_documents: ClientDocuments::default(),
         limits: Limits::default(),
         pages: Pages::default(),
         outbound: Outbound::default(),
