@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
+use super::name::check_name;
 use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
 use crate::oauth::client_keys::{ClientKeys, ClientKeysError};
 use crate::oauth::client_metadata::AuthMethod;
-use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::SecretText;
 
@@ -203,14 +203,6 @@ fn check_secret(secret: &SecretText) -> Result<(), Mistake> {
     if secret.expose().chars().count() < SHORTEST_SECRET {
         return Err(Mistake::new(format!("has fewer than {SHORTEST_SECRET} characters and could be guessed"))
             .hint("make one with `openssl rand -base64 32`, and give it to the client"));
-    }
-    Ok(())
-}
-
-/// Checks a display name.
-pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
-    if name.trim().is_empty() || name.chars().count() > MAX_CLIENT_NAME || name.chars().any(char::is_control) {
-        return Err(Mistake::new(format!("must be 1 to {MAX_CLIENT_NAME} characters on one line")));
     }
     Ok(())
 }

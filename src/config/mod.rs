@@ -25,6 +25,7 @@ mod identity;
 mod lifetimes;
 mod limits;
 mod log;
+mod name;
 mod node_deserializer;
 mod outbound;
 mod pages;

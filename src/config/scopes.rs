@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::client::check_name;
 use super::id::{Seen, duplicate};
+use super::name::check_name;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::scope::check_scope;

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::api_keys::{self, ApiKeys};
-use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
+use super::name::check_name;
 use super::path;
 use super::problem::Mistake;
 use super::public_url::PublicUrl;

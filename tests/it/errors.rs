@@ -372,7 +372,9 @@ async fn a_method_that_an_endpoint_does_not_have_is_405_with_allow_and_no_page_f
     for route in Route::ALL {
         let path = route.path().split('/').map(|part| if part.starts_with('{') { "x" } else { part });
         let path = path.collect::<Vec<_>>().join("/");
-        for method in ["PUT", "DELETE", "PATCH", "TRACE", "FOO"] {
+        // PUT and DELETE belong to a client that manages itself
+        let has_more = *route == Route::RegisteredClient;
+        for method in ["PATCH", "TRACE", "FOO", "PUT", "DELETE"].into_iter().take(if has_more { 3 } else { 5 }) {
             if *route == Route::RegisteredClient && ["PUT", "DELETE"].contains(&method) {
                 continue;
             }

@@ -566,9 +566,9 @@ fn every_mistake_about_machines_is_reported() {
     portcullis.toml:23:18: error: client "public": machine_scopes: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:27:18: error: client "narrow": machine_scopes: has a scope that none of these upstreams knows
-        hint: the scopes of an upstream are those in its `scopes`
+        hint: the scopes of an upstream are those in its `scopes` and `optional_scopes`
     portcullis.toml:27:18: error: client "narrow": machine_scopes: lacks a scope without which one of these upstreams cannot be entered
-        hint: leave it out to allow all scopes that they know
+        hint: leave it out to allow the scopes that they require
     portcullis.toml:29:1: error: client "neither": redirect_uris: is missing: there is nowhere to send a code
         hint: the client's documentation names them
     portcullis.toml:31:18: error: client "neither": machine_scopes: has no effect: this client does not act for itself
@@ -598,7 +598,7 @@ fn every_mistake_about_machines_is_reported() {
     portcullis.toml:47:12: error: assertion_issuer "client": jwks_uri: must be an https URL: an attacker who answers there could act as any user
         hint: copy it from "jwks_uri" in the issuer's openid-configuration
     portcullis.toml:56:10: error: assertion_issuer "okta": scopes: has a scope that none of these upstreams knows
-        hint: the scopes of an upstream are those in its `scopes`
+        hint: the scopes of an upstream are those in its `scopes` and `optional_scopes`
     portcullis.toml: 22 errors
     "#);
 }
