@@ -177,6 +177,13 @@ fn as_variable(node: &Node) -> String {
             format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", "))
         }
         Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
+        Value::Table(entries) if entries.iter().all(|entry| matches!(entry.node.value, Value::List(_))) => {
+            let pairs = entries.iter().map(|Entry { key, node, .. }| {
+                let Value::List(items) = &node.value else { panic!("not a list") };
+                format!("{key:?} = {:?}", items.iter().map(as_variable).collect::<Vec<_>>())
+            });
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
         _ => "a-secret-of-thirty-two-characters".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 //! Defends against: a flood of documents. Nothing is written before a user has signed in for the client, and how many are kept
 //! is bounded.
 
+use super::engine::Transaction;
 use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
@@ -31,6 +32,9 @@ sql! {
     RENEW = "
         UPDATE client_documents SET name = $2, document = $3, fetched_at = $4, fresh_until = $5
         WHERE id = $1 AND fetched_at <= $4";
+
+    /// Changes nothing: it holds the row until the commit.
+    HOLD = "UPDATE client_documents SET id = id WHERE id = $1";
 
     FORGET = "DELETE FROM client_documents WHERE id = $1";
 
@@ -124,4 +128,10 @@ impl Store {
     pub async fn forget_client_document(&self, id: &ClientId) -> Result<bool, StoreError> {
         Ok(self.execute(Turn::Upkeep, Exclusive::Nothing, FORGET, values![id.as_str()]).await? == 1)
     }
+}
+
+/// Holds the document of a client until the commit, so that a deletion waits, and ends the grant that it then finds. `false`
+/// when there is none.
+pub(super) async fn hold(tx: &mut Transaction, id: &ClientId) -> Result<bool, Failure> {
+    Ok(tx.execute(HOLD, values![id.as_str()]).await? == 1)
 }

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
+use super::{NewRefreshToken, Store, StoreError, Turn, client_documents, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, Purpose, SignIn};
 use crate::model::grant::Grant;
@@ -221,7 +221,10 @@ impl Store {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }
             // holds the client's row: a deletion waits for this commit, and ends the grant that it then finds
-            if !clients::note_grant(tx, &grant.client_id, now).await? && !client_is_configured {
+            let is_known = clients::note_grant(tx, &grant.client_id, now).await?
+                || client_is_configured
+                || client_documents::hold(tx, &grant.client_id).await?;
+            if !is_known {
                 tx.undo();
                 return Ok(None);
             }

@@ -562,7 +562,7 @@ fn every_mistake_about_machines_is_reported() {
     portcullis.toml:22:21: error: client "public": machine_upstreams: is empty: nothing could be reached
         hint: list the ids of upstreams
     portcullis.toml:22:21: error: client "public": machine_upstreams: needs a client that authenticates, and this one is public
-        hint: add client_secret = { env = "NAME" }
+        hint: add client_secret = { env = "NAME" }, or jwks
     portcullis.toml:23:18: error: client "public": machine_scopes: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:27:18: error: client "narrow": machine_scopes: has a scope that none of these upstreams knows
@@ -654,7 +654,7 @@ fn a_resource_server_needs_a_secret_and_upstreams_that_exist() {
     assert_eq!(check(&format!("{secret}\nintrospects = [\"expenses\"]")), "", "without redirect URIs");
     assert_snapshot!(check("introspects = [\"expenses\"]"), @r#"
     portcullis.toml:18:15: error: client "server": introspects: needs a client that authenticates: anyone could ask about tokens otherwise
-        hint: add client_secret = { env = "NAME" }
+        hint: add client_secret = { env = "NAME" }, or jwks
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(check(&format!("{secret}\nintrospects = [\"expenses\", \"wiki\"]")), @r#"
