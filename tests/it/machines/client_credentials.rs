@@ -228,3 +228,13 @@ async fn a_machine_may_prove_itself_by_a_key_and_a_registered_client_with_a_key_
     let refused = ask(registered["client_id"].as_str().unwrap(), "2").await;
     assert_eq!(refused.error(), "unauthorized_client", "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_machine_revokes_its_own_token() {
+    let gate = gate().await;
+    let token = access(&ask(&gate, "ci", &[GRANT]).await);
+    assert_eq!(gate.call(&token).await.status, WORKS);
+    let own = [("client_id", "ci"), ("client_secret", SECRET), ("token", token.as_str())];
+    assert_eq!(gate.post_form("/revoke", &own).await.status, 200);
+    assert_eq!(gate.call(&token).await.status, 401);
+}
