@@ -9,8 +9,9 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, PgTransaction};
 
-/// How often it is tried. The first try finds a pooler without load, the others one whose connections move among many clients.
-const TRIES: usize = 4;
+/// How often it is tried. The first try finds a pooler without load, the others one whose connections move among many clients: each
+/// may miss it by chance. One without a pooler takes them all, three round trips each.
+const TRIES: usize = 16;
 /// How long a transaction may wait for a connection of the server: a pooler with a single one makes it wait for the other.
 const WAIT: Duration = Duration::from_secs(2);
 
