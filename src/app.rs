@@ -20,7 +20,7 @@ use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Rotation, RotationSchedule, RotationTerms, Sealer};
 use crate::limits::{Budget, Limits};
-use crate::outbound::Strangers;
+use crate::outbound::{LookUp, Strangers, machine_look_up};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -31,6 +31,20 @@ use background::Background;
 pub use crate::inbound::Drain;
 pub use crate::wire::Body;
 pub use start_error::StartError;
+
+/// What a process meets outside of itself besides its configuration; tests put in their own.
+pub struct Outside {
+    /// Where audit events go: by default into the log.
+    pub audit: Audit,
+    /// Resolves the names that strangers make us call: by default with the machine's resolver.
+    pub look_up: LookUp,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { audit: Audit::to_log(), look_up: machine_look_up() }
+    }
+}
 
 /// A whole Portcullis, without sockets. Cheap to clone.
 #[derive(Clone)]
@@ -58,7 +72,7 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Arc<Config>, clock: Clock) -> Result<Self, StartError> {
-        Self::audited(config, clock, Audit::to_log()).await
+        Self::build_within(config, clock, Outside::default()).await
     }
 
     /// Like [`Self::build`], with another audit sink.
@@ -66,6 +80,15 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn audited(config: Arc<Config>, clock: Clock, audit: Audit) -> Result<Self, StartError> {
+        Self::build_within(config, clock, Outside { audit, ..Outside::default() }).await
+    }
+
+    /// The same within another world.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build_within(config: Arc<Config>, clock: Clock, outside: Outside) -> Result<Self, StartError> {
+        let Outside { audit, look_up } = outside;
         let drain = Drain::default();
         let metrics = Metrics::default();
         let waiting = config.limits.waiting_writes;
@@ -89,7 +112,7 @@ impl App {
             limits: limits.clone(),
             audit: audit.clone(),
         });
-        let strangers = Strangers::new(&config.outbound.ca_file, config.public_url.is_loopback());
+        let strangers = Strangers::configured(&config, look_up);
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),

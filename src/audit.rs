@@ -22,6 +22,18 @@ pub enum Event<'a> {
         /// What it calls itself.
         name: Option<&'a str>,
     },
+    /// The metadata document of a client is kept for the first time, or differs from the one before: a user signed in for it.
+    DocumentKept {
+        /// The client.
+        client: &'a ClientId,
+        /// What it calls itself.
+        name: Option<&'a str>,
+    },
+    /// The metadata document of a client was taken back, or makes no client any more: it gets no tokens.
+    DocumentRevoked {
+        /// The client.
+        client: &'a ClientId,
+    },
     /// A user signed in for a client.
     SignedIn {
         /// The user.
@@ -239,6 +251,8 @@ impl Sink for ToLog {
     fn record(&self, event: &Event<'_>, origin: &Origin<'_>) {
         match event {
             Event::Registered { client, name } => line!(info, origin, "client registered", %client, name),
+            Event::DocumentKept { client, name } => line!(info, origin, "client document kept", %client, name),
+            Event::DocumentRevoked { client } => line!(warn, origin, "client document revoked", %client),
             Event::SignedIn { subject, client, resource } => {
                 line!(info, origin, "signed in", %subject, %client, resource);
             }

@@ -193,12 +193,13 @@ fn upstream<'a>(config: &'a Config, id: &str) -> Result<&'a Upstream, String> {
 
 /// The scopes of a key: those that the upstream requires at least, and none that it does not know.
 fn scope(asked: &[String], upstream: &Upstream) -> Result<ScopeSet, String> {
-    let known = &upstream.settings.scopes;
+    let scopes = &upstream.settings.scopes;
     if asked.is_empty() {
-        return Ok(known.clone());
+        return Ok(scopes.required.clone());
     }
+    let known = scopes.known();
     let asked: ScopeSet = asked.iter().cloned().collect();
-    let unknown = asked.without(known);
+    let unknown = asked.without(&known);
     if !unknown.is_empty() {
         let unknown = quoted(&unknown.to_string());
         return Err(format!("the upstream does not know the scope {unknown}\n  hint: it knows {known}"));

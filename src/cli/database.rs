@@ -3,7 +3,7 @@
 use crate::app::StartError;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Config, Storage};
+use crate::config::{Config, Database};
 use crate::identity::Identities;
 use crate::issuer::GrantEnds;
 use crate::keys::Sealer;
@@ -16,7 +16,7 @@ const PAGE: i64 = 500;
 
 /// Opens an existing database.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
-    if let Storage::Sqlite(file) = &config.storage
+    if let Database::Sqlite(file) = &config.storage.database
         && !file.exists()
     {
         return Err(format!(

@@ -8,12 +8,14 @@ mod dev;
 mod grants;
 mod keys;
 mod manual;
+mod migrate;
 mod online;
 mod operator;
 mod process;
 mod serve;
 mod shown;
 mod signing_keys;
+mod storage;
 mod terminal;
 
 use std::ffi::OsString;
@@ -53,6 +55,9 @@ enum Command {
     Clients(clients::Clients),
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeys),
+    Migrate(migrate::Migrate),
+    #[command(subcommand)]
+    Storage(storage::Storage),
     Completions(manual::Completions),
     Man(manual::Manual),
 }
@@ -88,6 +93,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),
         Command::ApiKeys(api_keys) => api_keys.run(terminal),
+        Command::Migrate(migrate) => migrate.run(terminal),
+        Command::Storage(storage) => storage.run(terminal),
         Command::Completions(completions) => completions.run(&mut Cli::command(), terminal),
         Command::Man(manual) => manual.run(Cli::command(), terminal),
     };

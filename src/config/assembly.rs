@@ -11,9 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    AssertionIssuer, Bounds, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl, Registration,
-    Upstream, assertion_issuer, bounds, client, device, identity, lifetimes, limits, log, pages, proxy, registration,
-    secrets, server, storage, tokens, upstream,
+    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl,
+    Registration, Upstream, assertion_issuer, bounds, client, client_documents, device, identity, lifetimes, limits,
+    log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -40,8 +40,14 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, public_url.as_ref(), reading);
     let proxy = proxy(sections, &identities, reading);
+    let opened = registration.as_ref().is_none_or(|registration| registration.enabled);
+    let direct = proxy.as_ref().is_none_or(|proxy| matches!(proxy, OutboundProxy::Off));
+    let client_documents = client_documents(sections, opened && direct, reading);
     let settings = upstreams(sections, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
+    if !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
+        warn_of_closed(sections, reading);
+    }
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);
@@ -68,6 +74,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         tokens: tokens?,
         registration: registration?,
         device: device?,
+        client_documents: client_documents?,
         pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
@@ -135,6 +142,15 @@ fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>
         proxy::warn_of_unused(&sections.table("outbound"), reading);
     }
     proxy
+}
+
+/// By default documents are read where clients may register themselves and no proxy is set. They are fetched without a proxy:
+/// where only one leads out they would not arrive, and clients that see them advertised do not register any more.
+fn client_documents(sections: &Sections, default: bool, reading: &mut Reading<'_>) -> Option<ClientDocuments> {
+    if sections.is_unreadable("client_documents") {
+        return None;
+    }
+    client_documents::read(&sections.table("client_documents"), default, reading)
 }
 
 fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
@@ -213,14 +229,18 @@ fn clients(
         }
         clients.push(client);
     }
-    if registration.is_some_and(|registration| !registration.enabled) && sections.list("client").next().is_none() {
+    clients
+}
+
+/// No client may register or be known by a document, so one must be configured.
+fn warn_of_closed(sections: &Sections, reading: &mut Reading<'_>) {
+    if sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(
             &sections.table("registration").at("enabled"),
             mistake.hint("add [[client]], or enable registration"),
         );
     }
-    clients
 }
 
 fn assertion_issuers(

@@ -5,6 +5,7 @@ use super::id::is_id;
 use super::problem::Mistake;
 use super::reading::{Reading, ValueRef};
 use super::scope::check_scope;
+use super::scopes::UpstreamScopes;
 use crate::oauth::scope::ScopeSet;
 
 /// Which upstreams, and which of their scopes.
@@ -12,7 +13,7 @@ use crate::oauth::scope::ScopeSet;
 pub struct Bounds {
     /// The ids of the upstreams.
     pub upstreams: Vec<String>,
-    /// The scopes; `None`: all that the upstreams know.
+    /// The scopes; `None`: those that the upstreams require. Optional ones are allowed by name only.
     pub scopes: Option<ScopeSet>,
 }
 
@@ -23,10 +24,13 @@ impl Bounds {
         self.upstreams.iter().any(|id| id == upstream)
     }
 
-    /// Which of the scopes that an upstream knows are within them.
+    /// Which of the scopes of an upstream are within them.
     #[must_use]
-    pub fn scopes_of(&self, known: &ScopeSet) -> ScopeSet {
-        self.scopes.as_ref().map_or_else(|| known.clone(), |scopes| scopes.intersection(known))
+    pub fn scopes_of(&self, upstream: &UpstreamScopes) -> ScopeSet {
+        match &self.scopes {
+            Some(scopes) => scopes.intersection(&upstream.known()),
+            None => upstream.required.clone(),
+        }
     }
 }
 
@@ -56,8 +60,8 @@ pub(super) fn read(
     Bounds { upstreams, scopes }
 }
 
-/// An upstream as the bounds see it: its id, and the scopes that it knows.
-pub(super) type Known<'a> = (&'a str, &'a ScopeSet);
+/// An upstream as the bounds see it: its id and its scopes.
+pub(super) type Known<'a> = (&'a str, &'a UpstreamScopes);
 
 /// Checks that the upstreams are there, and that the scopes suffice to enter them. What is written is not repeated: it may be
 /// a misplaced secret.
@@ -71,13 +75,16 @@ pub(super) fn check(bounds: &Bounds, upstreams: &[Known<'_>], at: &Places, readi
     }
     let Some(scopes) = bounds.scopes.as_ref().filter(|_| !bounds.upstreams.is_empty()) else { return };
     let named: Vec<_> = bounds.upstreams.iter().filter_map(known).collect();
-    if named.iter().any(|(_, needed)| !needed.without(scopes).is_empty()) {
+    if named.iter().any(|(_, upstream)| !upstream.missing(scopes).is_empty()) {
         let mistake = Mistake::new("lacks a scope without which one of these upstreams cannot be entered");
-        reading.error(&at.scopes, mistake.hint("leave it out to allow all scopes that they know"));
+        reading.error(&at.scopes, mistake.hint("leave it out to allow the scopes that they require"));
     }
-    let all = named.iter().fold(ScopeSet::empty(), |all, (_, known)| all.union(known));
+    let all = named.iter().fold(ScopeSet::empty(), |all, (_, upstream)| all.union(&upstream.known()));
     if !scopes.without(&all).is_empty() {
         let mistake = Mistake::new("has a scope that none of these upstreams knows");
-        reading.error(&at.scopes, mistake.hint("the scopes of an upstream are those in its `scopes`"));
+        reading.error(
+            &at.scopes,
+            mistake.hint("the scopes of an upstream are those in its `scopes` and `optional_scopes`"),
+        );
     }
 }

@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
+use super::name::check_name;
 use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
 use crate::oauth::client_keys::{ClientKeys, ClientKeysError};
 use crate::oauth::client_metadata::AuthMethod;
-use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::SecretText;
 
@@ -163,7 +163,8 @@ fn machine(
     let bounds = bounds::read(upstreams?, scopes, &places(section), reading);
     if auth_method == AuthMethod::None {
         let mistake = Mistake::new("needs a client that authenticates, and this one is public");
-        reading.error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+        reading
+            .error(&section.at("machine_upstreams"), mistake.hint("add client_secret = { env = \"NAME\" }, or jwks"));
     }
     Some(bounds)
 }
@@ -211,14 +212,6 @@ fn check_secret(secret: &SecretText) -> Result<(), Mistake> {
     Ok(())
 }
 
-/// Checks a display name.
-pub(super) fn check_name(name: &str) -> Result<(), Mistake> {
-    if name.trim().is_empty() || name.chars().count() > MAX_CLIENT_NAME || name.chars().any(char::is_control) {
-        return Err(Mistake::new(format!("must be 1 to {MAX_CLIENT_NAME} characters on one line")));
-    }
-    Ok(())
-}
-
 /// The redirect URIs that are allowed.
 const ALLOWED: &str =
     "https, http on 127.0.0.1, [::1] or localhost, or listed in registration.private_use_redirect_uris";
@@ -255,7 +248,7 @@ fn check_introspects(
 ) {
     if auth_method == Some(AuthMethod::None) {
         let mistake = Mistake::new("needs a client that authenticates: anyone could ask about tokens otherwise");
-        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }"));
+        reading.error(&section.at("introspects"), mistake.hint("add client_secret = { env = \"NAME\" }, or jwks"));
     }
     for (index, id) in ids.iter().enumerate() {
         if let Some(known) = upstreams.filter(|known| !known.contains(&id.as_str())) {

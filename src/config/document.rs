@@ -131,6 +131,12 @@ pub(super) fn parse_tables(text: &str, location: &Location) -> Option<Value> {
     tables.then_some(Value::List(nodes))
 }
 
+/// Parses an environment variable as an inline TOML table: `{ "a" = ["b"] }`.
+pub(super) fn parse_table(text: &str, location: &Location) -> Option<Value> {
+    let DeValue::Table(table) = DeValue::parse(text).ok()?.into_inner() else { return None };
+    Some(Value::Table(entries(table, &|_| location.clone())))
+}
+
 fn entries(table: DeTable<'_>, location: &dyn Fn(usize) -> Location) -> Vec<Entry> {
     let mut written: Vec<_> = table.into_iter().collect();
     written.sort_by_key(|(key, _)| key.span().start);

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::document::{Entry, Node, Value, parse_tables};
+use super::document::{Entry, Node, Value, parse_table, parse_tables};
 use super::problem::{Location, Mistake, nearest};
 use super::reading::Reading;
 use super::sections::{Sections, id, names, printable_id};
@@ -140,9 +140,14 @@ fn fold(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
+/// The settings whose value is a table with keys that no name of a variable can hold. Only for these: a secret is never read as
+/// TOML.
+const TABLES: [&str; 1] = ["implies"];
+
 fn put(table: &mut Node, key: String, text: &str, location: &Location) {
     let Value::Table(entries) = &mut table.value else { return };
-    let value = parse_tables(text, location).unwrap_or_else(|| Value::Variable(text.to_owned()));
+    let read = if TABLES.contains(&key.as_str()) { parse_table } else { parse_tables };
+    let value = read(text, location).unwrap_or_else(|| Value::Variable(text.to_owned()));
     let node = Node { location: location.clone(), value };
     match entries.iter_mut().find(|entry| entry.key == key) {
         Some(entry) => entry.node = node,

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
-use super::client::check_name;
 use super::id::{Seen, check_identity_id, duplicate};
+use super::name::check_name;
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::scope::check_scope;

@@ -7,7 +7,7 @@ pub use brand::{Color, Logo, Support};
 use known_hosts::{KNOWN_HOSTS, check_known_host, is_known};
 use serde::Deserialize;
 
-use super::client::check_name;
+use super::name::check_name;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use crate::oauth::redirect_uri::RedirectUri;

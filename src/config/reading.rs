@@ -103,6 +103,19 @@ impl<'a> Section<'a> {
         ValueRef { value_id, ..self.nested(table, key) }
     }
 
+    /// An item of a list in a table inside the section.
+    pub(super) fn nested_item(&self, table: &str, key: &str, index: usize) -> ValueRef {
+        let ValueRef { location, subject, .. } = self.nested(table, key);
+        let list = self.node.entry(table).and_then(|table| table.node.entry(key));
+        let item = list.and_then(|list| list.node.item(index)).map(|item| item.location.clone());
+        let path = [Step::Key(table.to_owned()), Step::Key(key.to_owned()), Step::Item(index)];
+        ValueRef {
+            location: item.unwrap_or(location),
+            subject: format!("{subject}[{index}]"),
+            value_id: self.value_id(path),
+        }
+    }
+
     fn value_id(&self, path: impl Into<Vec<Step>>) -> ValueId {
         ValueId { section: self.node.location.clone(), name: self.name.clone(), path: path.into() }
     }

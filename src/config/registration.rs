@@ -22,7 +22,7 @@ pub struct Registration {
     pub enabled: bool,
     /// The redirect URIs that are allowed.
     pub redirect_policy: RedirectPolicy,
-    /// Registrations per address (IPv6: /64) and hour, counted apart for browsers and programs.
+    /// Registrations per address (IPv6: /64), redirect host and hour, counted apart for browsers and programs.
     pub per_address_per_hour: u32,
     /// How many unused clients are kept.
     pub max_unused: i64,

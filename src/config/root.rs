@@ -2,6 +2,7 @@
 
 use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
+use super::client_documents::ClientDocuments;
 use super::device::Device;
 use super::identity::Identity;
 use super::lifetimes::Lifetimes;
@@ -40,6 +41,8 @@ pub struct Config {
     pub registration: Registration,
     /// Device authorization.
     pub device: Device,
+    /// Client ID Metadata Documents: which are read.
+    pub client_documents: ClientDocuments,
     /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.

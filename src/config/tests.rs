@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, assertion_issuer, client, device, document, identity, lifetimes, limits, log, pages, proxy,
-    registration, secrets, sections, server, shape, storage, tokens, upstream,
+    Config, assembly, assertion_issuer, client, client_documents, device, document, identity, lifetimes, limits, log,
+    pages, proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -38,8 +38,9 @@ impl Directory {
 
     /// The debug output of the whole configuration.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN"]
-            .map(|name| (name, "a-secret-of-thirty-two-characters"));
+        let secrets =
+            ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN", "DATABASE_PASSWORD"]
+                .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -49,7 +50,8 @@ impl Directory {
     }
 }
 
-/// The example with its keys uncommented: all of them, or only those that show a default.
+/// The example with its keys uncommented: all of them, with the database of which all keys of `[storage]` make sense, or only
+/// those that show a default.
 fn uncommented(all: bool) -> String {
     let mut in_example_block = false;
     let lines = EXAMPLE.lines().map(|line| {
@@ -60,6 +62,9 @@ fn uncommented(all: bool) -> String {
         let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
         match key {
             Some(key) if all || !(in_example_block || line.ends_with("# no default")) => key,
+            None if all && line.starts_with("url = \"sqlite:") => {
+                "url = \"postgres://portcullis@db.internal/portcullis\""
+            }
             _ => line,
         }
     });
@@ -104,6 +109,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<tokens::Written>("tokens"))
         .chain(keys_of::<registration::Written>("registration"))
         .chain(keys_of::<device::Written>("device"))
+        .chain(keys_of::<client_documents::Written>("client_documents"))
         .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
@@ -172,6 +178,13 @@ fn as_variable(node: &Node) -> String {
             format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", "))
         }
         Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
+        Value::Table(entries) if entries.iter().all(|entry| matches!(entry.node.value, Value::List(_))) => {
+            let pairs = entries.iter().map(|Entry { key, node, .. }| {
+                let Value::List(items) = &node.value else { panic!("not a list") };
+                format!("{key:?} = {:?}", items.iter().map(as_variable).collect::<Vec<_>>())
+            });
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
         _ => "a-secret-of-thirty-two-characters".to_owned(),
     }
 }

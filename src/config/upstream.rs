@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::api_keys::{self, ApiKeys};
-use super::client::check_name;
 use super::id::{Seen, check_id, duplicate};
+use super::name::check_name;
 use super::path;
 use super::problem::Mistake;
 use super::public_url::PublicUrl;
@@ -15,11 +15,9 @@ use super::quantity::Scalar;
 use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
-use super::scope::check_scope;
-use crate::oauth::client_name::MAX_CLIENT_NAME;
+use super::scopes::{self, Implications, ScopeText, UpstreamScopes};
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
-use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 
 /// The settings of an upstream.
 #[derive(Debug, Clone)]
@@ -32,10 +30,8 @@ pub struct UpstreamSettings {
     pub name: String,
     /// How it is reached.
     pub reach: Reach,
-    /// The scopes required for every call.
-    pub scopes: ScopeSet,
-    /// Descriptions of scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
+    /// Its scopes.
+    pub scopes: UpstreamScopes,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
     /// Where callers may send an API key.
@@ -49,16 +45,6 @@ pub struct UpstreamSettings {
 impl UpstreamSettings {
     /// The default: proxies close streams after 50 seconds of silence or more.
     pub const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(25));
-}
-
-/// The description of a scope.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScopeText {
-    /// The scope.
-    pub value: String,
-    /// What the scope allows, as the end of "It may …".
-    pub text: String,
 }
 
 /// An upstream with its complete URLs, derived once.
@@ -125,6 +111,8 @@ pub(super) struct Written {
     name: Option<String>,
     url: String,
     scopes: Option<Vec<String>>,
+    optional_scopes: Option<Vec<String>>,
+    implies: Option<Implications>,
     scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
@@ -175,9 +163,13 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         let mistake = Mistake::new("external authorization servers are not supported in this version");
         reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
     }
-    let scopes = scopes(written.scopes, section, reading);
-    let scope_texts = written.scope.unwrap_or_default();
-    check_scope_texts(&scope_texts, &scopes, section, reading);
+    let scopes = scopes::Written {
+        required: written.scopes,
+        optional: written.optional_scopes,
+        implies: written.implies,
+        texts: written.scope,
+    };
+    let scopes = scopes::read(scopes, section, reading);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,
@@ -203,7 +195,6 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         id: written.id,
         path: written.path,
         scopes,
-        scope_texts,
         default: written.default.unwrap_or_default(),
         api_keys,
         request_headers,
@@ -234,43 +225,5 @@ fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, rea
                 .hint("a client that names no resource can mean one upstream only")
         });
         reading.keep(&at, only);
-    }
-}
-
-fn scopes(written: Option<Vec<String>>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
-    let scopes = written.unwrap_or_else(|| vec!["mcp:access".to_owned()]);
-    if scopes.is_empty() {
-        let mistake =
-            Mistake::new("is empty: tokens would carry no scope").hint("remove it for the default, [\"mcp:access\"]");
-        reading.error(&section.at("scopes"), mistake);
-    }
-    for (index, scope) in scopes.iter().enumerate() {
-        let judged = if scope == OFFLINE_ACCESS || is_meaningless(scope) {
-            Err(Mistake::new("has a meaning of its own and cannot be required by an upstream")
-                .hint("openid, profile, email and offline_access cannot be used here"))
-        } else {
-            check_scope(scope)
-        };
-        reading.keep(&section.item("scopes", index), judged);
-    }
-    scopes.into_iter().collect()
-}
-
-/// Checks the descriptions: each needs a scope of this upstream, and each scope has at most one.
-fn check_scope_texts(texts: &[ScopeText], scopes: &ScopeSet, section: &Section<'_>, reading: &mut Reading<'_>) {
-    let mut seen = Seen::default();
-    for (index, ScopeText { value, text }) in texts.iter().enumerate() {
-        let at = section.item("scope", index);
-        let known = if scopes.contains(value) {
-            seen.insert(value, &at.location).map_err(|before| duplicate(&before))
-        } else {
-            Err(Mistake::new("has a value that is not one of this upstream's scopes")
-                .hint("add it to scopes, or remove this entry"))
-        };
-        reading.keep(&at, known);
-        if check_name(text).is_err() {
-            let mistake = Mistake::new(format!("has a text that is not 1 to {MAX_CLIENT_NAME} characters on one line"));
-            reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));
-        }
     }
 }

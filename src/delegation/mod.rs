@@ -12,6 +12,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::{ForwardedGroups, Upstream};
 use crate::model::caller::Caller;
+use crate::oauth::scope::ScopeSet;
+use crate::oauth::scope_hierarchy::ScopeHierarchy;
 use encode::encode;
 use groups::{Groups, Warned};
 
@@ -25,6 +27,7 @@ pub(crate) struct Delegation {
 struct UpstreamSettings {
     upstream: String,
     groups: ForwardedGroups,
+    hierarchy: ScopeHierarchy,
 }
 
 impl Delegation {
@@ -34,6 +37,7 @@ impl Delegation {
         let settings_of = |upstream: &Upstream| UpstreamSettings {
             upstream: upstream.settings.id.clone(),
             groups: upstream.settings.request_headers.groups.clone(),
+            hierarchy: upstream.settings.scopes.hierarchy.clone(),
         };
         let by_audience =
             upstreams.iter().map(|upstream| (upstream.audience().to_owned(), settings_of(upstream))).collect();
@@ -43,20 +47,18 @@ impl Delegation {
     /// The headers for a caller at the upstream of an audience. Made once for each token.
     #[must_use]
     pub(crate) fn headers(&self, caller: &Caller, audience: &str) -> IdentityHeaders {
-        let groups = match self.by_audience.get(audience) {
-            Some(settings) => {
-                let groups = Groups::of(&caller.user.groups, &settings.groups);
-                if let Groups::Omitted { count, bytes } = groups
-                    && self.warned.is_first(&caller.subject, audience)
-                {
-                    warn_of_omitted(settings, caller, count, bytes);
-                }
-                groups
-            }
-            // no upstream has this audience
-            None => Groups::None,
+        // no upstream has this audience
+        let Some(settings) = self.by_audience.get(audience) else {
+            return IdentityHeaders::new(caller, Groups::None, &caller.scope);
         };
-        IdentityHeaders::new(caller, groups)
+        let groups = Groups::of(&caller.user.groups, &settings.groups);
+        if let Groups::Omitted { count, bytes } = groups
+            && self.warned.is_first(&caller.subject, audience)
+        {
+            warn_of_omitted(settings, caller, count, bytes);
+        }
+        // the server knows no hierarchy: it compares names
+        IdentityHeaders::new(caller, groups, &settings.hierarchy.effective(&caller.scope))
     }
 }
 
@@ -77,7 +79,7 @@ fn warn_of_omitted(settings: &UpstreamSettings, caller: &Caller, groups: usize, 
 pub(crate) struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl IdentityHeaders {
-    fn new(caller: &Caller, groups: Groups) -> Self {
+    fn new(caller: &Caller, groups: Groups, scopes: &ScopeSet) -> Self {
         let optional = |value: Option<&String>| value.map(|value| encode(value, "")).unwrap_or_default();
         let (groups, omitted) = match groups {
             Groups::None => (String::new(), String::new()),
@@ -92,7 +94,7 @@ impl IdentityHeaders {
             ("x-portcullis-groups-omitted", omitted),
             ("x-portcullis-identity", encode(caller.identity.as_str(), "")),
             ("x-portcullis-client", encode(caller.client.as_str(), "")),
-            ("x-portcullis-scopes", caller.scope.to_string()),
+            ("x-portcullis-scopes", scopes.to_string()),
         ];
         let headers = values.into_iter().filter(|(_, value)| !value.is_empty());
         Self(

@@ -15,9 +15,9 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ApiKeys, Config, Device, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach,
-    ReachHttp, Registration, RequestHeaders, Secrets, Server, Storage, Tokens, Upstream, UpstreamSettings, reaches,
-    upstream_url,
+    ApiKeys, ClientDocuments, Config, Database, Device, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound,
+    Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
+    UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{probe, shown};
@@ -80,11 +80,12 @@ impl Dev {
             public_url,
             server,
             log: Log::default(),
-            storage: Storage::Sqlite(state.database()),
+            storage: Database::Sqlite(state.database()).into(),
             secrets: Secrets { keys: vec![root_key] },
             lifetimes: Lifetimes::default(),
             tokens: Tokens::default(),
             registration: Registration::default(),
+            client_documents: ClientDocuments::default(),
             limits: Limits::default(),
             // on loopback there is nobody to phish, and it can be tried
             device: Device { enabled: true, registered_clients: true },
@@ -132,8 +133,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         path: "/mcp".to_owned(),
         name: name.to_owned(),
         reach: Reach::Http(ReachHttp::at(url)),
-        scopes: ScopeSet::empty().with("mcp:access"),
-        scope_texts: Vec::new(),
+        scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: true,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),

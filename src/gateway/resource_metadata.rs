@@ -46,7 +46,7 @@ fn document(config: &Config, upstream: &Upstream, names: &ResourceNames) -> Docu
     let metadata = ResourceMetadata {
         resource: names.resource.clone(),
         authorization_servers: [config.public_url.as_str().to_owned()],
-        scopes_supported: upstream.settings.scopes.clone(),
+        scopes_supported: upstream.settings.scopes.required.clone(),
         bearer_methods_supported: ["header"],
         resource_name: upstream.settings.name.clone(),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::id_jag::{self, Assertion, AssertionError, Expected};
 use crate::clock::Clock;
 use crate::config::{AssertionIssuer, Config};
-use crate::keys::{PublicKeys, RemoteKeys, Unfound, claimed_issuer};
+use crate::keys::{PublicKeys, RemoteKeys, Unfound, UnverifiedJwt};
 use crate::outbound::Fetcher;
 use crate::telemetry::metrics;
 
@@ -59,8 +59,9 @@ impl AssertionIssuers {
         audience: &str,
     ) -> Result<(&AssertionIssuer, Assertion), Unproven> {
         // unverified: it only chooses whose keys must have signed it
-        let issuer = claimed_issuer(assertion).ok_or(Unproven::Untrue("it is no signed JWT, or names no issuer"))?;
-        let trusted = self.issuers.iter().find(|trusted| trusted.settings.issuer == issuer);
+        let unverified = UnverifiedJwt::read(assertion).ok_or(Unproven::Untrue("it is no signed JWT"))?;
+        let issuer = unverified.claims.text("iss").ok().flatten();
+        let trusted = self.issuers.iter().find(|trusted| issuer == Some(&trusted.settings.issuer));
         let trusted = trusted.ok_or(Unproven::Untrue("its issuer is not trusted here"))?;
         let expected = Expected { issuer: &trusted.settings.issuer, audience, now: self.clock.now() };
         Ok((&trusted.settings, trusted.verify(assertion, &expected).await?))

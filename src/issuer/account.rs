@@ -16,6 +16,7 @@ use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
 use crate::model::grant::Holder;
 use crate::model::ids::{GrantId, Subject};
+use crate::oauth::client_id_url::publisher;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
@@ -209,15 +210,20 @@ impl Accounts {
     fn view(&self, grant: OwnGrant) -> GrantView {
         let configured = self.clients.configured(&grant.client_id);
         let upstream = self.resources.of_audience(&grant.resource);
+        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
+        let unconfigured = match publisher(grant.client_id.as_str()) {
+            Some(_) => ClientOrigin::Document,
+            None => ClientOrigin::Registered,
+        };
         GrantView {
             id: grant.id.to_string(),
             client_id: grant.client_id.to_string(),
-            origin: configured.map_or(ClientOrigin::Registered, |client| client.origin),
+            origin: configured.map_or(unconfigured, |client| client.origin),
             client_name: configured.map_or(grant.client_name, |client| client.name.clone()),
             holder: grant.holder,
             resource_name: upstream.map_or(grant.resource, |upstream| upstream.settings.name.clone()),
-            scope: grant.scope,
-            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            scope: scopes.map_or_else(|| grant.scope.clone(), |scopes| scopes.hierarchy.effective(&grant.scope)),
+            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
             refresh: grant.refresh,
             created_at: grant.created_at,
             last_used_at: grant.last_used_at,

@@ -58,7 +58,12 @@ impl MachineBounds {
         let upstream = self.0.resources.of_audience(&grant.resource);
         bounds.zip(upstream).is_some_and(|(bounds, upstream)| {
             bounds.allow(&upstream.settings.id)
-                && grant.scope.without(&bounds.scopes_of(&upstream.settings.scopes)).is_empty()
+                && upstream
+                    .settings
+                    .scopes
+                    .hierarchy
+                    .missing(&grant.scope, &bounds.scopes_of(&upstream.settings.scopes))
+                    .is_empty()
         })
     }
 }

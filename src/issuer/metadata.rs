@@ -73,6 +73,7 @@ fn document(config: &Config) -> Bytes {
         introspection_endpoint_auth_signing_alg_values_supported: introspects.then_some(ALGORITHMS),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
+        client_id_metadata_document_supported: config.client_documents.enabled,
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: [config.tokens.algorithm.as_str()],
     };

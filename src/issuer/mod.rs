@@ -23,6 +23,7 @@ mod machine_bounds;
 mod metadata;
 mod resources;
 mod sign_in;
+mod single_flight;
 mod tasks;
 mod token_state;
 mod tokens;
@@ -80,9 +81,13 @@ impl Issuer {
         self.0.clock.now()
     }
 
-    /// Judges an authorization request.
-    pub(crate) async fn authorize(&self, parameters: &Parameters) -> Result<Validated, AuthorizeRejection> {
-        self.0.sign_in.authorize.authorize(parameters).await
+    /// Judges an authorization request that came from this address.
+    pub(crate) async fn authorize(
+        &self,
+        parameters: &Parameters,
+        from: ClientAddress,
+    ) -> Result<Validated, AuthorizeRejection> {
+        self.0.sign_in.authorize.authorize(parameters, from).await
     }
 
     /// Prepares the consent page for a request.
@@ -196,8 +201,9 @@ impl Issuer {
         identity: &str,
         id: &AuthorizationId,
         cookie: Option<&str>,
+        from: ClientAddress,
     ) -> Result<SignInStep, Fault> {
-        self.0.sign_in.passwords.page(identity, id, cookie).await
+        self.0.sign_in.passwords.page(identity, id, cookie, from).await
     }
 
     /// Takes a typed password. `cookie` is the value of the authorization's binding cookie.

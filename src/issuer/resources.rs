@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Bounds, Config, Upstream};
+use crate::model::grant::Grant;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::resource::ResourceUri;
@@ -86,6 +87,14 @@ impl Resources {
         granted.map(drop).ok_or_else(|| invalid_target("the server of this grant is no longer configured"))
     }
 
+    /// The scope of a refresh that asks for less than its grant has (RFC 6749 6): what the grant covers, by implication too.
+    /// All of the grant when nothing is left.
+    pub(super) fn narrowed(&self, grant: &Grant, asked: &ScopeSet) -> ScopeSet {
+        let upstream = self.of_audience(&grant.resource);
+        let covered = upstream.map(|upstream| upstream.settings.scopes.hierarchy.covered(asked, &grant.scope));
+        covered.filter(|scope| !scope.is_empty()).unwrap_or_else(|| grant.scope.clone())
+    }
+
     /// The upstream that a URI names, in any spelling.
     fn named_by(&self, uri: &ResourceUri) -> Option<&Upstream> {
         self.0.iter().find(|upstream| upstream.is_named_by(uri))
@@ -94,7 +103,12 @@ impl Resources {
 
 /// The scopes that all upstreams together require for entry.
 pub(super) fn entry_scopes(config: &Config) -> ScopeSet {
-    config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes))
+    config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes.required))
+}
+
+/// The scopes that all upstreams together know.
+pub(super) fn known_scopes(config: &Config) -> ScopeSet {
+    config.upstreams.iter().fold(ScopeSet::empty(), |all, upstream| all.union(&upstream.settings.scopes.known()))
 }
 
 fn unnamed() -> OAuthError {

@@ -86,13 +86,6 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
     Ok(SignedJwt { typ, claims, algorithm })
 }
 
-/// The issuer that a token names, unverified: only to choose whose keys must have signed it, and compared again with what
-/// those keys signed.
-pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
-    let claims = token.split('.').nth(1).filter(|_| token.len() <= MAX_JWT)?;
-    Members::decode(claims)?.text("iss").ok()?.map(str::to_owned)
-}
-
 /// The algorithm, once the header holds nothing that would change what the signature means.
 fn algorithm_of(header: &Members) -> Result<Algorithm, &'static str> {
     if header.get("enc").is_some() {

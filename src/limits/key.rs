@@ -13,6 +13,8 @@ pub(crate) enum Part<'a> {
     Address(ClientAddress),
     /// Only the browsers at an address.
     Browsers,
+    /// A host that strangers name: of a redirect URI, of a metadata document.
+    Host(&'a str),
     /// A client.
     Client(&'a ClientId),
     /// A grant.
@@ -61,7 +63,8 @@ impl Part<'_> {
             Self::Grant(grant) => (4, grant.as_str().as_bytes().into()),
             Self::Identity(identity) => (5, identity.as_str().as_bytes().into()),
             Self::User(name) => (6, name.as_bytes().into()),
-            Self::Authorization(form) => (8, form.as_str().as_bytes().into()),
+            Self::Host(host) => (8, host.as_bytes().into()),
+            Self::Authorization(form) => (9, form.as_str().as_bytes().into()),
             Self::SignIns(count) => (7, count.to_be_bytes().to_vec().into()),
         }
     }

@@ -8,12 +8,21 @@ use crate::config::{Lifetimes, Registration};
 /// A rate limit. Each allows a number per hour, all at once if need be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// New clients that one address registers. Against a flood of registrations. Browsers and programs count apart: a web page
-    /// may have its visitors' browsers register, and must not use up what programs behind the same address need.
+    /// New clients that one address registers for one redirect host. Against a flood of registrations. The servers of hosted
+    /// clients share addresses, so a client of one host does not use up what those of another need. Browsers and programs
+    /// count apart, too: a web page may have its visitors' browsers register.
     Registrations,
+    /// New clients that one address registers for all hosts together, because an attacker can invent hosts.
+    RegistrationsOfAllHosts,
     /// Registrations of known clients whose use one address has recorded. Against a flood of writes. Beyond it the answer is
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
+    /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
+    /// costs a stranger less than the call that it causes.
+    DocumentsPerAddress,
+    /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
+    /// for neither: each is fetched a few times in an hour, however many ask.
+    DocumentsPerHost,
     /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
     /// that still has its old one.
     ClientSecrets,
@@ -58,6 +67,8 @@ pub(crate) enum Limit {
     FruitlessQueries,
 }
 
+/// How many redirect hosts may register as often as one address may for each.
+const HOSTS: u32 = 10;
 /// The least number of refreshes. A client refreshes once per access token.
 const REFRESHES: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
@@ -67,7 +78,10 @@ impl Limit {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Registrations => "registration.per_address_per_hour",
+            Self::RegistrationsOfAllHosts => "registrations_per_address",
             Self::KnownRegistrations => "known_registrations_per_address",
+            Self::DocumentsPerAddress => "client_documents_per_address",
+            Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
             Self::Assertions => "assertions_per_client_and_address",
             Self::KeySets => "client_key_sets_per_address",
@@ -91,8 +105,11 @@ impl Limit {
     #[must_use]
     pub(crate) const fn advice(self) -> &'static str {
         match self {
-            Self::Registrations | Self::KnownRegistrations => {
+            Self::Registrations | Self::RegistrationsOfAllHosts | Self::KnownRegistrations => {
                 "too many registrations from this address: wait, or use the client id that you have"
+            }
+            Self::DocumentsPerAddress | Self::DocumentsPerHost => {
+                "too many metadata documents of clients were asked for: wait, then connect again"
             }
             Self::ClientSecrets => {
                 "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
@@ -125,15 +142,20 @@ impl Limit {
     pub(super) fn per_hour(self, registration: &Registration, lifetimes: &Lifetimes) -> NonZeroU32 {
         let fixed = match self {
             Self::Registrations => registration.per_address_per_hour,
+            Self::RegistrationsOfAllHosts => registration.per_address_per_hour.saturating_mul(HOSTS),
             Self::Refreshes => return refreshes(lifetimes.access_token),
-            Self::KnownRegistrations | Self::SignIns | Self::ApiKeys | Self::FruitlessQueries => 600,
+            Self::KnownRegistrations
+            | Self::SignIns
+            | Self::ApiKeys
+            | Self::FruitlessQueries
+            | Self::DocumentsPerHost => 600,
             Self::DeviceCodes => 300,
             Self::UserCodesPerForm => 6,
             Self::UserCodesPerAddress => 120,
             Self::UserCodes => 25_600_000,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
-            Self::KeySets => 120,
+            Self::KeySets | Self::DocumentsPerAddress => 120,
             Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

@@ -16,7 +16,10 @@ pub(crate) struct Limits(Arc<Sketches>);
 
 struct Sketches {
     registrations: Sketch,
+    registrations_of_all_hosts: Sketch,
     known_registrations: Sketch,
+    documents_per_address: Sketch,
+    documents_per_host: Sketch,
     client_secrets: Sketch,
     assertions: Sketch,
     key_sets: Sketch,
@@ -48,8 +51,12 @@ impl Limits {
         let sketch = |limit: Limit, width| Sketch::new(limit.per_hour(registration, lifetimes), width, clock);
         Self(Arc::new(Sketches {
             registrations: sketch(Limit::Registrations, WIDE),
+            registrations_of_all_hosts: sketch(Limit::RegistrationsOfAllHosts, WIDE),
             // a key that is limited by mistake loses nothing but the record of a use
             known_registrations: sketch(Limit::KnownRegistrations, NARROW),
+            // a key that is limited by mistake can still use every stored document
+            documents_per_address: sketch(Limit::DocumentsPerAddress, NARROW),
+            documents_per_host: sketch(Limit::DocumentsPerHost, NARROW),
             client_secrets: sketch(Limit::ClientSecrets, WIDE),
             assertions: sketch(Limit::Assertions, WIDE),
             key_sets: sketch(Limit::KeySets, WIDE),
@@ -93,7 +100,10 @@ impl Limits {
     fn sketch(&self, limit: Limit) -> &Sketch {
         match limit {
             Limit::Registrations => &self.0.registrations,
+            Limit::RegistrationsOfAllHosts => &self.0.registrations_of_all_hosts,
             Limit::KnownRegistrations => &self.0.known_registrations,
+            Limit::DocumentsPerAddress => &self.0.documents_per_address,
+            Limit::DocumentsPerHost => &self.0.documents_per_host,
             Limit::ClientSecrets => &self.0.client_secrets,
             Limit::Assertions => &self.0.assertions,
             Limit::KeySets => &self.0.key_sets,

@@ -34,7 +34,7 @@ pub struct OwnGrant {
     pub id: GrantId,
     /// The client that acts for the user.
     pub client_id: ClientId,
-    /// What that client calls itself, when it registered itself.
+    /// What that client calls itself, when it is not in the configuration.
     pub client_name: Option<String>,
     /// The audience.
     pub resource: String,

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
 use crate::clock::Timestamp;
+use crate::oauth::client_document::{ClientDocument, DocumentMethods, DocumentRefusal};
+use crate::oauth::client_id_url::{ClientIdUrl, publisher};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata};
 use crate::oauth::grant_type::DEVICE_CODE;
 use crate::oauth::redirect_uri::RedirectUri;
@@ -20,6 +22,8 @@ pub enum ClientOrigin {
     Configured,
     /// It registered itself (RFC 7591): its name is its own claim.
     Registered,
+    /// Its id is the URL of a document that describes it: the host is certain, and all that the document says is its claim.
+    Document,
 }
 
 /// A client as it is stored or configured.
@@ -31,7 +35,7 @@ pub struct Client {
     pub origin: ClientOrigin,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// Where codes may be sent. A registered client's are stored as they are compared, without loopback ports.
+    /// Where codes may be sent. Those of clients that are not configured are as they are compared, without loopback ports.
     pub redirect_uris: Vec<String>,
     /// How it authenticates at `/token`.
     pub authentication: Authentication,
@@ -43,7 +47,7 @@ pub struct Client {
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
     pub application_type: Option<String>,
-    /// When it first registered.
+    /// When it first registered, or when its document was fetched.
     pub created_at: Timestamp,
 }
 
@@ -81,6 +85,19 @@ impl Authentication {
         }
     }
 
+    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. One that can
+    /// sign must sign, although it offers `none` as well: whoever has a stolen code or token then needs its key too.
+    ///
+    /// # Errors
+    /// When it offers no method that is known here, or keys alone that cannot be used.
+    pub fn of_document(methods: DocumentMethods, keys: Option<ClientKeys>) -> Result<Self, DocumentRefusal> {
+        match keys.filter(|_| methods.private_key_jwt) {
+            Some(keys) => Ok(Self::Keys(keys)),
+            None if methods.none => Ok(Self::None),
+            None => Err(DocumentRefusal::NoMethod),
+        }
+    }
+
     /// The method.
     #[must_use]
     pub const fn method(&self) -> AuthMethod {
@@ -112,6 +129,26 @@ impl Authentication {
 }
 
 impl Client {
+    /// The client of a document that was fetched at `now` from its id.
+    ///
+    /// # Errors
+    /// When the document offers no method of authentication that is known here.
+    pub fn documented(url: &ClientIdUrl, document: ClientDocument, now: Timestamp) -> Result<Self, DocumentRefusal> {
+        Ok(Self {
+            id: ClientId::from(url.as_str()),
+            origin: ClientOrigin::Document,
+            authentication: Authentication::of_document(document.methods, document.keys)?,
+            name: Some(document.client_name),
+            redirect_uris: portless(&document.redirect_uris),
+            refresh_token: document.refresh_token,
+            // only the operator, or a registration where the operator allows it, gives the device grant
+            device: false,
+            scope: document.scope,
+            application_type: document.application_type,
+            created_at: now,
+        })
+    }
+
     /// A client that registers. A public one has the id that its metadata gives it; one with a secret or keys a random one,
     /// under which it can be managed.
     #[must_use]
@@ -133,7 +170,7 @@ impl Client {
             id,
             origin: ClientOrigin::Registered,
             name: metadata.client_name.clone(),
-            redirect_uris: portless(metadata),
+            redirect_uris: portless(&metadata.redirect_uris),
             authentication,
             refresh_token: metadata.refresh_token,
             device: metadata.device,
@@ -143,6 +180,12 @@ impl Client {
         }
     }
 
+    /// The host that publishes the client's document: the one thing about such a client that TLS has proven.
+    #[must_use]
+    pub fn publisher(&self) -> Option<&str> {
+        publisher(self.id.as_str()).filter(|_| self.origin == ClientOrigin::Document)
+    }
+
     /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
     #[must_use]
     pub fn allows(&self, uri: &RedirectUri) -> bool {
@@ -150,8 +193,8 @@ impl Client {
     }
 }
 
-fn portless(metadata: &ClientMetadata) -> Vec<String> {
-    let mut uris: Vec<_> = metadata.redirect_uris.iter().map(RedirectUri::registered_form).collect();
+fn portless(uris: &[RedirectUri]) -> Vec<String> {
+    let mut uris: Vec<_> = uris.iter().map(RedirectUri::registered_form).collect();
     uris.sort();
     uris.dedup();
     uris
@@ -163,7 +206,7 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
     let mut canonical = vec![
         serde_json::json!("portcullis public client 1"),
         serde_json::json!(metadata.client_name),
-        serde_json::json!(portless(metadata)),
+        serde_json::json!(portless(&metadata.redirect_uris)),
         serde_json::json!(metadata.refresh_token),
         serde_json::json!(metadata.scope),
         serde_json::json!(metadata.application_type),
@@ -179,8 +222,14 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
 
 #[cfg(test)]
 mod tests {
-    use super::{Authentication, ClientKeys};
+    use serde_json::{Value, json};
+
+    use super::{Authentication, Client, ClientKeys};
+    use crate::clock::Timestamp;
+    use crate::oauth::client_document::{ClientDocument, DocumentRefusal};
+    use crate::oauth::client_id_url::ClientIdUrl;
     use crate::oauth::client_metadata::AuthMethod;
+    use crate::oauth::redirect_uri::RedirectPolicy;
     use crate::secret::Sha256;
 
     #[test]
@@ -202,5 +251,44 @@ mod tests {
                 assert_eq!(parts, agree.then_some((method, secret_hash.as_ref(), keys)), "{method:?}");
             }
         }
+    }
+
+    const ID: &str = "https://client.example/metadata.json";
+
+    /// The client of a document with these members besides those that are required.
+    fn documented(members: &[(&str, &Value)]) -> Result<Client, DocumentRefusal> {
+        let uris = ["http://127.0.0.1:33418/", "http://127.0.0.1/"];
+        let mut document = json!({"client_id": ID, "client_name": "Client", "redirect_uris": uris});
+        for (member, value) in members {
+            document[*member] = (*value).clone();
+        }
+        let url = ClientIdUrl::parse(ID).unwrap();
+        let document = ClientDocument::read(&url, document.to_string().as_bytes(), &RedirectPolicy::default()).unwrap();
+        Client::documented(&url, document, Timestamp(1))
+    }
+
+    #[test]
+    fn a_document_with_usable_keys_must_sign_and_one_without_is_public_if_it_offers_none() {
+        let uri = json!("https://client.example/k");
+        let keys = Ok(Authentication::Keys(ClientKeys::Url("https://client.example/k".to_owned())));
+        let of = |methods: &Value, uri: &Value| {
+            let client = documented(&[("token_endpoint_auth_methods_supported", methods), ("jwks_uri", uri)]);
+            client.map(|client| client.authentication)
+        };
+        for (methods, with_keys, without) in [
+            (json!(["none", "private_key_jwt"]), keys.clone(), Ok(Authentication::None)),
+            (json!(["private_key_jwt"]), keys, Err(DocumentRefusal::NoMethod)),
+            (json!(["none"]), Ok(Authentication::None), Ok(Authentication::None)),
+            (json!(["tls_client_auth"]), Err(DocumentRefusal::NoMethod), Err(DocumentRefusal::NoMethod)),
+        ] {
+            assert_eq!((of(&methods, &uri), of(&methods, &Value::Null)), (with_keys, without), "{methods}");
+        }
+    }
+
+    #[test]
+    fn redirect_uris_of_a_document_are_compared_without_loopback_ports_and_its_host_is_its_publisher() {
+        let client = documented(&[]).unwrap();
+        assert_eq!(client.redirect_uris, ["http://127.0.0.1/"]);
+        assert_eq!(client.publisher(), Some("client.example"));
     }
 }

@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod authorization;
 pub mod caller;
 pub mod client;
+pub mod client_document;
 pub mod device_code;
 pub mod grant;
 pub mod ids;

@@ -1,15 +1,13 @@
 //! Dynamic client registration and its management: request, rules and response (RFC 7591, RFC 7592).
 
-use std::collections::BTreeMap;
-
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::client_keys::{ClientKeys, ClientKeysError};
 use super::client_name::clean_client_name;
 use super::error::{ErrorCode, OAuthError};
 use super::grant_type::DEVICE_CODE;
+use super::json_members::Members;
 use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use super::scope::{ScopeSet, named_values};
 use crate::secret::SecretText;
@@ -117,30 +115,25 @@ impl RegistrationRequest {
     /// # Errors
     /// `invalid_client_metadata` when it is not a JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, OAuthError> {
-        // each member is parsed on its own: a bad one, however deeply nested, cannot fail the others
-        let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
-            let words = format!("the body is not a JSON object of client metadata: {error}");
+        let members = Members::of(body).map_err(|error| {
+            // without serde's own words, which repeat what it found
+            let (line, column) = (error.line(), error.column());
+            let words = format!("the body is not a JSON object of client metadata (line {line}, column {column})");
             OAuthError::new(ErrorCode::InvalidClientMetadata, words)
         })?;
-        let text = |name: &str| read::<String>(members.get(name)?);
-        let present = |name: &str| members.get(name).filter(|member| member.get() != "null");
-        let list = |name: &str| -> Vec<String> {
-            let values: Vec<&RawValue> = members.get(name).and_then(|list| read(list)).unwrap_or_default();
-            values.into_iter().filter_map(read).collect()
-        };
         Ok(Self {
-            redirect_uris: list("redirect_uris"),
-            client_name: text("client_name"),
-            token_endpoint_auth_method: text("token_endpoint_auth_method"),
-            grant_types: list("grant_types"),
-            scope: text("scope"),
-            application_type: text("application_type"),
-            jwks: present("jwks").map(|jwks| jwks.get().to_owned()),
-            jwks_uri: text("jwks_uri"),
-            has_software_statement: present("software_statement").is_some(),
-            client_id: text("client_id"),
-            client_secret: text("client_secret").map(SecretText::from),
-            assigned_member: ASSIGNED_MEMBERS.into_iter().find(|name| members.contains_key(*name)),
+            redirect_uris: members.list("redirect_uris"),
+            client_name: members.text("client_name"),
+            token_endpoint_auth_method: members.text("token_endpoint_auth_method"),
+            grant_types: members.list("grant_types"),
+            scope: members.text("scope"),
+            application_type: members.text("application_type"),
+            jwks: members.raw("jwks").map(str::to_owned),
+            jwks_uri: members.text("jwks_uri"),
+            has_software_statement: members.raw("software_statement").is_some(),
+            client_id: members.text("client_id"),
+            client_secret: members.text("client_secret").map(SecretText::from),
+            assigned_member: ASSIGNED_MEMBERS.into_iter().find(|name| members.contains(name)),
         })
     }
 
@@ -160,7 +153,6 @@ impl RegistrationRequest {
         let device = device_allowed && names(DEVICE_CODE);
         // a device without a browser has no redirect URI (RFC 7591 2: they are for redirect-based grants)
         let needs_redirect = !device || names("authorization_code") || !self.redirect_uris.is_empty();
-        let refresh_token = self.grant_types.is_empty() || names("refresh_token");
         let (method, keys) = self.method_and_keys()?;
         let scope = self.scope.unwrap_or_default();
         Ok(ClientMetadata {
@@ -168,10 +160,10 @@ impl RegistrationRequest {
             client_name: self.client_name.as_deref().and_then(clean_client_name),
             token_endpoint_auth_method: method,
             keys,
-            refresh_token,
+            refresh_token: registers_refresh_token(&self.grant_types),
             device,
             scope: named_values(&scope),
-            application_type: self.application_type.filter(|kind| kind == "native" || kind == "web"),
+            application_type: self.application_type.filter(|kind| is_application_type(kind)),
         })
     }
 
@@ -191,25 +183,32 @@ impl RegistrationRequest {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(member: &'a RawValue) -> Option<T> {
-    serde_json::from_str(member.get()).ok()
+/// Whether a client with these grant types gets refresh tokens: those that name none get them too.
+pub(super) fn registers_refresh_token(grant_types: &[String]) -> bool {
+    grant_types.is_empty() || grant_types.iter().any(|kind| kind == "refresh_token")
 }
 
-fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Result<Vec<RedirectUri>, OAuthError> {
+/// Whether this is an `application_type` (`OpenID` Connect Registration 2).
+pub(super) fn is_application_type(kind: &str) -> bool {
+    kind == "native" || kind == "web"
+}
+
+/// Those redirect URIs that are allowed: the others are left out.
+///
+/// # Errors
+/// `invalid_redirect_uri` when none is left, or when there are too many.
+pub(super) fn allowed_redirects(uris: &[String], policy: &RedirectPolicy) -> Result<Vec<RedirectUri>, OAuthError> {
     let refuse = |words: String| Err(OAuthError::new(ErrorCode::InvalidRedirectUri, words));
     if uris.len() > MAX_REDIRECT_URIS {
         return refuse(format!("more than {MAX_REDIRECT_URIS} redirect_uris"));
     }
-    let judged: Vec<_> = uris.iter().map(|uri| (uri, policy.parse(uri))).collect();
-    let allowed: Vec<_> = judged.iter().filter_map(|(_, answer)| answer.clone().ok()).collect();
+    let (allowed, refused): (Vec<_>, Vec<_>) = uris.iter().map(|uri| policy.parse(uri)).partition(Result::is_ok);
     if allowed.is_empty() {
-        let first = judged.first().map(|(uri, answer)| match answer {
-            Err(why) => format!("{uri} {why}"),
-            Ok(_) => String::new(),
-        });
+        // the client knows its first one: a description repeats nothing
+        let first = refused.into_iter().find_map(Result::err).map(|why| format!("the first of redirect_uris {why}"));
         return refuse(first.unwrap_or_else(|| "redirect_uris is missing, empty or not a list of strings".to_owned()));
     }
-    Ok(allowed)
+    Ok(allowed.into_iter().flatten().collect())
 }
 
 /// The response to a registration or an update, and what a client reads of itself (RFC 7591 3.2.1, RFC 7592 3): what was

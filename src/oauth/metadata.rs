@@ -56,6 +56,9 @@ pub struct ServerMetadata {
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.
     pub authorization_response_iss_parameter_supported: bool,
+    /// Whether a client id may be the URL of a document; left out when it may not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub client_id_metadata_document_supported: bool,
     /// Required by clients' parsers of `openid-configuration`; we issue no ID tokens.
     pub subject_types_supported: [&'static str; 1],
     /// As above.

@@ -59,6 +59,14 @@ impl Parameters {
         Ok(first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()))
     }
 
+    /// Judges all of these at once, also those that the rest of the request would keep from being read.
+    ///
+    /// # Errors
+    /// When one of them is repeated, or there are too many parameters.
+    pub fn none_repeated(&self, names: &[&'static str]) -> Result<(), ParameterError> {
+        names.iter().try_for_each(|name| self.one(name).map(drop))
+    }
+
     /// All values of a parameter that may repeat (`resource`, RFC 8707 2), without empty ones.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
@@ -113,6 +121,8 @@ mod tests {
         assert_eq!(parameters.one("a"), Err(ParameterError::Repeated("a")));
         assert_eq!(parameters.one("b"), Ok(None));
         assert_eq!(parameters.one("c"), Ok(None));
+        assert_eq!(parameters.none_repeated(&["c", "b", "a"]), Err(ParameterError::Repeated("a")));
+        assert_eq!(parameters.none_repeated(&["c", "b"]), Ok(()));
         assert_eq!(parameters.all("resource").collect::<Vec<_>>(), ["x", "y z"]);
         assert_eq!(format!("{parameters:?}"), r#"["a", "a", "b", "resource", "resource", "resource"]"#);
     }

@@ -70,6 +70,25 @@ pub(super) fn refusal(address: IpAddr) -> Option<&'static str> {
     REFUSED.iter().find(|(range, _)| range.contains(&address)).map(|(_, reason)| *reason)
 }
 
+/// The networks of an organisation (RFC 1918, RFC 4193, and RFC 6598, which overlay networks use).
+const PRIVATE: [IpNet; 5] = [
+    v4([10, 0, 0, 0], 8),
+    v4([100, 64, 0, 0], 10),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 168, 0, 0], 16),
+    v6(0xfc00 << 112, 7),
+];
+/// The metadata services of clouds (Alibaba, AWS, Google) that lie in these networks.
+const METADATA_SERVICES: [IpNet; 3] =
+    [v4([100, 100, 100, 200], 32), v6(0xfd00_0ec2 << 96 | 0x0254, 128), v6(0xfd20_00ce << 96 | 0x0254, 128)];
+
+/// Whether an address is one of an organisation's own network, which an operator may open for a name. Link-local addresses,
+/// this machine and the metadata services of clouds are never opened.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address));
+    within(&PRIVATE) && !within(&METADATA_SERVICES)
+}
+
 /// Whether an address is this machine's own.
 pub(super) fn is_loopback(address: IpAddr) -> bool {
     LOOPBACK_V4.contains(&address) || LOOPBACK_V6.contains(&address)
@@ -81,7 +100,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{is_loopback, refusal};
+    use super::{is_loopback, is_private, refusal};
 
     const SPECIAL: [(&str, &str); 50] = [
         ("0.0.0.0", "this network"),
@@ -162,6 +181,17 @@ mod tests {
         }
         for address in PUBLIC {
             assert_eq!(refusal(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn only_the_networks_of_an_organisation_can_be_opened() {
+        let opened = SPECIAL.iter().map(|(address, _)| *address).filter(|address| is_private(address.parse().unwrap()));
+        let expected =
+            ["10.0.0.1", "100.64.0.1", "100.127.255.255", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fc00::1"];
+        assert_eq!(opened.collect::<Vec<_>>(), expected);
+        for address in PUBLIC {
+            assert!(!is_private(address.parse().unwrap()), "{address}");
         }
     }
 

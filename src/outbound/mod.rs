@@ -25,4 +25,4 @@ mod strangers;
 pub use diagnosis::Diagnosis;
 pub use fetcher::{FetchError, Fetched, Fetcher};
 pub use roots::tls_config;
-pub use strangers::{Document, LookUp, StrangerError, Strangers};
+pub use strangers::{Document, LookUp, StrangerError, Strangers, machine_look_up};

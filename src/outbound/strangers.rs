@@ -16,32 +16,58 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use futures_util::future::BoxFuture;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_ENCODING};
 use http::{HeaderMap, StatusCode};
 use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use url::{Host, Url};
+use tokio::sync::Semaphore;
+use url::{Host, Position, Url};
 
-use super::addresses::{is_loopback, refusal};
+use super::addresses::{is_loopback, is_private, refusal};
 use super::diagnosis::Diagnosis;
 use super::failure::{self, cause};
 use super::fetcher::{FetchError, Unread, read, user_agent};
 use super::roots::tls_config;
-use crate::config::CaFile;
+use crate::config::{CaFile, Config};
 
 /// How long a document may take, from the name's resolution to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection, TLS included, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many documents are fetched at once: each needs a descriptor and a buffer that no other limit counts.
+const CALLS: usize = 64;
+/// How many names are looked up at once. The machine's resolver blocks a thread, for as long as a name server of a stranger
+/// pleases, and cannot be cancelled.
+const LOOK_UPS: usize = 32;
 
 /// Resolves a name to addresses.
 pub type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// The machine's resolver.
+#[must_use]
+pub fn machine_look_up() -> LookUp {
+    Arc::new(|name| {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+    })
+}
 
 /// Fetches documents that strangers name. Cheap to clone.
 #[derive(Clone)]
 pub struct Strangers {
     client: Client,
     guard: Guard,
+    calls: Arc<Semaphore>,
+}
+
+/// Which places besides the public Internet strangers may name, and which ones never.
+#[derive(Debug, Clone, Default)]
+struct Reach {
+    /// For a Portcullis that itself is reached by loopback only.
+    loopback: bool,
+    /// Names whose addresses may be private, because the operator says so.
+    private_hosts: Vec<String>,
+    /// Our own names, which lead back to us: hosts, or hosts with a port.
+    own: Vec<String>,
 }
 
 /// A document that came with status 200.
@@ -59,16 +85,23 @@ pub struct Document {
 #[error("the document cannot be fetched")]
 pub struct StrangerError {
     diagnosis: Diagnosis,
-    is_refused: bool,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Refused,
+    Gone,
+    Unreachable,
 }
 
 impl StrangerError {
     fn refused(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis, is_refused: true }
+        Self { diagnosis, kind: Kind::Refused }
     }
 
     fn unreachable(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis, is_refused: false }
+        Self { diagnosis, kind: Kind::Unreachable }
     }
 
     /// What happened, with the addresses that only the operator may know.
@@ -80,8 +113,14 @@ impl StrangerError {
     /// Whether the URL or the answer is wrong in itself, which the stranger knows anyway; `false` is anything between, and
     /// does not tell a name that leads inside from one that leads nowhere.
     #[must_use]
-    pub const fn is_refused(&self) -> bool {
-        self.is_refused
+    pub fn is_refused(&self) -> bool {
+        self.kind != Kind::Unreachable
+    }
+
+    /// Whether the server says that there is no such document (404, 410): it was taken back.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.kind == Kind::Gone
     }
 }
 
@@ -91,10 +130,7 @@ impl Strangers {
     /// # Panics
     /// When the HTTP library refuses our constants.
     pub fn new<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>, allow_loopback: bool) -> Self {
-        let look_up: LookUp = Arc::new(|name| {
-            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
-        });
-        Self::resolving_with(look_up, ca_files, allow_loopback)
+        Self::resolving_with(machine_look_up(), ca_files, allow_loopback)
     }
 
     /// The same with another resolver.
@@ -106,7 +142,20 @@ impl Strangers {
         ca_files: impl IntoIterator<Item = &'a CaFile>,
         allow_loopback: bool,
     ) -> Self {
-        let guard = Guard { look_up, allow_loopback };
+        Self::reaching(Reach { loopback: allow_loopback, ..Reach::default() }, look_up, ca_files)
+    }
+
+    /// Fetches as the configuration says.
+    ///
+    /// # Panics
+    /// When the HTTP library refuses our constants.
+    #[must_use]
+    pub fn configured(config: &Config, look_up: LookUp) -> Self {
+        Self::reaching(Reach::of(config), look_up, &config.outbound.ca_file)
+    }
+
+    fn reaching<'a>(reach: Reach, look_up: LookUp, ca_files: impl IntoIterator<Item = &'a CaFile>) -> Self {
+        let guard = Guard { look_up, look_ups: Arc::new(Semaphore::new(LOOK_UPS)), reach: Arc::new(reach) };
         #[expect(clippy::disallowed_methods, reason = "this is the client that is guarded most")]
         let client = Client::builder()
             .tls_backend_preconfigured(tls_config(ca_files))
@@ -122,7 +171,7 @@ impl Strangers {
             .build();
         #[expect(clippy::expect_used, reason = "every setting is a constant of ours, or was checked")]
         let client = client.expect("the client can be built");
-        Self { client, guard }
+        Self { client, guard, calls: Arc::new(Semaphore::new(CALLS)) }
     }
 
     /// GET of a document of at most so many bytes.
@@ -132,16 +181,19 @@ impl Strangers {
     pub async fn get(&self, url: &str, most: usize) -> Result<Document, StrangerError> {
         let parsed = self.check(url)?;
         let place = parsed.host_str().unwrap_or_default().to_owned();
+        let _call = self.calls.try_acquire().map_err(|_busy| {
+            StrangerError::unreachable(Diagnosis::new(format!("{CALLS} documents are being fetched already")))
+        })?;
         let failed = |error: reqwest::Error| unreachable(&error, &place);
         let response = self.client.get(parsed).header(ACCEPT, "application/json").send().await.map_err(failed)?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            let words = Diagnosis::new(format!("{place} answers {}", status.as_u16()))
-                .with_hint("only 200 counts, and no redirect is followed");
-            let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            return Err(if passes { StrangerError::unreachable(words) } else { StrangerError::refused(words) });
+        if response.status() != StatusCode::OK {
+            return Err(without_document(response.status(), &place));
         }
         let headers = response.headers().clone();
+        if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            // we asked for none: what a decoder makes of few bytes may be very many
+            return Err(StrangerError::refused(Diagnosis::new(format!("{place} sends a compressed document"))));
+        }
         match read(response, most).await {
             Ok(body) => Ok(Document { headers, body }),
             Err(Unread::TooLarge(most)) => {
@@ -164,13 +216,16 @@ impl Strangers {
         if url.as_str() != text {
             return Err(refused("is not spelt as a URL parser spells it"));
         }
+        if self.guard.reach.is_own(&url) {
+            return Err(refused("leads back to this server"));
+        }
         let literal = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             Some(Host::Domain(_)) | None => None,
         };
         // an address in the URL is never resolved, so the guard would not see it
-        match literal.map(|address| self.guard.check(address)) {
+        match literal.map(|address| self.guard.check(url.host_str().unwrap_or_default(), address)) {
             Some(Err(refused)) => Err(StrangerError::unreachable(refused.diagnosis(&refused.address.to_string()))),
             Some(Ok(())) | None => Ok(url),
         }
@@ -186,20 +241,74 @@ fn unreachable(error: &reqwest::Error, place: &str) -> StrangerError {
     StrangerError::unreachable(Diagnosis::new(cause))
 }
 
+/// What a status other than 200 means. A server that is overloaded, or does not let us in, says nothing about the document.
+fn without_document(status: StatusCode, place: &str) -> StrangerError {
+    let words = Diagnosis::new(format!("{place} answers {}", status.as_u16()))
+        .with_hint("only 200 counts, and no redirect is followed");
+    let kind = match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Kind::Gone,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Unreachable,
+        _ if status.is_server_error() => Kind::Unreachable,
+        _ => Kind::Refused,
+    };
+    StrangerError { diagnosis: words, kind }
+}
+
+impl Reach {
+    fn of(config: &Config) -> Self {
+        let ours = config.public_url.authorities();
+        let loopback = config.public_url.is_loopback();
+        let own = if loopback {
+            // other programs on this machine may publish documents
+            ours.map(str::to_owned).collect()
+        } else {
+            let ours = ours.chain(config.server.allowed_hosts.iter().map(String::as_str));
+            ours.map(|authority| without_port(authority).to_owned()).collect()
+        };
+        Self { loopback, own, private_hosts: config.client_documents.private_hosts.clone() }
+    }
+
+    fn is_own(&self, url: &Url) -> bool {
+        let authority = &url[Position::BeforeHost..Position::BeforePath];
+        let host = url.host_str().unwrap_or_default();
+        self.own.iter().any(|own| own.eq_ignore_ascii_case(authority) || own.eq_ignore_ascii_case(host))
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    let host_ends = authority.find(']').map_or(0, |bracket| bracket + 1);
+    match authority.get(host_ends..).and_then(|rest| rest.find(':')) {
+        Some(colon) => authority.get(..host_ends + colon).unwrap_or(authority),
+        None => authority,
+    }
+}
+
 /// Resolves names, and lets an answer pass only when every address in it may be called: what is dialled is what it returns.
 #[derive(Clone)]
 struct Guard {
     look_up: LookUp,
-    allow_loopback: bool,
+    look_ups: Arc<Semaphore>,
+    reach: Arc<Reach>,
 }
 
 impl Guard {
-    fn check(&self, address: IpAddr) -> Result<(), RefusedAddress> {
-        match refusal(address) {
-            Some(_) if self.allow_loopback && is_loopback(address) => Ok(()),
-            Some(reason) => Err(RefusedAddress { address, reason }),
-            None => Ok(()),
-        }
+    fn check(&self, host: &str, address: IpAddr) -> Result<(), RefusedAddress> {
+        let Some(reason) = refusal(address) else { return Ok(()) };
+        let is_opened = || is_private(address) && self.reach.private_hosts.iter().any(|opened| opened == host);
+        let allowed = self.reach.loopback && is_loopback(address) || is_opened();
+        if allowed { Ok(()) } else { Err(RefusedAddress { address, reason }) }
+    }
+
+    /// Looks a name up as a task of its own. Its slot is free when the look-up has ended, not when its caller has left.
+    async fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let slot = Arc::clone(&self.look_ups).acquire_owned().await.map_err(io::Error::other)?;
+        let found = (self.look_up)(name.to_owned());
+        let task = tokio::spawn(async move {
+            let found = found.await;
+            drop(slot);
+            found
+        });
+        task.await.map_err(io::Error::other)?
     }
 }
 
@@ -207,9 +316,9 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let addresses = (guard.look_up)(name.as_str().to_owned()).await?;
+            let addresses = guard.look_up(name.as_str()).await?;
             for address in &addresses {
-                guard.check(*address)?;
+                guard.check(name.as_str(), *address)?;
             }
             let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
@@ -227,7 +336,7 @@ struct RefusedAddress {
 impl RefusedAddress {
     fn diagnosis(&self, place: &str) -> Diagnosis {
         Diagnosis::new(format!("{place} is not called: {self}"))
-            .with_hint("documents that strangers name are fetched from public addresses only")
+            .with_hint("documents that strangers name are fetched from public addresses only, but for private_hosts")
     }
 }
 

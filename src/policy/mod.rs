@@ -41,9 +41,16 @@ impl<'a, C, U> Permit<'a, C, U> {
 pub(crate) struct Denial {
     /// What the token does not allow.
     pub(crate) missing: ScopeSet,
+    /// What would be enough: the scopes that are missing, and those that the token has. A client that asks for these loses
+    /// nothing, whether or not it adds what it had before.
+    ///
+    /// Every one of them is a scope of the upstream, which is granted to each client that asks and whose user agrees. So a
+    /// denial never sends a client for something that it cannot get, and equal denials name equal scopes: clients compare
+    /// them to notice that an upgrade has not helped.
+    pub(crate) sufficient: ScopeSet,
 }
 
-/// Judges whether a caller may enter an upstream at all.
+/// Judges whether a caller may enter an upstream at all, by what its scopes imply.
 ///
 /// # Errors
 /// Names every scope that is missing, so that the client can ask for all of them at once.
@@ -52,8 +59,14 @@ where
     C: AsRef<Caller>,
     U: AsRef<Upstream>,
 {
-    let missing = missing(&caller.as_ref().scope, upstream.as_ref());
-    if missing.is_empty() { Ok(Entry { caller, upstream }) } else { Err(Denial { missing }) }
+    let (granted, scopes) = (&caller.as_ref().scope, &upstream.as_ref().settings.scopes);
+    let missing = scopes.missing(granted);
+    if missing.is_empty() {
+        return Ok(Entry { caller, upstream });
+    }
+    // a scope that has left the configuration is not granted again
+    let sufficient = missing.union(&granted.intersection(&scopes.known()));
+    Err(Denial { missing, sufficient })
 }
 
 /// Judges one call of a caller who entered. `message` is missing where none was read: the method has none, or the body
@@ -69,84 +82,11 @@ pub(crate) const fn decide<'a, C, U>(
     Ok(Permit(entry))
 }
 
-/// What these scopes lack to enter an upstream.
+/// What these scopes lack to enter an upstream, by what they imply.
 #[must_use]
 pub(crate) fn missing(granted: &ScopeSet, upstream: &Upstream) -> ScopeSet {
-    upstream.settings.scopes.without(granted)
+    upstream.settings.scopes.missing(granted)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{decide, enter};
-    use crate::config::{ApiKeys, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamSettings};
-    use crate::mcp::Message;
-    use crate::model::caller::Caller;
-    use crate::model::user::User;
-    use crate::oauth::scope::ScopeSet;
-
-    #[derive(Debug)]
-    struct Behind(Upstream);
-
-    impl AsRef<Upstream> for Behind {
-        fn as_ref(&self) -> &Upstream {
-            &self.0
-        }
-    }
-
-    #[derive(Debug)]
-    struct By(Caller);
-
-    impl AsRef<Caller> for By {
-        fn as_ref(&self) -> &Caller {
-            &self.0
-        }
-    }
-
-    fn behind(scopes: &str) -> Behind {
-        let settings = UpstreamSettings {
-            id: "a".to_owned(),
-            path: "/mcp".to_owned(),
-            name: "A".to_owned(),
-            reach: Reach::Http(ReachHttp::at("http://127.0.0.1:9/".parse().unwrap())),
-            scopes: ScopeSet::parse(scopes).unwrap(),
-            scope_texts: Vec::new(),
-            default: false,
-            request_headers: RequestHeaders::default(),
-            api_keys: ApiKeys::default(),
-            keep_alive: None,
-        };
-        Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())
-    }
-
-    fn by(scopes: &str) -> By {
-        By(Caller {
-            subject: "k|alice".into(),
-            identity: "k".into(),
-            client: "c_1".into(),
-            scope: ScopeSet::parse(scopes).unwrap(),
-            user: User::default(),
-        })
-    }
-
-    #[test]
-    fn entering_needs_every_scope_of_the_upstream_and_the_denial_names_what_is_missing() {
-        let upstream = behind("mcp:access mcp:write");
-        assert!(enter(&by("mcp:write other mcp:access"), &upstream).is_ok());
-        let lacking = |scopes| enter(&by(scopes), &upstream).unwrap_err().missing;
-        assert_eq!(lacking("mcp:access"), ScopeSet::parse("mcp:write").unwrap());
-        assert_eq!(lacking(""), upstream.0.settings.scopes);
-    }
-
-    #[test]
-    fn a_permit_names_the_caller_and_the_upstream_that_were_judged() {
-        let (caller, upstream) = (by("mcp:access"), behind("mcp:access"));
-        let message = Message::read(br#"{"id":1,"method":"ping"}"#);
-        for message in [None, Some(&message)] {
-            let permit = decide(enter(&caller, &upstream).unwrap(), message).unwrap();
-            assert!(
-                std::ptr::eq(permit.caller(), &raw const caller)
-                    && std::ptr::eq(permit.upstream(), &raw const upstream)
-            );
-        }
-    }
-}
+mod tests;

@@ -38,10 +38,10 @@ sql! {
             SELECT hash FROM account_sessions WHERE last_used_at <= $1 ORDER BY last_used_at LIMIT $2)";
 
     GRANTS = "
-        SELECT g.id, g.client_id, c.name AS client_name, g.resource, g.scope, g.created_at, g.last_used_at,
+        SELECT g.id, g.client_id, COALESCE(c.name, d.name) AS client_name, g.resource, g.scope, g.created_at, g.last_used_at,
             g.receiver, g.address, g.agent,
             EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id) AS refresh
-        FROM grants g LEFT JOIN clients c ON c.id = g.client_id
+        FROM grants g LEFT JOIN clients c ON c.id = g.client_id LEFT JOIN client_documents d ON d.id = g.client_id
         WHERE g.subject = $1 AND g.ended_at IS NULL AND g.expires_at > $2
         ORDER BY g.last_used_at DESC, g.id LIMIT $3";
 

@@ -300,8 +300,8 @@ async fn evict(tx: &mut Transaction, new: &ClientId, max_unused: i64, now: Times
     Ok(())
 }
 
-/// Notes that the client led to a grant; a configured one has no row and needs none.
-pub(super) async fn note_grant(tx: &mut Transaction, id: &ClientId, now: Timestamp) -> Result<(), Failure> {
-    tx.execute(NOTE_GRANT, values![id.as_str(), now]).await?;
-    Ok(())
+/// Notes that the client led to a grant; a configured one has no row and needs none. `false` when it has none: a deletion that
+/// runs at the same time may have taken it since the last statement looked.
+pub(super) async fn note_grant(tx: &mut Transaction, id: &ClientId, now: Timestamp) -> Result<bool, Failure> {
+    Ok(tx.execute(NOTE_GRANT, values![id.as_str(), now]).await? == 1)
 }

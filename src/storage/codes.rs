@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{NewRefreshToken, Store, StoreError, Turn, clients, grant_ends, grants, refresh_tokens};
+use super::{NewRefreshToken, Store, StoreError, Turn, client_documents, clients, grant_ends, grants, refresh_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
 use crate::model::grant::{Grant, Holder};
@@ -51,7 +51,8 @@ sql! {
             user_claims = NULL, provider_token = NULL
         WHERE code_hash = $1 AND stage = 'code_issued' AND code_expires_at > $2 AND failures < $4
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $5)
-          AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id))
+          AND ($6 OR EXISTS (SELECT 1 FROM clients c WHERE c.id = authorizations.client_id)
+              OR EXISTS (SELECT 1 FROM client_documents m WHERE m.id = authorizations.client_id))
           AND NOT EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = authorizations.client_id)";
 }
 
@@ -81,7 +82,7 @@ pub struct Redemption<'a> {
     pub refresh_token: Option<&'a NewRefreshToken>,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// Whether the client stands in the configuration; one that does not must be registered.
+    /// Whether the client stands in the configuration; one that does not must be registered, or its document kept.
     pub client_is_configured: bool,
     /// Now.
     pub now: Timestamp,
@@ -221,7 +222,14 @@ impl Store {
             if let Some(token) = refresh_token {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }
-            clients::note_grant(tx, &grant.client_id, now).await?;
+            // holds the client's row: a deletion waits for this commit, and ends the grant that it then finds
+            let is_known = clients::note_grant(tx, &grant.client_id, now).await?
+                || client_is_configured
+                || client_documents::hold(tx, &grant.client_id).await?;
+            if !is_known {
+                tx.undo();
+                return Ok(None);
+            }
             Ok(Some(grant_ends::end_surplus(tx, grant, now).await?))
         })
         .await

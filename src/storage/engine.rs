@@ -8,23 +8,29 @@ use super::error::{Failure, StoreError};
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::Value;
-use super::{postgres, sqlite};
-use crate::config::Storage;
+use super::{postgres, postgres_schema, postgres_words, sqlite};
+use crate::config::{Database, Storage};
 
 /// The database that was opened.
 pub(super) enum Engine {
     /// One file, one writer.
     Sqlite(sqlite::Pools),
     /// A server.
-    Postgres(postgres::Pool),
+    Postgres(Box<postgres::Pool>),
 }
 
 impl Engine {
-    /// Opens the database and brings its schema up to date.
-    pub(super) async fn open(settings: &Storage) -> Result<Self, StoreError> {
-        Ok(match settings {
-            Storage::Sqlite(file) => Self::Sqlite(sqlite::open(file).await?),
-            Storage::Postgres(settings) => Self::Postgres(postgres::open(settings).await?),
+    /// Opens the database. Brings its schema up to date if the settings say so, and answers the names of what was applied.
+    pub(super) async fn open(settings: &Storage) -> Result<(Self, Vec<&'static str>), StoreError> {
+        Ok(match &settings.database {
+            Database::Sqlite(file) => {
+                let (pools, applied) = sqlite::open(file, settings.migrate).await?;
+                (Self::Sqlite(pools), applied)
+            }
+            Database::Postgres(server) => {
+                let (pool, applied) = postgres_schema::open(server, settings.migrate).await?;
+                (Self::Postgres(Box::new(pool)), applied)
+            }
         })
     }
 
@@ -55,6 +61,14 @@ impl Engine {
         })
     }
 
+    /// Whether calls wait for the database: a file is always there.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(pool) => pool.is_out_of_reach(),
+        }
+    }
+
     /// Waits for what is being written and closes.
     pub(super) async fn close(&self) {
         match self {
@@ -70,7 +84,7 @@ impl Engine {
             Failure::PassedOver => self.about("kept nothing of a transaction, because a statement of it had failed"),
             Failure::Sql(error) => self.about(match self {
                 Self::Sqlite(_) => sqlite::words(&error),
-                Self::Postgres(_) => postgres::words(&error),
+                Self::Postgres(_) => postgres_words::words(&error),
             }),
         }
     }
@@ -79,7 +93,7 @@ impl Engine {
     pub(super) fn stalled(&self, limit: Duration) -> StoreError {
         self.about(match self {
             Self::Sqlite(_) => sqlite::stalled(limit),
-            Self::Postgres(_) => postgres::stalled(limit),
+            Self::Postgres(_) => postgres_words::stalled(limit),
         })
     }
 

@@ -35,8 +35,9 @@ pub(super) enum Exclusive<'a> {
     /// Whether a refresh token is unused: a lease for its grant that is asked for while a rotation supersedes it must see that
     /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`).
     RefreshToken(&'a Sha256),
-    /// Which registered clients there are: how many were never used, and from which addresses (`clients::INSERT`,
-    /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`).
+    /// Which clients there are: how many registered and were never used, and from which addresses (`clients::INSERT`,
+    /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`); how many documents are kept (`client_documents::COUNT`,
+    /// `client_documents::EVICT_ONE`).
     Clients,
     /// Which signing keys there are: one next key at a time (`signing_keys::INSERT_NEXT`), and none beside those that are
     /// withdrawn together.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::exclusive::Exclusive;
 use super::value::{Value, values};
 use super::{
-    Store, StoreError, Turn, account, authorizations, clients, device_codes, end_feed, grant_ends, refresh_tokens,
-    single_use,
+    Store, StoreError, Turn, account, authorizations, client_documents, clients, device_codes, end_feed, grant_ends,
+    refresh_tokens, single_use,
 };
 use crate::clock::Timestamp;
 use crate::model::account::SESSION_IDLE;
+use crate::model::client_document::SERVES_FOR;
 
 /// How long a code that is presented again is recognised, and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
@@ -40,7 +41,7 @@ impl Store {
         let dead = before(retention.access_token.saturating_add(grant_ends::MARGIN));
         let asked = before(retention.consent);
         let (unused, used) = (before(retention.unused_client), before(retention.used_client));
-        let steps: [(&'static str, Exclusive<'_>, &[i64]); 10] = [
+        let steps: [(&'static str, Exclusive<'_>, &[i64]); 11] = [
             (refresh_tokens::ERASE_RESPONSES, Exclusive::Batch, &[before(retention.replay_window), batch]),
             (
                 authorizations::DELETE_UNREDEEMED,
@@ -53,6 +54,7 @@ impl Store {
             (device_codes::DELETE_EXPIRED, Exclusive::Batch, &[before(device_codes::MARGIN), batch]),
             (account::DELETE_EXPIRED, Exclusive::Batch, &[before(SESSION_IDLE), batch]),
             (single_use::DELETE_EXPIRED, Exclusive::Batch, &[now.0, batch]),
+            (client_documents::DELETE_OLD, Exclusive::Clients, &[before(SERVES_FOR), batch]),
             (clients::DELETE_UNUSED, Exclusive::Clients, &[unused, now.0, batch]),
             (clients::DELETE_USED, Exclusive::Clients, &[used, now.0, batch, unused]),
         ];

@@ -23,9 +23,9 @@ macro_rules! client_columns {
 
 sql! {
     GRANTS = "
-        SELECT g.id, g.subject, g.identity, g.client_id, c.name AS client_name, g.resource, g.scope, g.user_claims,
+        SELECT g.id, g.subject, g.identity, g.client_id, COALESCE(c.name, d.name) AS client_name, g.resource, g.scope, g.user_claims,
             g.created_at, g.last_used_at, g.expires_at
-        FROM grants g LEFT JOIN clients c ON c.id = g.client_id
+        FROM grants g LEFT JOIN clients c ON c.id = g.client_id LEFT JOIN client_documents d ON d.id = g.client_id
         WHERE g.id > $1 AND g.ended_at IS NULL AND g.expires_at > $2
           AND (CAST($3 AS TEXT) IS NULL OR g.subject = $3) AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) AND (CAST($5 AS TEXT) IS NULL OR g.resource = $5)
         ORDER BY g.id LIMIT $6";
@@ -90,7 +90,7 @@ pub struct ListedGrant {
     pub identity: IdentityId,
     /// Who acts for the user.
     pub client: ClientId,
-    /// What that client calls itself, when it registered itself.
+    /// What that client calls itself, when it registered itself or has a document.
     pub client_name: Option<String>,
     /// Where.
     pub resource: String,

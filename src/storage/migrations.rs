@@ -10,7 +10,8 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 macro_rules! files {
     ($engine:literal) => {
         files!($engine: "0001_initial", "0002_ends_and_identities", "0003_named_scope", "0004_barred_sign_ins",
-               "0005_single_use", "0007_managed_clients", "0009_key_rotation", "0010_purposes", "0012_machines")
+               "0005_single_use", "0007_managed_clients", "0008_client_documents", "0009_key_rotation", "0010_purposes",
+               "0012_machines")
     };
     ($engine:literal: $($name:literal),+) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $engine, "/", $name, ".sql")))),+]
@@ -18,7 +19,7 @@ macro_rules! files {
 }
 
 /// Names, without `.sql`, and texts.
-type Files = &'static [(&'static str, &'static str)];
+pub(super) type Files = &'static [(&'static str, &'static str)];
 
 /// SQLite's.
 pub(super) const SQLITE: Files = files!("sqlite");
@@ -27,6 +28,60 @@ pub(super) const POSTGRES: Files = files!("postgres");
 
 sql! {
     pub(super) OLDEST_PROGRAM = "SELECT oldest_program FROM compatibility";
+
+    /// The table is the library's.
+    pub(super) APPLIED = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";
+}
+
+/// The schema of a database, against the files of an engine.
+pub(super) struct Schema {
+    missing: Vec<&'static str>,
+}
+
+impl Schema {
+    /// Compares: `applied` are numbers and checksums, `oldest_program` is what the schema asks of a program.
+    ///
+    /// # Errors
+    /// When this program must not work on it, whatever is done to it: in words.
+    pub(super) fn read(files: Files, applied: &[(i64, Vec<u8>)], oldest_program: i64) -> Result<Self, String> {
+        let ours = migrator(files);
+        for migration in ours.iter() {
+            let known = applied.iter().find(|(version, _)| *version == migration.version);
+            if known.is_some_and(|(_, checksum)| *checksum != *migration.checksum) {
+                return Err(another_build(migration.version));
+            }
+        }
+        if let Some(words) = too_new(&ours, oldest_program) {
+            return Err(words);
+        }
+        let is_missing = |name: &'static str| {
+            migration((name, "")).is_none_or(|ours| applied.iter().all(|(version, _)| *version != ours.version))
+        };
+        Ok(Self { missing: files.iter().map(|(name, _)| *name).filter(|name| is_missing(name)).collect() })
+    }
+
+    /// A database in which nothing is yet.
+    pub(super) fn empty(files: Files) -> Self {
+        Self { missing: files.iter().map(|(name, _)| *name).collect() }
+    }
+
+    pub(super) const fn is_current(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// The names of what is missing.
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        self.missing.clone()
+    }
+
+    /// Words for a schema that is not current, when this process may not change it.
+    pub(super) fn outdated(&self) -> String {
+        format!(
+            "lacks {} of this program ({}), and storage.migrate is off: run `portcullis migrate` first",
+            if self.missing.len() == 1 { "a migration" } else { "migrations" },
+            self.missing.join(", ")
+        )
+    }
 }
 
 /// What runs the files of a list that a database has not seen yet.
@@ -45,7 +100,7 @@ fn migration((name, text): (&'static str, &'static str)) -> Option<Migration> {
 }
 
 /// Words for a schema that needs a newer program than one that knows these files.
-pub(super) fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
+fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
     (needed > known).then(|| {
         format!(
@@ -59,16 +114,20 @@ pub(super) fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
 pub(super) fn words(error: MigrateError, engine: fn(&sqlx::Error) -> String) -> String {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => engine(&error),
-        MigrateError::VersionMismatch(version) => format!(
-            "was made by another build: its migration {version} is not this program's; use that build, or a new database"
-        ),
+        MigrateError::VersionMismatch(version) => another_build(version),
         other => format!("cannot be brought up to date: {other}"),
     }
 }
 
+fn another_build(version: i64) -> String {
+    format!(
+        "was made by another build: its migration {version} is not this program's; use that build, or a new database"
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Files, POSTGRES, SQLITE, migrator};
+    use super::{Files, POSTGRES, SQLITE, Schema, migrator};
 
     /// Number, description and the first bytes of the SHA-384: what a database of an earlier release holds.
     const RELEASED: [(i64, &str, [u8; 8]); 4] = [
@@ -101,6 +160,26 @@ mod tests {
         for ((version, description, head), built_in) in RELEASED.iter().zip(migrator(SQLITE).iter()) {
             assert_eq!((built_in.version, &*built_in.description), (*version, *description));
             assert_eq!(built_in.checksum[..8], *head, "migration {version} was changed");
+        }
+    }
+
+    /// As a database holds them in which the first `count` files were applied.
+    fn applied(files: Files, count: usize) -> Vec<(i64, Vec<u8>)> {
+        migrator(files).iter().take(count).map(|one| (one.version, one.checksum.to_vec())).collect()
+    }
+
+    #[test]
+    fn what_a_schema_lacks_is_named_and_a_later_one_lacks_nothing() {
+        for files in [SQLITE, POSTGRES] {
+            assert_eq!(Schema::empty(files).missing().len(), files.len());
+            let early = Schema::read(files, &applied(files, 1), 1).unwrap();
+            assert!(early.outdated().contains("(0002_ends_and_identities, "), "{}", early.outdated());
+            let mut later = applied(files, files.len());
+            later.push((9998, vec![1]));
+            assert!(Schema::read(files, &later, 1).unwrap().is_current(), "a later release added something");
+            assert!(Schema::read(files, &later, 9998).is_err(), "a later release removed something");
+            later[0].1 = vec![1];
+            assert!(Schema::read(files, &later, 1).is_err());
         }
     }
 }

@@ -17,8 +17,10 @@ mod account;
 mod api_keys;
 mod authorizations;
 mod call_limit;
+mod client_documents;
 mod clients;
 mod codes;
+mod copy;
 mod device_codes;
 mod disabled_clients;
 mod end_feed;
@@ -33,10 +35,14 @@ mod listing;
 mod machine_grants;
 mod migrations;
 mod nul;
+mod pooler;
 mod postgres;
+mod postgres_schema;
+mod postgres_words;
 mod refresh_tokens;
 mod row;
 mod sealed;
+mod server;
 mod signing_keys;
 mod single_use;
 mod sqlite;
@@ -50,6 +56,7 @@ pub use account::NewAccountSession;
 pub use api_keys::{FoundApiKey, ListedApiKey};
 pub use clients::{ManagedClient, StoredClient};
 pub use codes::{Abandoned, NewCode, Redemption};
+pub use copy::{CopiedTable, copy_to_postgres};
 pub use device_codes::DeviceAnswer;
 pub use end_feed::{Feed, FeedPosition};
 pub use error::StoreError;
@@ -96,17 +103,21 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store and brings its schema up to date. At most `waiting_writes` writes of each kind that strangers can cause
-    /// may wait.
+    /// Opens the store, and brings its schema up to date unless that is left to `portcullis migrate`. At most `waiting_writes`
+    /// writes of each kind that strangers can cause may wait.
     ///
     /// # Errors
-    /// When the database cannot be opened or written, or its schema is newer than this program.
+    /// When the database cannot be opened or written, or its schema is newer than this program; older, too, where this process
+    /// may not change it.
     pub async fn open(
         settings: &config::Storage,
         waiting_writes: usize,
         counted: metrics::Store,
     ) -> Result<Self, StoreError> {
-        let engine = Engine::open(settings).await?;
+        let (engine, applied) = Engine::open(settings).await?;
+        if !applied.is_empty() {
+            tracing::info!(migrations = applied.join(" "), "the schema of the database is up to date");
+        }
         Ok(Self(Arc::new(Inner {
             turns: Turns::new(engine.writers(), waiting_writes),
             lookups: Turns::new(1, waiting_writes),
@@ -119,10 +130,23 @@ impl Store {
         })))
     }
 
-    /// Whether the last real call failed: the last read or the last write.
+    /// Brings the schema of a database up to date, whatever the settings say, and answers the names of what was applied.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub async fn migrate(settings: &config::Storage) -> Result<Vec<&'static str>, StoreError> {
+        let settings = config::Storage { migrate: true, ..settings.clone() };
+        let (engine, applied) = Engine::open(&settings).await?;
+        engine.close().await;
+        Ok(applied)
+    }
+
+    /// Whether the last real call failed (the last read or the last write), or calls wait for a server that does not answer.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.0.read_failed.load(Ordering::Relaxed) || self.0.write_failed.load(Ordering::Relaxed)
+        self.0.engine.is_out_of_reach()
+            || self.0.read_failed.load(Ordering::Relaxed)
+            || self.0.write_failed.load(Ordering::Relaxed)
     }
 
     /// Waits for what is being written and closes.

@@ -7,28 +7,25 @@
 //! When a call exceeds our own limit it is dropped, but the server goes on with its statement and keeps its locks. So the server
 //! has limits of its own, a little below ours: see [`BEGIN`].
 
-use std::str::FromStr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, Postgres};
+use sqlx::PgPool;
+use sqlx::postgres::{PgArguments, PgPoolOptions, Postgres};
 use sqlx::query::Query;
-use sqlx::{Connection, PgPool};
 
-use super::call_limit::CALL_LIMIT;
-use super::error::StoreError;
+use super::call_limit::CONNECT_LIMIT;
 use super::exclusive::Exclusive;
-use super::migrations;
 use super::nul::escape;
 use super::row::Row;
+use super::server::Server;
 use super::value::Value;
-use crate::config;
 use crate::model::ids::GrantId;
 
-/// How long other processes may take to bring the schema up to date.
-const MIGRATION_PATIENCE: Duration = Duration::from_mins(1);
-/// How long a call waits for a connection: less than the limit of a call, so that an outage is told as one.
-const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// When a call that waits for a connection is a sign of an outage: it is told before the call itself gives up.
+const SOON: Duration = Duration::from_secs(1);
 /// How many connections writes leave to reads, unless there are fewer than twice as many.
 const FOR_READS: u32 = 4;
 
@@ -51,8 +48,6 @@ sql! {
         SELECT pg_advisory_xact_lock($1, number) FROM (
             SELECT DISTINCT (hashtextextended(subject, 0) & 255)::INTEGER AS number
             FROM grants WHERE id = ANY($2) ORDER BY number) AS users";
-
-    ENCODING = "SHOW server_encoding";
 }
 
 /// The first half of the key of a lock; the second is a hash of what it is about. `0x504F_5200` is the lock of the feed of ends,
@@ -72,15 +67,29 @@ pub(super) type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// The connections to one database.
 pub(super) struct Pool {
-    place: String,
+    server: Server,
     writers: usize,
     pub(super) connections: PgPool,
+    /// Whether the last call had to wait for a connection, and has none yet.
+    is_out_of_reach: AtomicBool,
 }
 
 impl Pool {
+    /// Connects when it is asked for something.
+    pub(super) fn new(server: Server, connections: u32) -> Self {
+        let writers = if connections < 2 * FOR_READS { connections.div_ceil(2) } else { connections - FOR_READS };
+        let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(CONNECT_LIMIT);
+        Self {
+            connections: options.connect_lazy_with(server.options().clone()),
+            server,
+            writers: usize::try_from(writers).unwrap_or(1),
+            is_out_of_reach: AtomicBool::new(false),
+        }
+    }
+
     /// How errors name the database: never with the password.
     pub(super) fn place(&self) -> &str {
-        &self.place
+        self.server.place()
     }
 
     /// How many writes may run at once.
@@ -88,72 +97,40 @@ impl Pool {
         self.writers
     }
 
+    /// Whether calls wait for a connection that does not come.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.is_out_of_reach.load(Ordering::Relaxed)
+    }
+
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        self.connections.begin_with(BEGIN).await
+        self.begin_with(BEGIN).await
     }
 
     /// Runs a statement that only reads.
     pub(super) async fn read(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, sqlx::Error> {
-        let mut tx = self.connections.begin_with(BEGIN_READ).await?;
+        let mut tx = self.begin_with(BEGIN_READ).await?;
         let rows = rows(&mut tx, sql, values).await?;
         tx.commit().await?;
         Ok(rows)
     }
 
+    /// The library hides an outage: it tries to connect until the limit, and says nothing until then.
+    async fn begin_with(&self, sql: &'static str) -> Result<Transaction, sqlx::Error> {
+        let mut beginning = pin!(self.connections.begin_with(sql));
+        let begun = match tokio::time::timeout(SOON, &mut beginning).await {
+            Ok(begun) => begun,
+            Err(_elapsed) => {
+                self.is_out_of_reach.store(true, Ordering::Relaxed);
+                beginning.await
+            }
+        };
+        self.is_out_of_reach.store(begun.is_err(), Ordering::Relaxed);
+        begun
+    }
+
     pub(super) async fn close(&self) {
         self.connections.close().await;
     }
-}
-
-/// Opens the database and brings its schema up to date.
-pub(super) async fn open(settings: &config::Postgres) -> Result<Pool, StoreError> {
-    let options = PgConnectOptions::from_str(settings.url.expose())
-        // the parser's words may quote the URL, and with it the password
-        .map_err(|_malformed| StoreError::about("PostgreSQL", "cannot be reached: the URL cannot be read"))?
-        .application_name("portcullis")
-        // a pooler refuses the connection otherwise
-        .extra_float_digits(None);
-    let place = place(&options);
-    let migrated = tokio::time::timeout(MIGRATION_PATIENCE, migrate(&options)).await.unwrap_or_else(|_elapsed| {
-        Err("has been locked for a minute by another process that prepares it: wait, or stop it".to_owned())
-    });
-    migrated.map_err(|words| StoreError::about(&place, words))?;
-    let connections = PgPoolOptions::new()
-        .max_connections(settings.connections)
-        .acquire_timeout(CONNECT_LIMIT)
-        .connect_lazy_with(options);
-    let all = settings.connections;
-    let writers = if all < 2 * FOR_READS { all.div_ceil(2) } else { all - FOR_READS };
-    Ok(Pool { place, writers: usize::try_from(writers).unwrap_or(1), connections })
-}
-
-fn place(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or_else(|| options.get_username());
-    match options.get_socket() {
-        Some(socket) => format!("the PostgreSQL database {database} at {}", socket.display()),
-        None => format!("the PostgreSQL database {database} at {}:{}", options.get_host(), options.get_port()),
-    }
-}
-
-async fn migrate(options: &PgConnectOptions) -> Result<(), String> {
-    // the first connection is none of a pool's: a pool would try again and again, and hide why there is none
-    let connecting = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(options));
-    let connected = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-    let said = |error: sqlx::Error| words(&error);
-    let mut connection = connected.map_err(said)?;
-    let encoding: String = sqlx::query_scalar(ENCODING).fetch_one(&mut connection).await.map_err(said)?;
-    if encoding != "UTF8" {
-        return Err(format!("cannot hold every name: its encoding is {encoding}; make one with ENCODING 'UTF8'"));
-    }
-    connection.close().await.map_err(said)?;
-    // the library takes one connection for all migrations, and holds a lock of its session meanwhile
-    let pool =
-        PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT).connect_lazy_with(options.clone());
-    let ours = migrations::migrator(migrations::POSTGRES);
-    ours.run(&pool).await.map_err(|error| migrations::words(error, words))?;
-    let needed = sqlx::query_scalar(migrations::OLDEST_PROGRAM).fetch_one(&pool).await.map_err(said)?;
-    pool.close().await;
-    migrations::too_new(&ours, needed).map_or(Ok(()), Err)
 }
 
 /// Takes the locks of a write, in the order of [`Class`].
@@ -212,60 +189,4 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Postgres, PgA
         Value::Boolean(truth) => query.bind(*truth),
         Value::Bytes(bytes) => query.bind(*bytes),
     })
-}
-
-/// A call that took too long.
-pub(super) fn stalled(limit: Duration) -> String {
-    format!("did not answer within {limit:?}: the server is overloaded, or another transaction holds a lock")
-}
-
-/// Puts an error into words that follow on the database's name, with the hint where there is one.
-pub(super) fn words(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(cause) => words_for(cause.code().as_deref().unwrap_or_default(), cause.message()),
-        sqlx::Error::Io(cause) => format!("cannot be reached: {cause}; check the server and its address"),
-        sqlx::Error::PoolTimedOut => {
-            format!("cannot be reached: no connection within {CONNECT_LIMIT:?}; check the server and its address")
-        }
-        sqlx::Error::PoolClosed => "is closed: this process is ending".to_owned(),
-        other => format!("cannot be used: {other}"),
-    }
-}
-
-/// Words for PostgreSQL's error codes. The server's own may quote a value in class 22 (data), and are left out there.
-fn words_for(code: &str, message: &str) -> String {
-    match code {
-        "28000" | "28P01" => "refuses this user or this password: check the URL".to_owned(),
-        "3D000" => "does not exist: make it (CREATE DATABASE), or name another".to_owned(),
-        "42501" => {
-            format!("refuses what this user must be able to do: {message}; grant it, or make the user the owner")
-        }
-        "25006" => "cannot be written: this server is a standby or read-only; name the primary".to_owned(),
-        "53100" => "cannot grow: the disk of the server is full; free some space".to_owned(),
-        "53300" => "has no connection left: raise max_connections there, or let this program open fewer".to_owned(),
-        "57014" | "55P03" | "25P03" | "25P04" => stalled(CALL_LIMIT),
-        "57P01" | "57P02" | "57P03" => format!("cannot be reached: the server is starting or stopping ({message})"),
-        "40001" | "40P01" => format!("undid a transaction that collided with another ({code}): try again"),
-        other if other.starts_with("08") => format!("cannot be reached: {message}"),
-        other if other.starts_with("22") => format!("refused a value ({code})"),
-        _ => format!("refused: {message} ({code})"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{words, words_for};
-
-    #[test]
-    fn a_wait_for_a_connection_is_told_as_an_outage() {
-        // the pool tries again while the server refuses, and never says why
-        let words = words(&sqlx::Error::PoolTimedOut);
-        assert_eq!(words, "cannot be reached: no connection within 4s; check the server and its address");
-    }
-
-    #[test]
-    fn no_value_is_quoted_in_an_error() {
-        let words = words_for("22P02", "invalid input syntax for type bigint: \"Ada\"");
-        assert_eq!(words, "refused a value (22P02)");
-    }
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Connection, Executor, SqlitePool};
 
 use super::call_limit::CALL_LIMIT;
 use super::error::StoreError;
-use super::migrations;
+use super::migrations::{self, SQLITE, Schema};
 use super::row::Row;
 use super::value::Value;
 
@@ -24,6 +25,10 @@ use super::value::Value;
 const MIGRATION_PATIENCE: Duration = Duration::from_mins(1);
 /// How many may read at once; each is a thread.
 const READERS: u32 = 4;
+
+sql! {
+    HAS_SCHEMA = "SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('_sqlx_migrations', 'compatibility')";
+}
 
 /// A transaction on the writer.
 pub(super) type Transaction = sqlx::Transaction<'static, Sqlite>;
@@ -90,8 +95,12 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, Sqlit
     })
 }
 
-/// Opens the file, makes it if it is not there, and brings its schema up to date.
-pub(super) async fn open(file: &Path) -> Result<Pools, StoreError> {
+/// Opens the file. If `migrate`, makes it if it is not there, brings its schema up to date, and answers the names of what was
+/// applied.
+pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'static str>), StoreError> {
+    if !migrate && matches!(file.try_exists(), Ok(false)) {
+        return Err(StoreError::about(file.display(), "does not exist: run `portcullis migrate`, which makes it"));
+    }
     let lock = lock_beside(file).await?;
     create(file)?;
     let explain = |error| StoreError::about(file.display(), words(&error));
@@ -107,11 +116,11 @@ pub(super) async fn open(file: &Path) -> Result<Pools, StoreError> {
         .connect_with(options(file).journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(explain)?;
-    migrate(&writer, file).await?;
+    let applied = prepare(&writer, migrate).await.map_err(|words| StoreError::about(file.display(), words))?;
     drop(lock);
     warn_of_readers(file);
     let readers = pool(READERS).connect_with(options(file).pragma("query_only", "ON")).await.map_err(explain)?;
-    Ok(Pools { file: file.to_owned(), writer, readers })
+    Ok((Pools { file: file.to_owned(), writer, readers }, applied))
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -212,13 +221,35 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
     StoreError::about(file.display(), format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
 }
 
-async fn migrate(writer: &SqlitePool, file: &Path) -> Result<(), StoreError> {
-    let ours = migrations::migrator(migrations::SQLITE);
-    let about = |words| StoreError::about(file.display(), words);
-    ours.run(writer).await.map_err(|error| about(migrations::words(error, words)))?;
-    let needed = sqlx::query_scalar(migrations::OLDEST_PROGRAM).fetch_one(writer).await;
-    let needed = needed.map_err(|error| about(words(&error)))?;
-    migrations::too_new(&ours, needed).map_or(Ok(()), |words| Err(about(words)))
+async fn prepare(writer: &SqlitePool, migrate: bool) -> Result<Vec<&'static str>, String> {
+    let schema = inspect_with(writer).await?;
+    if schema.is_current() {
+        return Ok(Vec::new());
+    }
+    if !migrate {
+        return Err(schema.outdated());
+    }
+    migrations::migrator(SQLITE).run(writer).await.map_err(|error| migrations::words(error, words))?;
+    inspect_with(writer).await?;
+    Ok(schema.missing())
+}
+
+async fn inspect_with(pool: &SqlitePool) -> Result<Schema, String> {
+    let mut connection = pool.acquire().await.map_err(|error| words(&error))?;
+    inspect(&mut connection).await
+}
+
+/// Compares the schema with ours.
+pub(super) async fn inspect(connection: &mut SqliteConnection) -> Result<Schema, String> {
+    let said = |error: sqlx::Error| words(&error);
+    let has_schema: bool = sqlx::query_scalar(HAS_SCHEMA).fetch_one(&mut *connection).await.map_err(said)?;
+    if !has_schema {
+        return Ok(Schema::empty(SQLITE));
+    }
+    let applied: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as(migrations::APPLIED).fetch_all(&mut *connection).await.map_err(said)?;
+    let oldest: i64 = sqlx::query_scalar(migrations::OLDEST_PROGRAM).fetch_one(connection).await.map_err(said)?;
+    Schema::read(SQLITE, &applied, oldest)
 }
 
 /// A call that took too long.

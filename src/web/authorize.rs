@@ -12,21 +12,22 @@ use super::{Endpoints, browser};
 use crate::issuer::{AuthorizeRejection, Fault, Validated};
 use crate::oauth::parameters::Parameters;
 use crate::telemetry::RequestId;
+use crate::wire::Arrival;
 
 /// The longest query of a request, in bytes.
 const MAX_REQUEST: usize = 8 * 1024;
 
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let query = uri.query().unwrap_or_default();
+    let (query, request_id) = (uri.query().unwrap_or_default(), arrival.id);
     if query.len() > MAX_REQUEST {
         return page(&endpoints.branding, Fault::too_long(), &request_id);
     }
-    match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes())).await {
+    match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes()), arrival.address).await {
         Ok(validated) => consent_page(&endpoints, &headers, validated, None, &request_id).await,
         Err(AuthorizeRejection::Page(fault)) => page(&endpoints.branding, fault, &request_id),
         Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&endpoints.branding, &redirect),

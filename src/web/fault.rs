@@ -26,6 +26,13 @@ pub(super) fn unavailable(cause: String) -> Response<Body> {
     with_cause(response, cause)
 }
 
+/// A method that an endpoint for programs does not have. `Allow`, which the router adds, lists the others.
+pub(super) async fn method_not_allowed() -> Response<Body> {
+    let error =
+        OAuthError::new(ErrorCode::InvalidRequest, "this endpoint does not have the request's method: see Allow");
+    oauth_error(StatusCode::METHOD_NOT_ALLOWED, &error)
+}
+
 /// A used-up limit, for a program.
 pub(super) fn limited(limited: &Limited) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, limited.limit.advice());
@@ -70,6 +77,7 @@ pub(super) fn with_cause(mut response: Response<Body>, cause: String) -> Respons
 pub(super) fn page(branding: &Branding, fault: Fault, request_id: &RequestId) -> Response<Body> {
     let status = match fault.trouble {
         Trouble::UnknownClient { .. }
+        | Trouble::ClientDocument
         | Trouble::RedirectUri
         | Trouble::Request(_)
         | Trouble::NotOurs
@@ -99,6 +107,13 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
         Trouble::ProviderUnavailable { provider } => {
             return pages::unavailable(&UnavailablePage { branding, identity_name: provider, request_id });
         }
+        Trouble::ClientDocument => (
+            "This application cannot be identified",
+            "It names a web address that describes it. That address does not answer, holds no valid description, or is not \
+             allowed here.",
+            "Connect from the application again in a minute. If that does not help, tell the people who run this server: \
+             their log says what is wrong.",
+        ),
         Trouble::ClientDisabled => (
             "This application is not allowed here",
             "The operator of this server has disabled it.",
@@ -165,6 +180,9 @@ fn for_developer(trouble: &Trouble) -> Option<String> {
         Trouble::ClientDisabled => OAuthError::new(ErrorCode::UnauthorizedClient, "the operator disabled this client"),
         Trouble::RedirectUri => {
             OAuthError::new(ErrorCode::InvalidRequest, "redirect_uri is not registered for this client")
+        }
+        Trouble::ClientDocument => {
+            OAuthError::new(ErrorCode::InvalidClient, "the metadata document of this client_id cannot be used here")
         }
         Trouble::Limited(_) | Trouble::Unavailable => {
             OAuthError::new(ErrorCode::TemporarilyUnavailable, "temporary failure: try again in a minute")

@@ -81,7 +81,8 @@ impl Web {
         let browsers = opened_by(Audience::Page).method_not_allowed_fallback(method_not_allowed).layer(
             middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
         );
-        let servers = opened_by(Audience::Server);
+        let programs = programs.method_not_allowed_fallback(fault::method_not_allowed);
+        let servers = opened_by(Audience::Server).method_not_allowed_fallback(fault::method_not_allowed);
         let router = programs.layer(any_origin()).merge(browsers).merge(servers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();

@@ -15,17 +15,17 @@ use crate::model::ids::AuthorizationId;
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::RequestId;
-use crate::wire::Arrival;
+use crate::wire::{Arrival, ClientAddress};
 
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     identity: ProviderId,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri)).await;
-    step(&endpoints, viewed, &request_id)
+    let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri), arrival.address).await;
+    step(&endpoints, viewed, &arrival.id)
 }
 
 async fn view(
@@ -33,9 +33,10 @@ async fn view(
     headers: &HeaderMap,
     identity: &str,
     query: &Parameters,
+    from: ClientAddress,
 ) -> Result<SignInStep, Fault> {
     let (id, cookie) = binding(endpoints, headers, query)?;
-    endpoints.issuer.sign_in_page(identity, &id, cookie.as_deref()).await
+    endpoints.issuer.sign_in_page(identity, &id, cookie.as_deref(), from).await
 }
 
 pub(super) async fn post(

@@ -3,8 +3,11 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// Whether a message's body is of this media type, whatever its parameters say.
+/// Whether a message's body is of this media type, whatever its parameters say. A message that names its type twice has none:
+/// two readers could pick different ones.
 pub(crate) fn is_media_type(headers: &HeaderMap, media_type: &str) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let kind = value.to_str().unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }

@@ -154,13 +154,14 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
     );
 
     let headers = [("authorization", &*bearer)];
-    let other = |config: &mut Config| config.upstreams[0].settings.scopes = ScopeSet::empty().with("mcp:other");
+    let other =
+        |config: &mut Config| config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:other");
     let denied = audited(&mut gate, other).await;
     let event = ten_calls(&gate, &denied, &headers, 403).await;
     assert_says(&event, "CallDenied", &[caller[0], caller[1], caller[2], "\"mcp\"", "\"mcp:other\""]);
 
     let kept = audited(&mut gate, |config| {
-        config.upstreams[0].settings.scopes = ScopeSet::empty().with("mcp:access");
+        config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:access");
     })
     .await;
     assert_eq!(gate.call(&given.access).await.status, 200);

@@ -302,7 +302,7 @@ async fn a_malformed_client_id_cannot_put_a_message_on_our_page() {
 
 #[tokio::test]
 async fn a_client_that_is_refused_or_cannot_be_looked_up_is_told_apart_from_an_unknown_one() {
-    let gate = TestGate::new().await;
+    let gate = TestGate::with(|config| config.client_documents.enabled = false).await;
     let client = |id: &str| TestClient { id: id.to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
     for (id, reason) in [
         ("c_unknown", "client c_unknown is not known here"),

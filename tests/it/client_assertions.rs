@@ -220,7 +220,7 @@ async fn an_assertion_with_any_wrong_claim_is_refused() {
         &[("sub", json!(other.id))],
         &[("iss", json!(other.id)), ("sub", json!(other.id))],
         &[("iss", json!("c_unknown")), ("sub", json!("c_unknown"))],
-        &[("iss", json!("https://app.example/client.json")), ("sub", json!("https://app.example/client.json"))],
+        &[("iss", json!("https://app.example/")), ("sub", json!("https://app.example/"))],
         &[("exp", Value::Null)],
         &[("exp", json!(now - 60))],
         &[("exp", json!(now + HOUR + 61))],

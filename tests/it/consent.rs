@@ -261,9 +261,10 @@ async fn a_consent_form_is_refused_long_after_its_expiry() {
 
 #[tokio::test]
 async fn an_expired_consent_form_is_shown_again_with_todays_settings() {
-    let gate =
-        TestGate::with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap())
-            .await;
+    let gate = TestGate::with(|config| {
+        config.upstreams[0].settings.scopes.required = ScopeSet::parse("mcp:access mcp:write").unwrap();
+    })
+    .await;
     let client = gate.register().await;
     let extra = [("scope", "mcp:access mcp:write offline_access")];
     let form = approve(&gate.consent_form(&mut Browser::default(), &client, &extra).await);
@@ -271,8 +272,9 @@ async fn an_expired_consent_form_is_shown_again_with_todays_settings() {
     let same = Browser::default().submit(&gate, &form).await;
     assert!(same.body.contains("mcp:write") && same.body.contains("stay connected"), "{same:?}");
 
-    let gate =
-        gate.restart_with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access").unwrap()).await;
+    let gate = gate
+        .restart_with(|config| config.upstreams[0].settings.scopes.required = ScopeSet::parse("mcp:access").unwrap())
+        .await;
     let fewer = Browser::default().submit(&gate, &form).await;
     assert_eq!(fewer.status, 200, "{fewer:?}");
     assert!(!fewer.body.contains("mcp:write") && fewer.body.contains("stay connected"), "{fewer:?}");

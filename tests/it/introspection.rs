@@ -172,7 +172,7 @@ async fn a_resource_server_without_redirect_uris_can_do_nothing_else() {
 async fn metadata_name_the_endpoint_exactly_if_someone_may_ask() {
     let with = gate().await.get("/.well-known/oauth-authorization-server").await.json();
     assert_eq!(with["introspection_endpoint"], "http://127.0.0.1:6749/introspect");
-    let methods = json!(["client_secret_basic", "client_secret_post"]);
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
     assert_eq!(with["introspection_endpoint_auth_methods_supported"], methods);
     let gate = TestGate::with(|config| config.clients.push(resource_server("chat", &[]))).await;
     let without = gate.get("/.well-known/oauth-authorization-server").await.json();

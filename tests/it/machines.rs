@@ -22,10 +22,10 @@ fn confidential(id: &str) -> ConfiguredClient {
         name: None,
         redirect_uris: Vec::new(),
         client_secret: Some(SECRET.to_owned().into()),
-        auth_method: AuthMethod::ClientSecretPost,
-        introspects: Vec::new(),
         keys: None,
+        auth_method: AuthMethod::ClientSecretPost,
         machine: None,
+        introspects: Vec::new(),
     }
 }
 

@@ -303,7 +303,7 @@ async fn metrics_are_served_on_the_operations_listener_alone() {
 async fn what_a_rate_limit_refuses_counts_under_the_name_of_the_limit() {
     let gate = TestGate::with(|config| config.registration.per_address_per_hour = 1.try_into().unwrap()).await;
     for (name, status) in [("one", 201), ("two", 429), ("three", 429)] {
-        let metadata = json!({ "client_name": name, "redirect_uris": [format!("https://{name}.example/")] });
+        let metadata = json!({ "client_name": name, "redirect_uris": [format!("https://client.example/{name}")] });
         assert_eq!(gate.post_json("/register", &metadata).await.status, status);
     }
     Scrape::of(&gate).await.assert_has(&[

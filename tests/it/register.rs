@@ -6,8 +6,16 @@ use std::time::Duration;
 use portcullis::secret::Sha256;
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::database;
 use crate::support::gate::{TestGate, upstream};
+
+also_on_postgres! {
+    public_clients_with_the_same_metadata_share_an_id_whatever_their_ports,
+    redirect_uris_are_echoed_as_written_and_two_spellings_are_one_client,
+    repeated_registrations_of_one_client_are_answered_and_rarely_written,
+    an_unused_client_expires_and_a_used_one_stays,
+}
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -325,6 +333,33 @@ async fn registrations_are_rate_limited_per_address() {
 }
 
 #[tokio::test]
+async fn clients_of_one_host_do_not_use_up_the_registrations_of_another_at_a_shared_address() {
+    let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
+    let register = async |uris: &[&str], n: usize| {
+        // with a secret, so that each is a new client
+        let method = "client_secret_post";
+        let body = json!({"client_name": format!("{n}"), "redirect_uris": uris, "token_endpoint_auth_method": method});
+        gate.post_json("/register", &body).await
+    };
+    for n in 0..5 {
+        assert_eq!(register(&["https://flood.example/cb"], n).await.status, 201);
+    }
+    assert_eq!(register(&["https://flood.example/other"], 5).await.status, 429, "another path is the same host");
+    let mixed = ["cursor://anysphere.cursor-mcp/oauth/callback", "http://localhost/cb", "https://flood.example/cb"];
+    assert_eq!(register(&mixed, 6).await.status, 429, "the host counts wherever it stands");
+    assert_eq!(register(&["https://hosted.example/cb"], 7).await.status, 201);
+    assert_eq!(register(&["http://127.0.0.1/cb"], 8).await.status, 201, "programs have no host");
+    let mut accepted = 7;
+    while register(&[&format!("https://invented-{accepted}.example/cb")], accepted).await.status == 201 {
+        accepted += 1;
+    }
+    assert_eq!(accepted, 50, "ten times as many for all hosts: an attacker invents hosts");
+    let refused = register(&["https://hosted.example/cb"], 99).await;
+    assert_eq!((refused.status, refused.error().as_str()), (429, "temporarily_unavailable"));
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
 async fn repeated_registrations_of_one_client_are_answered_and_rarely_written() {
     let gate = TestGate::new().await;
     let other = gate.register_named("other").await;
@@ -364,7 +399,7 @@ async fn an_unused_client_expires_and_a_used_one_stays() {
 async fn registered_scopes_are_checked_against_all_upstreams_together() {
     let gate = TestGate::with(|config| {
         let mut other = upstream(&config.public_url, "other", "http://127.0.0.1:9/");
-        other.settings.scopes = other.settings.scopes.clone().with("other:write");
+        other.settings.scopes.required = other.settings.scopes.required.clone().with("other:write");
         config.upstreams.push(other);
     })
     .await;

@@ -3,9 +3,17 @@
 
 use std::time::Duration;
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, location, parameter};
 use crate::support::provider::OfflineRefusal;
+
+also_on_postgres! {
+    a_browser_that_dropped_a_redirect_gets_the_same_one_again,
+    answers_of_earlier_rounds_lead_to_the_current_one,
+    concurrent_deliveries_of_an_answer_in_two_processes_lead_to_the_same_round,
+    a_replayed_answer_to_a_denied_or_expired_sign_in_leads_nowhere,
+}
 
 /// Why the provider's first answer leads to a silent second round.
 #[derive(Debug, Clone, Copy)]

@@ -4,6 +4,7 @@
 mod at_once;
 mod authorizations;
 mod cancellation;
+mod client_documents;
 mod clients;
 mod expiry;
 mod grants;
@@ -81,7 +82,7 @@ impl SqlitePlace {
     }
 
     pub(crate) fn settings(&self) -> config::Storage {
-        config::Storage::Sqlite(self.file())
+        config::Database::Sqlite(self.file()).into()
     }
 
     pub(crate) async fn open(&self) -> Opened {
@@ -128,8 +129,8 @@ impl PostgresPlace {
     }
 
     pub(crate) fn settings(&self) -> config::Storage {
-        let url = self.database.url().into();
-        config::Storage::Postgres(config::Postgres { url, connections: self.connections })
+        let server = config::Postgres::at(self.database.url().parse().unwrap());
+        config::Postgres { connections: self.connections, ..server }.into()
     }
 
     pub(crate) async fn open(&self) -> Opened {

@@ -8,9 +8,21 @@ use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::Sha256;
 use serde_json::Value;
 
+use crate::engines::also_on_postgres;
 use crate::support::browser::{Browser, parameter};
 use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, claims, tokens, upstream};
 use crate::support::log::watch;
+
+also_on_postgres! {
+    one_of_64_parallel_redemptions_succeeds_and_its_tokens_work,
+    a_code_replayed_after_ten_seconds_ends_the_grant,
+    a_failed_check_does_not_consume_the_code,
+    five_failed_redemptions_end_a_code,
+    a_code_expires_after_a_minute,
+    a_code_survives_a_restart_and_cannot_be_redeemed_twice,
+    a_client_with_a_secret_must_send_it_in_header_or_body,
+    refresh_tokens_are_issued_as_registered_or_requested,
+}
 
 fn header(token: &str) -> Value {
     let header = token.split('.').next().unwrap();
@@ -66,7 +78,7 @@ fn named(answer: &Answer) -> Option<String> {
 async fn a_token_response_names_no_more_scope_than_was_requested() {
     let gate = TestGate::with(|config| {
         let scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
-        config.upstreams[0].settings.scopes = scopes;
+        config.upstreams[0].settings.scopes.required = scopes;
     })
     .await;
     let client = gate.register().await;

@@ -8,11 +8,28 @@ use portcullis::keys::{Sealer, open_with};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Refresh, Token};
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, parameter};
 use crate::support::database;
 use crate::support::gate::{TestGate, WORKS, claims, tokens, upstream};
 use crate::support::log::watch;
+
+also_on_postgres! {
+    a_refresh_rotates_the_tokens_and_the_old_access_token_stays_valid,
+    a_retried_refresh_gets_the_same_response,
+    a_refresh_token_replayed_after_the_window_ends_the_grant,
+    a_refresh_token_replayed_after_its_successor_was_used_ends_the_grant,
+    a_replay_ends_only_the_grant_of_its_device,
+    parallel_refreshes_of_one_token_get_the_same_response,
+    parallel_refreshes_in_two_processes_get_the_same_response,
+    parallel_refreshes_in_two_processes_ask_the_provider_once,
+    a_client_that_disconnects_does_not_stop_its_refresh,
+    an_unused_refresh_token_expires_after_thirty_days_and_a_grant_after_ninety,
+    the_kept_response_and_the_end_of_a_grant_survive_a_restart,
+    the_database_and_the_root_key_together_cannot_open_a_kept_answer,
+    a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used,
+}
 
 fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
@@ -319,7 +336,8 @@ async fn a_users_twenty_first_grant_with_a_client_ends_the_least_recently_used()
 
 #[tokio::test]
 async fn a_refresh_response_names_no_more_scope_than_was_requested() {
-    let gate = TestGate::with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
+    let gate =
+        TestGate::with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access mcp:write")).await;
     let client = gate.register().await;
     let mut refresh = gate.tokens(&client).await.refresh;
     for (asked, allowed, named) in [
@@ -357,14 +375,15 @@ async fn a_grant_that_lacks_a_newly_required_scope_is_refused_at_refresh() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
-    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access mcp:write")).await;
+    let gate =
+        gate.restart_with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access mcp:write")).await;
     assert_eq!(gate.call(&given.access).await.status, 403);
     assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_grant");
     let anew = gate.tokens(&client).await;
     assert_eq!(gate.call(&anew.access).await.status, WORKS);
     let anew = tokens(&gate.refresh(&client, &anew.refresh).await);
 
-    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes = scopes("mcp:access")).await;
+    let gate = gate.restart_with(|config| config.upstreams[0].settings.scopes.required = scopes("mcp:access")).await;
     assert_eq!(gate.refresh(&client, &given.refresh).await.status, 200, "the operator took it back");
     let gate = gate
         .restart_with(|config| config.upstreams = vec![upstream(&config.public_url, "other", "http://127.0.0.1:9/")])

@@ -302,6 +302,6 @@ async fn pages_of_any_origin_may_revoke_and_metadata_says_where() {
     assert!(answer.header("access-control-allow-credentials").is_empty());
     let metadata = gate.get("/.well-known/oauth-authorization-server").await.json();
     assert_eq!(metadata["revocation_endpoint"], format!("{}/revoke", gate.origin()));
-    let methods = ["none", "client_secret_basic", "client_secret_post"];
+    let methods = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
     assert_eq!(metadata["revocation_endpoint_auth_methods_supported"], serde_json::json!(methods));
 }

@@ -51,6 +51,7 @@ missing_packages() {
         have cc || printf '%s\n' gcc libc6-dev
         have cargo || printf '%s\n' curl ca-certificates
         postgres_is_there || echo postgresql
+        [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     fi
     if [ "$for_python" = yes ]; then
         have pkill || echo procps

@@ -27,13 +27,19 @@ prepare_python() {
 # The official client 1.x, which cannot be installed beside 2.x.
 prepare_python_1() { make_venv "$STATE/venv-python-1.20" "$ROOT/tests/clients/python-1.20/requirements.txt"; }
 
-prepare_node() {
-    local folder=$ROOT/tests/clients/typescript wanted
+# Installs the packages of a folder's lock file, unless they are current.
+npm_packages() {
+    local folder=$1 wanted
     wanted=$(sha256sum <"$folder/package-lock.json")
     is_current "$folder/node_modules" "$wanted" && return
     (cd "$folder" && npm ci --silent --ignore-scripts --no-audit --no-fund) || return
     echo "$wanted" >"$folder/node_modules/.made-from"
 }
+
+prepare_node() { npm_packages "$ROOT/tests/clients/typescript"; }
+
+# The MCP project's conformance suite.
+prepare_conformance() { npm_packages "$ROOT/tests/clients/conformance"; }
 
 # Installs Playwright's Chromium if the distribution has none.
 prepare_browser() {

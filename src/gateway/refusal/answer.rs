@@ -60,7 +60,10 @@ impl Refusal {
             }
             _ => return None,
         };
-        let scope = &asked.upstream.settings.scopes;
+        let scope = match self {
+            Self::InsufficientScope(denial) => &denial.sufficient,
+            _ => &asked.upstream.settings.scopes.required,
+        };
         Some(Challenge { resource_metadata: &asked.spelling.metadata_url(asked.names), scope, error }.header())
     }
 

@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
     /// The token is malformed, expired, ended, or for another resource. The words are for the log.
     InvalidToken(&'static str),
     /// The token allows too little.
-    InsufficientScope(String),
+    InsufficientScope(Denial),
     /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
     /// 2025-11-25, session management).
     UnknownSession,
@@ -81,7 +81,7 @@ impl From<UpstreamError> for Refusal {
 
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
-        Self::InsufficientScope(denial.missing.to_string())
+        Self::InsufficientScope(denial)
     }
 }
 

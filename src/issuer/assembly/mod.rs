@@ -6,7 +6,9 @@ mod sign_in;
 use std::sync::Arc;
 
 use super::account::Accounts;
-use super::clients::{Assertions, ClientAuthentication, ClientManagement, Clients, MetadataRules, Registrations};
+use super::clients::{
+    Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
+};
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
 use super::machine_bounds::MachineBounds;
@@ -129,9 +131,9 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
     let IssuerParts { config, store, revocation, sealer, identities, clock, metrics, .. } = parts;
     let provider_tokens =
         ProviderTokens::new(identities.clone(), sealer.clone(), store.clone(), clock.clone(), tasks.clone());
-    let issuer: Arc<str> = config.public_url.as_str().into();
-    let clients = Clients::new(config, store.clone());
     let resources = Resources::new(&config.upstreams);
+    let issuer: Arc<str> = config.public_url.as_str().into();
+    let clients = Clients::new(config, store.clone(), documents(parts, tasks));
     Shared {
         authentication: authentication(parts, clients.clone(), &issuer),
         issuer,
@@ -148,6 +150,21 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         },
         provider_tokens,
     }
+}
+
+fn documents(parts: &IssuerParts, tasks: &Tasks) -> Documents {
+    let IssuerParts { config, strangers, store, limits, clock, metrics, audit, .. } = parts;
+    Documents::new(DocumentParts {
+        settings: config.client_documents.clone(),
+        redirect_policy: config.registration.redirect_policy.clone(),
+        strangers: strangers.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+        tasks: tasks.clone(),
+        counted: metrics.grants.clone(),
+        audit: audit.clone(),
+    })
 }
 
 fn adoption(parts: &IssuerParts, shared: &Shared) -> Adoption {

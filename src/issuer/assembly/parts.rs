@@ -31,7 +31,7 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
-    /// Fetches what strangers name: the key sets of clients.
+    /// Fetches what strangers name: the documents and the key sets of clients.
     pub strangers: Strangers,
     /// The rate limits.
     pub limits: Limits,

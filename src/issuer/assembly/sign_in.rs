@@ -162,6 +162,7 @@ fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
 
 fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
     Codes {
+        clients: shared.clients.clone(),
         provider_tokens: shared.provider_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),

@@ -5,7 +5,8 @@
 //! that registered keys cannot fall back to anything weaker.
 
 use super::assertion::{Assertion, Assertions, JWT_BEARER, Unproven};
-use super::find::{Clients, FindError};
+use super::error::FindError;
+use super::find::Clients;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Authentication, Client, ClientKeys};
 use crate::model::ids::ClientId;
@@ -98,7 +99,7 @@ impl ClientAuthentication {
         address: ClientAddress,
     ) -> Result<Client, AuthenticationError> {
         let credentials = credentials(authorization, parameters, &self.assertions)?;
-        let client = self.clients.find(&credentials.client_id).await?;
+        let client = self.clients.find(&credentials.client_id, address).await?;
         let proven = match proof(&client.authentication, credentials.sent) {
             Ok(Proof::None) => Ok(()),
             Ok(Proof::Secret(hash, secret)) => check_secret(hash, &secret),

@@ -5,51 +5,29 @@
 
 use std::sync::Arc;
 
+use super::documents::{Documents, Need};
+use super::error::{FindError, shown};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfiguredClient};
 use crate::model::client::{Authentication, Client, ClientOrigin};
 use crate::model::ids::ClientId;
+use crate::oauth::client_id_url::is_url;
 use crate::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 use crate::storage::{Store, StoreError, StoredClient};
+use crate::wire::{Arrival, ClientAddress};
 
 /// The longest id that the store can have: those that we make are shorter.
 const LONGEST_STORED_ID: usize = 64;
 
-/// Finds clients: the operator's own, then those that registered. Cheap to clone.
+/// Finds clients: the operator's own, those that publish a document, then those that registered. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Clients {
     store: Store,
+    documents: Documents,
     configured: Arc<[Client]>,
     redirect_policy: RedirectPolicy,
-}
-
-/// Why an id leads to no client. The id is as [`shown`] makes it, fit for a page and for the log.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::issuer) enum FindError {
-    /// No client has it (any more): the client has to register.
-    #[error("client {0} is not known here")]
-    Unknown(String),
-    /// The id names a client that is not accepted here; `why` is for the operator.
-    #[error("client {client} is refused: {why}")]
-    Refused {
-        /// The id.
-        client: String,
-        /// The reason.
-        why: &'static str,
-    },
-    /// The operator disabled it.
-    #[error("client {0} is disabled")]
-    Disabled(String),
-    /// It cannot be found out now.
-    #[error("client {client} cannot be looked up: {cause}")]
-    Unavailable {
-        /// The id.
-        client: String,
-        /// What failed.
-        cause: StoreError,
-    },
 }
 
 /// Why a client gets no answer at a redirect URI.
@@ -61,19 +39,27 @@ pub(in crate::issuer) struct RedirectRefused {
 }
 
 impl Clients {
-    pub(in crate::issuer) fn new(config: &Config, store: Store) -> Self {
+    pub(in crate::issuer) fn new(config: &Config, store: Store, documents: Documents) -> Self {
         let configured = config.clients.iter().filter_map(configured).collect();
-        Self { store, configured, redirect_policy: config.registration.redirect_policy.clone() }
+        Self { store, documents, configured, redirect_policy: config.registration.redirect_policy.clone() }
     }
 
-    /// Finds a client by the id that a request names.
-    pub(in crate::issuer) async fn find(&self, id: &str) -> Result<Client, FindError> {
+    /// Finds a client by the id that a request names. `from` is who sent the request.
+    pub(in crate::issuer) async fn find(&self, id: &str, from: ClientAddress) -> Result<Client, FindError> {
+        self.look_up(id, from, Need::Kept).await
+    }
+
+    /// The same for a client that asks for a new authorization: what it publishes about itself must be current.
+    pub(in crate::issuer) async fn find_current(&self, id: &str, from: ClientAddress) -> Result<Client, FindError> {
+        self.look_up(id, from, Need::Current).await
+    }
+
+    async fn look_up(&self, id: &str, from: ClientAddress, need: Need) -> Result<Client, FindError> {
         if let Some(client) = self.configured.iter().find(|client| client.id.as_str() == id) {
             return self.enabled(client.clone()).await;
         }
-        if id.starts_with("https://") {
-            let why = "its id is a URL, and Client ID Metadata Documents are not read here";
-            return Err(FindError::Refused { client: shown(id), why });
+        if is_url(id) {
+            return self.enabled(self.documents.find(id, from, need).await?).await;
         }
         if id.len() > LONGEST_STORED_ID {
             return Err(FindError::Unknown(shown(id)));
@@ -89,6 +75,14 @@ impl Clients {
     /// The client of the configuration with this id.
     pub(in crate::issuer) fn configured(&self, id: &ClientId) -> Option<&Client> {
         self.configured.iter().find(|client| client.id == *id)
+    }
+
+    /// Keeps what a later request must find again of a client for which a user has just signed in.
+    pub(in crate::issuer) async fn keep(&self, client: &Client, arrival: &Arrival) -> Result<(), StoreError> {
+        match client.origin {
+            ClientOrigin::Document => self.documents.keep(client, arrival).await,
+            ClientOrigin::Configured | ClientOrigin::Registered => Ok(()),
+        }
     }
 
     /// A client that has no row of its own, unless the operator disabled it.
@@ -123,12 +117,6 @@ impl Clients {
         let mut configured = self.configured.iter().flat_map(|client| &client.redirect_uris);
         configured.any(|known| self.redirect_policy.parse(known).is_ok_and(|known| known.is_same(uri)))
     }
-}
-
-/// A strange id, cut off and without spaces, so that it cannot carry a message to the user or a line to the log. No id of
-/// ours has a space (RFC 6749 A.1 allows them).
-fn shown(client_id: &str) -> String {
-    client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 /// A client of the configuration; `None` when its method contradicts its secret or keys, which `config` refuses.

@@ -1,8 +1,11 @@
-//! The clients: those of the configuration and those that registered. A request looks its client up once.
+//! The clients: those of the configuration, those that publish a document about themselves, and those that registered. A request
+//! looks its client up once.
 //!
 //! | file | what |
 //! |---|---|
 //! | `find` | who a client id names, and where its codes may go |
+//! | `documents` | clients whose id is the URL of a document |
+//! | `error` | why an id leads to no client |
 //! | `authentication` | how a client proves itself, at every endpoint that asks |
 //! | `assertion` | signed assertions |
 //! | `rules` | what holds for the metadata of every registered client |
@@ -11,6 +14,8 @@
 
 mod assertion;
 mod authentication;
+mod documents;
+mod error;
 mod find;
 mod management;
 mod registration;
@@ -18,7 +23,9 @@ mod rules;
 
 pub(super) use assertion::{ALGORITHMS, Assertions};
 pub(super) use authentication::{AuthenticationError, ClientAuthentication};
-pub(super) use find::{Clients, FindError, RedirectRefused};
+pub(super) use documents::{DocumentParts, Documents};
+pub(super) use error::{DocumentError, FindError};
+pub(super) use find::{Clients, RedirectRefused};
 pub(super) use management::ClientManagement;
 pub(crate) use management::ManagementRequest;
 pub(super) use registration::Registrations;

@@ -14,6 +14,7 @@ use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::client::{Authentication, Client, SecretMethod};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
+use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::secret::{ClientSecret, Management, SecretText, Sha256, Token};
 use crate::storage::{ManagedClient, Store, StoreError};
 use crate::telemetry::metrics::{self, RegistrationOutcome};
@@ -112,7 +113,7 @@ impl Registrations {
         let new = self.new_client(&metadata);
         let is_public = new.management.is_none();
         let known = if is_public { self.store.known_client(&new.client.id).await? } else { None };
-        if self.is_recorded(known.is_some(), arrival.address, attempt.via).await? {
+        if self.is_recorded(known.is_some(), &metadata, arrival.address, attempt.via).await? {
             self.insert(&new, arrival.address).await?;
             let Client { id, name, .. } = &new.client;
             self.audit.record(&Event::Registered { client: id, name: name.as_deref() }, arrival);
@@ -157,15 +158,24 @@ impl Registrations {
 
     /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
     /// several register at every start.
-    async fn is_recorded(&self, is_known: bool, address: ClientAddress, via: Via) -> Result<bool, Limited> {
-        let key = match via {
-            Via::Browser => Key::of(&[Part::Address(address), Part::Browsers]),
-            Via::Program => Key::of(&[Part::Address(address)]),
-        };
+    async fn is_recorded(
+        &self,
+        is_known: bool,
+        metadata: &ClientMetadata,
+        address: ClientAddress,
+        via: Via,
+    ) -> Result<bool, Limited> {
+        let mut parts = vec![Part::Address(address)];
+        parts.extend(matches!(via, Via::Browser).then_some(Part::Browsers));
+        let key = Key::of(&parts);
         if is_known {
             return Ok(self.limits.check(Limit::KnownRegistrations, &key).await.is_ok());
         }
-        self.limits.check(Limit::Registrations, &key).await.map(|()| true)
+        let host = metadata.redirect_uris.iter().find(|uri| uri.class() == RedirectClass::Https);
+        let host = host.map(RedirectUri::receiver).unwrap_or_default();
+        parts.push(Part::Host(&host));
+        self.limits.check(Limit::Registrations, &Key::of(&parts)).await?;
+        self.limits.check(Limit::RegistrationsOfAllHosts, &key).await.map(|()| true)
     }
 }
 

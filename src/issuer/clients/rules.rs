@@ -1,7 +1,7 @@
 //! What holds for the metadata of every registered client, whether it registers or updates itself, and what it is answered.
 
 use crate::config::{Config, Registration};
-use crate::issuer::resources::entry_scopes;
+use crate::issuer::resources::{entry_scopes, known_scopes};
 use crate::model::client::{Client, ClientKeys};
 use crate::oauth::client_metadata::{AuthMethod, ClientMetadata, RegistrationRequest, RegistrationResponse};
 use crate::oauth::error::OAuthError;
@@ -15,6 +15,7 @@ use crate::secret::{ClientSecret, Management, Token};
 pub(in crate::issuer) struct MetadataRules {
     redirect_policy: RedirectPolicy,
     entry_scopes: ScopeSet,
+    known_scopes: ScopeSet,
     /// Whether clients may register themselves for the device grant.
     device: bool,
     /// The URL below which clients are managed.
@@ -36,6 +37,7 @@ impl MetadataRules {
         Self {
             redirect_policy: redirect_policy.clone(),
             entry_scopes: entry_scopes(config),
+            known_scopes: known_scopes(config),
             device: config.device.enabled && config.device.registered_clients,
             endpoint: config.public_url.join(paths::REGISTER),
         }
@@ -48,9 +50,9 @@ impl MetadataRules {
         Ok(metadata)
     }
 
-    /// The requested scopes that some upstream here knows; all that they know when none is left.
+    /// The requested scopes that some upstream here knows; all that they require when none is left.
     fn known_scopes(&self, asked: &ScopeSet) -> ScopeSet {
-        let known = asked.intersection(&self.entry_scopes.clone().with(OFFLINE_ACCESS));
+        let known = asked.intersection(&self.known_scopes.clone().with(OFFLINE_ACCESS));
         if known.is_empty() { self.entry_scopes.clone() } else { known }
     }
 

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::ends::GrantEnds;
-use crate::config::{AssertionIssuer, Config};
+use crate::config::{AssertionIssuer, ClientDocuments, Config};
 use crate::identity::{Identities, Provider};
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::keys::{Resealing, Sealer};
 use crate::model::grant::{Basis, EndReason};
 use crate::model::ids::{ClientId, GrantId, IdentityId};
+use crate::oauth::client_id_url::ClientIdUrl;
 use crate::storage::{GrantsOf, Store, StoreError, StoredIdentity};
 
 /// Why the configuration does not fit the store.
@@ -56,6 +57,7 @@ const PAGE: i64 = 500;
 pub(in crate::issuer) struct Adoption {
     identities: Identities,
     clients: BTreeSet<ClientId>,
+    documents: ClientDocuments,
     bounds: MachineBounds,
     ends: GrantEnds,
     store: Store,
@@ -72,8 +74,9 @@ impl Adoption {
         sealer: Sealer,
     ) -> Self {
         let clients = config.clients.iter().map(|client| ClientId::from(client.client_id.as_str())).collect();
+        let documents = config.client_documents.clone();
         let store = ends.store.clone();
-        Self { identities, clients, bounds, ends, store, sealer, departed: OnceLock::new() }
+        Self { identities, clients, documents, bounds, ends, store, sealer, departed: OnceLock::new() }
     }
 
     /// Makes the store fit the configuration before the first request is served.
@@ -92,7 +95,7 @@ impl Adoption {
             clients: self.store.unregistered_clients().await?,
         };
         departed.identities.retain(|id| !self.is_configured(id));
-        departed.clients.retain(|id| !self.clients.contains(id));
+        departed.clients.retain(|id| !self.clients.contains(id) && !self.has_document(id));
         self.departed.set(departed).ok();
         self.end_departed().await?;
         Ok(self.end_beyond_bounds().await?)
@@ -124,6 +127,11 @@ impl Adoption {
             }
         }
         Ok(())
+    }
+
+    /// Whether a client is one whose document may be read: it needs no registration.
+    fn has_document(&self, id: &ClientId) -> bool {
+        ClientIdUrl::parse(id.as_str()).is_ok_and(|url| self.documents.admit(&url))
     }
 
     /// Ends the grants of identities and clients that had left the configuration when this process started. It is repeated,

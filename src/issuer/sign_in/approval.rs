@@ -62,7 +62,7 @@ impl Approvals {
             return Err(Fault::new(Trouble::Expired, "a consent form that expired long ago"));
         }
         let late = now >= rendered_at + self.lifetimes.consent;
-        let recipient = self.recipients.of_request(form.question()).await?;
+        let recipient = self.recipients.of_request(form.question(), address).await?;
         let proven = match form.proven(cookie) {
             Ok(proven) => proven,
             // browsers drop the cookie when the form expires; to ask once more needs no proof

@@ -11,6 +11,7 @@ use crate::model::authorization::{ClientRequest, DeviceRequest, Purpose};
 use crate::model::client::Client;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::redirect_uri::RedirectUri;
+use crate::wire::ClientAddress;
 
 /// Finds who waits for the outcome of a sign-in. Cheap to clone.
 #[derive(Clone)]
@@ -95,24 +96,32 @@ impl Recipients {
     }
 
     /// Looks up who waits for the outcome of a sign-in with this purpose.
-    pub(super) async fn of(&self, purpose: &Purpose) -> Result<Recipient, Fault> {
+    pub(super) async fn of(&self, purpose: &Purpose, from: ClientAddress) -> Result<Recipient, Fault> {
         match purpose {
-            Purpose::Client(request) => self.of_request(request).await.map(Recipient::Client),
+            Purpose::Client(request) => self.of_request(request, from).await.map(Recipient::Client),
             Purpose::Account => Ok(Recipient::Account),
-            Purpose::Device(request) => self.of_device(request.clone()).await.map(Recipient::Device),
+            Purpose::Device(request) => self.of_device(request.clone(), from).await.map(Recipient::Device),
         }
     }
 
     /// Looks up the client of a device.
-    pub(super) async fn of_device(&self, request: DeviceRequest) -> Result<DeviceRecipient, Fault> {
-        let found = self.clients.find(request.access.client_id.as_str()).await;
+    pub(super) async fn of_device(
+        &self,
+        request: DeviceRequest,
+        from: ClientAddress,
+    ) -> Result<DeviceRecipient, Fault> {
+        let found = self.clients.find(request.access.client_id.as_str(), from).await;
         let client = found.map_err(|error| Fault::no_client(&error, None))?;
         Ok(DeviceRecipient { client, request })
     }
 
     /// Looks up the client of a request that was judged earlier.
-    pub(super) async fn of_request(&self, request: &ClientRequest) -> Result<ClientRecipient, Fault> {
-        let found = self.clients.find(request.client_id.as_str()).await;
+    pub(super) async fn of_request(
+        &self,
+        request: &ClientRequest,
+        from: ClientAddress,
+    ) -> Result<ClientRecipient, Fault> {
+        let found = self.clients.find(request.client_id.as_str(), from).await;
         let client = found.map_err(|error| Fault::no_client(&error, Some(&request.redirect_uri)))?;
         let redirect_uri = self.clients.redirect_uri(&client, &request.redirect_uri)?;
         Ok(self.recipient(client, redirect_uri, request.state.clone()))

@@ -16,6 +16,7 @@ use crate::oauth::parameters::{ParameterError, Parameters};
 use crate::oauth::pkce::CodeChallenge;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, named_values};
+use crate::wire::ClientAddress;
 
 /// The longest `state` of a client, in bytes.
 const MAX_STATE: usize = 2048;
@@ -44,7 +45,7 @@ pub(crate) struct Validated {
 /// What a request that did not pass leads to.
 #[derive(Debug)]
 pub(crate) enum AuthorizeRejection {
-    /// A page. The redirect URI cannot be trusted, or it belongs to a client that registered itself: sending the browser
+    /// A page. The redirect URI cannot be trusted, or it belongs to a client that made itself known: sending the browser
     /// there before the user agreed to anything would make us an open redirector (RFC 9700 4.11.2).
     Page(Fault),
     /// The error goes back to the client (RFC 6749 4.1.2.1).
@@ -58,12 +59,16 @@ impl From<Fault> for AuthorizeRejection {
 }
 
 impl Authorize {
-    /// Judges an authorization request.
+    /// Judges an authorization request that came from this address.
     ///
     /// # Errors
     /// See [`AuthorizeRejection`].
-    pub(in crate::issuer) async fn authorize(&self, parameters: &Parameters) -> Result<Validated, AuthorizeRejection> {
-        let (client, redirect_uri) = self.requester(parameters).await?;
+    pub(in crate::issuer) async fn authorize(
+        &self,
+        parameters: &Parameters,
+        from: ClientAddress,
+    ) -> Result<Validated, AuthorizeRejection> {
+        let (client, redirect_uri) = self.requester(parameters, from).await?;
         let state = one(parameters, "state")?;
         if state.is_some_and(|state| state.len() > MAX_STATE) {
             return Err(wrong(invalid_request("state is longer than 2048 bytes")).into());
@@ -86,7 +91,7 @@ impl Authorize {
     ) -> Result<Validated, Fault> {
         let upstream = self.resources.of_audience(&request.resource);
         let upstream = upstream.ok_or_else(|| Fault::new(Trouble::Expired, "consent form: its resource is gone"))?;
-        let givable = upstream.settings.scopes.clone().with(OFFLINE_ACCESS);
+        let givable = upstream.settings.scopes.known().with(OFFLINE_ACCESS);
         request.named_scope = request.named_scope.map(|named| named.intersection(&givable));
         let asked = request.named_scope.clone().unwrap_or_else(ScopeSet::empty);
         request.scope = granted(&asked, upstream);
@@ -95,11 +100,11 @@ impl Authorize {
     }
 
     /// The client and where its answer may go.
-    async fn requester(&self, parameters: &Parameters) -> Result<(Client, RedirectUri), Fault> {
+    async fn requester(&self, parameters: &Parameters, from: ClientAddress) -> Result<(Client, RedirectUri), Fault> {
         let Some(client_id) = one(parameters, "client_id")? else {
             return Err(wrong(invalid_request("client_id is missing")));
         };
-        let found = self.clients.find(client_id).await;
+        let found = self.clients.find_current(client_id, from).await;
         let client = found.map_err(|error| Fault::no_client(&error, parameters.one("redirect_uri").ok().flatten()))?;
         let sent = one(parameters, "redirect_uri")?;
         let requested = match (sent, client.redirect_uris.as_slice()) {
@@ -108,9 +113,9 @@ impl Authorize {
             (None, _) => return Err(wrong(invalid_request("redirect_uri is missing"))),
         };
         let redirect_uri = self.clients.redirect_uri(&client, requested)?;
-        let portless = client.origin == ClientOrigin::Registered && redirect_uri.class() == RedirectClass::Loopback;
+        let portless = client.origin != ClientOrigin::Configured && redirect_uri.class() == RedirectClass::Loopback;
         if portless && sent.is_none() {
-            // its port was cut out at registration: the code would go to whatever listens on the default port
+            // its port was cut out when the client became known: the code would go to whatever listens on the default port
             let words = "redirect_uri is missing: an address on the user's machine must be sent, with its port";
             return Err(wrong(invalid_request(words)));
         }
@@ -190,15 +195,17 @@ impl Authorize {
     }
 }
 
-/// The scope that is granted: what the resource does not know is dropped, and nothing left means the resource's default.
+/// The scope that is granted: what the resource does not know is dropped, and nothing left means what its calls need. Nothing
+/// else is ever taken away, so a client that asks for all that a challenge names gets it and is not challenged again.
 fn granted(asked: &ScopeSet, upstream: &Upstream) -> ScopeSet {
-    let known = asked.intersection(&upstream.settings.scopes);
-    if known.is_empty() { upstream.settings.scopes.clone() } else { known }
+    let scopes = &upstream.settings.scopes;
+    let known = asked.intersection(&scopes.known());
+    if known.is_empty() { scopes.required.clone() } else { known }
 }
 
 /// The named scopes that the resource can give: they bound what token responses name, and are kept with the grant.
 fn named(asked: &ScopeSet, upstream: &Upstream) -> Option<ScopeSet> {
-    let known = asked.intersection(&upstream.settings.scopes.clone().with(OFFLINE_ACCESS));
+    let known = asked.intersection(&upstream.settings.scopes.known().with(OFFLINE_ACCESS));
     (!asked.is_empty()).then_some(known)
 }
 

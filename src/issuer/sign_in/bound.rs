@@ -11,6 +11,7 @@ use crate::identity::{Identities, Provider};
 use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::AuthorizationId;
 use crate::storage::Store;
+use crate::wire::ClientAddress;
 
 /// Finds the sign-ins that browsers come back with. Cheap to clone.
 #[derive(Clone)]
@@ -52,12 +53,13 @@ fn too_late(id: &AuthorizationId) -> Fault {
 
 impl BoundSignIns {
     /// Finds an authorization and proves that this browser began it, with this provider. `cookie` is the value of the
-    /// authorization's binding cookie.
+    /// authorization's binding cookie, `from` who sent the request.
     pub(super) async fn bind(
         &self,
         identity: &str,
         id: &AuthorizationId,
         cookie: Option<&str>,
+        from: ClientAddress,
     ) -> Result<Bound<'_>, Fault> {
         let provider = self.identities.get(identity);
         let provider = provider.ok_or_else(|| Fault::not_ours("no such identity provider"))?;
@@ -76,7 +78,7 @@ impl BoundSignIns {
         if authorization.identity.as_ref() != Some(provider.id()) {
             return Err(Fault::not_ours(format!("authorization {id}: the user was not sent to {identity}")));
         }
-        let recipient = self.recipients.of(&authorization.purpose).await?;
+        let recipient = self.recipients.of(&authorization.purpose, from).await?;
         Ok(Bound { provider, authorization, binding, recipient })
     }
 }

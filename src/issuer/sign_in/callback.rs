@@ -65,7 +65,7 @@ impl Callbacks {
         cookie: Option<&str>,
     ) -> Result<Answered, Fault> {
         let id = answer.authorization().ok_or_else(|| Fault::not_ours("state is missing or not one of ours"))?;
-        let bound = self.bound.bind(&answer.identity, &id, cookie).await?;
+        let bound = self.bound.bind(&answer.identity, &id, cookie, answer.arrival.address).await?;
         let (state, round) = (answer.state(), bound.authorization.round);
         if !(0..=round).any(|round| bound.binding.is_state(state, &id, round)) {
             return Err(Fault::not_ours("state is not the one that was sent to this provider"));

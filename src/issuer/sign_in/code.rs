@@ -11,8 +11,10 @@ use super::fault::Fault;
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::SignedIn;
+use crate::issuer::clients::Clients;
 use crate::issuer::grants::ProviderTokens;
 use crate::model::authorization::{Authorization, Binding, DeviceRequest, SignIn};
+use crate::model::client::Client;
 use crate::model::ids::Subject;
 use crate::secret::Sha256;
 use crate::storage::{NewCode, Store};
@@ -22,6 +24,7 @@ use crate::wire::Arrival;
 /// Issues codes. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Codes {
+    pub(in crate::issuer) clients: Clients,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -41,7 +44,7 @@ impl Codes {
     ) -> Result<ClientRedirect, Fault> {
         let code = bound.binding.code(bound.authorization.round);
         let expires_at = self.clock.now() + self.lifetime;
-        let user = self.issue(bound, (&code.sha256(), expires_at), signed_in, arrival).await?;
+        let user = self.issue(bound, &recipient.client, (&code.sha256(), expires_at), (signed_in, arrival)).await?;
         Ok(ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) })
     }
 
@@ -56,23 +59,26 @@ impl Codes {
         let DeviceRequest { device_code, device_code_expires_at, .. } = &device.request;
         // a device that polls for the last time at the end of its code gets it too
         let expires_at = (*device_code_expires_at).max(self.clock.now() + self.lifetime);
-        self.issue(bound, (device_code, expires_at), signed_in, arrival).await
+        self.issue(bound, &device.client, (device_code, expires_at), (signed_in, arrival)).await
     }
 
     /// Issues the code with this hash for an authorization that was claimed, and answers what the user is called.
     async fn issue(
         &self,
         bound: &Bound<'_>,
+        client: &Client,
         (hash, expires_at): (&Sha256, Timestamp),
-        signed_in: SignedIn,
-        arrival: &Arrival,
+        (signed_in, arrival): (SignedIn, &Arrival),
     ) -> Result<Option<String>, Fault> {
         let Bound { provider, authorization, .. } = bound;
         let subject = Subject::new(provider.id(), &signed_in.key);
         let standing = self.provider_tokens.standing(provider, &subject, &signed_in);
         let sign_in = SignIn { subject, user: signed_in.user, standing };
         let new = NewCode { hash, expires_at, issuer: provider.issuer(), sign_in: &sign_in };
-        let issued = self.store.issue_code(&authorization.id, &new).await;
+        let issued = match self.clients.keep(client, arrival).await {
+            Ok(()) => self.store.issue_code(&authorization.id, &new).await,
+            Err(failed) => Err(failed),
+        };
         if !matches!(issued, Ok(true)) {
             self.provider_tokens.give_up(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }

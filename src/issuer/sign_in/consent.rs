@@ -1,7 +1,8 @@
 //! The consent form: what the user is asked. It travels sealed (`form`), and nothing is stored until the user answers.
 //!
 //! Defends against: a confused deputy (each client is consented to, at every authorization), and phishing by a client's own name
-//! (an address that the operator does not know is pointed out).
+//! (an address that the operator does not know is pointed out, also where a well-known host describes the client: many programs may
+//! share that document).
 
 use super::authorize::Validated;
 use super::choices::{ProviderChoice, ProviderChoices};
@@ -45,7 +46,7 @@ pub struct ConsentView {
     pub known_receiver: bool,
     /// What people call the server that is asked for.
     pub resource_name: String,
-    /// The scope that will be granted.
+    /// What the client will be allowed: the scope that will be granted, and what it implies.
     pub scope: ScopeSet,
     /// What people read of the server's scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
@@ -71,11 +72,12 @@ impl ConsentForms {
         let Validated { request, client, redirect_uri } = validated;
         let RenderedForm { field: form, cookie } = self.forms.render(request.clone())?;
         let upstream = self.resources.of_audience(&request.resource);
+        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let view = ConsentView {
             known_receiver: self.knows_receiver(&client, &redirect_uri),
             resource_name: self.resources.name_of(&request.resource),
-            scope: request.scope,
-            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&request.scope)),
+            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
             refresh: request.refresh,
             client,
             redirect_uri,

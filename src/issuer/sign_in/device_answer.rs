@@ -39,7 +39,7 @@ impl DeviceAnswers {
         let proven = form.proven(cookie)?;
         self.beginnings.admit(address).await?;
         let request = form.question().clone();
-        let recipient = Recipient::Device(self.recipients.of_device(request.clone()).await?);
+        let recipient = Recipient::Device(self.recipients.of_device(request.clone(), address).await?);
         match identity {
             Some(identity) => self.approve(&proven, request, identity, &recipient).await,
             None => self.deny(&proven, request, &recipient).await,

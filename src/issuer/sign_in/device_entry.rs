@@ -87,7 +87,7 @@ pub struct DeviceView {
     pub waiting: u64,
     /// What people call the server that is asked for.
     pub resource_name: String,
-    /// The scope that will be granted.
+    /// What the client will be allowed: the scope that will be granted, and what it implies.
     pub scope: ScopeSet,
     /// What people read of the server's scopes, in the operator's order.
     pub scope_texts: Vec<ScopeText>,
@@ -172,18 +172,18 @@ impl DeviceEntries {
     async fn ask(&self, found: OpenDeviceCode, code: &UserCode, browser: ClientAddress) -> Result<EntryStep, Fault> {
         let OpenDeviceCode { request, address, agent, created_at, answered: _ } = found;
         let access = request.access.clone();
-        let client = self.clients.find(access.client_id.as_str()).await;
+        let client = self.clients.find(access.client_id.as_str(), browser).await;
         let client = client.map_err(|error| Fault::no_client(&error, None))?;
         let providers = self.choices.reachable(access.refresh).await?;
         let RenderedForm { field: form, cookie } = self.forms.render(request)?;
-        let upstream = self.resources.of_audience(&access.resource);
+        let scopes = self.resources.of_audience(&access.resource).map(|upstream| &upstream.settings.scopes);
         let view = DeviceView {
             user_code: code.to_string(),
             same_network: address.parse().is_ok_and(|device| ClientAddress(device).network() == browser.network()),
             waiting: self.clock.now().since(created_at).as_secs(),
             resource_name: self.resources.name_of(&access.resource),
-            scope: access.scope,
-            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scope_texts.clone()),
+            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&access.scope)),
+            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
             refresh: access.refresh,
             client,
             address,

@@ -1,6 +1,6 @@
 //! What can go wrong where a browser is, and may not be told to the client.
 
-use crate::issuer::clients::{FindError, RedirectRefused};
+use crate::issuer::clients::{DocumentError, FindError, RedirectRefused};
 use crate::limits::Limited;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -25,6 +25,9 @@ pub(crate) enum Trouble {
         /// Where the client wanted its answer, unchecked: it only tells which remedy to show.
         redirect_uri: Option<String>,
     },
+    /// The client is known by a document, and there is none that counts. It reads the same whether the document's host is
+    /// unknown, private, not allowed, or says that there is none.
+    ClientDocument,
     /// The operator disabled the client.
     ClientDisabled,
     /// The redirect URI is none of the client's.
@@ -80,13 +83,15 @@ impl Fault {
         Self::new(Trouble::Unavailable, cause.to_string())
     }
 
-    /// No client was found. `redirect_uri` is where the request wanted its answer, unchecked. A client that is refused gets
-    /// the page of an unknown one: the remedy is the same, and the operator reads the reason.
+    /// No client was found. `redirect_uri` is where the request wanted its answer, unchecked. A client with a document gets the
+    /// page of an unknown one where documents are not read: it must register.
     pub(super) fn no_client(error: &FindError, redirect_uri: Option<&str>) -> Self {
         let trouble = match error {
-            FindError::Unknown(client) | FindError::Refused { client, .. } => {
+            FindError::Unknown(client) | FindError::Off(client) => {
                 Trouble::UnknownClient { client_id: client.clone(), redirect_uri: redirect_uri.map(str::to_owned) }
             }
+            FindError::Document { cause: DocumentError::Limited(limited), .. } => Trouble::Limited(*limited),
+            FindError::Refused { .. } | FindError::Document { .. } => Trouble::ClientDocument,
             FindError::Disabled(_) => Trouble::ClientDisabled,
             FindError::Unavailable { .. } => Trouble::Unavailable,
         };

@@ -21,7 +21,7 @@ use crate::model::ids::AuthorizationId;
 use crate::secret::{SecretText, same_text};
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, SignInOutcome};
-use crate::wire::Arrival;
+use crate::wire::{Arrival, ClientAddress};
 
 /// Signs in the users of a local identity provider.
 pub(in crate::issuer) struct PasswordSignIn {
@@ -103,8 +103,9 @@ impl PasswordSignIn {
         identity: &str,
         id: &AuthorizationId,
         cookie: Option<&str>,
+        from: ClientAddress,
     ) -> Result<SignInStep, Fault> {
-        let bound = self.bound.bind(identity, id, cookie).await?;
+        let bound = self.bound.bind(identity, id, cookie, from).await?;
         local(&bound)?;
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
@@ -121,7 +122,8 @@ impl PasswordSignIn {
         attempt: SignInAttempt,
         cookie: Option<&str>,
     ) -> Result<SignInStep, Fault> {
-        let bound = self.bound.bind(&attempt.identity, &attempt.authorization, cookie).await?;
+        let (identity, id, from) = (&attempt.identity, &attempt.authorization, attempt.arrival.address);
+        let bound = self.bound.bind(identity, id, cookie, from).await?;
         let local = local(&bound)?;
         if !same_text(&attempt.form_token, &bound.binding.form_token()) {
             return Err(Fault::not_ours("a sign-in form that is not ours"));

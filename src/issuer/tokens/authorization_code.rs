@@ -1,6 +1,7 @@
 //! `grant_type=authorization_code` (RFC 6749 4.1.3, RFC 7636 4.5, RFC 8707 2.2): a code becomes a grant.
 //!
-//! Defends against: stolen and injected codes (client, `redirect_uri`, PKCE and `resource` must be those of the request),
+//! Defends against: stolen and injected codes (client, `redirect_uri`, PKCE and `resource` must be those of the request, and the
+//! client must still have that redirect URI),
 //! replay (a code is redeemed once, by one conditional statement; a late second redemption ends the grant), and brute force
 //! (a code is dead after five failures).
 
@@ -98,6 +99,11 @@ impl Redemptions {
         let sent = parameters.one("redirect_uri")?;
         if sent.is_some_and(|uri| !self.clients.is_same_redirect_uri(uri, &request.redirect_uri)) {
             return Err(TokenRefusal::invalid_grant("redirect_uri is not the one that the code was sent to"));
+        }
+        if self.clients.redirect_uri(client, &request.redirect_uri).is_err() {
+            return Err(TokenRefusal::invalid_grant(
+                "the client does not have the redirect URI any more that the code was sent to",
+            ));
         }
         let verifier = verifier(parameters)?;
         if self.identities.get(identity.as_str()).is_none() {

@@ -39,7 +39,7 @@ impl ClientCredentials {
         let upstream = self.resources.requested_within(parameters, bounds)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
         let allowed = bounds.scopes_of(&upstream.settings.scopes);
-        let given = asked.intersection(&allowed);
+        let given = upstream.settings.scopes.hierarchy.covered(&asked, &allowed);
         let identity = IdentityId::from(IdentityId::CLIENT);
         let request = MachineRequest {
             basis: Basis::ClientCredentials,

@@ -110,12 +110,14 @@ fn scope(
     upstream: &Upstream,
     asked: &ScopeSet,
 ) -> Result<ScopeSet, TokenRefusal> {
-    let bounds = issuer.bounds.scopes_of(&upstream.settings.scopes);
-    let allowed = assertion.scope.as_ref().map_or_else(|| bounds.clone(), |scope| scope.intersection(&bounds));
+    let scopes = &upstream.settings.scopes;
+    let bounds = issuer.bounds.scopes_of(scopes);
+    let allowed =
+        assertion.scope.as_ref().map_or_else(|| bounds.clone(), |scope| scopes.hierarchy.covered(scope, &bounds));
     if allowed.is_empty() {
         return Err(TokenRefusal::invalid_grant("the assertion allows no scope of its server"));
     }
-    let given = asked.intersection(&allowed);
+    let given = scopes.hierarchy.covered(asked, &allowed);
     Ok(if given.is_empty() { allowed } else { given })
 }
 

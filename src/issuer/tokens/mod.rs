@@ -11,7 +11,6 @@
 //! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
-//! | `single_flight` | the same within this process |
 //! | `renewal` | asking the identity provider whether the user is still good |
 //! | `access_token` | the signed token and the response that carries it |
 //! | `refusal` | why there is none |
@@ -32,7 +31,6 @@ mod refresh_lease;
 mod refresh_token;
 mod refusal;
 mod renewal;
-mod single_flight;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
@@ -56,6 +54,22 @@ use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
 use crate::wire::Arrival;
+
+/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is a fault of the request
+/// and no word about its code or token, which the client would throw away after `invalid_grant`.
+const SINGLE: &[&str] = &[
+    "assertion",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "grant_type",
+    "redirect_uri",
+    "refresh_token",
+    "scope",
+];
 
 /// A request to the token endpoint.
 #[derive(Debug)]
@@ -100,6 +114,7 @@ impl TokenEndpoint {
     async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         let TokenRequest { authorization, parameters, arrival, agent } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
+        parameters.none_repeated(SINGLE)?;
         let grant_type = parameters.one("grant_type")?;
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
         let by = Redeemer { client: &client, arrival: &arrival, agent: agent.as_deref() };

@@ -3,6 +3,8 @@
 //! Defends against: races. A provider that rotates its refresh tokens takes the second use of one for theft, and ends the
 //! user's session.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
@@ -10,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::presented::Presented;
 use super::refusal::TokenRefusal;
-use super::single_flight::SingleFlight;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::issuer::single_flight::SingleFlight;
 use crate::model::ids::GrantId;
 use crate::secret::random_id;
 use crate::storage::Store;
@@ -30,12 +32,20 @@ pub(super) struct RefreshLease {
 pub(in crate::issuer) struct RefreshLeases {
     store: Store,
     clock: Clock,
-    flights: SingleFlight,
+    flights: SingleFlight<GrantId>,
+    left_behind: Mutex<HashMap<GrantId, LeftBehind>>,
+}
+
+/// A lease that the store may still hold for us, because it failed when the lease was taken or given back. Without it, the next
+/// refresh would have to wait for its end, long after the store has recovered.
+struct LeftBehind {
+    holder: String,
+    until: Timestamp,
 }
 
 impl RefreshLeases {
     pub(in crate::issuer) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, flights: SingleFlight::default() }
+        Self { store, clock, flights: SingleFlight::default(), left_behind: Mutex::default() }
     }
 
     /// Takes the lease of a grant for a token of it, within this process in turn. `None` when another process has the lease,
@@ -49,8 +59,10 @@ impl RefreshLeases {
         // only the wait has a deadline: a lease that was taken must be released
         let entered = timeout_at(deadline, self.flights.enter(grant)).await;
         let in_this_process = entered.map_err(|_elapsed| too_long(grant))?;
-        let (holder, now) = (random_id("l_"), self.clock.now());
-        let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await?;
+        let now = self.clock.now();
+        let holder = self.left_behind().remove(grant).map_or_else(|| random_id("l_"), |lease| lease.holder);
+        let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await;
+        let taken = taken.inspect_err(|_| self.leave_behind(grant, &holder))?;
         Ok(taken.then(|| RefreshLease { grant: grant.clone(), holder, _in_this_process: in_this_process }))
     }
 
@@ -58,7 +70,22 @@ impl RefreshLeases {
     pub(super) async fn release(&self, lease: &RefreshLease) {
         if let Err(error) = self.store.release_refresh_lease(&lease.grant, &lease.holder).await {
             tracing::warn!(grant = %lease.grant, %error, "a refresh lease could not be released");
+            self.leave_behind(&lease.grant, &lease.holder);
         }
+    }
+
+    /// Remembers a holder until its lease ends; the next refresh of the grant in this process takes the lease under its name.
+    fn leave_behind(&self, grant: &GrantId, holder: &str) {
+        let now = self.clock.now();
+        let lease = LeftBehind { holder: holder.to_owned(), until: now + LEASE };
+        let mut left = self.left_behind();
+        left.retain(|_, lease| lease.until > now);
+        left.insert(grant.clone(), lease);
+    }
+
+    fn left_behind(&self) -> MutexGuard<'_, HashMap<GrantId, LeftBehind>> {
+        // no panic can leave the map half changed
+        self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

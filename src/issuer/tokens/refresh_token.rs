@@ -103,8 +103,7 @@ impl Refreshes {
         let renewed = self.renewals.ask(grant, presented.arrival).await?;
         let grant = self.renewals.renewed_grant(grant, &renewed);
         let now = self.clock.now();
-        let narrowed = presented.scope.as_ref().map(|asked| asked.intersection(&grant.scope));
-        let narrowed = narrowed.filter(|scope| !scope.is_empty());
+        let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
         let scope = AnsweredScope {
             allowed: narrowed.as_ref().unwrap_or(&grant.scope),
             named: presented.scope.as_ref().or(grant.named_scope.as_ref()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::issuer::clients::{AuthenticationError, FindError};
+use crate::issuer::clients::{AuthenticationError, DocumentError, FindError};
 use crate::limits::Limited;
 use crate::model::ids::{ClientId, GrantId};
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -117,13 +117,20 @@ fn no_client(error: &FindError) -> TokenRefusal {
             let words = "this client is not registered: register again";
             invalid_client(words).of_client(&client.as_str().into())
         }
-        FindError::Refused { client, .. } => {
+        FindError::Off(client)
+        | FindError::Refused { client, .. }
+        | FindError::Document { client, cause: DocumentError::Gone(_) | DocumentError::Refused(_) } => {
             invalid_client("this client is not accepted here").of_client(&client.as_str().into())
         }
         FindError::Disabled(client) => {
             invalid_client("this client is disabled here: ask the operator").of_client(&client.as_str().into())
         }
-        FindError::Unavailable { .. } => TokenRefusal::unavailable(error),
+        FindError::Document { client, cause: DocumentError::Limited(limited) } => {
+            TokenRefusal::from(*limited).of_client(&client.as_str().into())
+        }
+        FindError::Document { cause: DocumentError::Unreachable(_), .. } | FindError::Unavailable { .. } => {
+            TokenRefusal::unavailable(error)
+        }
     }
 }
 

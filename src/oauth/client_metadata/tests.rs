@@ -33,7 +33,7 @@ fn a_refused_registration_says_what_is_wrong() {
         ),
         (
             r#"{"redirect_uris":["http://evil/"]}"#,
-            "invalid_redirect_uri: http://evil/ is neither https, nor http on a loopback address, nor an allowed private-use URI",
+            "invalid_redirect_uri: the first of redirect_uris is neither https, nor http on a loopback address, nor an allowed private-use URI",
         ),
     ] {
         assert_eq!(register(json).unwrap_err(), words);

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr, Statement, TypeInf
 use super::{SCANS, STATEMENTS, on_postgres};
 use crate::storage::engine::Engine;
 use crate::storage::postgres::{self, Pool};
-use crate::storage::{CALL_LIMIT, Store};
+use crate::storage::{CALL_LIMIT, Store, copy, pooler, postgres_schema};
 
 fn pool(store: &Store) -> &Pool {
     match &store.0.engine {
@@ -50,7 +50,9 @@ async fn every_statement_is_one_that_postgres_understands_with_the_types_that_we
             }
         }
     }
-    for (_, sql) in postgres::STATEMENTS.iter().filter(|(name, _)| !name.starts_with("BEGIN")) {
+    let ours = [copy::STATEMENTS, pooler::STATEMENTS, postgres::STATEMENTS, postgres_schema::STATEMENTS].concat();
+    // those of several statements cannot be prepared, and run whenever a transaction begins
+    for (_, sql) in ours.iter().filter(|(name, _)| !name.starts_with("BEGIN") && *name != "NO_LIMITS") {
         parameters(&mut connection, sql).await;
     }
 }
@@ -100,6 +102,7 @@ const FILL: &str = "
     INSERT INTO account_sessions SELECT sha256(n::TEXT::BYTEA), 's' || n, 'i', '', '', n, n FROM generate_series(1, 3000) n;
     INSERT INTO device_codes SELECT sha256(n::TEXT::BYTEA), sha256(n::TEXT::BYTEA), '{}', '', '', 5, n, n, 'r_' || n
     FROM generate_series(1, 3000) n;
+    INSERT INTO client_documents SELECT 'c_' || n, '', '{}', n, n FROM generate_series(1, 3000) n;
     INSERT INTO disabled_clients SELECT 'c_' || n, n FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqliteConnection};
 use super::{SCANS, STATEMENTS, key, on_sqlite};
 use crate::storage::engine::Engine;
 use crate::storage::exclusive::Exclusive;
-use crate::storage::sqlite::Pools;
+use crate::storage::sqlite::{self, Pools};
 use crate::storage::value::values;
 use crate::storage::{CALL_LIMIT, Store, Turn};
 
@@ -53,6 +53,9 @@ async fn every_statement_is_one_that_sqlite_understands() {
         for (name, sql) in statements {
             connection.prepare(sql.into_sql_str()).await.unwrap_or_else(|error| panic!("{file} {name}: {error}"));
         }
+    }
+    for (_, sql) in sqlite::STATEMENTS {
+        connection.prepare(sql.into_sql_str()).await.unwrap();
     }
 }
 

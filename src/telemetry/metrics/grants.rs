@@ -24,6 +24,22 @@ words! {
 }
 
 words! {
+    /// What came of fetching a client's metadata document.
+    pub enum DocumentOutcome {
+        /// It makes a client.
+        Fetched = "fetched",
+        /// It makes none.
+        Refused = "refused",
+        /// Its host says that there is none: a client that was known is revoked.
+        Gone = "gone",
+        /// There was no answer that says anything about it.
+        Unreachable = "unreachable",
+        /// It was not fetched: an address, or a host, has used up its limit.
+        Limited = "limited",
+    }
+}
+
+words! {
     /// What came of a sign-in.
     pub enum SignInOutcome {
         /// The client got a code.
@@ -93,6 +109,11 @@ struct Registration {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Document {
+    outcome: DocumentOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignIn {
     identity: Arc<str>,
     outcome: SignInOutcome,
@@ -122,6 +143,7 @@ struct TokenError {
 #[derive(Clone, Default)]
 pub struct Grants {
     registrations: Family<Registration, Counter>,
+    documents: Family<Document, Counter>,
     sign_ins: Family<SignIn, Counter>,
     begun: Family<Begun, Counter>,
     ended: Family<Ended, Counter>,
@@ -135,6 +157,8 @@ impl Grants {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let grants = Self::default();
         registry.register("registrations", "Registrations of clients, by outcome", grants.registrations.clone());
+        let help = "Fetches of clients' metadata documents, by outcome";
+        registry.register("client_documents", help, grants.documents.clone());
         let help = "Sign-ins, by identity provider and outcome";
         registry.register("sign_ins", help, grants.sign_ins.clone());
         let help = "Grants that began, by identity provider";
@@ -153,6 +177,11 @@ impl Grants {
     /// A registration was answered.
     pub fn registered(&self, outcome: RegistrationOutcome) {
         self.registrations.get_or_create(&Registration { outcome }).inc();
+    }
+
+    /// The metadata document of a client was asked for.
+    pub fn document(&self, outcome: DocumentOutcome) {
+        self.documents.get_or_create(&Document { outcome }).inc();
     }
 
     /// A sign-in came to its end. `identity` is empty when the user denied it before choosing a provider.

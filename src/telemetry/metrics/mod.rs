@@ -48,7 +48,10 @@ use prometheus_client::registry::Registry;
 
 pub use background::{Background, Task, TaskRuns};
 pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
-pub use grants::{Grants, IntrospectionOutcome, RefreshOutcome, RegistrationOutcome, RevocationOutcome, SignInOutcome};
+pub use grants::{
+    DocumentOutcome, Grants, IntrospectionOutcome, RefreshOutcome, RegistrationOutcome, RevocationOutcome,
+    SignInOutcome,
+};
 pub use limits::Limits;
 pub use providers::{ProviderCall, ProviderCalls, Providers};
 pub use requests::{InFlight, Requests, RouteRequests};

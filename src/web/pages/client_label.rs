@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::model::client::{Client, ClientOrigin};
+use crate::oauth::client_id_url::publisher;
 
 /// A client in a sentence. As a template it is the subject, which begins the sentence.
 #[derive(Debug, Clone, Copy, Template)]
@@ -10,7 +11,7 @@ use crate::model::client::{Client, ClientOrigin};
 pub struct ClientLabel<'a> {
     /// Its id, shown when it has no name.
     pub id: &'a str,
-    /// The name from its registration or from the configuration.
+    /// The name from its registration, its document or the configuration.
     pub name: Option<&'a str>,
     /// Where the name comes from.
     pub origin: ClientOrigin,
@@ -25,7 +26,12 @@ impl<'a> ClientLabel<'a> {
 
     /// Whether the name is the client's own claim.
     pub(super) fn is_claim(&self) -> bool {
-        self.origin == ClientOrigin::Registered && self.name.is_some()
+        self.origin != ClientOrigin::Configured && self.name.is_some()
+    }
+
+    /// The host of a client that is known by its document; empty for others.
+    pub(super) fn publisher(&self) -> &'a str {
+        publisher(self.id).filter(|_| self.origin == ClientOrigin::Document).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The consent page: who asks, where the code goes, what for, and with which provider.
 //!
 //! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (what it says of itself is shown as its
-//! claim, and the receiver of the code stands above the buttons).
+//! claim, with the host that says so, and the receiver of the code stands above the buttons). No picture of a stranger is shown.
 
 use askama::Template;
 
@@ -27,7 +27,8 @@ pub enum ConsentNotice {
     Expired,
 }
 
-/// The longest that a client's name and its receiver may be together, in bytes, to fit a phone's screen.
+/// The longest that a client's name, the host that describes it and its receiver may be together, in bytes, to fit a phone's
+/// screen.
 const SHORT: usize = 80;
 
 /// Asks for consent. `notice` says why the page is shown again.
@@ -41,10 +42,17 @@ impl ConsentPage<'_> {
         self.view.redirect_uri.class() == RedirectClass::Loopback
     }
 
+    /// Whether a client that is described at one host receives its codes at another one.
+    fn is_elsewhere(&self) -> bool {
+        let publisher = self.client.publisher();
+        !publisher.is_empty() && publisher != self.view.redirect_uri.receiver()
+    }
+
     /// Whether the receiver and the buttons, in one box, may stay at the end of a phone's screen while the rest is scrolled.
     /// The box must fit that screen whole: a higher one would show the buttons with the receiver cut off.
     fn stays_in_sight(&self) -> bool {
-        let chosen = self.client.known_as().len() + self.view.redirect_uri.receiver().len();
+        let words = [self.client.known_as(), self.client.publisher(), &self.view.redirect_uri.receiver()];
+        let chosen: usize = words.iter().map(|words| words.len()).sum();
         self.view.providers.len() <= 2 && chosen <= SHORT
     }
 }

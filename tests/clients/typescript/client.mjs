@@ -3,7 +3,8 @@
 //   node client.mjs SERVER_URL REDIRECT_URI TOOL ARGUMENTS
 //
 // Talks to the test line by line in JSON. Out: {event: "authorize", url}, {event: "called", text}, {event: "end", …}.
-// In: {callback: "http://…?code=…"}, then {call: true} as often as wanted, then {end: true}.
+// In: {callback: "http://…?code=…"}, then {call: true} as often as wanted, then {end: true}. A call that needs more rights says
+// "authorize" again; if its callback is an error, the call ends as {event: "refused", message}.
 import { createInterface } from 'node:readline';
 
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
@@ -106,19 +107,37 @@ async function connect(provider) {
     provider.checkState(callback);
     await first.finishAuth(callback);
     const client = newClient();
-    await client.connect(newTransport());
-    return client;
+    const transport = newTransport();
+    await client.connect(transport);
+    return { client, transport };
 }
 
-async function callTool(client) {
-    const result = await client.callTool({ name: tool, arguments: JSON.parse(toolArguments) });
-    say({ event: 'called', text: result.content[0].text });
+async function callTool({ client, transport }) {
+    try {
+        const result = await client.callTool({ name: tool, arguments: JSON.parse(toolArguments) });
+        say({ event: 'called', text: result.content[0].text });
+    } catch (error) {
+        if (!(error instanceof UnauthorizedError)) throw error;
+        await stepUp({ client, transport });
+    }
+}
+
+async function stepUp(connection) {
+    const callback = new URL((await hear()).callback).searchParams;
+    provider.checkState(callback);
+    try {
+        await connection.transport.finishAuth(callback);
+    } catch (error) {
+        say({ event: 'refused', message: String(error) });
+        return;
+    }
+    await callTool(connection);
 }
 
 const provider = new MemoryProvider();
-const client = await connect(provider);
-await callTool(client);
-while ((await hear()).call) await callTool(client);
+const connection = await connect(provider);
+await callTool(connection);
+while ((await hear()).call) await callTool(connection);
 say({ event: 'end', requests, tokens: provider.kept });
-await client.close();
+await connection.client.close();
 process.exit(0);

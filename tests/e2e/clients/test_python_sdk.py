@@ -1,6 +1,8 @@
 """The official Python client, through consent and Keycloak's login form."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -13,6 +15,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from mcp_types import TextContent
 from pydantic import AnyUrl
 
+from harness.documents import DocumentHost
 from harness.oauth import REDIRECT_URI
 from harness.person import Answer, Person
 from harness.portcullis import Portcullis
@@ -46,14 +49,16 @@ class SignIn:
     """Replaces the client's browser window and redirect listener."""
 
     def __init__(self, person: Person) -> None:
-        self._person = person
+        self.person = person
         self._answer: Answer | None = None
         self.times = 0
+        self.url = ""
 
     async def redirect(self, url: str) -> None:
         """Opens the authorization URL as the user."""
         self.times += 1
-        self._answer = await anyio.to_thread.run_sync(self._person.authorize, url, REDIRECT_URI)
+        self.url = url
+        self._answer = await anyio.to_thread.run_sync(self.person.authorize, url, REDIRECT_URI)
 
     async def callback(self) -> AuthorizationCodeResult:
         """Returns the parameters of the redirect."""
@@ -77,20 +82,58 @@ def test_the_python_client_registers_calls_a_tool_and_refreshes(
     assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "every refresh rotates it"
 
 
-async def _two_calls(url: str, storage: MemoryStorage, sign_in: SignIn) -> list[str]:
+def test_the_python_client_is_known_by_its_document_and_does_not_register(
+    realm: Realm, gateway: Callable[..., Portcullis], directory: Path
+) -> None:
+    with DocumentHost(directory / "documents") as host:
+        # a loopback address without a port, as real clients publish it
+        client_id = host.publish(
+            "/client.json",
+            client_name="Portcullis tests (Python)",
+            redirect_uris=["http://127.0.0.1/callback"],
+            grant_types=["authorization_code", "refresh_token"],
+            token_endpoint_auth_method="none",
+        )
+        lifetimes = {"access_token": "2s"}
+        portcullis = gateway(realm, lifetimes=lifetimes, ca_file=str(host.ca_file)).start()
+        storage, sign_in = MemoryStorage(), SignIn(realm.person())
+        texts = anyio.run(_two_calls, portcullis.url(), storage, sign_in, client_id)
+        assert texts == ["Echo: first", "Echo: after expiry"]
+        assert storage.client is not None
+        assert storage.client.client_id == client_id
+        assert sign_in.times == 1
+        assert len(storage.tokens) >= 2
+        assert host.requests == ["/client.json"], "it was fetched once"
+
+
+@asynccontextmanager
+async def connected(
+    url: str, storage: MemoryStorage, sign_in: SignIn, client_metadata_url: str | None = None
+) -> AsyncIterator[Client]:
+    """A client that signs in when it must."""
     metadata = OAuthClientMetadata(client_name="Portcullis tests (Python)", redirect_uris=[AnyUrl(REDIRECT_URI)])
-    provider = OAuthClientProvider(url, metadata, storage, sign_in.redirect, sign_in.callback)
+    provider = OAuthClientProvider(
+        url, metadata, storage, sign_in.redirect, sign_in.callback, client_metadata_url=client_metadata_url
+    )
     async with (
         httpx2.AsyncClient(auth=provider, timeout=30, trust_env=False) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
-        texts = [await _echo(client, "first")]
+        yield client
+
+
+async def _two_calls(
+    url: str, storage: MemoryStorage, sign_in: SignIn, client_metadata_url: str | None = None
+) -> list[str]:
+    async with connected(url, storage, sign_in, client_metadata_url) as client:
+        texts = [await echo(client, "first")]
         await anyio.sleep((storage.tokens[-1].expires_in or 0) + 1)
-        texts.append(await _echo(client, "after expiry"))
+        texts.append(await echo(client, "after expiry"))
     return texts
 
 
-async def _echo(client: Client, message: str) -> str:
+async def echo(client: Client, message: str) -> str:
+    """Calls the tool."""
     result = await client.call_tool("echo", {"message": message})
     (content,) = result.content
     assert isinstance(content, TextContent)

@@ -2,7 +2,8 @@
 
 import base64
 import secrets
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ class Portcullis:
         self._child = Child("serve", [BINARY, "serve", "--config", self._config], self._environment)
         wait_until("portcullis is ready", self._is_ready, 20)
         return self
+
+    def restart_with(self, change: Callable[[Json], None]) -> "Portcullis":
+        """Starts it anew with another configuration and the same database."""
+        document = tomllib.loads(self._config.read_text(encoding="utf-8"))
+        change(document)
+        self._config.write_text(tomli_w.dumps(document), encoding="utf-8")
+        self.kill()
+        return self.start()
 
     def _is_ready(self) -> bool:
         assert self.child.exit_status is None, f"portcullis ended: {self.child.log[-3000:]}"

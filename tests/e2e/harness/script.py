@@ -25,7 +25,7 @@ class Script:
         line = self._process.stdout.readline()
         assert line, f"the client ended instead of {event!r}: {self._process.stderr and self._process.stderr.read()}"
         message: dict[str, Any] = json.loads(line)
-        assert message["event"] == event
+        assert message["event"] == event, f"{message['event']}: {message.get('message')}"
         return message
 
 

@@ -73,7 +73,7 @@ async fn a_client_is_shown_and_disabled_in_json() {
     let printed = running.run(&["clients", "disable", &id, "--yes", "--json"]);
     let report: Value = serde_json::from_str(&printed.out).unwrap_or_else(|error| panic!("{error}: {}", printed.out));
     assert_eq!((&report["client"], &report["disabled"]), (&json!(id), &json!(true)));
-    assert_eq!(report["ended_grants"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["ended"].as_array().map(Vec::len), Some(1), "{report}");
     let printed = running.run(&["clients", "delete", &id, "--yes", "--json"]);
     let report: Value = serde_json::from_str(&printed.out).unwrap_or_else(|error| panic!("{error}: {}", printed.out));
     assert_eq!((&report["client"], &report["deleted"]), (&json!(id), &json!(true)));

@@ -58,7 +58,7 @@ fn every_mistake_in_an_identity_provider_is_reported() {
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: storage: url: is missing
-        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db", or "postgres://USER@HOST/DATABASE"
     portcullis.toml: error: upstream: there is no MCP server to protect
         hint: add [[upstream]] with id, path and url
     portcullis.toml:2:1: error: identity #1: "client_id" is missing
@@ -562,13 +562,13 @@ fn every_mistake_about_machines_is_reported() {
     portcullis.toml:22:21: error: client "public": machine_upstreams: is empty: nothing could be reached
         hint: list the ids of upstreams
     portcullis.toml:22:21: error: client "public": machine_upstreams: needs a client that authenticates, and this one is public
-        hint: add client_secret = { env = "NAME" }
+        hint: add client_secret = { env = "NAME" }, or jwks
     portcullis.toml:23:18: error: client "public": machine_scopes: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:27:18: error: client "narrow": machine_scopes: has a scope that none of these upstreams knows
-        hint: the scopes of an upstream are those in its `scopes`
+        hint: the scopes of an upstream are those in its `scopes` and `optional_scopes`
     portcullis.toml:27:18: error: client "narrow": machine_scopes: lacks a scope without which one of these upstreams cannot be entered
-        hint: leave it out to allow all scopes that they know
+        hint: leave it out to allow the scopes that they require
     portcullis.toml:29:1: error: client "neither": redirect_uris: is missing: there is nowhere to send a code
         hint: the client's documentation names them
     portcullis.toml:31:18: error: client "neither": machine_scopes: has no effect: this client does not act for itself
@@ -598,7 +598,7 @@ fn every_mistake_about_machines_is_reported() {
     portcullis.toml:47:12: error: assertion_issuer "client": jwks_uri: must be an https URL: an attacker who answers there could act as any user
         hint: copy it from "jwks_uri" in the issuer's openid-configuration
     portcullis.toml:56:10: error: assertion_issuer "okta": scopes: has a scope that none of these upstreams knows
-        hint: the scopes of an upstream are those in its `scopes`
+        hint: the scopes of an upstream are those in its `scopes` and `optional_scopes`
     portcullis.toml: 22 errors
     "#);
 }
@@ -654,7 +654,7 @@ fn a_resource_server_needs_a_secret_and_upstreams_that_exist() {
     assert_eq!(check(&format!("{secret}\nintrospects = [\"expenses\"]")), "", "without redirect URIs");
     assert_snapshot!(check("introspects = [\"expenses\"]"), @r#"
     portcullis.toml:18:15: error: client "server": introspects: needs a client that authenticates: anyone could ask about tokens otherwise
-        hint: add client_secret = { env = "NAME" }
+        hint: add client_secret = { env = "NAME" }, or jwks
     portcullis.toml: 1 error
     "#);
     assert_snapshot!(check(&format!("{secret}\nintrospects = [\"expenses\", \"wiki\"]")), @r#"

@@ -96,8 +96,8 @@ fn every_invalid_value_is_reported_in_one_run() {
         hint: "off" switches it off
     portcullis.toml:12:9: error: server: drain: must be a duration
         hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
-    portcullis.toml:15:7: error: storage: url: PostgreSQL is not supported in this version
-        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+    portcullis.toml:15:7: error: storage: url: names no user
+        hint: write url = "postgres://USER@HOST:5432/DATABASE"
     portcullis.toml:18:8: error: lifetimes: code: must be at most 10m
     portcullis.toml:19:11: error: lifetimes: consent: must be a duration
         hint: a whole number and s, m, h or d: "60s", "15m", "1h", "30d"
@@ -187,7 +187,7 @@ fn an_empty_file_is_told_which_settings_are_missing() {
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: storage: url: is missing
-        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db"
+        hint: write url = "sqlite:/var/lib/portcullis/portcullis.db", or "postgres://USER@HOST/DATABASE"
     portcullis.toml: error: upstream: there is no MCP server to protect
         hint: add [[upstream]] with id, path and url
     portcullis.toml: 5 errors
@@ -434,7 +434,7 @@ fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     portcullis.toml:8:23: error: server: allowed_hosts[1]: must be a string in quotes
     portcullis.toml:8:26: error: server: allowed_hosts[2]: is not a host
     portcullis.toml:10:1: error: storage: unknown key "ulr"
-    portcullis.toml:10:7: error: storage: url: PostgreSQL is not supported in this version
+    portcullis.toml:10:7: error: storage: url: names no user
     portcullis.toml:12:38: error: secrets: keys[1]: secrets are not allowed in this file
     portcullis.toml:12:48: error: secrets: keys[2]: the environment variable NOT_SET is not set, or is not UTF-8 text
     portcullis.toml:14:8: error: lifetimes: code: must be a duration
@@ -521,7 +521,7 @@ fn check_json_prints_problems_in_a_stable_format() {
       {
         "column": 1,
         "file": "portcullis.toml",
-        "hint": "known keys are url",
+        "hint": "known keys are url, direct_url, password, tls, ca_file, connections, migrate",
         "key": "storage",
         "line": 3,
         "message": "unknown key \"x\"",

@@ -1,17 +1,21 @@
-//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`.
+//! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`, `migrate`, `storage`.
 
 mod api_keys;
+mod client_documents;
 mod commands;
 mod disabling;
 mod entries;
 mod file;
 mod hostile;
 mod limits;
+mod moving;
 mod online;
 mod pages;
 mod records;
+mod scopes;
 mod secrets;
 mod signing_keys;
+mod storage;
 mod variables;
 
 use std::ffi::OsString;
@@ -122,19 +126,21 @@ impl Operator {
     }
 }
 
-/// The example with every key that is commented out switched on.
+/// The example with every key that is commented out switched on, and the database of which all keys of `[storage]` make sense.
 fn whole_example() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,
+        None if line.starts_with("url = \"sqlite:") => "url = \"postgres://portcullis@db.internal/portcullis\"",
         _ => line,
     });
     lines.map(|line| line.trim_end_matches("   # no default")).collect::<Vec<_>>().join("\n")
 }
 
 fn whole_operator() -> Operator {
-    let operator = ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN"]
-        .into_iter()
-        .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
+    let operator =
+        ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN", "DATABASE_PASSWORD"]
+            .into_iter()
+            .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();

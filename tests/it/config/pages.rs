@@ -10,7 +10,7 @@ const PUBLIC_URL: &str = "public_url = \"https://mcp.example.com\"\n";
 
 impl Operator {
     /// Loads this text.
-    fn load(&self, configuration: &str) -> Loaded {
+    pub(super) fn load(&self, configuration: &str) -> Loaded {
         let file = self.path("portcullis.toml");
         std::fs::write(&file, configuration).unwrap();
         Config::load(&file, self.environment.clone()).unwrap_or_else(|problems| panic!("{problems}"))
@@ -60,7 +60,7 @@ text = "read"
     portcullis.toml:8:46: error: pages: known_hosts[2]: is neither a host nor a host with a path
         hint: a name in lower case, a port unless it is 443, perhaps a path: "chat.example.com" or "chat.example.com/callback"
     portcullis.toml:14:1: error: upstream "wiki": scope[0]: has a value that is not one of this upstream's scopes
-        hint: add it to scopes, or remove this entry
+        hint: add it to scopes or optional_scopes, or remove this entry
     portcullis.toml:17:1: error: upstream "wiki": scope[1]: has a text that is not 1 to 100 characters on one line
         hint: it is read as the end of "It may …"
     portcullis.toml:20:1: error: upstream "wiki": scope[2]: is already used in line 17
@@ -104,7 +104,7 @@ text = "approve changes"
         (false, &["chat.example.com:8443".to_owned()][..])
     );
     let wiki = &config.upstreams[0].settings;
-    let texts: Vec<_> = wiki.scope_texts.iter().map(|scope| (scope.value.as_str(), scope.text.as_str())).collect();
+    let texts: Vec<_> = wiki.scopes.texts.iter().map(|scope| (scope.value.as_str(), scope.text.as_str())).collect();
     assert_eq!(texts, [("wiki:read", "read pages"), ("wiki:approve", "approve changes")]);
 }
 

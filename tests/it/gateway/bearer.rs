@@ -66,7 +66,7 @@ async fn insufficient_scope_is_403_with_all_scopes_needed() {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut only = upstream(&config.public_url, "mcp", &url);
-        only.settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
+        only.settings.scopes.required = ScopeSet::parse("mcp:access mcp:write").unwrap();
         config.upstreams = vec![only];
     })
     .await;
@@ -86,7 +86,7 @@ async fn checks_run_in_order_and_only_the_first_failure_is_reported() {
     let url = behind.url();
     let gate = TestGate::with(|config| {
         let mut door = upstream(&config.public_url, "mcp", &url);
-        door.settings.scopes = ScopeSet::parse("mcp:access mcp:write").unwrap();
+        door.settings.scopes.required = ScopeSet::parse("mcp:access mcp:write").unwrap();
         config.upstreams = vec![door, upstream(&config.public_url, "sibling", &url)];
     })
     .await;

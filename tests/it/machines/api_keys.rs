@@ -48,7 +48,7 @@ async fn key_for(gate: &TestGate, upstream: usize, expires_in: Option<Duration>)
         name: "nightly".to_owned(),
         owner: Some("ops".to_owned()),
         resource: upstream.audience().to_owned(),
-        scope: upstream.settings.scopes.clone(),
+        scope: upstream.settings.scopes.required.clone(),
         expires_at: expires_in.map_or(NEVER, |lasts| now + lasts),
     };
     let key = Token::<ApiKey>::generate();
@@ -204,7 +204,9 @@ async fn a_key_without_the_scopes_of_its_upstream_is_403() {
     let made = key(&gate).await;
     assert_eq!(call(&gate, "/mcp", &[("x-api-key", &made.text)]).await.status, WORKS);
     let gate = gate
-        .restart_with(|config| config.upstreams[0].settings.scopes = ScopeSet::parse("mcp:access more").unwrap())
+        .restart_with(|config| {
+            config.upstreams[0].settings.scopes.required = ScopeSet::parse("mcp:access more").unwrap();
+        })
         .await;
     let denied = call(&gate, "/mcp", &[("x-api-key", &made.text)]).await;
     assert_eq!(denied.status, 403, "{denied:?}");

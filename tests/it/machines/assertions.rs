@@ -229,7 +229,7 @@ async fn without_a_trusted_issuer_nothing_of_an_assertion_is_read() {
 async fn the_scope_is_what_all_of_them_allow_and_never_more_than_the_assertion() {
     let wide = portcullis::oauth::scope::ScopeSet::parse("a b c").unwrap();
     let bench = Bench::with(|config| {
-        config.upstreams[0].settings.scopes = wide;
+        config.upstreams[0].settings.scopes.required = wide;
         config.assertion_issuers[0].bounds = bounds(&["mcp"], Some("a b"));
     })
     .await;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use portcullis::config::Config;
+use portcullis::config::{Config, ConfiguredClient};
 use portcullis::model::grant::EndReason;
+use portcullis::oauth::client_keys::ClientKeys;
+use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::storage::GrantFilter;
 use serde_json::json;
 
 use super::{SECRET, add_upstream, ask, bounds, confidential, live_grants, machine};
 use crate::support::gate::{Answer, TestGate, WORKS, claims};
+use crate::support::provider::{TestAlgorithm, TestKey};
 use crate::support::statements;
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
@@ -91,7 +94,7 @@ async fn a_machine_gets_no_scope_and_no_server_beyond_its_bounds() {
     let gate = TestGate::with(|config| {
         add_upstream(config, "other");
         add_upstream(config, "third");
-        config.upstreams[1].settings.scopes =
+        config.upstreams[1].settings.scopes.required =
             portcullis::oauth::scope::ScopeSet::parse("other:read other:write").unwrap();
         let mut reader = machine("reader", &["other"]);
         reader.machine = Some(bounds(&["other"], Some("other:read")));
@@ -194,4 +197,44 @@ async fn a_machine_without_redirect_uris_gets_no_code() {
         format!("/authorize?response_type=code&client_id=ci&redirect_uri=https%3A%2F%2Fevil.example&state={SECRET}");
     let answer = gate.get(&query).await;
     assert!(answer.status >= 400 && answer.header("location").is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_machine_may_prove_itself_by_a_key_and_a_registered_client_with_a_key_may_not_ask() {
+    let key = TestKey::new(TestAlgorithm::Es256, "k1");
+    let jwks = json!({"keys": [key.jwk()]}).to_string();
+    let gate = TestGate::with(|config| {
+        config.clients.push(ConfiguredClient {
+            client_secret: None,
+            keys: ClientKeys::read(Some(&jwks), None).unwrap(),
+            auth_method: AuthMethod::PrivateKeyJwt,
+            ..machine("signer", &["mcp"])
+        });
+    })
+    .await;
+    let ask = async |client: &str, jti: &str| {
+        let now = gate.clock.now().0;
+        let claims =
+            json!({"iss": client, "sub": client, "aud": gate.origin(), "jti": jti, "iat": now, "exp": now + 60});
+        let assertion = key.jws(&json!({"alg": "ES256", "kid": key.kid()}), &claims);
+        let kind = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        gate.post_form("/token", &[GRANT, kind, ("client_assertion", &assertion)]).await
+    };
+    let token = access(&ask("signer", "1").await);
+    assert_eq!((gate.call(&token).await.status, &claims(&token)["sub"]), (WORKS, &json!("client|signer")));
+    let metadata = json!({"redirect_uris": ["http://127.0.0.1:1/cb"], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": {"keys": [key.jwk()]}});
+    let registered = gate.post_json("/register", &metadata).await.json();
+    let refused = ask(registered["client_id"].as_str().unwrap(), "2").await;
+    assert_eq!(refused.error(), "unauthorized_client", "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_machine_revokes_its_own_token() {
+    let gate = gate().await;
+    let token = access(&ask(&gate, "ci", &[GRANT]).await);
+    assert_eq!(gate.call(&token).await.status, WORKS);
+    let own = [("client_id", "ci"), ("client_secret", SECRET), ("token", token.as_str())];
+    assert_eq!(gate.post_form("/revoke", &own).await.status, 200);
+    assert_eq!(gate.call(&token).await.status, 401);
 }

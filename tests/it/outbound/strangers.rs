@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::outbound::{LookUp, StrangerError, Strangers};
@@ -173,4 +174,33 @@ async fn a_silent_server_of_a_document_times_out() {
     let error = refused(&strangers, &url).await;
     assert!(error.diagnosis().to_string().contains("within 3 s"), "{error:?}");
     assert!(began.elapsed().as_secs() <= 5);
+}
+
+#[tokio::test]
+async fn names_that_are_never_resolved_take_a_limited_number_of_look_ups() {
+    let running = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&running);
+    let look_up: LookUp = Arc::new(move |_name| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    });
+    let strangers = Strangers::resolving_with(look_up, [], true);
+    for _ in 0..3 {
+        let url = "https://client.example/metadata";
+        let calls = (0..50).map(|_| tokio::time::timeout(Duration::from_millis(50), strangers.get(url, MOST)));
+        futures_util::future::join_all(calls).await;
+    }
+    // the machine's resolver cannot be cancelled: a caller that left does not make room for another look-up
+    assert_eq!(running.load(Ordering::SeqCst), 32);
+}
+
+#[tokio::test]
+async fn a_document_that_is_gone_is_told_from_one_that_is_refused() {
+    let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
+    let strangers = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, &provider.ca_file(), true);
+    let at = |path: &str| format!("{}{path}", provider.issuer()).replace("127.0.0.1", "localhost");
+    let gone = refused(&strangers, &at("/none")).await;
+    assert!(gone.is_gone() && gone.is_refused());
+    let large = strangers.get(&at("/certs"), 100).await.unwrap_err();
+    assert!(!large.is_gone() && large.is_refused());
 }

@@ -6,8 +6,8 @@ use portcullis::model::client::ClientOrigin;
 use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, EarlierAnswer, already_answered};
 
 use super::gallery::{
-    Consent, KEYCLOAK, OWN, PLAIN, attribute, between, error_page, front_page, gallery, registered, request_id,
-    return_page, server_page, sign_in_page, text_of, unavailable_page, unknown,
+    Consent, KEYCLOAK, OWN, PLAIN, attribute, between, documented, error_page, front_page, gallery, registered,
+    request_id, return_page, server_page, sign_in_page, text_of, unavailable_page, unknown,
 };
 
 #[test]
@@ -99,6 +99,32 @@ fn only_a_configured_name_is_not_shown_as_a_claim() {
     let nameless = ClientLabel { name: None, ..registered("") };
     let text = text_of(&Consent { client: nameless, ..Consent::default() }.html());
     assert!(text.contains("An application that gave no name (c_4ndcxgkbnsbnhkxk5gu6hyjcwi) wants"), "{text}");
+}
+
+#[test]
+fn a_client_with_a_document_is_named_with_the_host_that_describes_it() {
+    let loopback = Consent {
+        client: documented("Claude Code"),
+        redirect_uri: "http://localhost:54321/callback",
+        ..Consent::default()
+    };
+    let text = text_of(&loopback.html());
+    let named =
+        "An application that calls itself Claude Code and is described at claude.ai wants to use Expenses as you.";
+    assert!(text.contains(named) && text.contains("Nobody has checked that name."), "{text}");
+    assert!(
+        text.contains("any program here can call itself Claude Code, and claude.ai cannot prevent that."),
+        "{text}"
+    );
+    let unknown = |redirect_uri| {
+        let client = ClientLabel { id: "https://evil.example/a", ..documented("Claude") };
+        text_of(&Consent { client, redirect_uri, known_receiver: false, ..Consent::default() }.html())
+    };
+    let elsewhere = unknown("https://codes.example/cb");
+    let warning = "This address is not known here, and it is not where the application is described. Continue only if";
+    assert!(elsewhere.contains(warning), "{elsewhere}");
+    let there = unknown("https://evil.example/cb");
+    assert!(there.contains("This address is not known here. Continue only if"), "{there}");
 }
 
 #[test]

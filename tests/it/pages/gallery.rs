@@ -50,6 +50,14 @@ pub(super) fn registered(name: &str) -> ClientLabel<'_> {
     ClientLabel { id: "c_4ndcxgkbnsbnhkxk5gu6hyjcwi", name: Some(name), origin: ClientOrigin::Registered }
 }
 
+pub(super) fn documented(name: &str) -> ClientLabel<'_> {
+    ClientLabel {
+        id: "https://claude.ai/oauth/claude-code-client-metadata",
+        name: Some(name),
+        origin: ClientOrigin::Document,
+    }
+}
+
 /// A client of which a page shows this.
 pub(super) fn client(label: ClientLabel<'_>) -> Client {
     Client {
@@ -202,6 +210,17 @@ fn consents() -> Vec<(&'static str, Page)> {
         resource_name: "המערכת",
         ..Consent::default()
     };
+    let document = Consent {
+        client: documented("Claude Code"),
+        redirect_uri: "http://localhost:54321/callback",
+        ..Consent::default()
+    };
+    let elsewhere = Consent {
+        client: ClientLabel { id: "https://evil.example/claude.json", ..documented("Claude") },
+        redirect_uri: "https://codes.evil.example/api/mcp/auth_callback",
+        known_receiver: false,
+        ..Consent::default()
+    };
     let nameless = Consent {
         client: ClientLabel { name: None, ..registered("") },
         redirect_uri: "cursor://anysphere.cursor-mcp/oauth/callback",
@@ -215,6 +234,8 @@ fn consents() -> Vec<(&'static str, Page)> {
         ("consent-long", long.page()),
         ("consent-rtl", rtl.page()),
         ("consent-nameless", nameless.page()),
+        ("consent-document", document.page()),
+        ("consent-document-elsewhere", elsewhere.page()),
         ("consent-hostile", Consent { client: registered(HOSTILE), ..Consent::default() }.page()),
     ]
 }

@@ -3,14 +3,17 @@
 //! of its statements; the batches would only deadlock now and then.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use portcullis::config::Storage;
+use portcullis::config::Database;
 use portcullis::model::authorization::{Authorization, DeviceRequest, Purpose, Stage};
 use portcullis::model::device_code::NewDeviceCode;
-use portcullis::model::grant::{Basis, EndReason, MAX_LIVE_GRANTS};
+use portcullis::model::grant::{Basis, EndReason, Grant, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
 use portcullis::model::signing_key::StoredSigningKey;
-use portcullis::storage::{DeviceAnswer, Feed, GrantFilter, MachineGrant, NewAccountSession, StoredIdentity};
+use portcullis::storage::{
+    DeviceAnswer, Feed, GrantFilter, GrantsOf, MachineGrant, NewAccountSession, Redemption, StoredIdentity,
+};
 
 use super::signing_keys::key;
 use super::{
@@ -36,6 +39,7 @@ contract_at_once! {
     no_lease_is_given_for_a_token_that_is_being_superseded,
     an_abandoned_token_is_handed_out_once,
     no_provider_is_replaced_while_a_code_is_redeemed,
+    no_grant_outlives_its_client_whose_codes_are_redeemed_while_it_is_deleted,
     a_reader_of_the_feed_misses_no_end_of_many_at_once,
     of_many_answers_to_a_device_code_at_once_one_counts,
     of_many_openings_of_one_account_session_at_once_one_succeeds,
@@ -50,7 +54,7 @@ const CALLERS: usize = 64;
 /// On PostgreSQL every statement that writes to one of these tables takes up to so many milliseconds more from now on, so that
 /// transactions overlap however quick the machine is.
 async fn linger(fresh: &Fresh, tables: &[(&str, u32)]) {
-    if matches!(fresh.settings, Storage::Sqlite(_)) {
+    if matches!(fresh.settings.database, Database::Sqlite(_)) {
         return;
     }
     let function = "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
@@ -236,7 +240,7 @@ async fn no_provider_is_replaced_while_a_code_is_redeemed(fresh: Fresh) {
         let redemption = redemption(&code, &grant, None, now);
         let (replaced, redeemed) = tokio::join!(
             async {
-                tokio::time::sleep(std::time::Duration::from_micros(100 * round)).await;
+                tokio::time::sleep(Duration::from_micros(100 * round)).await;
                 fresh.store.replace_identity(ISSUER, &identity(other)).await.unwrap()
             },
             fresh.store.redeem_code(&redemption)
@@ -249,6 +253,35 @@ async fn no_provider_is_replaced_while_a_code_is_redeemed(fresh: Fresh) {
             assert!(fresh.store.replace_identity(other, &identity(ISSUER)).await.unwrap());
         }
     }
+}
+
+async fn no_grant_outlives_its_client_whose_codes_are_redeemed_while_it_is_deleted(fresh: Fresh) {
+    let mut codes = Vec::new();
+    for n in 0..CALLERS / 2 {
+        let client = format!("c_{n}");
+        fresh.register(&client, "A").await;
+        codes.push((fresh.code(&client).await.1, client));
+    }
+    let now = fresh.now();
+    // between the look at the client and the note of its use
+    linger(&fresh, &[("grants", 40)]).await;
+    at_once(CALLERS, |n| {
+        let (store, (code, client)) = (fresh.store.clone(), codes[n / 2].clone());
+        async move {
+            if n % 2 == 0 {
+                let grant = Grant { subject: Subject::stored(format!("keycloak|{n}")), ..grant(&client, now) };
+                let redemption = Redemption { client_is_configured: false, ..redemption(&code, &grant, None, now) };
+                store.redeem_code(&redemption).await.unwrap();
+            } else {
+                tokio::time::sleep(Duration::from_millis(u64::try_from(n).unwrap())).await;
+                let id = client.as_str().into();
+                store.delete_client(&id).await.unwrap();
+                store.end_grants_of(GrantsOf::Client(&id), EndReason::IdentityProvider, now, 100).await.unwrap();
+            }
+        }
+    })
+    .await;
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants WHERE ended_at IS NULL").await, 0);
 }
 
 async fn a_reader_of_the_feed_misses_no_end_of_many_at_once(fresh: Fresh) {

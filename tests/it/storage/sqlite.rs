@@ -20,7 +20,8 @@ use super::{
 use crate::support::database;
 
 async fn refused(file: &Path) -> String {
-    match Store::open(&config::Storage::Sqlite(file.to_owned()), WAITING_WRITES, Metrics::default().store).await {
+    match Store::open(&config::Database::Sqlite(file.to_owned()).into(), WAITING_WRITES, Metrics::default().store).await
+    {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error.to_string(),
     }

@@ -1,20 +1,22 @@
 //! A whole Portcullis in process: a real store in a temporary directory, a clock that tests move, no sockets.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, Config, ConfiguredClient, Device, Identity, IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound,
-    Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets, Server, Storage, Tokens,
-    Upstream, UpstreamSettings,
+    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Device, Identity, IdentityKind, Lifetimes, Limits,
+    LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets,
+    Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -54,7 +56,39 @@ pub struct TestGate {
     pub config: Arc<Config>,
     /// What answers at `/mcp` unless the test configures another upstream there.
     pub behind: Arc<Behind>,
+    home: Arc<Home>,
+}
+
+/// Where a gate keeps what it remembers; gone with the last gate that uses it.
+struct Home {
     directory: TempDir,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// A database that is not a file in the gate's directory, and what removes it when it is dropped.
+pub type Elsewhere = (Storage, Box<dyn Any + Send + Sync>);
+
+thread_local! {
+    static MAKE_ELSEWHERE: Cell<Option<fn() -> Elsewhere>> = const { Cell::new(None) };
+}
+
+/// Lets every gate that this thread makes from now on keep what it remembers elsewhere.
+pub fn remember_elsewhere(make: fn() -> Elsewhere) {
+    MAKE_ELSEWHERE.set(Some(make));
+}
+
+impl Home {
+    fn new() -> Arc<Self> {
+        let elsewhere = MAKE_ELSEWHERE.get().map(|make| make());
+        Arc::new(Self { directory: tempfile::tempdir().unwrap(), elsewhere })
+    }
+
+    fn storage(&self) -> Storage {
+        match &self.elsewhere {
+            Some((storage, _)) => storage.clone(),
+            None => Database::Sqlite(self.directory.path().join("portcullis.db")).into(),
+        }
+    }
 }
 
 /// A response, read whole.
@@ -108,10 +142,10 @@ impl TestGate {
     /// The same, with other settings.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let behind = Behind::polite().await;
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = config(directory.path().join("portcullis.db"), &behind.url());
+        let home = Home::new();
+        let mut config = config(home.storage(), &behind.url());
         change(&mut config);
-        Self::start(directory, Arc::new(config), Clock::manual(START), Arc::new(behind)).await
+        Self::start(home, Arc::new(config), Clock::manual(START), Arc::new(behind)).await
     }
 
     /// The same, with a provider that can be made to misbehave instead of local users.
@@ -124,25 +158,36 @@ impl TestGate {
         let clock = Clock::manual(start);
         let provider = FakeProvider::start(&clock).await;
         let behind = Behind::polite().await;
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = config(directory.path().join("portcullis.db"), &behind.url());
+        let home = Home::new();
+        let mut config = config(home.storage(), &behind.url());
         config.identities = vec![provider.identity()];
         change(&mut config);
-        (Self::start(directory, Arc::new(config), clock, Arc::new(behind)).await, provider)
+        (Self::start(home, Arc::new(config), clock, Arc::new(behind)).await, provider)
+    }
+
+    /// Several processes that start at once on a new database.
+    pub async fn many_at_once(count: usize) -> Vec<Self> {
+        let (home, behind) = (Home::new(), Arc::new(Behind::polite().await));
+        let (config, clock) = (Arc::new(config(home.storage(), &behind.url())), Clock::manual(START));
+        let starts = (0..count).map(|_| {
+            let (home, config, clock) = (Arc::clone(&home), Arc::clone(&config), clock.clone());
+            tokio::spawn(Self::start(home, config, clock, Arc::clone(&behind)))
+        });
+        join_all(starts).await.into_iter().map(Result::unwrap).collect()
     }
 
     /// Another process that shares the database.
     pub async fn twin(&self) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self::start(directory, Arc::clone(&self.config), self.clock.clone(), Arc::clone(&self.behind)).await
+        Self::start(Arc::clone(&self.home), Arc::clone(&self.config), self.clock.clone(), Arc::clone(&self.behind))
+            .await
     }
 
     /// Another process that shares the database, with other settings.
     pub async fn twin_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::clone(&self.config);
         change(&mut config);
-        let (directory, behind) = (tempfile::tempdir().unwrap(), Arc::clone(&self.behind));
-        Self::start(directory, Arc::new(config), self.clock.clone(), behind).await
+        let (home, behind) = (Arc::clone(&self.home), Arc::clone(&self.behind));
+        Self::start(home, Arc::new(config), self.clock.clone(), behind).await
     }
 
     /// Waits until all background work of the issuer has ended.
@@ -150,18 +195,18 @@ impl TestGate {
         self.app.issuer().settle().await;
     }
 
-    async fn start(directory: TempDir, config: Arc<Config>, clock: Clock, behind: Arc<Behind>) -> Self {
+    async fn start(home: Arc<Home>, config: Arc<Config>, clock: Clock, behind: Arc<Behind>) -> Self {
         let app = App::build(Arc::clone(&config), clock.clone()).await.expect("the gate is built");
         app.adopt().await.expect("the configuration fits the store");
-        Self { app, clock, config, behind, directory }
+        Self { app, clock, config, behind, home }
     }
 
     /// The same database in a new process, as far as memory goes.
     pub async fn restart(self) -> Self {
-        let Self { app, clock, config, behind, directory } = self;
+        let Self { app, clock, config, behind, home } = self;
         app.close().await;
         drop(app);
-        Self::start(directory, config, clock, behind).await
+        Self::start(home, config, clock, behind).await
     }
 
     /// The same database in a new process with other settings.
@@ -401,8 +446,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         name: format!("Server {id}"),
         // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
-        scopes: ScopeSet::empty().with("mcp:access"),
-        scope_texts: Vec::new(),
+        scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
@@ -447,18 +491,19 @@ pub fn local_user(name: &str, password: &str) -> LocalUser {
     }
 }
 
-fn config(database: PathBuf, behind: &str) -> Config {
+fn config(storage: Storage, behind: &str) -> Config {
     let public_url = PublicUrl::parse("http://127.0.0.1:6749").unwrap();
     let upstreams = vec![upstream(&public_url, "mcp", behind)];
     let users = vec![local_user(ALICE.0, ALICE.1)];
     Config {
         server: Server::default(),
         log: Log::default(),
-        storage: Storage::Sqlite(database),
+        storage,
         secrets: Secrets { keys: vec![RootKey::from_bytes([7; 32])] },
         lifetimes: Lifetimes::default(),
         tokens: Tokens::default(),
         registration: Registration::default(),
+        client_documents: ClientDocuments::default(),
         limits: Limits::default(),
         device: Device::default(),
         pages: Pages::default(),

@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use behaviour::{State, serve_connection};
-pub(crate) use signing::{TestAlgorithm, TestKey};
+pub(crate) use signing::{TestAlgorithm, TestKey, private_authority};
 
 /// Our client id there.
 pub(crate) const CLIENT_ID: &str = "portcullis";

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Denial, decide, enter};
+use crate::config::{ApiKeys, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings};
+use crate::mcp::Message;
+use crate::model::caller::Caller;
+use crate::model::user::User;
+use crate::oauth::scope::ScopeSet;
+use crate::oauth::scope_hierarchy::ScopeHierarchy;
+
+#[derive(Debug)]
+struct Behind(Upstream);
+
+impl AsRef<Upstream> for Behind {
+    fn as_ref(&self) -> &Upstream {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct By(Caller);
+
+impl AsRef<Caller> for By {
+    fn as_ref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+fn scopes(text: &str) -> ScopeSet {
+    ScopeSet::parse(text).unwrap()
+}
+
+fn behind(scopes: UpstreamScopes) -> Behind {
+    let settings = UpstreamSettings {
+        id: "a".to_owned(),
+        path: "/mcp".to_owned(),
+        name: "A".to_owned(),
+        reach: Reach::Http(ReachHttp::at("http://127.0.0.1:9/".parse().unwrap())),
+        scopes,
+        default: false,
+        request_headers: RequestHeaders::default(),
+        api_keys: ApiKeys::default(),
+        keep_alive: None,
+    };
+    Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())
+}
+
+/// `mcp:admin` implies `mcp:write`, which implies `mcp:access`; `mcp:audit` stands alone.
+fn ranked(required: &str) -> Behind {
+    let direct = [("mcp:admin", "mcp:write"), ("mcp:write", "mcp:access")];
+    let direct: BTreeMap<_, _> =
+        direct.into_iter().map(|(scope, implied)| (scope.to_owned(), vec![implied.to_owned()])).collect();
+    let required = scopes(required);
+    behind(UpstreamScopes {
+        optional: scopes("mcp:admin mcp:write mcp:access mcp:audit").without(&required),
+        required,
+        hierarchy: ScopeHierarchy::new(&direct).unwrap(),
+        texts: Vec::new(),
+    })
+}
+
+fn by(text: &str) -> By {
+    By(Caller {
+        subject: "k|alice".into(),
+        identity: "k".into(),
+        client: "c_1".into(),
+        scope: scopes(text),
+        user: User::default(),
+    })
+}
+
+#[test]
+fn entering_needs_every_scope_of_the_upstream_and_the_denial_names_what_is_missing() {
+    let upstream = behind(UpstreamScopes::requiring(scopes("mcp:access mcp:write")));
+    assert!(enter(&by("mcp:write other mcp:access"), &upstream).is_ok());
+    let lacking = |scopes| enter(&by(scopes), &upstream).unwrap_err().missing;
+    assert_eq!(lacking("mcp:access"), scopes("mcp:write"));
+    assert_eq!(lacking(""), scopes("mcp:access mcp:write"));
+}
+
+#[test]
+fn a_scope_that_implies_what_is_required_is_enough() {
+    let upstream = ranked("mcp:access");
+    for (token, enters) in [
+        ("mcp:access", true),
+        ("mcp:write", true),
+        ("mcp:admin", true),
+        ("mcp:admin mcp:access", true),
+        ("mcp:audit", false),
+        ("mcp:administrator", false),
+        ("", false),
+    ] {
+        assert_eq!(enter(&by(token), &upstream).is_ok(), enters, "{token}");
+    }
+}
+
+#[test]
+fn a_denial_names_all_that_is_missing_and_what_the_token_has_and_no_scope_that_cannot_be_granted() {
+    for (required, token, missing, sufficient) in [
+        ("mcp:access mcp:audit", "mcp:admin", "mcp:audit", "mcp:admin mcp:audit"),
+        ("mcp:access mcp:audit", "mcp:access", "mcp:audit", "mcp:access mcp:audit"),
+        ("mcp:write mcp:audit", "mcp:access", "mcp:audit mcp:write", "mcp:access mcp:audit mcp:write"),
+        ("mcp:access", "mcp:audit removed:scope", "mcp:access", "mcp:access mcp:audit"),
+        ("mcp:access", "", "mcp:access", "mcp:access"),
+    ] {
+        let denial = enter(&by(token), &ranked(required)).unwrap_err();
+        let expected = Denial { missing: scopes(missing), sufficient: scopes(sufficient) };
+        assert_eq!(denial, expected, "{token} at {required}");
+    }
+}
+
+#[test]
+fn a_permit_names_the_caller_and_the_upstream_that_were_judged() {
+    let (caller, upstream) = (by("mcp:access"), ranked("mcp:access"));
+    let message = Message::read(br#"{"id":1,"method":"ping"}"#);
+    for message in [None, Some(&message)] {
+        let permit = decide(enter(&caller, &upstream).unwrap(), message).unwrap();
+        assert!(
+            std::ptr::eq(permit.caller(), &raw const caller) && std::ptr::eq(permit.upstream(), &raw const upstream)
+        );
+    }
+}
+
+fn any_scopes() -> impl Strategy<Value = String> {
+    let all = ["mcp:access", "mcp:write", "mcp:admin", "mcp:audit", "removed:scope"];
+    prop::sample::subsequence(all.to_vec(), 0..=all.len()).prop_map(|scopes| scopes.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn step_up_ends_what_a_denial_names_enters_and_can_all_be_granted(token in any_scopes(), required in 1..16_u8) {
+        let all = ["mcp:access", "mcp:write", "mcp:admin", "mcp:audit"];
+        let chosen = (0..).zip(all).filter(|(bit, _)| required & (1 << bit) != 0);
+        let upstream = ranked(&chosen.map(|(_, scope)| scope).collect::<Vec<_>>().join(" "));
+        if let Err(denial) = enter(&by(&token), &upstream) {
+            prop_assert!(enter(&by(&denial.sufficient.to_string()), &upstream).is_ok());
+            prop_assert!(denial.sufficient.without(&upstream.0.settings.scopes.known()).is_empty());
+            let again = enter(&by(&token), &upstream).unwrap_err();
+            prop_assert_eq!(again, denial, "an equal token is denied in equal words");
+        }
+    }
+
+    #[test]
+    fn a_token_with_more_scopes_enters_wherever_it_entered_with_fewer(token in any_scopes(), more in any_scopes()) {
+        let upstream = ranked("mcp:access mcp:audit");
+        let before = enter(&by(&token), &upstream).is_ok();
+        let after = enter(&by(&[token, more].join(" ")), &upstream).is_ok();
+        prop_assert!(after || !before);
+    }
+}
