@@ -151,11 +151,10 @@ impl Limit {
             | Self::DocumentsPerHost => 600,
             Self::DeviceCodes => 300,
             Self::UserCodesPerForm => 6,
-            Self::UserCodesPerAddress => 120,
             Self::UserCodes => 25_600_000,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
-            Self::KeySets | Self::DocumentsPerAddress => 120,
+            Self::KeySets | Self::DocumentsPerAddress | Self::UserCodesPerAddress => 120,
             Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

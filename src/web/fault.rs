@@ -149,19 +149,7 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
             "It was answered before, or it has expired.",
             "If the device still waits, start again there: it then shows a new code.",
         ),
-        Trouble::Limited(Limited {
-            limit: Limit::UserCodesPerForm | Limit::UserCodesPerAddress | Limit::UserCodes,
-            ..
-        }) => (
-            "Too many codes were typed",
-            "More codes were typed than is usual.",
-            "Wait a few minutes, then start again on the device: it then shows a new code.",
-        ),
-        Trouble::Limited(_) => (
-            "Too many sign-ins from your network",
-            "More sign-ins were started from your address than is usual.",
-            "Wait a few minutes, then connect from the application again.",
-        ),
+        Trouble::Limited(limited) => too_often(limited.limit),
         Trouble::Unavailable => (
             "Signing in is not possible at the moment",
             "A part of this service does not answer. Nothing is lost.",
@@ -170,6 +158,22 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
     };
     let for_developer = for_developer(trouble);
     pages::error(&ErrorPage { branding, title, happened, hint, for_developer: for_developer.as_deref(), request_id })
+}
+
+/// The words for a used-up limit.
+const fn too_often(limit: Limit) -> (&'static str, &'static str, &'static str) {
+    match limit {
+        Limit::UserCodesPerForm | Limit::UserCodesPerAddress | Limit::UserCodes => (
+            "Too many codes were typed",
+            "More codes were typed than is usual.",
+            "Wait a few minutes, then start again on the device: it then shows a new code.",
+        ),
+        _ => (
+            "Too many sign-ins from your network",
+            "More sign-ins were started from your address than is usual.",
+            "Wait a few minutes, then connect from the application again.",
+        ),
+    }
 }
 
 /// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and
