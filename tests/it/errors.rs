@@ -10,7 +10,7 @@ use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER,
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 /// Input that no answer may repeat, in any spelling.
-const MARK: &str = "zq7<b>zq7\"'\\zq7";
+const MARK: &str = "zq9<b>zq9\"'\\zq9";
 
 async fn post(gate: &TestGate, path: &str, kinds: &[&str], body: impl Into<bytes::Bytes>) -> Answer {
     // what a browser or a careless client would accept must not turn JSON into a page
@@ -48,10 +48,10 @@ fn assert_page(answer: &Answer, status: u16, context: &str) {
 
 #[track_caller]
 fn assert_unrepeated(answer: &Answer, context: &str) {
-    assert!(!answer.body.contains("zq7"), "{context} is repeated: {answer:?}");
+    assert!(!answer.body.contains("zq9"), "{context} is repeated: {answer:?}");
     let fields = answer.headers.iter().filter(|(name, _)| *name != "x-request-id");
     for (name, value) in fields {
-        assert!(!String::from_utf8_lossy(value.as_bytes()).contains("zq7"), "{context} is in {name}: {answer:?}");
+        assert!(!String::from_utf8_lossy(value.as_bytes()).contains("zq9"), "{context} is in {name}: {answer:?}");
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_repeated_parameter_at_the_token_endpoint_is_invalid_request_whatever_
 async fn any_value_at_the_token_endpoint_gets_its_code_and_is_not_repeated() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
-    let long = "zq7".repeat(20_000);
+    let long = "zq9".repeat(20_000);
     for fields in token_requests(&client) {
         for at in 0..fields.len() {
             let (name, _) = fields[at];
@@ -110,7 +110,7 @@ async fn any_value_at_the_token_endpoint_gets_its_code_and_is_not_repeated() {
                 // the code is unknown, so the rest is not looked at
                 _ => (400, "invalid_grant"),
             };
-            for value in [MARK, "a\0b", "\u{0}", "\u{202e}zq7", "é", &long] {
+            for value in [MARK, "a\0b", "\u{0}", "\u{202e}zq9", "é", &long] {
                 let mut fields = fields.clone();
                 fields[at] = (name, value);
                 let answer = post(&gate, "/token", &[FORM], form(&fields)).await;
@@ -159,14 +159,14 @@ async fn only_a_form_is_read_at_the_token_endpoint_and_only_json_at_registration
     let fields = form(&redeem);
     let object = serde_json::to_string(&redeem.iter().copied().collect::<std::collections::BTreeMap<_, _>>()).unwrap();
     let metadata = json!({"redirect_uris": [REDIRECT_URI]}).to_string();
-    let multipart = "multipart/form-data; boundary=zq7";
+    let multipart = "multipart/form-data; boundary=zq9";
     for (kinds, body) in [
         (&[][..], &fields),
         (&[""], &fields),
         (&[JSON], &object),
         (&["text/plain"], &fields),
         (&[multipart], &fields),
-        (&["application/x-www-form-urlencodedzq7"], &fields),
+        (&["application/x-www-form-urlencodedzq9"], &fields),
         (&[FORM, JSON], &fields),
         (&[JSON, FORM], &fields),
     ] {
@@ -207,7 +207,7 @@ async fn a_body_of_more_than_64_kib_is_413_at_every_endpoint_that_reads_one() {
 async fn an_empty_or_broken_body_gets_an_error_of_its_endpoint() {
     let gate = TestGate::new().await;
     for body in
-        [&b""[..], b"\0", b"\xff\xfe", b"&&&==&", b"zq7", b"{", b"[]", b"null", b"\"zq7 <b>\"", b"{\"a\":1}", b"7"]
+        [&b""[..], b"\0", b"\xff\xfe", b"&&&==&", b"zq9", b"{", b"[]", b"null", b"\"zq9 <b>\"", b"{\"a\":1}", b"7"]
     {
         let context = String::from_utf8_lossy(body).into_owned();
         assert_error(&post(&gate, "/token", &[FORM], body).await, (400, "invalid_request"), &context);
@@ -219,7 +219,7 @@ async fn an_empty_or_broken_body_gets_an_error_of_its_endpoint() {
             assert_page(&post(&gate, path, &[JSON], body).await, 400, &context);
         }
     }
-    let many = "zq7=1&".repeat(65);
+    let many = "zq9=1&".repeat(65);
     assert_error(&post(&gate, "/token", &[FORM], many.clone()).await, (400, "invalid_request"), "65 parameters");
     assert_page(&post(&gate, "/consent", &[FORM], many).await, 400, "65 parameters");
 }
@@ -229,23 +229,23 @@ async fn registration_repeats_nothing_of_what_it_refuses() {
     let gate = TestGate::new().await;
     for uri in [
         MARK,
-        "https://zq7.example/#zq7",
-        "javascript:zq7",
-        "zq7://zq7/zq7",
-        "http://zq7.example/",
-        "https://*.zq7.example/",
-        "https://zq7.example\0/",
-        "https://user:zq7@a.example/",
-        &"zq7".repeat(300),
+        "https://zq9.example/#zq9",
+        "javascript:zq9",
+        "zq9://zq9/zq9",
+        "http://zq9.example/",
+        "https://*.zq9.example/",
+        "https://zq9.example\0/",
+        "https://user:zq9@a.example/",
+        &"zq9".repeat(300),
     ] {
         let answer = post(&gate, "/register", &[JSON], json!({"redirect_uris": [uri]}).to_string()).await;
         assert_error(&answer, (400, "invalid_redirect_uri"), uri);
     }
     for (body, code) in [
-        (r#"{"zq7":}"#, "invalid_client_metadata"),
-        (r#"{"redirect_uris":"zq7"}"#, "invalid_redirect_uri"),
-        (r#"{"redirect_uris":[{"zq7":1}]}"#, "invalid_redirect_uri"),
-        (r#"{"redirect_uris":["zq7"]"#, "invalid_client_metadata"),
+        (r#"{"zq9":}"#, "invalid_client_metadata"),
+        (r#"{"redirect_uris":"zq9"}"#, "invalid_redirect_uri"),
+        (r#"{"redirect_uris":[{"zq9":1}]}"#, "invalid_redirect_uri"),
+        (r#"{"redirect_uris":["zq9"]"#, "invalid_client_metadata"),
     ] {
         assert_error(&post(&gate, "/register", &[JSON], body).await, (400, code), body);
     }
@@ -273,14 +273,14 @@ async fn an_authorization_header_that_is_no_client_gets_401_with_a_challenge_or_
     let [redeem, _] = token_requests(&client);
     let basic = |pair: &[u8]| format!("Basic {}", data_encoding::BASE64.encode(pair));
     for (header, status) in [
-        ("Bearer zq7".to_owned(), (401, "invalid_client")),
+        ("Bearer zq9".to_owned(), (401, "invalid_client")),
         ("Basic".to_owned(), (401, "invalid_client")),
-        ("Basic zq7!".to_owned(), (401, "invalid_client")),
-        (basic(b"no colon zq7"), (401, "invalid_client")),
+        ("Basic zq9!".to_owned(), (401, "invalid_client")),
+        (basic(b"no colon zq9"), (401, "invalid_client")),
         (basic(b"\xff\xfe:\xff"), (401, "invalid_client")),
-        (basic(format!("{}:zq7", client.id).as_bytes()), (401, "invalid_client")),
-        (basic(b"zq7:zq7"), (400, "invalid_request")),
-        (basic(b"zq7%00:zq7"), (400, "invalid_request")),
+        (basic(format!("{}:zq9", client.id).as_bytes()), (401, "invalid_client")),
+        (basic(b"zq9:zq9"), (400, "invalid_request")),
+        (basic(b"zq9%00:zq9"), (400, "invalid_request")),
     ] {
         let request = gate.request("POST", "/token").header(CONTENT_TYPE, FORM).header(AUTHORIZATION, &header);
         let answer = gate.send(request, form(&redeem)).await;
@@ -288,11 +288,11 @@ async fn an_authorization_header_that_is_no_client_gets_401_with_a_challenge_or_
         assert_eq!(!answer.header("www-authenticate").is_empty(), status.0 == 401, "{header}");
     }
     let nobody: Vec<_> = redeem.iter().copied().filter(|(name, _)| *name != "client_id").collect();
-    let header = basic("zq7\0é%00:zq7".as_bytes());
+    let header = basic("zq9\0é%00:zq9".as_bytes());
     let request = gate.request("POST", "/token").header(CONTENT_TYPE, FORM).header(AUTHORIZATION, &header);
     assert_error(&gate.send(request, form(&nobody)).await, (401, "invalid_client"), "NUL in a client id");
     let twice = gate.request("POST", "/token").header(CONTENT_TYPE, FORM);
-    let twice = twice.header(AUTHORIZATION, "Basic zq7").header(AUTHORIZATION, "Basic zq7");
+    let twice = twice.header(AUTHORIZATION, "Basic zq9").header(AUTHORIZATION, "Basic zq9");
     assert_error(&gate.send(twice, form(&redeem)).await, (400, "invalid_request"), "two headers");
 }
 
@@ -303,17 +303,17 @@ async fn a_repeated_parameter_at_authorize_stays_on_a_page_or_goes_to_a_trusted_
     for (name, value) in [
         ("response_type", "code"),
         ("response_mode", "query"),
-        ("code_challenge", "zq7"),
+        ("code_challenge", "zq9"),
         ("code_challenge_method", "S256"),
         ("scope", "mcp:access"),
     ] {
         let once = gate.authorize_path(&client, &[(name, value)]);
-        let place = location(&gate.get(&format!("{once}&{name}=zq7")).await);
+        let place = location(&gate.get(&format!("{once}&{name}=zq9")).await);
         assert_eq!(parameter(&place, "error").as_deref(), Some("invalid_request"), "{name}: {place}");
-        assert!(!parameter(&place, "error_description").unwrap().contains("zq7"), "{name}: {place}");
+        assert!(!parameter(&place, "error_description").unwrap().contains("zq9"), "{name}: {place}");
     }
     for name in ["client_id", "redirect_uri", "state"] {
-        let path = format!("{}&{name}=zq7", gate.authorize_path(&client, &[]));
+        let path = format!("{}&{name}=zq9", gate.authorize_path(&client, &[]));
         let answer = gate.get(&path).await;
         assert_page(&answer, 400, name);
         assert_unrepeated(&answer, name);
@@ -324,7 +324,7 @@ async fn a_repeated_parameter_at_authorize_stays_on_a_page_or_goes_to_a_trusted_
 async fn any_value_at_a_page_is_escaped_or_left_out() {
     let gate = TestGate::new().await;
     let client = gate.register().await;
-    for name in ["client_id", "redirect_uri", "state", "scope", "resource", "response_type", "code_challenge", "zq7"] {
+    for name in ["client_id", "redirect_uri", "state", "scope", "resource", "response_type", "code_challenge", "zq9"] {
         for value in [MARK, "a\0b", "<script>alert(1)</script>", "\u{202e}<b>"] {
             let answer = gate.get(&gate.authorize_path(&client, &[(name, value)])).await;
             assert!([200, 303, 400].contains(&answer.status), "{name}: {answer:?}");
@@ -332,9 +332,9 @@ async fn any_value_at_a_page_is_escaped_or_left_out() {
             assert!(!answer.body.contains("<b>") && !answer.body.contains("<script"), "{name}: {answer:?}");
         }
     }
-    for path in ["/callback/local", "/callback/zq7", "/sign-in/local", "/sign-in/zq7"] {
+    for path in ["/callback/local", "/callback/zq9", "/sign-in/local", "/sign-in/zq9"] {
         for name in ["state", "code", "error", "error_description", "iss", "authorization"] {
-            for value in ["zq7%3Cb%3E", "%00", "%ff%fe", &format!("zq7&{name}=zq7"), &"zq7".repeat(2_000)] {
+            for value in ["zq9%3Cb%3E", "%00", "%ff%fe", &format!("zq9&{name}=zq9"), &"zq9".repeat(2_000)] {
                 let answer = gate.get(&format!("{path}?{name}={value}")).await;
                 assert_page(&answer, 400, &format!("{path}?{name}={value:.30}"));
                 assert_unrepeated(&answer, path);
@@ -359,7 +359,7 @@ async fn a_form_of_ours_with_repeated_or_foreign_fields_is_refused_and_repeats_n
         let mut twice = consent.clone();
         twice.fields.push((name.to_owned(), MARK.to_owned()));
         refused(&mut browser, twice, format!("{name} twice")).await;
-        for value in [MARK, "a\0b", "", &"zq7".repeat(10_000)] {
+        for value in [MARK, "a\0b", "", &"zq9".repeat(10_000)] {
             refused(&mut browser, consent.clone().with(name, value), format!("{name} {value:.10}")).await;
         }
     }
@@ -383,7 +383,7 @@ async fn a_method_that_an_endpoint_does_not_have_is_405_with_allow_and_no_page_f
                 continue;
             }
             let request = gate.request(method, &path).header("accept", "text/html").header(CONTENT_TYPE, FORM);
-            let answer = gate.send(request, "zq7=<b>").await;
+            let answer = gate.send(request, "zq9=<b>").await;
             let context = format!("{method} {path}");
             assert!(answer.headers.contains_key(ALLOW), "{context}: {answer:?}");
             match route.audience() {
