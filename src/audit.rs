@@ -89,6 +89,17 @@ pub enum Event<'a> {
         /// The client.
         client: &'a ClientId,
     },
+    /// Sign-ins in progress were cancelled together with the grants that they would have become.
+    SignInsCancelled {
+        /// Of this user, if one was named.
+        subject: Option<&'a str>,
+        /// Of this client, if one was named.
+        client: Option<&'a str>,
+        /// At this audience, if one was named.
+        resource: Option<&'a str>,
+        /// How many.
+        count: u64,
+    },
     /// A grant made room for a newer one.
     MadeRoom {
         /// The grant.
@@ -267,6 +278,9 @@ impl Sink for ToLog {
             Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
             Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
             Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
+            Event::SignInsCancelled { subject, client, resource, count } => {
+                line!(info, origin, "sign-ins cancelled", subject, client, resource, count);
+            }
             Event::MadeRoom { grant } => {
                 line!(info, origin, "grant ended", %grant, reason = EndReason::TooMany.as_str());
             }

@@ -45,7 +45,7 @@ pub use account::{AccountUser, AccountView, EndView, GrantView};
 pub(crate) use assembly::IssuerParts;
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
-pub(crate) use grants::{GrantEnds, Revocations};
+pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
     CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,

@@ -8,6 +8,7 @@ use portcullis::audit::{Audit, Event, Origin, Sink};
 use portcullis::config::Config;
 use portcullis::oauth::scope::ScopeSet;
 
+use crate::account::{alice, question};
 use crate::support::browser::Browser;
 use crate::support::gate::{Answer, TestGate, claims};
 
@@ -101,6 +102,26 @@ async fn what_ends_by_itself_names_no_request() {
     let [(event, origin)] = &kept.take()[..] else { panic!("not one event") };
     assert_says(event, "Ended", &["reason: "]);
     assert_eq!(origin, "upkeep");
+}
+
+#[tokio::test]
+async fn ending_all_access_records_the_grants_and_the_cancelled_sign_ins() {
+    let mut gate = TestGate::new().await;
+    let kept = audited(&mut gate, |_| {}).await;
+    let client = gate.register().await;
+    gate.tokens(&client).await;
+    gate.code(&client).await;
+    let mut browser = Browser::default();
+    alice(&gate, &mut browser).await;
+    let form = question(&gate, &mut browser, "all=yes").await;
+    kept.take();
+    let answer = browser.submit(&gate, &form).await;
+    let [(cancelled, _), (ended, _)] = &kept.take()[..] else { panic!("not two events") };
+    assert_says(cancelled, "SignInsCancelled", &["Some(\"local|", "client: None", "count: 1"]);
+    assert_says(ended, "Ended", &["reason: User"]);
+    assert_eq!(answer.status, 303);
+    browser.submit(&gate, &form).await;
+    assert_eq!(kept.take(), [], "nothing is left to end");
 }
 
 #[tokio::test]
