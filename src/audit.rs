@@ -112,12 +112,14 @@ pub enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
-    /// A call was refused because its token lacks a required scope.
+    /// A rule forbids a call: its token lacks a required scope.
     CallDenied {
         /// Who called.
         acting: Acting<'a>,
         /// The upstream's id.
         upstream: &'a str,
+        /// The setting of the upstream that forbids it.
+        rule: &'a str,
         /// The scopes that the token lacks.
         missing: &'a str,
     },
@@ -287,8 +289,8 @@ impl Sink for ToLog {
             Event::CodeAttacked { client, failures } => {
                 line!(warn, origin, "a code was ended by failed redemptions", %client, failures);
             }
-            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, missing } => {
-                line!(warn, origin, "call denied", %grant, subject, %client, upstream, missing);
+            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, rule, missing } => {
+                line!(warn, origin, "call denied", %grant, subject, %client, upstream, rule, missing);
             }
             Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
                 line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);

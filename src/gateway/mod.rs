@@ -53,12 +53,13 @@ use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
 use crate::mcp::Message;
-use crate::policy;
+use crate::policy::{self, Content};
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
 use crate::storage::Store;
 use crate::telemetry::metrics;
+use crate::upstream::Payload;
 use crate::wire::{Body, BoxError};
 use authenticate::Authenticator;
 use call::Call;
@@ -272,7 +273,7 @@ impl Gateway {
         let unbound = self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config));
         unbound.inspect_err(|_| incidents.foreign_session(caller.acting(), &served.id, arrival))?;
         let denied = |denial: &policy::Denial| {
-            incidents.denied(caller.acting(), &served.id, &denial.missing.to_string(), arrival);
+            incidents.denied(caller.acting(), &served.id, denial, arrival);
         };
         let entry = policy::enter(&*caller, served).inspect_err(denied)?;
         record.entered(&head.method);
@@ -284,16 +285,24 @@ impl Gateway {
             lease.hold(receiving).await.map_err(Over::before_sending)??
         };
         let permit = {
-            let message = payload.whole().filter(|_| head.method == Method::POST).map(|body| Message::read(body));
-            if let Some(message) = &message {
+            let content = content(&head.method, &payload);
+            if let Content::Read(message) = &content {
                 record.asks(message);
                 *message_id = message.id();
             }
-            policy::decide(entry, message.as_ref()).inspect_err(denied)?
+            policy::decide(entry, &content).inspect_err(denied)?
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
     }
+}
+
+/// What a call carries: only a POST has a message, and only one that is here as a whole can be read.
+fn content<'a>(method: &Method, payload: &'a Payload) -> Content<'a> {
+    if *method != Method::POST {
+        return Content::Nothing;
+    }
+    payload.whole().map_or(Content::Unread, |body| Content::Read(Message::read(body)))
 }
 
 /// For the access log and the metrics. A failure behind us is no refusal.

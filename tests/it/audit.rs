@@ -179,7 +179,11 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
         |config: &mut Config| config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:other");
     let denied = audited(&mut gate, other).await;
     let event = ten_calls(&gate, &denied, &headers, 403).await;
-    assert_says(&event, "CallDenied", &[caller[0], caller[1], caller[2], "\"mcp\"", "\"mcp:other\""]);
+    assert_says(
+        &event,
+        "CallDenied",
+        &[caller[0], caller[1], caller[2], "\"mcp\"", "rule: \"scopes\"", "\"mcp:other\""],
+    );
 
     let kept = audited(&mut gate, |config| {
         config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:access");
