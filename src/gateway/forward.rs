@@ -27,7 +27,7 @@ use super::stream::{EarlyEnd, Stream};
 use crate::config::{self, PublicUrl};
 use crate::keys::Sealer;
 use crate::policy::{self, AnswerFilter};
-use crate::upstream::{AnswerBody, Outgoing, Payload, Sending};
+use crate::upstream::{Outgoing, Payload, Sending, UpstreamBody};
 use crate::wire::{Arrival, Body, BoxError, REQUEST_ID};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -109,7 +109,7 @@ impl Forwarder {
     fn incoming(
         &self,
         permit: &Permit<'_>,
-        answer: Response<AnswerBody>,
+        answer: Response<UpstreamBody>,
         lease: CallLease,
     ) -> Result<Response<Body>, Refusal> {
         match answer.status() {
