@@ -51,8 +51,8 @@ pub(crate) use sign_in::{
     CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,
 };
 pub use sign_in::{
-    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EntryProblem, Outcome, ProviderChoice, SignInProblem,
-    SignInView, Told,
+    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
+    SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};
