@@ -200,7 +200,7 @@ impl Gateway {
         let api_keys = &route.served.config.settings.api_keys;
         let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
         let uri = without_key.as_ref().unwrap_or(&head.uri);
-        let call = Call::of(route, &self.0.config, arrival, (uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, uri, &head.headers);
         record.reaches(&route.served.id);
         note_refusal(&route.served, record, refusal);
         let mut response = call.refuse(refusal, None);
@@ -222,7 +222,7 @@ impl Gateway {
         if let Some((uri, key)) = credential::take_from_query(&head.uri, api_keys) {
             (head.uri, in_query) = (uri, key);
         }
-        let call = Call::of(route, &self.0.config, arrival, (&head.uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, &head.uri, &head.headers);
         record.reaches(&route.served.id);
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -16,14 +15,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::refusal::Refusal;
-use crate::limits::{self, CollectError, Collected, Room, Shortage};
+use crate::limits::{self, BODY_ARRIVAL, CollectError, Collected, Room, Shortage};
 use crate::upstream::{Payload, RequestBodyError, Streamed};
 use crate::wire::{BoxError, is_media_type};
 
-/// How long a body that we collect may take to arrive.
-const COLLECT: Duration = Duration::from_secs(15);
-/// How long the client of a streamed body may keep the upstream waiting for its next byte.
-const NEXT_BYTE: Duration = Duration::from_secs(15);
 /// How many empty frames an absent body may have.
 const EMPTY_FRAMES: usize = 16;
 
@@ -51,7 +46,7 @@ where
 {
     if parts.method != Method::POST {
         if !body.is_end_stream() {
-            timeout(COLLECT, await_absence(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
+            timeout(BODY_ARRIVAL, await_absence(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
         }
         return Ok(Payload::none());
     }
@@ -129,9 +124,9 @@ where
 impl<B> Passing<B> {
     /// Ready when the next byte is overdue. One timer serves the whole body.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NEXT_BYTE)));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(BODY_ARRIVAL)));
         if !std::mem::replace(&mut self.waits, true) {
-            patience.as_mut().reset(Instant::now() + NEXT_BYTE);
+            patience.as_mut().reset(Instant::now() + BODY_ARRIVAL);
         }
         patience.as_mut().poll(cx)
     }

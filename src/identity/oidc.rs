@@ -7,7 +7,6 @@ use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
 use super::discovery::Discovery;
-use super::excerpt::excerpt;
 use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 use super::generic::{Meaning, Symptom};
 use super::health::Health;
@@ -22,6 +21,7 @@ use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::{SecretText, base64url, random};
+use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 
 /// How long the token endpoint may take at a sign-in, where the user watches.

@@ -1,12 +1,12 @@
 //! Asking a provider's token endpoint (RFC 6749 4.1.3, 5, 6), and what its refusals mean.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::excerpt::excerpt;
 use super::exchange::{ExchangeError, RenewError};
 use super::generic::{Credentials, Meaning, Symptom};
 use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
@@ -14,6 +14,7 @@ use crate::config::OidcSettings;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
+use crate::telemetry::excerpt;
 
 /// The hint when a token endpoint redirects.
 const REDIRECTS: &str =
@@ -126,7 +127,7 @@ impl TokenEndpoint<'_> {
         let description = document.error_description.as_deref().unwrap_or_default();
         let (error, description) =
             if hidden.any(|secret| description.contains(secret) || document.error.contains(secret)) {
-                ("an error".to_owned(), String::new())
+                (Cow::Borrowed("an error"), Cow::Borrowed(""))
             } else {
                 (excerpt(&document.error), excerpt(description))
             };

@@ -85,8 +85,14 @@ fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -
 fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
     let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
     let sets = ClientKeySets::new(strangers.clone(), clock.clone());
-    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
-    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    let assertions = Assertions {
+        issuer: Arc::clone(issuer),
+        token_endpoint: config.public_url.join(paths::TOKEN).into(),
+        sets,
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+    };
     ClientAuthentication { clients, assertions, limits: limits.clone() }
 }
 
