@@ -52,7 +52,8 @@ impl GrantEnds {
         reason: EndReason,
         arrival: &Arrival,
     ) -> Result<(), StoreError> {
-        let tokens = self.end_these(std::slice::from_ref(id), reason, arrival.into()).await?.1;
+        let ended = self.store.end_grant(id, reason, self.clock.now()).await?;
+        let tokens = self.note_ends(ended.as_slice(), arrival.into());
         self.provider_tokens.revoke_in_background(tokens);
         Ok(())
     }
