@@ -38,7 +38,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, Uri};
+use http::{HeaderMap, Response, Uri};
 use serde_json::value::RawValue;
 
 pub(crate) use call::{Incoming, Known};
@@ -52,14 +52,12 @@ use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
-use crate::mcp::Message;
 use crate::policy::{self, Content};
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
 use crate::storage::Store;
 use crate::telemetry::metrics;
-use crate::upstream::Payload;
 use crate::wire::{Body, BoxError};
 use authenticate::Authenticator;
 use call::Call;
@@ -285,7 +283,7 @@ impl Gateway {
             lease.hold(receiving).await.map_err(Over::before_sending)??
         };
         let permit = {
-            let content = content(&head.method, &payload);
+            let content = request_body::content(&head.method, &payload);
             if let Content::Read(message) = &content {
                 record.asks(message);
                 *message_id = message.id();
@@ -295,14 +293,6 @@ impl Gateway {
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
     }
-}
-
-/// What a call carries: only a POST has a message, and only one that is here as a whole can be read.
-fn content<'a>(method: &Method, payload: &'a Payload) -> Content<'a> {
-    if *method != Method::POST {
-        return Content::Nothing;
-    }
-    payload.whole().map_or(Content::Unread, |body| Content::Read(Message::read(body)))
 }
 
 /// For the access log and the metrics. A failure behind us is no refusal.

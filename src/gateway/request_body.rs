@@ -16,6 +16,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::refusal::Refusal;
 use crate::limits::{self, BODY_ARRIVAL, CollectError, Collected, Room, Shortage};
+use crate::mcp::Message;
+use crate::policy::Content;
 use crate::upstream::{Payload, RequestBodyError, Streamed};
 use crate::wire::{BoxError, is_media_type};
 
@@ -57,6 +59,14 @@ where
         Collected::Whole(bytes) => Payload::Whole(bytes),
         Collected::Beginning(read) => passing(Some(read), body),
     })
+}
+
+/// What a call carries: only a POST has a message, and only one that is here as a whole can be read.
+pub(super) fn content<'a>(method: &Method, payload: &'a Payload) -> Content<'a> {
+    if *method != Method::POST {
+        return Content::Nothing;
+    }
+    payload.whole().map_or(Content::Unread, |body| Content::Read(Message::read(body)))
 }
 
 impl From<CollectError> for Refusal {
@@ -171,5 +181,30 @@ where
 
     fn size_hint(&self) -> SizeHint {
         if self.read.is_some() { SizeHint::default() } else { self.rest.size_hint() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+    use http_body_util::{Empty, Full};
+
+    use super::{content, passing};
+    use crate::mcp::Message;
+    use crate::policy::Content;
+    use crate::upstream::Payload;
+
+    #[test]
+    fn a_message_that_streams_is_told_from_a_call_without_one() {
+        let whole = Payload::Whole(Bytes::from_static(br#"{"id":1,"method":"ping"}"#));
+        assert!(matches!(content(&Method::POST, &whole), Content::Read(Message::Single(_))));
+        assert!(matches!(content(&Method::POST, &Payload::none()), Content::Read(Message::Unreadable)));
+        assert!(matches!(content(&Method::POST, &passing(None, Empty::new())), Content::Unread));
+        let begun = passing(Some(Bytes::from_static(b"{")), Full::new(Bytes::from_static(b"}")));
+        assert!(matches!(content(&Method::POST, &begun), Content::Unread));
+        for method in [Method::GET, Method::DELETE] {
+            assert!(matches!(content(&method, &Payload::none()), Content::Nothing), "{method}");
+        }
     }
 }
