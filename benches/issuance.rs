@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use portcullis::config::{Database, Postgres, Storage};
-use tokio::runtime::{Builder, Runtime};
+use serde_json::json;
+use tokio::runtime::{Builder, Handle};
 use tokio::time::Instant;
 
 use support::browser::{Browser, location, parameter};
@@ -97,27 +98,25 @@ struct Issuance {
     provider: FakeProvider,
     client: TestClient,
     grants: Vec<Vec<Given>>,
-    _threads: Runtime,
 }
 
 impl Issuance {
-    async fn start() -> Self {
+    async fn start(provider_threads: &Handle) -> Self {
         let gate = TestGate::new().await;
-        let threads =
-            Builder::new_multi_thread().worker_threads(1).thread_name("provider").enable_all().build().unwrap();
         let clock = gate.clock.clone();
-        let provider = threads.spawn(async move { FakeProvider::start(&clock).await }).await.unwrap();
+        let provider = provider_threads.spawn(async move { FakeProvider::start(&clock).await }).await.unwrap();
         let gate = gate.restart_with(|config| config.identities = vec![provider.identity()]).await;
         let client = gate.register().await;
-        Self { gate, provider, client, grants: vec![Vec::new(); CALLERS], _threads: threads }
+        Self { gate, provider, client, grants: vec![Vec::new(); CALLERS] }
     }
 
     /// The whole way of a new user: authorization, consent, sign-in, callback, code.
-    async fn sign_in(&self) -> Given {
+    async fn sign_in(&self, user: usize) -> Given {
         let mut browser = Browser::default();
         let form = self.gate.consent_form(&mut browser, &self.client, &[]).await;
         let form = form.with("decision", "approve").with("identity", "keycloak");
         let url = location(&browser.submit(&self.gate, &form).await);
+        self.provider.sign_in_as(json!({"sub": format!("u{user}"), "email": format!("u{user}@example.com")}));
         let back = self.provider.visit(&url);
         let path = back.strip_prefix(self.gate.origin()).unwrap();
         let url = location(&browser.get(&self.gate, path).await);
@@ -131,9 +130,10 @@ impl Issuance {
 
     async fn sign_ins(&mut self) -> Cost {
         let (began, before) = (Instant::now(), processor_time());
-        for _ in 0..GRANTS {
+        for turn in 0..GRANTS {
             self.gate.clock.advance(PAUSE);
-            let given = join_all((0..CALLERS).map(|_| self.sign_in())).await;
+            let users = turn * CALLERS..(turn + 1) * CALLERS;
+            let given = join_all(users.map(|user| self.sign_in(user))).await;
             for (grants, given) in self.grants.iter_mut().zip(given) {
                 grants.push(given);
             }
@@ -198,8 +198,8 @@ async fn fill(storage: &Storage, rows: usize) {
 }
 
 /// Measures on a new database; the figures are sign-ins and refreshes.
-async fn measure(rows: usize, length: Duration) -> [Cost; 2] {
-    let mut issuance = Issuance::start().await;
+async fn measure(provider_threads: &Handle, rows: usize, length: Duration) -> [Cost; 2] {
+    let mut issuance = Issuance::start(provider_threads).await;
     if rows > 0 {
         fill(&issuance.gate.config.storage, rows).await;
     }
@@ -219,21 +219,26 @@ fn in_postgres() -> Elsewhere {
     (settings.into(), Box::new(database))
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--rows");
-    let rows = arguments.nth(1).map_or(1_000_000, |number| number.parse().unwrap());
-    let length = Duration::from_secs(if std::env::args().any(|argument| argument == "--short") { 1 } else { 10 });
+async fn measure_all(provider_threads: &Handle, rows: usize, length: Duration) {
     for engine in ["SQLite", "PostgreSQL"] {
         if engine == "PostgreSQL" {
             remember_elsewhere(in_postgres);
         }
         println!("{engine}, small tables:");
-        let small = measure(0, length).await;
+        let small = measure(provider_threads, 0, length).await;
         println!("{engine}, {rows} rows in each table:");
-        let large = measure(rows, length).await;
+        let large = measure(provider_threads, rows, length).await;
         for (what, small, large) in [("sign-ins", small[0], large[0]), ("refreshes", small[1], large[1])] {
             println!("  {what}: ratio to small tables {:.2}", large.per_core() / small.per_core());
         }
     }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--rows");
+    let rows = arguments.nth(1).map_or(1_000_000, |number| number.parse().unwrap());
+    let length = Duration::from_secs(if std::env::args().any(|argument| argument == "--short") { 1 } else { 10 });
+    let threads = |name: &str| Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build();
+    let (ours, provider) = (threads("gate").unwrap(), threads("provider").unwrap());
+    ours.block_on(measure_all(provider.handle(), rows, length));
 }
