@@ -43,6 +43,8 @@ use sign_in::{ConsentPrompt, OpenedForm, Question};
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
 pub use account::{AccountUser, AccountView, EndView, GrantView};
 pub(crate) use assembly::IssuerParts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};

@@ -14,6 +14,8 @@ mod device;
 mod discovery;
 mod endpoints;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod introspect;
 mod json;
 mod manage;

@@ -15,6 +15,7 @@ mod client_management;
 mod client_secrets;
 mod config;
 mod configured;
+mod conformance;
 mod consent;
 mod demo_server;
 mod dev;
