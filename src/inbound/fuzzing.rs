@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue};
 
-use super::client_address::{Proxies, X_FORWARDED_FOR};
+use super::client_address::Proxies;
+use crate::wire::X_FORWARDED_FOR;
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

@@ -21,6 +21,7 @@ mod demo_server;
 mod dev;
 mod device;
 mod discovery;
+mod documented;
 mod documents;
 mod engines;
 mod errors;

@@ -26,11 +26,11 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 /// Verifies assertions. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Assertions {
-    rules: AssertionRules,
-    sets: ClientKeySets,
-    store: Store,
-    clock: Clock,
-    limits: Limits,
+    pub(in crate::issuer) rules: AssertionRules,
+    pub(in crate::issuer) sets: ClientKeySets,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) limits: Limits,
 }
 
 /// Why a secret or an assertion proves nothing.
@@ -50,16 +50,6 @@ impl From<Limited> for Unproven {
 }
 
 impl Assertions {
-    pub(in crate::issuer) fn new(
-        rules: AssertionRules,
-        sets: ClientKeySets,
-        store: Store,
-        limits: Limits,
-        clock: Clock,
-    ) -> Self {
-        Self { rules, sets, store, clock, limits }
-    }
-
     /// Judges what the text of an assertion tells by itself.
     ///
     /// # Errors
@@ -71,14 +61,17 @@ impl Assertions {
     /// Verifies an assertion with the keys of its client, and uses it up.
     pub(super) async fn verify(
         &self,
-        (client, keys): (&ClientId, &ClientKeys),
+        client: &ClientId,
+        keys: &ClientKeys,
         assertion: &Assertion,
         address: ClientAddress,
     ) -> Result<(), Unproven> {
         let text = assertion.text.expose();
         let verified = match keys {
             ClientKeys::Set(keys) => {
-                let keys = PublicKeys::of_client(keys).map_err(Unproven::Unavailable)?;
+                // an earlier release kept such keys; to try again would not help
+                let unusable = "no key of this client can verify a signature: register other keys";
+                let keys = PublicKeys::of_client(keys).map_err(|_cause| Unproven::Wrong(unusable))?;
                 verify_signed_jwt(text, &keys)
             }
             ClientKeys::Url(url) => self.verify_with_set(url, assertion, address).await?,
