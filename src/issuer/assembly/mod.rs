@@ -86,8 +86,13 @@ fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -
 fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
     let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
     let sets = ClientKeySets::new(strangers.clone(), clock.clone());
-    let rules = AssertionRules::new(Arc::clone(issuer), &config.public_url.join(paths::TOKEN));
-    let assertions = Assertions { rules, sets, store: store.clone(), clock: clock.clone(), limits: limits.clone() };
+    let assertions = Assertions {
+        rules: AssertionRules::new(Arc::clone(issuer), &config.public_url.join(paths::TOKEN)),
+        sets,
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+    };
     ClientAuthentication { clients, assertions, limits: limits.clone() }
 }
 

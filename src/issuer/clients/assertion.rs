@@ -69,7 +69,9 @@ impl Assertions {
         let text = assertion.text.expose();
         let verified = match keys {
             ClientKeys::Set(keys) => {
-                let keys = PublicKeys::of_client(keys).map_err(Unproven::Unavailable)?;
+                // an earlier release kept such keys; to try again would not help
+                let unusable = "no key of this client can verify a signature: register other keys";
+                let keys = PublicKeys::of_client(keys).map_err(|_cause| Unproven::Wrong(unusable))?;
                 verify_signed_jwt(text, &keys)
             }
             ClientKeys::Url(url) => self.verify_with_set(url, assertion, address).await?,
