@@ -42,6 +42,7 @@ mod process;
 mod readme;
 mod receivers;
 mod register;
+mod remembered;
 mod request_ids;
 mod revocation;
 mod rounds;
