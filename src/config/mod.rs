@@ -18,6 +18,7 @@ mod client;
 mod client_documents;
 mod consent;
 mod consistency;
+mod database_url;
 mod device;
 mod document;
 mod environment;
@@ -52,6 +53,7 @@ mod shape;
 mod shape_error;
 mod spelling;
 mod storage;
+mod storage_server;
 mod tokens;
 mod upstream;
 

@@ -41,7 +41,8 @@ impl<'a> Call<'a> {
         route: &'a Route,
         config: &'a Config,
         arrival: &'a Arrival,
-        (uri, headers): (&Uri, &HeaderMap),
+        uri: &Uri,
+        headers: &HeaderMap,
     ) -> Self {
         Self { route, arrival, spelling: Spelling::of(&config.public_url, uri, headers) }
     }

@@ -20,6 +20,8 @@ mod credential;
 mod early;
 mod events;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod incidents;
 mod lease;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, Uri};
+use http::{HeaderMap, Response, Uri};
 use serde_json::value::RawValue;
 
 pub(crate) use call::{Incoming, Known};
@@ -52,8 +54,7 @@ use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
-use crate::mcp::Message;
-use crate::policy;
+use crate::policy::{self, Content};
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
@@ -199,7 +200,7 @@ impl Gateway {
         let api_keys = &route.served.config.settings.api_keys;
         let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
         let uri = without_key.as_ref().unwrap_or(&head.uri);
-        let call = Call::of(route, &self.0.config, arrival, (uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, uri, &head.headers);
         record.reaches(&route.served.id);
         note_refusal(&route.served, record, refusal);
         let mut response = call.refuse(refusal, None);
@@ -221,7 +222,7 @@ impl Gateway {
         if let Some((uri, key)) = credential::take_from_query(&head.uri, api_keys) {
             (head.uri, in_query) = (uri, key);
         }
-        let call = Call::of(route, &self.0.config, arrival, (&head.uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, &head.uri, &head.headers);
         record.reaches(&route.served.id);
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,
@@ -272,7 +273,7 @@ impl Gateway {
         let unbound = self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config));
         unbound.inspect_err(|_| incidents.foreign_session(caller.acting(), &served.id, arrival))?;
         let denied = |denial: &policy::Denial| {
-            incidents.denied(caller.acting(), &served.id, &denial.missing.to_string(), arrival);
+            incidents.denied(caller.acting(), &served.id, denial, arrival);
         };
         let entry = policy::enter(&*caller, served).inspect_err(denied)?;
         record.entered(&head.method);
@@ -284,12 +285,12 @@ impl Gateway {
             lease.hold(receiving).await.map_err(Over::before_sending)??
         };
         let permit = {
-            let message = payload.whole().filter(|_| head.method == Method::POST).map(|body| Message::read(body));
-            if let Some(message) = &message {
+            let content = request_body::content(&head.method, &payload);
+            if let Content::Read(message) = &content {
                 record.asks(message);
                 *message_id = message.id();
             }
-            policy::decide(entry, message.as_ref()).inspect_err(denied)?
+            policy::decide(entry, &content).inspect_err(denied)?
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await

@@ -43,17 +43,19 @@ use sign_in::{ConsentPrompt, OpenedForm, Question};
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
 pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
 pub(crate) use assembly::IssuerParts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
-pub(crate) use grants::{GrantEnds, Revocations};
+pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
     CodeEntry, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start, Trouble,
     Validated,
 };
 pub use sign_in::{
-    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EntryProblem, Outcome, ProviderChoice, SignInProblem,
-    SignInView, Told,
+    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
+    SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};

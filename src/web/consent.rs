@@ -12,19 +12,18 @@ use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
 use crate::issuer::{Approval, Decision, Fault};
 use crate::model::authorization::ClientRequest;
-use crate::telemetry::RequestId;
 use crate::wire::Arrival;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
+    let request_id = arrival.id.clone();
     match answer(&endpoints, &form, arrival).await {
         Ok(Approval::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
         Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),

@@ -15,6 +15,8 @@ mod device;
 mod discovery;
 mod endpoints;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod introspect;
 mod json;
 mod manage;
@@ -109,7 +111,6 @@ impl Web {
             head.extensions.insert(read);
         }
         drop(incoming);
-        head.extensions.insert(arrival.id.clone());
         head.extensions.insert(arrival.clone());
         let request = Request::from_parts(head, axum::body::Body::empty());
         match Box::pin(self.router.clone().oneshot(request)).await {

@@ -41,17 +41,17 @@ async fn view(
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     identity: ProviderId,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => {
+            let request_id = arrival.id.clone();
             let attempted = attempt(&endpoints, identity.0, &form, arrival).await;
             step(&endpoints, &form.headers, attempted, &request_id).await
         }
-        Err(unread) => unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
 

@@ -43,9 +43,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ("inbound", "gateway web oauth limits config secret signal telemetry wire"),
 ];
 
-/// Folders that must not name these crates: the data path is hyper from socket to socket.
+/// Folders that must not name these crates: the data path is hyper from socket to socket, and the gateway does not know how an
+/// upstream is reached.
 const MAY_NOT_NAME: &[(&str, &[&str])] = &[
-    ("gateway", &["axum", "tower", "tower_http", "reqwest"]),
+    ("gateway", &["axum", "tower", "tower_http", "reqwest", "hyper", "hyper_util"]),
     ("inbound", &["axum", "tower", "tower_http", "reqwest"]),
     ("upstream", &["axum", "tower", "tower_http", "reqwest"]),
 ];
@@ -145,7 +146,7 @@ fn no_file_reaches_another_module_by_climbing_to_the_root() {
 
 #[test]
 fn every_module_is_in_the_table_or_may_name_everything() {
-    let free = ["dev", "app", "cli", "main", "lib"];
+    let free = ["dev", "app", "cli", "fuzzing", "main", "lib"];
     let known: BTreeSet<&str> = IMPORTS.iter().map(|(module, _)| *module).chain(free).collect();
     for module in modules().keys() {
         assert!(known.contains(module.as_str()), "src/{module} is not in the table of imports");

@@ -61,7 +61,7 @@ impl Refusal {
             _ => return None,
         };
         let scope = match self {
-            Self::InsufficientScope(denial) => &denial.sufficient,
+            Self::InsufficientScope(scopes) => &scopes.sufficient,
             _ => &asked.upstream.settings.scopes.required,
         };
         Some(Challenge { resource_metadata: &asked.spelling.metadata_url(asked.names), scope, error }.header())

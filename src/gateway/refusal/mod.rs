@@ -8,7 +8,7 @@ use http::StatusCode;
 
 pub(super) use answer::Asked;
 
-use crate::policy::Denial;
+use crate::policy::{Denial, MissingScopes};
 use crate::upstream::UpstreamError;
 
 /// Why a token is refused whose grant has ended. The words are for the log.
@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
     /// The token is malformed, expired, ended, or for another resource. The words are for the log.
     InvalidToken(&'static str),
     /// The token allows too little.
-    InsufficientScope(Denial),
+    InsufficientScope(MissingScopes),
     /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
     /// 2025-11-25, session management).
     UnknownSession,
@@ -81,7 +81,9 @@ impl From<UpstreamError> for Refusal {
 
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
-        Self::InsufficientScope(denial)
+        match denial {
+            Denial::Scopes(missing) => Self::InsufficientScope(missing),
+        }
     }
 }
 

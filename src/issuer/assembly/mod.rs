@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::account::Accounts;
 use super::clients::{
-    Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
+    AssertionRules, Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents,
+    MetadataRules, Registrations,
 };
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
@@ -85,8 +86,8 @@ fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -
 fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
     let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
     let sets = ClientKeySets::new(strangers.clone(), clock.clone());
-    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
-    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    let rules = AssertionRules::new(Arc::clone(issuer), &config.public_url.join(paths::TOKEN));
+    let assertions = Assertions { rules, sets, store: store.clone(), clock: clock.clone(), limits: limits.clone() };
     ClientAuthentication { clients, assertions, limits: limits.clone() }
 }
 
