@@ -44,6 +44,7 @@ mod process;
 mod readme;
 mod receivers;
 mod register;
+mod remembered;
 mod request_ids;
 mod revocation;
 mod rounds;

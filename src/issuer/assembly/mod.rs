@@ -115,6 +115,8 @@ fn accounts(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> Accounts 
         resources: shared.resources.clone(),
         identities: parts.identities.clone(),
         ends: shared.ends.clone(),
+        remembering: sign_in.remembered.remembering.clone(),
+        audit: parts.audit.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         public_url: Arc::clone(&shared.issuer),
@@ -187,6 +189,7 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
+        remember_for: parts.config.consent.remember_for,
         runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
     }
 }
