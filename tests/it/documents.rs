@@ -275,7 +275,7 @@ async fn nothing_is_fetched_for_a_disabled_client_and_lists_know_it() {
     assert!(store.disable_client(&id, now).await.unwrap());
     assert_eq!(authorize(&gate, &client).await.status, 403);
     assert_eq!(host.calls(PATH), 0, "its document is not fetched");
-    assert_eq!(store.list_disabled_only(None, 10).await.unwrap(), [id.clone()]);
+    assert_eq!(store.list_disabled_only(None, 10).await.unwrap(), std::slice::from_ref(&id));
     assert!(store.enable_client(&id).await.unwrap());
     gate.tokens(&client).await;
     let listed = store.list_documents(None, now, 10).await.unwrap();
