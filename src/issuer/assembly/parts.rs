@@ -10,6 +10,8 @@ use crate::issuer::clients::{ClientAuthentication, Clients};
 use crate::issuer::grants::{GrantEnds, ProviderTokens};
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
+use crate::issuer::tokens::Proofs;
+use crate::keys::dpop::Nonces;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
 use crate::outbound::Strangers;
@@ -29,6 +31,8 @@ pub(crate) struct IssuerParts {
     pub ring: KeyRing,
     /// What seals at rest.
     pub sealer: Sealer,
+    /// The nonces of DPoP proofs.
+    pub nonces: Nonces,
     /// The identity providers.
     pub identities: Identities,
     /// Fetches what strangers name: the documents and the key sets of clients.
@@ -51,6 +55,8 @@ pub(super) struct Shared {
     pub(super) authentication: ClientAuthentication,
     pub(super) resources: Resources,
     pub(super) bounds: MachineBounds,
+    /// The keys that tokens are bound to.
+    pub(super) proofs: Proofs,
     pub(super) provider_tokens: ProviderTokens,
     pub(super) ends: GrantEnds,
 }
