@@ -62,7 +62,7 @@ pub(super) struct Written {
 /// Checks the two.
 pub(super) fn read(written: &Written, api_keys: &ApiKeys, section: &Section<'_>, reading: &mut Reading<'_>) -> Dpop {
     let dpop = Dpop { tokens: written.dpop.unwrap_or_default(), replay: written.replay.unwrap_or_default() };
-    if written.replay.is_some() && !dpop.is_on() {
+    if dpop.replay == ProofReplay::Database && !dpop.is_on() {
         let mistake = Mistake::new("has no effect: dpop is off");
         reading.error(&section.at("dpop_replay"), mistake.hint("add dpop = \"optional\" or dpop = \"required\""));
     }

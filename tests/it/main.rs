@@ -21,6 +21,7 @@ mod dev;
 mod device;
 mod discovery;
 mod documents;
+mod dpop;
 mod engines;
 mod errors;
 mod flood;

@@ -259,6 +259,7 @@ pub(crate) fn rotation<'a>(
         successor,
         standing: new_standing(),
         user: None,
+        bound_to: None,
         now,
     }
 }

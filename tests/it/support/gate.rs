@@ -14,9 +14,9 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Device, Dpop, Identity, IdentityKind, Lifetimes, Limits,
-    LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets,
-    Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Device, Dpop, Identity, IdentityKind, Lifetimes,
+    Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey,
+    Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
