@@ -4,7 +4,7 @@
 //! client's part, making the proofs, is not measured. What counts is the difference: one proof is read, its signature verified, and
 //! remembered. The bearer calls go to an upstream that takes bound tokens too, and to one that does not: these two must be equal.
 
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
+#![expect(dead_code, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

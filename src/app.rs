@@ -18,7 +18,6 @@ use crate::gateway::{Gateway, GatewayParts};
 use crate::identity::Identities;
 use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
-use crate::keys::dpop::Nonces;
 use crate::keys::{KeyRing, Resealing, Rotation, RotationSchedule, RotationTerms, Sealer};
 use crate::limits::{Budget, Limits};
 use crate::outbound::{LookUp, Strangers, machine_look_up};
@@ -100,9 +99,7 @@ impl App {
         let revocation = Revocation::new(clock.clone());
         let budget = Budget::new(&config, &metrics.limits);
         let limits = Limits::new(&config.registration, &config.lifetimes, &clock, metrics.limits.clone());
-        let nonces = Nonces::new(&sealer, config.public_url.as_str());
         let gateway = Gateway::new(GatewayParts {
-            nonces: nonces.clone(),
             config: Arc::clone(&config),
             store: store.clone(),
             revocation: revocation.clone(),
@@ -117,7 +114,6 @@ impl App {
         });
         let strangers = Strangers::configured(&config, look_up);
         let issuer = Issuer::new(IssuerParts {
-            nonces,
             config: Arc::clone(&config),
             store: store.clone(),
             revocation: revocation.clone(),

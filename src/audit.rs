@@ -89,6 +89,17 @@ pub enum Event<'a> {
         /// The client.
         client: &'a ClientId,
     },
+    /// Sign-ins in progress were cancelled together with the grants that they would have become.
+    SignInsCancelled {
+        /// Of this user, if one was named.
+        subject: Option<&'a str>,
+        /// Of this client, if one was named.
+        client: Option<&'a str>,
+        /// At this audience, if one was named.
+        resource: Option<&'a str>,
+        /// How many.
+        count: u64,
+    },
     /// A grant made room for a newer one.
     MadeRoom {
         /// The grant.
@@ -101,12 +112,14 @@ pub enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
-    /// A call was refused because its token lacks a required scope.
+    /// A rule forbids a call: its token lacks a required scope.
     CallDenied {
         /// Who called.
         acting: Acting<'a>,
         /// The upstream's id.
         upstream: &'a str,
+        /// The setting of the upstream that forbids it.
+        rule: &'a str,
         /// The scopes that the token lacks.
         missing: &'a str,
     },
@@ -276,14 +289,17 @@ impl Sink for ToLog {
             Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
             Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
             Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
+            Event::SignInsCancelled { subject, client, resource, count } => {
+                line!(info, origin, "sign-ins cancelled", subject, client, resource, count);
+            }
             Event::MadeRoom { grant } => {
                 line!(info, origin, "grant ended", %grant, reason = EndReason::TooMany.as_str());
             }
             Event::CodeAttacked { client, failures } => {
                 line!(warn, origin, "a code was ended by failed redemptions", %client, failures);
             }
-            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, missing } => {
-                line!(warn, origin, "call denied", %grant, subject, %client, upstream, missing);
+            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, rule, missing } => {
+                line!(warn, origin, "call denied", %grant, subject, %client, upstream, rule, missing);
             }
             Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
                 line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);

@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::config::{Config, Upstream, duration};
 use crate::model::api_key::{NEVER, NewApiKey};
 use crate::model::grant::Grant;
-use crate::model::ids::GrantId;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{ApiKey, Token};
 use crate::storage::ListedApiKey;
@@ -292,10 +291,12 @@ impl Revoke {
             let question = format!("Revoke {}?", pluralize(known.len(), "key"));
             let agreed =
                 known.is_empty() || self.yes || confirm(&question, terminal).map_err(|error| error.to_string())?;
-            let chosen: Vec<GrantId> = known.iter().filter(|_| agreed).map(|id| id.as_str().into()).collect();
-            let ended = database::grant_ends(&config, &store).end_for_operator(&chosen, &operator).await;
+            let ends = database::grant_ends(&config, &store);
+            let chosen = ends.chosen(known.iter().filter(|_| agreed).map(String::as_str)).await;
+            let (chosen, _ended_meanwhile) = chosen.map_err(database::message)?;
+            let report = ends.end_chosen(chosen, &operator).await;
             store.close().await;
-            Ok((ended.map_err(database::message)?, unknown))
+            Ok((report.map_err(database::message)?.ended, unknown))
         });
         match revoked {
             Ok((ended, unknown)) => {

@@ -1,20 +1,17 @@
 //! `portcullis grants`: lists and ends what users have granted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::ended::Ended;
 use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::config::Config;
-use crate::issuer::Revocations;
-use crate::model::ids::{GrantId, IdentityId};
-use crate::storage::{EndedGrant, GrantFilter, ListedGrant, Store};
-
-/// How many grants one transaction ends; all grants of a user end in the same one.
-const BATCH: usize = 100;
+use crate::issuer::{ChosenGrants, EndReport};
+use crate::storage::{GrantFilter, ListedGrant};
 
 /// List and end grants
 ///
@@ -187,161 +184,52 @@ impl End {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
         let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
-        let log = config.log.clone();
-        let ended = process::block_on_logged(terminal.start_log, &log, async {
-            let (asked, ids) = (self.ids.is_empty() && !self.yes, self.ids);
-            let filter = self.which.filter(&config)?;
-            let store = database::open(&config).await?;
-            let by_filter = ids.is_empty();
-            let (mut chosen, unknown) = choose(&store, &filter, ids).await?;
-            let agreed = chosen.is_empty()
-                || !asked
-                || confirm(&question(&chosen), terminal).map_err(|error| error.to_string())?;
-            if !agreed {
-                return Ok((Report::default(), unknown));
-            }
-            let mut refused = 0;
-            if by_filter {
-                // cancel sign-ins first: one that became a grant meanwhile is found by the second query
-                refused = store.cancel_sign_ins(&filter).await.map_err(database::message)?;
-                (chosen, _) = choose(&store, &filter, Vec::new()).await?;
-            }
-            let report =
-                if chosen.is_empty() { Ok(Report::default()) } else { end(&config, &store, chosen, &operator).await };
-            store.close().await;
-            Ok((Report { refused, ..report? }, unknown))
-        });
-        match ended {
+        let (log, as_json) = (config.log.clone(), self.json);
+        match process::block_on_logged(terminal.start_log, &log, self.end(config, terminal, &operator)) {
             Ok((report, unknown)) => {
                 for id in &unknown {
                     writeln!(terminal.err, "error: {}: there is no such live grant", escaped(id))?;
                 }
-                let outcome = if self.json { report.print_json(terminal)? } else { report.print(terminal)? };
+                let ended = Ended(report);
+                let outcome = if as_json { ended.print_json(terminal)? } else { ended.print(terminal)? };
                 Ok(if unknown.is_empty() { outcome } else { Outcome::Failed })
             }
             Err(words) => process::end(Err(words), terminal),
         }
     }
+
+    /// What ended, and the ids of which there is no live grant.
+    #[expect(clippy::future_not_send, reason = "a terminal is used by one thread")]
+    async fn end(
+        self,
+        config: Config,
+        terminal: &mut Terminal<'_>,
+        operator: &str,
+    ) -> Result<(EndReport, Vec<String>), String> {
+        let Self { ids, which, yes, .. } = self;
+        let (filter, store) = (which.filter(&config)?, database::open(&config).await?);
+        let ends = database::grant_ends(&config, &store);
+        let ids: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+        let by_filter = ids.is_empty();
+        let (chosen, unknown) = if by_filter {
+            (ends.matching(&filter).await.map_err(database::message)?, Vec::new())
+        } else {
+            ends.chosen(ids).await.map_err(database::message)?
+        };
+        let unknown = unknown.into_iter().map(str::to_owned).collect();
+        let must_ask = by_filter && !yes && chosen.count() > 0;
+        let report = if must_ask && !confirm(&question(&chosen), terminal).map_err(|error| error.to_string())? {
+            Ok(EndReport::default())
+        } else if by_filter {
+            ends.end_matching(&filter, operator).await
+        } else {
+            ends.end_chosen(chosen, operator).await
+        };
+        store.close().await;
+        Ok((report.map_err(database::message)?, unknown))
+    }
 }
 
-/// The selected grants by user, and the ids that match no live grant.
-async fn choose(store: &Store, filter: &GrantFilter, ids: Vec<String>) -> Result<(Chosen, Vec<String>), String> {
-    let mut chosen = Chosen::new();
-    if ids.is_empty() {
-        for grant in database::grants(store, filter).await? {
-            chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
-        }
-        return Ok((chosen, Vec::new()));
-    }
-    let mut unknown = Vec::new();
-    for id in ids.into_iter().collect::<BTreeSet<_>>() {
-        match store.grant(&id.as_str().into()).await.map_err(database::message)? {
-            Some(grant) if grant.ended_at.is_none() => {
-                chosen.entry(grant.subject.as_str().to_owned()).or_default().push(grant.id);
-            }
-            _ => unknown.push(id),
-        }
-    }
-    Ok((chosen, unknown))
-}
-
-/// Grants by subject.
-pub(super) type Chosen = BTreeMap<String, Vec<GrantId>>;
-
-fn question(chosen: &Chosen) -> String {
-    let grants = chosen.values().map(Vec::len).sum();
-    format!("End {} of {}?", pluralize(grants, "grant"), pluralize(chosen.len(), "user"))
-}
-
-/// The result of ending grants.
-#[derive(Default)]
-pub(super) struct Report {
-    ended: Vec<EndedGrant>,
-    revocations: BTreeMap<IdentityId, Revocations>,
-    /// The number of sign-ins in progress that were cancelled.
-    refused: u64,
-}
-
-/// Ends grants, those of a user in one transaction, and then revokes their tokens at the providers.
-pub(super) async fn end(config: &Config, store: &Store, chosen: Chosen, operator: &str) -> Result<Report, String> {
-    let ends = database::grant_ends(config, store);
-    let mut ended = Vec::new();
-    let (mut batch, mut users) = (Vec::new(), chosen.into_values().peekable());
-    while let Some(grants) = users.next() {
-        batch.extend(grants);
-        if batch.len() >= BATCH || users.peek().is_none() {
-            ended.extend(ends.end_for_operator(&batch, operator).await.map_err(database::message)?);
-            batch.clear();
-        }
-    }
-    let revocations = ends.revoke(&ended).await;
-    Ok(Report { ended, revocations, refused: 0 })
-}
-
-impl Report {
-    /// With the sign-ins in progress that were cancelled as well.
-    pub(super) fn with_cancelled(self, cancelled: u64) -> Self {
-        Self { refused: cancelled, ..self }
-    }
-
-    /// The same as [`Self::print`], for a program.
-    pub(super) fn json(&self) -> Value {
-        let ended = self.ended.iter().map(|EndedGrant { grant, .. }| {
-            json!({
-                "id": grant.id,
-                "subject": grant.subject,
-                "client_id": grant.client_id,
-                "resource": grant.resource,
-            })
-        });
-        let revocations = self.revocations.iter().map(|(identity, tally)| {
-            json!({
-                "identity": identity,
-                "revoked": tally.revoked,
-                "kept": tally.kept,
-                "failure": tally.failure,
-            })
-        });
-        json!({
-            "ended": ended.collect::<Vec<_>>(),
-            "cancelled_sign_ins": self.refused,
-            "offline_tokens": revocations.collect::<Vec<_>>(),
-        })
-    }
-
-    fn print_json(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        writeln!(terminal.out, "{}", shown::json(&self.json())?)?;
-        Ok(self.outcome())
-    }
-
-    /// Whether everything was done.
-    pub(super) fn outcome(&self) -> Outcome {
-        let failed = self.revocations.values().any(|tally| tally.failure.is_some());
-        if failed { Outcome::Failed } else { Outcome::Done }
-    }
-
-    /// Prints which grants ended, and which tokens could not be revoked.
-    pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        for ended in &self.ended {
-            let grant = &ended.grant;
-            let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));
-            writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
-        }
-        writeln!(terminal.out, "{} ended", pluralize(self.ended.len(), "grant"))?;
-        if self.refused > 0 {
-            let refused = usize::try_from(self.refused).unwrap_or(usize::MAX);
-            writeln!(terminal.out, "{} in progress cancelled", pluralize(refused, "sign-in"))?;
-        }
-        for (identity, tally) in &self.revocations {
-            if tally.revoked > 0 {
-                writeln!(terminal.out, "{} revoked at {identity}", pluralize(tally.revoked, "offline token"))?;
-            }
-            if let Some(failure) = &tally.failure {
-                let kept = pluralize(tally.kept, "offline token");
-                writeln!(terminal.err, "error: {kept} could not be revoked at {identity}: {}", escaped(failure))?;
-                writeln!(terminal.err, "  hint: they are deleted here; end the users' sessions there")?;
-            }
-        }
-        Ok(self.outcome())
-    }
+fn question(chosen: &ChosenGrants) -> String {
+    format!("End {} of {}?", pluralize(chosen.count(), "grant"), pluralize(chosen.users(), "user"))
 }

@@ -5,6 +5,7 @@ mod check;
 mod clients;
 mod database;
 mod dev;
+mod ended;
 mod grants;
 mod keys;
 mod manual;

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use crate::config::{Config, Location, Problem, Severity, Upstream};
 use crate::identity::{Identities, Provider};
 use crate::oauth::paths;
-use crate::upstream::{Finding, probe};
+use crate::upstream::{self, Finding};
 
 /// Checks all of them at once; takes as long as the slowest, at most 15 s.
 pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Problem> {
@@ -23,7 +23,8 @@ async fn upstream_problems(config: &Config, upstream: &Upstream) -> Vec<Problem>
         what: finding.to_string(),
         hint: Some(finding.hint().to_owned()),
     };
-    probe(upstream, config.outbound.ca_file.as_ref()).await.into_iter().map(problem).collect()
+    let findings = upstream::Upstream::probe(&upstream.settings, config.outbound.ca_file.as_ref()).await;
+    findings.into_iter().map(problem).collect()
 }
 
 async fn provider_problem(config: &Config, provider: &Provider) -> Option<Problem> {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use super::shown::escaped;
+
 /// The user of the operating system: name, uid, and the caller of `sudo` if there is one. Only the uid is authoritative:
 /// `SUDO_USER` comes from the environment.
 pub(super) fn name(environment: &[(String, String)]) -> String {
@@ -10,7 +12,7 @@ pub(super) fn name(environment: &[(String, String)]) -> String {
     let name = name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"));
     let sudo = environment.iter().find(|(key, text)| key == "SUDO_USER" && !text.is_empty());
     match sudo.filter(|_| uid == 0) {
-        Some((_, caller)) => format!("{name}, sudo by {}", caller.escape_debug()),
+        Some((_, caller)) => format!("{name}, sudo by {}", escaped(caller)),
         None => name,
     }
 }
@@ -21,7 +23,7 @@ fn user_of(users: &str, uid: u32) -> Option<String> {
         let mut fields = line.split(':');
         let name = fields.next()?;
         let number = fields.nth(1)?;
-        (number.parse() == Ok(uid)).then(|| name.escape_debug().to_string())
+        (number.parse() == Ok(uid)).then(|| escaped(name))
     })
 }
 

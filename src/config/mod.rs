@@ -17,6 +17,7 @@ mod ca_file;
 mod client;
 mod client_documents;
 mod consistency;
+mod database_url;
 mod device;
 mod document;
 mod dpop;
@@ -52,6 +53,7 @@ mod shape;
 mod shape_error;
 mod spelling;
 mod storage;
+mod storage_server;
 mod tokens;
 mod upstream;
 

@@ -20,7 +20,7 @@ use crate::config::{
     UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
-use crate::upstream::{probe, shown};
+use crate::upstream::{self, shown};
 use screen::Screen;
 use state::{DemoUser, State};
 
@@ -118,7 +118,7 @@ fn read_upstream(url: &str, listen: SocketAddr) -> Result<Uri, DevError> {
 /// Probes the upstream: a fatal finding is an error, another one a warning.
 async fn check(upstream: &Upstream) -> Result<(), DevError> {
     let url = upstream.settings.reach.url().to_string();
-    for finding in probe(upstream, None).await {
+    for finding in upstream::Upstream::probe(&upstream.settings, None).await {
         if finding.is_fatal() {
             return Err(DevError::Unusable { url, what: finding.to_string(), hint: finding.hint() });
         }

@@ -43,7 +43,8 @@ impl<'a> Call<'a> {
         route: &'a Route,
         config: &'a Config,
         arrival: &'a Arrival,
-        (uri, headers): (&Uri, &HeaderMap),
+        uri: &Uri,
+        headers: &HeaderMap,
     ) -> Self {
         let (_, dpop) = route.takes();
         let spelling = Spelling::of(&config.public_url, uri, headers);

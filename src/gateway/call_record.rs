@@ -7,7 +7,7 @@ use http::Method;
 
 use super::caller::VerifiedCaller;
 use crate::mcp::{Message, Name};
-use crate::telemetry::printable;
+use crate::telemetry::excerpt;
 
 /// What the log calls a message that streams through unread, or was not read yet: it may call any tool.
 const NOT_READ: &str = "(not read)";
@@ -15,8 +15,6 @@ const NOT_READ: &str = "(not read)";
 const UNREADABLE: &str = "(unreadable)";
 /// What the log calls several messages in one body.
 const BATCH: &str = "(batch)";
-/// How much of a method's and of a tool's name is logged, in bytes. No real one is longer.
-const MAX_NAME: usize = 128;
 
 /// What is known of a call, filled in step by step, so that a call whose client hangs up is logged with it as well.
 #[derive(Default)]
@@ -91,25 +89,19 @@ impl CallRecord {
     }
 }
 
-/// A name as it may stand in the log: not long, and nothing in it steers a terminal.
+/// A name as it may stand in the log.
 fn for_the_log(name: Name<'_>) -> Cow<'static, str> {
     let Name::Known(name) = name else { return Cow::Borrowed(UNREADABLE) };
-    let mut name = name.into_owned();
-    if name.len() > MAX_NAME {
-        name.truncate(name.floor_char_boundary(MAX_NAME));
-        name.push('…');
-        name.shrink_to_fit();
-    }
-    let shown = match printable(&name) {
+    let changed = match excerpt(&name) {
         Cow::Borrowed(_) => None,
-        Cow::Owned(printable) => Some(printable),
+        Cow::Owned(changed) => Some(changed),
     };
-    Cow::Owned(shown.unwrap_or(name))
+    Cow::Owned(changed.unwrap_or_else(|| name.into_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NAME, for_the_log};
+    use super::for_the_log;
     use crate::mcp::Name;
 
     fn logged(name: &str) -> String {
@@ -124,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_between_characters() {
-        assert_eq!(logged(&"ü".repeat(1000)), format!("{}…", "ü".repeat(MAX_NAME / 2)));
+    fn a_long_name_is_cut() {
+        assert_eq!(logged(&"ü".repeat(1000)), format!("{}…", "ü".repeat(200)));
     }
 }

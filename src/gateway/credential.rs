@@ -245,7 +245,11 @@ mod tests {
             let token = credential.as_ref().ok().and_then(Credential::access_token);
             assert_eq!(token.map(|token| token.scheme), read_as, "{value} {tokens:?}");
             assert!(token.is_none_or(|token| token.text == "a.b.c"));
-            assert_eq!(speaks_dpop(&headers, dpop), dpop.is_on() && value[..5].eq_ignore_ascii_case("dpop "), "{value}");
+            assert_eq!(
+                speaks_dpop(&headers, dpop),
+                dpop.is_on() && value[..5].eq_ignore_ascii_case("dpop "),
+                "{value}"
+            );
         }
     }
 

@@ -26,8 +26,8 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::events::{COMMENT, are_events, is_coded};
-use crate::upstream::{AnswerBody, Outgoing, Sending, UpstreamError, status_words};
-use crate::wire::accept;
+use crate::upstream::{Outgoing, Sending, UpstreamBody, UpstreamError, status_words};
+use crate::wire::{BoxError, accept};
 
 /// How long the upstream may take for its own head, connecting included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub(super) struct Early {
 
 enum State {
     Waiting(Sending),
-    Joined(AnswerBody),
+    Joined(UpstreamBody),
     Pausing(Pin<Box<Sleep>>),
 }
 
@@ -68,7 +68,7 @@ impl Early {
     }
 
     /// The upstream has answered. Joins its events, or returns the comment that says why there are none.
-    fn join(&mut self, answer: Result<Response<AnswerBody>, UpstreamError>) -> Option<Bytes> {
+    fn join(&mut self, answer: Result<Response<UpstreamBody>, UpstreamError>) -> Option<Bytes> {
         let (comment, cause) = match answer {
             Ok(answer) if answer.status() == StatusCode::OK && are_events(answer.headers()) => {
                 if !is_coded(answer.headers()) {
@@ -95,9 +95,9 @@ impl Early {
 
 impl HttpBody for Early {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if !std::mem::replace(&mut this.opened, true) {
             return Poll::Ready(Some(Ok(Frame::data(COMMENT))));

@@ -4,10 +4,13 @@
 //! (confused deputy).
 
 use std::pin::pin;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
@@ -23,9 +26,9 @@ use super::session::{Owner, Sessions};
 use super::stream::{EarlyEnd, Stream};
 use crate::config::{self, PublicUrl};
 use crate::keys::Sealer;
-use crate::policy;
-use crate::upstream::{AnswerBody, Outgoing, Payload, Sending};
-use crate::wire::{Arrival, Body, REQUEST_ID};
+use crate::policy::{self, AnswerFilter};
+use crate::upstream::{Outgoing, Payload, Sending, UpstreamBody};
+use crate::wire::{Arrival, Body, BoxError, REQUEST_ID};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -53,7 +56,7 @@ impl Forwarder {
         mut outgoing: Outgoing,
         mut lease: CallLease,
     ) -> Result<Response<Body>, Refusal> {
-        let Served { upstream, config, calls, .. } = permit.upstream();
+        let Served { upstream, calls, .. } = permit.upstream();
         if !early::listens(&outgoing) {
             let answer = lease.hold(upstream.send(outgoing, calls)).await??;
             return self.incoming(permit, answer, lease);
@@ -63,7 +66,7 @@ impl Forwarder {
         let mut pending = upstream.send(outgoing, calls);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
             Ok(answer) => self.incoming(permit, answer?, lease),
-            Err(_elapsed) => Ok(open_early(config, pending, lease.streaming(calls.stream()))),
+            Err(_elapsed) => Ok(open_early(permit, pending, lease.streaming(calls.stream()))),
         }
     }
 
@@ -106,7 +109,7 @@ impl Forwarder {
     fn incoming(
         &self,
         permit: &Permit<'_>,
-        answer: Response<AnswerBody>,
+        answer: Response<UpstreamBody>,
         lease: CallLease,
     ) -> Result<Response<Body>, Refusal> {
         match answer.status() {
@@ -136,10 +139,8 @@ impl Forwarder {
         let early_end = if whole { EarlyEnd::Broken } else { EarlyEnd::Clean };
         let lease = if events { lease.streaming(permit.upstream().calls.stream()) } else { lease };
         let commented = events && are_open(&parts.headers) && parts.status == StatusCode::OK;
-        let body = match permit.upstream().config.settings.keep_alive.filter(|_| commented) {
-            Some(interval) => Stream::new(Events::new(body, interval), lease, early_end).boxed_unsync(),
-            None => Stream::new(body, lease, early_end).boxed_unsync(),
-        };
+        let interval = permit.upstream().config.settings.keep_alive.filter(|_| commented);
+        let body = passed(permit, body, interval, lease, early_end);
         parts.extensions.clear();
         parts.version = http::Version::HTTP_11;
         Ok(Response::from_parts(parts, body))
@@ -151,15 +152,31 @@ pub(super) fn owner<'a>(caller: &'a VerifiedCaller, upstream: &'a config::Upstre
     Owner { subject: &caller.caller.subject, resource: upstream.audience() }
 }
 
+/// The body that the client gets: what the permit lets pass, for as long as the lease lasts, with a comment wherever it was
+/// silent for `interval`.
+fn passed<B>(
+    permit: &Permit<'_>,
+    upstream: B,
+    interval: Option<Duration>,
+    lease: CallLease,
+    early_end: EarlyEnd,
+) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let AnswerFilter::Everything = permit.filter();
+    match interval {
+        Some(interval) => Stream::new(Events::new(upstream, interval), lease, early_end).boxed_unsync(),
+        None => Stream::new(upstream, lease, early_end).boxed_unsync(),
+    }
+}
+
 /// Opens a stream of events whose upstream has not answered yet.
-fn open_early(upstream: &config::Upstream, pending: Sending, lease: CallLease) -> Response<Body> {
-    let settings = &upstream.settings;
+fn open_early(permit: &Permit<'_>, pending: Sending, lease: CallLease) -> Response<Body> {
+    let settings = &permit.upstream().config.settings;
     let early = Early::new(pending, settings.id.clone());
-    let body = match settings.keep_alive {
-        Some(interval) => Stream::new(Events::new(early, interval), lease, EarlyEnd::Clean).boxed_unsync(),
-        None => Stream::new(early, lease, EarlyEnd::Clean).boxed_unsync(),
-    };
-    let mut response = early::head(body);
+    let mut response = early::head(passed(permit, early, settings.keep_alive, lease, EarlyEnd::Clean));
     response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }

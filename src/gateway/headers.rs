@@ -10,9 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::config::header_names::{HeaderNames, PROTECTED, folded};
 use crate::config::{PublicUrl, RequestHeaders};
 use crate::mcp::headers;
-use crate::wire::ClientAddress;
+use crate::wire::{ClientAddress, X_FORWARDED_FOR};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -129,7 +128,7 @@ impl Forwarding {
         headers.insert(FORWARDED_PROTO, self.proto.clone());
         headers.insert(FORWARDED_HOST, self.host.clone());
         if let Ok(client) = HeaderValue::try_from(client.0.to_string()) {
-            headers.insert(FORWARDED_FOR, client);
+            headers.insert(X_FORWARDED_FOR, client);
         }
     }
 }

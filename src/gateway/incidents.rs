@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::audit::{Acting, Audit, Event};
 use crate::model::ids::GrantId;
+use crate::policy::{Denial, MissingScopes};
 use crate::wire::Arrival;
 
 /// How many events are remembered as told.
@@ -33,9 +34,11 @@ impl Incidents {
         Self { audit, told: Mutex::default() }
     }
 
-    /// A call was refused because its token lacks scopes.
-    pub(super) fn denied(&self, acting: Acting<'_>, upstream: &str, missing: &str, arrival: &Arrival) {
-        self.tell(Kind::Denied, acting.grant, &Event::CallDenied { acting, upstream, missing }, arrival);
+    /// A rule forbids a call.
+    pub(super) fn denied(&self, acting: Acting<'_>, upstream: &str, denial: &Denial, arrival: &Arrival) {
+        let Denial::Scopes(MissingScopes { missing, .. }) = denial;
+        let (rule, missing) = (denial.rule(), &*missing.to_string());
+        self.tell(Kind::Denied, acting.grant, &Event::CallDenied { acting, upstream, rule, missing }, arrival);
     }
 
     /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use http::{HeaderMap, HeaderValue, Response, Uri};
 use serde_json::value::RawValue;
 
 pub(crate) use call::{Incoming, Known};
@@ -56,9 +56,8 @@ use crate::delegation::Delegation;
 use crate::keys::dpop::Nonces;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
-use crate::mcp::Message;
 use crate::oauth::dpop::NONCE;
-use crate::policy;
+use crate::policy::{self, Content};
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::signal::Signal;
@@ -93,8 +92,6 @@ pub(crate) struct GatewayParts {
     pub ring: KeyRing,
     /// What binds sessions.
     pub sealer: Sealer,
-    /// The nonces of DPoP proofs.
-    pub nonces: Nonces,
     /// Time.
     pub clock: Clock,
     /// How many calls, and how much memory for their bodies.
@@ -130,11 +127,11 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts {
-            config, store, revocation, ring, sealer, nonces, clock, budget, drained, counted, limits, audit
-        } = parts;
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
+            parts;
         let incidents = Arc::new(Incidents::new(audit));
         let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let nonces = Nonces::new(&sealer, config.public_url.as_str());
         let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
         let api_keys =
             ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
@@ -212,7 +209,7 @@ impl Gateway {
         let api_keys = &route.served.config.settings.api_keys;
         let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
         let uri = without_key.as_ref().unwrap_or(&head.uri);
-        let call = Call::of(route, &self.0.config, arrival, (uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, uri, &head.headers);
         record.reaches(&route.served.id);
         note_refusal(&route.served, record, refusal);
         let mut response = call.refuse(refusal, None);
@@ -234,7 +231,7 @@ impl Gateway {
         if let Some((uri, key)) = credential::take_from_query(&head.uri, api_keys) {
             (head.uri, in_query) = (uri, key);
         }
-        let call = Call::of(route, &self.0.config, arrival, (&head.uri, &head.headers));
+        let call = Call::of(route, &self.0.config, arrival, &head.uri, &head.headers);
         record.reaches(&route.served.id);
         let origin = match self.0.cors.judge(&head.headers) {
             Ok(origin) => origin,
@@ -263,15 +260,16 @@ impl Gateway {
         response
     }
 
-    /// Judges whether the caller has the key of its token.
+    /// Judges whether the caller has the key of its token. An API key has none.
     async fn prove(
         &self,
         route: &Route,
         head: &Parts,
-        token: &AccessToken<'_>,
+        token: Option<AccessToken<'_>>,
         caller: &VerifiedCaller,
     ) -> Result<(), Unproven> {
-        match self.0.proofs.judge(route, head, token, caller)? {
+        let Some(token) = token else { return Ok(()) };
+        match self.0.proofs.judge(route, head, &token, caller)? {
             // boxed: most calls do not come here, and should not hold the room
             Some(proof) => Box::pin(self.0.proofs.use_up(route, &proof)).await,
             None => Ok(()),
@@ -296,15 +294,8 @@ impl Gateway {
         let credential = credential::read(&head.headers, route.takes(), in_query);
         let token = credential.as_ref().ok().and_then(Credential::access_token);
         let caller = self.0.authenticator.authenticate(credential, arrival).await?;
-        if let Some(token) = token {
-            self.prove(route, head, &token, &caller).await.map_err(|unproven| match unproven {
-                Unproven::Refused(refusal) => refusal,
-                Unproven::Suspect(refusal, how) => {
-                    self.0.incidents.key_not_proven(caller.acting(), how, arrival);
-                    refusal
-                }
-            })?;
-        }
+        let proven = self.prove(route, head, token, &caller).await;
+        proven.map_err(|unproven| unproven.told(&self.0.incidents, caller.acting(), arrival))?;
         record.is_by(&caller);
         // the request's own copy of the token is no longer needed, and must not be forwarded by accident; the header of an
         // API key is among those that no client may send on
@@ -314,7 +305,7 @@ impl Gateway {
         let unbound = self.0.forwarder.sessions.unbind(&mut head.headers, owner(&caller, &served.config));
         unbound.inspect_err(|_| incidents.foreign_session(caller.acting(), &served.id, arrival))?;
         let denied = |denial: &policy::Denial| {
-            incidents.denied(caller.acting(), &served.id, &denial.missing.to_string(), arrival);
+            incidents.denied(caller.acting(), &served.id, denial, arrival);
         };
         let entry = policy::enter(&*caller, served).inspect_err(denied)?;
         record.entered(&head.method);
@@ -326,12 +317,12 @@ impl Gateway {
             lease.hold(receiving).await.map_err(Over::before_sending)??
         };
         let permit = {
-            let message = payload.whole().filter(|_| head.method == Method::POST).map(|body| Message::read(body));
-            if let Some(message) = &message {
+            let content = request_body::content(&head.method, &payload);
+            if let Content::Read(message) = &content {
                 record.asks(message);
                 *message_id = message.id();
             }
-            policy::decide(entry, message.as_ref()).inspect_err(denied)?
+            policy::decide(entry, &content).inspect_err(denied)?
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await

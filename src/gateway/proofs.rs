@@ -14,15 +14,18 @@ use http::request::Parts;
 
 use super::caller::VerifiedCaller;
 use super::credential::{AccessToken, Scheme};
+use super::incidents::Incidents;
 use super::refusal::Refusal;
 use super::routes::Route;
 use super::seen_proofs::{Full, SeenProofs};
+use crate::audit::Acting;
 use crate::clock::Clock;
 use crate::config::ProofReplay;
 use crate::keys::dpop::{BoundToken, ExpectedProof, Nonces, ProofError, VerifiedProof, verify_proof};
 use crate::oauth::dpop::{PROOF, Thumbprint};
 use crate::secret::Sha256;
 use crate::storage::Store;
+use crate::wire::Arrival;
 
 /// How much longer than its nonce a proof is remembered in the database: the clocks of our processes differ.
 const SKEW: Duration = Duration::from_mins(5);
@@ -46,6 +49,19 @@ pub(super) enum Unproven {
 impl From<Refusal> for Unproven {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl Unproven {
+    /// The refusal, once the audit log was told of what looks like theft.
+    pub(super) fn told(self, incidents: &Incidents, acting: Acting<'_>, arrival: &Arrival) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Suspect(refusal, how) => {
+                incidents.key_not_proven(acting, how, arrival);
+                refusal
+            }
+        }
     }
 }
 
@@ -92,7 +108,9 @@ impl Proofs {
         let proof = verify_proof(the_proof(&head.headers)?, &expected, now).map_err(|error| match error {
             ProofError::Invalid(words) => Refusal::InvalidProof(words).into(),
             ProofError::Nonce => Refusal::UseNonce.into(),
-            ProofError::OtherKey => Unproven::Suspect(Refusal::InvalidProof(OTHER_KEY), "access token with another key"),
+            ProofError::OtherKey => {
+                Unproven::Suspect(Refusal::InvalidProof(OTHER_KEY), "access token with another key")
+            }
         })?;
         match self.seen.is_first_use(&proof, now) {
             Ok(true) => Ok(proof),

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -16,14 +15,12 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::refusal::Refusal;
-use crate::limits::{self, CollectError, Collected, Room, Shortage};
+use crate::limits::{self, BODY_ARRIVAL, CollectError, Collected, Room, Shortage};
+use crate::mcp::Message;
+use crate::policy::Content;
 use crate::upstream::{Payload, RequestBodyError, Streamed};
 use crate::wire::{BoxError, is_media_type};
 
-/// How long a body that we collect may take to arrive.
-const COLLECT: Duration = Duration::from_secs(15);
-/// How long the client of a streamed body may keep the upstream waiting for its next byte.
-const NEXT_BYTE: Duration = Duration::from_secs(15);
 /// How many empty frames an absent body may have.
 const EMPTY_FRAMES: usize = 16;
 
@@ -51,7 +48,7 @@ where
 {
     if parts.method != Method::POST {
         if !body.is_end_stream() {
-            timeout(COLLECT, await_absence(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
+            timeout(BODY_ARRIVAL, await_absence(body)).await.map_err(|_elapsed| Refusal::SlowBody)??;
         }
         return Ok(Payload::none());
     }
@@ -62,6 +59,14 @@ where
         Collected::Whole(bytes) => Payload::Whole(bytes),
         Collected::Beginning(read) => passing(Some(read), body),
     })
+}
+
+/// What a call carries: only a POST has a message, and only one that is here as a whole can be read.
+pub(super) fn content<'a>(method: &Method, payload: &'a Payload) -> Content<'a> {
+    if *method != Method::POST {
+        return Content::Nothing;
+    }
+    payload.whole().map_or(Content::Unread, |body| Content::Read(Message::read(body)))
 }
 
 impl From<CollectError> for Refusal {
@@ -129,9 +134,9 @@ where
 impl<B> Passing<B> {
     /// Ready when the next byte is overdue. One timer serves the whole body.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NEXT_BYTE)));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(BODY_ARRIVAL)));
         if !std::mem::replace(&mut self.waits, true) {
-            patience.as_mut().reset(Instant::now() + NEXT_BYTE);
+            patience.as_mut().reset(Instant::now() + BODY_ARRIVAL);
         }
         patience.as_mut().poll(cx)
     }
@@ -176,5 +181,30 @@ where
 
     fn size_hint(&self) -> SizeHint {
         if self.read.is_some() { SizeHint::default() } else { self.rest.size_hint() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+    use http_body_util::{Empty, Full};
+
+    use super::{content, passing};
+    use crate::mcp::Message;
+    use crate::policy::Content;
+    use crate::upstream::Payload;
+
+    #[test]
+    fn a_message_that_streams_is_told_from_a_call_without_one() {
+        let whole = Payload::Whole(Bytes::from_static(br#"{"id":1,"method":"ping"}"#));
+        assert!(matches!(content(&Method::POST, &whole), Content::Read(Message::Single(_))));
+        assert!(matches!(content(&Method::POST, &Payload::none()), Content::Read(Message::Unreadable)));
+        assert!(matches!(content(&Method::POST, &passing(None, Empty::new())), Content::Unread));
+        let begun = passing(Some(Bytes::from_static(b"{")), Full::new(Bytes::from_static(b"}")));
+        assert!(matches!(content(&Method::POST, &begun), Content::Unread));
+        for method in [Method::GET, Method::DELETE] {
+            assert!(matches!(content(&method, &Payload::none()), Content::Nothing), "{method}");
+        }
     }
 }

@@ -11,9 +11,10 @@
 //! | `outward_scopes` | `{App ID URI}/{scope}`: a bare scope would be resolved against Microsoft Graph. `openid`, `profile`, `email` and `offline_access` stay bare; the token endpoint is sent them again |
 //! | `credentials` | a form with `client_assertion`, signed by us or read anew from a federated token's file: it becomes async then |
 //! | `meaning` | by `error` and `suberror`, never by the AADSTS number |
+//! | `session_end` | none: it states no end of a session with its tokens |
 //! | `hint` | by the AADSTS number: it tells which setting of the app registration is meant |
 
-use super::generic::{Credentials, Meaning, SecretIn, Symptom};
+use super::generic::{Credentials, Meaning, SecretIn, SessionEnd, Symptom};
 use super::{generic, keycloak};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::keys::Members;
@@ -67,20 +68,22 @@ impl OidcFlavour {
         }
     }
 
-    /// Whether the lifetime that came with a refresh token marks an offline one.
-    pub(super) fn marks_offline(self, refresh_expires_in: Option<u64>) -> bool {
+    /// When the session behind a refresh token ends, by the `refresh_expires_in` that came with the token.
+    pub(super) fn session_end(self, refresh_expires_in: Option<u64>) -> SessionEnd {
         match self {
-            Self::Generic => false,
-            Self::Keycloak => keycloak::marks_offline(refresh_expires_in),
+            Self::Generic => generic::session_end(refresh_expires_in),
+            Self::Keycloak => keycloak::session_end(refresh_expires_in),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
 
-    use super::{Meaning, OidcFlavour, Symptom};
+    use super::{Meaning, OidcFlavour, SessionEnd, Symptom};
 
     const SYMPTOMS: [Symptom<'static>; 9] = [
         Symptom::Error("invalid_client"),
@@ -110,8 +113,15 @@ mod tests {
         ] {
             assert_eq!((generic.meaning(error), keycloak.meaning(error)), (of_generic, of_keycloak), "{error}");
         }
-        assert!(keycloak.marks_offline(Some(0)) && !keycloak.marks_offline(Some(60)) && !keycloak.marks_offline(None));
-        assert!(!generic.marks_offline(Some(0)));
+        let minute = SessionEnd::After(Duration::from_mins(1));
+        for (stated, of_generic, of_keycloak) in [
+            (None, SessionEnd::Unsaid, SessionEnd::Unsaid),
+            (Some(60), minute, minute),
+            (Some(0), SessionEnd::Open, SessionEnd::Never),
+        ] {
+            let ends = (generic.session_end(stated), keycloak.session_end(stated));
+            assert_eq!(ends, (of_generic, of_keycloak), "{stated:?}");
+        }
     }
 
     #[test]

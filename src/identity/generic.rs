@@ -1,5 +1,7 @@
 //! A provider that follows OpenID Connect and OAuth 2.0 to the letter; what other products are compared with.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::config::OidcSettings;
@@ -60,6 +62,19 @@ pub(super) enum Credentials<'a> {
     Form(Vec<(&'static str, &'a str)>),
 }
 
+/// When the session behind a refresh token ends, as the provider states it with the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionEnd {
+    /// It says nothing of it.
+    Unsaid,
+    /// After this time, unless the token is used before.
+    After(Duration),
+    /// At no stated time.
+    Open,
+    /// Never: the token is an offline one, which belongs to no session.
+    Never,
+}
+
 /// Compared byte for byte (OpenID Connect Discovery 4.3, RFC 9207 2.4).
 pub(super) fn issuer_is(configured: &str, stated: &str) -> bool {
     configured == stated
@@ -101,6 +116,15 @@ pub(super) fn meaning(error: &str) -> Meaning {
         "invalid_grant" => Meaning::SessionOver,
         "invalid_client" | "unauthorized_client" => Meaning::ClientRefused,
         _ => Meaning::Other,
+    }
+}
+
+/// `refresh_expires_in` is in no standard, but several products have it. 0 is no end.
+pub(super) fn session_end(refresh_expires_in: Option<u64>) -> SessionEnd {
+    match refresh_expires_in {
+        None => SessionEnd::Unsaid,
+        Some(0) => SessionEnd::Open,
+        Some(seconds) => SessionEnd::After(Duration::from_secs(seconds)),
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::excerpt::excerpt;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
 use crate::model::user::User;
 use crate::secret::same_text;
+use crate::telemetry::excerpt;
 
 /// How far the provider's clock and ours may differ.
 const LEEWAY: Duration = Duration::from_mins(1);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::excerpt::excerpt;
 use super::health::Health;
 use super::id_token::{self, Expected, IdTokenError, Identified};
 use super::metadata::ProviderMetadata;
@@ -12,6 +11,7 @@ use crate::config::OidcSettings;
 use crate::keys::{PublicKeys, RemoteKeys, RemoteKeysError, Unfound};
 use crate::outbound::Fetcher;
 use crate::secret::SecretText;
+use crate::telemetry::excerpt;
 
 /// The ID tokens of one provider.
 pub(super) struct IdTokens {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::generic::{self, Meaning, Symptom};
+use super::generic::{self, Meaning, SessionEnd, Symptom};
 
 /// What its token endpoint answers, after the sign-in, when the user lacks the realm role `offline_access`.
 const OFFLINE_NOT_ALLOWED: &str = "not_allowed";
@@ -41,7 +41,10 @@ pub(super) fn hint(symptom: Symptom<'_>, identity: &str) -> Option<String> {
     Some(own)
 }
 
-/// Whether `refresh_expires_in` marks an offline token, which ends with no session.
-pub(super) fn marks_offline(refresh_expires_in: Option<u64>) -> bool {
-    refresh_expires_in == Some(0)
+/// A `refresh_expires_in` of 0 marks an offline token.
+pub(super) fn session_end(refresh_expires_in: Option<u64>) -> SessionEnd {
+    match generic::session_end(refresh_expires_in) {
+        SessionEnd::Open => SessionEnd::Never,
+        stated => stated,
+    }
 }

@@ -87,7 +87,8 @@ impl Local {
     pub(crate) async fn check(
         &self,
         limits: &Limits,
-        (username, password): (&str, SecretText),
+        username: &str,
+        password: SecretText,
         address: ClientAddress,
     ) -> PasswordCheck {
         let record = self.users.iter().find(|record| record.user.username == username);

@@ -10,12 +10,12 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::excerpt::excerpt;
 use super::generic::{SecretIn, Symptom};
 use crate::config::OidcSettings;
 use crate::oauth::redirect_uri::is_loopback;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::Diagnosis;
+use crate::telemetry::excerpt;
 
 /// The hint when the answer at an address is not a provider's.
 pub(super) const WRONG_ADDRESS: &str = "check `issuer`, and `discovery` if it is set";
@@ -41,7 +41,8 @@ impl ProviderMetadata {
     /// Reads the document and checks it. `identity` is our name for the provider.
     pub(super) fn parse(body: &[u8], settings: &OidcSettings, identity: &str) -> Result<Self, Diagnosis> {
         let metadata: Self = serde_json::from_slice(body).map_err(|cause| {
-            let cause = excerpt(&cause.to_string());
+            let cause = cause.to_string();
+            let cause = excerpt(&cause);
             Diagnosis::new(format!("it is not a discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
         if !settings.flavour.issuer_is(&settings.issuer, &metadata.issuer) {

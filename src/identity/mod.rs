@@ -14,7 +14,6 @@
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
 //! | `id_jag` | the rules of an identity assertion, and the user whom it names |
 //! | `assertion_issuers` | who may make one, and their keys |
-//! | `excerpt` | texts of others as they may stand in our log |
 //! | `health` | its state, for `/ready` |
 //! | `flavour` | what differs between products, and which file knows it |
 //! | `generic`, `keycloak` | those files: the standard, and where Keycloak departs from it |
@@ -22,7 +21,6 @@
 
 mod assertion_issuers;
 mod discovery;
-mod excerpt;
 mod exchange;
 mod flavour;
 mod generic;
@@ -37,7 +35,6 @@ mod oidc;
 mod token_endpoint;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
-pub(crate) use excerpt::excerpt;
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 pub use generic::Meaning;
 pub(crate) use id_jag::Assertion;

@@ -1,15 +1,16 @@
-//! One OpenID Connect provider: where the browser goes, what comes back, and whether the user is still good.
+//! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good.
+
+mod renewal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::discovery::Discovery;
-use super::excerpt::excerpt;
-use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
-use super::generic::{Meaning, Symptom};
+use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, SignedIn};
+use super::generic::{Meaning, SessionEnd, Symptom};
 use super::health::Health;
 use super::id_token::Identified;
 use super::id_tokens::{IdTokens, Received, Unidentified};
@@ -17,11 +18,11 @@ use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
-use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::{SecretText, base64url, random};
+use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 
 /// How long the token endpoint may take at a sign-in, where the user watches.
@@ -184,73 +185,12 @@ impl Oidc {
             Standing::None => None,
             Standing::Offline | Standing::Session => {
                 let granted = answer.names_offline_access.unwrap_or(true);
-                let marked = self.settings.flavour.marks_offline(answer.refresh_expires_in);
-                let offline = exchange.offline && (granted || marked);
+                let offline = exchange.offline && (granted || answer.session_end == SessionEnd::Never);
                 answer.refresh_token.as_ref().map(|token| provider_token(token, offline, &answer, asked_at))
             }
         };
         let renewable = self.settings.standing == Standing::None || token.is_some();
         Ok(SignedIn { key, user, token, renewable })
-    }
-
-    pub(super) async fn renew(&self, key: &str, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
-        if self.settings.standing == Standing::None {
-            return Ok(Renewed { token: None, user: None });
-        }
-        let Some(token) = token else {
-            let id = &self.identity;
-            return Err(RenewError::Ended(format!(
-                "no refresh token of identity {id} is held, and its `standing` asks for one: signing in again brings it"
-            )));
-        };
-        let deadline = Instant::now() + self.renew_timeout;
-        let metadata = timeout_at(deadline, self.discovery.get()).await;
-        let metadata = metadata.map_err(|_elapsed| self.late())?;
-        let metadata = metadata.map_err(|failure| RenewError::Unavailable(failure.to_string()))?;
-        let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
-        let asked_at = self.clock.now();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(Refusal::at_renewal)?;
-        let user = match &answer.id_token {
-            Some(id_token) => {
-                let received = Received { id_token, access_token: &answer.access_token, nonce: None };
-                self.user_of(&metadata, &received, key, deadline).await?
-            }
-            None => None,
-        };
-        let marked = self.settings.flavour.marks_offline(answer.refresh_expires_in);
-        let offline = answer.names_offline_access == Some(true) || marked;
-        let kept = answer.refresh_expires_in.is_some().then_some(token);
-        let token = answer.refresh_token.as_ref().or(kept);
-        Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user })
-    }
-
-    /// The user of a renewal's ID token. The provider has spent our old refresh token by now, so that keys which cannot be
-    /// had must not cost us the new one: the user then stays as it was. A token that is wrong is another matter.
-    async fn user_of(
-        &self,
-        metadata: &ProviderMetadata,
-        received: &Received<'_>,
-        key: &str,
-        deadline: Instant,
-    ) -> Result<Option<User>, RenewError> {
-        match timeout_at(deadline, self.id_tokens.identify(metadata, received)).await {
-            Ok(Ok(identified)) if identified.key == key => Ok(Some(identified.user)),
-            Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
-                tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
-                Ok(None)
-            }
-            Ok(Err(Unidentified::Untrue(words))) => Err(RenewError::Unavailable(words)),
-            Ok(Ok(_)) => Err(RenewError::Unavailable(format!(
-                "identity {} answered the refresh token of one user with the ID token of another: nothing of it is used",
-                self.identity
-            ))),
-        }
-    }
-
-    fn late(&self) -> RenewError {
-        let seconds = self.renew_timeout.as_secs_f32();
-        RenewError::Unavailable(format!("no answer from identity {} within {seconds} s", self.identity))
     }
 
     /// Redeems a made-up code: a provider that refuses the code has accepted the client before (RFC 6749 5.2).
@@ -323,10 +263,12 @@ impl Oidc {
     }
 }
 
+/// A refresh token, as it is kept.
 fn provider_token(token: &SecretText, offline: bool, answer: &Answer, asked_at: Timestamp) -> ProviderToken {
-    // 0 is no end: a token that never ends, or a provider that says nothing
-    let ends_at = answer.refresh_expires_in.filter(|seconds| *seconds > 0);
-    let ends_at = ends_at.map(|seconds| asked_at + Duration::from_secs(seconds));
+    let ends_at = match answer.session_end {
+        SessionEnd::After(time) => Some(asked_at + time),
+        SessionEnd::Unsaid | SessionEnd::Open | SessionEnd::Never => None,
+    };
     ProviderToken { token: token.clone(), offline, ends_at }
 }
 

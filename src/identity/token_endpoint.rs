@@ -1,19 +1,20 @@
 //! Asking a provider's token endpoint (RFC 6749 4.1.3, 5, 6), and what its refusals mean.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::excerpt::excerpt;
 use super::exchange::{ExchangeError, RenewError};
-use super::generic::{Credentials, Meaning, Symptom};
+use super::generic::{Credentials, Meaning, SessionEnd, Symptom};
 use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
-use crate::config::OidcSettings;
+use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
+use crate::telemetry::excerpt;
 
 /// The hint when a token endpoint redirects.
 const REDIRECTS: &str =
@@ -36,8 +37,8 @@ pub(super) struct Answer {
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
     pub(super) names_offline_access: Option<bool>,
-    /// Seconds. No standard names it; Keycloak states it, and 0 is how it marks an offline token.
-    pub(super) refresh_expires_in: Option<u64>,
+    /// When the session behind the refresh token ends.
+    pub(super) session_end: SessionEnd,
 }
 
 /// Why there is no good answer. Without secrets.
@@ -78,7 +79,7 @@ impl TokenEndpoint<'_> {
         let fetched = self.post("token", &self.metadata.token_endpoint, form, timeout).await.map_err(Refusal::Away)?;
         let status = fetched.status;
         if status == StatusCode::OK {
-            return read_answer(&fetched).ok_or_else(|| {
+            return read_answer(&fetched, self.settings.flavour).ok_or_else(|| {
                 let cause = format!("{} answers 200 with something that is not a token response", self.name());
                 Refusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
             });
@@ -126,7 +127,7 @@ impl TokenEndpoint<'_> {
         let description = document.error_description.as_deref().unwrap_or_default();
         let (error, description) =
             if hidden.any(|secret| description.contains(secret) || document.error.contains(secret)) {
-                ("an error".to_owned(), String::new())
+                (Cow::Borrowed("an error"), Cow::Borrowed(""))
             } else {
                 (excerpt(&document.error), excerpt(description))
             };
@@ -140,7 +141,7 @@ impl TokenEndpoint<'_> {
     }
 }
 
-fn read_answer(fetched: &Fetched) -> Option<Answer> {
+fn read_answer(fetched: &Fetched, flavour: OidcFlavour) -> Option<Answer> {
     let document: AnswerDocument = serde_json::from_slice(&fetched.body).ok()?;
     let scope = document.scope.as_ref().and_then(Value::as_str);
     Some(Answer {
@@ -148,7 +149,7 @@ fn read_answer(fetched: &Fetched) -> Option<Answer> {
         id_token: document.id_token.map(SecretText::from),
         refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
         names_offline_access: scope.map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
-        refresh_expires_in: document.refresh_expires_in.as_ref().and_then(whole_seconds),
+        session_end: flavour.session_end(document.refresh_expires_in.as_ref().and_then(whole_seconds)),
     })
 }
 

@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use ipnet::IpNet;
 
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+use crate::wire::X_FORWARDED_FOR;
 
 /// The trusted proxies.
 pub(super) struct Proxies(Vec<IpNet>);
@@ -53,7 +53,8 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
-    use super::{Proxies, X_FORWARDED_FOR};
+    use super::Proxies;
+    use crate::wire::X_FORWARDED_FOR;
 
     fn client(peer: &str, forwarded: &[impl AsRef<[u8]>]) -> String {
         let proxies = Proxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Request, Version};
 
-use super::client_address::{Proxies, X_FORWARDED_FOR};
+use super::client_address::Proxies;
+use crate::wire::X_FORWARDED_FOR;
 
 /// Which warnings were given.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderValue, Request};
 
 use crate::config::{Config, PublicUrl};
+use crate::telemetry::excerpt;
 use crate::wire::Rejection;
 
 /// Our host names.
@@ -54,7 +55,7 @@ impl Hosts {
 
 /// Words for the log.
 fn cause(host: &str) -> String {
-    let host: String = host.chars().take(100).collect();
+    let host = excerpt(host);
     format!("host {host:?} is neither public_url's nor in server.allowed_hosts")
 }
 

@@ -14,8 +14,8 @@ use crate::config::ScopeText;
 use crate::identity::{Identities, Provider};
 use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
-use crate::model::grant::Holder;
-use crate::model::ids::{GrantId, Subject};
+use crate::model::grant::{EndReason, Holder};
+use crate::model::ids::GrantId;
 use crate::oauth::client_id_url::publisher;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
@@ -24,8 +24,6 @@ use crate::wire::Arrival;
 
 /// How many grants the page shows. More can be ended all together only.
 const SHOWN: i64 = 200;
-/// How many grants one transaction ends.
-const BATCH: i64 = 100;
 
 /// Shows users their grants and ends them.
 pub(super) struct Accounts {
@@ -157,24 +155,12 @@ impl Accounts {
         match which {
             Ending::One(id) => {
                 if self.store.is_own_grant(id, &session.subject).await? {
-                    self.ends.end_for_user(std::slice::from_ref(id), arrival).await?;
+                    self.ends.end(id, EndReason::User, arrival).await?;
                 }
-                Ok(())
             }
-            Ending::All => self.end_all(&session.subject, arrival).await,
+            Ending::All => self.ends.end_all_of_user(&session.subject, arrival).await?,
         }
-    }
-
-    /// Ends all grants of a user, and first those that would come of codes which no client has redeemed yet.
-    async fn end_all(&self, subject: &Subject, arrival: &Arrival) -> Result<(), Fault> {
-        self.store.refuse_codes_of(subject).await?;
-        loop {
-            let ids = self.store.own_grant_ids(subject, BATCH).await?;
-            if ids.is_empty() {
-                return Ok(());
-            }
-            self.ends.end_for_user(&ids, arrival).await?;
-        }
+        Ok(())
     }
 
     /// Ends a session.

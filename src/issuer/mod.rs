@@ -45,14 +45,14 @@ pub use account::{AccountUser, AccountView, EndView, GrantView};
 pub(crate) use assembly::IssuerParts;
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
-pub(crate) use grants::{GrantEnds, Revocations};
+pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
     CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,
 };
 pub use sign_in::{
-    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EntryProblem, Outcome, ProviderChoice, SignInProblem,
-    SignInView, Told,
+    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
+    SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, SentProof, TokenRefusal, TokenRequest};

@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 
 use super::pool::{Holder, Pool, Share, Shortage};
 
-/// How long a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(15);
+/// How long a body may take to arrive, and how long each part of one that streams may.
+pub(crate) const BODY_ARRIVAL: Duration = Duration::from_secs(15);
 /// How long a body waits for room in memory before it is read.
 const ROOM: Duration = Duration::from_secs(2);
 /// Bodies up to this size are not counted: there are at most as many as requests and calls, which are counted. Also the
@@ -74,7 +74,7 @@ where
         held.share = Some(share.map_err(|shortage| held.room.refused(shortage))?);
     }
     held.bytes.reserve_exact(declared);
-    let whole = match tokio::time::timeout(ARRIVAL, held.fill(body, limit)).await {
+    let whole = match tokio::time::timeout(BODY_ARRIVAL, held.fill(body, limit)).await {
         Ok(filled) => filled?,
         Err(_elapsed) => return Err(CollectError::TooSlow),
     };
@@ -154,7 +154,7 @@ mod tests {
     use http_body::Frame;
     use http_body_util::{BodyExt, Full, StreamBody};
 
-    use super::{ARRIVAL, CollectError, Collected, Room, collect};
+    use super::{BODY_ARRIVAL, CollectError, Collected, Room, collect};
     use crate::limits::pool::{Holder, Pool, Shortage};
 
     const MIB: usize = 1024 * 1024;
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(pool.state(), (10 * MIB, 0), "too large, broken, too slow");
 
         let mut silent = pieces(&[5000], None);
-        let left = tokio::time::timeout(ARRIVAL / 2, collect(&mut silent, MIB, room(&pool, "a"))).await;
+        let left = tokio::time::timeout(BODY_ARRIVAL / 2, collect(&mut silent, MIB, room(&pool, "a"))).await;
         assert!(left.is_err());
         assert_eq!(pool.state(), (10 * MIB, 0), "the client went away");
     }

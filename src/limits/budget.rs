@@ -66,7 +66,7 @@ impl Budget {
     #[must_use]
     pub(crate) fn new(config: &Config, refusals: &metrics::Limits) -> Self {
         let (largest, upstreams) = (config.server.inspect_limit, config.upstreams.len());
-        let budget = Self::divide(Machine::read(), &config.limits, (largest, upstreams), refusals);
+        let budget = Self::divide(Machine::read(), &config.limits, largest, upstreams, refusals);
         let Self { connections, calls, requests, known, strangers, users, .. } = &budget;
         tracing::info!(
             connections = connections.size(),
@@ -84,11 +84,12 @@ impl Budget {
         budget
     }
 
-    /// `largest` is the largest body that is collected.
+    /// `largest` is the largest body that is collected, `upstreams` how many share the idle connections.
     fn divide(
         machine: Machine,
         limits: &config::Limits,
-        (largest, upstreams): (usize, usize),
+        largest: usize,
+        upstreams: usize,
         refusals: &metrics::Limits,
     ) -> Self {
         let pool = |size, share, settings| Pool::new(size, share, settings, refusals.clone());
@@ -104,8 +105,8 @@ impl Budget {
         let requests = requests.saturating_sub(known).max(1);
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
         let (strangers, users) = divide_memory(machine, limits, largest);
-        let strangers = pool(strangers.0, strangers.1, BODIES_OF_STRANGERS);
-        let users = pool(users.0, users.1, BODIES_OF_USERS);
+        let strangers = pool(strangers.size, strangers.share, BODIES_OF_STRANGERS);
+        let users = pool(users.size, users.share, BODIES_OF_USERS);
         Self {
             connections: pool(connections, limits.connections_per_address.min(connections / 2), CONNECTIONS),
             operations: pool(OPERATIONS, OPERATIONS / 2, OF_OPERATIONS),
@@ -170,9 +171,15 @@ impl Admission {
     }
 }
 
+/// A part of the memory for bodies, and what one holder may have of it, in bytes.
+struct Memory {
+    size: usize,
+    share: usize,
+}
+
 /// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part, but a user
-/// always enough for the largest body. Answers the size and the share of each, in bytes.
-fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> ((usize, usize), (usize, usize)) {
+/// always enough for the largest body.
+fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (Memory, Memory) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;
         whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))
@@ -181,7 +188,7 @@ fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (
     let users = bodies - strangers;
     let per_address = limits.body_memory_per_address.unwrap_or(strangers / 4).min(strangers / 2);
     let per_user = limits.body_memory_per_user.unwrap_or(users / 4).min(users / 2).max(largest);
-    ((strangers, per_address), (users, per_user))
+    (Memory { size: strangers, share: per_address }, Memory { size: users, share: per_user })
 }
 
 /// What the operator wants, or as much of it as the machine has.

@@ -23,7 +23,7 @@ mod pool;
 mod rate;
 mod sketch;
 
-pub(crate) use body::{CollectError, Collected, Room, collect};
+pub(crate) use body::{BODY_ARRIVAL, CollectError, Collected, Room, collect};
 pub(crate) use budget::{Admission, Budget};
 pub(crate) use key::{Key, Part};
 pub(crate) use limit::{Limit, Limited};

@@ -70,8 +70,7 @@ impl ProofTargets {
     #[must_use]
     pub fn include(&self, htu: &str) -> bool {
         // nearly every client writes the normal form
-        self.0.iter().any(|target| target == htu)
-            || normal_form(htu).is_some_and(|htu| self.0.iter().any(|target| *target == htu))
+        self.0.iter().any(|target| target == htu) || normal_form(htu).is_some_and(|htu| self.0.contains(&htu))
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) fn diagnose(
     error: &reqwest::Error,
     place: &str,
     proxy: Option<&str>,
-    (connect_timeout, timeout): (Duration, Duration),
+    connect_timeout: Duration,
+    timeout: Duration,
 ) -> Diagnosis {
     if let Some(proxy) = proxy.filter(|_| error.is_connect() && cause::<rustls::Error>(error).is_none()) {
         return Diagnosis::new(no_tunnel(error, place, proxy)).with_hint(TUNNEL);

@@ -120,7 +120,7 @@ impl Fetcher {
             let url = url::Url::parse(url).ok();
             let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
             let proxy = url.as_ref().and_then(|url| self.route.proxy_for(url));
-            FetchError::Unreachable(failure::diagnose(&cause, place, proxy.as_deref(), (CONNECT_TIMEOUT, timeout)))
+            FetchError::Unreachable(failure::diagnose(&cause, place, proxy.as_deref(), CONNECT_TIMEOUT, timeout))
         };
         let response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
         let status = response.status();

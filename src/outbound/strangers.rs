@@ -237,7 +237,7 @@ fn unreachable(error: &reqwest::Error, place: &str) -> StrangerError {
         return StrangerError::unreachable(refused.diagnosis(place));
     }
     // the hints are for servers that the operator configured
-    let (cause, _hint) = failure::diagnose(error, place, None, (CONNECT_TIMEOUT, TIMEOUT)).into_parts();
+    let (cause, _hint) = failure::diagnose(error, place, None, CONNECT_TIMEOUT, TIMEOUT).into_parts();
     StrangerError::unreachable(Diagnosis::new(cause))
 }
 

@@ -3,7 +3,8 @@
 //! A decision has two steps, and the types keep their order. [`enter`] judges the caller before anything of the body is
 //! read, so that a caller who may not enter costs no memory. [`decide`] judges the call once its message is there, and
 //! makes the [`Permit`]. Forwarding takes a permit and nothing else that names a caller or an upstream: a call that was not
-//! decided about, or one that is sent in another caller's name (confused deputy), does not compile.
+//! decided about, or one that is sent in another caller's name (confused deputy), does not compile. A decision explains
+//! itself: a [`Denial`] names its rule, and what would be enough.
 
 use crate::config::Upstream;
 use crate::mcp::Message;
@@ -20,25 +21,67 @@ pub(crate) struct Entry<'a, C, U> {
     upstream: &'a U,
 }
 
-/// The right to make one call.
+/// The right to make one call, and how much of the answer the caller may see.
 #[derive(Debug)]
-pub(crate) struct Permit<'a, C, U>(Entry<'a, C, U>);
+pub(crate) struct Permit<'a, C, U> {
+    entry: Entry<'a, C, U>,
+    filter: AnswerFilter,
+}
 
 impl<'a, C, U> Permit<'a, C, U> {
     /// Who may make the call.
     pub(crate) const fn caller(&self) -> &'a C {
-        self.0.caller
+        self.entry.caller
     }
 
     /// Where the call may go.
     pub(crate) const fn upstream(&self) -> &'a U {
-        self.0.upstream
+        self.entry.upstream
+    }
+
+    /// What of the answer may pass. It is part of the permit, so that no one who forwards the call can do without it.
+    pub(crate) const fn filter(&self) -> AnswerFilter {
+        self.filter
     }
 }
 
-/// A call that is not allowed, and what was missing.
+/// What of an answer may pass to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerFilter {
+    /// All of it, byte for byte.
+    Everything,
+}
+
+/// What a call carries.
+#[derive(Debug)]
+pub(crate) enum Content<'a> {
+    /// No message: the method has none.
+    Nothing,
+    /// A message that streams through: a rule about messages cannot judge it, and must not let it pass.
+    Unread,
+    /// This message.
+    Read(Message<'a>),
+}
+
+/// A call that is not allowed: by which rule, and what would be enough.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Denial {
+pub(crate) enum Denial {
+    /// The token lacks scopes that the upstream requires. The client can get them (step-up).
+    Scopes(MissingScopes),
+}
+
+impl Denial {
+    /// The setting that forbids the call, for the operator's log.
+    pub(crate) const fn rule(&self) -> &'static str {
+        match self {
+            Self::Scopes(_) => "scopes",
+        }
+    }
+}
+
+/// Scopes that a token lacks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MissingScopes {
     /// What the token does not allow.
     pub(crate) missing: ScopeSet,
     /// What would be enough: the scopes that are missing, and those that the token has. A client that asks for these loses
@@ -66,20 +109,19 @@ where
     }
     // a scope that has left the configuration is not granted again
     let sufficient = missing.union(&granted.intersection(&scopes.known()));
-    Err(Denial { missing, sufficient })
+    Err(Denial::Scopes(MissingScopes { missing, sufficient }))
 }
 
-/// Judges one call of a caller who entered. `message` is missing where none was read: the method has none, or the body
-/// streams.
+/// Judges one call of a caller who entered, by what it carries.
 ///
 /// # Errors
-/// When a rule forbids the message. Scopes are the only rules, and they are about entering, so today every message passes.
+/// When a rule forbids the message. Scopes are the only rules, and they are about entering, so today everything passes.
 #[expect(clippy::unnecessary_wraps, reason = "rules about messages deny here; callers already handle the denial")]
 pub(crate) const fn decide<'a, C, U>(
     entry: Entry<'a, C, U>,
-    _message: Option<&Message<'_>>,
+    _content: &Content<'_>,
 ) -> Result<Permit<'a, C, U>, Denial> {
-    Ok(Permit(entry))
+    Ok(Permit { entry, filter: AnswerFilter::Everything })
 }
 
 /// What these scopes lack to enter an upstream, by what they imply.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Denial, decide, enter};
+use super::{AnswerFilter, Content, Denial, MissingScopes, decide, enter};
 use crate::config::{ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings};
 use crate::mcp::Message;
 use crate::model::caller::Caller;
@@ -72,13 +72,20 @@ fn by(text: &str) -> By {
     })
 }
 
+/// What a caller lacks who may not enter.
+fn lacking(token: &str, upstream: &Behind) -> MissingScopes {
+    let denial = enter(&by(token), upstream).unwrap_err();
+    assert_eq!(denial.rule(), "scopes");
+    let Denial::Scopes(missing) = denial;
+    missing
+}
+
 #[test]
 fn entering_needs_every_scope_of_the_upstream_and_the_denial_names_what_is_missing() {
     let upstream = behind(UpstreamScopes::requiring(scopes("mcp:access mcp:write")));
     assert!(enter(&by("mcp:write other mcp:access"), &upstream).is_ok());
-    let lacking = |scopes| enter(&by(scopes), &upstream).unwrap_err().missing;
-    assert_eq!(lacking("mcp:access"), scopes("mcp:write"));
-    assert_eq!(lacking(""), scopes("mcp:access mcp:write"));
+    assert_eq!(lacking("mcp:access", &upstream).missing, scopes("mcp:write"));
+    assert_eq!(lacking("", &upstream).missing, scopes("mcp:access mcp:write"));
 }
 
 #[test]
@@ -106,21 +113,21 @@ fn a_denial_names_all_that_is_missing_and_what_the_token_has_and_no_scope_that_c
         ("mcp:access", "mcp:audit removed:scope", "mcp:access", "mcp:access mcp:audit"),
         ("mcp:access", "", "mcp:access", "mcp:access"),
     ] {
-        let denial = enter(&by(token), &ranked(required)).unwrap_err();
-        let expected = Denial { missing: scopes(missing), sufficient: scopes(sufficient) };
-        assert_eq!(denial, expected, "{token} at {required}");
+        let expected = MissingScopes { missing: scopes(missing), sufficient: scopes(sufficient) };
+        assert_eq!(lacking(token, &ranked(required)), expected, "{token} at {required}");
     }
 }
 
 #[test]
-fn a_permit_names_the_caller_and_the_upstream_that_were_judged() {
+fn a_permit_names_the_caller_and_the_upstream_that_were_judged_and_lets_the_answer_pass() {
     let (caller, upstream) = (by("mcp:access"), ranked("mcp:access"));
     let message = Message::read(br#"{"id":1,"method":"ping"}"#);
-    for message in [None, Some(&message)] {
-        let permit = decide(enter(&caller, &upstream).unwrap(), message).unwrap();
+    for content in [Content::Nothing, Content::Unread, Content::Read(message)] {
+        let permit = decide(enter(&caller, &upstream).unwrap(), &content).unwrap();
         assert!(
             std::ptr::eq(permit.caller(), &raw const caller) && std::ptr::eq(permit.upstream(), &raw const upstream)
         );
+        assert_eq!(permit.filter(), AnswerFilter::Everything);
     }
 }
 
@@ -136,8 +143,9 @@ proptest! {
         let chosen = (0..).zip(all).filter(|(bit, _)| required & (1 << bit) != 0);
         let upstream = ranked(&chosen.map(|(_, scope)| scope).collect::<Vec<_>>().join(" "));
         if let Err(denial) = enter(&by(&token), &upstream) {
-            prop_assert!(enter(&by(&denial.sufficient.to_string()), &upstream).is_ok());
-            prop_assert!(denial.sufficient.without(&upstream.0.settings.scopes.known()).is_empty());
+            let Denial::Scopes(MissingScopes { sufficient, .. }) = &denial;
+            prop_assert!(enter(&by(&sufficient.to_string()), &upstream).is_ok());
+            prop_assert!(sufficient.without(&upstream.0.settings.scopes.known()).is_empty());
             let again = enter(&by(&token), &upstream).unwrap_err();
             prop_assert_eq!(again, denial, "an equal token is denied in equal words");
         }

@@ -45,8 +45,6 @@ sql! {
         WHERE g.subject = $1 AND g.ended_at IS NULL AND g.expires_at > $2
         ORDER BY g.last_used_at DESC, g.id LIMIT $3";
 
-    IDS = "SELECT id FROM grants WHERE subject = $1 AND ended_at IS NULL ORDER BY id LIMIT $2";
-
     IS_OWN = "SELECT EXISTS (SELECT 1 FROM grants WHERE id = $1 AND subject = $2 AND ended_at IS NULL)";
 
     /// Codes that became no grant yet.
@@ -155,15 +153,6 @@ impl Store {
         self.list(GRANTS, values![subject.as_str(), now, count]).await
     }
 
-    /// The ids of at most `count` grants of a user that have not ended.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn own_grant_ids(&self, subject: &Subject, count: i64) -> Result<Vec<GrantId>, StoreError> {
-        let ids: Vec<String> = self.list(IDS, values![subject.as_str(), count]).await?;
-        Ok(ids.into_iter().map(GrantId::from).collect())
-    }
-
     /// Whether a grant is this user's, and has not ended.
     ///
     /// # Errors
@@ -172,12 +161,11 @@ impl Store {
         self.holds(IS_OWN, values![id.as_str(), subject.as_str()]).await
     }
 
-    /// Takes back the codes of a user that became no grant yet.
+    /// Takes back the codes of a user that became no grant yet, and answers how many.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn refuse_codes_of(&self, subject: &Subject) -> Result<(), StoreError> {
-        self.execute(Turn::Token, Batch, REFUSE_CODES, values![subject.as_str()]).await?;
-        Ok(())
+    pub async fn refuse_codes_of(&self, subject: &Subject) -> Result<u64, StoreError> {
+        self.execute(Turn::Token, Batch, REFUSE_CODES, values![subject.as_str()]).await
     }
 }

@@ -61,6 +61,8 @@ sql! {
         SELECT g.id FROM disabled_clients d JOIN grants g ON g.client_id = d.client_id
         WHERE g.ended_at IS NULL LIMIT $1";
 
+    OF_USER = "SELECT id FROM grants WHERE subject = $1 AND ended_at IS NULL LIMIT $2";
+
     OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
     /// Those whose last access token is dead, and whose refresh tokens went before them.
@@ -89,6 +91,8 @@ pub enum GrantsOf<'a> {
     Client(&'a ClientId),
     /// All of the clients that the operator disabled.
     DisabledClients,
+    /// All of a user.
+    User(&'a Subject),
     /// All at an identity provider.
     Identity(&'a IdentityId),
 }
@@ -181,6 +185,7 @@ impl Store {
             let ids: Vec<String> = match whose {
                 GrantsOf::Client(client) => tx.all(OF_CLIENT, values![client.as_str(), batch]).await?,
                 GrantsOf::DisabledClients => tx.all(OF_DISABLED, values![batch]).await?,
+                GrantsOf::User(subject) => tx.all(OF_USER, values![subject.as_str(), batch]).await?,
                 GrantsOf::Identity(identity) => tx.all(OF_IDENTITY, values![identity.as_str(), batch]).await?,
             };
             end_all(tx, ids.into_iter().map(|id| (id.into(), reason)).collect(), now).await

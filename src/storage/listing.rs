@@ -79,6 +79,14 @@ pub struct GrantFilter {
     pub resource: Option<String>,
 }
 
+impl GrantFilter {
+    /// All of a client.
+    #[must_use]
+    pub fn of_client(id: &ClientId) -> Self {
+        Self { client: Some(id.as_str().to_owned()), ..Self::default() }
+    }
+}
+
 /// A live grant as an operator sees it.
 #[derive(Debug, Clone)]
 pub struct ListedGrant {
@@ -268,18 +276,17 @@ impl Store {
         }
     }
 
-    /// Forgets a registered client, and takes back its sign-ins that are under way; `false` when there is none. Its grants
-    /// are another matter.
+    /// Forgets a registered client, and cancels its sign-ins in progress; answers how many, `None` when there is no such
+    /// client. Its grants are another matter.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
-        let deleted = self.execute(Turn::Token, Exclusive::Nothing, DELETE_CLIENT, values![id.as_str()]).await? == 1;
-        if deleted {
-            // none of them becomes a grant any more: redeeming a code needs the client
-            let its = GrantFilter { client: Some(id.as_str().to_owned()), ..GrantFilter::default() };
-            self.in_batches(REFUSE_UNDER_WAY, &its).await?;
+    pub async fn delete_client(&self, id: &ClientId) -> Result<Option<u64>, StoreError> {
+        let deleted = self.execute(Turn::Token, Exclusive::Nothing, DELETE_CLIENT, values![id.as_str()]).await?;
+        if deleted == 0 {
+            return Ok(None);
         }
-        Ok(deleted)
+        // none of them becomes a grant any more: redeeming a code needs the client
+        self.in_batches(REFUSE_UNDER_WAY, &GrantFilter::of_client(id)).await.map(Some)
     }
 }

@@ -7,5 +7,5 @@ mod printable;
 mod span;
 
 pub use crate::wire::RequestId;
-pub(crate) use printable::{is_hidden, printable};
+pub(crate) use printable::excerpt;
 pub(crate) use span::request as request_span;

@@ -1,6 +1,5 @@
 //! An MCP server behind HTTP/1.1.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,9 +16,6 @@ use super::pool::Pool;
 use super::redirect::{self, Followed, Habit, Redirect};
 use crate::config::{CaFile, ReachHttp};
 use crate::telemetry::metrics::UpstreamCalls;
-
-/// A request under way, until the head of its answer.
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, UpstreamError>> + Send>>;
 
 /// An MCP server that is reached over HTTP.
 pub(crate) struct HttpUpstream {
@@ -68,29 +64,28 @@ impl HttpUpstream {
         Ok(path.into())
     }
 
-    /// Sends a request and waits for the response head, without a limit for GET. Dropping the future
-    /// cancels the request. It is boxed, so that a call that still waits for its body does not hold the memory for
-    /// sending.
+    /// Sends a request and waits for the response head, without a limit for GET. Dropping the future cancels the request.
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(super) fn send(self: &Arc<Self>, call: Outgoing, counted: Arc<UpstreamCalls>) -> Sending {
-        let (upstream, began) = (Arc::clone(self), Instant::now());
-        Box::pin(async move {
-            let limit = upstream.first_byte;
-            let answer = if call.method == Method::GET {
-                upstream.follow(call).await
-            } else {
-                let waits = call.payload.waits_for_client();
-                timeout(limit, upstream.follow(call)).await.unwrap_or_else(|_elapsed| {
-                    let clients_fault = waits.is_some_and(|waits| waits.now());
-                    Err(if clients_fault { UpstreamError::SlowRequestBody } else { UpstreamError::TimedOut(limit) })
-                })
-            };
-            let answer = upstream.tell_of_redirects(answer);
-            upstream.note(&answer, began, &counted);
-            answer
-        })
+    pub(super) async fn send(
+        self: Arc<Self>,
+        call: Outgoing,
+        counted: Arc<UpstreamCalls>,
+    ) -> Result<Response<AnswerBody>, UpstreamError> {
+        let (limit, began) = (self.first_byte, Instant::now());
+        let answer = if call.method == Method::GET {
+            self.follow(call).await
+        } else {
+            let waits = call.payload.waits_for_client();
+            timeout(limit, self.follow(call)).await.unwrap_or_else(|_elapsed| {
+                let clients_fault = waits.is_some_and(|waits| waits.now());
+                Err(if clients_fault { UpstreamError::SlowRequestBody } else { UpstreamError::TimedOut(limit) })
+            })
+        };
+        let answer = self.tell_of_redirects(answer);
+        self.note(&answer, began, &counted);
+        answer
     }
 
     /// Sends a request once, as a probe: nothing is logged or remembered. See [`Followed`] for redirects.

@@ -8,6 +8,7 @@
 //! carried out (`http.rs`: only a request of which no byte left is sent again).
 
 mod answer;
+mod body;
 mod connect;
 mod error;
 mod framing;
@@ -17,19 +18,23 @@ mod pool;
 mod probe;
 mod redirect;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use ::http::Uri;
+use ::http::{Response, Uri};
 
 use self::http::HttpUpstream;
 use crate::config::{CaFile, Reach, UpstreamSettings};
 use crate::telemetry::metrics::UpstreamCalls;
 
-pub(crate) use self::answer::AnswerBody;
+pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::error::{RequestBodyError, UpstreamError, status_words};
-pub(crate) use self::http::Sending;
 pub(crate) use self::outgoing::{Outgoing, Payload, Streamed};
-pub(crate) use self::probe::{Finding, probe, shown};
+pub(crate) use self::probe::{Finding, shown};
+
+/// A request under way, until the head of its answer. It is boxed, so that a call that still waits for its body does not hold
+/// the memory for sending.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send>>;
 
 /// An MCP server behind us, with its connections.
 pub(crate) enum Upstream {
@@ -48,6 +53,14 @@ impl Upstream {
         }
     }
 
+    /// Checks a server before the first client meets it, the way clients' calls go. An empty result does not prove that it is
+    /// an MCP server.
+    pub(crate) async fn probe(settings: &UpstreamSettings, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
+        match &settings.reach {
+            Reach::Http(reach) => probe::over_http(settings, reach, global_ca_file).await,
+        }
+    }
+
     /// What a request asks the server for, with the client's query.
     ///
     /// # Errors
@@ -61,7 +74,10 @@ impl Upstream {
     /// Sends a request, and completes with the head of its answer. Dropping the future cancels the request.
     pub(crate) fn send(&self, call: Outgoing, counted: &Arc<UpstreamCalls>) -> Sending {
         match self {
-            Self::Http(http) => http.send(call, Arc::clone(counted)),
+            Self::Http(http) => {
+                let sending = Arc::clone(http).send(call, Arc::clone(counted));
+                Box::pin(async { sending.await.map(|answer| answer.map(UpstreamBody::Http)) })
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::error::UpstreamError;
 use super::http::HttpUpstream;
 use super::outgoing::{Outgoing, Payload};
 use super::redirect::Followed;
-use crate::config::{CaFile, Reach, ReachHttp, Upstream};
+use crate::config::{CaFile, ReachHttp, UpstreamSettings};
 
 /// How long an answer may take to begin: longer than a connection may, which is an error of its own. A server that
 /// accepts the connection and says nothing passes: some answer a GET only with their first event.
@@ -102,18 +102,21 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Sends a GET to the upstream the way clients' calls go. An empty result does not prove that it is an MCP server.
-pub(crate) async fn probe(upstream: &Upstream, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
-    let Reach::Http(http) = &upstream.settings.reach;
+/// Sends a GET to a server that is reached over HTTP.
+pub(super) async fn over_http(
+    settings: &UpstreamSettings,
+    reach: &ReachHttp,
+    global_ca_file: Option<&CaFile>,
+) -> Vec<Finding> {
     // no waiting for a restart: the operator wants to know now
-    let http = ReachHttp { reconnect: None, ..http.clone() };
-    let client = HttpUpstream::new(&upstream.settings.id, &http, global_ca_file, 1);
+    let http = ReachHttp { reconnect: None, ..reach.clone() };
+    let client = HttpUpstream::new(&settings.id, &http, global_ca_file, 1);
     let target = match client.target(None) {
         Ok(target) => target,
         Err(error) => return vec![Finding::NoAnswer(format!("cannot be called: {error}"))],
     };
     let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
-    for added in &upstream.settings.request_headers.added {
+    for added in &settings.request_headers.added {
         headers.insert(added.name.clone(), added.value.clone());
     }
     let question = Outgoing { method: Method::GET, target, headers, payload: Payload::none() };

@@ -14,7 +14,6 @@ use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, Sess
 use crate::model::ids::GrantId;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::paths;
-use crate::telemetry::RequestId;
 use crate::wire::{Arrival, ClientAddress};
 
 /// The longest id of a grant that is looked up; ours are shorter.
@@ -23,7 +22,7 @@ const LONGEST_ID: usize = 64;
 /// The page: the user's grants, or the form to sign in.
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let session = session(&endpoints, &headers);
@@ -35,23 +34,22 @@ pub(super) async fn get(
             endpoints.cookies().set((&headers, response.headers_mut()), Kind::Consent, &cookie, lifetime);
             response
         }
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// The choice of a provider.
 pub(super) async fn sign_in(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => {
             let answered = begin(&endpoints, &form, arrival.address).await;
-            answered_form(&endpoints, &form.headers, answered, &request_id)
+            answered_form(&endpoints, &form.headers, answered, &arrival.id)
         }
-        Err(unread) => unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
 
@@ -66,7 +64,7 @@ async fn begin(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress)
 /// Asks whether to end grants: a link leads here, and changes nothing.
 pub(super) async fn end_question(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
@@ -76,42 +74,42 @@ pub(super) async fn end_question(
     match endpoints.issuer.end_question(&session, &which).await {
         Ok(Some(view)) => pages::account_end(&endpoints.branding, &view).into_response(),
         Ok(None) => to_account(&endpoints),
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// Ends grants.
 pub(super) async fn end(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
     let (Some(session), Some(which)) = (session(&endpoints, &form.headers), which(&form.fields)) else {
         return to_account(&endpoints);
     };
     let token = form.fields.one("form_token").ok().flatten().unwrap_or_default().to_owned();
     let issuer = endpoints.issuer.clone();
-    let ended = async move { issuer.end_own_grants(&session, &token, &which, &arrival).await };
+    let origin = arrival.clone();
+    let ended = async move { issuer.end_own_grants(&session, &token, &which, &origin).await };
     match endpoints.complete(ended).await {
         Ok(()) => to_account(&endpoints),
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// Ends the session.
 pub(super) async fn sign_out(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
     let Some(session) = session(&endpoints, &form.headers) else { return to_account(&endpoints) };
     let token = form.fields.one("form_token").ok().flatten().unwrap_or_default();
@@ -121,7 +119,7 @@ pub(super) async fn sign_out(
             endpoints.cookies().set_session(response.headers_mut(), "", 0);
             response
         }
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 

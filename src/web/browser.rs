@@ -200,9 +200,7 @@ pub(super) fn already_answered(
     let answer = match outcome {
         EarlierOutcome::Account(session) => return to_account(endpoints, session),
         EarlierOutcome::Told(told) => return pages::told(branding, told, request_id).into_response(),
-        EarlierOutcome::Finish(redirect) => pages::EarlierAnswer::Finish(&redirect.location),
-        EarlierOutcome::Denied => pages::EarlierAnswer::Denied,
-        EarlierOutcome::Nothing => pages::EarlierAnswer::Over,
+        EarlierOutcome::Left(answer) => answer,
     };
     pages::already_answered(&pages::AlreadyAnsweredPage { branding, answer, request_id }).into_response()
 }

@@ -12,27 +12,25 @@ use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
 use crate::issuer::{Approval, Fault};
 use crate::model::authorization::ClientRequest;
-use crate::telemetry::RequestId;
 use crate::wire::{Arrival, ClientAddress};
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
     match answer(&endpoints, &form, arrival.address).await {
         Ok(Approval::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
         Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
         Ok(Approval::Expired(validated)) => {
-            consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &request_id).await
+            consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &arrival.id).await
         }
-        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &request_id),
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &arrival.id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 

@@ -12,13 +12,12 @@ use super::fault::page;
 use super::pages;
 use crate::issuer::{AnsweredForm, AuthorizationCookie, CodeEntry, EntryStep, Fault};
 use crate::model::authorization::DeviceRequest;
-use crate::telemetry::RequestId;
 use crate::wire::{Arrival, ClientAddress};
 
 /// The page where the code is typed. A code in the link is filled in, and nothing else happens.
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
@@ -29,20 +28,19 @@ pub(super) async fn get(
             let response = pages::device_entry(&endpoints.branding, &view).into_response();
             with_cookie(&endpoints, &headers, response, &cookie)
         }
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// Takes the code.
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     let form = match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
     match enter(&endpoints, &form, arrival.address).await {
         Ok(EntryStep::Ask(view, cookie)) => {
@@ -52,7 +50,7 @@ pub(super) async fn post(
         Ok(EntryStep::Again(view)) => {
             (StatusCode::UNPROCESSABLE_ENTITY, pages::device_entry(&endpoints.branding, &view)).into_response()
         }
-        Err(fault) => page(&endpoints.branding, fault, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
@@ -67,16 +65,15 @@ async fn enter(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress)
 /// Takes the user's answer.
 pub(super) async fn answer(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => {
             let answered = decide(&endpoints, &form, arrival.address).await;
-            answered_form(&endpoints, &form.headers, answered, &request_id)
+            answered_form(&endpoints, &form.headers, answered, &arrival.id)
         }
-        Err(unread) => unread.respond(&endpoints.branding, &request_id),
+        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
 

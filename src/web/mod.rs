@@ -109,7 +109,6 @@ impl Web {
             head.extensions.insert(read);
         }
         drop(incoming);
-        head.extensions.insert(arrival.id.clone());
         head.extensions.insert(arrival.clone());
         let request = Request::from_parts(head, axum::body::Body::empty());
         match Box::pin(self.router.clone().oneshot(request)).await {

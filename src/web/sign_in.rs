@@ -41,14 +41,13 @@ async fn view(
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
-    Extension(request_id): Extension<RequestId>,
     Extension(arrival): Extension<Arrival>,
     identity: ProviderId,
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(&endpoints, attempt(&endpoints, identity.0, &form, arrival).await, &request_id),
-        Err(unread) => unread.respond(&endpoints.branding, &request_id),
+        Ok(form) => step(&endpoints, attempt(&endpoints, identity.0, &form, arrival.clone()).await, &arrival.id),
+        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
 

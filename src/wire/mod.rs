@@ -16,7 +16,7 @@ pub(crate) use answer::{Cause, RETRY_SOON, plain};
 pub(crate) use arrival::Arrival;
 pub use body::Body;
 pub(crate) use body::{BoxError, full};
-pub(crate) use client_address::ClientAddress;
+pub(crate) use client_address::{ClientAddress, X_FORWARDED_FOR};
 pub(crate) use media_type::is_media_type;
 pub(crate) use rejection::Rejection;
 pub(crate) use request_id::REQUEST_ID;

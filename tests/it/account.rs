@@ -35,7 +35,7 @@ async fn signed_in(gate: &TestGate, browser: &mut Browser, (name, password): (&s
     browser.get(gate, "/account").await
 }
 
-async fn alice(gate: &TestGate, browser: &mut Browser) -> Answer {
+pub(super) async fn alice(gate: &TestGate, browser: &mut Browser) -> Answer {
     signed_in(gate, browser, ("alice", "wonderland")).await
 }
 
@@ -46,7 +46,7 @@ async fn grants(gate: &TestGate) -> Vec<String> {
 }
 
 /// The question about one grant, or about all, and its form.
-async fn question(gate: &TestGate, browser: &mut Browser, which: &str) -> Form {
+pub(super) async fn question(gate: &TestGate, browser: &mut Browser, which: &str) -> Form {
     let page = browser.get(gate, &format!("/account/end?{which}")).await;
     assert_eq!(page.status, 200, "{page:?}");
     Form::on(&page.body)

@@ -8,6 +8,7 @@ use portcullis::audit::{Audit, Event, Origin, Sink};
 use portcullis::config::Config;
 use portcullis::oauth::scope::ScopeSet;
 
+use crate::account::{alice, question};
 use crate::support::browser::Browser;
 use crate::support::gate::{Answer, TestGate, claims};
 
@@ -104,6 +105,26 @@ async fn what_ends_by_itself_names_no_request() {
 }
 
 #[tokio::test]
+async fn ending_all_access_records_the_grants_and_the_cancelled_sign_ins() {
+    let mut gate = TestGate::new().await;
+    let kept = audited(&mut gate, |_| {}).await;
+    let client = gate.register().await;
+    gate.tokens(&client).await;
+    gate.code(&client).await;
+    let mut browser = Browser::default();
+    alice(&gate, &mut browser).await;
+    let form = question(&gate, &mut browser, "all=yes").await;
+    kept.take();
+    let answer = browser.submit(&gate, &form).await;
+    let [(cancelled, _), (ended, _)] = &kept.take()[..] else { panic!("not two events") };
+    assert_says(cancelled, "SignInsCancelled", &["Some(\"local|", "client: None", "count: 1"]);
+    assert_says(ended, "Ended", &["reason: User"]);
+    assert_eq!(answer.status, 303);
+    browser.submit(&gate, &form).await;
+    assert_eq!(kept.take(), [], "nothing is left to end");
+}
+
+#[tokio::test]
 async fn a_code_that_is_guessed_at_is_reported_once() {
     let mut gate = TestGate::new().await;
     let kept = audited(&mut gate, |_| {}).await;
@@ -158,7 +179,11 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
         |config: &mut Config| config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:other");
     let denied = audited(&mut gate, other).await;
     let event = ten_calls(&gate, &denied, &headers, 403).await;
-    assert_says(&event, "CallDenied", &[caller[0], caller[1], caller[2], "\"mcp\"", "\"mcp:other\""]);
+    assert_says(
+        &event,
+        "CallDenied",
+        &[caller[0], caller[1], caller[2], "\"mcp\"", "rule: \"scopes\"", "\"mcp:other\""],
+    );
 
     let kept = audited(&mut gate, |config| {
         config.upstreams[0].settings.scopes.required = ScopeSet::empty().with("mcp:access");

@@ -43,9 +43,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ("inbound", "gateway web oauth limits config secret signal telemetry wire"),
 ];
 
-/// Folders that must not name these crates: the data path is hyper from socket to socket.
+/// Folders that must not name these crates: the data path is hyper from socket to socket, and the gateway does not know how an
+/// upstream is reached.
 const MAY_NOT_NAME: &[(&str, &[&str])] = &[
-    ("gateway", &["axum", "tower", "tower_http", "reqwest"]),
+    ("gateway", &["axum", "tower", "tower_http", "reqwest", "hyper", "hyper_util"]),
     ("inbound", &["axum", "tower", "tower_http", "reqwest"]),
     ("upstream", &["axum", "tower", "tower_http", "reqwest"]),
 ];

@@ -20,6 +20,7 @@ mod demo_server;
 mod dev;
 mod device;
 mod discovery;
+mod documented;
 mod documents;
 mod dpop;
 mod engines;

@@ -4,12 +4,13 @@ use std::io;
 
 use clap::Args;
 
-use super::ending::{self, end_grants, grants_of};
-use crate::cli::grants::Report;
+use crate::cli::ended::Ended;
 use crate::cli::shown::{escaped, pluralize, quoted};
 use crate::cli::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::config::Config;
+use crate::issuer::EndReport;
 use crate::model::ids::ClientId;
+use crate::storage::GrantFilter;
 
 /// End all grants of a registered client and delete it
 ///
@@ -44,7 +45,7 @@ impl Delete {
         let (id, as_json) = (self.id.clone(), self.json);
         match process::block_on_logged(start_log, &log, self.delete(config, terminal, &operator)) {
             Ok(None) => Ok(Outcome::Done),
-            Ok(Some(report)) => ending::print(&report, (&id, "deleted"), as_json, terminal),
+            Ok(Some(report)) => Ended(report).print_of_client(&id, "deleted", as_json, terminal),
             Err(words) => process::end(Err(words), terminal),
         }
     }
@@ -56,22 +57,21 @@ impl Delete {
         config: Config,
         terminal: &mut Terminal<'_>,
         operator: &str,
-    ) -> Result<Option<Report>, String> {
+    ) -> Result<Option<EndReport>, String> {
         let store = database::open(&config).await?;
         let (id, shown) = (ClientId::from(self.id.as_str()), escaped(&self.id));
         let client = store.client(&id).await.map_err(database::message)?;
         let client = client
             .ok_or_else(|| format!("there is no client {shown}\n  hint: `portcullis clients list` shows them"))?;
-        let count = database::grants(&store, &grants_of(&self.id)).await?.len();
+        let ends = database::grant_ends(&config, &store);
+        let count = ends.matching(&GrantFilter::of_client(&id)).await.map_err(database::message)?.count();
         let name = client.name.as_deref().map(|name| format!(" {}", quoted(name))).unwrap_or_default();
         let question = format!("Delete client {shown}{name} and end its {}?", pluralize(count, "grant"));
         if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
             return Ok(None);
         }
-        // delete the client and its sign-ins in progress first: none of them can become a grant afterwards
-        database::grant_ends(&config, &store).delete_client(&id, operator).await.map_err(database::message)?;
-        let report = end_grants(&config, &store, &self.id, operator).await;
+        let report = ends.delete_client(&id, operator).await;
         store.close().await;
-        report.map(Some)
+        report.map(Some).map_err(database::message)
     }
 }

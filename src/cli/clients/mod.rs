@@ -6,10 +6,8 @@
 //! | `list`, `show` | prints them |
 //! | `switch` | disables and enables one |
 //! | `delete` | deletes one |
-//! | `ending` | what disabling and deleting share: a question, the end of the client's grants, a report |
 
 mod delete;
-mod ending;
 mod list;
 mod record;
 mod show;

@@ -5,14 +5,14 @@ use std::io;
 use clap::Args;
 use serde_json::json;
 
-use super::ending::{self, end_grants, grants_of};
 use super::record::Record;
-use crate::cli::grants::Report;
+use crate::cli::ended::Ended;
 use crate::cli::shown::{self, escaped, pluralize, quoted};
 use crate::cli::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::config::Config;
+use crate::issuer::EndReport;
 use crate::model::ids::ClientId;
-use crate::storage::Store;
+use crate::storage::{GrantFilter, Store};
 
 /// Lock a client out: end all its grants, and give it no codes and tokens any more
 ///
@@ -56,7 +56,7 @@ impl Disable {
         let (id, as_json) = (self.id.clone(), self.json);
         match process::block_on_logged(start_log, &log, self.disable(config, terminal, &operator)) {
             Ok(None) => Ok(Outcome::Done),
-            Ok(Some(report)) => ending::print(&report, (&id, "disabled"), as_json, terminal),
+            Ok(Some(report)) => Ended(report).print_of_client(&id, "disabled", as_json, terminal),
             Err(words) => process::end(Err(words), terminal),
         }
     }
@@ -68,21 +68,18 @@ impl Disable {
         config: Config,
         terminal: &mut Terminal<'_>,
         operator: &str,
-    ) -> Result<Option<Report>, String> {
+    ) -> Result<Option<EndReport>, String> {
         let store = database::open(&config).await?;
+        let (ends, id) = (database::grant_ends(&config, &store), ClientId::from(self.id.as_str()));
         let name = name(&self.id, &config, &store).await?;
-        let count = database::grants(&store, &grants_of(&self.id)).await?.len();
+        let count = ends.matching(&GrantFilter::of_client(&id)).await.map_err(database::message)?.count();
         let question = format!("Disable client {}{name} and end its {}?", escaped(&self.id), pluralize(count, "grant"));
         if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
             return Ok(None);
         }
-        // first: none of its sign-ins becomes a grant afterwards
-        let ends = database::grant_ends(&config, &store);
-        let id = ClientId::from(self.id.as_str());
-        let cancelled = ends.disable_client(&id, operator).await.map_err(database::message)?;
-        let report = end_grants(&config, &store, &self.id, operator).await;
+        let report = ends.disable_client(&id, operator).await;
         store.close().await;
-        Ok(Some(report?.with_cancelled(cancelled)))
+        report.map(Some).map_err(database::message)
     }
 }
 

@@ -67,7 +67,7 @@ impl Refusal {
             _ => return Vec::new(),
         };
         let scope = match self {
-            Self::InsufficientScope(denial) => &denial.sufficient,
+            Self::InsufficientScope(scopes) => &scopes.sufficient,
             _ => &asked.upstream.settings.scopes.required,
         };
         let resource_metadata = &asked.spelling.metadata_url(asked.names);

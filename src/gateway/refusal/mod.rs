@@ -8,7 +8,7 @@ use http::StatusCode;
 
 pub(super) use answer::Asked;
 
-use crate::policy::Denial;
+use crate::policy::{Denial, MissingScopes};
 use crate::upstream::UpstreamError;
 
 /// Why a token is refused whose grant has ended. The words are for the log.
@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     /// The DPoP proof needs a nonce of ours (RFC 9449 9).
     UseNonce,
     /// The token allows too little.
-    InsufficientScope(Denial),
+    InsufficientScope(MissingScopes),
     /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
     /// 2025-11-25, session management).
     UnknownSession,
@@ -85,7 +85,9 @@ impl From<UpstreamError> for Refusal {
 
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
-        Self::InsufficientScope(denial)
+        match denial {
+            Denial::Scopes(missing) => Self::InsufficientScope(missing),
+        }
     }
 }
 

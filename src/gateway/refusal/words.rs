@@ -19,7 +19,7 @@ impl Refusal {
             Self::InvalidToken(_) => "the access token is invalid or has expired".to_owned(),
             Self::InvalidProof(words) => (*words).to_owned(),
             Self::UseNonce => "the DPoP proof must contain the nonce of the header DPoP-Nonce".to_owned(),
-            Self::InsufficientScope(denial) => format!("the access token lacks: {}", denial.missing),
+            Self::InsufficientScope(scopes) => format!("the access token lacks: {}", scopes.missing),
             Self::UnknownSession => "session not found".to_owned(),
             Self::Origin => {
                 "this origin may not call this server: its operator can add it to allowed_origins".to_owned()
@@ -67,7 +67,7 @@ impl Refusal {
             Self::InvalidToken(why) | Self::InvalidProof(why) | Self::Malformed(why) | Self::Busy(why) => {
                 Some((*why).to_owned())
             }
-            Self::InsufficientScope(denial) => Some(format!("the token lacks {}", denial.missing)),
+            Self::InsufficientScope(scopes) => Some(format!("the token lacks {}", scopes.missing)),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
             Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {

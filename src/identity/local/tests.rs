@@ -59,7 +59,7 @@ fn address(place: &str) -> ClientAddress {
 }
 
 async fn check(counted: &Counted, username: &str, password: &str, place: &str) -> PasswordCheck {
-    counted.local.check(&counted.limits, (username, password.to_owned().into()), address(place)).await
+    counted.local.check(&counted.limits, username, password.to_owned().into(), address(place)).await
 }
 
 #[tokio::test]

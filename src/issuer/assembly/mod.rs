@@ -24,6 +24,7 @@ use super::tokens::{
 use crate::clock::Clock;
 use crate::identity::AssertionIssuers;
 use crate::keys::ClientKeySets;
+use crate::keys::dpop::Nonces;
 use crate::oauth::paths;
 use crate::telemetry::metrics::Task;
 
@@ -85,8 +86,14 @@ fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -
 fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
     let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
     let sets = ClientKeySets::new(strangers.clone(), clock.clone());
-    let audiences = (Arc::clone(issuer), config.public_url.join(paths::TOKEN));
-    let assertions = Assertions::new(audiences, sets, store.clone(), limits.clone(), clock.clone());
+    let assertions = Assertions {
+        issuer: Arc::clone(issuer),
+        token_endpoint: config.public_url.join(paths::TOKEN).into(),
+        sets,
+        store: store.clone(),
+        clock: clock.clone(),
+        limits: limits.clone(),
+    };
     ClientAuthentication { clients, assertions, limits: limits.clone() }
 }
 
@@ -139,7 +146,13 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         issuer,
         clients,
         bounds: MachineBounds::new(config, resources.clone()),
-        proofs: Proofs::new(config, parts.nonces.clone(), resources.clone(), store.clone(), clock.clone()),
+        proofs: Proofs::new(
+            config,
+            Nonces::new(sealer, config.public_url.as_str()),
+            resources.clone(),
+            store.clone(),
+            clock.clone(),
+        ),
         resources,
         ends: GrantEnds {
             store: store.clone(),

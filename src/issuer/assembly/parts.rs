@@ -11,7 +11,6 @@ use crate::issuer::grants::{GrantEnds, ProviderTokens};
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
 use crate::issuer::tokens::Proofs;
-use crate::keys::dpop::Nonces;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
 use crate::outbound::Strangers;
@@ -31,8 +30,6 @@ pub(crate) struct IssuerParts {
     pub ring: KeyRing,
     /// What seals at rest.
     pub sealer: Sealer,
-    /// The nonces of DPoP proofs.
-    pub nonces: Nonces,
     /// The identity providers.
     pub identities: Identities,
     /// Fetches what strangers name: the documents and the key sets of clients.

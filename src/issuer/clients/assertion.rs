@@ -53,12 +53,12 @@ const MAX_AUDIENCES: usize = 4;
 /// Verifies assertions. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Assertions {
-    issuer: Arc<str>,
-    token_endpoint: Arc<str>,
-    sets: ClientKeySets,
-    store: Store,
-    clock: Clock,
-    limits: Limits,
+    pub(in crate::issuer) issuer: Arc<str>,
+    pub(in crate::issuer) token_endpoint: Arc<str>,
+    pub(in crate::issuer) sets: ClientKeySets,
+    pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) clock: Clock,
+    pub(in crate::issuer) limits: Limits,
 }
 
 /// An assertion whose text is in order; nothing is proven yet.
@@ -99,16 +99,6 @@ impl Assertion {
 }
 
 impl Assertions {
-    pub(in crate::issuer) fn new(
-        (issuer, token_endpoint): (Arc<str>, String),
-        sets: ClientKeySets,
-        store: Store,
-        limits: Limits,
-        clock: Clock,
-    ) -> Self {
-        Self { issuer, token_endpoint: token_endpoint.into(), sets, store, clock, limits }
-    }
-
     /// Judges what the text of an assertion tells by itself.
     ///
     /// # Errors
@@ -130,7 +120,8 @@ impl Assertions {
     /// Verifies an assertion with the keys of its client, and uses it up.
     pub(super) async fn verify(
         &self,
-        (client, keys): (&ClientId, &ClientKeys),
+        client: &ClientId,
+        keys: &ClientKeys,
         assertion: &Assertion,
         address: ClientAddress,
     ) -> Result<(), Unproven> {

@@ -104,7 +104,7 @@ impl ClientAuthentication {
             Ok(Proof::None) => Ok(()),
             Ok(Proof::Secret(hash, secret)) => check_secret(hash, &secret),
             Ok(Proof::Assertion(keys, assertion)) => {
-                self.assertions.verify((&client.id, keys), &assertion, address).await
+                self.assertions.verify(&client.id, keys, &assertion, address).await
             }
             Err(words) => return Err(AuthenticationError::Refused { client: client.id, words }),
         };

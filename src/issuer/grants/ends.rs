@@ -1,17 +1,16 @@
 //! How grants end. Each time the holders of tokens are told, the audit log says why, and the provider's token for the grant is
-//! revoked there.
+//! revoked there. `operator.rs` has the ends that an operator asks for.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::provider_tokens::{EndedToken, ProviderTokens, Revocations};
+use super::provider_tokens::{EndedToken, ProviderTokens};
 use crate::audit::{Audit, Event, Origin};
 use crate::clock::Clock;
 use crate::identity::Identities;
 use crate::issuer::tasks::Tasks;
 use crate::keys::Sealer;
 use crate::model::grant::EndReason;
-use crate::model::ids::{ClientId, GrantId, IdentityId};
+use crate::model::ids::{ClientId, GrantId, Subject};
 use crate::revocation::Revocation;
 use crate::storage::{EndedGrant, GrantFilter, GrantsOf, Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
@@ -54,17 +53,21 @@ impl GrantEnds {
         arrival: &Arrival,
     ) -> Result<(), StoreError> {
         let ended = self.store.end_grant(id, reason, self.clock.now()).await?;
-        self.note_ends(ended.as_slice(), arrival.into());
-        self.provider_tokens.revoke_in_background(self.provider_tokens.of(ended.as_slice()));
+        let tokens = self.note_ends(ended.as_slice(), arrival.into());
+        self.provider_tokens.revoke_in_background(tokens);
         Ok(())
     }
 
-    /// Ends grants that their user no longer wants.
-    pub(in crate::issuer) async fn end_for_user(&self, ids: &[GrantId], arrival: &Arrival) -> Result<(), StoreError> {
-        let ended = self.store.end_grants(ids, EndReason::User, self.clock.now()).await?;
-        self.note_ends(&ended, arrival.into());
-        self.provider_tokens.revoke_in_background(self.provider_tokens.of(&ended));
-        Ok(())
+    /// Ends all grants of a user who wants that, and first those that would come of codes which no client has redeemed yet.
+    pub(in crate::issuer) async fn end_all_of_user(
+        &self,
+        subject: &Subject,
+        arrival: &Arrival,
+    ) -> Result<(), StoreError> {
+        let cancelled = self.store.refuse_codes_of(subject).await?;
+        let theirs = GrantFilter { subject: Some(subject.as_str().to_owned()), ..GrantFilter::default() };
+        self.note_cancelled(&theirs, cancelled, arrival.into());
+        self.end_all_of(GrantsOf::User(subject), EndReason::User, arrival.into()).await.map(drop)
     }
 
     /// Ends the grants that can no longer be used, where an access token lives for `access_token`. It waits for the
@@ -105,10 +108,16 @@ impl GrantEnds {
     ) -> Result<(), StoreError> {
         let its = GrantsOf::Client(id);
         self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await?;
-        if self.store.delete_client(id).await? {
-            self.audit.record(&Event::ClientDeleted { client: id }, arrival);
-        }
+        self.forget_client(id, arrival.into()).await?;
         self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await.map(drop)
+    }
+
+    /// Forgets a registered client and cancels its sign-ins in progress; `None` when there is none. Answers how many sign-ins.
+    pub(super) async fn forget_client(&self, id: &ClientId, origin: Origin<'_>) -> Result<Option<u64>, StoreError> {
+        let Some(cancelled) = self.store.delete_client(id).await? else { return Ok(None) };
+        self.audit.record(&Event::ClientDeleted { client: id }, origin);
+        self.note_cancelled(&GrantFilter::of_client(id), cancelled, origin);
+        Ok(Some(cancelled))
     }
 
     /// Ends grants that the configuration does not allow any more, and answers how many were still live.
@@ -116,8 +125,8 @@ impl GrantEnds {
         if ids.is_empty() {
             return Ok(0);
         }
-        let ended = self.store.end_grants(ids, EndReason::ClientRemoved, self.clock.now()).await?;
-        self.note_ends(&ended, Origin::Upkeep);
+        let (ended, tokens) = self.end_these(ids, EndReason::ClientRemoved, Origin::Upkeep).await?;
+        self.provider_tokens.revoke_in_background(tokens);
         Ok(ended.len())
     }
 
@@ -130,50 +139,23 @@ impl GrantEnds {
         }
     }
 
-    /// Ends grants on an operator's behalf. Nothing is revoked at a provider yet: [`Self::revoke`] does that.
-    pub(crate) async fn end_for_operator(
+    /// Cancels the sign-ins in progress whose grants this filter would match; answers how many.
+    pub(super) async fn cancel_sign_ins(&self, filter: &GrantFilter, origin: Origin<'_>) -> Result<u64, StoreError> {
+        let cancelled = self.store.cancel_sign_ins(filter).await?;
+        self.note_cancelled(filter, cancelled, origin);
+        Ok(cancelled)
+    }
+
+    /// Ends these grants in one transaction. Answers those that were live, and what must be revoked now.
+    pub(super) async fn end_these(
         &self,
         ids: &[GrantId],
-        operator: &str,
-    ) -> Result<Vec<EndedGrant>, StoreError> {
-        let ended = self.store.end_grants(ids, EndReason::Operator, self.clock.now()).await?;
-        self.note_ends(&ended, Origin::Operator(operator));
-        Ok(ended)
-    }
-
-    /// Revokes, at the providers, what ended with these grants. Answers how it went at each provider that had something to
-    /// revoke.
-    pub(crate) async fn revoke(&self, ended: &[EndedGrant]) -> BTreeMap<IdentityId, Revocations> {
-        self.provider_tokens.revoke_now(&self.provider_tokens.of(ended)).await
-    }
-
-    /// Deletes a registered client on an operator's behalf, disabled or not; `false` when there is none.
-    pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
-        let deleted = self.store.delete_client(id).await?;
-        if deleted {
-            self.audit.record(&Event::ClientDeleted { client: id }, Origin::Operator(operator));
-            self.store.enable_client(id).await?;
-        }
-        Ok(deleted)
-    }
-
-    /// Disables a client on an operator's behalf: it gets no more codes and tokens. Its sign-ins in progress are cancelled, and
-    /// counted in the answer. The caller ends its grants afterwards.
-    pub(crate) async fn disable_client(&self, id: &ClientId, operator: &str) -> Result<u64, StoreError> {
-        if self.store.disable_client(id, self.clock.now()).await? {
-            self.audit.record(&Event::ClientDisabled { client: id }, Origin::Operator(operator));
-        }
-        let its = GrantFilter { client: Some(id.as_str().to_owned()), ..GrantFilter::default() };
-        self.store.cancel_sign_ins(&its).await
-    }
-
-    /// Enables a client again; `false` when it was not disabled.
-    pub(crate) async fn enable_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
-        let enabled = self.store.enable_client(id).await?;
-        if enabled {
-            self.audit.record(&Event::ClientEnabled { client: id }, Origin::Operator(operator));
-        }
-        Ok(enabled)
+        reason: EndReason,
+        origin: Origin<'_>,
+    ) -> Result<(Vec<EndedGrant>, Vec<EndedToken>), StoreError> {
+        let ended = self.store.end_grants(ids, reason, self.clock.now()).await?;
+        let tokens = self.note_ends(&ended, origin);
+        Ok((ended, tokens))
     }
 
     /// Ends batch after batch until none is left, and answers how many grants ended. Adds to `tokens` what must be revoked
@@ -194,17 +176,27 @@ impl GrantEnds {
                 return Ok(count);
             }
             count += ended.len();
-            self.note_ends(&ended, origin);
-            tokens.extend(self.provider_tokens.of(&ended));
+            tokens.extend(self.note_ends(&ended, origin));
         }
     }
 
-    /// Tells the holders of tokens, and the audit log.
-    fn note_ends(&self, ended: &[EndedGrant], origin: Origin<'_>) {
+    /// What follows when grants have ended, whoever ended them: the holders of tokens and the audit log are told. Answers the
+    /// providers' tokens that must be revoked now.
+    fn note_ends(&self, ended: &[EndedGrant], origin: Origin<'_>) -> Vec<EndedToken> {
         for EndedGrant { grant, reason, .. } in ended {
             self.revocation.note_ended(&grant.id);
             self.counted.ended(reason.as_str(), 1);
             self.audit.record(&Event::Ended { grant, reason: *reason }, origin);
+        }
+        self.provider_tokens.of(ended)
+    }
+
+    /// Tells the audit log which sign-ins were cancelled, if any.
+    fn note_cancelled(&self, filter: &GrantFilter, count: u64, origin: Origin<'_>) {
+        if count > 0 {
+            let GrantFilter { subject, client, resource } = filter;
+            let (subject, client, resource) = (subject.as_deref(), client.as_deref(), resource.as_deref());
+            self.audit.record(&Event::SignInsCancelled { subject, client, resource, count }, origin);
         }
     }
 }

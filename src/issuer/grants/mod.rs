@@ -3,11 +3,12 @@
 mod adoption;
 mod ends;
 mod expiry;
+mod operator;
 mod provider_tokens;
 
 pub(super) use adoption::Adoption;
 pub use adoption::Unfit;
 pub(crate) use ends::GrantEnds;
 pub(super) use expiry::Expiry;
-pub(crate) use provider_tokens::Revocations;
+pub(crate) use operator::{ChosenGrants, EndReport};
 pub(super) use provider_tokens::{HeldToken, ProviderTokens};

@@ -19,19 +19,37 @@ pub(crate) enum Answered {
     Earlier(EarlierOutcome),
 }
 
-/// What is left to do in an authorization that was answered before.
+/// What a repeated answer leads to.
 #[derive(Debug)]
 pub(crate) enum EarlierOutcome {
-    /// The client waits for its code: the browser that holds the binding may take it there.
-    Finish(ClientRedirect),
     /// The session at the user's own page that the sign-in opened is still good.
     Account(Token<AccountSession>),
     /// A page says how it went.
     Told(Told),
-    /// The user denied access, which is final.
+    /// A page says that it was answered before, and what is left to do for the client that asked.
+    Left(EarlierAnswer),
+}
+
+/// What is left to do in an authorization that was answered before.
+#[derive(Clone)]
+pub enum EarlierAnswer {
+    /// The client waits for its code at this URI, which holds it: the browser that holds the binding may take it there, while
+    /// the code is valid. Never followed automatically: the client would redeem the code twice.
+    Finish(String),
+    /// Nothing: the user denied access, which is final.
     Denied,
-    /// Nothing.
-    Nothing,
+    /// Nothing: the sign-in succeeded or failed.
+    Over,
+}
+
+impl std::fmt::Debug for EarlierAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Finish(_) => "Finish(…)",
+            Self::Denied => "Denied",
+            Self::Over => "Over",
+        })
+    }
 }
 
 /// How a sign-in went that no client's redirect waits for.

@@ -10,12 +10,13 @@ use super::fault::Fault;
 use super::first_answer::FirstAnswers;
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::clock::Clock;
-use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way, excerpt};
+use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way};
 use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
 use crate::oauth::parameters::Parameters;
 use crate::storage::Store;
+use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{self, SignInOutcome};
 use crate::wire::Arrival;
 
@@ -109,7 +110,7 @@ impl Callbacks {
         }
         let (said, description) = (excerpt(error), description.map(excerpt));
         tracing::warn!(
-            identity = %bound.provider.id(), authorization = %authorization.id, error = said, description,
+            identity = %bound.provider.id(), authorization = %authorization.id, error = &*said, description = description.as_deref(),
             "the identity provider answered with an error"
         );
         let (code, words) = told(meaning);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answered::{Answered, EarlierOutcome, Told};
+use super::answered::{Answered, EarlierAnswer, EarlierOutcome, Told};
 use super::authorization_response::Recipient;
 use super::bound::{Bound, is_pending};
 use super::code::Codes;
@@ -39,7 +39,7 @@ impl FirstAnswers {
     pub(super) async fn repeated(&self, bound: &Bound<'_>) -> Result<Answered, Fault> {
         let Bound { provider, authorization, binding, recipient } = bound;
         let Some(authorization) = self.settled(&authorization.id).await? else {
-            return Ok(Answered::Earlier(EarlierOutcome::Nothing));
+            return Ok(Answered::Earlier(EarlierOutcome::Left(EarlierAnswer::Over)));
         };
         if is_pending(&authorization, self.clock.now())? {
             return self.leg.location(provider, &authorization, binding).map(Answered::ToProvider);
@@ -68,14 +68,17 @@ impl FirstAnswers {
         recipient: &Recipient,
     ) -> Result<EarlierOutcome, Fault> {
         let outcome = match recipient {
-            Recipient::Client(_) if authorization.stage == Stage::Denied => Some(EarlierOutcome::Denied),
+            Recipient::Client(_) if authorization.stage == Stage::Denied => {
+                Some(EarlierOutcome::Left(EarlierAnswer::Denied))
+            }
             Recipient::Client(client) => {
-                self.codes.finish(authorization, binding, client).await?.map(EarlierOutcome::Finish)
+                let unredeemed = self.codes.finish(authorization, binding, client).await?;
+                unredeemed.map(|redirect| EarlierOutcome::Left(EarlierAnswer::Finish(redirect.location)))
             }
             Recipient::Account => self.sessions.opened_by(authorization, binding).await?.map(EarlierOutcome::Account),
             Recipient::Device(_) => told(authorization.stage).map(EarlierOutcome::Told),
         };
-        Ok(outcome.unwrap_or(EarlierOutcome::Nothing))
+        Ok(outcome.unwrap_or(EarlierOutcome::Left(EarlierAnswer::Over)))
     }
 }
 

@@ -131,8 +131,7 @@ impl PasswordSignIn {
         if !bound.is_pending(self.clock.now())? {
             return self.first_answers.repeated(&bound).await.map(SignInStep::Answered);
         }
-        let credentials = (attempt.username.as_str(), attempt.password);
-        let (problem, limited) = match local.check(&self.limits, credentials, attempt.arrival.address).await {
+        let (problem, limited) = match local.check(&self.limits, &attempt.username, attempt.password, from).await {
             PasswordCheck::Right(signed_in) => {
                 return self.signed_in(&bound, signed_in, &attempt.arrival).await.map(SignInStep::Answered);
             }

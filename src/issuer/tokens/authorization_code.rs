@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::new_grant::{Approved, NewGrants};
+use super::proofs::check_code;
 use super::refusal::TokenRefusal;
 use super::requester::Requester;
 use crate::audit::{Audit, Event};
@@ -114,7 +115,7 @@ impl Redemptions {
         if !request.challenge().is_some_and(|challenge| verifier.proves(&challenge)) {
             return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));
         }
-        self.new_grants.proofs.check_code(request.dpop_jkt.as_ref(), by)?;
+        check_code(request.dpop_jkt.as_ref(), by)?;
         Ok(self.resources.check(parameters, &request.resource)?)
     }
 

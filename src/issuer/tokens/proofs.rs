@@ -120,16 +120,6 @@ impl Proofs {
         self.resources.dpop_of(&grant.resource)
     }
 
-    /// Judges the key that a code was bound to when it was asked for (RFC 9449 10).
-    pub(super) fn check_code(&self, bound_to: Option<&Thumbprint>, by: &Requester<'_>) -> Result<(), TokenRefusal> {
-        match (bound_to, &by.proof) {
-            (None, _) => Ok(()),
-            (Some(_), None) => Err(missing()),
-            (Some(bound_to), Some(proof)) if proof.key == *bound_to => Ok(()),
-            (Some(_), Some(_)) => Err(TokenRefusal::invalid_grant("the code is bound to another key (dpop_jkt)")),
-        }
-    }
-
     /// Uses the proof of a request up, if it has one (replay). From here on nothing but its tokens may be given for it.
     pub(super) async fn use_up(&self, by: &Requester<'_>) -> Result<(), TokenRefusal> {
         let Some(proof) = &by.proof else { return Ok(()) };
@@ -139,6 +129,16 @@ impl Proofs {
         } else {
             Err(invalid_proof("the DPoP proof was used before: make a new one for each request"))
         }
+    }
+}
+
+/// Judges the key that a code was bound to when it was asked for (RFC 9449 10).
+pub(super) fn check_code(bound_to: Option<&Thumbprint>, by: &Requester<'_>) -> Result<(), TokenRefusal> {
+    match (bound_to, &by.proof) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(missing()),
+        (Some(bound_to), Some(proof)) if proof.key == *bound_to => Ok(()),
+        (Some(_), Some(_)) => Err(TokenRefusal::invalid_grant("the code is bound to another key (dpop_jkt)")),
     }
 }
 

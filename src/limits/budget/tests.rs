@@ -11,7 +11,7 @@ use crate::wire::ClientAddress;
 const GIB: u64 = 1024 * MIB;
 
 fn budget(files: u64, memory: u64, limits: &Limits) -> Budget {
-    Budget::divide(Machine { files, memory }, limits, (1024 * 1024, 1), &Metrics::default().limits)
+    Budget::divide(Machine { files, memory }, limits, 1024 * 1024, 1, &Metrics::default().limits)
 }
 
 #[test]

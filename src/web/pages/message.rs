@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::page::Gate;
 use super::{Branding, Page};
-use crate::issuer::Told;
+use crate::issuer::{EarlierAnswer, Told};
 use crate::telemetry::RequestId;
 
 /// An error that must not or cannot be reported to the client by a redirect.
@@ -30,21 +30,9 @@ pub struct AlreadyAnsweredPage<'a> {
     /// The operator's branding.
     pub branding: &'a Branding,
     /// How it was answered.
-    pub answer: EarlierAnswer<'a>,
+    pub answer: &'a EarlierAnswer,
     /// The request's id in the log.
     pub request_id: &'a RequestId,
-}
-
-/// The outcome of the first answer.
-#[derive(Debug, Clone, Copy)]
-pub enum EarlierAnswer<'a> {
-    /// The redirect URI with the code, for the browser that holds the binding, while the code is valid. Never followed
-    /// automatically: the client would redeem the code twice.
-    Finish(&'a str),
-    /// The user denied access.
-    Denied,
-    /// The sign-in succeeded or failed, and nothing is left to do.
-    Over,
 }
 
 /// An identity provider cannot be reached.

@@ -24,9 +24,7 @@ pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, consent};
 pub use device::{device, device_entry};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
-pub use message::{
-    AlreadyAnsweredPage, EarlierAnswer, ErrorPage, UnavailablePage, already_answered, busy, error, told, unavailable,
-};
+pub use message::{AlreadyAnsweredPage, ErrorPage, UnavailablePage, already_answered, busy, error, told, unavailable};
 pub use page::Page;
 pub use return_to_application::{ReturnPage, return_to_application};
 pub use sign_in::sign_in;

@@ -152,7 +152,8 @@ def test_a_device_and_the_page_with_a_real_keycloak(
     assert device.poll().json()["error"] in ("invalid_grant", "slow_down")
     page.goto(f"{portcullis.public_url}/account")
     page.get_by_role("button", name="Sign in with Keycloak").click()
-    # Keycloak still knows the browser
+    # Keycloak keeps no session of a browser for a sign-in with offline access
+    sign_in(page, "alice", realm.passwords["alice"])
     expect(page.get_by_text("Build agent")).to_be_visible()
     photograph(page, "account-keycloak")
     page.get_by_role("link", name="End all access").click()

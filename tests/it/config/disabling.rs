@@ -23,6 +23,8 @@ async fn a_disabled_client_is_refused_by_the_running_process_until_it_is_enabled
     assert!(printed.out.ends_with(&format!("client {} is disabled\n", client.id)), "{}", printed.out);
     let line = log.lines().find(|line| line.contains("client disabled")).expect("an audit line");
     assert!(line.contains("operator=\"") && line.contains(&client.id), "{line}");
+    let line = log.lines().find(|line| line.contains("sign-ins cancelled")).expect("an audit line");
+    assert!(line.contains("operator=\"") && line.contains(&client.id), "{line}");
 
     assert!(running.is_refused_soon(&ann).await);
     let gate = &running.bench.gate;

@@ -233,9 +233,12 @@ async fn ending_grants_also_refuses_sign_ins_under_way() {
     for which in [["--user", "keycloak|ann"].as_slice(), &["--all"]] {
         running.bench.browser = Browser::default();
         let code = parameter(&running.bench.sign_in().await, "code").unwrap();
-        let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
+        let (printed, log) = running.run_logged(&[&["grants", "end", "--yes"], which].concat());
         assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
         assert_eq!(printed.out, "0 grants ended\n1 sign-in in progress cancelled\n");
+        let line = log.lines().find(|line| line.contains("sign-ins cancelled")).expect("an audit line");
+        assert!(line.contains("operator=\"") && line.contains("count=1"), "{line}");
+        assert_eq!(line.contains("keycloak|ann"), which.len() == 2, "{line}");
         assert_eq!(running.bench.gate.redeem(&running.bench.client, &code).await.error(), "invalid_grant");
     }
 }

@@ -1,9 +1,9 @@
 //! The texts of each page, and what its forms send.
 
 use portcullis::config::ScopeText;
-use portcullis::issuer::{Outcome, SignInProblem};
+use portcullis::issuer::{EarlierAnswer, Outcome, SignInProblem};
 use portcullis::model::client::ClientOrigin;
-use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, EarlierAnswer, already_answered};
+use portcullis::web::pages::{AlreadyAnsweredPage, ClientLabel, ConsentNotice, already_answered};
 
 use super::gallery::{
     Consent, KEYCLOAK, OWN, PLAIN, attribute, between, documented, error_page, front_page, gallery, registered,
@@ -235,8 +235,9 @@ fn only_a_listed_private_use_uri_is_opened_without_a_click() {
 #[test]
 fn an_answered_sign_in_offers_to_finish_by_a_link_only() {
     let id = request_id();
-    let page = |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer, request_id: &id }).html;
-    let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y"));
+    let page =
+        |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer: &answer, request_id: &id }).html;
+    let open = page(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x&state=y".to_owned()));
     assert_eq!(attribute(&open, r#"<a class="button""#, "href"), "http://127.0.0.1:33418/?code=x&#38;state=y");
     assert!(!page(EarlierAnswer::Over).contains("<a "));
     let denied = page(EarlierAnswer::Denied);

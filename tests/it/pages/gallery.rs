@@ -5,16 +5,16 @@ use std::sync::LazyLock;
 use axum::response::IntoResponse;
 use portcullis::clock::Timestamp;
 use portcullis::config::{Color, Logo, Pages, ScopeText, Support};
-use portcullis::issuer::{ConsentView, Outcome, ProviderChoice, SignInProblem, SignInView};
+use portcullis::issuer::{ConsentView, EarlierAnswer, Outcome, ProviderChoice, SignInProblem, SignInView};
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::telemetry::RequestId;
 use portcullis::web::pages::{
-    AlreadyAnsweredPage, Branding, ClientLabel, ClientSettings, ConsentNotice, EarlierAnswer, ErrorPage, FrontPage,
-    Page, ReturnPage, ServerPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, front,
-    not_found, return_to_application, server, sign_in, unavailable, unknown_client,
+    AlreadyAnsweredPage, Branding, ClientLabel, ClientSettings, ConsentNotice, ErrorPage, FrontPage, Page, ReturnPage,
+    ServerPage, UnavailablePage, UnknownClientPage, already_answered, consent, error, front, not_found,
+    return_to_application, server, sign_in, unavailable, unknown_client,
 };
 
 use super::sign_ins;
@@ -279,14 +279,15 @@ fn visited() -> Vec<(&'static str, Page)> {
 
 fn answers() -> Vec<(&'static str, Page)> {
     let id = request_id();
-    let earlier = |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer, request_id: &id });
+    let earlier =
+        |answer| already_answered(&AlreadyAnsweredPage { branding: &PLAIN, answer: &answer, request_id: &id });
     vec![
         ("sign-in", sign_in_page(registered("Visual Studio Code"), "", None)),
         ("sign-in-wrong", sign_in_page(registered("Visual Studio Code"), "alice", Some(SignInProblem::Wrong))),
         ("error", error_page("The sign-in could not be finished", &id)),
         ("already-answered", earlier(EarlierAnswer::Over)),
         ("already-answered-denied", earlier(EarlierAnswer::Denied)),
-        ("already-answered-finish", earlier(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x"))),
+        ("already-answered-finish", earlier(EarlierAnswer::Finish("http://127.0.0.1:33418/?code=x".to_owned()))),
         ("unavailable", unavailable_page("Keycloak")),
         (
             "return-listed",

@@ -207,7 +207,7 @@ async fn sign_ins_of_a_deleted_client_are_refused_and_their_tokens_stay_revocabl
     let (pending, claimed, (issued, code)) =
         (fresh.pending("c_1").await, fresh.claimed("c_1").await, fresh.code("c_1").await);
     let (other, _) = fresh.code("c_2").await;
-    assert!(fresh.store.delete_client(&"c_1".into()).await.unwrap());
+    assert_eq!(fresh.store.delete_client(&"c_1".into()).await.unwrap(), Some(3));
     for refused in [&pending, &claimed, &issued] {
         assert_eq!(stage(&fresh, refused).await, Stage::Refused);
     }

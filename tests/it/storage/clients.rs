@@ -105,7 +105,7 @@ async fn a_disabled_client_stays_known_and_disabled_whatever_happens_to_its_row(
     assert!(!fresh.store.disable_client(&client.id, fresh.now()).await.unwrap(), "a second time");
     assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(true));
     assert!(fresh.store.list_clients(None, fresh.now(), 10).await.unwrap()[0].disabled);
-    assert!(fresh.store.delete_client(&client.id).await.unwrap());
+    assert_eq!(fresh.store.delete_client(&client.id).await.unwrap(), Some(0));
     assert!(fresh.store.is_client_disabled(&client.id).await.unwrap());
     fresh.register("c_1", "A").await;
     assert_eq!(fresh.store.known_by_id(&client.id).await.unwrap(), known(true), "it registered again");

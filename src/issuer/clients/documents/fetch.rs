@@ -12,9 +12,7 @@ use crate::oauth::client_document::MAX_DOCUMENT;
 use crate::oauth::client_id_url::ClientIdUrl;
 use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::outbound::{StrangerError, Strangers};
-
-/// How many characters say why a document is refused.
-const MOST_WORDS: usize = 200;
+use crate::telemetry::excerpt;
 
 /// Fetches documents.
 pub(super) struct Fetch {
@@ -38,18 +36,16 @@ impl Fetch {
             .map_err(|_binary| DocumentError::Unreachable("it is not UTF-8".to_owned()))?;
         let fresh_until = fetched_at + fresh_for(&document.headers, fetched_at);
         let kept = KeptDocument { text, fetched_at, fresh_until };
-        Known::read(url, kept, &self.redirect_policy).map_err(|why| DocumentError::Refused(fit(&why.to_string())))
+        Known::read(url, kept, &self.redirect_policy).map_err(|why| {
+            // the words may quote the document
+            DocumentError::Refused(excerpt(&why.to_string()).into_owned())
+        })
     }
 }
 
 fn failed(error: &StrangerError) -> DocumentError {
     let why = error.diagnosis().to_string();
     if error.is_gone() { DocumentError::Gone(why) } else { DocumentError::Unreachable(why) }
-}
-
-/// Words that may quote a document, fit to be remembered and for one line of the log.
-fn fit(why: &str) -> String {
-    why.chars().take(MOST_WORDS).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// `application/json`, or a type that is written in it (RFC 6839 3.1).
@@ -68,13 +64,7 @@ mod tests {
     use http::header::CONTENT_TYPE;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{fit, is_json};
-
-    #[test]
-    fn a_refusal_that_quotes_a_document_is_one_short_line() {
-        assert_eq!(fit("x\r\n2026 forged\u{1b}[31m"), "x??2026 forged?[31m");
-        assert_eq!(fit(&"ä".repeat(5000)), "ä".repeat(200));
-    }
+    use super::is_json;
 
     #[test]
     fn only_json_is_a_document() {
