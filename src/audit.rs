@@ -178,6 +178,15 @@ pub enum Event<'a> {
         /// The grant of the token.
         grant: &'a GrantId,
     },
+    /// A token was presented without the key that it is bound to (RFC 9449): it may have been stolen.
+    KeyNotProven {
+        /// The grant of the token.
+        grant: &'a GrantId,
+        /// Its client.
+        client: &'a ClientId,
+        /// How it came.
+        how: &'static str,
+    },
     /// A signing key was published.
     KeyPublished {
         /// The key.
@@ -347,6 +356,9 @@ impl Sink for ToLog {
             }
             Event::ForeignTokenPresented { client, grant } => {
                 line!(warn, origin, "a client asked to revoke another client's token", %client, %grant);
+            }
+            Event::KeyNotProven { grant, client, how } => {
+                line!(warn, origin, "a bound token was presented without its key", %grant, %client, how);
             }
             Event::KeyPublished { key, algorithm, active_from } => {
                 let active_from = active_from.0;

@@ -229,6 +229,9 @@ fn clients(
         if let Some(machine) = &client.machine {
             check_bounds(sections, machine, upstreams, &client::places(&section), reading);
         }
+        if client.dpop_bound && all_read {
+            client::check_dpop(&section, upstreams.iter().any(|(_, read)| read.dpop.is_on()), reading);
+        }
         clients.push(client);
     }
     clients

@@ -61,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether an upstream takes tokens that are bound to keys (RFC 9449): only then is anything of it announced or read.
+    #[must_use]
+    pub fn binds_tokens(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.settings.dpop.is_on())
+    }
+
     /// Whether a client may ask about tokens (RFC 7662).
     #[must_use]
     pub fn has_introspectors(&self) -> bool {

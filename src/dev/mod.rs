@@ -15,7 +15,7 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ApiKeys, ClientDocuments, Config, Consent, Database, Device, Identity, IdentityKind, Lifetimes, Limits, Log,
+    ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes, Limits, Log,
     Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
     UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
@@ -138,6 +138,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         default: true,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
+        dpop: Dpop::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }

@@ -58,7 +58,7 @@ pub use sign_in::{
     SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
-pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};
+pub(crate) use tokens::{Reason, SentProof, TokenRefusal, TokenRequest};
 
 /// The authorization server: a facade, each of whose methods is one call of one part, which says more of its errors. Cheap to
 /// clone.
@@ -235,6 +235,12 @@ impl Issuer {
     /// Answers a token request.
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         self.0.tokens.answer(request).await
+    }
+
+    /// The nonce for a client's next DPoP proof (RFC 9449 8); `None` where no upstream takes bound tokens.
+    #[must_use]
+    pub(crate) fn dpop_nonce(&self) -> Option<String> {
+        self.0.tokens.proofs.nonce()
     }
 
     /// Ends the grant of a token on its client's behalf (RFC 7009).

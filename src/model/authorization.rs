@@ -14,6 +14,7 @@
 use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
 use crate::clock::Timestamp;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{AccountSession, BrowserMark, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
@@ -98,6 +99,9 @@ pub struct ClientRequest {
     pub named_scope: Option<ScopeSet>,
     /// Whether a refresh token will be given.
     pub refresh: bool,
+    /// The key that must be proven to redeem the code (`dpop_jkt`, RFC 9449 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<Thumbprint>,
 }
 
 /// How the user consented.

@@ -3,9 +3,11 @@
 //! Defends against replay of refresh tokens: [`RefreshUse::replayed`] tells a lost response from a stolen token.
 
 use super::authorization::ProviderStanding;
+use super::client::{Authentication, Client};
 use super::ids::{ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
 use crate::clock::Timestamp;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
@@ -33,6 +35,8 @@ pub struct Grant {
     pub user: User,
     /// Its standing with the provider.
     pub standing: ProviderStanding,
+    /// The key that its first bound token was bound to (RFC 9449 5), if it has a refresh token: see [`Self::is_proven_by`].
+    pub bound_to: Option<Thumbprint>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it expires, however often it is refreshed.
@@ -58,6 +62,16 @@ impl Grant {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
+    }
+
+    /// Whether a client that proves this key may use the refresh tokens of the grant (RFC 9449 5). Those of a public client are
+    /// bound to the key of its first token. One that authenticates may have another key by now, but must have one: a grant that
+    /// was bound never gives a bearer token again.
+    #[must_use]
+    pub fn is_proven_by(&self, client: &Client, key: Option<&Thumbprint>) -> bool {
+        let Some(bound_to) = &self.bound_to else { return true };
+        let authenticates = client.id == self.client_id && client.authentication != Authentication::None;
+        key.is_some_and(|key| key == bound_to || authenticates)
     }
 }
 

@@ -44,6 +44,10 @@ pub enum ErrorCode {
     UnapprovedSoftwareStatement,
     /// RFC 6750 3.1: an initial or registration access token is missing or wrong (RFC 7591 3, RFC 7592 2).
     InvalidToken,
+    /// RFC 9449 5: the DPoP proof is missing or wrong.
+    InvalidDpopProof,
+    /// RFC 9449 8: the proof must carry a nonce of ours, which comes with the answer.
+    UseDpopNonce,
 }
 
 impl ErrorCode {
@@ -69,6 +73,8 @@ impl ErrorCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 }

@@ -49,6 +49,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
+use crate::oauth::dpop;
 use crate::oauth::paths::{self, Audience, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
@@ -163,7 +164,7 @@ fn any_origin() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID, dpop::NONCE])
         .max_age(std::time::Duration::from_hours(1))
 }
 

@@ -23,6 +23,7 @@ mod device;
 mod discovery;
 mod documented;
 mod documents;
+mod dpop;
 mod engines;
 mod errors;
 mod flood;

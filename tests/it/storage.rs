@@ -264,6 +264,7 @@ pub(crate) fn rotation<'a>(
         successor,
         standing: new_standing(),
         user: None,
+        bound_to: None,
         now,
     }
 }
@@ -281,6 +282,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
         authentication: Authentication::Secret(Sha256::of(b"secret"), SecretMethod::Post),
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
         application_type: Some("native".to_owned()),
         created_at: now,
@@ -298,6 +300,7 @@ pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
             resource: "https://mcp.example.com/mcp".to_owned(),
             scope: ScopeSet::parse("mcp:access").unwrap(),
             named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
+            dpop_jkt: None,
             refresh: true,
         }),
         consent: Consent::Asked,
@@ -361,6 +364,7 @@ pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {
         named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
         user: ada.user,
         standing: ada.standing,
+        bound_to: None,
         created_at: now,
         expires_at: now + 90 * DAY,
         ended_at: None,

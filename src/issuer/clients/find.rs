@@ -133,6 +133,7 @@ fn configured(client: &ConfiguredClient) -> Option<Client> {
         authentication: Authentication::new(client.auth_method, secret_hash, client.keys.clone())?,
         refresh_token: true,
         device: client.device,
+        dpop_bound: client.dpop_bound,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),

@@ -11,6 +11,7 @@ use crate::issuer::clients::Clients;
 use crate::issuer::resources::Resources;
 use crate::model::authorization::{Access, ClientRequest};
 use crate::model::client::{Client, ClientOrigin};
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::{ParameterError, Parameters};
 use crate::oauth::pkce::CodeChallenge;
@@ -152,6 +153,7 @@ impl Authorize {
         let challenge = CodeChallenge::parse(challenge)
             .ok_or_else(|| invalid_request("code_challenge is not the base64url of a SHA-256 value"))?;
         let Access { client_id, resource, scope, named_scope, refresh } = self.access(parameters, client)?;
+        let dpop_jkt = self.dpop_jkt(parameters, &resource)?;
         Ok(ClientRequest {
             client_id,
             redirect_uri: redirect_uri.as_str().to_owned(),
@@ -161,7 +163,16 @@ impl Authorize {
             scope,
             named_scope,
             refresh,
+            dpop_jkt,
         })
+    }
+
+    /// The key that the code is bound to (RFC 9449 10), where its resource takes bound tokens.
+    fn dpop_jkt(&self, parameters: &Parameters, resource: &str) -> Result<Option<Thumbprint>, OAuthError> {
+        let is_on = self.resources.dpop_of(resource).is_on();
+        let Some(text) = parameters.one("dpop_jkt")?.filter(|_| is_on) else { return Ok(None) };
+        let malformed = || invalid_request("dpop_jkt is not the base64url of a SHA-256 value");
+        Thumbprint::parse(text).map(Some).ok_or_else(malformed)
     }
 
     /// What a request asks for: its `resource` and its `scope`, wherever it came.

@@ -6,16 +6,16 @@
 
 use super::machine_grant::{MachineGrants, MachineRequest};
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
-use crate::model::client::{Authentication, Client, ClientOrigin};
+use crate::model::client::{Authentication, ClientOrigin};
 use crate::model::grant::Basis;
 use crate::model::ids::{IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::named_values;
-use crate::wire::Arrival;
 
 /// Gives tokens to clients that act for themselves.
 pub(in crate::issuer) struct ClientCredentials {
@@ -26,12 +26,8 @@ pub(in crate::issuer) struct ClientCredentials {
 
 impl ClientCredentials {
     /// Answers an authenticated client.
-    pub(super) async fn answer(
-        &self,
-        client: &Client,
-        parameters: &Parameters,
-        arrival: &Arrival,
-    ) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn answer(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let client = by.client;
         let may = client.origin == ClientOrigin::Configured && client.authentication != Authentication::None;
         let bounds = self.bounds.of_client(&client.id).filter(|_| may);
         let bounds = bounds
@@ -53,12 +49,13 @@ impl ClientCredentials {
             subject: Subject::new(&identity, client.id.as_str()),
             identity,
             issuer: None,
+            key: self.grants.prove(by, upstream.audience()).await?,
             client: &client.id,
             resource: upstream.audience(),
             scope: if given.is_empty() { allowed } else { given },
             named: (!asked.is_empty()).then_some(asked),
             user: User::default(),
         };
-        self.grants.answer(request, arrival).await
+        self.grants.answer(request, by.arrival).await
     }
 }

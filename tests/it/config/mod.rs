@@ -4,6 +4,7 @@ mod api_keys;
 mod client_documents;
 mod commands;
 mod disabling;
+mod dpop;
 mod entries;
 mod file;
 mod hostile;

@@ -401,6 +401,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         authentication: Authentication::None,
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: gate.clock.now(),

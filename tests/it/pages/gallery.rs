@@ -68,6 +68,7 @@ pub(super) fn client(label: ClientLabel<'_>) -> Client {
         authentication: Authentication::None,
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),

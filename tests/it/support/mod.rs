@@ -5,6 +5,7 @@ pub mod browser;
 pub(crate) mod cluster;
 pub mod database;
 pub(crate) mod documents;
+pub(crate) mod dpop;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
