@@ -3,6 +3,7 @@
 mod api_keys;
 mod client_documents;
 mod commands;
+mod consent;
 mod disabling;
 mod dpop;
 mod entries;
