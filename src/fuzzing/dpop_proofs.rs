@@ -29,10 +29,8 @@ pub fn dpop_proofs(data: &[u8]) {
     let nonces = Nonces::new(&Sealer::new(&Secrets { keys: vec![RootKey::from_bytes([7; 32])] }), ISSUER);
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref())}).to_string();
     let hash = Sha256::of(TOKEN.as_bytes());
-    let filled = text
-        .replace("@key", &key)
-        .replace("@nonce", &nonces.current(NOW))
-        .replace("@ath", &base64url(hash.as_bytes()));
+    let filled =
+        text.replace("@key", &key).replace("@nonce", &nonces.current(NOW)).replace("@ath", &base64url(hash.as_bytes()));
     let (header, claims) = first_line(&filled);
     let message = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()));
     let proof = format!("{message}.{}", base64url(pair.sign(message.as_bytes()).as_ref()));
@@ -86,7 +84,9 @@ fn assert_beside_a_token(
     (verified, hash): (&VerifiedProof, &Sha256),
     claims: &str,
 ) {
-    let with = |key, hash| verify_proof(proof, &ExpectedProof { token: Some(BoundToken { hash, key }), ..*expected }, NOW);
+    let with = |key, hash: &Sha256| {
+        verify_proof(proof, &ExpectedProof { token: Some(BoundToken { hash, key }), ..*expected }, NOW)
+    };
     let claims = serde_json::from_str::<Value>(claims).unwrap_or_default();
     let hashes = claims.get("ath").and_then(Value::as_str) == Some(base64url(hash.as_bytes()).as_str());
     assert_eq!(with(verified.key, hash).is_ok(), hashes, "{claims}");

@@ -34,6 +34,7 @@ fn configured(client_id: &str, redirect_uris: &[&str]) -> ConfiguredClient {
         device: false,
         machine: None,
         introspects: Vec::new(),
+        dpop_bound: false,
     }
 }
 

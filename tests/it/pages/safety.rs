@@ -75,7 +75,7 @@ fn every_page_is_accessible_and_has_no_script() {
 fn xss_hostile_texts_are_escaped_everywhere() {
     let escaped = HOSTILE.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
     let id = request_id();
-    let pages: [&dyn Fn(&str) -> Page; 16] = [
+    let pages: [&dyn Fn(&str) -> Page; 17] = [
         &|text| Consent { client: registered(text), ..Consent::default() }.page(),
         &|text| Consent { resource_name: text, ..Consent::default() }.page(),
         &|text| Consent { identities: &[("a", text, "openid")], ..Consent::default() }.page(),
