@@ -17,6 +17,8 @@ pub mod clock;
 pub mod config;
 mod delegation;
 pub mod dev;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gateway;
 pub mod identity;
 mod inbound;

@@ -3,6 +3,7 @@
 use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
 use super::client_documents::ClientDocuments;
+use super::consent::Consent;
 use super::device::Device;
 use super::identity::Identity;
 use super::lifetimes::Lifetimes;
@@ -43,6 +44,8 @@ pub struct Config {
     pub device: Device,
     /// Client ID Metadata Documents: which are read.
     pub client_documents: ClientDocuments,
+    /// What may be remembered of a consent.
+    pub consent: Consent,
     /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.

@@ -21,6 +21,8 @@ mod credential;
 mod early;
 mod events;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod incidents;
 mod lease;

@@ -25,11 +25,11 @@ const LONGEST_LIFE: Duration = Duration::from_hours(1);
 const LONGEST: usize = 255;
 
 /// What an assertion must be for us to believe it.
-pub(super) struct Expected<'a> {
-    pub(super) issuer: &'a str,
+pub(crate) struct Expected<'a> {
+    pub(crate) issuer: &'a str,
     /// Our own issuer.
-    pub(super) audience: &'a str,
-    pub(super) now: Timestamp,
+    pub(crate) audience: &'a str,
+    pub(crate) now: Timestamp,
 }
 
 /// A believed assertion.
@@ -53,7 +53,7 @@ pub(crate) struct Assertion {
 
 /// Why an assertion is not believed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum AssertionError {
+pub(crate) enum AssertionError {
     /// No key of the set can have signed it; a newer set may.
     UnknownKey,
     /// It is wrong, and why. Never a part of it.
@@ -70,7 +70,7 @@ impl From<SignedJwtError> for AssertionError {
 }
 
 /// Verifies an assertion with the keys of its issuer.
-pub(super) fn verify(assertion: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Assertion, AssertionError> {
+pub(crate) fn verify(assertion: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Assertion, AssertionError> {
     let token = verify_signed_jwt(assertion, keys)?;
     judge(&token, expected).map_err(AssertionError::Untrue)
 }

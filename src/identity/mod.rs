@@ -38,6 +38,8 @@ pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
 pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
 pub use generic::Meaning;
 pub(crate) use id_jag::Assertion;
+#[cfg(any(test, fuzzing))]
+pub(crate) use id_jag::{Expected, verify as verify_assertion};
 pub(crate) use local::PasswordCheck;
 pub use local::{Local, hash_password, random_password};
 pub use oidc::Oidc;

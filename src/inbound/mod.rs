@@ -13,6 +13,8 @@ mod door;
 mod drain;
 mod exchange;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hints;
 mod host;
 mod leftover;

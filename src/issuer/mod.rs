@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::model::authorization::{ClientRequest, DeviceRequest};
-use crate::model::ids::AuthorizationId;
+use crate::model::ids::{AuthorizationId, ConsentId};
 use crate::oauth::client_metadata::RegistrationResponse;
 use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
@@ -41,14 +41,17 @@ use metadata::PublicDocuments;
 use sign_in::{ConsentPrompt, OpenedForm, Question};
 
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
-pub use account::{AccountUser, AccountView, EndView, GrantView};
+pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
 pub(crate) use assembly::IssuerParts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
-    CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,
+    CodeEntry, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start, Trouble,
+    Validated,
 };
 pub use sign_in::{
     AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
@@ -90,9 +93,19 @@ impl Issuer {
         self.0.sign_in.authorize.authorize(parameters, from).await
     }
 
-    /// Prepares the consent page for a request.
-    pub(crate) async fn consent(&self, validated: Validated) -> Result<ConsentPrompt, Fault> {
-        self.0.sign_in.consent_forms.prompt(validated).await
+    /// Begins the sign-in for a request whose consent is remembered; `None`: ask.
+    pub(crate) async fn begin_remembered(
+        &self,
+        validated: &Validated,
+        start: &Start,
+        from: ClientAddress,
+    ) -> Result<Option<Begun>, Fault> {
+        self.0.sign_in.remembered.begin(validated, start, from).await
+    }
+
+    /// Prepares the consent page for a request. `direct` is whether no other site sent the browser.
+    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+        self.0.sign_in.consent_forms.prompt(validated, direct).await
     }
 
     /// Opens a posted form; each kind is answered by a method of its own.
@@ -100,16 +113,13 @@ impl Issuer {
         self.0.sign_in.forms.open(form)
     }
 
-    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
-    /// denial.
+    /// Takes the user's answer.
     pub(crate) async fn answer_form(
         &self,
         form: &OpenedForm<ClientRequest>,
-        cookie: Option<&str>,
-        identity: Option<&str>,
-        address: ClientAddress,
+        decision: &Decision,
     ) -> Result<Approval, Fault> {
-        self.0.sign_in.approvals.answer(form, cookie, identity, address).await
+        self.0.sign_in.approvals.answer(form, decision).await
     }
 
     /// The user's own page: of the session that the cookie names, or to sign in.
@@ -149,6 +159,17 @@ impl Issuer {
         self.0.accounts.end(cookie, form_token, which, arrival).await
     }
 
+    /// Forgets a remembered consent of the session's user.
+    pub(crate) async fn forget_consent(
+        &self,
+        cookie: &SessionCookie,
+        form_token: &str,
+        id: &ConsentId,
+        arrival: &Arrival,
+    ) -> Result<(), Fault> {
+        self.0.accounts.forget(cookie, form_token, id, arrival).await
+    }
+
     /// Ends the session at the user's own page.
     pub(crate) async fn sign_out(&self, cookie: &SessionCookie, form_token: &str) -> Result<(), Fault> {
         self.0.accounts.sign_out(cookie, form_token).await
@@ -185,9 +206,9 @@ impl Issuer {
         form: &OpenedForm<DeviceRequest>,
         cookie: Option<&str>,
         identity: Option<&str>,
-        address: ClientAddress,
+        arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.device_answers.answer(form, cookie, identity, address).await
+        self.0.sign_in.device_answers.answer(form, cookie, identity, arrival).await
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::oauth::dpop::Thumbprint;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{AccountSession, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
+use crate::secret::{AccountSession, BrowserMark, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
 
 /// A code is dead after this many failed redemptions.
 pub const MAX_CODE_FAILURES: i64 = 5;
@@ -104,6 +104,30 @@ pub struct ClientRequest {
     pub dpop_jkt: Option<Thumbprint>,
 }
 
+/// How the user consented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consent {
+    /// On a page of ours, a moment ago.
+    #[default]
+    Asked,
+    /// The same, and it is to be remembered in the browser whose mark has this hash.
+    AskedOnce(Sha256),
+    /// On a page of ours, earlier, in the browser whose mark has this hash. Until the user has signed in it is not known whether
+    /// they are the one who consented.
+    Remembered(Sha256),
+}
+
+impl Consent {
+    /// The browser in which it is remembered.
+    #[must_use]
+    pub const fn browser(&self) -> Option<&Sha256> {
+        match self {
+            Self::Asked => None,
+            Self::AskedOnce(browser) | Self::Remembered(browser) => Some(browser),
+        }
+    }
+}
+
 /// The secret that ties an authorization to one browser: the value of its binding cookie. It defends against login CSRF and
 /// session fixation: an answer of the provider counts only in the browser that consented.
 ///
@@ -178,6 +202,12 @@ impl Binding {
     #[must_use]
     pub fn account_session(&self, round: i64) -> Token<AccountSession> {
         Token::from_bits(&self.derive("account session", round))
+    }
+
+    /// The mark of a browser that has none yet: posting a form twice gives the same one.
+    #[must_use]
+    pub fn browser_mark(&self) -> Token<BrowserMark> {
+        Token::from_bits(&self.derive("browser mark", 0))
     }
 
     /// The CSRF token of our own sign-in form.
@@ -255,6 +285,8 @@ pub struct Authorization {
     pub id: AuthorizationId,
     /// What the sign-in is for.
     pub purpose: Purpose,
+    /// How the user consented to it.
+    pub consent: Consent,
     /// The provider that the user chose; `None` when the user denied at once and was sent to no provider.
     pub identity: Option<IdentityId>,
     /// The SHA-256 of the browser's binding.
@@ -280,6 +312,7 @@ impl Authorization {
         Self {
             id,
             purpose,
+            consent: Consent::Asked,
             identity: None,
             binding_hash: binding.sha256(),
             round: 0,

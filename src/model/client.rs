@@ -190,6 +190,25 @@ impl Client {
         publisher(self.id.as_str()).filter(|_| self.origin == ClientOrigin::Document)
     }
 
+    /// All that is known of the client, in a hash: whatever changes it, an earlier consent to the client does not count for what
+    /// it is now. Not its secret, which no user sees.
+    #[must_use]
+    pub fn fingerprint(&self) -> Sha256 {
+        let known = serde_json::json!([
+            self.id,
+            self.origin,
+            self.name,
+            self.redirect_uris,
+            self.authentication.method().as_str(),
+            self.authentication.keys(),
+            self.refresh_token,
+            self.device,
+            self.scope,
+            self.application_type,
+        ]);
+        Sha256::of(known.to_string().as_bytes())
+    }
+
     /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
     #[must_use]
     pub fn allows(&self, uri: &RedirectUri) -> bool {

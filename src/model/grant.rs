@@ -96,6 +96,12 @@ impl Basis {
             Self::ApiKey => "api_key",
         }
     }
+
+    /// Reads what was stored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::ClientCredentials, Self::Assertion, Self::ApiKey].into_iter().find(|basis| basis.as_str() == text)
+    }
 }
 
 /// Why a grant ended; stored for the operator.
@@ -128,6 +134,23 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether somebody decided against the grant, or it was attacked: its client must ask the user anew. A grant that merely
+    /// wore out says nothing about what the user wants.
+    #[must_use]
+    pub const fn forgets_consent(self) -> bool {
+        match self {
+            Self::CodeReplayed
+            | Self::RefreshTokenReplayed
+            | Self::ClientRemoved
+            | Self::ClientDeleted
+            | Self::IdentityChanged
+            | Self::Client
+            | Self::Operator
+            | Self::User => true,
+            Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused => false,
+        }
+    }
+
     /// As it is stored and logged.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -6,7 +6,9 @@
 use std::ops::RangeInclusive;
 
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -95,17 +97,45 @@ pub(crate) fn has_private_members(key: &Value) -> bool {
     PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())
 }
 
+/// Whether a signature can be verified with a key. A client whose keys are kept although none can would be told at each
+/// attempt, and not at once, that something is wrong.
 fn is_usable(key: &Jwk) -> bool {
-    let for_signatures = key.common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);
-    let is_strong = match &key.algorithm {
-        AlgorithmParameters::RSA(key) => BASE64URL_NOPAD
-            .decode(key.n.as_bytes())
-            .is_ok_and(|modulus| RSA_MODULUS.contains(&modulus.iter().skip_while(|byte| **byte == 0).count())),
-        AlgorithmParameters::EllipticCurve(key) => matches!(key.curve, EllipticCurve::P256 | EllipticCurve::P384),
-        AlgorithmParameters::OctetKeyPair(key) => key.curve == EllipticCurve::Ed25519,
-        _ => false,
+    use KeyAlgorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    let has_size =
+        |member: &str, size| BASE64URL_NOPAD.decode(member.as_bytes()).is_ok_and(|bytes| bytes.len() == size);
+    let algorithms: &[KeyAlgorithm] = match &key.algorithm {
+        AlgorithmParameters::RSA(key) if is_strong(&key.n) && BASE64URL_NOPAD.decode(key.e.as_bytes()).is_ok() => {
+            &[RS256, RS384, RS512, PS256, PS384, PS512]
+        }
+        AlgorithmParameters::EllipticCurve(key) => {
+            let (size, algorithms): (usize, &[KeyAlgorithm]) = match key.curve {
+                EllipticCurve::P256 => (32, &[ES256]),
+                EllipticCurve::P384 => (48, &[ES384]),
+                _ => return false,
+            };
+            if !(has_size(&key.x, size) && has_size(&key.y, size)) {
+                return false;
+            }
+            algorithms
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 && has_size(&key.x, 32) => {
+            &[EdDSA]
+        }
+        _ => return false,
     };
-    for_signatures && is_strong
+    is_for_signatures(&key.common) && key.common.key_algorithm.is_none_or(|own| algorithms.contains(&own))
+}
+
+/// Whether its owner means a key for signatures that others verify (RFC 7517 4.2, 4.3).
+fn is_for_signatures(key: &CommonParameters) -> bool {
+    let used = key.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);
+    used && key.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
+}
+
+/// Whether the modulus of an RSA key is neither too short nor too long.
+fn is_strong(modulus: &str) -> bool {
+    let bytes = BASE64URL_NOPAD.decode(modulus.as_bytes());
+    bytes.is_ok_and(|bytes| RSA_MODULUS.contains(&bytes.iter().skip_while(|byte| **byte == 0).count()))
 }
 
 /// Whether `outbound` could fetch the URL, as far as its text tells.
@@ -153,6 +183,26 @@ mod tests {
             assert_eq!(read(std::slice::from_ref(&unusable)), Err(ClientKeysError::NoneUsable), "{unusable}");
         }
         assert_eq!(read(&[]), Err(ClientKeysError::NoneUsable));
+    }
+
+    #[test]
+    fn a_key_that_could_never_verify_a_signature_is_left_out() {
+        let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        for unusable in [
+            with(ec(), "x", json!("f83O")),
+            with(ec(), "y", json!("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0=")),
+            with(ec(), "crv", json!("P-384")),
+            with(okp, "x", json!("AAAA")),
+            with(rsa(256), "e", json!("A+A=")),
+            with(ec(), "alg", json!("ECDH-ES")),
+            with(ec(), "alg", json!("ES384")),
+            with(rsa(256), "alg", json!("RSA-OAEP")),
+            with(ec(), "key_ops", json!(["encrypt"])),
+        ] {
+            assert_eq!(read(std::slice::from_ref(&unusable)), Err(ClientKeysError::NoneUsable), "{unusable}");
+            assert_eq!(read(&[unusable, ec()]), Ok(1));
+        }
+        assert_eq!(read(&[with(with(rsa(256), "alg", json!("PS384")), "key_ops", json!(["verify"]))]), Ok(1));
     }
 
     #[test]

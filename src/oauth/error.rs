@@ -34,6 +34,8 @@ pub enum ErrorCode {
     ExpiredToken,
     /// RFC 8707 2: the resource is unknown, malformed or not the grant's.
     InvalidTarget,
+    /// RFC 6749 5.2.
+    InvalidScope,
     /// RFC 7591 3.2.2.
     InvalidRedirectUri,
     /// RFC 7591 3.2.2.
@@ -66,6 +68,7 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidScope => "invalid_scope",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",

@@ -18,6 +18,8 @@ mod addresses;
 mod diagnosis;
 pub(crate) mod failure;
 mod fetcher;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod roots;
 mod route;
 mod strangers;

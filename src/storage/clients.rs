@@ -160,7 +160,7 @@ impl Store {
     ///
     /// `address` is the caller's (IPv6: its /64); a known client moves to it if it holds fewer. When more than `max_unused`
     /// clients never led to a grant, the oldest of the address that holds most of them goes: never one whose authorization is
-    /// pending, and never the new one.
+    /// pending, and never the new one. Answers whether it is new.
     ///
     /// # Errors
     /// When the store fails.
@@ -170,10 +170,12 @@ impl Store {
         address: &str,
         max_unused: i64,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+            let known: Option<Client> = tx.optional(FIND, values![client.id.as_str()]).await?;
             insert(tx, client, None, address, now).await?;
-            evict(tx, &client.id, max_unused, now).await
+            evict(tx, &client.id, max_unused, now).await?;
+            Ok(known.is_none())
         })
         .await
     }

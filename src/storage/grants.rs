@@ -24,8 +24,8 @@ sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
-            named_scope, basis, receiver, address, agent, dpop_jkt)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19)";
+            named_scope, basis, receiver, address, agent, device, dpop_jkt)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
@@ -131,6 +131,8 @@ async fn insert_with(
         holder.receiver.as_deref(),
         holder.address.as_deref(),
         holder.agent.as_deref(),
+        // a code that was sent nowhere is a device's
+        basis.is_none() && holder.receiver.is_none(),
         grant.bound_to.as_ref().map(Thumbprint::sha256),
     ];
     tx.execute(INSERT, new).await?;

@@ -9,11 +9,14 @@ mod body;
 mod browser;
 mod callback;
 mod consent;
+mod consent_page;
 mod cookies;
 mod device;
 mod discovery;
 mod endpoints;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod introspect;
 mod json;
 mod manage;
@@ -144,6 +147,7 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Account => get(account::get),
         Route::AccountSignIn => post(account::sign_in),
         Route::AccountEnd => get(account::end_question).post(account::end),
+        Route::AccountForget => post(account::forget),
         Route::AccountSignOut => post(account::sign_out),
         Route::Device => get(device::get).post(device::post),
         Route::DeviceAnswer => post(device::answer),

@@ -588,6 +588,7 @@ async fn registrations_with_unsafe_keys_are_refused() {
     for (keys, words) in [
         (json!({"jwks": {"keys": [weak]}}), "no key for signatures"),
         (json!({"jwks": {"keys": []}}), "no key for signatures"),
+        (json!({"jwks": {"keys": [edited(&ec, "x", json!("f83O"))]}}), "no key for signatures"),
         (json!({"jwks": {"keys": [ec, edited(&ec, "d", json!("AAAA"))]}}), "private or secret key"),
         (json!({"jwks": {"keys": [{"kty": "oct", "k": "AAAA", "alg": "HS256"}]}}), "private or secret key"),
         (json!({"jwks": {"keys": vec![ec.clone(); 300]}}), "more than 20 keys"),

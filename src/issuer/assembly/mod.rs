@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::account::Accounts;
 use super::clients::{
-    Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents, MetadataRules, Registrations,
+    AssertionRules, Assertions, ClientAuthentication, ClientManagement, Clients, DocumentParts, Documents,
+    MetadataRules, Registrations,
 };
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
@@ -87,8 +88,7 @@ fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> C
     let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
     let sets = ClientKeySets::new(strangers.clone(), clock.clone());
     let assertions = Assertions {
-        issuer: Arc::clone(issuer),
-        token_endpoint: config.public_url.join(paths::TOKEN).into(),
+        rules: AssertionRules::new(Arc::clone(issuer), &config.public_url.join(paths::TOKEN)),
         sets,
         store: store.clone(),
         clock: clock.clone(),
@@ -116,6 +116,8 @@ fn accounts(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> Accounts 
         resources: shared.resources.clone(),
         identities: parts.identities.clone(),
         ends: shared.ends.clone(),
+        remembering: sign_in.remembered.remembering.clone(),
+        audit: parts.audit.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         public_url: Arc::clone(&shared.issuer),
@@ -195,6 +197,7 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
+        remember_for: parts.config.consent.remember_for,
         runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
     }
 }

@@ -4,7 +4,8 @@
 //! wrong ones are rate limited per client and address; there is no lockout, because a right secret is always accepted. A client
 //! that registered keys cannot fall back to anything weaker.
 
-use super::assertion::{Assertion, Assertions, JWT_BEARER, Unproven};
+use super::assertion::{Assertions, JWT_BEARER, Unproven};
+use super::assertion_rules::Assertion;
 use super::error::FindError;
 use super::find::Clients;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
@@ -195,7 +196,7 @@ fn assertion(parameters: &Parameters) -> Result<Option<&str>, AuthenticationErro
 }
 
 /// Reads Basic credentials. RFC 6749 2.3.1: id and secret are form-encoded before they are joined. An empty secret is none.
-fn basic(header: &str) -> Option<(String, Option<SecretText>)> {
+pub(crate) fn basic(header: &str) -> Option<(String, Option<SecretText>)> {
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

@@ -41,6 +41,8 @@ pub(crate) struct Validated {
     pub(super) client: Client,
     /// Where the code would go.
     pub(super) redirect_uri: RedirectUri,
+    /// Whether the user must be asked, whatever is remembered: the client says `prompt`, or something was in the way.
+    pub(super) prompt: bool,
 }
 
 /// What a request that did not pass leads to.
@@ -75,7 +77,11 @@ impl Authorize {
             return Err(wrong(invalid_request("state is longer than 2048 bytes")).into());
         }
         match self.request(parameters, &client, &redirect_uri, state) {
-            Ok(request) => Ok(Validated { request, client, redirect_uri }),
+            Ok(request) => {
+                // of the values of OpenID Connect Core 3.1.2.1 none means less than to ask, and `none` is not supported
+                let prompt = !matches!(parameters.one("prompt"), Ok(None));
+                Ok(Validated { request, client, redirect_uri, prompt })
+            }
             Err(error) => Err(self.reject(client, redirect_uri, state, &error)),
         }
     }
@@ -97,7 +103,7 @@ impl Authorize {
         let asked = request.named_scope.clone().unwrap_or_else(ScopeSet::empty);
         request.scope = granted(&asked, upstream);
         request.refresh = self.gets_refresh_token(&client, &asked);
-        Ok(Validated { request, client, redirect_uri })
+        Ok(Validated { request, client, redirect_uri, prompt: true })
     }
 
     /// The client and where its answer may go.

@@ -38,8 +38,15 @@ impl ClientCredentials {
             .ok_or_else(|| OAuthError::new(ErrorCode::UnauthorizedClient, "this client may not act for itself"))?;
         let upstream = self.resources.requested_within(parameters, bounds)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
-        let allowed = bounds.scopes_of(&upstream.settings.scopes);
-        let given = upstream.settings.scopes.hierarchy.covered(&asked, &allowed);
+        let scopes = &upstream.settings.scopes;
+        let allowed = bounds.scopes_of(scopes);
+        // a scope that the server does not know means nothing; one that it knows would be missed by calls, and asked for again
+        let beyond = scopes.hierarchy.missing(&asked.intersection(&scopes.known()), &allowed);
+        if !beyond.is_empty() {
+            let words = format!("this client may not have the scope {beyond}: machine_scopes does not name it");
+            return Err(OAuthError::new(ErrorCode::InvalidScope, words).into());
+        }
+        let given = scopes.hierarchy.covered(&asked, &allowed);
         let identity = IdentityId::from(IdentityId::CLIENT);
         let request = MachineRequest {
             basis: Basis::ClientCredentials,

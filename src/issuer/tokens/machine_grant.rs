@@ -14,6 +14,7 @@ use crate::model::grant::{Basis, Grant};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::dpop::Thumbprint;
+use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::scope::ScopeSet;
 use crate::storage::{MachineGrant, Store};
 use crate::telemetry::metrics;
@@ -95,6 +96,9 @@ impl MachineGrants {
                 self.counted.begun(grant.identity.as_str());
                 self.audit.record(&Event::Granted { grant: &grant, refresh: false }, arrival);
                 Ok(grant)
+            }
+            Some(MachineGrant::ClientDisabled) => {
+                Err(OAuthError::new(ErrorCode::InvalidClient, "the client was disabled by the operator").into())
             }
             None => {
                 Err(TokenRefusal::unavailable("another process has another issuer under this id: end this process"))

@@ -1,34 +1,19 @@
 // The official TypeScript client, headless: it registers, asks for a sign-in, calls a tool, and calls it again later.
 //
-//   node client.mjs SERVER_URL REDIRECT_URI TOOL ARGUMENTS
+//   node client.mjs SERVER_URL REDIRECT_URI TOOL ARGUMENTS [METADATA_URL [KEY_FILE]]
 //
+// With the URL of a metadata document it is known by that, and with a key it signs its token requests (private_key_jwt).
 // Talks to the test line by line in JSON. Out: {event: "authorize", url}, {event: "called", text}, {event: "end", …}.
-// In: {callback: "http://…?code=…"}, then {call: true} as often as wanted, then {end: true}. A call that needs more rights says
-// "authorize" again; if its callback is an error, the call ends as {event: "refused", message}.
-import { createInterface } from 'node:readline';
+// In: {callback: "http://…?code=…"}, then {call: true} as often as wanted ({call: true, tokens: true} shows the tokens first),
+// then {end: true}. A call that needs more rights says "authorize" again; if its callback is an error, the call ends as
+// {event: "refused", message}.
+import { readFileSync } from 'node:fs';
 
-import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
+import { Client, createPrivateKeyJwtAuth, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
 
-const [serverUrl, redirectUri, tool, toolArguments] = process.argv.slice(2);
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const requests = [];
+import { hear, recordingFetch, requests, say } from './lines.mjs';
 
-function say(message) {
-    process.stdout.write(`${JSON.stringify(message)}\n`);
-}
-
-async function hear() {
-    const { value, done } = await lines.next();
-    if (done) throw new Error('the test has gone');
-    return JSON.parse(value);
-}
-
-async function recordingFetch(url, init) {
-    const response = await fetch(url, init);
-    const grantType = new URLSearchParams(init?.body instanceof URLSearchParams ? init.body : '').get('grant_type');
-    requests.push({ method: init?.method ?? 'GET', path: new URL(url).pathname, grantType, status: response.status });
-    return response;
-}
+const [serverUrl, redirectUri, tool, toolArguments, clientMetadataUrl, keyFile] = process.argv.slice(2);
 
 class MemoryProvider {
     #state = crypto.randomUUID();
@@ -46,6 +31,18 @@ class MemoryProvider {
             token_endpoint_auth_method: 'none',
         };
     }
+
+    // the document says which method the client uses
+    clientMetadataUrl = clientMetadataUrl;
+
+    addClientAuthentication = keyFile
+        ? createPrivateKeyJwtAuth({
+              issuer: clientMetadataUrl,
+              subject: clientMetadataUrl,
+              privateKey: readFileSync(keyFile, 'utf8'),
+              alg: 'ES256',
+          })
+        : undefined;
 
     state() {
         return this.#state;
@@ -69,6 +66,11 @@ class MemoryProvider {
 
     saveTokens(tokens) {
         this.kept = tokens;
+    }
+
+    invalidateCredentials(kind) {
+        if (kind === 'all' || kind === 'client') this.registered = undefined;
+        if (kind === 'all' || kind === 'tokens') this.kept = undefined;
     }
 
     redirectToAuthorization(url) {
@@ -105,7 +107,13 @@ async function connect(provider) {
     }
     const callback = new URL((await hear()).callback).searchParams;
     provider.checkState(callback);
-    await first.finishAuth(callback);
+    try {
+        await first.finishAuth(callback);
+    } catch (error) {
+        say({ event: 'refused', message: String(error) });
+        say({ event: 'end', requests });
+        process.exit(0);
+    }
     const client = newClient();
     const transport = newTransport();
     await client.connect(transport);
@@ -137,7 +145,10 @@ async function stepUp(connection) {
 const provider = new MemoryProvider();
 const connection = await connect(provider);
 await callTool(connection);
-while ((await hear()).call) await callTool(connection);
+for (let said = await hear(); said.call; said = await hear()) {
+    if (said.tokens) say({ event: 'tokens', tokens: provider.kept });
+    await callTool(connection);
+}
 say({ event: 'end', requests, tokens: provider.kept });
 await connection.client.close();
 process.exit(0);

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -15,7 +14,6 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from mcp_types import TextContent
 from pydantic import AnyUrl
 
-from harness.documents import DocumentHost
 from harness.oauth import REDIRECT_URI
 from harness.person import Answer, Person
 from harness.portcullis import Portcullis
@@ -80,30 +78,6 @@ def test_the_python_client_registers_calls_a_tool_and_refreshes(
     assert sign_in.times == 1, "the token was refreshed without another sign-in"
     assert len(storage.tokens) >= 2
     assert len({tokens.refresh_token for tokens in storage.tokens}) == len(storage.tokens), "every refresh rotates it"
-
-
-def test_the_python_client_is_known_by_its_document_and_does_not_register(
-    realm: Realm, gateway: Callable[..., Portcullis], directory: Path
-) -> None:
-    with DocumentHost(directory / "documents") as host:
-        # a loopback address without a port, as real clients publish it
-        client_id = host.publish(
-            "/client.json",
-            client_name="Portcullis tests (Python)",
-            redirect_uris=["http://127.0.0.1/callback"],
-            grant_types=["authorization_code", "refresh_token"],
-            token_endpoint_auth_method="none",
-        )
-        lifetimes = {"access_token": "2s"}
-        portcullis = gateway(realm, lifetimes=lifetimes, ca_file=str(host.ca_file)).start()
-        storage, sign_in = MemoryStorage(), SignIn(realm.person())
-        texts = anyio.run(_two_calls, portcullis.url(), storage, sign_in, client_id)
-        assert texts == ["Echo: first", "Echo: after expiry"]
-        assert storage.client is not None
-        assert storage.client.client_id == client_id
-        assert sign_in.times == 1
-        assert len(storage.tokens) >= 2
-        assert host.requests == ["/client.json"], "it was fetched once"
 
 
 @asynccontextmanager

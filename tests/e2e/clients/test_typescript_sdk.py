@@ -15,9 +15,9 @@ from harness.secrets_seen import remember
 from harness.upstreams import Upstream, node
 
 
-def command(server_url: str) -> list[object]:
-    """The command line of the client."""
-    arguments = [server_url, REDIRECT_URI, "echo", json.dumps({"message": "hello"})]
+def command(server_url: str, *options: object) -> list[object]:
+    """The command line of the client. `options`: the URL of its metadata document, and the file with its key."""
+    arguments = [server_url, REDIRECT_URI, "echo", json.dumps({"message": "hello"}), *options]
     return [node(), TYPESCRIPT / "client.mjs", *arguments]
 
 

@@ -123,6 +123,7 @@ impl Consent<'_> {
             scope: scope(self.scope),
             scope_texts: self.scope_texts.to_vec(),
             refresh: self.refresh,
+            remember_for: None,
             providers: self.identities.iter().map(choice).collect(),
             form: "c2VhbGVk".to_owned(),
         };

@@ -37,7 +37,10 @@ fn user(name: &str) -> AccountUser {
 }
 
 pub(super) fn account_page(name: &str, grants: Vec<GrantView>, more: bool) -> Page {
-    account(&PLAIN, &AccountView { user: user(name), grants, more, now: Timestamp(1_800_500_000) })
+    account(
+        &PLAIN,
+        &AccountView { user: user(name), grants, more, remembered: Vec::new(), now: Timestamp(1_800_500_000) },
+    )
 }
 
 pub(super) fn end_page(name: &str, grant: Option<GrantView>) -> Page {

@@ -14,9 +14,9 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Device, Dpop, Identity, IdentityKind, Lifetimes,
-    Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey,
-    Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity, IdentityKind,
+    Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders,
+    RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -506,6 +506,7 @@ fn config(storage: Storage, behind: &str) -> Config {
         tokens: Tokens::default(),
         registration: Registration::default(),
         client_documents: ClientDocuments::default(),
+        consent: Consent::default(),
         limits: Limits::default(),
         device: Device::default(),
         pages: Pages::default(),

@@ -14,7 +14,7 @@ const LEAST: Duration = Duration::from_mins(5);
 const MOST: Duration = Duration::from_hours(24);
 
 /// For how long a document with this header, which came at `now`, is fresh.
-pub(super) fn fresh_for(headers: &HeaderMap, now: Timestamp) -> Duration {
+pub(crate) fn fresh_for(headers: &HeaderMap, now: Timestamp) -> Duration {
     let said = match directive(headers) {
         Some(Said::MaxAge(seconds)) => Duration::from_secs(seconds),
         Some(Said::NoCache) => Duration::ZERO,

@@ -19,6 +19,9 @@ mod freshness;
 mod known;
 mod memory;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::freshness::fresh_for;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
