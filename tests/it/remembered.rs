@@ -33,6 +33,7 @@ fn configured(client_id: &str, redirect_uris: &[&str]) -> ConfiguredClient {
         auth_method: AuthMethod::None,
         device: false,
         machine: None,
+        dpop_bound: false,
         introspects: Vec::new(),
         dpop_bound: false,
     }
