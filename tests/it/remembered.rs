@@ -35,7 +35,6 @@ fn configured(client_id: &str, redirect_uris: &[&str]) -> ConfiguredClient {
         machine: None,
         dpop_bound: false,
         introspects: Vec::new(),
-        dpop_bound: false,
     }
 }
 
