@@ -180,7 +180,19 @@ pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
 
 /// Every page in every state, by name.
 pub(super) fn gallery() -> Vec<(&'static str, Page)> {
-    consents().into_iter().chain(answers()).chain(visited()).chain(sign_ins::pages()).collect()
+    consents().into_iter().chain(remembering()).chain(answers()).chain(visited()).chain(sign_ins::pages()).collect()
+}
+
+/// The page where it offers to remember the answer.
+fn remembering() -> Vec<(&'static str, Page)> {
+    let remembered = Consent { remember_for: Some(Duration::from_hours(30 * 24)), ..Consent::default() };
+    let not_allowed = Consent {
+        remember_for: Some(Duration::from_hours(1)),
+        identities: &[KEYCLOAK, ("partners", "Partner directory", "openid email")],
+        notice: Some(ConsentNotice::NotAllowed),
+        ..Consent::default()
+    };
+    vec![("consent-remember", remembered.page()), ("consent-not-allowed", not_allowed.page())]
 }
 
 fn consents() -> Vec<(&'static str, Page)> {
@@ -232,17 +244,8 @@ fn consents() -> Vec<(&'static str, Page)> {
         scope: "",
         ..Consent::default()
     };
-    let remembered = Consent { remember_for: Some(Duration::from_hours(30 * 24)), ..Consent::default() };
-    let not_allowed = Consent {
-        remember_for: Some(Duration::from_hours(1)),
-        identities: &[KEYCLOAK, ("partners", "Partner directory", "openid email")],
-        notice: Some(ConsentNotice::NotAllowed),
-        ..Consent::default()
-    };
     vec![
         ("consent", Consent::default().page()),
-        ("consent-remember", remembered.page()),
-        ("consent-not-allowed", not_allowed.page()),
         ("consent-loopback", vs_code.page()),
         ("consent-two-providers", two.page()),
         ("consent-long", long.page()),
