@@ -40,6 +40,9 @@ pub(crate) enum Limit {
     SignIns,
     /// Device codes that a client asks for from one address. Against a flood of rows; how many are open is bounded too.
     DeviceCodes,
+    /// The same for all clients together, because an attacker can register clients. Against one address that keeps so many codes
+    /// open that no one else gets any.
+    DeviceCodesOfAllClients,
     /// Codes that are typed into one form. Against guessing in a browser; a new form costs a request.
     UserCodesPerForm,
     /// Codes that one address types. Against guessing. A whole class may share an address.
@@ -89,6 +92,7 @@ impl Limit {
             Self::ClientUpdates => "updates_per_client",
             Self::SignIns => "sign_ins_per_address",
             Self::DeviceCodes => "device_codes_per_client_and_address",
+            Self::DeviceCodesOfAllClients => "device_codes_per_address",
             Self::UserCodesPerForm => "user_codes_per_form",
             Self::UserCodesPerAddress => "user_codes_per_address",
             Self::UserCodes => "user_codes",
@@ -121,7 +125,7 @@ impl Limit {
             Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
             Self::ClientUpdates => "this client was updated too often: wait, then try again",
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
-            Self::DeviceCodes => {
+            Self::DeviceCodes | Self::DeviceCodesOfAllClients => {
                 "too many device codes were asked for from this address: wait, and poll with the one you have"
             }
             Self::UserCodesPerForm | Self::UserCodesPerAddress | Self::UserCodes => {
@@ -150,6 +154,7 @@ impl Limit {
             | Self::FruitlessQueries
             | Self::DocumentsPerHost => 600,
             Self::DeviceCodes => 300,
+            Self::DeviceCodesOfAllClients => 900,
             Self::UserCodesPerForm => 6,
             Self::UserCodes => 25_600_000,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,

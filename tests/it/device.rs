@@ -462,6 +462,25 @@ async fn one_address_cannot_ask_for_codes_without_end() {
 }
 
 #[tokio::test]
+async fn flood_one_address_cannot_take_the_place_of_others_by_registering_more_clients() {
+    let gate = TestGate::with(enabled).await;
+    let mut given = 0;
+    for number in 0..4 {
+        let client = device_client(&gate, &format!("Agent {number}")).await;
+        while gate.post_form("/device_authorization", &[("client_id", &client)]).await.status == 200 {
+            given += 1;
+        }
+    }
+    assert_eq!(given, 900, "of the 10,000 codes that may be open for all");
+    let client = device_client(&gate, "Agent 0").await;
+    let request = gate
+        .request("POST", "/device_authorization")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let elsewhere = gate.send_from("203.0.113.7".parse().unwrap(), request, format!("client_id={client}")).await;
+    assert_eq!(elsewhere.status, 200, "another address: {elsewhere:?}");
+}
+
+#[tokio::test]
 async fn nothing_that_is_stored_gives_away_a_code() {
     let gate = TestGate::with(enabled).await;
     let asked = ask(&gate, &device_client(&gate, "Agent").await).await;
