@@ -481,6 +481,25 @@ async fn flood_one_address_cannot_take_the_place_of_others_by_registering_more_c
 }
 
 #[tokio::test]
+async fn flood_a_page_asks_for_no_codes_in_the_name_of_its_visitors() {
+    let gate = TestGate::with(enabled).await;
+    let client = device_client(&gate, "Agent").await;
+    let form = format!("client_id={client}");
+    let from_page = |origin: &str| {
+        let request = gate
+            .request("POST", "/device_authorization")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("origin", origin);
+        gate.send(request, form.clone())
+    };
+    for origin in ["https://evil.example", "null", gate.origin()] {
+        let answer = from_page(origin).await;
+        assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_request"), "{origin}: {answer:?}");
+    }
+    assert_eq!(number(&gate.config.storage, "SELECT count(*) FROM device_codes").await, 0);
+}
+
+#[tokio::test]
 async fn nothing_that_is_stored_gives_away_a_code() {
     let gate = TestGate::with(enabled).await;
     let asked = ask(&gate, &device_client(&gate, "Agent").await).await;
