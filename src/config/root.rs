@@ -58,6 +58,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether clients that register themselves may use the device grant.
+    #[must_use]
+    pub const fn registers_devices(&self) -> bool {
+        self.device.enabled && self.device.registered_clients
+    }
+
     /// Whether a client may ask about tokens (RFC 7662).
     #[must_use]
     pub fn has_introspectors(&self) -> bool {

@@ -500,6 +500,24 @@ async fn flood_a_page_asks_for_no_codes_in_the_name_of_its_visitors() {
 }
 
 #[tokio::test]
+async fn a_client_that_registered_while_it_was_allowed_loses_the_device_grant_with_the_setting() {
+    let gate = TestGate::with(enabled).await;
+    let client = device_client(&gate, "Agent").await;
+    let (waiting, approved) = (ask(&gate, &client).await, ask(&gate, &client).await);
+    connect(&gate, &mut Browser::default(), &approved).await;
+    let closed = gate.twin_with(|config| config.device.registered_clients = false).await;
+    for answer in [
+        closed.post_form("/device_authorization", &[("client_id", &client)]).await,
+        poll(&closed, &waiting).await,
+        poll(&closed, &approved).await,
+    ] {
+        assert_eq!((answer.status, answer.error().as_str()), (400, "unauthorized_client"), "{answer:?}");
+    }
+    let page = enter(&closed, &mut Browser::default(), &waiting.user_code).await;
+    assert!(page.status == 400 && page.body.contains("no longer good"), "nobody is asked about it: {page:?}");
+}
+
+#[tokio::test]
 async fn nothing_that_is_stored_gives_away_a_code() {
     let gate = TestGate::with(enabled).await;
     let asked = ask(&gate, &device_client(&gate, "Agent").await).await;
