@@ -26,8 +26,8 @@ pub(crate) enum Limit {
     /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
     /// that still has its old one.
     ClientSecrets,
-    /// Valid assertions of one client from one address. Against a flood of ids that must be remembered. Enough for a hosted
-    /// client with all its users.
+    /// Valid assertions from one address: of one client that the operator configured, or of all others together, because an
+    /// attacker can invent those. Against a flood of ids that must be remembered. Enough for a hosted client with all its users.
     Assertions,
     /// Fetches of clients' key sets that one address causes. Against a flood of calls to a third party, whose URL anyone may
     /// register.
@@ -86,7 +86,7 @@ impl Limit {
             Self::DocumentsPerAddress => "client_documents_per_address",
             Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
-            Self::Assertions => "assertions_per_client_and_address",
+            Self::Assertions => "assertions_per_address",
             Self::KeySets => "client_key_sets_per_address",
             Self::RegistrationTokens => "wrong_registration_tokens_per_address",
             Self::ClientUpdates => "updates_per_client",
@@ -119,7 +119,7 @@ impl Limit {
                 "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
             }
             Self::Assertions => {
-                "too many assertions of this client came from this address: wait, and use access tokens longer"
+                "too many assertions of clients came from this address: wait, and use access tokens longer"
             }
             Self::KeySets => "too many key sets of clients were fetched for this address: wait, then try again",
             Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
