@@ -10,10 +10,21 @@ use portcullis::oauth::grant_type::DEVICE_CODE;
 use portcullis::storage::GrantFilter;
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::database::number;
 use crate::support::gate::{Answer, TestGate, WORKS, as_alice, tokens, upstream};
+
+also_on_postgres! {
+    a_device_gets_tokens_when_its_user_has_signed_in,
+    a_device_that_polls_too_often_is_slowed_down_in_every_process,
+    of_64_polls_at_once_in_two_processes_one_succeeds,
+    an_expired_code_is_told_to_the_device_and_unknown_to_users,
+    the_first_answer_counts_from_whichever_browser,
+    of_many_answers_at_once_in_two_processes_one_counts,
+    an_operator_who_ends_a_users_grants_takes_back_what_a_device_was_about_to_get,
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 /// In time for the next poll.
@@ -473,9 +484,8 @@ async fn flood_one_address_cannot_take_the_place_of_others_by_registering_more_c
     }
     assert_eq!(given, 900, "of the 10,000 codes that may be open for all");
     let client = device_client(&gate, "Agent 0").await;
-    let request = gate
-        .request("POST", "/device_authorization")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request =
+        gate.request("POST", "/device_authorization").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     let elsewhere = gate.send_from("203.0.113.7".parse().unwrap(), request, format!("client_id={client}")).await;
     assert_eq!(elsewhere.status, 200, "another address: {elsewhere:?}");
 }

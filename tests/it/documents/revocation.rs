@@ -8,8 +8,16 @@ use portcullis::audit::{Audit, Event, Origin, Sink};
 use serde_json::json;
 
 use super::{PATH, authorize, document, kept, published, refused, within};
+use crate::engines::also_on_postgres;
 use crate::support::documents::Reply;
 use crate::support::gate::{TestGate, WORKS, tokens};
+
+also_on_postgres! {
+    a_document_that_is_gone_ends_authorizations_and_refreshes_of_its_client,
+    a_code_of_a_client_that_another_process_saw_go_is_not_redeemed,
+    a_document_that_another_process_forgot_is_kept_again_at_the_next_sign_in,
+    a_document_that_is_gone_does_not_come_back_from_the_memory_of_another_process,
+}
 
 /// A sink that keeps what happens to documents.
 #[derive(Clone, Default)]
