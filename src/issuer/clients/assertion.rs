@@ -187,6 +187,7 @@ mod tests {
             authentication: Authentication::None,
             refresh_token: false,
             device: false,
+            dpop_bound: false,
             scope: ScopeSet::empty(),
             application_type: None,
             created_at: Timestamp(0),
