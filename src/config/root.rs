@@ -61,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether clients that register themselves may use the device grant.
+    #[must_use]
+    pub const fn registers_devices(&self) -> bool {
+        self.device.enabled && self.device.registered_clients
+    }
+
     /// Whether an upstream takes tokens that are bound to keys (RFC 9449): only then is anything of it announced or read.
     #[must_use]
     pub fn binds_tokens(&self) -> bool {

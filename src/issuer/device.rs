@@ -10,14 +10,16 @@ use super::sign_in::{Authorize, UserCodes};
 use super::tokens::{TokenRefusal, TokenRequest};
 use crate::clock::Clock;
 use crate::config::PublicUrl;
-use crate::limits::{Key, Limit, Limits, Part};
+use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::authorization::Access;
+use crate::model::client::Client;
 use crate::model::device_code::NewDeviceCode;
 use crate::oauth::device::{DeviceAuthorizationResponse, UserCode};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::paths;
 use crate::secret::{DeviceCode, SecretText, Token};
 use crate::storage::Store;
+use crate::wire::ClientAddress;
 
 /// How long a device code is good.
 const LIFETIME: Duration = Duration::from_mins(10);
@@ -51,11 +53,17 @@ impl DeviceAuthorizations {
             let words = "this client may not use device authorization";
             return Err(refused(OAuthError::new(ErrorCode::UnauthorizedClient, words).into()));
         }
-        let key = Key::of(&[Part::Client(&client.id), Part::Address(arrival.address)]);
-        self.limits.check(Limit::DeviceCodes, &key).await.map_err(|limited| refused(limited.into()))?;
+        self.admit(&client, arrival.address).await.map_err(|limited| refused(limited.into()))?;
         let access = self.authorize.access(&parameters, &client).map_err(|error| refused(error.into()))?;
         let address = arrival.address.0.to_canonical().to_string();
         self.give(&access, &address, agent.as_deref()).await.map_err(refused)
+    }
+
+    /// Counts a device code that a client asks for.
+    async fn admit(&self, client: &Client, address: ClientAddress) -> Result<(), Limited> {
+        let key = Key::of(&[Part::Client(&client.id), Part::Address(address)]);
+        self.limits.check(Limit::DeviceCodes, &key).await?;
+        self.limits.check(Limit::DeviceCodesOfAllClients, &Key::of(&[Part::Address(address)])).await
     }
 
     async fn give(&self, access: &Access, address: &str, agent: Option<&str>) -> Result<Vec<u8>, TokenRefusal> {

@@ -31,6 +31,7 @@ pub(crate) enum Part<'a> {
 
 /// The key of a rate limit. Two keys are equal only if they were made of the same parts in the same order: each part is written
 /// with its kind and its length, so no text that an attacker chooses can end one part and begin another.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct Key(Vec<u8>);
 
 impl Key {

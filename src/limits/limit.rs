@@ -26,8 +26,8 @@ pub(crate) enum Limit {
     /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client
     /// that still has its old one.
     ClientSecrets,
-    /// Valid assertions of one client from one address. Against a flood of ids that must be remembered. Enough for a hosted
-    /// client with all its users.
+    /// Valid assertions from one address: of one client that the operator configured, or of all others together, because an
+    /// attacker can invent those. Against a flood of ids that must be remembered. Enough for a hosted client with all its users.
     Assertions,
     /// Fetches of clients' key sets that one address causes. Against a flood of calls to a third party, whose URL anyone may
     /// register.
@@ -40,6 +40,9 @@ pub(crate) enum Limit {
     SignIns,
     /// Device codes that a client asks for from one address. Against a flood of rows; how many are open is bounded too.
     DeviceCodes,
+    /// The same for all clients together, because an attacker can register clients. Against one address that keeps so many codes
+    /// open that no one else gets any.
+    DeviceCodesOfAllClients,
     /// Codes that are typed into one form. Against guessing in a browser; a new form costs a request.
     UserCodesPerForm,
     /// Codes that one address types. Against guessing. A whole class may share an address.
@@ -83,12 +86,13 @@ impl Limit {
             Self::DocumentsPerAddress => "client_documents_per_address",
             Self::DocumentsPerHost => "client_documents_per_host",
             Self::ClientSecrets => "wrong_client_secrets_per_client_and_address",
-            Self::Assertions => "assertions_per_client_and_address",
+            Self::Assertions => "assertions_per_address",
             Self::KeySets => "client_key_sets_per_address",
             Self::RegistrationTokens => "wrong_registration_tokens_per_address",
             Self::ClientUpdates => "updates_per_client",
             Self::SignIns => "sign_ins_per_address",
             Self::DeviceCodes => "device_codes_per_client_and_address",
+            Self::DeviceCodesOfAllClients => "device_codes_per_address",
             Self::UserCodesPerForm => "user_codes_per_form",
             Self::UserCodesPerAddress => "user_codes_per_address",
             Self::UserCodes => "user_codes",
@@ -115,13 +119,13 @@ impl Limit {
                 "too many wrong secrets or assertions of this client came from this address: wait, then send a right one"
             }
             Self::Assertions => {
-                "too many assertions of this client came from this address: wait, and use access tokens longer"
+                "too many assertions of clients came from this address: wait, and use access tokens longer"
             }
             Self::KeySets => "too many key sets of clients were fetched for this address: wait, then try again",
             Self::RegistrationTokens => "too many wrong tokens came from this address: wait, then send the right one",
             Self::ClientUpdates => "this client was updated too often: wait, then try again",
             Self::SignIns => "too many sign-ins were begun from this address: wait, then connect again",
-            Self::DeviceCodes => {
+            Self::DeviceCodes | Self::DeviceCodesOfAllClients => {
                 "too many device codes were asked for from this address: wait, and poll with the one you have"
             }
             Self::UserCodesPerForm | Self::UserCodesPerAddress | Self::UserCodes => {
@@ -150,6 +154,7 @@ impl Limit {
             | Self::FruitlessQueries
             | Self::DocumentsPerHost => 600,
             Self::DeviceCodes => 300,
+            Self::DeviceCodesOfAllClients => 900,
             Self::UserCodesPerForm => 6,
             Self::UserCodes => 25_600_000,
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,

@@ -27,6 +27,7 @@ struct Sketches {
     client_updates: Sketch,
     sign_ins: Sketch,
     device_codes: Sketch,
+    device_codes_of_all_clients: Sketch,
     user_codes_per_form: Sketch,
     user_codes_per_address: Sketch,
     user_codes: Sketch,
@@ -64,6 +65,7 @@ impl Limits {
             client_updates: sketch(Limit::ClientUpdates, NARROW),
             sign_ins: sketch(Limit::SignIns, WIDE),
             device_codes: sketch(Limit::DeviceCodes, WIDE),
+            device_codes_of_all_clients: sketch(Limit::DeviceCodesOfAllClients, WIDE),
             user_codes_per_form: sketch(Limit::UserCodesPerForm, WIDE),
             user_codes_per_address: sketch(Limit::UserCodesPerAddress, WIDE),
             // it has a single key
@@ -111,6 +113,7 @@ impl Limits {
             Limit::ClientUpdates => &self.0.client_updates,
             Limit::SignIns => &self.0.sign_ins,
             Limit::DeviceCodes => &self.0.device_codes,
+            Limit::DeviceCodesOfAllClients => &self.0.device_codes_of_all_clients,
             Limit::UserCodesPerForm => &self.0.user_codes_per_form,
             Limit::UserCodesPerAddress => &self.0.user_codes_per_address,
             Limit::UserCodes => &self.0.user_codes,

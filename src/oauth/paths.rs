@@ -11,7 +11,7 @@ pub enum Audience {
     Page,
     /// A program, or a script of any origin, without cookies.
     Program,
-    /// A server that has a secret: no script of any page.
+    /// A server or a device: no script of any page.
     Server,
 }
 
@@ -69,7 +69,7 @@ routes! {
     /// RFC 7592 2.
     Program RegisteredClient, REGISTERED_CLIENT = "/register/{client_id}";
     /// RFC 8628 3.1.
-    Program DeviceAuthorization, DEVICE_AUTHORIZATION = "/device_authorization";
+    Server DeviceAuthorization, DEVICE_AUTHORIZATION = "/device_authorization";
     /// RFC 6749 3.1.
     Page Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.

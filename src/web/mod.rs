@@ -62,7 +62,8 @@ pub struct Web {
 }
 
 impl Web {
-    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or servers alone.
+    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or no
+    /// browser at all.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| match route {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{limited, oauth_error, unavailable, unread, with_cause};
@@ -39,12 +39,17 @@ pub(super) async fn post(
     response
 }
 
-/// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`.
+/// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`. It is for programs without a browser:
+/// what a page sends is refused, because any page could use up the codes of its visitors' addresses.
 pub(super) async fn device(
     State(endpoints): State<Endpoints>,
     Extension(arrival): Extension<Arrival>,
     request: Request<Body>,
 ) -> Response<Body> {
+    if request.headers().contains_key(ORIGIN) {
+        let words = "device authorization is not for pages in a browser: there is an Origin header";
+        return oauth_error(StatusCode::BAD_REQUEST, &OAuthError::new(ErrorCode::InvalidRequest, words));
+    }
     let request = match read(request, arrival) {
         Ok(request) => request,
         Err(response) => return *response,

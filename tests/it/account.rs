@@ -6,10 +6,20 @@ use portcullis::config::{Config, Identity, IdentityKind};
 use portcullis::model::account::{SESSION_AGE, SESSION_IDLE};
 use portcullis::storage::GrantFilter;
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::database::by_hand;
 use crate::support::gate::{Answer, TestGate, WORKS, as_alice, local_user, tokens};
+
+also_on_postgres! {
+    a_user_sees_what_they_granted_and_ends_it_at_once,
+    all_access_ends_together_and_with_it_a_code_that_no_client_has_redeemed,
+    users_neither_see_nor_end_the_grants_of_others,
+    a_session_ends_by_signing_out_and_a_stolen_cookie_with_it,
+    expired_sessions_are_deleted,
+    the_providers_answer_opens_a_session_once_and_again_for_the_same_browser,
+}
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -10,9 +10,15 @@ use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::secret::{base64url, random};
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::gate::{Answer, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, tokens};
 use crate::support::log::watch;
 use crate::support::provider::{FakeProvider, TestAlgorithm, TestKey};
+
+also_on_postgres! {
+    assertion_replay_is_refused_in_every_process,
+    a_used_assertion_is_remembered_for_as_long_as_it_could_be_accepted,
+}
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const MINUTE: i64 = 60;

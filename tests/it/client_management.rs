@@ -5,10 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::browser::{Browser, location};
 use crate::support::database;
 use crate::support::gate::{Answer, Given, REDIRECT_URI, TestClient, TestGate, VERIFIER, WORKS, as_alice, tokens};
 use crate::support::provider::{TestAlgorithm, TestKey};
+
+also_on_postgres! {
+    of_concurrent_updates_with_one_token_one_succeeds,
+    a_deleted_clients_tokens_end_at_once_in_every_process,
+    a_sign_in_that_is_under_way_gives_a_deleted_client_nothing,
+}
 
 /// A registered client and what it was given.
 #[derive(Clone)]

@@ -10,10 +10,21 @@ use portcullis::oauth::grant_type::DEVICE_CODE;
 use portcullis::storage::GrantFilter;
 use serde_json::{Value, json};
 
+use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::database::number;
 use crate::support::gate::{Answer, TestGate, WORKS, as_alice, tokens, upstream};
+
+also_on_postgres! {
+    a_device_gets_tokens_when_its_user_has_signed_in,
+    a_device_that_polls_too_often_is_slowed_down_in_every_process,
+    of_64_polls_at_once_in_two_processes_one_succeeds,
+    an_expired_code_is_told_to_the_device_and_unknown_to_users,
+    the_first_answer_counts_from_whichever_browser,
+    of_many_answers_at_once_in_two_processes_one_counts,
+    an_operator_who_ends_a_users_grants_takes_back_what_a_device_was_about_to_get,
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 /// In time for the next poll.
@@ -460,6 +471,61 @@ async fn one_address_cannot_ask_for_codes_without_end() {
     let answer = gate.post_form("/device_authorization", &[("client_id", &client)]).await;
     assert_eq!((answer.status, answer.error().as_str()), (429, "temporarily_unavailable"), "{answer:?}");
     ask(&gate, &device_client(&gate, "Another").await).await;
+}
+
+#[tokio::test]
+async fn flood_one_address_cannot_take_the_place_of_others_by_registering_more_clients() {
+    let gate = TestGate::with(enabled).await;
+    let mut given = 0;
+    for number in 0..4 {
+        let client = device_client(&gate, &format!("Agent {number}")).await;
+        while gate.post_form("/device_authorization", &[("client_id", &client)]).await.status == 200 {
+            given += 1;
+        }
+    }
+    assert_eq!(given, 900, "of the 10,000 codes that may be open for all");
+    let client = device_client(&gate, "Agent 0").await;
+    let request =
+        gate.request("POST", "/device_authorization").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let elsewhere = gate.send_from("203.0.113.7".parse().unwrap(), request, format!("client_id={client}")).await;
+    assert_eq!(elsewhere.status, 200, "another address: {elsewhere:?}");
+}
+
+#[tokio::test]
+async fn flood_a_page_asks_for_no_codes_in_the_name_of_its_visitors() {
+    let gate = TestGate::with(enabled).await;
+    let client = device_client(&gate, "Agent").await;
+    let form = format!("client_id={client}");
+    let from_page = |origin: &str| {
+        let request = gate
+            .request("POST", "/device_authorization")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("origin", origin);
+        gate.send(request, form.clone())
+    };
+    for origin in ["https://evil.example", "null", gate.origin()] {
+        let answer = from_page(origin).await;
+        assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_request"), "{origin}: {answer:?}");
+    }
+    assert_eq!(number(&gate.config.storage, "SELECT count(*) FROM device_codes").await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_registered_while_it_was_allowed_loses_the_device_grant_with_the_setting() {
+    let gate = TestGate::with(enabled).await;
+    let client = device_client(&gate, "Agent").await;
+    let (waiting, approved) = (ask(&gate, &client).await, ask(&gate, &client).await);
+    connect(&gate, &mut Browser::default(), &approved).await;
+    let closed = gate.twin_with(|config| config.device.registered_clients = false).await;
+    for answer in [
+        closed.post_form("/device_authorization", &[("client_id", &client)]).await,
+        poll(&closed, &waiting).await,
+        poll(&closed, &approved).await,
+    ] {
+        assert_eq!((answer.status, answer.error().as_str()), (400, "unauthorized_client"), "{answer:?}");
+    }
+    let page = enter(&closed, &mut Browser::default(), &waiting.user_code).await;
+    assert!(page.status == 400 && page.body.contains("no longer good"), "nobody is asked about it: {page:?}");
 }
 
 #[tokio::test]

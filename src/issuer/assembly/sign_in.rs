@@ -41,7 +41,7 @@ pub(super) fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             beginnings: common.beginnings.clone(),
             store: parts.store.clone(),
         },
-        device_entries: device_entries(parts, shared, &common.forms),
+        device_entries: device_entries(parts, shared, &common),
         device_answers: DeviceAnswers {
             recipients: common.recipients.clone(),
             beginnings: common.beginnings.clone(),
@@ -150,12 +150,12 @@ fn beginnings(parts: &IssuerParts, leg: &ProviderLeg, first_answers: &FirstAnswe
     }
 }
 
-fn device_entries(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> DeviceEntries {
+fn device_entries(parts: &IssuerParts, shared: &Shared, common: &Common) -> DeviceEntries {
     DeviceEntries {
-        forms: forms.clone(),
+        forms: common.forms.clone(),
         choices: ProviderChoices(parts.identities.clone()),
         user_codes: UserCodes::new(&parts.sealer),
-        clients: shared.clients.clone(),
+        recipients: common.recipients.clone(),
         resources: shared.resources.clone(),
         limits: parts.limits.clone(),
         store: parts.store.clone(),

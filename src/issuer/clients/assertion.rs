@@ -14,7 +14,7 @@ use crate::keys::{
     ClientKeySets, FetchedKeys, KnownKeys, PublicKeys, ReadKeys, SignedJwt, SignedJwtError, verify_signed_jwt,
 };
 use crate::limits::{Key, Limit, Limited, Limits, Part};
-use crate::model::client::ClientKeys;
+use crate::model::client::{Client, ClientKeys, ClientOrigin};
 use crate::model::ids::ClientId;
 use crate::secret::Sha256;
 use crate::storage::Store;
@@ -61,7 +61,7 @@ impl Assertions {
     /// Verifies an assertion with the keys of its client, and uses it up.
     pub(super) async fn verify(
         &self,
-        client: &ClientId,
+        client: &Client,
         keys: &ClientKeys,
         assertion: &Assertion,
         address: ClientAddress,
@@ -81,12 +81,12 @@ impl Assertions {
         let is_explicit = verified.typ.as_deref() == Some(EXPLICIT_TYPE);
         let claims = self.rules.judge(&verified.claims, is_explicit, self.clock.now());
         let claims = claims.map_err(Unproven::Wrong)?;
-        if claims.client != client.as_str() {
+        if claims.client != client.id.as_str() {
             return Err(Unproven::Wrong("client_assertion is of another client"));
         }
-        self.limits.check(Limit::Assertions, &Key::of(&[Part::Client(client), Part::Address(address)])).await?;
+        self.limits.check(Limit::Assertions, &counted_by(client, address)).await?;
         // until nobody accepts it any more, for its age
-        let used = self.store.use_once(&name(client, &claims.jti), claims.expires_at + LEEWAY + LEEWAY).await;
+        let used = self.store.use_once(&name(&client.id, &claims.jti), claims.expires_at + LEEWAY + LEEWAY).await;
         match used {
             Ok(true) => Ok(()),
             Ok(false) => Err(Unproven::Wrong("client_assertion was used before: sign a new one for each request")),
@@ -146,6 +146,15 @@ fn is_older(keys: &ReadKeys, assertion: &Claims) -> bool {
     assertion.issued_at.is_some_and(|issued_at| issued_at > keys.read_at)
 }
 
+/// Whose assertions count together. Anyone can register clients with keys, or publish their documents, and each assertion leaves a
+/// row: so all of these count together for one address.
+fn counted_by(client: &Client, address: ClientAddress) -> Key {
+    match client.origin {
+        ClientOrigin::Configured => Key::of(&[Part::Client(&client.id), Part::Address(address)]),
+        ClientOrigin::Registered | ClientOrigin::Document => Key::of(&[Part::Address(address)]),
+    }
+}
+
 /// Under which name the `jti` of a client is used up.
 fn name(client: &ClientId, jti: &str) -> Sha256 {
     Sha256::of(serde_json::json!(["client assertion", client, jti]).to_string().as_bytes())
@@ -158,5 +167,45 @@ fn wrong(error: &SignedJwtError) -> &'static str {
             tracing::debug!(why, "a client assertion is wrong");
             "the signature of client_assertion is wrong, or several keys could have made it and it names no kid"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, counted_by};
+    use crate::clock::Timestamp;
+    use crate::model::client::{Authentication, Client, ClientOrigin};
+    use crate::oauth::scope::ScopeSet;
+    use crate::wire::ClientAddress;
+
+    fn key(id: &str, origin: ClientOrigin, address: &str) -> Key {
+        let client = Client {
+            id: id.into(),
+            origin,
+            name: None,
+            redirect_uris: Vec::new(),
+            authentication: Authentication::None,
+            refresh_token: false,
+            device: false,
+            dpop_bound: false,
+            scope: ScopeSet::empty(),
+            application_type: None,
+            created_at: Timestamp(0),
+        };
+        counted_by(&client, ClientAddress(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn flood_one_address_gains_nothing_by_more_clients_unless_the_operator_named_them() {
+        use ClientOrigin::{Configured, Document, Registered};
+        let (here, elsewhere) = ("192.0.2.1", "192.0.2.2");
+        let invented = key("a", Registered, here);
+        assert_eq!(invented, key("b", Registered, here));
+        assert_eq!(invented, key("https://a.example/1", Document, here));
+        assert_eq!(invented, key("https://b.example/2", Document, here));
+        assert_ne!(invented, key("a", Registered, elsewhere));
+        assert_ne!(key("a", Configured, here), key("b", Configured, here));
+        assert_ne!(key("a", Configured, here), invented);
+        assert_ne!(key("a", Configured, here), key("a", Configured, elsewhere));
     }
 }

@@ -104,9 +104,7 @@ impl ClientAuthentication {
         let proven = match proof(&client.authentication, credentials.sent) {
             Ok(Proof::None) => Ok(()),
             Ok(Proof::Secret(hash, secret)) => check_secret(hash, &secret),
-            Ok(Proof::Assertion(keys, assertion)) => {
-                self.assertions.verify(&client.id, keys, &assertion, address).await
-            }
+            Ok(Proof::Assertion(keys, assertion)) => self.assertions.verify(&client, keys, &assertion, address).await,
             Err(words) => return Err(AuthenticationError::Refused { client: client.id, words }),
         };
         match proven {

@@ -28,6 +28,8 @@ pub(in crate::issuer) struct Clients {
     documents: Documents,
     configured: Arc<[Client]>,
     redirect_policy: RedirectPolicy,
+    /// Whether clients that registered may use the device grant.
+    registered_devices: bool,
 }
 
 /// Why a client gets no answer at a redirect URI.
@@ -41,7 +43,8 @@ pub(in crate::issuer) struct RedirectRefused {
 impl Clients {
     pub(in crate::issuer) fn new(config: &Config, store: Store, documents: Documents) -> Self {
         let configured = config.clients.iter().filter_map(configured).collect();
-        Self { store, documents, configured, redirect_policy: config.registration.redirect_policy.clone() }
+        let redirect_policy = config.registration.redirect_policy.clone();
+        Self { store, documents, configured, redirect_policy, registered_devices: config.registers_devices() }
     }
 
     /// Finds a client by the id that a request names. `from` is who sent the request.
@@ -68,7 +71,10 @@ impl Clients {
             return Err(FindError::Unknown(shown(id)));
         }
         match self.store.known_by_id(&ClientId::from(id)).await {
-            Ok(Some(StoredClient { client, disabled: false })) => Ok(client),
+            // by today's settings: it may have registered while the operator allowed the device grant
+            Ok(Some(StoredClient { client, disabled: false })) => {
+                Ok(Client { device: client.device && self.registered_devices, ..client })
+            }
             Ok(Some(StoredClient { disabled: true, .. })) => Err(FindError::Disabled(shown(id))),
             Ok(None) => Err(FindError::Unknown(shown(id))),
             Err(cause) => Err(FindError::Unavailable { client: shown(id), cause }),

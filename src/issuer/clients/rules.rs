@@ -40,7 +40,7 @@ impl MetadataRules {
             redirect_policy: redirect_policy.clone(),
             entry_scopes: entry_scopes(config),
             known_scopes: known_scopes(config),
-            device: config.device.enabled && config.device.registered_clients,
+            device: config.registers_devices(),
             binds_tokens: config.binds_tokens(),
             endpoint: config.public_url.join(paths::REGISTER),
         }
@@ -72,7 +72,7 @@ impl MetadataRules {
         let mut grant_types = Vec::new();
         grant_types.extend((!client.redirect_uris.is_empty()).then_some("authorization_code"));
         grant_types.extend(client.refresh_token.then_some("refresh_token"));
-        grant_types.extend(client.device.then_some(DEVICE_CODE));
+        grant_types.extend((client.device && self.device).then_some(DEVICE_CODE));
         let (jwks, jwks_uri) = match client.authentication.keys() {
             Some(ClientKeys::Set(keys)) => (Some(keys.clone()), None),
             Some(ClientKeys::Url(url)) => (None, Some(url.clone())),

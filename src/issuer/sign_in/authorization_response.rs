@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::fault::Fault;
+use super::fault::{Fault, Trouble};
 use crate::issuer::clients::Clients;
 use crate::model::authorization::{ClientRequest, DeviceRequest, Purpose};
 use crate::model::client::Client;
@@ -104,7 +104,7 @@ impl Recipients {
         }
     }
 
-    /// Looks up the client of a device.
+    /// Looks up the client of a device, which must still be allowed to use device codes.
     pub(super) async fn of_device(
         &self,
         request: DeviceRequest,
@@ -112,6 +112,10 @@ impl Recipients {
     ) -> Result<DeviceRecipient, Fault> {
         let found = self.clients.find(request.access.client_id.as_str(), from).await;
         let client = found.map_err(|error| Fault::no_client(&error, None))?;
+        if !client.device {
+            let why = format!("client {} may not use device codes any more", client.id);
+            return Err(Fault::new(Trouble::DeviceCode, why));
+        }
         Ok(DeviceRecipient { client, request })
     }
 

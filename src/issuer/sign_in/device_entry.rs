@@ -4,13 +4,13 @@
 //! 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which address, since
 //! when, and that only the user's own device may be answered.
 
+use super::authorization_response::{DeviceRecipient, Recipients};
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
 use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
 use super::user_codes::UserCodes;
 use crate::clock::Clock;
 use crate::config::ScopeText;
-use crate::issuer::clients::Clients;
 use crate::issuer::resources::Resources;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::authorization::DeviceRequest;
@@ -31,7 +31,7 @@ pub(in crate::issuer) struct DeviceEntries {
     pub(in crate::issuer) forms: SealedForms,
     pub(in crate::issuer) choices: ProviderChoices,
     pub(in crate::issuer) user_codes: UserCodes,
-    pub(in crate::issuer) clients: Clients,
+    pub(in crate::issuer) recipients: Recipients,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) store: Store,
@@ -171,9 +171,8 @@ impl DeviceEntries {
 
     async fn ask(&self, found: OpenDeviceCode, code: &UserCode, browser: ClientAddress) -> Result<EntryStep, Fault> {
         let OpenDeviceCode { request, address, agent, created_at, answered: _ } = found;
+        let DeviceRecipient { client, request } = self.recipients.of_device(request, browser).await?;
         let access = request.access.clone();
-        let client = self.clients.find(access.client_id.as_str(), browser).await;
-        let client = client.map_err(|error| Fault::no_client(&error, None))?;
         let providers = self.choices.reachable(access.refresh).await?;
         let RenderedForm { field: form, cookie } = self.forms.render(request)?;
         let scopes = self.resources.of_audience(&access.resource).map(|upstream| &upstream.settings.scopes);

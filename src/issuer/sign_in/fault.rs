@@ -40,7 +40,7 @@ pub(crate) enum Trouble {
     NotOurs,
     /// The sign-in took too long, or was never begun here.
     Expired,
-    /// A device code that was answered before, or has expired.
+    /// A device code that was answered before, has expired, or whose client may not use one any more.
     DeviceCode,
     /// The identity provider cannot be reached now.
     ProviderUnavailable {

@@ -8,8 +8,16 @@ use portcullis::audit::{Audit, Event, Origin, Sink};
 use serde_json::json;
 
 use super::{PATH, authorize, document, kept, published, refused, within};
+use crate::engines::also_on_postgres;
 use crate::support::documents::Reply;
 use crate::support::gate::{TestGate, WORKS, tokens};
+
+also_on_postgres! {
+    a_document_that_is_gone_ends_authorizations_and_refreshes_of_its_client,
+    a_code_of_a_client_that_another_process_saw_go_is_not_redeemed,
+    a_document_that_another_process_forgot_is_kept_again_at_the_next_sign_in,
+    a_document_that_is_gone_does_not_come_back_from_the_memory_of_another_process,
+}
 
 /// A sink that keeps what happens to documents.
 #[derive(Clone, Default)]
@@ -95,4 +103,28 @@ async fn a_change_of_the_document_is_audited_once() {
     gate.tokens(&client).await;
     assert_eq!(*events.0.lock().unwrap(), ["DocumentKept"]);
     assert_eq!(host.calls(PATH), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_another_process_forgot_is_kept_again_at_the_next_sign_in() {
+    let (host, client, gate) = published().await;
+    gate.tokens(&client).await;
+    // a moment of trouble at the host, as the other process saw it, or an eviction there
+    assert!(gate.app.store().forget_client_document(&client.id.as_str().into()).await.unwrap());
+    let given = gate.tokens(&client).await;
+    assert_eq!((gate.call(&given.access).await.status, kept(&gate).await, host.calls(PATH)), (WORKS, 1, 2));
+    gate.tokens(&client).await;
+    assert_eq!(host.calls(PATH), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_is_gone_does_not_come_back_from_the_memory_of_another_process() {
+    let (host, client, gate) = published().await;
+    gate.tokens(&client).await;
+    host.answer(PATH, Reply::status(410));
+    assert!(gate.app.store().forget_client_document(&client.id.as_str().into()).await.unwrap());
+    let code = gate.code(&client).await;
+    assert_eq!(gate.redeem(&client, &code).await.error(), "invalid_client");
+    assert_eq!(kept(&gate).await, 0);
+    refused(&authorize(&gate, &client).await);
 }

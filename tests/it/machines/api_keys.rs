@@ -15,10 +15,15 @@ use portcullis::secret::{ApiKey, Token};
 use portcullis::storage::GrantFilter;
 
 use super::add_upstream;
+use crate::engines::also_on_postgres;
 use crate::support::gate::{Answer, TestGate, WORKS, reach};
 use crate::support::log::watch;
 use crate::support::raw::{RawUpstream, SSE};
 use crate::support::statements;
+
+also_on_postgres! {
+    a_revoked_key_is_refused_in_every_process_and_its_stream_ends,
+}
 
 const BODY: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
 

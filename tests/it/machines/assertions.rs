@@ -9,11 +9,16 @@ use portcullis::storage::GrantFilter;
 use serde_json::{Value, json};
 
 use super::{add_upstream, ask, bounds, confidential, live_grants};
+use crate::engines::also_on_postgres;
 use crate::support::bench::provider_settings;
 use crate::support::gate::{Answer, START, TestGate, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::{FakeProvider, TestAlgorithm, TestKey};
 use crate::support::statements;
+
+also_on_postgres! {
+    of_one_assertion_in_two_processes_at_once_one_is_accepted_and_none_later,
+}
 
 const GRANT: (&str, &str) = ("grant_type", JWT_BEARER);
 

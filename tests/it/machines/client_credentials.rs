@@ -10,9 +10,15 @@ use portcullis::storage::GrantFilter;
 use serde_json::json;
 
 use super::{SECRET, add_upstream, ask, bounds, confidential, live_grants, machine};
+use crate::engines::also_on_postgres;
 use crate::support::gate::{Answer, TestGate, WORKS, claims};
 use crate::support::provider::{TestAlgorithm, TestKey};
 use crate::support::statements;
+
+also_on_postgres! {
+    many_requests_at_once_in_two_processes_share_one_grant,
+    ending_the_grant_ends_its_tokens_and_the_next_request_begins_a_new_one,
+}
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 

@@ -118,9 +118,15 @@ impl Documents {
     pub(super) async fn keep(&self, client: &Client, arrival: &Arrival) -> Result<(), StoreError> {
         // it was found in this very request; if so many others were since that it went, the code cannot be redeemed
         let Some(known) = self.0.memory.get(client.id.as_str()).await else { return Ok(()) };
-        if known.is_stored() {
-            return Ok(());
-        }
+        let known = if known.is_stored() {
+            if self.0.store.client_document(&client.id).await?.is_some() {
+                return Ok(());
+            }
+            let Some(known) = self.0.forgotten(known, arrival.address).await else { return Ok(()) };
+            known
+        } else {
+            known
+        };
         let (name, now) = (client.name.as_deref(), self.0.clock.now());
         if self.0.store.keep_client_document(&client.id, name, &known.document, now).await? {
             self.0.audit.record(&Event::DocumentKept { client: &client.id, name }, arrival);
@@ -232,6 +238,18 @@ impl Inner {
         }
         self.limits.check(Limit::DocumentsPerAddress, &Key::of(&[Part::Address(from)])).await?;
         self.limits.check(Limit::DocumentsPerHost, &Key::of(&[Part::Host(url.host())])).await
+    }
+
+    /// Asks the host of a document that another process forgot: its publisher may have taken it back. `None` when it did: then the
+    /// code that is about to be issued cannot be redeemed.
+    async fn forgotten(&self, known: Arc<Known>, from: ClientAddress) -> Option<Arc<Known>> {
+        known.note_stored(false);
+        let url = ClientIdUrl::parse(known.client.id.as_str()).ok()?;
+        let _turn = self.flights.enter(&url.as_str().to_owned()).await;
+        let renewed = self.renewed(&url, Some(known), from).await;
+        renewed
+            .inspect_err(|why| tracing::warn!(client = url.as_str(), %why, "a client signs in without its document"))
+            .ok()
     }
 
     async fn remember(&self, fetched: Known, before: Option<&Known>) -> Arc<Known> {
