@@ -110,7 +110,11 @@ impl Record {
         hosts.dedup();
         let disabled = if self.disabled { "disabled, " } else { "" };
         writeln!(out, "{}", self.title())?;
-        writeln!(out, "    {disabled}{}, sends codes to {}", self.origin(), hosts.join(", "))?;
+        let receivers = match hosts.as_slice() {
+            [] => "has no redirect URI".to_owned(),
+            hosts => format!("sends codes to {}", hosts.join(", ")),
+        };
+        writeln!(out, "    {disabled}{}, {receivers}", self.origin())?;
         writeln!(out, "    {}, {}\n", self.grants(), self.last_used())
     }
 
@@ -124,5 +128,27 @@ impl Record {
             writeln!(out, "    redirect URI    {}", escaped(uri))?;
         }
         writeln!(out, "    use             {}, {}", self.grants(), self.last_used())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_a_redirect_uri_is_not_said_to_send_codes() {
+        let machine = Record {
+            id: "ci".to_owned(),
+            name: None,
+            configured: true,
+            disabled: false,
+            redirect_uris: Vec::new(),
+            auth_method: "client_secret_basic".to_owned(),
+            use_of: ClientUse { grants: 0, last_used_at: None },
+        };
+        let mut out = Vec::new();
+        machine.write_short(&mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert_eq!(shown, "ci\n    configured, has no redirect URI\n    0 live grants, never used\n\n");
     }
 }
