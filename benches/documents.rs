@@ -4,7 +4,7 @@
 //! largest size, ask for an authorization. It fails when either take more than 64 MB; what is cached is bounded at 32 MiB by
 //! our own estimate, so that the largest documents replace each other.
 
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
+#![expect(dead_code, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

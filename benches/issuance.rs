@@ -5,7 +5,7 @@
 //! our other threads and, beside it, of the PostgreSQL servers of this machine. The server does not wait for its disk. Requests
 //! come without a connection: what HTTP costs is measured by `proxy`.
 
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
+#![expect(dead_code, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

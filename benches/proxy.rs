@@ -5,7 +5,7 @@
 //! `cargo bench --bench proxy -- --calls N` sends N calls through the gate, one after another, and nothing else: two runs under
 //! a profiler that counts instructions tell what one call costs, whatever else the machine does.
 
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
+#![expect(dead_code, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -4,7 +4,7 @@
 //! streams of HTTP/2 on each: first all from one address, then every connection from another one. It fails when either
 //! takes more than 100 MB.
 
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "only a part of what the tests share is used here")]
+#![expect(dead_code, unreachable_pub, reason = "only a part of what the tests share is used here")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

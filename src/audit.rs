@@ -42,6 +42,42 @@ pub enum Event<'a> {
         client: &'a ClientId,
         /// The audience.
         resource: &'a str,
+        /// Whether the consent page was skipped, because the user's consent was remembered in this browser.
+        remembered: bool,
+    },
+    /// A user's consent is remembered in a browser from now on.
+    ConsentRemembered {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// A user had a remembered consent forgotten.
+    ConsentForgotten {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// Someone denied a client's request on our page. Who is not known: no one had signed in.
+    Denied {
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// An identity provider did not sign a user in, or its response could not be used.
+    SignInRefused {
+        /// The identity provider.
+        identity: &'a str,
+        /// The client, if the sign-in was for one.
+        client: Option<&'a ClientId>,
+        /// What the client is told (RFC 6749 4.1.2.1).
+        error: &'a str,
     },
     /// A user signed in at their own page.
     AccountOpened {
@@ -141,6 +177,15 @@ pub enum Event<'a> {
         client: &'a ClientId,
         /// The grant of the token.
         grant: &'a GrantId,
+    },
+    /// A token was presented without the key that it is bound to (RFC 9449): it may have been stolen.
+    KeyNotProven {
+        /// The grant of the token.
+        grant: &'a GrantId,
+        /// Its client.
+        client: &'a ClientId,
+        /// How it came.
+        how: &'static str,
     },
     /// A signing key was published.
     KeyPublished {
@@ -266,8 +311,19 @@ impl Sink for ToLog {
             Event::Registered { client, name } => line!(info, origin, "client registered", %client, name),
             Event::DocumentKept { client, name } => line!(info, origin, "client document kept", %client, name),
             Event::DocumentRevoked { client } => line!(warn, origin, "client document revoked", %client),
-            Event::SignedIn { subject, client, resource } => {
-                line!(info, origin, "signed in", %subject, %client, resource);
+            Event::SignedIn { subject, client, resource, remembered } => {
+                line!(info, origin, "signed in", %subject, %client, resource, remembered);
+            }
+            Event::ConsentRemembered { subject, client, resource } => {
+                line!(info, origin, "consent remembered", %subject, %client, resource);
+            }
+            Event::ConsentForgotten { subject, client, resource } => {
+                line!(info, origin, "consent forgotten", %subject, %client, resource);
+            }
+            Event::Denied { client, resource } => line!(info, origin, "access denied", %client, resource),
+            Event::SignInRefused { identity, client, error } => {
+                let client = client.map(tracing::field::display);
+                line!(warn, origin, "sign-in refused by the identity provider", identity, client, error);
             }
             Event::AccountOpened { subject } => line!(info, origin, "signed in at the own page", %subject),
             Event::SignInFailed { identity, limited } => line!(warn, origin, "sign-in failed", identity, limited),
@@ -300,6 +356,9 @@ impl Sink for ToLog {
             }
             Event::ForeignTokenPresented { client, grant } => {
                 line!(warn, origin, "a client asked to revoke another client's token", %client, %grant);
+            }
+            Event::KeyNotProven { grant, client, how } => {
+                line!(warn, origin, "a bound token was presented without its key", %grant, %client, how);
             }
             Event::KeyPublished { key, algorithm, active_from } => {
                 let active_from = active_from.0;

@@ -156,6 +156,14 @@ impl Kind for AccountSession {
     const NAME: &'static str = "account session";
 }
 
+/// The mark of a browser in which consents are remembered (`pcb_`).
+#[derive(Debug)]
+pub enum BrowserMark {}
+impl Kind for BrowserMark {
+    const PREFIX: &'static str = "pcb_";
+    const NAME: &'static str = "browser mark";
+}
+
 /// The secret of a client that registered for one (`pcs_`).
 #[derive(Debug)]
 pub enum ClientSecret {}

@@ -8,7 +8,7 @@ use crate::identity::Identities;
 use crate::issuer::GrantEnds;
 use crate::keys::Sealer;
 use crate::model::ids::ClientId;
-use crate::storage::{GrantFilter, ListedApiKey, ListedClient, ListedGrant, Store, StoreError};
+use crate::storage::{GrantFilter, ListedApiKey, ListedClient, ListedDocument, ListedGrant, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// How many rows one query reads.
@@ -73,6 +73,34 @@ pub(super) async fn clients(store: &Store) -> Result<Vec<ListedClient>, String> 
     }
     all.sort_by(|a, b| b.use_of.last_used_at.cmp(&a.use_of.last_used_at).then_with(|| a.id.cmp(&b.id)));
     Ok(all)
+}
+
+/// All clients whose documents are kept, the most recently used first.
+pub(super) async fn documents(store: &Store) -> Result<Vec<ListedDocument>, String> {
+    let now = Clock::system().now();
+    let mut all: Vec<ListedDocument> = Vec::new();
+    loop {
+        let after = all.last().map(|client| client.id.clone());
+        let page = store.list_documents(after.as_ref(), now, PAGE).await.map_err(message)?;
+        if page.is_empty() {
+            break;
+        }
+        all.extend(page);
+    }
+    all.sort_by(|a, b| b.use_of.last_used_at.cmp(&a.use_of.last_used_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(all)
+}
+
+/// The ids of all clients that are disabled and of which nothing else is stored.
+pub(super) async fn disabled_only(store: &Store) -> Result<Vec<ClientId>, String> {
+    let mut all: Vec<ClientId> = Vec::new();
+    loop {
+        let page = store.list_disabled_only(all.last(), PAGE).await.map_err(message)?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
 }
 
 /// All live API keys, or those of one audience, the most recently used first.

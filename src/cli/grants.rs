@@ -153,6 +153,7 @@ fn row(grant: &ListedGrant, config: &Config) -> Value {
     let upstream = config.upstreams.iter().find(|upstream| upstream.audience() == grant.resource);
     json!({
         "id": grant.id,
+        "kind": grant.kind.as_str(),
         "subject": grant.subject,
         "name": grant.user.name,
         "preferred_username": grant.user.preferred_username,
@@ -172,6 +173,7 @@ fn show(grant: &ListedGrant, config: &Config, out: &mut dyn Write) -> io::Result
     let who = grant.user.name.as_deref().or(grant.user.preferred_username.as_deref());
     let named = |name: Option<&str>| name.map(|name| format!("  {}", quoted(name))).unwrap_or_default();
     writeln!(out, "{}", escaped(grant.id.as_str()))?;
+    writeln!(out, "    kind      {}", grant.kind.as_str())?;
     writeln!(out, "    user      {}{}", escaped(grant.subject.as_str()), named(who))?;
     writeln!(out, "    client    {}{}", escaped(grant.client.as_str()), named(client_name(grant, config)))?;
     writeln!(out, "    resource  {}", escaped(&grant.resource))?;

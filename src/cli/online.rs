@@ -1,18 +1,32 @@
-//! Checks over the network: whether upstreams and identity providers answer as the configuration expects.
+//! Checks over the network: whether upstreams, identity providers and assertion issuers answer as the configuration expects.
 
 use futures_util::future::join_all;
 
+use crate::clock::Clock;
 use crate::config::{Config, Location, Problem, Severity, Upstream};
-use crate::identity::{Identities, Provider};
+use crate::identity::{AssertionIssuers, Identities, Provider};
 use crate::oauth::paths;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Finding};
 
 /// Checks all of them at once; takes as long as the slowest, at most 15 s.
 pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Problem> {
+    let issuers = AssertionIssuers::new(config, &Clock::system(), &Metrics::default().providers);
     let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problems(config, upstream)));
     let providers = join_all(identities.iter().map(|provider| provider_problem(config, provider)));
-    let (upstreams, providers) = tokio::join!(upstreams, providers);
-    upstreams.into_iter().flatten().chain(providers.into_iter().flatten()).collect()
+    let (upstreams, providers, issuers) = tokio::join!(upstreams, providers, issuers.try_out());
+    let issuers = issuers.into_iter().map(issuer_problem);
+    upstreams.into_iter().flatten().chain(providers.into_iter().flatten()).chain(issuers).collect()
+}
+
+fn issuer_problem((id, cause): (String, String)) -> Problem {
+    Problem {
+        location: Location::File,
+        severity: Severity::Error,
+        subject: format!("assertion_issuer {id:?}: jwks_uri"),
+        what: format!("the keys of this issuer cannot be read: {cause}"),
+        hint: Some("its discovery document names jwks_uri; a private CA needs ca_file".to_owned()),
+    }
 }
 
 async fn upstream_problems(config: &Config, upstream: &Upstream) -> Vec<Problem> {

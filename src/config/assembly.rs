@@ -11,9 +11,9 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Identity, Outbound, OutboundProxy, PublicUrl,
-    Registration, Upstream, assertion_issuer, bounds, client, client_documents, device, identity, lifetimes, limits,
-    log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Outbound, OutboundProxy,
+    PublicUrl, Registration, Upstream, assertion_issuer, bounds, client, client_documents, consent, device, identity,
+    lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -48,6 +48,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     if !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
         warn_of_closed(sections, reading);
     }
+    let consent = consent(sections, client_documents.as_ref(), &clients, reading);
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);
@@ -75,6 +76,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         registration: registration?,
         device: device?,
         client_documents: client_documents?,
+        consent: consent?,
         pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
         identities,
@@ -227,9 +229,26 @@ fn clients(
         if let Some(machine) = &client.machine {
             check_bounds(sections, machine, upstreams, &client::places(&section), reading);
         }
+        if client.dpop_bound && all_read {
+            client::check_dpop(&section, upstreams.iter().any(|(_, read)| read.dpop.is_on()), reading);
+        }
         clients.push(client);
     }
     clients
+}
+
+fn consent(
+    sections: &Sections,
+    documents: Option<&ClientDocuments>,
+    clients: &[ConfiguredClient],
+    reading: &mut Reading<'_>,
+) -> Option<Consent> {
+    if sections.is_unreadable("consent") {
+        return None;
+    }
+    // a client with a mistake of its own may be meant
+    let clients = (sections.list("client").count() == clients.len()).then_some(clients);
+    consent::read(&sections.table("consent"), documents, clients, reading)
 }
 
 /// No client may register or be known by a document, so one must be configured.

@@ -38,6 +38,8 @@ pub struct ConfiguredClient {
     pub auth_method: AuthMethod,
     /// Whether it may ask with a device code.
     pub device: bool,
+    /// Whether it gets bound tokens alone (RFC 9449 5.2).
+    pub dpop_bound: bool,
     /// What it may do for itself, without a user (RFC 6749 4.4); `None`: nothing.
     pub machine: Option<Bounds>,
     /// The ids of the upstreams about whose tokens it may ask (RFC 7662): it is then a resource server.
@@ -58,6 +60,7 @@ pub(super) struct Written {
     machine_upstreams: Option<Vec<String>>,
     machine_scopes: Option<Vec<String>>,
     introspects: Option<Vec<String>>,
+    dpop_bound_access_tokens: Option<bool>,
 }
 
 /// Reads one entry. `seen` holds the client ids of those before it, `upstreams` the ids of all upstreams, if they are known.
@@ -107,6 +110,7 @@ pub(super) fn read(
         client_secret,
         keys: keys?,
         auth_method,
+        dpop_bound: written.dpop_bound_access_tokens.unwrap_or_default(),
         machine,
         introspects,
     })
@@ -147,6 +151,15 @@ fn read_jwks(file: &Path) -> Result<String, Mistake> {
 /// Where the bounds of a machine are written.
 pub(super) fn places(section: &Section<'_>) -> Places {
     Places { upstreams: section.at("machine_upstreams"), scopes: section.at("machine_scopes") }
+}
+
+/// A client of bound tokens alone could use no upstream that takes bearer tokens alone.
+pub(super) fn check_dpop(section: &Section<'_>, has_upstream: bool, reading: &mut Reading<'_>) {
+    if !has_upstream {
+        let mistake = Mistake::new("is true, but no upstream takes tokens that are bound to keys");
+        let hint = "add dpop = \"optional\" to an [[upstream]], or remove this line";
+        reading.error(&section.at("dpop_bound_access_tokens"), mistake.hint(hint));
+    }
 }
 
 fn machine(

@@ -3,6 +3,7 @@
 use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
 use super::client_documents::ClientDocuments;
+use super::consent::Consent;
 use super::device::Device;
 use super::identity::Identity;
 use super::lifetimes::Lifetimes;
@@ -43,6 +44,8 @@ pub struct Config {
     pub device: Device,
     /// Client ID Metadata Documents: which are read.
     pub client_documents: ClientDocuments,
+    /// What may be remembered of a consent.
+    pub consent: Consent,
     /// The look of our pages.
     pub pages: Pages,
     /// How we reach providers and upstreams.
@@ -58,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether an upstream takes tokens that are bound to keys (RFC 9449): only then is anything of it announced or read.
+    #[must_use]
+    pub fn binds_tokens(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.settings.dpop.is_on())
+    }
+
     /// Whether a client may ask about tokens (RFC 7662).
     #[must_use]
     pub fn has_introspectors(&self) -> bool {

@@ -6,8 +6,8 @@ use super::problem::{Location, Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
-    assertion_issuer, client, client_documents, device, identity, lifetimes, limits, log, pages, proxy, registration,
-    secrets, server, shape, storage, tokens, upstream,
+    assertion_issuer, client, client_documents, consent, device, identity, lifetimes, limits, log, pages, proxy,
+    registration, secrets, server, shape, storage, tokens, upstream,
 };
 
 enum Form {
@@ -19,7 +19,7 @@ enum Form {
 /// Returns the known keys of a table.
 type Keys = fn() -> &'static [&'static str];
 
-const KNOWN: [(&str, Form); 18] = [
+const KNOWN: [(&str, Form); 19] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table(shape::keys::<server::Written>)),
@@ -32,6 +32,7 @@ const KNOWN: [(&str, Form); 18] = [
     ("registration", Form::Table(shape::keys::<registration::Written>)),
     ("device", Form::Table(shape::keys::<device::Written>)),
     ("client_documents", Form::Table(shape::keys::<client_documents::Written>)),
+    ("consent", Form::Table(shape::keys::<consent::Written>)),
     ("pages", Form::Table(shape::keys::<pages::Written>)),
     ("outbound", Form::Table(shape::keys::<proxy::Written>)),
     ("identity", Form::List(shape::keys::<identity::Written>)),

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, assertion_issuer, client, client_documents, device, document, identity, lifetimes, limits, log,
-    pages, proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
+    Config, assembly, assertion_issuer, client, client_documents, consent, device, document, identity, lifetimes,
+    limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -110,6 +110,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<registration::Written>("registration"))
         .chain(keys_of::<device::Written>("device"))
         .chain(keys_of::<client_documents::Written>("client_documents"))
+        .chain(keys_of::<consent::Written>("consent"))
         .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))

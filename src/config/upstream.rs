@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::api_keys::{self, ApiKeys};
+use super::dpop::{self, BoundTokens, Dpop, ProofReplay};
 use super::id::{Seen, check_id, duplicate};
 use super::name::check_name;
 use super::path;
@@ -36,6 +37,8 @@ pub struct UpstreamSettings {
     pub default: bool,
     /// Where callers may send an API key.
     pub api_keys: ApiKeys,
+    /// Whether its tokens are bound to keys.
+    pub dpop: Dpop,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
     /// After how much silence a comment is written to an event stream; `None` writes none.
@@ -117,6 +120,8 @@ pub(super) struct Written {
     default: Option<bool>,
     authorization_server: Option<AuthorizationServer>,
     api_keys: Option<Vec<String>>,
+    dpop: Option<BoundTokens>,
+    dpop_replay: Option<ProofReplay>,
     ca_file: Option<String>,
     headers: Option<HeaderSources>,
     drop_headers: Option<Vec<String>>,
@@ -179,6 +184,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     };
     let request_headers = request_headers::read(request_headers, section, reading);
     let api_keys = api_keys::read(written.api_keys, section, reading);
+    let dpop = dpop::Written { dpop: written.dpop, replay: written.dpop_replay };
+    let dpop = dpop::read(&dpop, &api_keys, section, reading);
     let keep_alive = written
         .keep_alive
         .map(|written| reach::optional_duration(&section.at("keep_alive"), &written, Duration::from_hours(1), reading));
@@ -197,6 +204,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         scopes,
         default: written.default.unwrap_or_default(),
         api_keys,
+        dpop,
         request_headers,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })

@@ -15,8 +15,8 @@ use demo_server::DemoServer;
 use http::Uri;
 
 use crate::config::{
-    ApiKeys, ClientDocuments, Config, Database, Device, Identity, IdentityKind, Lifetimes, Limits, Log, Outbound,
-    Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
+    ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes, Limits, Log,
+    Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
     UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
@@ -86,6 +86,7 @@ impl Dev {
             tokens: Tokens::default(),
             registration: Registration::default(),
             client_documents: ClientDocuments::default(),
+            consent: Consent::default(),
             limits: Limits::default(),
             // on loopback there is nobody to phish, and it can be tried
             device: Device { enabled: true, registered_clients: true },
@@ -137,6 +138,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         default: true,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
+        dpop: Dpop::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     }
 }

@@ -11,6 +11,7 @@
 mod assertions;
 mod client_documents;
 mod codes;
+mod dpop_proofs;
 mod forms;
 mod headers;
 mod input;
@@ -22,6 +23,7 @@ mod registrations;
 pub use assertions::{client_assertions, identity_assertions};
 pub use client_documents::client_documents;
 pub use codes::codes;
+pub use dpop_proofs::dpop_proofs;
 pub use forms::forms;
 pub use headers::headers;
 pub use key_sets::key_sets;
@@ -33,12 +35,13 @@ pub use registrations::registrations;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its file in `tests/fuzz/targets` and of its seeds.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("addresses", addresses),
     ("client_assertions", client_assertions),
     ("client_documents", client_documents),
     ("codes", codes),
     ("cookies", cookies),
+    ("dpop_proofs", dpop_proofs),
     ("forms", forms),
     ("headers", headers),
     ("identity_assertions", identity_assertions),

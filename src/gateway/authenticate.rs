@@ -164,7 +164,7 @@ impl Authenticator {
 
     async fn verify(&self, credential: &Credential<'_>, arrival: &Arrival) -> Result<Verified, Unverified> {
         match credential {
-            Credential::AccessToken(token) => self.verifier.verify(token).await,
+            Credential::AccessToken(token) => self.verifier.verify(token.text).await,
             Credential::ApiKey(key) => self.api_keys.verify(key, arrival.address).await,
         }
     }

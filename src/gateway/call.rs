@@ -5,6 +5,7 @@ use http::{HeaderMap, Response, Uri};
 use serde_json::value::RawValue;
 
 use super::call_record::CallRecord;
+use super::credential;
 use super::refusal::{Asked, Refusal};
 use super::routes::Route;
 use crate::config::{Config, Spelling, Upstream};
@@ -33,6 +34,7 @@ pub(super) struct Call<'a> {
     route: &'a Route,
     arrival: &'a Arrival,
     spelling: Spelling<'a>,
+    speaks_dpop: bool,
 }
 
 impl<'a> Call<'a> {
@@ -44,7 +46,14 @@ impl<'a> Call<'a> {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Self {
-        Self { route, arrival, spelling: Spelling::of(&config.public_url, uri, headers) }
+        let (_, dpop) = route.takes();
+        let spelling = Spelling::of(&config.public_url, uri, headers);
+        Self { route, arrival, spelling, speaks_dpop: credential::speaks_dpop(headers, dpop) }
+    }
+
+    /// Whether the request came under the scheme DPoP, where that is on.
+    pub(super) const fn speaks_dpop(&self) -> bool {
+        self.speaks_dpop
     }
 
     fn upstream(&self) -> &'a Upstream {
@@ -59,6 +68,7 @@ impl<'a> Call<'a> {
             spelling: &self.spelling,
             request_id: &self.arrival.id,
             message_id,
+            speaks_dpop: self.speaks_dpop,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::delegation::IdentityHeaders;
 use crate::keys::{KeyWatch, Validity};
 use crate::model::caller::Caller;
 use crate::model::ids::GrantId;
+use crate::oauth::dpop::Thumbprint;
 use crate::revocation::GrantWatch;
 
 /// What a verifier found out about a token, kept for as long as the token is remembered.
@@ -19,6 +20,8 @@ pub(super) struct VerifiedCaller {
     pub(super) caller: Caller,
     /// The resource that the token is for.
     pub(super) audience: String,
+    /// The key that the token is bound to, which each call must prove (RFC 9449); a bearer token has none.
+    pub(super) key_bound_to: Option<Thumbprint>,
     /// What the upstream is told of the caller.
     pub(super) identity: IdentityHeaders,
     /// When the right to call ends by itself. A call may outlive its token, but not this.
@@ -138,6 +141,7 @@ impl VerifiedCaller {
                 user: crate::model::user::User::default(),
             },
             audience: String::new(),
+            key_bound_to: None,
             identity: IdentityHeaders::default(),
             expires_at: Timestamp(i64::MAX),
             under: Under::Grant("".into(), grant),

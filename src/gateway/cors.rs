@@ -13,12 +13,14 @@ use url::Url;
 use super::refusal::Refusal;
 use crate::config::Config;
 use crate::mcp::headers;
+use crate::oauth::dpop::PROOF;
 use crate::oauth::redirect_uri::is_loopback;
 use crate::wire::{Body, full};
 
 /// What a page may send.
-const ALLOWED_HEADERS: [HeaderName; 8] = [
+const ALLOWED_HEADERS: [HeaderName; 9] = [
     AUTHORIZATION,
+    PROOF,
     CONTENT_TYPE,
     ACCEPT,
     headers::PROTOCOL_VERSION,
@@ -92,7 +94,7 @@ impl Cors {
     /// Lets a page of this origin read the answer.
     pub(super) fn expose(headers: &mut HeaderMap, origin: HeaderValue) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let exposed = HeaderValue::from_static("www-authenticate, mcp-session-id, x-request-id");
+        let exposed = HeaderValue::from_static("www-authenticate, dpop-nonce, mcp-session-id, x-request-id");
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         headers.append(VARY, HeaderValue::from_static("origin"));
     }

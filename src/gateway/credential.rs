@@ -5,27 +5,52 @@
 
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use super::refusal::Refusal;
-use crate::config::ApiKeys;
+use crate::config::{ApiKeys, Dpop};
 use crate::keys::MAX_ACCESS_TOKEN;
+use crate::oauth::dpop::TOKEN_TYPE;
 use crate::secret::{ApiKey, Kind, SecretText, Sha256, Token};
 
 /// The one credential of a request.
 #[derive(Debug)]
 pub(super) enum Credential<'a> {
     /// An access token, by its form.
-    AccessToken(&'a str),
+    AccessToken(AccessToken<'a>),
     /// An API key whose checksum is right.
     ApiKey(Token<ApiKey>),
 }
 
-impl Credential<'_> {
+/// An access token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AccessToken<'a> {
+    pub(super) text: &'a str,
+    pub(super) scheme: Scheme,
+}
+
+/// How an access token comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// RFC 6750 2.1.
+    Bearer,
+    /// RFC 9449 7.1: with a proof.
+    Dpop,
+}
+
+impl<'a> Credential<'a> {
+    /// The access token, unless it is an API key.
+    pub(super) const fn access_token(&self) -> Option<AccessToken<'a>> {
+        match self {
+            Self::AccessToken(token) => Some(*token),
+            Self::ApiKey(_) => None,
+        }
+    }
+
     /// What it is remembered by.
     pub(super) fn sha256(&self) -> Sha256 {
         match self {
-            Self::AccessToken(token) => Sha256::of(token.as_bytes()),
+            Self::AccessToken(token) => Sha256::of(token.text.as_bytes()),
             Self::ApiKey(key) => key.sha256(),
         }
     }
@@ -39,18 +64,18 @@ pub(super) enum QueryKey {
     Several,
 }
 
-/// Reads the credential of a request to an upstream that takes API keys in these places.
+/// Reads the credential of a request to an upstream that takes API keys in these places, and bound tokens or not.
 ///
 /// # Errors
 /// When there is none, when there are several, or when it has the form of none.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
-    api_keys: &ApiKeys,
+    (api_keys, dpop): (&ApiKeys, Dpop),
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
     let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
     let mut credential = authorization
-        .map(|authorization| bearer_token(authorization).and_then(|token| of_bearer(token, api_keys.bearer)));
+        .map(|authorization| token_in(authorization, dpop).and_then(|token| judge(token, api_keys.bearer)));
     for name in &api_keys.headers {
         if let Some(key) = one(headers, name, "more than one API key")? {
             set(&mut credential, key)?;
@@ -83,21 +108,34 @@ fn one<'a>(headers: &'a HeaderMap, name: &http::HeaderName, several: &'static st
     value.to_str().map(Some).map_err(|_not_text| Refusal::InvalidToken("the header of the credential is not text"))
 }
 
-/// The token in an Authorization header (RFC 6750 2.1).
-fn bearer_token(header: &str) -> Result<&str, Refusal> {
+/// The token in an `Authorization` header (RFC 6750 2.1, RFC 9449 7.1).
+fn token_in(header: &str, dpop: Dpop) -> Result<AccessToken<'_>, Refusal> {
     let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(token.trim())
+    let scheme = if scheme.eq_ignore_ascii_case("bearer") {
+        Scheme::Bearer
+    } else if dpop.is_on() && scheme.eq_ignore_ascii_case(TOKEN_TYPE) {
+        Scheme::Dpop
     } else {
-        Err(Refusal::InvalidToken("the Authorization header is not Bearer"))
-    }
+        return Err(Refusal::InvalidToken("the Authorization header is neither Bearer, nor DPoP where that is on"));
+    };
+    Ok(AccessToken { text: token.trim(), scheme })
 }
 
-fn of_bearer(token: &str, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
-    if takes_api_keys && token.starts_with(ApiKey::PREFIX) {
-        return api_key(token);
+/// Whether a request to an upstream that takes bound tokens speaks DPoP: so do our answers to it.
+pub(super) fn speaks_dpop(headers: &HeaderMap, dpop: Dpop) -> bool {
+    let is_dpop = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(TOKEN_TYPE.as_bytes())
+    };
+    dpop.is_on() && headers.get(AUTHORIZATION).is_some_and(is_dpop)
+}
+
+fn judge(token: AccessToken<'_>, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
+    let AccessToken { text, scheme } = token;
+    if takes_api_keys && scheme == Scheme::Bearer && text.starts_with(ApiKey::PREFIX) {
+        return api_key(text);
     }
-    if token.is_empty() || token.len() > MAX_ACCESS_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
+    if text.is_empty() || text.len() > MAX_ACCESS_TOKEN || text.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return Err(Refusal::InvalidToken("not an access token of ours"));
     }
     Ok(Credential::AccessToken(token))
@@ -148,8 +186,8 @@ mod tests {
     use http::header::{AUTHORIZATION, HeaderName};
     use http::{HeaderMap, HeaderValue, Uri};
 
-    use super::{Credential, QueryKey, is_in_query, read, take_from_query};
-    use crate::config::ApiKeys;
+    use super::{Credential, QueryKey, Scheme, is_in_query, read, speaks_dpop, take_from_query};
+    use crate::config::{ApiKeys, BoundTokens, Dpop};
     use crate::gateway::refusal::Refusal;
     use crate::secret::{ApiKey, Token};
 
@@ -173,8 +211,8 @@ mod tests {
         let bearer = |values: &[&str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
-            match read(&headers, &ApiKeys::default(), &QueryKey::None) {
-                Ok(Credential::AccessToken(token)) => Ok(token.to_owned()),
+            match read(&headers, (&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
+                Ok(Credential::AccessToken(token)) => Ok(token.text.to_owned()),
                 Ok(Credential::ApiKey(_)) => panic!("an API key"),
                 Err(refusal) => Err(refusal),
             }
@@ -190,6 +228,32 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_dpop_is_read_only_where_bound_tokens_are_taken_and_never_for_an_api_key() {
+        let key = format!("DPoP {}", Token::<ApiKey>::generate().expose());
+        let everywhere = everywhere();
+        for (value, tokens, read_as) in [
+            ("DPoP a.b.c", BoundTokens::Off, None),
+            ("DPoP a.b.c", BoundTokens::Optional, Some(Scheme::Dpop)),
+            ("dpop  a.b.c ", BoundTokens::Required, Some(Scheme::Dpop)),
+            ("Bearer a.b.c", BoundTokens::Required, Some(Scheme::Bearer)),
+            ("DPoPa.b.c", BoundTokens::Required, None),
+            (&key, BoundTokens::Optional, None),
+        ] {
+            let dpop = Dpop { tokens, ..Dpop::default() };
+            let headers = headers(&[("authorization", value)]);
+            let credential = read(&headers, (&everywhere, dpop), &QueryKey::None);
+            let token = credential.as_ref().ok().and_then(Credential::access_token);
+            assert_eq!(token.map(|token| token.scheme), read_as, "{value} {tokens:?}");
+            assert!(token.is_none_or(|token| token.text == "a.b.c"));
+            assert_eq!(
+                speaks_dpop(&headers, dpop),
+                dpop.is_on() && value[..5].eq_ignore_ascii_case("dpop "),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
     fn an_api_key_is_read_only_where_the_upstream_takes_one() {
         let key = Token::<ApiKey>::generate();
         let (bearer, text) = (format!("Bearer {}", key.expose()), key.expose());
@@ -201,7 +265,7 @@ mod tests {
         ] {
             for (api_keys, takes) in settings.iter().zip(takers) {
                 let headers = headers(&[(name, value)]);
-                let credential = read(&headers, api_keys, &QueryKey::None);
+                let credential = read(&headers, (api_keys, Dpop::default()), &QueryKey::None);
                 assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
             }
         }
@@ -224,7 +288,7 @@ mod tests {
             (vec![], QueryKey::Several),
         ] {
             let headers = headers(&fields);
-            let refused = read(&headers, &api_keys, &query);
+            let refused = read(&headers, (&api_keys, Dpop::default()), &query);
             assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
         }
     }

@@ -3,8 +3,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Uri};
 
-use super::credential::{Credential, QueryKey, is_in_query, read, take_from_query};
-use crate::config::ApiKeys;
+use super::credential::{Credential, QueryKey, Scheme, is_in_query, read, take_from_query};
+use crate::config::{ApiKeys, BoundTokens, Dpop};
 use crate::secret::{ApiKey, Token};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -42,15 +42,17 @@ pub(crate) fn is_recognised_in_a_query(key: &str) -> bool {
 /// One credential at most is read, and from no other place than the upstream's.
 pub(crate) fn assert_credential(headers: &HeaderMap) {
     let everywhere = ApiKeys { bearer: true, headers: vec![API_KEY], parameters: Vec::new() };
+    let bound = Dpop { tokens: BoundTokens::Optional, ..Dpop::default() };
     let sent = |name: &HeaderName| headers.get_all(name).iter().count();
-    if let Ok(credential) = read(headers, &ApiKeys::default(), &QueryKey::None) {
-        assert!(matches!(credential, Credential::AccessToken(_)), "API keys are off");
+    if let Ok(credential) = read(headers, (&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
+        let token = credential.access_token();
+        assert!(token.is_some_and(|token| token.scheme == Scheme::Bearer), "API keys and bound tokens are off");
         assert_eq!(sent(&AUTHORIZATION), 1);
     }
-    if let Ok(credential) = read(headers, &everywhere, &QueryKey::None) {
+    if let Ok(credential) = read(headers, (&everywhere, bound), &QueryKey::None) {
         assert_eq!(sent(&AUTHORIZATION) + sent(&API_KEY), 1);
         if let Credential::AccessToken(token) = credential {
-            assert_eq!(token.bytes().filter(|byte| *byte == b'.').count(), 2);
+            assert_eq!(token.text.bytes().filter(|byte| *byte == b'.').count(), 2);
         }
     }
 }

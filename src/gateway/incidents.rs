@@ -26,6 +26,7 @@ enum Kind {
     Denied,
     UnknownSession,
     EndedGrant,
+    KeyNotProven,
 }
 
 impl Incidents {
@@ -48,6 +49,12 @@ impl Incidents {
     /// A token was used although its grant has ended.
     pub(super) fn ended_grant_used(&self, acting: Acting<'_>, arrival: &Arrival) {
         self.tell(Kind::EndedGrant, acting.grant, &Event::EndedGrantUsed { acting }, arrival);
+    }
+
+    /// A token was used without the key that it is bound to.
+    pub(super) fn key_not_proven(&self, acting: Acting<'_>, how: &'static str, arrival: &Arrival) {
+        let event = Event::KeyNotProven { grant: acting.grant, client: acting.client, how };
+        self.tell(Kind::KeyNotProven, acting.grant, &event, arrival);
     }
 
     fn tell(&self, kind: Kind, grant: &GrantId, event: &Event<'_>, arrival: &Arrival) {

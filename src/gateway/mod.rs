@@ -1,10 +1,11 @@
 //! Our resource server and proxy: authenticate → enter → read → decide → forward.
 //!
 //! The order on an upstream's path, once `inbound` has judged framing and `Host`: `Origin`, preflight, shape and method,
-//! declared body, bearer, audience, session owner, policy's first step, a share of the user's calls, body, policy's second
+//! declared body, bearer, its key (DPoP), audience, session owner, policy's first step, a share of the user's calls, body, policy's second
 //! step, upstream.
 //!
-//! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`), tokens for another resource and calls
+//! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`, and `proofs.rs` for
+//! bound ones), tokens for another resource and calls
 //! in another caller's name (confused deputy: `caller.rs`, `forward.rs`), session hijacking (`session.rs`), header spoofing
 //! and request smuggling (`headers.rs`, `request_body.rs`, `shape.rs`), cache poisoning and an upstream that speaks for the
 //! whole origin (`answer_headers.rs`), DNS rebinding through a browser (`cors.rs`), slowloris bodies (`request_body.rs`).
@@ -25,10 +26,12 @@ pub(crate) mod fuzzing;
 mod headers;
 mod incidents;
 mod lease;
+mod proofs;
 mod refusal;
 mod request_body;
 mod resource_metadata;
 mod routes;
+mod seen_proofs;
 mod session;
 mod shape;
 mod stream;
@@ -40,7 +43,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Response, Uri};
+use http::{HeaderMap, HeaderValue, Response, Uri};
 use serde_json::value::RawValue;
 
 pub(crate) use call::{Incoming, Known};
@@ -52,8 +55,10 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
+use crate::keys::dpop::Nonces;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
+use crate::oauth::dpop::NONCE;
 use crate::policy::{self, Content};
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
@@ -63,14 +68,17 @@ use crate::telemetry::metrics;
 use crate::wire::{Body, BoxError};
 use authenticate::Authenticator;
 use call::Call;
+use caller::VerifiedCaller;
 use calls::Calls;
 use cors::Cors;
-use credential::QueryKey;
+use credential::{AccessToken, Credential, QueryKey};
 use forward::{Forwarder, owner};
 use incidents::Incidents;
 use lease::{Ends, Over};
+use proofs::{Proofs, Unproven};
 use resource_metadata::Documents;
 use routes::{Routes, Served};
+use seen_proofs::SeenProofs;
 use verify::{ApiKeyVerifier, OwnTokens};
 
 /// What the gateway is made of.
@@ -108,6 +116,7 @@ struct Inner {
     config: Arc<Config>,
     routes: Routes,
     authenticator: Authenticator,
+    proofs: Proofs,
     forwarder: Forwarder,
     cors: Cors,
     metadata: Documents,
@@ -124,6 +133,8 @@ impl Gateway {
             parts;
         let incidents = Arc::new(Incidents::new(audit));
         let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let nonces = Nonces::new(&sealer, config.public_url.as_str());
+        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
         let api_keys =
             ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
         let own = OwnTokens {
@@ -145,6 +156,7 @@ impl Gateway {
                 &counted,
                 Arc::clone(&incidents),
             ),
+            proofs,
             forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
             metadata: Documents::new(&config),
@@ -170,8 +182,7 @@ impl Gateway {
 
     /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
     pub(crate) fn known_token(&self, route: &Route, headers: &HeaderMap) -> Option<Sha256> {
-        let api_keys = &route.served.config.settings.api_keys;
-        self.0.authenticator.known(&credential::read(headers, api_keys, &QueryKey::None).ok()?)
+        self.0.authenticator.known(&credential::read(headers, route.takes(), &QueryKey::None).ok()?)
     }
 
     /// The ids of the upstreams whose last call failed.
@@ -236,21 +247,40 @@ impl Gateway {
             Ok(Cors::preflight(&head.headers))
         } else {
             let incoming = Incoming { head, body, known: Known { arrival, record }, admission };
-            self.serve(&route.served, incoming, &in_query, &mut message_id).await
+            self.serve(route, incoming, &in_query, &mut message_id).await
         };
         let mut response = answer.unwrap_or_else(|refusal| {
             note_refusal(&route.served, record, &refusal);
             call.refuse(&refusal, message_id.as_deref())
         });
+        if call.speaks_dpop() {
+            with_nonce(&mut response, self.0.proofs.nonce());
+        }
         if let Some(origin) = origin {
             Cors::expose(response.headers_mut(), origin);
         }
         response
     }
 
+    /// Judges whether the caller has the key of its token. An API key has none.
+    async fn prove(
+        &self,
+        route: &Route,
+        head: &Parts,
+        token: Option<AccessToken<'_>>,
+        caller: &VerifiedCaller,
+    ) -> Result<(), Unproven> {
+        let Some(token) = token else { return Ok(()) };
+        match self.0.proofs.judge(route, head, &token, caller)? {
+            // boxed: most calls do not come here, and should not hold the room
+            Some(proof) => Box::pin(self.0.proofs.use_up(route, &proof)).await,
+            None => Ok(()),
+        }
+    }
+
     async fn serve<B>(
         &self,
-        served: &Served,
+        route: &Route,
         incoming: Incoming<'_, B>,
         in_query: &QueryKey,
         message_id: &mut Option<Box<RawValue>>,
@@ -262,8 +292,12 @@ impl Gateway {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
         shape::judge(head)?;
         request_body::judge(head, &body)?;
-        let credential = credential::read(&head.headers, &served.config.settings.api_keys, in_query);
+        let served = &*route.served;
+        let credential = credential::read(&head.headers, route.takes(), in_query);
+        let token = credential.as_ref().ok().and_then(Credential::access_token);
         let caller = self.0.authenticator.authenticate(credential, arrival).await?;
+        let proven = self.prove(route, head, token, &caller).await;
+        proven.map_err(|unproven| unproven.told(&self.0.incidents, caller.acting(), arrival))?;
         record.is_by(&caller);
         // the request's own copy of the token is no longer needed, and must not be forwarded by accident; the header of an
         // API key is among those that no client may send on
@@ -294,6 +328,13 @@ impl Gateway {
         };
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
+    }
+}
+
+/// The nonce for the next proof of a client that speaks DPoP (RFC 9449 8.2).
+fn with_nonce(response: &mut Response<Body>, nonce: String) {
+    if let Ok(nonce) = HeaderValue::try_from(nonce) {
+        response.headers_mut().insert(NONCE, nonce);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::config::{Config, ResourceNames, Spelling, Upstream};
+use crate::oauth::dpop;
 use crate::oauth::metadata::ResourceMetadata;
 use crate::oauth::paths::RESOURCE_METADATA;
 
@@ -49,6 +50,8 @@ fn document(config: &Config, upstream: &Upstream, names: &ResourceNames) -> Docu
         scopes_supported: upstream.settings.scopes.required.clone(),
         bearer_methods_supported: ["header"],
         resource_name: upstream.settings.name.clone(),
+        dpop_signing_alg_values_supported: upstream.settings.dpop.is_on().then_some(dpop::ALGORITHMS),
+        dpop_bound_access_tokens_required: upstream.settings.dpop.is_required(),
     };
     Document { names: names.clone(), metadata }
 }

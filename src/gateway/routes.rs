@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::headers::RequestRules;
-use crate::config::{self, Config};
+use crate::config::{self, ApiKeys, Config, Dpop};
+use crate::oauth::dpop::ProofTargets;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
@@ -31,6 +32,16 @@ pub(crate) struct Route {
     pub(super) served: Arc<Served>,
     /// The names of the resource in this spelling of its path.
     pub(super) names: config::ResourceNames,
+    /// The URLs of this path, for the proofs of its calls; none where no bound tokens are taken.
+    pub(super) proof_targets: ProofTargets,
+}
+
+impl Route {
+    /// Which credentials it takes besides bearer tokens.
+    pub(super) fn takes(&self) -> (&ApiKeys, Dpop) {
+        let settings = &self.served.config.settings;
+        (&settings.api_keys, settings.dpop)
+    }
 }
 
 /// All routes, by path.
@@ -56,7 +67,12 @@ impl Routes {
         let served: Vec<_> = served.collect();
         let routes = served.iter().flat_map(|served| {
             let names = [&served.config.plain, &served.config.slashed];
-            names.map(|names| Arc::new(Route { served: Arc::clone(served), names: names.clone() }))
+            names.map(|names| {
+                let origins = config.public_url.origins().filter(|_| served.config.settings.dpop.is_on());
+                let urls: Vec<_> = origins.map(|origin| format!("{origin}{}", names.path)).collect();
+                let proof_targets = ProofTargets::new(urls.iter().map(String::as_str));
+                Arc::new(Route { served: Arc::clone(served), names: names.clone(), proof_targets })
+            })
         });
         Self { routes: routes.collect(), served }
     }

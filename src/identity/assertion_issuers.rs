@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::id_jag::{self, Assertion, AssertionError, Expected};
 use crate::clock::Clock;
 use crate::config::{AssertionIssuer, Config};
@@ -47,6 +49,15 @@ impl AssertionIssuers {
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.issuers.is_empty()
+    }
+
+    /// Reads the keys of each issuer, for a check of the configuration: the ids of those whose keys cannot be had, and why.
+    pub(crate) async fn try_out(&self) -> Vec<(String, String)> {
+        let tried = self.issuers.iter().map(async |Trusted { settings, keys }| {
+            let failed = keys.get(settings.jwks_uri.as_str()).await.err()?;
+            Some((settings.id.clone(), failed.to_string()))
+        });
+        join_all(tried).await.into_iter().flatten().collect()
     }
 
     /// Verifies an assertion, and answers whose it is. `audience` is our own issuer.

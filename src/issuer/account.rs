@@ -8,14 +8,16 @@ use std::sync::Arc;
 use super::clients::Clients;
 use super::grants::GrantEnds;
 use super::resources::Resources;
-use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Sessions};
+use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Remembering, Sessions};
+use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::config::ScopeText;
 use crate::identity::{Identities, Provider};
 use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
 use crate::model::grant::{EndReason, Holder};
-use crate::model::ids::GrantId;
+use crate::model::ids::{ConsentId, GrantId, Subject};
+use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
@@ -32,6 +34,8 @@ pub(super) struct Accounts {
     pub(super) resources: Resources,
     pub(super) identities: Identities,
     pub(super) ends: GrantEnds,
+    pub(super) remembering: Remembering,
+    pub(super) audit: Audit,
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) public_url: Arc<str>,
@@ -55,6 +59,8 @@ pub struct AccountView {
     pub grants: Vec<GrantView>,
     /// Whether there are more than the page shows.
     pub more: bool,
+    /// Where the user is not asked again, the latest first.
+    pub remembered: Vec<RememberedView>,
     /// The current second.
     pub now: Timestamp,
 }
@@ -97,6 +103,25 @@ pub struct GrantView {
     pub last_used_at: Timestamp,
 }
 
+/// A consent that is remembered in one browser.
+#[derive(Debug)]
+pub struct RememberedView {
+    /// Its id.
+    pub id: String,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's name, if it has one.
+    pub client_name: Option<String>,
+    /// Where that name comes from.
+    pub origin: ClientOrigin,
+    /// What people call the server; its URL when it has left the configuration.
+    pub resource_name: String,
+    /// When the user was asked.
+    pub created_at: Timestamp,
+    /// Until when they are not asked again.
+    pub until: Timestamp,
+}
+
 /// The question whether to end grants.
 #[derive(Debug)]
 pub struct EndView {
@@ -130,7 +155,42 @@ impl Accounts {
         let more = grants.len() > shown;
         grants.truncate(shown);
         let grants = grants.into_iter().map(|grant| self.view(grant)).collect();
-        Ok(Some(AccountView { user: self.user(&session, cookie), grants, more, now }))
+        let remembered = self.remembered(&session.subject).await?;
+        Ok(Some(AccountView { user: self.user(&session, cookie), grants, more, remembered, now }))
+    }
+
+    async fn remembered(&self, subject: &Subject) -> Result<Vec<RememberedView>, Fault> {
+        let known = self.store.consents_of(subject, self.remembering.since()).await?;
+        let views = known.into_iter().map(|RememberedConsent { id, allowed, client_name, created_at, .. }| {
+            let configured = self.clients.configured(&allowed.client_id);
+            RememberedView {
+                id: id.to_string(),
+                client_id: allowed.client_id.to_string(),
+                origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
+                client_name: configured.map_or(client_name, |client| client.name.clone()),
+                resource_name: self.resources.name_of(&allowed.resource),
+                created_at,
+                until: created_at + self.remembering.settings.remember_for,
+            }
+        });
+        Ok(views.collect())
+    }
+
+    /// Forgets a remembered consent of the session's user. Nothing happens to that of another, or when the session has ended.
+    pub(super) async fn forget(
+        &self,
+        cookie: &SessionCookie,
+        form_token: &str,
+        id: &ConsentId,
+        arrival: &Arrival,
+    ) -> Result<(), Fault> {
+        let Some(session) = self.proven(cookie, form_token).await? else { return Ok(()) };
+        let subject = &session.subject;
+        if let Some(Allowed { client_id: client, resource, .. }) = self.store.forget_consent(id, subject).await? {
+            let forgotten = Event::ConsentForgotten { subject, client: &client, resource: &resource };
+            self.audit.record(&forgotten, arrival);
+        }
+        Ok(())
     }
 
     /// The question whether to end grants; `None` when there is nothing to end, or the session has ended.

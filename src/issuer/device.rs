@@ -43,7 +43,7 @@ impl DeviceAuthorizations {
     /// # Errors
     /// As at the token endpoint.
     pub(super) async fn answer(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let TokenRequest { authorization, parameters, arrival, agent } = request;
+        let TokenRequest { authorization, proof: _, parameters, arrival, agent } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
         let refused = |refusal: TokenRefusal| refusal.of_client(&client.id);

@@ -9,6 +9,7 @@ use super::resources::entry_scopes;
 use crate::config::Config;
 use crate::keys::KeyRing;
 use crate::oauth::client_metadata::AuthMethod;
+use crate::oauth::dpop;
 use crate::oauth::grant_type;
 use crate::oauth::metadata::ServerMetadata;
 use crate::oauth::paths;
@@ -71,6 +72,7 @@ fn document(config: &Config) -> Bytes {
         introspection_endpoint: introspects.then(|| url.join(paths::INTROSPECT)),
         introspection_endpoint_auth_methods_supported: introspects.then(|| AuthMethod::PROVING.map(AuthMethod::as_str)),
         introspection_endpoint_auth_signing_alg_values_supported: introspects.then_some(ALGORITHMS),
+        dpop_signing_alg_values_supported: config.binds_tokens().then_some(dpop::ALGORITHMS),
         code_challenge_methods_supported: ["S256"],
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: config.client_documents.enabled,

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::model::authorization::{ClientRequest, DeviceRequest};
-use crate::model::ids::AuthorizationId;
+use crate::model::ids::{AuthorizationId, ConsentId};
 use crate::oauth::client_metadata::RegistrationResponse;
 use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
@@ -41,7 +41,7 @@ use metadata::PublicDocuments;
 use sign_in::{ConsentPrompt, OpenedForm, Question};
 
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
-pub use account::{AccountUser, AccountView, EndView, GrantView};
+pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
 pub(crate) use assembly::IssuerParts;
 #[cfg(any(test, fuzzing))]
 pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
@@ -50,14 +50,15 @@ pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
-    CodeEntry, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Trouble, Validated,
+    CodeEntry, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start, Trouble,
+    Validated,
 };
 pub use sign_in::{
     AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
     SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
-pub(crate) use tokens::{Reason, TokenRefusal, TokenRequest};
+pub(crate) use tokens::{Reason, SentProof, TokenRefusal, TokenRequest};
 
 /// The authorization server: a facade, each of whose methods is one call of one part, which says more of its errors. Cheap to
 /// clone.
@@ -92,9 +93,19 @@ impl Issuer {
         self.0.sign_in.authorize.authorize(parameters, from).await
     }
 
-    /// Prepares the consent page for a request.
-    pub(crate) async fn consent(&self, validated: Validated) -> Result<ConsentPrompt, Fault> {
-        self.0.sign_in.consent_forms.prompt(validated).await
+    /// Begins the sign-in for a request whose consent is remembered; `None`: ask.
+    pub(crate) async fn begin_remembered(
+        &self,
+        validated: &Validated,
+        start: &Start,
+        from: ClientAddress,
+    ) -> Result<Option<Begun>, Fault> {
+        self.0.sign_in.remembered.begin(validated, start, from).await
+    }
+
+    /// Prepares the consent page for a request. `direct` is whether no other site sent the browser.
+    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+        self.0.sign_in.consent_forms.prompt(validated, direct).await
     }
 
     /// Opens a posted form; each kind is answered by a method of its own.
@@ -102,16 +113,13 @@ impl Issuer {
         self.0.sign_in.forms.open(form)
     }
 
-    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
-    /// denial.
+    /// Takes the user's answer.
     pub(crate) async fn answer_form(
         &self,
         form: &OpenedForm<ClientRequest>,
-        cookie: Option<&str>,
-        identity: Option<&str>,
-        address: ClientAddress,
+        decision: &Decision,
     ) -> Result<Approval, Fault> {
-        self.0.sign_in.approvals.answer(form, cookie, identity, address).await
+        self.0.sign_in.approvals.answer(form, decision).await
     }
 
     /// The user's own page: of the session that the cookie names, or to sign in.
@@ -151,6 +159,17 @@ impl Issuer {
         self.0.accounts.end(cookie, form_token, which, arrival).await
     }
 
+    /// Forgets a remembered consent of the session's user.
+    pub(crate) async fn forget_consent(
+        &self,
+        cookie: &SessionCookie,
+        form_token: &str,
+        id: &ConsentId,
+        arrival: &Arrival,
+    ) -> Result<(), Fault> {
+        self.0.accounts.forget(cookie, form_token, id, arrival).await
+    }
+
     /// Ends the session at the user's own page.
     pub(crate) async fn sign_out(&self, cookie: &SessionCookie, form_token: &str) -> Result<(), Fault> {
         self.0.accounts.sign_out(cookie, form_token).await
@@ -187,9 +206,9 @@ impl Issuer {
         form: &OpenedForm<DeviceRequest>,
         cookie: Option<&str>,
         identity: Option<&str>,
-        address: ClientAddress,
+        arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.device_answers.answer(form, cookie, identity, address).await
+        self.0.sign_in.device_answers.answer(form, cookie, identity, arrival).await
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].
@@ -216,6 +235,12 @@ impl Issuer {
     /// Answers a token request.
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         self.0.tokens.answer(request).await
+    }
+
+    /// The nonce for a client's next DPoP proof (RFC 9449 8); `None` where no upstream takes bound tokens.
+    #[must_use]
+    pub(crate) fn dpop_nonce(&self) -> Option<String> {
+        self.0.tokens.proofs.nonce()
     }
 
     /// Ends the grant of a token on its client's behalf (RFC 7009).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Bounds, Config, Upstream};
+use crate::config::{Bounds, Config, Dpop, Upstream};
 use crate::model::grant::Grant;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
@@ -21,6 +21,11 @@ impl Resources {
     /// The upstream with this audience, as a grant or an authorization stores it.
     pub(super) fn of_audience(&self, audience: &str) -> Option<&Upstream> {
         self.0.iter().find(|upstream| upstream.audience() == audience)
+    }
+
+    /// How tokens for this audience are bound to keys; not at all when its upstream has left the configuration.
+    pub(super) fn dpop_of(&self, audience: &str) -> Dpop {
+        self.of_audience(audience).map(|upstream| upstream.settings.dpop).unwrap_or_default()
     }
 
     /// What people call the upstream with this audience; empty when it has left the configuration.

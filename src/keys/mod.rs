@@ -8,6 +8,7 @@
 //! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
 //! | `client_key_sets` | key sets that clients publish: strangers name them |
 //! | `signed_jwt` | verifies tokens of other issuers |
+//! | `dpop` | proofs that a client has the key of its token |
 //! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
 //! | `error` | errors of our own keys and tokens |
@@ -15,6 +16,7 @@
 //! Defends against: forged tokens, algorithm confusion, and floods of unknown key ids.
 
 mod client_key_sets;
+pub mod dpop;
 mod error;
 mod key_ring;
 mod provider_token;

@@ -15,6 +15,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::secret::{Sha256, base64url};
+
 /// RSA moduli of 2048 to 8192 bits: a shorter one can be factored, a longer one costs too much.
 const RSA_MODULUS: RangeInclusive<usize> = 256..=1024;
 
@@ -93,15 +95,27 @@ impl fmt::Debug for PublicKeys {
 }
 
 impl PublicKey {
-    fn read(key: &Value) -> Option<Self> {
+    pub(super) fn read(key: &Value) -> Option<Self> {
         let kid = optional_text(key, "kid").ok()?.map(str::to_owned);
         let alg = optional_text(key, "alg").ok()?.map(Algorithm::from_str).transpose().ok()?;
         is_for_signatures(key).then_some(())?;
         Some(Self { kid, alg, material: Material::read(key)? })
     }
 
-    fn is_allowed(&self, algorithm: Algorithm) -> bool {
+    /// Whether the key may verify signatures of this algorithm.
+    pub(super) fn is_allowed(&self, algorithm: Algorithm) -> bool {
         self.alg.is_none_or(|own| own == algorithm) && self.material.algorithms().contains(&algorithm)
+    }
+
+    /// The hash of the members that make the key (RFC 7638 3).
+    pub(super) fn thumbprint(&self) -> Sha256 {
+        let members = match &self.material {
+            Material::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(e), base64url(n)),
+            Material::P256(point) => point_members("P-256", point),
+            Material::P384(point) => point_members("P-384", point),
+            Material::Ed25519(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url(x)),
+        };
+        Sha256::of(members.as_bytes())
     }
 
     /// Whether `signature` (base64url) is this key's under `message`.
@@ -144,6 +158,12 @@ impl Material {
             Self::Ed25519(_) => &[EdDSA],
         }
     }
+}
+
+fn point_members(curve: &str, point: &[u8]) -> String {
+    let coordinates = point.get(1..).unwrap_or_default();
+    let (x, y) = coordinates.split_at(coordinates.len() / 2);
+    format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y))
 }
 
 struct NotText;
@@ -237,6 +257,13 @@ mod tests {
             assert_eq!(parse(std::slice::from_ref(&unusable)).unwrap_err(), "it holds no key that signs", "{unusable}");
             assert!(parse(&[unusable, ec("good")]).is_ok());
         }
+    }
+
+    #[test]
+    fn the_thumbprint_of_a_key_is_that_of_rfc_7638() {
+        let whole = json!({"kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"});
+        let key = super::PublicKey::read(&whole).unwrap();
+        assert_eq!(base64url(key.thumbprint().as_bytes()), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 
     #[test]

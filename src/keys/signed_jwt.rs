@@ -111,7 +111,7 @@ const NOT_SIGNED: &str =
     "it is signed with a shared secret or not at all: set the client's ID token signature to RS256 or ES256";
 
 /// RFC 7515 4.1.9: upper and lower case make no difference, and `application/` may be left out.
-fn media_type(typ: &str) -> String {
+pub(super) fn media_type(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
 }
@@ -142,7 +142,7 @@ impl SignedJwt {
 pub(crate) struct Members(Map<String, Value>);
 
 impl Members {
-    fn decode(part: &str) -> Option<Self> {
+    pub(super) fn decode(part: &str) -> Option<Self> {
         serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?).ok()
     }
 

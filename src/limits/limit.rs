@@ -77,7 +77,7 @@ impl Limit {
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Registrations => "registration.per_address_per_hour",
+            Self::Registrations => "registrations_per_address_and_host",
             Self::RegistrationsOfAllHosts => "registrations_per_address",
             Self::KnownRegistrations => "known_registrations_per_address",
             Self::DocumentsPerAddress => "client_documents_per_address",

@@ -40,6 +40,7 @@ impl NewApiKey {
             named_scope: None,
             user: User { name: Some(self.name.clone()), ..User::default() },
             standing: ProviderStanding::default(),
+            bound_to: None,
             created_at: now,
             expires_at: self.expires_at,
             ended_at: None,

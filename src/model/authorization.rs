@@ -14,9 +14,10 @@
 use super::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
 use crate::clock::Timestamp;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{AccountSession, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
+use crate::secret::{AccountSession, BrowserMark, Code, Sha256, Token, base64url, hmac_sha256, random, same_text};
 
 /// A code is dead after this many failed redemptions.
 pub const MAX_CODE_FAILURES: i64 = 5;
@@ -98,6 +99,33 @@ pub struct ClientRequest {
     pub named_scope: Option<ScopeSet>,
     /// Whether a refresh token will be given.
     pub refresh: bool,
+    /// The key that must be proven to redeem the code (`dpop_jkt`, RFC 9449 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<Thumbprint>,
+}
+
+/// How the user consented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consent {
+    /// On a page of ours, a moment ago.
+    #[default]
+    Asked,
+    /// The same, and it is to be remembered in the browser whose mark has this hash.
+    AskedOnce(Sha256),
+    /// On a page of ours, earlier, in the browser whose mark has this hash. Until the user has signed in it is not known whether
+    /// they are the one who consented.
+    Remembered(Sha256),
+}
+
+impl Consent {
+    /// The browser in which it is remembered.
+    #[must_use]
+    pub const fn browser(&self) -> Option<&Sha256> {
+        match self {
+            Self::Asked => None,
+            Self::AskedOnce(browser) | Self::Remembered(browser) => Some(browser),
+        }
+    }
 }
 
 /// The secret that ties an authorization to one browser: the value of its binding cookie. It defends against login CSRF and
@@ -176,6 +204,12 @@ impl Binding {
         Token::from_bits(&self.derive("account session", round))
     }
 
+    /// The mark of a browser that has none yet: posting a form twice gives the same one.
+    #[must_use]
+    pub fn browser_mark(&self) -> Token<BrowserMark> {
+        Token::from_bits(&self.derive("browser mark", 0))
+    }
+
     /// The CSRF token of our own sign-in form.
     #[must_use]
     pub fn form_token(&self) -> String {
@@ -251,6 +285,8 @@ pub struct Authorization {
     pub id: AuthorizationId,
     /// What the sign-in is for.
     pub purpose: Purpose,
+    /// How the user consented to it.
+    pub consent: Consent,
     /// The provider that the user chose; `None` when the user denied at once and was sent to no provider.
     pub identity: Option<IdentityId>,
     /// The SHA-256 of the browser's binding.
@@ -276,6 +312,7 @@ impl Authorization {
         Self {
             id,
             purpose,
+            consent: Consent::Asked,
             identity: None,
             binding_hash: binding.sha256(),
             round: 0,

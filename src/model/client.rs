@@ -43,6 +43,8 @@ pub struct Client {
     pub refresh_token: bool,
     /// Whether it may ask with a device code (RFC 8628).
     pub device: bool,
+    /// Whether it gets tokens that are bound to a key alone (RFC 9449 5.2).
+    pub dpop_bound: bool,
     /// The scope that it registered; informative only.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
@@ -143,6 +145,7 @@ impl Client {
             refresh_token: document.refresh_token,
             // only the operator, or a registration where the operator allows it, gives the device grant
             device: false,
+            dpop_bound: document.dpop_bound,
             scope: document.scope,
             application_type: document.application_type,
             created_at: now,
@@ -174,6 +177,7 @@ impl Client {
             authentication,
             refresh_token: metadata.refresh_token,
             device: metadata.device,
+            dpop_bound: metadata.dpop_bound,
             scope: metadata.scope.clone(),
             application_type: metadata.application_type.clone(),
             created_at,
@@ -184,6 +188,25 @@ impl Client {
     #[must_use]
     pub fn publisher(&self) -> Option<&str> {
         publisher(self.id.as_str()).filter(|_| self.origin == ClientOrigin::Document)
+    }
+
+    /// All that is known of the client, in a hash: whatever changes it, an earlier consent to the client does not count for what
+    /// it is now. Not its secret, which no user sees.
+    #[must_use]
+    pub fn fingerprint(&self) -> Sha256 {
+        let known = serde_json::json!([
+            self.id,
+            self.origin,
+            self.name,
+            self.redirect_uris,
+            self.authentication.method().as_str(),
+            self.authentication.keys(),
+            self.refresh_token,
+            self.device,
+            self.scope,
+            self.application_type,
+        ]);
+        Sha256::of(known.to_string().as_bytes())
     }
 
     /// Whether codes may be sent to this URI (RFC 8252 7.3: on loopback the port may vary).
@@ -213,6 +236,7 @@ fn derived_id(metadata: &ClientMetadata) -> ClientId {
     ];
     // only where it says something: ids of earlier versions stay as they are
     canonical.extend(metadata.device.then(|| serde_json::json!(DEVICE_CODE)));
+    canonical.extend(metadata.dpop_bound.then(|| serde_json::json!("dpop_bound_access_tokens")));
     let canonical = serde_json::Value::from(canonical);
     let hash = Sha256::of(canonical.to_string().as_bytes());
     let mut bits = [0; 16];

@@ -3,9 +3,11 @@
 //! Defends against replay of refresh tokens: [`RefreshUse::replayed`] tells a lost response from a stolen token.
 
 use super::authorization::ProviderStanding;
+use super::client::{Authentication, Client};
 use super::ids::{ClientId, GrantId, IdentityId, Subject};
 use super::user::User;
 use crate::clock::Timestamp;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::Sha256;
 
@@ -33,6 +35,8 @@ pub struct Grant {
     pub user: User,
     /// Its standing with the provider.
     pub standing: ProviderStanding,
+    /// The key that its first bound token was bound to (RFC 9449 5), if it has a refresh token: see [`Self::is_proven_by`].
+    pub bound_to: Option<Thumbprint>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it expires, however often it is refreshed.
@@ -59,6 +63,16 @@ impl Grant {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
     }
+
+    /// Whether a client that proves this key may use the refresh tokens of the grant (RFC 9449 5). Those of a public client are
+    /// bound to the key of its first token. One that authenticates may have another key by now, but must have one: a grant that
+    /// was bound never gives a bearer token again.
+    #[must_use]
+    pub fn is_proven_by(&self, client: &Client, key: Option<&Thumbprint>) -> bool {
+        let Some(bound_to) = &self.bound_to else { return true };
+        let authenticates = client.id == self.client_id && client.authentication != Authentication::None;
+        key.is_some_and(|key| key == bound_to || authenticates)
+    }
 }
 
 /// What a grant rests on when no user consented to it on a page of ours. It then has no refresh token.
@@ -81,6 +95,12 @@ impl Basis {
             Self::Assertion => "assertion",
             Self::ApiKey => "api_key",
         }
+    }
+
+    /// Reads what was stored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::ClientCredentials, Self::Assertion, Self::ApiKey].into_iter().find(|basis| basis.as_str() == text)
     }
 }
 
@@ -114,6 +134,23 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether somebody decided against the grant, or it was attacked: its client must ask the user anew. A grant that merely
+    /// wore out says nothing about what the user wants.
+    #[must_use]
+    pub const fn forgets_consent(self) -> bool {
+        match self {
+            Self::CodeReplayed
+            | Self::RefreshTokenReplayed
+            | Self::ClientRemoved
+            | Self::ClientDeleted
+            | Self::IdentityChanged
+            | Self::Client
+            | Self::Operator
+            | Self::User => true,
+            Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused => false,
+        }
+    }
+
     /// As it is stored and logged.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -54,6 +54,10 @@ id! {
     AuthorizationId
 }
 id! {
+    /// A remembered consent (`m_…`).
+    ConsentId
+}
+id! {
     /// A signing key (`k_…`); the `kid` of JWTs.
     KeyId
 }
@@ -97,6 +101,14 @@ impl AuthorizationId {
         let bits = text.strip_prefix(Self::PREFIX)?;
         let ours = bits.len() == 26 && bits.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
         ours.then(|| Self(text.to_owned()))
+    }
+}
+
+impl ConsentId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random_id("m_"))
     }
 }
 

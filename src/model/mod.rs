@@ -10,5 +10,6 @@ pub mod client_document;
 pub mod device_code;
 pub mod grant;
 pub mod ids;
+pub mod remembered_consent;
 pub mod signing_key;
 pub mod user;

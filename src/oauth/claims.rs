@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dpop::{Confirmation, TOKEN_TYPE};
 use super::scope::ScopeSet;
 
 /// The `typ` of our tokens' header (RFC 9068 2.1): no ID token can pass for one.
@@ -28,4 +29,15 @@ pub struct AccessTokenClaims {
     pub jti: String,
     /// The grant, whose end revokes it.
     pub sid: String,
+    /// The key that it is bound to; a bearer token has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+impl AccessTokenClaims {
+    /// How the token is sent (RFC 6749 7.1, RFC 9449 5).
+    #[must_use]
+    pub const fn token_type(&self) -> &'static str {
+        if self.cnf.is_some() { TOKEN_TYPE } else { "Bearer" }
+    }
 }

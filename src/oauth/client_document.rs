@@ -28,6 +28,8 @@ pub struct ClientDocument {
     pub keys: Option<ClientKeys>,
     /// Whether it names the grant type `refresh_token`, or no grant types at all.
     pub refresh_token: bool,
+    /// Whether it wants bound access tokens alone (RFC 9449 5.2).
+    pub dpop_bound: bool,
     /// The scopes that it names; informative.
     pub scope: ScopeSet,
     /// `native` or `web`, when it says so.
@@ -88,6 +90,7 @@ impl ClientDocument {
             methods: methods(&members)?,
             keys: keys(&members),
             refresh_token: registers_refresh_token(&members.list("grant_types")),
+            dpop_bound: members.get("dpop_bound_access_tokens").unwrap_or_default(),
             scope: named_values(&members.text("scope").unwrap_or_default()),
             application_type: members.text("application_type").filter(|kind| is_application_type(kind)),
         })

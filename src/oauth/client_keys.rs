@@ -81,7 +81,7 @@ fn public_set(jwks: &str) -> Result<JwkSet, ClientKeysError> {
         keys: Vec<Value>,
     }
     let Document { keys } = serde_json::from_str(jwks).or(Err(ClientKeysError::NotASet))?;
-    if keys.iter().any(|key| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())) {
+    if keys.iter().any(has_private_members) {
         return Err(ClientKeysError::Private);
     }
     if keys.len() > MAX_KEYS {
@@ -90,6 +90,11 @@ fn public_set(jwks: &str) -> Result<JwkSet, ClientKeysError> {
     let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
     let keys: Vec<Jwk> = keys.filter(is_usable).collect();
     if keys.is_empty() { Err(ClientKeysError::NoneUsable) } else { Ok(JwkSet { keys }) }
+}
+
+/// Whether a JWK has a member that no public key has.
+pub(crate) fn has_private_members(key: &Value) -> bool {
+    PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())
 }
 
 /// Whether a signature can be verified with a key. A client whose keys are kept although none can would be told at each

@@ -70,6 +70,8 @@ pub struct RegistrationRequest {
     pub scope: Option<String>,
     /// `native` or `web` (`OpenID` Connect Registration 2); echoed, enforces nothing.
     pub application_type: Option<String>,
+    /// Whether it wants bound access tokens alone (RFC 9449 5.2).
+    pub dpop_bound_access_tokens: bool,
     /// Its public keys, as JSON.
     pub jwks: Option<String>,
     /// Where its public keys are.
@@ -103,6 +105,8 @@ pub struct ClientMetadata {
     pub refresh_token: bool,
     /// Whether it registered for the device grant (RFC 8628), where that is allowed.
     pub device: bool,
+    /// Whether it gets bound access tokens alone.
+    pub dpop_bound: bool,
     /// The scopes that it requested; the issuer keeps those that an upstream here knows.
     pub scope: ScopeSet,
     /// `native` or `web`, when it said so.
@@ -128,6 +132,7 @@ impl RegistrationRequest {
             grant_types: members.list("grant_types"),
             scope: members.text("scope"),
             application_type: members.text("application_type"),
+            dpop_bound_access_tokens: members.get("dpop_bound_access_tokens").unwrap_or_default(),
             jwks: members.raw("jwks").map(str::to_owned),
             jwks_uri: members.text("jwks_uri"),
             has_software_statement: members.raw("software_statement").is_some(),
@@ -162,6 +167,7 @@ impl RegistrationRequest {
             keys,
             refresh_token: registers_refresh_token(&self.grant_types),
             device,
+            dpop_bound: self.dpop_bound_access_tokens,
             scope: named_values(&scope),
             application_type: self.application_type.filter(|kind| is_application_type(kind)),
         })
@@ -242,6 +248,9 @@ pub struct RegistrationResponse {
     /// As requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application_type: Option<String>,
+    /// Whether it gets bound access tokens alone; left out when it does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dpop_bound_access_tokens: bool,
     /// The keys that can be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JwkSet>,

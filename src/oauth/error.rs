@@ -34,6 +34,8 @@ pub enum ErrorCode {
     ExpiredToken,
     /// RFC 8707 2: the resource is unknown, malformed or not the grant's.
     InvalidTarget,
+    /// RFC 6749 5.2.
+    InvalidScope,
     /// RFC 7591 3.2.2.
     InvalidRedirectUri,
     /// RFC 7591 3.2.2.
@@ -42,6 +44,10 @@ pub enum ErrorCode {
     UnapprovedSoftwareStatement,
     /// RFC 6750 3.1: an initial or registration access token is missing or wrong (RFC 7591 3, RFC 7592 2).
     InvalidToken,
+    /// RFC 9449 5: the DPoP proof is missing or wrong.
+    InvalidDpopProof,
+    /// RFC 9449 8: the proof must carry a nonce of ours, which comes with the answer.
+    UseDpopNonce,
 }
 
 impl ErrorCode {
@@ -62,10 +68,13 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidScope => "invalid_scope",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::claims::AccessTokenClaims;
+use super::dpop::Confirmation;
 use super::scope::ScopeSet;
 
 /// The answer for every token that is not active, whatever the reason (RFC 7662 2.2).
@@ -23,6 +24,8 @@ pub struct ActiveToken<'a> {
     iss: &'a str,
     jti: &'a str,
     sid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
 }
 
 impl<'a> ActiveToken<'a> {
@@ -33,7 +36,7 @@ impl<'a> ActiveToken<'a> {
             active: true,
             scope: &claims.scope,
             client_id: claims.client_id.as_str(),
-            token_type: "Bearer",
+            token_type: claims.token_type(),
             exp,
             iat: claims.iat,
             sub: claims.sub.as_str(),
@@ -41,6 +44,7 @@ impl<'a> ActiveToken<'a> {
             iss: claims.iss.as_str(),
             jti: claims.jti.as_str(),
             sid: claims.sid.as_str(),
+            cnf: claims.cnf,
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct ServerMetadata {
     /// The algorithms of assertions there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection_endpoint_auth_signing_alg_values_supported: Option<&'static [&'static str]>,
+    /// The algorithms of proofs (RFC 9449 5.1); left out when no upstream takes bound tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_signing_alg_values_supported: Option<&'static [&'static str]>,
     /// RFC 7636: S256 alone.
     pub code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207.
@@ -79,4 +82,10 @@ pub struct ResourceMetadata {
     pub bearer_methods_supported: [&'static str; 1],
     /// Its display name.
     pub resource_name: String,
+    /// The algorithms of proofs; left out when it takes no bound tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_signing_alg_values_supported: Option<&'static [&'static str]>,
+    /// Whether it takes bound tokens alone; left out when it does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dpop_bound_access_tokens_required: bool,
 }

@@ -21,7 +21,8 @@
 //! | `client_name` | the names of clients, cleaned | RFC 7591 2 |
 //! | `client_keys` | the public keys of clients | RFC 7591 2, RFC 7517 |
 //! | `claims` | the claims of our access tokens | RFC 9068 |
-//! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9728 5.1 |
+//! | `dpop` | what binds a token to a key | RFC 9449, RFC 7638, RFC 3986 6.2 |
+//! | `challenge` | `WWW-Authenticate` | RFC 6750 3, RFC 9449 7.1, RFC 9728 5.1 |
 //! | `metadata` | metadata of an authorization server and of a resource | RFC 8414, RFC 9728, RFC 9207 |
 //! | `paths` | the paths of our own routes | RFC 8414 3, RFC 9728 3.1 |
 //! | `grant_type` | grant types that not every installation offers | RFC 6749 4.4, RFC 7523 |
@@ -36,6 +37,7 @@ pub mod client_keys;
 pub mod client_metadata;
 pub mod client_name;
 pub mod device;
+pub mod dpop;
 pub mod error;
 pub mod grant_type;
 pub mod introspection;

@@ -84,6 +84,8 @@ routes! {
     Page AccountSignIn, ACCOUNT_SIGN_IN = "/account/sign-in";
     /// Asks whether to end grants, and ends them.
     Page AccountEnd, ACCOUNT_END = "/account/end";
+    /// Forgets a remembered consent.
+    Page AccountForget, ACCOUNT_FORGET = "/account/forget";
     /// Ends the user's session there.
     Page AccountSignOut, ACCOUNT_SIGN_OUT = "/account/sign-out";
     /// Where a user types the code that a device shows (RFC 8628 3.3).

@@ -11,7 +11,7 @@ use super::scope::ScopeSet;
 pub struct TokenResponse {
     /// The access token.
     pub access_token: String,
-    /// Always `Bearer` (RFC 6750).
+    /// `Bearer` (RFC 6750), or `DPoP` for a token that is bound to a key (RFC 9449 5).
     pub token_type: &'static str,
     /// Seconds until the access token expires.
     pub expires_in: u64,

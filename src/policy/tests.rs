@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{AnswerFilter, Content, Denial, MissingScopes, decide, enter};
-use crate::config::{ApiKeys, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings};
+use crate::config::{
+    ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings,
+};
 use crate::mcp::Message;
 use crate::model::caller::Caller;
 use crate::model::user::User;
@@ -42,6 +44,7 @@ fn behind(scopes: UpstreamScopes) -> Behind {
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
+        dpop: Dpop::default(),
         keep_alive: None,
     };
     Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())

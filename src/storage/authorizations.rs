@@ -12,7 +12,7 @@ use super::row::{Columns, FromRow, Row};
 use super::value::{json, values};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
-use crate::model::authorization::{AnotherRound, Authorization, Purpose, Stage};
+use crate::model::authorization::{AnotherRound, Authorization, Consent, Purpose, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 
 /// How much longer than its time an authorization stays: an answer that came at the last moment is still being worked on. The
@@ -21,7 +21,7 @@ pub(super) const MARGIN: Duration = Duration::from_mins(1);
 
 macro_rules! columns {
     () => {
-        "id, purpose, request, identity, binding_hash, round, offline, retried, stage, created_at, expires_at"
+        "id, purpose, request, identity, binding_hash, round, offline, retried, stage, created_at, expires_at, consent_browser"
     };
 }
 pub(super) use columns;
@@ -29,8 +29,8 @@ pub(super) use columns;
 sql! {
     INSERT = "
         INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage,
-            created_at, expires_at, purpose)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            created_at, expires_at, purpose, consent_browser)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         ON CONFLICT (id) DO NOTHING";
 
     FIND = concat!("SELECT ", columns!(), " FROM authorizations WHERE id = $1");
@@ -70,16 +70,28 @@ impl FromRow for Authorization {
 
 fn purpose(row: Columns<'_>) -> Result<Purpose, Failure> {
     match row.text("purpose")?.as_str() {
-        "client" => Ok(Purpose::Client(row.json("request")?)),
+        "client" | "remembered" => Ok(Purpose::Client(row.json("request")?)),
         "account" => Ok(Purpose::Account),
         "device" => Ok(Purpose::Device(row.json("request")?)),
         _ => Err(row.corrupt("purpose")),
     }
 }
 
+/// A client's sign-in whose consent was remembered has a purpose of its own, so that a release that would not compare the user
+/// refuses it.
+fn consent(row: Columns<'_>) -> Result<Consent, Failure> {
+    match (row.optional_sha256("consent_browser")?, row.text("purpose")?.as_str()) {
+        (Some(browser), "remembered") => Ok(Consent::Remembered(browser)),
+        (None, "remembered") => Err(row.corrupt("consent_browser")),
+        (Some(browser), _) => Ok(Consent::AskedOnce(browser)),
+        (None, _) => Ok(Consent::Asked),
+    }
+}
+
 /// A purpose as it is stored: its name, and the JSON of its request.
-fn stored(purpose: &Purpose) -> Result<(&'static str, String), Failure> {
+fn stored(purpose: &Purpose, consent: Consent) -> Result<(&'static str, String), Failure> {
     Ok(match purpose {
+        Purpose::Client(request) if matches!(consent, Consent::Remembered(_)) => ("remembered", json(request)?),
         Purpose::Client(request) => ("client", json(request)?),
         Purpose::Account => ("account", "{}".to_owned()),
         Purpose::Device(request) => ("device", json(request)?),
@@ -92,6 +104,7 @@ pub(super) fn read(row: Columns<'_>) -> Result<Authorization, Failure> {
     Ok(Authorization {
         id: AuthorizationId::from(row.text("id")?),
         purpose: purpose(row)?,
+        consent: consent(row)?,
         identity: (!identity.is_empty()).then(|| IdentityId::from(identity)),
         binding_hash: row.sha256("binding_hash")?,
         round: row.get("round")?,
@@ -169,7 +182,7 @@ impl Store {
 
 /// Inserts an authorization; `false` when the id is taken.
 pub(super) async fn insert(tx: &mut Transaction, authorization: &Authorization) -> Result<bool, Failure> {
-    let (purpose, request) = stored(&authorization.purpose)?;
+    let (purpose, request) = stored(&authorization.purpose, authorization.consent)?;
     let new = values![
         authorization.id.as_str(),
         authorization.purpose.asked().map_or("", |(client, _)| client.as_str()),
@@ -183,6 +196,7 @@ pub(super) async fn insert(tx: &mut Transaction, authorization: &Authorization) 
         authorization.created_at,
         authorization.expires_at,
         purpose,
+        authorization.consent.browser(),
     ];
     Ok(tx.execute(INSERT, new).await? == 1)
 }

@@ -36,8 +36,8 @@ macro_rules! not_needed {
 /// Whatever is known of a client.
 macro_rules! columns {
     () => {
-        "id, name, redirect_uris, auth_method, secret_hash, client_keys, refresh_token, device, scope, application_type,
-            created_at,
+        "id, name, redirect_uris, auth_method, secret_hash, client_keys, refresh_token, device, dpop_bound, scope,
+            application_type, created_at,
             EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = clients.id) AS disabled"
     };
 }
@@ -54,8 +54,8 @@ sql! {
     /// registers it.
     INSERT = "
         INSERT INTO clients (id, name, redirect_uris, auth_method, secret_hash, refresh_token, scope, application_type,
-            created_at, address, registered_at, client_keys, management_hash, device)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            created_at, address, registered_at, client_keys, management_hash, device, dpop_bound)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         ON CONFLICT (id) DO UPDATE SET registered_at = excluded.registered_at,
             address = CASE WHEN excluded.address <> clients.address AND (
                     SELECT count(*) FROM clients o
@@ -73,7 +73,7 @@ sql! {
     /// refused.
     UPDATE = "
         UPDATE clients SET name = $3, redirect_uris = $4, auth_method = $5, secret_hash = $6, client_keys = $7,
-            refresh_token = $8, scope = $9, application_type = $10, management_hash = $11, device = $12
+            refresh_token = $8, scope = $9, application_type = $10, management_hash = $11, device = $12, dpop_bound = $13
         WHERE id = $1 AND management_hash = $2";
 
     COUNT_UNUSED = "SELECT count(*) FROM clients WHERE last_grant_at IS NULL";
@@ -147,6 +147,7 @@ impl FromRow for Client {
             authentication: Authentication::new(method, secret_hash, keys).ok_or_else(|| row.corrupt("auth_method"))?,
             refresh_token: row.get("refresh_token")?,
             device: row.get("device")?,
+            dpop_bound: row.get("dpop_bound")?,
             scope: row.scope("scope")?,
             application_type: row.get("application_type")?,
             created_at: row.time("created_at")?,
@@ -159,7 +160,7 @@ impl Store {
     ///
     /// `address` is the caller's (IPv6: its /64); a known client moves to it if it holds fewer. When more than `max_unused`
     /// clients never led to a grant, the oldest of the address that holds most of them goes: never one whose authorization is
-    /// pending, and never the new one.
+    /// pending, and never the new one. Answers whether it is new.
     ///
     /// # Errors
     /// When the store fails.
@@ -169,10 +170,12 @@ impl Store {
         address: &str,
         max_unused: i64,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+            let known: Option<Client> = tx.optional(FIND, values![client.id.as_str()]).await?;
             insert(tx, client, None, address, now).await?;
-            evict(tx, &client.id, max_unused, now).await
+            evict(tx, &client.id, max_unused, now).await?;
+            Ok(known.is_none())
         })
         .await
     }
@@ -228,6 +231,7 @@ impl Store {
                     client.application_type.as_deref(),
                     new_token,
                     client.device,
+                    client.dpop_bound,
                 ],
             )
             .await
@@ -286,6 +290,7 @@ async fn insert(
         client.authentication.keys().map(json).transpose()?,
         management,
         client.device,
+        client.dpop_bound,
     ];
     tx.execute(INSERT, values).await.map(drop)
 }

@@ -6,6 +6,7 @@
 use super::authorizations::{self, columns};
 use super::error::Failure;
 use super::exclusive::Exclusive;
+use super::remembered_consents::{self, CodeConsent};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{NewRefreshToken, Store, StoreError, Turn, client_documents, clients, grant_ends, grants, refresh_tokens};
@@ -67,6 +68,22 @@ pub struct NewCode<'a> {
     pub issuer: &'a str,
     /// What the provider told.
     pub sign_in: &'a SignIn,
+    /// How the user consented.
+    pub consent: CodeConsent<'a>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What became of a code that was to be issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeIssue {
+    /// It can be redeemed.
+    Issued,
+    /// The sign-in is not claimed (any more), another issuer is behind the identity, or the user's grants were ended since it
+    /// began.
+    TakenBack,
+    /// The user who signed in has not allowed as much, or has forgotten it.
+    NotAllowed,
 }
 
 /// A redemption: everything that becomes true at once.
@@ -155,33 +172,36 @@ impl Store {
         .await
     }
 
-    /// `Claimed` → `CodeIssued`. `false` when it is not claimed (any more), another issuer is behind the identity, or the
-    /// user's grants were ended since it began.
+    /// `Claimed` → `CodeIssued`, and what is remembered of the consent, in one transaction.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<bool, StoreError> {
-        let NewCode { hash, expires_at, issuer, sign_in } = *code;
-        let exclusive = Exclusive::SignIn(&sign_in.subject);
-        let issued = self.write(Turn::Claimed, exclusive, async |tx| {
-            tx.execute(
-                ISSUE_CODE,
-                values![
-                    id.as_str(),
-                    hash,
-                    expires_at,
-                    sign_in.subject.as_str(),
-                    json(&sign_in.user)?,
-                    sign_in.standing.sealed_token.as_deref(),
-                    sign_in.standing.offline,
-                    sign_in.standing.ends_at,
-                    sign_in.standing.renewable,
-                    issuer,
-                ],
-            )
-            .await
-        });
-        Ok(issued.await? == 1)
+    /// When the store fails; then nothing happened.
+    pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<CodeIssue, StoreError> {
+        let NewCode { hash, expires_at, issuer, sign_in, consent, now } = *code;
+        let SignIn { subject, user, standing } = sign_in;
+        self.write(Turn::Claimed, Exclusive::SignIn(subject), async |tx| {
+            let issue = values![
+                id.as_str(),
+                hash,
+                expires_at,
+                subject.as_str(),
+                json(user)?,
+                standing.sealed_token.as_deref(),
+                standing.offline,
+                standing.ends_at,
+                standing.renewable,
+                issuer,
+            ];
+            if tx.execute(ISSUE_CODE, issue).await? == 0 {
+                return Ok(CodeIssue::TakenBack);
+            }
+            if remembered_consents::apply(tx, consent, (subject, issuer), now).await? {
+                return Ok(CodeIssue::Issued);
+            }
+            tx.undo();
+            Ok(CodeIssue::NotAllowed)
+        })
+        .await
     }
 
     /// Finds the authorization of a code in any stage. Once redeemed, only the user's subject is kept.

@@ -3,7 +3,7 @@
 //!
 //! Defends against: a race with a redemption (TOCTOU). On PostgreSQL a redemption that began before the flag was committed does
 //! not see it. So the flag is set first; then the sign-ins are cancelled, which waits for the row that such a redemption has
-//! changed; the grants end last. What still slips through, the upkeep ends (`grant_ends::OF_DISABLED`).
+//! changed; the grants end last. A grant that no code stands for (`machine_grants`) is begun under a lock that the flag waits for.
 
 use super::value::values;
 use super::{Exclusive, Store, StoreError, Turn};
@@ -24,7 +24,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn disable_client(&self, id: &ClientId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Token, Exclusive::Nothing, DISABLE, values![id.as_str(), now]).await? == 1)
+        Ok(self.execute(Turn::Token, Exclusive::Client(id), DISABLE, values![id.as_str(), now]).await? == 1)
     }
 
     /// Enables a client again; `false` when it was not disabled.

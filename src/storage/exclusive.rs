@@ -9,7 +9,7 @@
 //! Defends against: races (check-then-act, TOCTOU) between replicas, and deadlocks, because the locks of one write are taken in
 //! the order of this list, and before any row is changed.
 
-use crate::model::ids::{GrantId, IdentityId, Subject};
+use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::secret::Sha256;
 
 /// What a write decides about exclusively.
@@ -27,9 +27,14 @@ pub(super) enum Exclusive<'a> {
     /// (`identities::REPLACE` against `codes::REDEEM`).
     Identity(&'a IdentityId),
     /// What a sign-in gives one user, at a provider that stays: no code after a bar (`codes::ISSUE_CODE`), at most
-    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`). And what a machine is given: one grant that is extended
-    /// (`machine_grants::EXTEND`).
+    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
     SignIn(&'a Subject),
+    /// The same for what a machine is given: one grant that is extended (`machine_grants::EXTEND`). And, shared with its like,
+    /// whether its client is disabled.
+    MachineGrant(&'a Subject, &'a ClientId),
+    /// Whether a client is disabled: grants that begin meanwhile wait, or are found and ended (`disabled_clients::DISABLE` against
+    /// `machine_grants::IS_DISABLED`).
+    Client(&'a ClientId),
     /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
     UsersOf(&'a [GrantId]),
     /// Whether a refresh token is unused: a lease for its grant that is asked for while a rotation supersedes it must see that

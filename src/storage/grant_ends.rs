@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::grants::columns;
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Store, StoreError, Turn, remembered_consents};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -221,6 +221,9 @@ async fn end(tx: &mut Transaction, id: &GrantId, reason: EndReason, now: Timesta
     let ended: Option<Grant> = tx.optional(END, values![id.as_str(), now, reason.as_str()]).await?;
     let Some(grant) = ended else { return Ok(None) };
     tx.execute(ERASE, values![id.as_str()]).await?;
+    if reason.forgets_consent() {
+        remembered_consents::forget_like(tx, &grant).await?;
+    }
     Ok(Some(Grant { ended_at: None, ..grant }))
 }
 

@@ -9,12 +9,13 @@ use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
 use crate::model::grant::{Basis, Grant, Holder};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
+use crate::oauth::dpop::Thumbprint;
 use crate::secret::Sha256;
 
 macro_rules! columns {
     () => {
         "id, subject, identity, client_id, resource, scope, named_scope, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, ended_at"
+            provider_token, provider_offline, provider_ends_at, provider_renewable, dpop_jkt, created_at, expires_at, ended_at"
     };
 }
 pub(super) use columns;
@@ -23,8 +24,8 @@ sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
-            named_scope, basis, receiver, address, agent)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18)";
+            named_scope, basis, receiver, address, agent, device, dpop_jkt)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
@@ -52,6 +53,7 @@ impl FromRow for Grant {
             named_scope: row.optional_scope("named_scope")?,
             user: row.json("user_claims")?,
             standing: row.standing()?,
+            bound_to: row.optional_sha256("dpop_jkt")?.map(Thumbprint::new),
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
             ended_at: row.optional_time("ended_at")?,
@@ -129,6 +131,9 @@ async fn insert_with(
         holder.receiver.as_deref(),
         holder.address.as_deref(),
         holder.agent.as_deref(),
+        // a code that was sent nowhere is a device's
+        basis.is_none() && holder.receiver.is_none(),
+        grant.bound_to.as_ref().map(Thumbprint::sha256),
     ];
     tx.execute(INSERT, new).await?;
     Ok(())

@@ -2,10 +2,11 @@
 
 use super::error::Failure;
 use super::exclusive::Exclusive;
-use super::row::{FromRow, Row};
+use super::row::{Columns, FromRow, Row};
 use super::value::{json, values};
 use super::{Store, StoreError, Turn};
 use crate::clock::Timestamp;
+use crate::model::grant::Basis;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
@@ -21,10 +22,19 @@ macro_rules! client_columns {
     };
 }
 
+/// The same for a client that is known by a document.
+macro_rules! document_columns {
+    () => {
+        "c.id, c.document, count(g.id) AS grants, max(g.last_used_at) AS last_used_at, d.client_id IS NOT NULL AS disabled
+        FROM client_documents c LEFT JOIN disabled_clients d ON d.client_id = c.id
+            LEFT JOIN grants g ON g.client_id = c.id AND g.ended_at IS NULL AND g.expires_at > $2"
+    };
+}
+
 sql! {
     GRANTS = "
         SELECT g.id, g.subject, g.identity, g.client_id, COALESCE(c.name, d.name) AS client_name, g.resource, g.scope, g.user_claims,
-            g.created_at, g.last_used_at, g.expires_at
+            g.created_at, g.last_used_at, g.expires_at, g.basis, g.device
         FROM grants g LEFT JOIN clients c ON c.id = g.client_id LEFT JOIN client_documents d ON d.id = g.client_id
         WHERE g.id > $1 AND g.ended_at IS NULL AND g.expires_at > $2
           AND (CAST($3 AS TEXT) IS NULL OR g.subject = $3) AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) AND (CAST($5 AS TEXT) IS NULL OR g.resource = $5)
@@ -35,6 +45,20 @@ sql! {
         WHERE c.id > $1 GROUP BY c.id, d.client_id ORDER BY c.id LIMIT $3");
 
     CLIENT = concat!("SELECT ", client_columns!(), " WHERE c.id = $1 GROUP BY c.id, d.client_id");
+
+    /// Clients that are known by a document which is kept here.
+    DOCUMENTS = concat!("
+        SELECT ", document_columns!(), "
+        WHERE c.id > $1 GROUP BY c.id, d.client_id ORDER BY c.id LIMIT $3");
+
+    DOCUMENT = concat!("SELECT ", document_columns!(), " WHERE c.id = $1 GROUP BY c.id, d.client_id");
+
+    /// Ids that are disabled and of which nothing else is known: of clients whose document is not kept, or that left.
+    DISABLED_ONLY = "
+        SELECT d.client_id FROM disabled_clients d
+        WHERE d.client_id > $1 AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.id = d.client_id)
+          AND NOT EXISTS (SELECT 1 FROM client_documents m WHERE m.id = d.client_id)
+        ORDER BY d.client_id LIMIT $2";
 
     USE_OF_CLIENT = "
         SELECT count(*) AS grants, max(last_used_at) AS last_used_at FROM grants WHERE client_id = $1 AND ended_at IS NULL AND expires_at > $2";
@@ -79,6 +103,31 @@ pub struct GrantFilter {
     pub resource: Option<String>,
 }
 
+/// What a grant rests on, as an operator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantKind {
+    /// A user's consent, in the browser.
+    User,
+    /// A user's consent for a device that polled (RFC 8628).
+    Device,
+    /// Something else.
+    Basis(Basis),
+}
+
+impl GrantKind {
+    /// As commands print it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Device => "device",
+            Self::Basis(Basis::ClientCredentials) => "machine",
+            Self::Basis(Basis::Assertion) => "assertion",
+            Self::Basis(Basis::ApiKey) => "api_key",
+        }
+    }
+}
+
 impl GrantFilter {
     /// All of a client.
     #[must_use]
@@ -96,6 +145,8 @@ pub struct ListedGrant {
     pub subject: Subject,
     /// Who signed the user in.
     pub identity: IdentityId,
+    /// What it rests on.
+    pub kind: GrantKind,
     /// Who acts for the user.
     pub client: ClientId,
     /// What that client calls itself, when it registered itself or has a document.
@@ -133,6 +184,19 @@ pub struct ListedClient {
     pub use_of: ClientUse,
 }
 
+/// A client that is known by its document, as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct ListedDocument {
+    /// Its id: the URL of the document.
+    pub id: ClientId,
+    /// The document, as it came.
+    pub document: String,
+    /// Whether the operator disabled it.
+    pub disabled: bool,
+    /// How it is used.
+    pub use_of: ClientUse,
+}
+
 /// How a client is used.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClientUse {
@@ -149,6 +213,7 @@ impl FromRow for ListedGrant {
             id: GrantId::from(row.text("id")?),
             subject: Subject::stored(row.text("subject")?),
             identity: IdentityId::from(row.text("identity")?),
+            kind: kind(row)?,
             client: ClientId::from(row.text("client_id")?),
             client_name: row.get("client_name")?,
             resource: row.text("resource")?,
@@ -158,6 +223,15 @@ impl FromRow for ListedGrant {
             last_used_at: row.time("last_used_at")?,
             expires_at: row.time("expires_at")?,
         })
+    }
+}
+
+fn kind(row: Columns<'_>) -> Result<GrantKind, Failure> {
+    let basis: Option<String> = row.get("basis")?;
+    match basis {
+        Some(basis) => Basis::parse(&basis).map(GrantKind::Basis).ok_or_else(|| row.corrupt("basis")),
+        None if row.get("device")? => Ok(GrantKind::Device),
+        None => Ok(GrantKind::User),
     }
 }
 
@@ -171,6 +245,18 @@ impl FromRow for ListedClient {
             auth_method: columns.text("auth_method")?,
             disabled: columns.get("disabled")?,
             created_at: columns.time("created_at")?,
+            use_of: ClientUse::from_row(row)?,
+        })
+    }
+}
+
+impl FromRow for ListedDocument {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        let columns = row.of("client_documents");
+        Ok(Self {
+            id: ClientId::from(columns.text("id")?),
+            document: columns.text("document")?,
+            disabled: columns.get("disabled")?,
             use_of: ClientUse::from_row(row)?,
         })
     }
@@ -233,6 +319,36 @@ impl Store {
         self.find(CLIENT, values![id.as_str(), now]).await
     }
 
+    /// At most `count` clients whose documents are kept, with ids after `after`, in the order of their ids; `None` begins.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_documents(
+        &self,
+        after: Option<&ClientId>,
+        now: Timestamp,
+        count: i64,
+    ) -> Result<Vec<ListedDocument>, StoreError> {
+        self.list(DOCUMENTS, values![after.map_or("", ClientId::as_str), now, count]).await
+    }
+
+    /// A client whose document is kept.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn listed_document(&self, id: &ClientId, now: Timestamp) -> Result<Option<ListedDocument>, StoreError> {
+        self.find(DOCUMENT, values![id.as_str(), now]).await
+    }
+
+    /// At most `count` ids that are disabled and of which nothing else is stored, after `after`, in their order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_disabled_only(&self, after: Option<&ClientId>, count: i64) -> Result<Vec<ClientId>, StoreError> {
+        let ids: Vec<String> = self.list(DISABLED_ONLY, values![after.map_or("", ClientId::as_str), count]).await?;
+        Ok(ids.into_iter().map(ClientId::from).collect())
+    }
+
     /// How a client is used, whether it is registered or not.
     ///
     /// # Errors
@@ -241,12 +357,13 @@ impl Store {
         Ok(self.find(USE_OF_CLIENT, values![id.as_str(), now]).await?.unwrap_or_default())
     }
 
-    /// Cancels the sign-ins in progress whose grants this filter would match; returns how many. With a subject, those that
-    /// have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
+    /// Forgets the remembered consents and cancels the sign-ins in progress whose grants this filter would match; returns how
+    /// many were cancelled. With a subject, those that have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
     ///
     /// # Errors
     /// When the store fails; then some may have been taken back.
     pub async fn cancel_sign_ins(&self, filter: &GrantFilter) -> Result<u64, StoreError> {
+        self.forget_consents(filter).await?;
         if filter.subject.is_some() {
             self.in_batches(BAR_UNDER_WAY, filter).await?;
         }

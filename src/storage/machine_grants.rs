@@ -31,6 +31,9 @@ sql! {
 
     IS_ISSUER = "SELECT EXISTS (SELECT 1 FROM identities WHERE id = $1 AND issuer = $2)";
 
+    /// Under the lock that `disabled_clients::DISABLE` takes: no grant begins after it.
+    IS_DISABLED = "SELECT EXISTS (SELECT 1 FROM disabled_clients WHERE client_id = $1)";
+
     OF_BASIS = concat!("
         SELECT ", columns!(), " FROM grants
         WHERE basis = $1 AND ended_at IS NULL AND id > $2 ORDER BY id LIMIT $3");
@@ -43,6 +46,8 @@ pub enum MachineGrant {
     Extended(Grant),
     /// It is new.
     Begun(Grant),
+    /// There is none: the operator disabled the client.
+    ClientDisabled,
 }
 
 impl Store {
@@ -73,8 +78,11 @@ impl Store {
         basis: Basis,
         issuer: Option<&str>,
     ) -> Result<Option<MachineGrant>, StoreError> {
-        let subject = wanted.subject.clone();
-        self.write(Turn::Token, Exclusive::SignIn(&subject), async |tx| {
+        let (subject, client) = (wanted.subject.clone(), wanted.client_id.clone());
+        self.write(Turn::Token, Exclusive::MachineGrant(&subject, &client), async |tx| {
+            if tx.one::<bool>(IS_DISABLED, values![client.as_str()]).await? {
+                return Ok(Some(MachineGrant::ClientDisabled));
+            }
             if let Some(issuer) = issuer {
                 let stands: bool = tx.one(IS_ISSUER, values![wanted.identity.as_str(), issuer]).await?;
                 if !stands {

@@ -59,6 +59,7 @@ enum Class {
     User = 0x504F_5203,
     RefreshToken = 0x504F_5204,
     Clients = 0x504F_5205,
+    Client = 0x504F_5206,
     SigningKeys = 0x504F_5209,
 }
 
@@ -150,6 +151,12 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
             lock_one(tx, LOCK_SHARED, Class::Identity, subject.identity()).await?;
             lock_one(tx, LOCK, Class::User, subject.as_str()).await
         }
+        Exclusive::MachineGrant(subject, client) => {
+            lock_one(tx, LOCK_SHARED, Class::Identity, subject.identity()).await?;
+            lock_one(tx, LOCK, Class::User, subject.as_str()).await?;
+            lock_one(tx, LOCK_SHARED, Class::Client, client.as_str()).await
+        }
+        Exclusive::Client(client) => lock_one(tx, LOCK, Class::Client, client.as_str()).await,
         Exclusive::UsersOf(grants) => {
             let ids: Vec<&str> = grants.iter().map(GrantId::as_str).collect();
             let lock = sqlx::query(LOCK_USERS_OF).persistent(false).bind(Class::User as i32).bind(ids);

@@ -14,6 +14,7 @@ use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
 use crate::model::ids::GrantId;
 use crate::model::user::User;
+use crate::oauth::dpop::Thumbprint;
 use crate::secret::Sha256;
 
 sql! {
@@ -32,7 +33,7 @@ sql! {
     /// The grant's part of a rotation: notes its use, and gives the lease back.
     RENEW = "
         UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
-            user_claims = COALESCE($7, user_claims), last_used_at = $8, lease_holder = NULL, lease_until = NULL
+            user_claims = COALESCE($7, user_claims), dpop_jkt = COALESCE(dpop_jkt, $9), last_used_at = $8, lease_holder = NULL, lease_until = NULL
         WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
 
     pub(super) ERASE_RESPONSES = "
@@ -75,6 +76,8 @@ pub struct Rotation<'a> {
     pub standing: &'a ProviderStanding,
     /// What the provider told of the user, if it did.
     pub user: Option<&'a User>,
+    /// The key that the new tokens are bound to. A grant that was bound before stays bound to that key.
+    pub bound_to: Option<&'a Thumbprint>,
     /// Now.
     pub now: Timestamp,
 }
@@ -142,6 +145,7 @@ async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Fa
         rotation.standing.renewable,
         rotation.user.map(json).transpose()?,
         rotation.now,
+        rotation.bound_to.map(Thumbprint::sha256),
     ];
     Ok(tx.execute(RENEW, renewed).await? == 1)
 }

@@ -16,7 +16,7 @@ use super::value::values;
 use super::{
     GrantFilter, Retention, Store, StoreError, Turn, account, api_keys, authorizations, client_documents, clients,
     codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
-    migrations, refresh_tokens, sealed, signing_keys, single_use,
+    migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,7 +25,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 19] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -42,6 +42,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 19] = [
     ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
+    ("remembered_consents.rs", remembered_consents::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
     ("single_use.rs", single_use::STATEMENTS),
@@ -200,6 +201,7 @@ async fn a_bar_is_deleted_together_with_its_sign_in() {
         replay_window: Duration::ZERO,
         unused_client: Duration::ZERO,
         used_client: Duration::ZERO,
+        remembered_consent: Duration::ZERO,
         access_token: Duration::ZERO,
     };
     for store in [sqlite, postgres] {

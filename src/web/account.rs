@@ -11,12 +11,12 @@ use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages;
 use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, SessionCookie};
-use crate::model::ids::GrantId;
+use crate::model::ids::{ConsentId, GrantId};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::paths;
 use crate::wire::{Arrival, ClientAddress};
 
-/// The longest id of a grant that is looked up; ours are shorter.
+/// The longest id of a grant or a remembered consent that is looked up; ours are shorter.
 const LONGEST_ID: usize = 64;
 
 /// The page: the user's grants, or the form to sign in.
@@ -98,6 +98,26 @@ pub(super) async fn end(
     match endpoints.complete(ended).await {
         Ok(()) => to_account(&endpoints),
         Err(fault) => page(&endpoints.branding, fault, &arrival.id),
+    }
+}
+
+/// Forgets a remembered consent. There is no question before it: the user is only asked once more.
+pub(super) async fn forget(
+    State(endpoints): State<Endpoints>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let form = match PostedForm::read(request, &endpoints.config.public_url) {
+        Ok(form) => form,
+        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
+    };
+    let one = |name| form.fields.one(name).ok().flatten().unwrap_or_default().to_owned();
+    let (session, consent, token) = (session(&endpoints, &form.headers), one("consent"), one("form_token"));
+    let Some(session) = session.filter(|_| consent.len() <= LONGEST_ID) else { return to_account(&endpoints) };
+    let (issuer, consent, request_id) = (endpoints.issuer.clone(), ConsentId::from(consent), arrival.id.clone());
+    match endpoints.complete(async move { issuer.forget_consent(&session, &token, &consent, &arrival).await }).await {
+        Ok(()) => to_account(&endpoints),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 

@@ -1,17 +1,15 @@
-//! `GET /authorize` (RFC 6749 3.1): the consent page, or why not. Stores nothing.
+//! `GET /authorize` (RFC 6749 3.1): the consent page, or why not. Stores nothing, unless a remembered consent lets the browser go
+//! on to the provider.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::response::IntoResponse;
-use http::{HeaderMap, Response, Uri};
+use http::{HeaderMap, Method, Response, Uri};
 
-use super::cookies::Kind;
+use super::consent_page::{Asking, consent_page};
 use super::fault::page;
-use super::pages::{self, ConsentNotice};
 use super::{Endpoints, browser};
-use crate::issuer::{AuthorizeRejection, Fault, Validated};
+use crate::issuer::{AuthorizeRejection, Fault, Start};
 use crate::oauth::parameters::Parameters;
-use crate::telemetry::RequestId;
 use crate::wire::Arrival;
 
 /// The longest query of a request, in bytes.
@@ -20,34 +18,87 @@ const MAX_REQUEST: usize = 8 * 1024;
 pub(super) async fn get(
     State(endpoints): State<Endpoints>,
     Extension(arrival): Extension<Arrival>,
+    method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    let (query, request_id) = (uri.query().unwrap_or_default(), arrival.id);
+    let (query, request_id) = (uri.query().unwrap_or_default(), arrival.id.clone());
     if query.len() > MAX_REQUEST {
         return page(&endpoints.branding, Fault::too_long(), &request_id);
     }
-    match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes()), arrival.address).await {
-        Ok(validated) => consent_page(&endpoints, &headers, validated, None, &request_id).await,
-        Err(AuthorizeRejection::Page(fault)) => page(&endpoints.branding, fault, &request_id),
-        Err(AuthorizeRejection::Redirect(redirect)) => browser::to_client(&endpoints.branding, &redirect),
+    let validated = match endpoints.issuer.authorize(&Parameters::parse(query.as_bytes()), arrival.address).await {
+        Ok(validated) => validated,
+        Err(AuthorizeRejection::Page(fault)) => return page(&endpoints.branding, fault, &request_id),
+        Err(AuthorizeRejection::Redirect(redirect)) => return browser::to_client(&endpoints.branding, &redirect),
+    };
+    let start =
+        Start { direct: method == Method::GET && is_direct(&headers), mark: endpoints.cookies().mark(&headers) };
+    let direct = start.direct;
+    let issuer = endpoints.issuer.clone();
+    let begun = endpoints.complete(async move {
+        let begun = issuer.begin_remembered(&validated, &start, arrival.address).await?;
+        Ok((begun, validated))
+    });
+    match begun.await {
+        Ok((Some(begun), _)) => browser::to_sign_in(&endpoints, &headers, &begun),
+        Ok((None, validated)) => {
+            consent_page(&endpoints, &headers, validated, Asking { notice: None, direct }, &request_id).await
+        }
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
-/// Renders the consent page with its cookie.
-pub(super) async fn consent_page(
-    endpoints: &Endpoints,
-    headers: &HeaderMap,
-    validated: Validated,
-    notice: Option<ConsentNotice>,
-    request_id: &RequestId,
-) -> Response<Body> {
-    let prompt = match endpoints.issuer.consent(validated).await {
-        Ok(prompt) => prompt,
-        Err(fault) => return page(&endpoints.branding, fault, request_id),
+/// Whether a person opened the address, or an application had the browser open it, and no other site sent the browser. One that
+/// says nothing may have been sent, and so may one that fetches in advance what nobody looks at. (`none` does not prove that no
+/// site redirected on the way: see `config::Consent`.)
+fn is_direct(headers: &HeaderMap) -> bool {
+    let is = |name: &str, wanted: &[&str]| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(|value| wanted.iter().any(|wanted| value == wanted)) && values.next().is_none()
     };
-    let mut response = pages::consent(&endpoints.branding, &prompt.view, notice).into_response();
-    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &prompt.cookie, lifetime);
-    response
+    is("sec-fetch-site", &["none", "same-origin"])
+        && is("sec-fetch-mode", &["navigate"])
+        && is("sec-fetch-dest", &["document"])
+        && !headers.contains_key("sec-purpose")
+        && !headers.contains_key("purpose")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::is_direct;
+
+    #[test]
+    fn only_a_browser_that_says_so_was_sent_by_no_other_site() {
+        let is = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
+            is_direct(&pairs.collect::<HeaderMap>())
+        };
+        let (mode, dest) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+        assert!(is(&[("sec-fetch-site", "none"), mode, dest]));
+        assert!(is(&[("sec-fetch-site", "same-origin"), mode, dest]));
+        assert!(!is(&[]));
+        assert!(!is(&[mode, dest]));
+        for site in ["cross-site", "same-site", "None", ""] {
+            assert!(!is(&[("sec-fetch-site", site), mode, dest]), "{site}");
+        }
+        assert!(!is(&[("sec-fetch-site", "none"), mode, ("sec-fetch-dest", "iframe")]));
+        assert!(!is(&[("sec-fetch-site", "none"), ("sec-fetch-mode", "no-cors"), dest]));
+        assert!(!is(&[("sec-fetch-site", "none"), mode, dest, ("sec-purpose", "prefetch;prerender")]));
+    }
+
+    #[test]
+    fn a_header_that_came_twice_is_no_answer() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert!(!is_direct(&headers));
+    }
 }

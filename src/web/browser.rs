@@ -16,11 +16,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use super::body::{self, BodyError};
+use super::consent_page::{Asking, consent_page};
 use super::cookies::Kind;
 use super::endpoints::Endpoints;
 use super::fault::{busy_page, page};
 use super::pages;
-use super::pages::Branding;
+use super::pages::{Branding, ConsentNotice};
 use crate::config::{Config, PublicUrl, Spelling};
 use crate::issuer::{Answered, AnsweredForm, Begun, ClientRedirect, EarlierOutcome, Fault};
 use crate::model::account::SESSION_AGE;
@@ -118,14 +119,24 @@ pub(super) async fn at_own_origin(
 }
 
 /// Sends the browser where an answer leads.
-pub(super) fn onwards(endpoints: &Endpoints, answered: &Answered, request_id: &RequestId) -> Response<Body> {
+pub(super) async fn onwards(
+    endpoints: &Endpoints,
+    headers: &HeaderMap,
+    answered: Answered,
+    request_id: &RequestId,
+) -> Response<Body> {
     let branding = &*endpoints.branding;
     match answered {
-        Answered::ToClient(redirect) => to_client(branding, redirect),
-        Answered::ToAccount(session) => to_account(endpoints, session),
-        Answered::ToProvider(location) => see_other(branding, location),
-        Answered::Told(told) => pages::told(branding, told, request_id).into_response(),
-        Answered::Earlier(outcome) => already_answered(endpoints, outcome, request_id),
+        Answered::ToClient(redirect) => to_client(branding, &redirect),
+        Answered::ToAccount(session) => to_account(endpoints, &session),
+        Answered::ToProvider(location) => see_other(branding, &location),
+        Answered::Ask(validated) => {
+            // only a start that no other site sent is not asked at once
+            let asking = Asking { notice: Some(ConsentNotice::NotAllowed), direct: true };
+            consent_page(endpoints, headers, *validated, asking, request_id).await
+        }
+        Answered::Told(told) => pages::told(branding, &told, request_id).into_response(),
+        Answered::Earlier(outcome) => already_answered(endpoints, &outcome, request_id),
     }
 }
 
@@ -134,6 +145,9 @@ pub(super) fn to_sign_in(endpoints: &Endpoints, headers: &HeaderMap, begun: &Beg
     let mut response = see_other(&endpoints.branding, &begun.location);
     let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
     endpoints.cookies().set((headers, response.headers_mut()), Kind::Binding, &begun.binding, lifetime);
+    if let Some(mark) = &begun.mark {
+        endpoints.cookies().set_mark(response.headers_mut(), mark, endpoints.config.consent.remember_for.as_secs());
+    }
     response
 }
 

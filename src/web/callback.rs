@@ -23,7 +23,7 @@ pub(super) async fn get(
     let cookie = answer.authorization().and_then(|id| endpoints.cookies().get(&headers, Kind::Binding, &id));
     let issuer = endpoints.issuer.clone();
     match endpoints.complete(async move { issuer.callback(&answer, cookie.as_deref()).await }).await {
-        Ok(answered) => browser::onwards(&endpoints, &answered, &request_id),
+        Ok(answered) => browser::onwards(&endpoints, &headers, answered, &request_id).await,
         Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }

@@ -4,15 +4,15 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use http::{Request, Response};
 
-use super::authorize::consent_page;
 use super::browser::PostedForm;
+use super::consent_page::{Asking, consent_page};
 use super::cookies::Kind;
 use super::fault::page;
 use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
-use crate::issuer::{Approval, Fault};
+use crate::issuer::{Approval, Decision, Fault};
 use crate::model::authorization::ClientRequest;
-use crate::wire::{Arrival, ClientAddress};
+use crate::wire::Arrival;
 
 pub(super) async fn post(
     State(endpoints): State<Endpoints>,
@@ -23,27 +23,34 @@ pub(super) async fn post(
         Ok(form) => form,
         Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
     };
-    match answer(&endpoints, &form, arrival.address).await {
+    let request_id = arrival.id.clone();
+    match answer(&endpoints, &form, arrival).await {
         Ok(Approval::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
         Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
         Ok(Approval::Expired(validated)) => {
-            consent_page(&endpoints, &form.headers, *validated, Some(ConsentNotice::Expired), &arrival.id).await
+            let asking = Asking { notice: Some(ConsentNotice::Expired), direct: true };
+            consent_page(&endpoints, &form.headers, *validated, asking, &request_id).await
         }
-        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &arrival.id),
-        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
+        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &request_id),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
-async fn answer(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<Approval, Fault> {
+async fn answer(endpoints: &Endpoints, form: &PostedForm, arrival: Arrival) -> Result<Approval, Fault> {
     let opened = endpoints.issuer.open_form::<ClientRequest>(form.one("form")?.unwrap_or_default())?;
-    let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
     let identity = match (form.one("decision")?, form.one("identity")?) {
         (Some("approve"), Some(identity)) => Some(identity.to_owned()),
         (Some("deny"), _) => None,
         _ => return Err(Fault::not_ours("consent form: neither an approval with a provider nor a denial")),
     };
+    let cookies = endpoints.cookies();
+    let decision = Decision {
+        cookie: cookies.get(&form.headers, Kind::Consent, opened.authorization()),
+        identity,
+        remember: form.one("remember")? == Some("yes"),
+        mark: cookies.mark(&form.headers),
+        arrival,
+    };
     let issuer = endpoints.issuer.clone();
-    endpoints
-        .complete(async move { issuer.answer_form(&opened, cookie.as_deref(), identity.as_deref(), address).await })
-        .await
+    endpoints.complete(async move { issuer.answer_form(&opened, &decision).await }).await
 }

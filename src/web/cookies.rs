@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::config::PublicUrl;
 use crate::issuer::AuthorizationCookie;
 use crate::model::ids::AuthorizationId;
+use crate::secret::{BrowserMark, Token};
 
 /// How many cookies of a kind a browser keeps: a client with many servers opens a tab for each at once.
 const LIVE: usize = 20;
@@ -71,13 +72,13 @@ impl<'a> Cookies<'a> {
         let name = format!("{prefix}{}", cookie.authorization.bits());
         let others = others(request, &prefix, &name, now);
         for (_, old) in others.iter().skip(LIVE - 1).rev().take(LIVE) {
-            self.append(response, old, "", 0);
+            self.append(response, (old, ""), "Lax", 0);
         }
         let order = kept_order(request, &name).unwrap_or_else(|| {
             let latest = others.first().map_or(0, |(order, _)| *order);
             now.0.max(latest.saturating_add(1))
         });
-        self.append(response, &name, &format!("{order:x}-{}", cookie.value.expose()), max_age);
+        self.append(response, (&name, &format!("{order:x}-{}", cookie.value.expose())), "Lax", max_age);
     }
 
     /// The cookie of the session at the user's own page.
@@ -89,7 +90,22 @@ impl<'a> Cookies<'a> {
     /// Sets that cookie for `max_age` seconds; 0 removes it. `SameSite=Lax`: with `Strict` browsers would not send it after the
     /// way back from the provider.
     pub(super) fn set_session(&self, response: &mut HeaderMap, value: &str, max_age: u64) {
-        self.append(response, &self.session_name(), value, max_age);
+        self.append(response, (&self.session_name(), value), "Lax", max_age);
+    }
+
+    /// The mark of a browser in which consents are remembered.
+    pub(super) fn mark(&self, headers: &HeaderMap) -> Option<Token<BrowserMark>> {
+        let name = self.mark_name();
+        pairs(headers).find(|(key, _)| *key == name).and_then(|(_, value)| Token::parse(value))
+    }
+
+    /// Sets that mark for `max_age` seconds. `SameSite=Strict`: a start from another site is asked anyway.
+    pub(super) fn set_mark(&self, response: &mut HeaderMap, mark: &Token<BrowserMark>, max_age: u64) {
+        self.append(response, (&self.mark_name(), mark.expose()), "Strict", max_age);
+    }
+
+    fn mark_name(&self) -> String {
+        self.name("m")
     }
 
     fn session_name(&self) -> String {
@@ -104,9 +120,9 @@ impl<'a> Cookies<'a> {
         format!("portcullis-{port}-{rest}")
     }
 
-    fn append(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
+    fn append(&self, headers: &mut HeaderMap, (name, value): (&str, &str), same_site: &str, max_age: u64) {
         let secure = if self.url.is_https() { "; Secure" } else { "" };
-        let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
+        let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site}{secure}");
         if let Ok(mut value) = HeaderValue::try_from(text) {
             value.set_sensitive(true);
             headers.append(SET_COOKIE, value);

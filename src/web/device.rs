@@ -70,14 +70,15 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
         Ok(form) => {
-            let answered = decide(&endpoints, &form, arrival.address).await;
-            answered_form(&endpoints, &form.headers, answered, &arrival.id)
+            let request_id = arrival.id.clone();
+            let answered = decide(&endpoints, &form, arrival).await;
+            answered_form(&endpoints, &form.headers, answered, &request_id)
         }
         Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
 
-async fn decide(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<AnsweredForm, Fault> {
+async fn decide(endpoints: &Endpoints, form: &PostedForm, arrival: Arrival) -> Result<AnsweredForm, Fault> {
     let opened = endpoints.issuer.open_form::<DeviceRequest>(form.one("form")?.unwrap_or_default())?;
     let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
     let identity = match (form.one("decision")?, form.one("identity")?) {
@@ -87,7 +88,7 @@ async fn decide(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress
     };
     let issuer = endpoints.issuer.clone();
     endpoints
-        .complete(async move { issuer.answer_device(&opened, cookie.as_deref(), identity.as_deref(), address).await })
+        .complete(async move { issuer.answer_device(&opened, cookie.as_deref(), identity.as_deref(), &arrival).await })
         .await
 }
 

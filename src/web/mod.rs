@@ -9,6 +9,7 @@ mod body;
 mod browser;
 mod callback;
 mod consent;
+mod consent_page;
 mod cookies;
 mod device;
 mod discovery;
@@ -48,6 +49,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::limits::Room;
+use crate::oauth::dpop;
 use crate::oauth::paths::{self, Audience, Route};
 use crate::wire::{Arrival, Body, REQUEST_ID, Rejection, plain};
 
@@ -145,6 +147,7 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Account => get(account::get),
         Route::AccountSignIn => post(account::sign_in),
         Route::AccountEnd => get(account::end_question).post(account::end),
+        Route::AccountForget => post(account::forget),
         Route::AccountSignOut => post(account::sign_out),
         Route::Device => get(device::get).post(device::post),
         Route::DeviceAnswer => post(device::answer),
@@ -161,7 +164,7 @@ fn any_origin() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID, dpop::NONCE])
         .max_age(std::time::Duration::from_hours(1))
 }
 

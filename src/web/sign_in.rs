@@ -25,7 +25,7 @@ pub(super) async fn get(
     uri: Uri,
 ) -> Response<Body> {
     let viewed = view(&endpoints, &headers, &identity.0, &browser::query(&uri), arrival.address).await;
-    step(&endpoints, viewed, &arrival.id)
+    step(&endpoints, &headers, viewed, &arrival.id).await
 }
 
 async fn view(
@@ -46,7 +46,11 @@ pub(super) async fn post(
     request: Request<Body>,
 ) -> Response<Body> {
     match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => step(&endpoints, attempt(&endpoints, identity.0, &form, arrival.clone()).await, &arrival.id),
+        Ok(form) => {
+            let request_id = arrival.id.clone();
+            let attempted = attempt(&endpoints, identity.0, &form, arrival).await;
+            step(&endpoints, &form.headers, attempted, &request_id).await
+        }
         Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
     }
 }
@@ -83,12 +87,17 @@ fn binding(
     Ok((id, cookie))
 }
 
-fn step(endpoints: &Endpoints, step: Result<SignInStep, Fault>, request_id: &RequestId) -> Response<Body> {
+async fn step(
+    endpoints: &Endpoints,
+    headers: &HeaderMap,
+    step: Result<SignInStep, Fault>,
+    request_id: &RequestId,
+) -> Response<Body> {
     let branding = &endpoints.branding;
     match step {
         Ok(SignInStep::Ask(view)) => render(branding, &view),
         Ok(SignInStep::Limited(view, limited)) => too_many(render(branding, &view), &limited),
-        Ok(SignInStep::Answered(answered)) => browser::onwards(endpoints, &answered, request_id),
+        Ok(SignInStep::Answered(answered)) => browser::onwards(endpoints, headers, answered, request_id).await,
         Err(fault) => page(branding, fault, request_id),
     }
 }

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{limited, oauth_error, unavailable, unread, with_cause};
 use super::{Endpoints, body, json};
-use crate::issuer::{Reason, TokenRefusal, TokenRequest};
+use crate::issuer::{Reason, SentProof, TokenRefusal, TokenRequest};
+use crate::oauth::dpop;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::secret::SecretText;
@@ -23,11 +24,19 @@ pub(super) async fn post(
         Err(response) => return *response,
     };
     let asked_with_header = request.authorization.is_some();
+    let proves = !matches!(request.proof, SentProof::None);
     let issuer = endpoints.issuer.clone();
-    match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
+    let mut response = match endpoints.issuer.complete(async move { issuer.token(request).await }).await {
         Ok(answer) => respond(answer, asked_with_header),
         Err(panicked) => unavailable(panicked.to_string()),
+    };
+    if proves
+        && let Some(nonce) = endpoints.issuer.dpop_nonce()
+        && let Ok(nonce) = HeaderValue::try_from(nonce)
+    {
+        response.headers_mut().insert(dpop::NONCE, nonce);
     }
+    response
 }
 
 /// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`.
@@ -65,7 +74,7 @@ pub(super) fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequ
     }
     let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
     let (parameters, agent) = (Parameters::parse(&form), agent(&head.headers));
-    Ok(TokenRequest { authorization, parameters, arrival, agent })
+    Ok(TokenRequest { authorization, proof: proof(&head.headers), parameters, arrival, agent })
 }
 
 /// Only a reason that lies with the client is an error on which it would throw its tokens away.
@@ -86,6 +95,16 @@ fn invalid_client(error: &OAuthError, asked_with_header: bool) -> Response<Body>
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
     }
     response
+}
+
+/// The `DPoP` header (RFC 9449 4.3: exactly one).
+fn proof(headers: &HeaderMap) -> SentProof {
+    let mut values = headers.get_all(dpop::PROOF).iter();
+    match (values.next(), values.next()) {
+        (None, _) => SentProof::None,
+        (Some(value), None) => value.to_str().map_or(SentProof::Unreadable, |text| SentProof::One(text.to_owned())),
+        (Some(_), Some(_)) => SentProof::Unreadable,
+    }
 }
 
 /// The `Authorization` header as text, when there is exactly one.

@@ -9,6 +9,7 @@ use portcullis::config::Config;
 use portcullis::oauth::scope::ScopeSet;
 
 use crate::account::{alice, question};
+use crate::support::bench::Bench;
 use crate::support::browser::Browser;
 use crate::support::gate::{Answer, TestGate, claims};
 
@@ -89,6 +90,44 @@ async fn each_event_of_a_grants_life_names_the_request_that_caused_it() {
     let replayed = gate.refresh(&client, &given.refresh).await;
     let sid = claims(&given.access)["sid"].as_str().unwrap().to_owned();
     assert_says(&kept.one(&replayed), "Ended", &["RefreshTokenReplayed", &sid]);
+}
+
+#[tokio::test]
+async fn a_client_that_registers_again_is_recorded_once() {
+    let mut gate = TestGate::new().await;
+    let kept = audited(&mut gate, |_| {}).await;
+    let body = serde_json::json!({ "client_name": "Tool", "redirect_uris": ["http://127.0.0.1:33418/callback"] });
+    let first = gate.post_json("/register", &body).await;
+    assert_says(&kept.one(&first), "Registered", &["\"Tool\""]);
+    let again = gate.post_json("/register", &body).await;
+    assert_eq!((again.status, again.json()["client_id"].clone()), (201, first.json()["client_id"].clone()));
+    assert_eq!(kept.take(), []);
+}
+
+#[tokio::test]
+async fn a_denial_and_a_provider_that_refuses_are_recorded_once() {
+    let mut gate = TestGate::new().await;
+    let kept = audited(&mut gate, |_| {}).await;
+    let client = gate.register().await;
+    kept.take();
+    let mut browser = Browser::default();
+    let no = gate.consent_form(&mut browser, &client, &[]).await.with("decision", "deny").with("identity", "local");
+    let denied = browser.submit(&gate, &no).await;
+    assert_says(&kept.one(&denied), "Denied", &[&client.id, "/mcp"]);
+    browser.submit(&gate, &no).await;
+    assert_eq!(kept.take(), [], "a double click");
+
+    let (mut gate, provider) = TestGate::with_provider(|_| {}).await;
+    let kept = audited(&mut gate, |_| {}).await;
+    let client = gate.register().await;
+    let mut bench = Bench { browser: Browser::default(), client, provider, gate };
+    let url = bench.approve().await;
+    kept.take();
+    let answer = bench.error(&url, "access_denied");
+    let refused = bench.back(&answer).await;
+    assert_says(&kept.one(&refused), "SignInRefused", &["keycloak", &bench.client.id, "access_denied"]);
+    bench.back(&answer).await;
+    assert_eq!(kept.take(), [], "a repeated answer");
 }
 
 #[tokio::test]

@@ -166,6 +166,7 @@ async fn before_consent_no_error_redirects_a_browser_to_a_remote_client_that_reg
             keys: None,
             auth_method: AuthMethod::None,
             machine: None,
+            dpop_bound: false,
             introspects: Vec::new(),
         });
     })

@@ -134,6 +134,7 @@ async fn a_configured_client_signs_with_the_keys_that_the_operator_named() {
             client_secret: None,
             keys: ClientKeys::read(Some(&jwks), None).unwrap(),
             auth_method: AuthMethod::PrivateKeyJwt,
+            dpop_bound: false,
             introspects: Vec::new(),
             machine: None,
         });

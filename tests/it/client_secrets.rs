@@ -23,6 +23,7 @@ async fn gate() -> TestGate {
                 keys: None,
                 auth_method: AuthMethod::ClientSecretBasic,
                 machine: None,
+                dpop_bound: false,
                 introspects: Vec::new(),
             });
         }
@@ -99,6 +100,7 @@ async fn basic_credentials_are_form_decoded_before_they_are_compared() {
             client_secret: Some(STRANGE.to_owned().into()),
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
+            dpop_bound: false,
             introspects: Vec::new(),
             machine: None,
         });

@@ -52,6 +52,7 @@ fn configured(id: &str) -> ConfiguredClient {
         keys: None,
         auth_method: AuthMethod::None,
         machine: None,
+        dpop_bound: false,
         introspects: Vec::new(),
     }
 }

@@ -151,6 +151,7 @@ async fn only_clients_with_the_grant_type_may_use_it() {
             device: true,
             keys: None,
             machine: None,
+            dpop_bound: false,
             introspects: Vec::new(),
         });
     })

@@ -266,3 +266,24 @@ async fn a_client_with_a_document_that_the_operator_disabled_gets_nothing() {
     assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_client");
     assert_eq!(host.calls(PATH), 1);
 }
+
+#[tokio::test]
+async fn nothing_is_fetched_for_a_disabled_client_and_lists_know_it() {
+    let (host, client, gate) = published().await;
+    let (store, id, now) =
+        (gate.app.store(), portcullis::model::ids::ClientId::from(client.id.as_str()), gate.clock.now());
+    assert!(store.disable_client(&id, now).await.unwrap());
+    assert_eq!(authorize(&gate, &client).await.status, 403);
+    assert_eq!(host.calls(PATH), 0, "its document is not fetched");
+    assert_eq!(store.list_disabled_only(None, 10).await.unwrap(), std::slice::from_ref(&id));
+    assert!(store.enable_client(&id).await.unwrap());
+    gate.tokens(&client).await;
+    let listed = store.list_documents(None, now, 10).await.unwrap();
+    assert!(
+        listed.len() == 1 && listed[0].id == id && !listed[0].disabled && listed[0].use_of.grants == 1,
+        "{listed:?}"
+    );
+    assert!(store.disable_client(&id, now).await.unwrap());
+    assert!(store.listed_document(&id, now).await.unwrap().unwrap().disabled);
+    assert_eq!(store.list_disabled_only(None, 10).await.unwrap(), []);
+}

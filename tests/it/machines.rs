@@ -25,6 +25,7 @@ fn confidential(id: &str) -> ConfiguredClient {
         keys: None,
         auth_method: AuthMethod::ClientSecretPost,
         machine: None,
+        dpop_bound: false,
         introspects: Vec::new(),
     }
 }

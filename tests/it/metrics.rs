@@ -307,7 +307,7 @@ async fn what_a_rate_limit_refuses_counts_under_the_name_of_the_limit() {
         assert_eq!(gate.post_json("/register", &metadata).await.status, status);
     }
     Scrape::of(&gate).await.assert_has(&[
-        ("limited_total{limit=\"registration.per_address_per_hour\"}", 2),
+        ("limited_total{limit=\"registrations_per_address_and_host\"}", 2),
         ("registrations_total{outcome=\"created\"}", 1),
         ("registrations_total{outcome=\"limited\"}", 2),
     ]);

@@ -18,6 +18,7 @@ async fn only_receivers_on_the_operators_lists_are_shown_without_a_warning() {
             keys: None,
             auth_method: AuthMethod::None,
             machine: None,
+            dpop_bound: false,
             introspects: Vec::new(),
         });
     })

@@ -29,6 +29,7 @@ async fn sweep(process: &Fresh, access_token: Duration) {
         unused_client: DAY,
         used_client: 90 * DAY,
         access_token,
+        remembered_consent: DAY,
     };
     while process.store.delete_expired(&retention, process.now(), 100).await.unwrap() > 0 {}
 }

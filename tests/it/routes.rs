@@ -9,7 +9,7 @@ use crate::support::gate::{TestGate, resource_server};
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 24] = [
+const ALLOWED: [(&str, &str); 25] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &str); 24] = [
     ("/account", "GET,HEAD"),
     ("/account/sign-in", "POST"),
     ("/account/end", "GET,HEAD,POST"),
+    ("/account/forget", "POST"),
     ("/account/sign-out", "POST"),
     ("/device", "GET,HEAD,POST"),
     ("/device/answer", "POST"),

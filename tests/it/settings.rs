@@ -129,6 +129,7 @@ async fn a_configured_client_with_a_secret_needs_no_registration() {
             keys: None,
             auth_method: AuthMethod::ClientSecretBasic,
             machine: None,
+            dpop_bound: false,
             introspects: Vec::new(),
         });
     })

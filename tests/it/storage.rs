@@ -22,14 +22,18 @@ use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config;
-use portcullis::model::authorization::{Authorization, ClientRequest, ProviderStanding, Purpose, SignIn, Stage};
+use portcullis::model::authorization::{
+    Authorization, ClientRequest, Consent, ProviderStanding, Purpose, SignIn, Stage,
+};
 use portcullis::model::client::{Authentication, Client, ClientOrigin, SecretMethod};
 use portcullis::model::grant::{Grant, Holder};
 use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::user::User;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::{Sha256, random};
-use portcullis::storage::{NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity};
+use portcullis::storage::{
+    CodeConsent, CodeIssue, NewCode, NewRefreshToken, Redemption, Rotation, Store, StoredIdentity,
+};
 use portcullis::telemetry::metrics::{self, Metrics};
 use tempfile::TempDir;
 
@@ -191,7 +195,8 @@ impl Fresh {
     /// A code that can be redeemed for a minute.
     pub(crate) async fn code(&self, client: &str) -> (Authorization, Sha256) {
         let (authorization, code) = (self.claimed(client).await, some_hash());
-        assert!(self.store.issue_code(&authorization.id, &new_code(&code, self.now() + MINUTE, &ada())).await.unwrap());
+        let issued = self.store.issue_code(&authorization.id, &new_code(&code, self.now() + MINUTE, &ada())).await;
+        assert_eq!(issued.unwrap(), CodeIssue::Issued);
         (authorization, code)
     }
 
@@ -259,6 +264,7 @@ pub(crate) fn rotation<'a>(
         successor,
         standing: new_standing(),
         user: None,
+        bound_to: None,
         now,
     }
 }
@@ -276,6 +282,7 @@ pub(crate) fn client(id: &str, now: Timestamp) -> Client {
         authentication: Authentication::Secret(Sha256::of(b"secret"), SecretMethod::Post),
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::parse("mcp:access mcp:write").unwrap(),
         application_type: Some("native".to_owned()),
         created_at: now,
@@ -293,8 +300,10 @@ pub(crate) fn authorization(client: &str, now: Timestamp) -> Authorization {
             resource: "https://mcp.example.com/mcp".to_owned(),
             scope: ScopeSet::parse("mcp:access").unwrap(),
             named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
+            dpop_jkt: None,
             refresh: true,
         }),
+        consent: Consent::Asked,
         identity: Some(IdentityId::from("keycloak")),
         binding_hash: some_hash(),
         round: 0,
@@ -325,7 +334,7 @@ pub(crate) fn ada() -> SignIn {
 }
 
 pub(crate) fn new_code<'a>(hash: &'a Sha256, expires_at: Timestamp, sign_in: &'a SignIn) -> NewCode<'a> {
-    NewCode { hash, expires_at, issuer: ISSUER, sign_in }
+    NewCode { hash, expires_at, issuer: ISSUER, sign_in, consent: CodeConsent::Asked, now: START }
 }
 
 /// By a configured client.
@@ -355,6 +364,7 @@ pub(crate) fn grant(client: &str, now: Timestamp) -> Grant {
         named_scope: Some(ScopeSet::parse("mcp:access offline_access").unwrap()),
         user: ada.user,
         standing: ada.standing,
+        bound_to: None,
         created_at: now,
         expires_at: now + 90 * DAY,
         ended_at: None,

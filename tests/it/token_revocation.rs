@@ -147,6 +147,7 @@ async fn a_confidential_client_needs_its_secret() {
             auth_method: AuthMethod::ClientSecretBasic,
             machine: None,
             keys: None,
+            dpop_bound: false,
             introspects: Vec::new(),
         });
     })

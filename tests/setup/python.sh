@@ -38,6 +38,9 @@ npm_packages() {
 
 prepare_node() { npm_packages "$ROOT/tests/clients/typescript"; }
 
+# A client with DPoP.
+prepare_dpop() { npm_packages "$ROOT/tests/clients/dpop"; }
+
 # The MCP project's conformance suite.
 prepare_conformance() { npm_packages "$ROOT/tests/clients/conformance"; }
 

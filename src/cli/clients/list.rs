@@ -8,7 +8,7 @@ use super::record::Record;
 use crate::cli::shown::{self, pluralize};
 use crate::cli::{ConfigFile, Outcome, Terminal, database, load, process};
 
-/// List configured and registered clients, the most recently used first
+/// List configured and registered clients and those with a metadata document, the most recently used first
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  portcullis clients list\n\nNames are what the clients call themselves. Times are UTC; in JSON they are seconds since 1970."

@@ -1,4 +1,4 @@
-//! A client as an operator sees it, whether configured or registered.
+//! A client as an operator sees it: configured, registered, or known by its document.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,29 @@ use serde_json::{Value, json};
 
 use crate::cli::database;
 use crate::cli::shown::{self, escaped, moment, pluralize, quoted};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfiguredClient};
+use crate::model::client::Client;
 use crate::model::ids::ClientId;
-use crate::storage::{ClientUse, ListedClient, Store};
+use crate::oauth::client_document::ClientDocument;
+use crate::oauth::client_id_url::{ClientIdUrl, is_url};
+use crate::storage::{ClientUse, ListedClient, ListedDocument, Store};
+
+/// How a client is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Configured,
+    Registered,
+    Document,
+    /// Only that it is disabled is known.
+    Unknown,
+}
 
 /// A client.
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    pub(super) configured: bool,
+    origin: Origin,
     pub(super) disabled: bool,
     redirect_uris: Vec<String>,
     auth_method: String,
@@ -28,7 +41,7 @@ impl Record {
         Ok(Self {
             id: client.client_id.clone(),
             name: client.name.clone(),
-            configured: true,
+            origin: Origin::Configured,
             disabled: store.is_client_disabled(&id).await.map_err(database::message)?,
             redirect_uris: client.redirect_uris.clone(),
             auth_method: client.auth_method.as_str().to_owned(),
@@ -40,7 +53,7 @@ impl Record {
         Self {
             id: client.id.as_str().to_owned(),
             name: client.name,
-            configured: false,
+            origin: Origin::Registered,
             disabled: client.disabled,
             redirect_uris: client.redirect_uris,
             auth_method: client.auth_method,
@@ -48,13 +61,54 @@ impl Record {
         }
     }
 
-    /// All of them: the configured ones, then the registered ones.
+    /// Read by today's rules; a document that makes no client any more is listed all the same.
+    fn documented(kept: ListedDocument, config: &Config) -> Self {
+        let ListedDocument { id, document, disabled, use_of } = kept;
+        let client = ClientIdUrl::parse(id.as_str()).ok().and_then(|url| {
+            let policy = &config.registration.redirect_policy;
+            let document = ClientDocument::read(&url, document.as_bytes(), policy).ok()?;
+            Client::documented(&url, document, Timestamp(0)).ok()
+        });
+        let unusable = (None, Vec::new(), "unknown: the document makes no client here".to_owned());
+        let (name, redirect_uris, auth_method) = client.map_or(unusable, |client| {
+            (client.name, client.redirect_uris, client.authentication.method().as_str().to_owned())
+        });
+        Self {
+            id: id.as_str().to_owned(),
+            name,
+            origin: Origin::Document,
+            disabled,
+            redirect_uris,
+            auth_method,
+            use_of,
+        }
+    }
+
+    /// A client of which only its id is known, and that it is disabled.
+    fn disabled_only(id: &ClientId) -> Self {
+        Self {
+            id: id.as_str().to_owned(),
+            name: None,
+            origin: if is_url(id.as_str()) { Origin::Document } else { Origin::Unknown },
+            disabled: true,
+            redirect_uris: Vec::new(),
+            auth_method: "unknown".to_owned(),
+            use_of: ClientUse::default(),
+        }
+    }
+
+    /// All of them: the configured ones, the registered ones, those with a document that is kept here, and those of which only is
+    /// known that they are disabled.
     pub(super) async fn all(config: &Config, store: &Store) -> Result<Vec<Self>, String> {
         let mut records = Vec::new();
         for client in &config.clients {
             records.push(Self::configured(client, store).await?);
         }
         records.extend(database::clients(store).await?.into_iter().map(Self::registered));
+        records.extend(database::documents(store).await?.into_iter().map(|kept| Self::documented(kept, config)));
+        let configured = |id: &ClientId| config.clients.iter().any(|client| client.client_id == id.as_str());
+        let disabled = database::disabled_only(store).await?;
+        records.extend(disabled.iter().filter(|id| !configured(id)).map(Self::disabled_only));
         Ok(records)
     }
 
@@ -67,14 +121,26 @@ impl Record {
             return Self::configured(client, store).await;
         }
         let now = Clock::system().now();
-        let found = store.listed_client(&ClientId::from(id), now).await.map_err(database::message)?;
-        found
-            .map(Self::registered)
+        let client = ClientId::from(id);
+        if let Some(kept) = store.listed_document(&client, now).await.map_err(database::message)? {
+            return Ok(Self::documented(kept, config));
+        }
+        if let Some(registered) = store.listed_client(&client, now).await.map_err(database::message)? {
+            return Ok(Self::registered(registered));
+        }
+        let disabled = store.is_client_disabled(&client).await.map_err(database::message)?;
+        disabled
+            .then(|| Self::disabled_only(&client))
             .ok_or_else(|| format!("there is no client {}\n  hint: `portcullis clients list` shows them", escaped(id)))
     }
 
     const fn origin(&self) -> &'static str {
-        if self.configured { "configured" } else { "registered" }
+        match self.origin {
+            Origin::Configured => "configured",
+            Origin::Registered => "registered",
+            Origin::Document => "document",
+            Origin::Unknown => "unknown",
+        }
     }
 
     pub(super) fn json(&self) -> Value {
@@ -109,12 +175,9 @@ impl Record {
         let mut hosts: Vec<_> = self.redirect_uris.iter().map(|uri| shown::redirect_host(uri)).collect();
         hosts.dedup();
         let disabled = if self.disabled { "disabled, " } else { "" };
+        let receivers = if hosts.is_empty() { String::new() } else { format!(", sends codes to {}", hosts.join(", ")) };
         writeln!(out, "{}", self.title())?;
-        let receivers = match hosts.as_slice() {
-            [] => "has no redirect URI".to_owned(),
-            hosts => format!("sends codes to {}", hosts.join(", ")),
-        };
-        writeln!(out, "    {disabled}{}, {receivers}", self.origin())?;
+        writeln!(out, "    {disabled}{}{receivers}", self.origin())?;
         writeln!(out, "    {}, {}\n", self.grants(), self.last_used())
     }
 
@@ -128,27 +191,5 @@ impl Record {
             writeln!(out, "    redirect URI    {}", escaped(uri))?;
         }
         writeln!(out, "    use             {}, {}", self.grants(), self.last_used())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_without_a_redirect_uri_is_not_said_to_send_codes() {
-        let machine = Record {
-            id: "ci".to_owned(),
-            name: None,
-            configured: true,
-            disabled: false,
-            redirect_uris: Vec::new(),
-            auth_method: "client_secret_basic".to_owned(),
-            use_of: ClientUse { grants: 0, last_used_at: None },
-        };
-        let mut out = Vec::new();
-        machine.write_short(&mut out).unwrap();
-        let shown = String::from_utf8(out).unwrap();
-        assert_eq!(shown, "ci\n    configured, has no redirect URI\n    0 live grants, never used\n\n");
     }
 }

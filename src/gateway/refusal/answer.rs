@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Refusal;
 use crate::config::{ResourceNames, Spelling, Upstream};
 use crate::mcp::{ErrorCode, error_response};
-use crate::oauth::challenge::{BearerError, Challenge};
+use crate::oauth::challenge::{Challenge, TokenError};
 use crate::wire::{Body, Cause, RETRY_SOON, RequestId, full};
 
 /// What an answer needs to know of its request.
@@ -20,6 +20,8 @@ pub(in crate::gateway) struct Asked<'a> {
     pub(in crate::gateway) request_id: &'a RequestId,
     /// The id of the message, when it was read.
     pub(in crate::gateway) message_id: Option<&'a RawValue>,
+    /// Whether the request came under the scheme DPoP, where that is on.
+    pub(in crate::gateway) speaks_dpop: bool,
 }
 
 #[derive(Serialize)]
@@ -39,8 +41,8 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge(asked) {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in self.challenges(asked) {
+            headers.append(WWW_AUTHENTICATE, challenge);
         }
         if let Some((name, value)) = self.advice() {
             headers.insert(name, value);
@@ -51,20 +53,32 @@ impl Refusal {
         response
     }
 
-    fn challenge(&self, asked: &Asked<'_>) -> Option<HeaderValue> {
+    /// One challenge for each scheme that the client may use: a client that speaks DPoP is answered in that, and so are all where
+    /// nothing else is taken. Elsewhere Bearer comes first, for clients that read the first challenge alone.
+    fn challenges(&self, asked: &Asked<'_>) -> Vec<HeaderValue> {
         let error = match self {
             Self::NoToken => None,
-            Self::InvalidToken(_) => Some((BearerError::InvalidToken, "the access token is not valid")),
+            Self::InvalidToken(_) => Some((TokenError::InvalidToken, "the access token is not valid")),
+            Self::InvalidProof(words) => Some((TokenError::InvalidDpopProof, *words)),
+            Self::UseNonce => Some((TokenError::UseDpopNonce, "the DPoP proof must contain the nonce of DPoP-Nonce")),
             Self::InsufficientScope(_) => {
-                Some((BearerError::InsufficientScope, "the access token lacks a required scope"))
+                Some((TokenError::InsufficientScope, "the access token lacks a required scope"))
             }
-            _ => return None,
+            _ => return Vec::new(),
         };
         let scope = match self {
             Self::InsufficientScope(scopes) => &scopes.sufficient,
             _ => &asked.upstream.settings.scopes.required,
         };
-        Some(Challenge { resource_metadata: &asked.spelling.metadata_url(asked.names), scope, error }.header())
+        let resource_metadata = &asked.spelling.metadata_url(asked.names);
+        let challenge = Challenge { resource_metadata, scope, error };
+        let dpop = asked.upstream.settings.dpop;
+        if asked.speaks_dpop || dpop.is_required() {
+            return vec![challenge.dpop()];
+        }
+        let other = dpop.is_on() && !matches!(self, Self::InsufficientScope(_));
+        let dpop = other.then(|| Challenge { error: None, ..challenge.clone() }.dpop());
+        std::iter::once(challenge.bearer()).chain(dpop).collect()
     }
 
     /// The field that tells the client what to do next.

@@ -25,6 +25,10 @@ pub(crate) enum Refusal {
     NoToken,
     /// The token is malformed, expired, ended, or for another resource. The words are for the log.
     InvalidToken(&'static str),
+    /// The DPoP proof is missing or wrong, and why (RFC 9449 7.1).
+    InvalidProof(&'static str),
+    /// The DPoP proof needs a nonce of ours (RFC 9449 9).
+    UseNonce,
     /// The token allows too little.
     InsufficientScope(MissingScopes),
     /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
@@ -91,7 +95,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::InvalidToken(_) | Self::InvalidProof(_) | Self::UseNonce => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
@@ -114,6 +118,8 @@ impl Refusal {
             Self::Malformed(_) | Self::Method => Some("malformed"),
             Self::NoToken => Some("no_token"),
             Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InvalidProof(_) => Some("invalid_dpop_proof"),
+            Self::UseNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope(_) => Some("insufficient_scope"),
             Self::UnknownSession => Some("unknown_session"),
             Self::Origin => Some("origin"),

@@ -17,6 +17,8 @@ impl Refusal {
             Self::Malformed(what) => (*what).to_owned(),
             Self::NoToken => "authorization is required".to_owned(),
             Self::InvalidToken(_) => "the access token is invalid or has expired".to_owned(),
+            Self::InvalidProof(words) => (*words).to_owned(),
+            Self::UseNonce => "the DPoP proof must contain the nonce of the header DPoP-Nonce".to_owned(),
             Self::InsufficientScope(scopes) => format!("the access token lacks: {}", scopes.missing),
             Self::UnknownSession => "session not found".to_owned(),
             Self::Origin => {
@@ -62,7 +64,9 @@ impl Refusal {
     pub(super) fn cause(&self, upstream: &Upstream) -> Option<String> {
         let id = &upstream.settings.id;
         match self {
-            Self::InvalidToken(why) | Self::Malformed(why) | Self::Busy(why) => Some((*why).to_owned()),
+            Self::InvalidToken(why) | Self::InvalidProof(why) | Self::Malformed(why) | Self::Busy(why) => {
+                Some((*why).to_owned())
+            }
             Self::InsufficientScope(scopes) => Some(format!("the token lacks {}", scopes.missing)),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
@@ -80,7 +84,7 @@ impl Refusal {
             Self::AgedUnsent => Some("it reached max_stream_age before its body was complete".to_owned()),
             Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
             Self::ShuttingDownUnsent => Some("shutting down before the body was complete".to_owned()),
-            Self::NoToken | Self::Method | Self::SlowBody | Self::BrokenBody => None,
+            Self::NoToken | Self::UseNonce | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }
 }

@@ -97,6 +97,7 @@ impl ApiKeyVerifier {
             identity: self.delegation.headers(&caller, &grant.resource),
             caller,
             audience: grant.resource,
+            key_bound_to: None,
             expires_at: grant.expires_at,
             under,
             // no signing key stands behind it

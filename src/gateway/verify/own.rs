@@ -63,6 +63,7 @@ impl OwnTokens {
             identity: self.delegation.headers(&caller, &claims.aud),
             caller,
             audience: claims.aud,
+            key_bound_to: claims.cnf.map(|cnf| cnf.jkt),
             expires_at: grant.expires_at,
             under: Under::Grant(id, watch),
             key,

@@ -19,12 +19,13 @@ use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
 use super::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
 use super::tokens::{
-    AccessTokens, ClientCredentials, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls, PresentedTokens,
+    AccessTokens, ClientCredentials, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls, PresentedTokens, Proofs,
     Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint,
 };
 use crate::clock::Clock;
 use crate::identity::AssertionIssuers;
 use crate::keys::ClientKeySets;
+use crate::keys::dpop::Nonces;
 use crate::oauth::paths;
 use crate::telemetry::metrics::Task;
 
@@ -115,6 +116,8 @@ fn accounts(parts: &IssuerParts, shared: &Shared, sign_in: &SignIn) -> Accounts 
         resources: shared.resources.clone(),
         identities: parts.identities.clone(),
         ends: shared.ends.clone(),
+        remembering: sign_in.remembered.remembering.clone(),
+        audit: parts.audit.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         public_url: Arc::clone(&shared.issuer),
@@ -145,6 +148,13 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
         issuer,
         clients,
         bounds: MachineBounds::new(config, resources.clone()),
+        proofs: Proofs::new(
+            config,
+            Nonces::new(sealer, config.public_url.as_str()),
+            resources.clone(),
+            store.clone(),
+            clock.clone(),
+        ),
         resources,
         ends: GrantEnds {
             store: store.clone(),
@@ -187,6 +197,7 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
+        remember_for: parts.config.consent.remember_for,
         runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
     }
 }
@@ -200,6 +211,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         refresh_idle: config.lifetimes.refresh_idle,
     };
     let new_grants = NewGrants {
+        proofs: shared.proofs.clone(),
         identities: identities.clone(),
         access_tokens: access_tokens.clone(),
         ends: shared.ends.clone(),
@@ -211,6 +223,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     };
     TokenEndpoint {
         authentication: shared.authentication.clone(),
+        proofs: shared.proofs.clone(),
         counted: metrics.grants.clone(),
         client_credentials: client_credentials(parts, shared, &access_tokens),
         jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
@@ -236,8 +249,9 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     }
 }
 
-fn machine_grants(parts: &IssuerParts, access_tokens: &AccessTokens) -> MachineGrants {
+fn machine_grants(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> MachineGrants {
     MachineGrants {
+        proofs: shared.proofs.clone(),
         access_tokens: access_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
@@ -272,7 +286,7 @@ fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &Acce
     shared.bounds.has_machines().then(|| ClientCredentials {
         bounds: shared.bounds.clone(),
         resources: shared.resources.clone(),
-        grants: machine_grants(parts, access_tokens),
+        grants: machine_grants(parts, shared, access_tokens),
     })
 }
 
@@ -282,7 +296,7 @@ fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens
         issuers,
         issuer: Arc::clone(&shared.issuer),
         resources: shared.resources.clone(),
-        grants: machine_grants(parts, access_tokens),
+        grants: machine_grants(parts, shared, access_tokens),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
     })
@@ -308,6 +322,7 @@ fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) 
             clock: clock.clone(),
             resources: shared.resources.clone(),
             ends: shared.ends.clone(),
+            proofs: shared.proofs.clone(),
             replay_window: config.lifetimes.replay_window,
         },
         leases: RefreshLeases::new(store.clone(), clock.clone()),

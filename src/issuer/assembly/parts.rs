@@ -10,6 +10,7 @@ use crate::issuer::clients::{ClientAuthentication, Clients};
 use crate::issuer::grants::{GrantEnds, ProviderTokens};
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
+use crate::issuer::tokens::Proofs;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
 use crate::outbound::Strangers;
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) authentication: ClientAuthentication,
     pub(super) resources: Resources,
     pub(super) bounds: MachineBounds,
+    /// The keys that tokens are bound to.
+    pub(super) proofs: Proofs,
     pub(super) provider_tokens: ProviderTokens,
     pub(super) ends: GrantEnds,
 }

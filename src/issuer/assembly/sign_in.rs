@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::parts::{IssuerParts, Shared};
 use crate::issuer::sign_in::{
     AccountSignIns, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions, ConsentForms,
-    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Recipients, SealedForms,
-    Sessions, SignIn, UserCodes,
+    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Receivers, Recipients,
+    RememberedSignIns, Remembering, SealedForms, Sessions, SignIn, UserCodes,
 };
 
 /// What several steps use.
 struct Common {
     recipients: Recipients,
+    remembering: Remembering,
     leg: ProviderLeg,
     forms: SealedForms,
     authorize: Authorize,
@@ -26,8 +27,14 @@ struct Common {
 pub(super) fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
     let common = common(parts, shared);
     SignIn {
-        consent_forms: consent_forms(parts, shared, &common.forms),
+        consent_forms: consent_forms(parts, shared, &common),
         approvals: approvals(parts, &common),
+        remembered: RememberedSignIns {
+            remembering: common.remembering.clone(),
+            beginnings: common.beginnings.clone(),
+            identities: parts.identities.clone(),
+            store: parts.store.clone(),
+        },
         account: AccountSignIns {
             forms: common.forms.clone(),
             choices: ProviderChoices(parts.identities.clone()),
@@ -41,6 +48,7 @@ pub(super) fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             store: parts.store.clone(),
             clock: parts.clock.clone(),
             counted: parts.metrics.grants.clone(),
+            audit: parts.audit.clone(),
         },
         callbacks: callbacks(parts, &common),
         passwords: passwords(parts, shared, &common),
@@ -55,7 +63,14 @@ fn common(parts: &IssuerParts, shared: &Shared) -> Common {
     let Shared { issuer, clients, resources, .. } = shared;
     let recipients = Recipients::new(clients.clone(), Arc::clone(issuer));
     let leg = ProviderLeg::new(config.public_url.clone());
-    let (codes, sessions) = (codes(parts, shared), sessions(parts, shared));
+    let remembering = remembering(parts, shared);
+    let (codes, sessions) = (codes(parts, shared, &remembering), sessions(parts, shared));
+    let authorize = Authorize {
+        clients: clients.clone(),
+        resources: resources.clone(),
+        recipients: recipients.clone(),
+        refresh_tokens: config.tokens.refresh,
+    };
     let first_answers = FirstAnswers {
         codes: codes.clone(),
         sessions: sessions.clone(),
@@ -65,22 +80,18 @@ fn common(parts: &IssuerParts, shared: &Shared) -> Common {
     };
     Common {
         forms: SealedForms { sealer: parts.sealer.clone(), clock: clock.clone(), issuer: Arc::clone(issuer) },
-        authorize: Authorize {
-            clients: clients.clone(),
-            resources: resources.clone(),
-            recipients: recipients.clone(),
-            refresh_tokens: config.tokens.refresh,
-        },
         bound: BoundSignIns {
             identities: identities.clone(),
             recipients: recipients.clone(),
             store: store.clone(),
             clock: clock.clone(),
         },
-        conclusions: Conclusions { codes, sessions: sessions.clone() },
+        conclusions: Conclusions { authorize: authorize.clone(), codes, sessions: sessions.clone() },
         beginnings: beginnings(parts, &leg, &first_answers),
         recipients,
+        remembering,
         leg,
+        authorize,
         sessions,
         first_answers,
     }
@@ -91,10 +102,12 @@ fn approvals(parts: &IssuerParts, common: &Common) -> Approvals {
         authorize: common.authorize.clone(),
         recipients: common.recipients.clone(),
         beginnings: common.beginnings.clone(),
+        remembering: common.remembering.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
         counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
     }
 }
 
@@ -104,6 +117,7 @@ fn callbacks(parts: &IssuerParts, common: &Common) -> Callbacks {
         first_answers: common.first_answers.clone(),
         conclusions: common.conclusions.clone(),
         counted: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
         leg: common.leg.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
@@ -160,9 +174,19 @@ fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
     }
 }
 
-fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
+fn remembering(parts: &IssuerParts, shared: &Shared) -> Remembering {
+    Remembering {
+        settings: parts.config.consent.clone(),
+        receivers: Receivers { clients: shared.clients.clone(), pages: parts.config.pages.clone() },
+        resources: shared.resources.clone(),
+        clock: parts.clock.clone(),
+    }
+}
+
+fn codes(parts: &IssuerParts, shared: &Shared, remembering: &Remembering) -> Codes {
     Codes {
         clients: shared.clients.clone(),
+        remembering: remembering.clone(),
         provider_tokens: shared.provider_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
@@ -172,12 +196,12 @@ fn codes(parts: &IssuerParts, shared: &Shared) -> Codes {
     }
 }
 
-fn consent_forms(parts: &IssuerParts, shared: &Shared, forms: &SealedForms) -> ConsentForms {
+fn consent_forms(parts: &IssuerParts, shared: &Shared, common: &Common) -> ConsentForms {
     ConsentForms {
         choices: ProviderChoices(parts.identities.clone()),
-        clients: shared.clients.clone(),
+        receivers: common.remembering.receivers.clone(),
+        remembering: common.remembering.clone(),
         resources: shared.resources.clone(),
-        forms: forms.clone(),
-        pages: parts.config.pages.clone(),
+        forms: common.forms.clone(),
     }
 }

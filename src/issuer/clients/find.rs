@@ -56,10 +56,13 @@ impl Clients {
 
     async fn look_up(&self, id: &str, from: ClientAddress, need: Need) -> Result<Client, FindError> {
         if let Some(client) = self.configured.iter().find(|client| client.id.as_str() == id) {
-            return self.enabled(client.clone()).await;
+            self.check_enabled(&client.id).await?;
+            return Ok(client.clone());
         }
         if is_url(id) {
-            return self.enabled(self.documents.find(id, from, need).await?).await;
+            // first: nothing is fetched for a client that gets no answer
+            self.check_enabled(&ClientId::from(id)).await?;
+            return self.documents.find(id, from, need).await;
         }
         if id.len() > LONGEST_STORED_ID {
             return Err(FindError::Unknown(shown(id)));
@@ -85,12 +88,12 @@ impl Clients {
         }
     }
 
-    /// A client that has no row of its own, unless the operator disabled it.
-    async fn enabled(&self, client: Client) -> Result<Client, FindError> {
-        match self.store.is_client_disabled(&client.id).await {
-            Ok(false) => Ok(client),
-            Ok(true) => Err(FindError::Disabled(shown(client.id.as_str()))),
-            Err(cause) => Err(FindError::Unavailable { client: shown(client.id.as_str()), cause }),
+    /// Refuses a client that has no row of its own, if the operator disabled it.
+    async fn check_enabled(&self, id: &ClientId) -> Result<(), FindError> {
+        match self.store.is_client_disabled(id).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(FindError::Disabled(shown(id.as_str()))),
+            Err(cause) => Err(FindError::Unavailable { client: shown(id.as_str()), cause }),
         }
     }
 
@@ -130,6 +133,7 @@ fn configured(client: &ConfiguredClient) -> Option<Client> {
         authentication: Authentication::new(client.auth_method, secret_hash, client.keys.clone())?,
         refresh_token: true,
         device: client.device,
+        dpop_bound: client.dpop_bound,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),

@@ -114,9 +114,11 @@ impl Registrations {
         let is_public = new.management.is_none();
         let known = if is_public { self.store.known_client(&new.client.id).await? } else { None };
         if self.is_recorded(known.is_some(), &metadata, arrival.address, attempt.via).await? {
-            self.insert(&new, arrival.address).await?;
             let Client { id, name, .. } = &new.client;
-            self.audit.record(&Event::Registered { client: id, name: name.as_deref() }, arrival);
+            // a public client that registers at each start of its program is one client
+            if self.insert(&new, arrival.address).await? {
+                self.audit.record(&Event::Registered { client: id, name: name.as_deref() }, arrival);
+            }
         }
         let outcome = if known.is_some() { RegistrationOutcome::Known } else { RegistrationOutcome::Created };
         let issued = Issued { secret: new.secret.as_ref(), management: new.management.as_ref() };
@@ -145,13 +147,14 @@ impl Registrations {
         New { client: Client::registered(metadata, authentication, self.clock.now()), secret, management }
     }
 
-    async fn insert(&self, new: &New, address: ClientAddress) -> Result<(), StoreError> {
+    /// Keeps a client; `false` when it was known.
+    async fn insert(&self, new: &New, address: ClientAddress) -> Result<bool, StoreError> {
         let (address, most, now) = (address.key(), self.settings.max_unused, self.clock.now());
         match new.management.as_ref().map(Token::sha256) {
             None => self.store.insert_client(&new.client, &address, most, now).await,
             Some(token) => {
                 let managed = ManagedClient { client: &new.client, token: &token };
-                self.store.insert_managed_client(managed, &address, most, now).await
+                self.store.insert_managed_client(managed, &address, most, now).await.map(|()| true)
             }
         }
     }

@@ -18,6 +18,8 @@ pub(in crate::issuer) struct MetadataRules {
     known_scopes: ScopeSet,
     /// Whether clients may register themselves for the device grant.
     device: bool,
+    /// Whether there is an upstream for clients of bound tokens alone.
+    binds_tokens: bool,
     /// The URL below which clients are managed.
     endpoint: String,
 }
@@ -39,6 +41,7 @@ impl MetadataRules {
             entry_scopes: entry_scopes(config),
             known_scopes: known_scopes(config),
             device: config.device.enabled && config.device.registered_clients,
+            binds_tokens: config.binds_tokens(),
             endpoint: config.public_url.join(paths::REGISTER),
         }
     }
@@ -47,6 +50,7 @@ impl MetadataRules {
     pub(super) fn judge(&self, request: RegistrationRequest) -> Result<ClientMetadata, OAuthError> {
         let mut metadata = request.validate(&self.redirect_policy, self.device)?;
         metadata.scope = self.known_scopes(&metadata.scope);
+        metadata.dpop_bound &= self.binds_tokens;
         Ok(metadata)
     }
 
@@ -86,6 +90,7 @@ impl MetadataRules {
             client_name: client.name.clone(),
             scope: client.scope.clone(),
             application_type: client.application_type.clone(),
+            dpop_bound_access_tokens: client.dpop_bound,
             jwks,
             jwks_uri,
             registration_access_token: issued.management.map(|token| token.expose().to_owned()),

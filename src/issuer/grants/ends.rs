@@ -58,12 +58,14 @@ impl GrantEnds {
         Ok(())
     }
 
-    /// Ends all grants of a user who wants that, and first those that would come of codes which no client has redeemed yet.
+    /// Ends all grants of a user who wants that, and first those that would come of remembered consents and of codes which no
+    /// client has redeemed yet.
     pub(in crate::issuer) async fn end_all_of_user(
         &self,
         subject: &Subject,
         arrival: &Arrival,
     ) -> Result<(), StoreError> {
+        self.store.forget_consents_of(subject).await?;
         let cancelled = self.store.refuse_codes_of(subject).await?;
         let theirs = GrantFilter { subject: Some(subject.as_str().to_owned()), ..GrantFilter::default() };
         self.note_cancelled(&theirs, cancelled, arrival.into());

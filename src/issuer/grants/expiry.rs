@@ -22,6 +22,8 @@ pub(in crate::issuer) struct Expiry {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
+    /// How long consents are remembered.
+    pub(in crate::issuer) remember_for: Duration,
     pub(in crate::issuer) runs: TaskRuns,
 }
 
@@ -81,6 +83,7 @@ impl Expiry {
             replay_window: lifetimes.replay_window,
             unused_client: lifetimes.unused_client,
             used_client: lifetimes.used_client,
+            remembered_consent: self.remember_for,
             access_token: lifetimes.access_token,
         };
         loop {

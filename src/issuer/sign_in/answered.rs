@@ -1,6 +1,7 @@
 //! Where an answer of a browser leads.
 
 use super::authorization_response::{Answer, ClientRedirect, Recipient};
+use super::authorize::Validated;
 use crate::oauth::error::ErrorCode;
 use crate::secret::{AccountSession, Token};
 
@@ -13,6 +14,8 @@ pub(crate) enum Answered {
     ToAccount(Token<AccountSession>),
     /// To the provider once more, without asking the user.
     ToProvider(String),
+    /// To the consent page: what was remembered is not the consent of the user who signed in.
+    Ask(Box<Validated>),
     /// Nowhere else: a page says how it went.
     Told(Told),
     /// Nowhere by itself: this sign-in was answered before.

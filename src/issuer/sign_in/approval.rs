@@ -9,12 +9,15 @@ use super::authorize::{Authorize, Validated};
 use super::beginning::{Again, Beginnings, Begun, Withdrawal};
 use super::fault::{Fault, Trouble};
 use super::form::{OpenedForm, ProvenForm};
+use super::remembering::Remembering;
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::config::Lifetimes;
-use crate::model::authorization::{Authorization, ClientRequest, Purpose};
+use crate::model::authorization::{Authorization, ClientRequest, Consent, Purpose};
+use crate::secret::{BrowserMark, Token};
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, SignInOutcome};
-use crate::wire::ClientAddress;
+use crate::wire::Arrival;
 
 /// An expired form asks its question again until it is this many times as old as a form may get. After that the question is
 /// stale: a user who comes back after days may no longer mean to allow it.
@@ -25,10 +28,27 @@ pub(in crate::issuer) struct Approvals {
     pub(in crate::issuer) authorize: Authorize,
     pub(in crate::issuer) recipients: Recipients,
     pub(in crate::issuer) beginnings: Beginnings,
+    pub(in crate::issuer) remembering: Remembering,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
+}
+
+/// The user's answer, and the browser that it came from.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// The value of the form's cookie.
+    pub cookie: Option<String>,
+    /// The chosen provider, or `None` for a denial.
+    pub identity: Option<String>,
+    /// Whether an approval is to be remembered in this browser.
+    pub remember: bool,
+    /// The browser's mark, if it has one.
+    pub mark: Option<Token<BrowserMark>>,
+    /// The request that brought it.
+    pub arrival: Arrival,
 }
 
 /// What an answered form leads to.
@@ -45,25 +65,23 @@ pub(crate) enum Approval {
 }
 
 impl Approvals {
-    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
-    /// denial.
+    /// Takes the user's answer.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn answer(
         &self,
         form: &OpenedForm<ClientRequest>,
-        cookie: Option<&str>,
-        identity: Option<&str>,
-        address: ClientAddress,
+        decision: &Decision,
     ) -> Result<Approval, Fault> {
+        let address = decision.arrival.address;
         let (now, rendered_at) = (self.clock.now(), form.rendered_at());
         if now >= rendered_at + self.lifetimes.consent.saturating_mul(ASKED_AGAIN) {
             return Err(Fault::new(Trouble::Expired, "a consent form that expired long ago"));
         }
         let late = now >= rendered_at + self.lifetimes.consent;
         let recipient = self.recipients.of_request(form.question(), address).await?;
-        let proven = match form.proven(cookie) {
+        let proven = match form.proven(decision.cookie.as_deref()) {
             Ok(proven) => proven,
             // browsers drop the cookie when the form expires; to ask once more needs no proof
             Err(_) if late => return self.ask_again(form, recipient),
@@ -71,13 +89,20 @@ impl Approvals {
         };
         self.beginnings.admit(address).await?;
         let request = form.question().clone();
-        match identity {
-            None => self.deny(&proven, request, recipient).await,
+        match &decision.identity {
+            None => self.deny(&proven, request, recipient, &decision.arrival).await,
             Some(_) if late => match self.store.authorization(&proven.authorization).await? {
                 Some(_) => self.posted_again(&proven, recipient).await,
                 None => self.ask_again(form, recipient),
             },
-            Some(identity) => self.approve(&proven, request, identity, recipient).await,
+            Some(identity) => {
+                let (consent, mark) = self.consent(&proven, decision, &request, &recipient);
+                let mut approval = self.approve(&proven, (request, consent), identity, recipient).await?;
+                if let Approval::SignIn(begun) = &mut approval {
+                    begun.mark = mark;
+                }
+                Ok(approval)
+            }
         }
     }
 
@@ -94,6 +119,7 @@ impl Approvals {
         form: &ProvenForm,
         request: ClientRequest,
         recipient: ClientRecipient,
+        arrival: &Arrival,
     ) -> Result<Approval, Fault> {
         let ProvenForm { authorization: id, binding } = form;
         let denied = Approval::Denied(recipient.respond(Answer::Denied));
@@ -106,18 +132,37 @@ impl Approvals {
             }
         }
         self.counted.signed_in("", SignInOutcome::Denied);
+        if let Some((client, resource)) = denial.purpose.asked() {
+            self.audit.record(&Event::Denied { client, resource }, arrival);
+        }
         Ok(denied)
+    }
+
+    /// How the user consents, and the mark that the browser gets when that is to be remembered.
+    fn consent(
+        &self,
+        form: &ProvenForm,
+        decision: &Decision,
+        request: &ClientRequest,
+        ClientRecipient { client, redirect_uri, .. }: &ClientRecipient,
+    ) -> (Consent, Option<Token<BrowserMark>>) {
+        if !decision.remember || self.remembering.allowed(request, client, redirect_uri).is_none() {
+            return (Consent::Asked, None);
+        }
+        let mark = decision.mark.clone().unwrap_or_else(|| form.binding.browser_mark());
+        (Consent::AskedOnce(mark.sha256()), Some(mark))
     }
 
     async fn approve(
         &self,
         form: &ProvenForm,
-        request: ClientRequest,
+        (request, consent): (ClientRequest, Consent),
         identity: &str,
         recipient: ClientRecipient,
     ) -> Result<Approval, Fault> {
         let refresh = request.refresh;
         let (authorization, begun) = self.beginnings.prepare(form, identity, Purpose::Client(request), refresh)?;
+        let authorization = Authorization { consent, ..authorization };
         if self.store.insert_authorization(&authorization).await? {
             return Ok(Approval::SignIn(begun));
         }

@@ -11,6 +11,7 @@ use crate::issuer::clients::Clients;
 use crate::issuer::resources::Resources;
 use crate::model::authorization::{Access, ClientRequest};
 use crate::model::client::{Client, ClientOrigin};
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::{ParameterError, Parameters};
 use crate::oauth::pkce::CodeChallenge;
@@ -40,6 +41,8 @@ pub(crate) struct Validated {
     pub(super) client: Client,
     /// Where the code would go.
     pub(super) redirect_uri: RedirectUri,
+    /// Whether the user must be asked, whatever is remembered: the client says `prompt`, or something was in the way.
+    pub(super) prompt: bool,
 }
 
 /// What a request that did not pass leads to.
@@ -74,7 +77,11 @@ impl Authorize {
             return Err(wrong(invalid_request("state is longer than 2048 bytes")).into());
         }
         match self.request(parameters, &client, &redirect_uri, state) {
-            Ok(request) => Ok(Validated { request, client, redirect_uri }),
+            Ok(request) => {
+                // of the values of OpenID Connect Core 3.1.2.1 none means less than to ask, and `none` is not supported
+                let prompt = !matches!(parameters.one("prompt"), Ok(None));
+                Ok(Validated { request, client, redirect_uri, prompt })
+            }
             Err(error) => Err(self.reject(client, redirect_uri, state, &error)),
         }
     }
@@ -96,7 +103,7 @@ impl Authorize {
         let asked = request.named_scope.clone().unwrap_or_else(ScopeSet::empty);
         request.scope = granted(&asked, upstream);
         request.refresh = self.gets_refresh_token(&client, &asked);
-        Ok(Validated { request, client, redirect_uri })
+        Ok(Validated { request, client, redirect_uri, prompt: true })
     }
 
     /// The client and where its answer may go.
@@ -146,6 +153,7 @@ impl Authorize {
         let challenge = CodeChallenge::parse(challenge)
             .ok_or_else(|| invalid_request("code_challenge is not the base64url of a SHA-256 value"))?;
         let Access { client_id, resource, scope, named_scope, refresh } = self.access(parameters, client)?;
+        let dpop_jkt = self.dpop_jkt(parameters, &resource)?;
         Ok(ClientRequest {
             client_id,
             redirect_uri: redirect_uri.as_str().to_owned(),
@@ -155,7 +163,16 @@ impl Authorize {
             scope,
             named_scope,
             refresh,
+            dpop_jkt,
         })
+    }
+
+    /// The key that the code is bound to (RFC 9449 10), where its resource takes bound tokens.
+    fn dpop_jkt(&self, parameters: &Parameters, resource: &str) -> Result<Option<Thumbprint>, OAuthError> {
+        let is_on = self.resources.dpop_of(resource).is_on();
+        let Some(text) = parameters.one("dpop_jkt")?.filter(|_| is_on) else { return Ok(None) };
+        let malformed = || invalid_request("dpop_jkt is not the base64url of a SHA-256 value");
+        Thumbprint::parse(text).map(Some).ok_or_else(malformed)
     }
 
     /// What a request asks for: its `resource` and its `scope`, wherever it came.

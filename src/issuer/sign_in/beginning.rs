@@ -10,8 +10,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Lifetimes;
 use crate::identity::Identities;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
-use crate::model::authorization::{Authorization, Purpose, Stage};
+use crate::model::authorization::{Authorization, Consent, Purpose, Stage};
 use crate::model::ids::AuthorizationId;
+use crate::secret::{BrowserMark, Token};
 use crate::storage::Store;
 use crate::wire::ClientAddress;
 
@@ -34,6 +35,8 @@ pub(crate) struct Begun {
     pub location: String,
     /// The cookie that the way back demands.
     pub binding: AuthorizationCookie,
+    /// The mark of the browser, where the consent is to be remembered in it.
+    pub mark: Option<Token<BrowserMark>>,
 }
 
 /// What an answered form leads to that no client's redirect waits for.
@@ -114,9 +117,10 @@ impl Beginnings {
             created_at: now,
             expires_at: self.expiry(&purpose, now),
             purpose,
+            consent: Consent::Asked,
         };
         let location = self.leg.location(provider, &authorization, binding)?;
-        Ok((authorization, Begun { location, binding: AuthorizationCookie::binding(id, binding) }))
+        Ok((authorization, Begun { location, binding: AuthorizationCookie::binding(id, binding), mark: None }))
     }
 
     /// A sign-in for a device is of no use once the device has stopped asking.
@@ -142,6 +146,7 @@ impl Beginnings {
             Some(provider) if pending => Ok(Again::SignIn(Begun {
                 location: self.leg.location(provider, &first, binding)?,
                 binding: AuthorizationCookie::binding(id, binding),
+                mark: None,
             })),
             _ => self.first_answers.outcome(&first, binding, recipient).await.map(Again::Answered),
         }

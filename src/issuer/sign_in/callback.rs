@@ -9,6 +9,7 @@ use super::conclusion::Conclusions;
 use super::fault::Fault;
 use super::first_answer::FirstAnswers;
 use super::provider_leg::{ProviderLeg, unavailable};
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way};
 use crate::model::authorization::AnotherRound;
@@ -20,12 +21,15 @@ use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{self, SignInOutcome};
 use crate::wire::Arrival;
 
+const UNAVAILABLE: &str = "the identity provider is not available now";
+
 /// Takes the answers of identity providers.
 pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) conclusions: Conclusions,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -79,7 +83,7 @@ impl Callbacks {
             return self.first_answers.repeated(&bound).await;
         }
         match (one("error")?, one("code")?) {
-            (Some(error), _) => self.provider_error(&bound, error, one("error_description")?).await,
+            (Some(error), _) => self.provider_error(&bound, error, one("error_description")?, &answer.arrival).await,
             (None, Some(code)) => self.provider_code(&bound, code, &answer.arrival).await,
             (None, None) => Err(Fault::not_ours("an answer with neither code nor error")),
         }
@@ -90,6 +94,7 @@ impl Callbacks {
         bound: &Bound<'_>,
         error: &str,
         description: Option<&str>,
+        arrival: &Arrival,
     ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         // only the first answer may move anything: a good one that is being worked on is not undone by this
@@ -114,7 +119,7 @@ impl Callbacks {
             "the identity provider answered with an error"
         );
         let (code, words) = told(meaning);
-        self.refuse(bound, code, words).await
+        self.refuse(bound, code, words, arrival).await
     }
 
     /// Sends the browser to the provider once more, with a new `state`, without asking the user.
@@ -128,7 +133,13 @@ impl Callbacks {
         self.leg.location(bound.provider, &authorization, &bound.binding).map(Answered::ToProvider)
     }
 
-    async fn refuse(&self, bound: &Bound<'_>, code: ErrorCode, words: &str) -> Result<Answered, Fault> {
+    async fn refuse(
+        &self,
+        bound: &Bound<'_>,
+        code: ErrorCode,
+        words: &str,
+        arrival: &Arrival,
+    ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
         if !self.store.refuse_authorization(&authorization.id, authorization.round).await? {
             return self.first_answers.repeated(bound).await;
@@ -136,6 +147,9 @@ impl Callbacks {
         let denied = code == ErrorCode::AccessDenied;
         let outcome = if denied { SignInOutcome::Denied } else { SignInOutcome::Failed };
         self.counted.signed_in(bound.provider.id().as_str(), outcome);
+        let client = authorization.purpose.asked().map(|(client, _)| client);
+        let identity = bound.provider.id().as_str();
+        self.audit.record(&Event::SignInRefused { identity, client, error: code.as_str() }, arrival);
         Ok(refused(&bound.recipient, code, words))
     }
 
@@ -154,11 +168,16 @@ impl Callbacks {
         };
         match redirect(bound)?.exchange(&exchange).await {
             Ok(signed_in) => self.conclusions.conclude(bound, signed_in, arrival).await,
-            Err(error) => self.exchange_failed(bound, error).await,
+            Err(error) => self.exchange_failed(bound, error, arrival).await,
         }
     }
 
-    async fn exchange_failed(&self, bound: &Bound<'_>, error: ExchangeError) -> Result<Answered, Fault> {
+    async fn exchange_failed(
+        &self,
+        bound: &Bound<'_>,
+        error: ExchangeError,
+        arrival: &Arrival,
+    ) -> Result<Answered, Fault> {
         let identity = bound.provider.id();
         match error {
             ExchangeError::OfflineRefused(why) if bound.authorization.offline => {
@@ -170,13 +189,12 @@ impl Callbacks {
             }
             ExchangeError::Unavailable(why) => {
                 tracing::warn!(%identity, why, "the sign-in could not be finished");
-                self.refuse(bound, ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
-                    .await
+                self.refuse(bound, ErrorCode::TemporarilyUnavailable, UNAVAILABLE, arrival).await
             }
             ExchangeError::OfflineRefused(why) | ExchangeError::Refused(why) => {
                 tracing::error!(%identity, why, "the sign-in could not be finished");
                 let words = "the identity provider's response could not be used; the gateway's log has the reason";
-                self.refuse(bound, ErrorCode::ServerError, words).await
+                self.refuse(bound, ErrorCode::ServerError, words, arrival).await
             }
         }
     }
@@ -187,9 +205,7 @@ const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
     match meaning {
         Meaning::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
         Meaning::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
-        Meaning::Unavailable | Meaning::AskAgain => {
-            (ErrorCode::TemporarilyUnavailable, "the identity provider is not available now")
-        }
+        Meaning::Unavailable | Meaning::AskAgain => (ErrorCode::TemporarilyUnavailable, UNAVAILABLE),
         Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => {
             (ErrorCode::ServerError, "the identity provider refused the sign-in; the gateway's log has the reason")
         }

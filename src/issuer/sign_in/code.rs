@@ -8,16 +8,17 @@ use std::time::Duration;
 use super::authorization_response::{Answer, ClientRecipient, ClientRedirect, DeviceRecipient};
 use super::bound::Bound;
 use super::fault::Fault;
+use super::remembering::Remembering;
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::SignedIn;
 use crate::issuer::clients::Clients;
 use crate::issuer::grants::ProviderTokens;
-use crate::model::authorization::{Authorization, Binding, DeviceRequest, SignIn};
+use crate::model::authorization::{Authorization, Binding, Consent, DeviceRequest, Purpose, SignIn};
 use crate::model::client::Client;
 use crate::model::ids::Subject;
 use crate::secret::Sha256;
-use crate::storage::{NewCode, Store};
+use crate::storage::{CodeConsent, CodeIssue, NewCode, Store, StoreError};
 use crate::telemetry::metrics::{self, SignInOutcome};
 use crate::wire::Arrival;
 
@@ -25,6 +26,7 @@ use crate::wire::Arrival;
 #[derive(Clone)]
 pub(in crate::issuer) struct Codes {
     pub(in crate::issuer) clients: Clients,
+    pub(in crate::issuer) remembering: Remembering,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -33,19 +35,35 @@ pub(in crate::issuer) struct Codes {
     pub(in crate::issuer) audit: Audit,
 }
 
+/// A code that is to be issued.
+struct Issuing<'a> {
+    client: &'a Client,
+    /// What is stored of it.
+    hash: &'a Sha256,
+    expires_at: Timestamp,
+    /// How the user consented; `None`: they must be asked first.
+    consent: Option<CodeConsent<'a>>,
+}
+
 impl Codes {
-    /// Makes the code of a client that waits at its redirect URI.
+    /// Makes the code of a client that waits at its redirect URI; `None`: the user must be asked first, see `remembering`.
     pub(super) async fn for_client(
         &self,
         bound: &Bound<'_>,
         recipient: &ClientRecipient,
         signed_in: SignedIn,
         arrival: &Arrival,
-    ) -> Result<ClientRedirect, Fault> {
+    ) -> Result<Option<ClientRedirect>, Fault> {
         let code = bound.binding.code(bound.authorization.round);
         let expires_at = self.clock.now() + self.lifetime;
-        let user = self.issue(bound, &recipient.client, (&code.sha256(), expires_at), (signed_in, arrival)).await?;
-        Ok(ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) })
+        let allowed = match &bound.authorization.purpose {
+            Purpose::Client(request) => self.remembering.allowed(request, &recipient.client, &recipient.redirect_uri),
+            Purpose::Account | Purpose::Device(_) => None,
+        };
+        let consent = self.remembering.judge(&bound.authorization.consent, allowed.as_ref());
+        let issued = Issuing { client: &recipient.client, hash: &code.sha256(), expires_at, consent };
+        let user = self.issue(bound, &issued, signed_in, arrival).await?;
+        Ok(user.map(|user| ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) }))
     }
 
     /// Makes a device code the code that its device redeems with the next poll.
@@ -56,42 +74,67 @@ impl Codes {
         signed_in: SignedIn,
         arrival: &Arrival,
     ) -> Result<Option<String>, Fault> {
-        let DeviceRequest { device_code, device_code_expires_at, .. } = &device.request;
+        let DeviceRequest { device_code: hash, device_code_expires_at, .. } = &device.request;
         // a device that polls for the last time at the end of its code gets it too
         let expires_at = (*device_code_expires_at).max(self.clock.now() + self.lifetime);
-        self.issue(bound, &device.client, (device_code, expires_at), (signed_in, arrival)).await
+        let issued = Issuing { client: &device.client, hash, expires_at, consent: Some(CodeConsent::Asked) };
+        self.issue(bound, &issued, signed_in, arrival).await.map(Option::flatten)
     }
 
-    /// Issues the code with this hash for an authorization that was claimed, and answers what the user is called.
+    /// Issues a code for an authorization that was claimed, and answers what the user is called; `None` when the user must be
+    /// asked first.
     async fn issue(
         &self,
         bound: &Bound<'_>,
-        client: &Client,
-        (hash, expires_at): (&Sha256, Timestamp),
-        (signed_in, arrival): (SignedIn, &Arrival),
-    ) -> Result<Option<String>, Fault> {
+        issuing: &Issuing<'_>,
+        signed_in: SignedIn,
+        arrival: &Arrival,
+    ) -> Result<Option<Option<String>>, Fault> {
         let Bound { provider, authorization, .. } = bound;
         let subject = Subject::new(provider.id(), &signed_in.key);
         let standing = self.provider_tokens.standing(provider, &subject, &signed_in);
         let sign_in = SignIn { subject, user: signed_in.user, standing };
-        let new = NewCode { hash, expires_at, issuer: provider.issuer(), sign_in: &sign_in };
-        let issued = match self.clients.keep(client, arrival).await {
-            Ok(()) => self.store.issue_code(&authorization.id, &new).await,
-            Err(failed) => Err(failed),
-        };
-        if !matches!(issued, Ok(true)) {
+        let issued = self.store_code(bound, issuing, &sign_in, arrival).await;
+        if !matches!(issued, Ok(CodeIssue::Issued)) {
             self.provider_tokens.give_up(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }
-        if !issued? {
+        let issued = issued?;
+        if issued != CodeIssue::Issued {
             // so that another answer of this browser finds it settled, and does not wait for a code
             self.store.refuse_authorization(&authorization.id, authorization.round).await?;
-            return Err(Fault::taken_back(&authorization.id));
+        }
+        match issued {
+            CodeIssue::Issued => {}
+            CodeIssue::TakenBack => return Err(Fault::taken_back(&authorization.id)),
+            CodeIssue::NotAllowed => return Ok(None),
         }
         self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
-        if let Some((client, resource)) = authorization.purpose.asked() {
-            self.audit.record(&Event::SignedIn { subject: &sign_in.subject, client, resource }, arrival);
+        self.note(authorization, &sign_in.subject, arrival);
+        Ok(Some(sign_in.user.known_as().map(str::to_owned)))
+    }
+
+    async fn store_code(
+        &self,
+        bound: &Bound<'_>,
+        issuing: &Issuing<'_>,
+        sign_in: &SignIn,
+        arrival: &Arrival,
+    ) -> Result<CodeIssue, StoreError> {
+        let Issuing { client, hash, expires_at, consent } = *issuing;
+        let Some(consent) = consent else { return Ok(CodeIssue::NotAllowed) };
+        self.clients.keep(client, arrival).await?;
+        let (issuer, now) = (bound.provider.issuer(), self.clock.now());
+        let new = NewCode { hash, expires_at, issuer, sign_in, consent, now };
+        self.store.issue_code(&bound.authorization.id, &new).await
+    }
+
+    fn note(&self, authorization: &Authorization, subject: &Subject, arrival: &Arrival) {
+        let Some((client, resource)) = authorization.purpose.asked() else { return };
+        let remembered = matches!(authorization.consent, Consent::Remembered(_));
+        self.audit.record(&Event::SignedIn { subject, client, resource, remembered }, arrival);
+        if matches!(authorization.consent, Consent::AskedOnce(_)) {
+            self.audit.record(&Event::ConsentRemembered { subject, client, resource }, arrival);
         }
-        Ok(sign_in.user.known_as().map(str::to_owned))
     }
 
     /// The link that finishes a sign-in: for the browser that holds the binding, while the code is unredeemed.

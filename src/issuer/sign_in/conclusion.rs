@@ -4,17 +4,20 @@
 //! sign-in can turn it to another one.
 
 use super::answered::{Answered, Told};
-use super::authorization_response::Recipient;
+use super::authorization_response::{ClientRecipient, Recipient};
+use super::authorize::Authorize;
 use super::bound::Bound;
 use super::code::Codes;
 use super::fault::Fault;
 use super::sessions::Sessions;
 use crate::identity::SignedIn;
+use crate::model::authorization::Purpose;
 use crate::wire::Arrival;
 
 /// Concludes sign-ins. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Conclusions {
+    pub(in crate::issuer) authorize: Authorize,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) sessions: Sessions,
 }
@@ -28,14 +31,25 @@ impl Conclusions {
         arrival: &Arrival,
     ) -> Result<Answered, Fault> {
         match &bound.recipient {
-            Recipient::Client(client) => {
-                self.codes.for_client(bound, client, signed_in, arrival).await.map(Answered::ToClient)
-            }
+            Recipient::Client(client) => match self.codes.for_client(bound, client, signed_in, arrival).await? {
+                Some(redirect) => Ok(Answered::ToClient(redirect)),
+                None => self.ask(bound, client),
+            },
             Recipient::Account => self.sessions.open(bound, signed_in, arrival).await.map(Answered::ToAccount),
             Recipient::Device(device) => {
                 let user = self.codes.for_device(bound, device, signed_in, arrival).await?;
                 Ok(Answered::Told(Told::DeviceConnected { user }))
             }
         }
+    }
+
+    /// The question that was passed over because an earlier consent seemed to answer it: it is not this user's.
+    fn ask(&self, bound: &Bound<'_>, recipient: &ClientRecipient) -> Result<Answered, Fault> {
+        let Purpose::Client(request) = &bound.authorization.purpose else {
+            return Err(Fault::not_ours("a client waits for a sign-in of another purpose"));
+        };
+        let (client, redirect_uri) = (recipient.client.clone(), recipient.redirect_uri.clone());
+        let validated = self.authorize.judged_anew(request.clone(), client, redirect_uri)?;
+        Ok(Answered::Ask(Box::new(validated)))
     }
 }

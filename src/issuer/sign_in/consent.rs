@@ -1,29 +1,31 @@
 //! The consent form: what the user is asked. It travels sealed (`form`), and nothing is stored until the user answers.
 //!
-//! Defends against: a confused deputy (each client is consented to, at every authorization), and phishing by a client's own name
+//! Defends against: a confused deputy (each client is consented to, at every authorization unless `remembering` knows better), and phishing by a client's own name
 //! (an address that the operator does not know is pointed out, also where a well-known host describes the client: many programs may
 //! share that document).
+
+use std::time::Duration;
 
 use super::authorize::Validated;
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
 use super::form::{AuthorizationCookie, Question, RenderedForm, SealedForms};
-use crate::config::{Pages, ScopeText};
-use crate::issuer::clients::Clients;
+use super::receivers::Receivers;
+use super::remembering::Remembering;
+use crate::config::ScopeText;
 use crate::issuer::resources::Resources;
 use crate::model::authorization::ClientRequest;
-use crate::model::client::{Client, ClientOrigin};
-use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
+use crate::model::client::Client;
+use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::scope::ScopeSet;
 
 /// Makes consent forms.
 pub(in crate::issuer) struct ConsentForms {
     pub(in crate::issuer) choices: ProviderChoices,
-    pub(in crate::issuer) clients: Clients,
+    pub(in crate::issuer) receivers: Receivers,
+    pub(in crate::issuer) remembering: Remembering,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) forms: SealedForms,
-    /// The operator's list of receivers that people are not warned of.
-    pub(in crate::issuer) pages: Pages,
 }
 
 /// A consent page and the cookie that belongs to it.
@@ -52,6 +54,8 @@ pub struct ConsentView {
     pub scope_texts: Vec<ScopeText>,
     /// Whether a refresh token will be given, even where `scope` does not name `offline_access`.
     pub refresh: bool,
+    /// For how long the user may have the answer remembered in this browser; `None`: not at all.
+    pub remember_for: Option<Duration>,
     /// The providers that can sign the user in; at least one.
     pub providers: Vec<ProviderChoice>,
     /// The form's hidden field: the sealed request.
@@ -63,40 +67,30 @@ impl Question for ClientRequest {
 }
 
 impl ConsentForms {
-    /// Prepares the consent page for a request.
+    /// Prepares the consent page for a request. `direct` is whether no other site sent the browser: only then is it any use
+    /// to remember the answer, because other starts always ask.
     ///
     /// # Errors
     /// When no identity provider can be reached now.
-    pub(in crate::issuer) async fn prompt(&self, validated: Validated) -> Result<ConsentPrompt, Fault> {
+    pub(in crate::issuer) async fn prompt(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
         let providers = self.choices.reachable(validated.request.refresh).await?;
-        let Validated { request, client, redirect_uri } = validated;
+        let remember_for = self.remembering.offer(&validated).filter(|_| direct);
+        let Validated { request, client, redirect_uri, prompt: _ } = validated;
         let RenderedForm { field: form, cookie } = self.forms.render(request.clone())?;
         let upstream = self.resources.of_audience(&request.resource);
         let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let view = ConsentView {
-            known_receiver: self.knows_receiver(&client, &redirect_uri),
+            known_receiver: self.receivers.know(&client, &redirect_uri),
             resource_name: self.resources.name_of(&request.resource),
             scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&request.scope)),
             scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
             refresh: request.refresh,
             client,
             redirect_uri,
+            remember_for,
             providers,
             form,
         };
         Ok(ConsentPrompt { view, cookie })
-    }
-
-    /// Whether it is known who receives codes at an address: by the operator's lists, or because a configured client has it.
-    /// Earlier sign-ins do not count, because an attacker could have made them. Any program may listen on loopback, and the
-    /// page says so in plain words: a warning at every sign-in would teach people to skip warnings.
-    fn knows_receiver(&self, client: &Client, redirect_uri: &RedirectUri) -> bool {
-        match redirect_uri.class() {
-            RedirectClass::Loopback | RedirectClass::ListedApplication => true,
-            RedirectClass::Application => client.origin == ClientOrigin::Configured,
-            RedirectClass::Https => {
-                self.pages.knows(redirect_uri) || self.clients.is_configured_redirect_uri(redirect_uri)
-            }
-        }
     }
 }

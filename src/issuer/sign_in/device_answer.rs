@@ -8,11 +8,12 @@ use super::authorization_response::{Recipient, Recipients};
 use super::beginning::{AnsweredForm, Beginnings, Withdrawal};
 use super::fault::{Fault, Trouble};
 use super::form::{OpenedForm, ProvenForm};
+use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::model::authorization::{Authorization, DeviceRequest, Purpose};
 use crate::storage::{DeviceAnswer, Store};
 use crate::telemetry::metrics::{self, SignInOutcome};
-use crate::wire::ClientAddress;
+use crate::wire::Arrival;
 
 /// Takes answers to devices.
 pub(in crate::issuer) struct DeviceAnswers {
@@ -21,6 +22,7 @@ pub(in crate::issuer) struct DeviceAnswers {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) audit: Audit,
 }
 
 impl DeviceAnswers {
@@ -34,15 +36,16 @@ impl DeviceAnswers {
         form: &OpenedForm<DeviceRequest>,
         cookie: Option<&str>,
         identity: Option<&str>,
-        address: ClientAddress,
+        arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
+        let address = arrival.address;
         let proven = form.proven(cookie)?;
         self.beginnings.admit(address).await?;
         let request = form.question().clone();
         let recipient = Recipient::Device(self.recipients.of_device(request.clone(), address).await?);
         match identity {
             Some(identity) => self.approve(&proven, request, identity, &recipient).await,
-            None => self.deny(&proven, request, &recipient).await,
+            None => self.deny(&proven, request, &recipient, arrival).await,
         }
     }
 
@@ -67,6 +70,7 @@ impl DeviceAnswers {
         form: &ProvenForm,
         request: DeviceRequest,
         recipient: &Recipient,
+        arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
         let (now, device_code) = (self.clock.now(), request.device_code);
         let denial = Authorization::denied(form.authorization.clone(), Purpose::Device(request), &form.binding, now);
@@ -81,6 +85,9 @@ impl DeviceAnswers {
             DeviceAnswer::Closed => return Err(closed()),
         }
         self.counted.signed_in("", SignInOutcome::Denied);
+        if let Some((client, resource)) = denial.purpose.asked() {
+            self.audit.record(&Event::Denied { client, resource }, arrival);
+        }
         denied
     }
 }

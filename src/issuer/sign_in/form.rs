@@ -77,6 +77,13 @@ pub(super) struct ProvenForm {
     pub(super) binding: Binding,
 }
 
+impl ProvenForm {
+    /// In the place of a form that is not shown: the browser that gets the binding began the sign-in.
+    pub(super) fn unasked() -> Self {
+        Self { authorization: AuthorizationId::random(), binding: Binding::of_render(&render_secret()) }
+    }
+}
+
 impl SealedForms {
     /// Renders a form.
     pub(super) fn render<Q: Question>(&self, question: Q) -> Result<RenderedForm, Fault> {

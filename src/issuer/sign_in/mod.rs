@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `authorize`, `consent`, `approval` | a client's request: judge it, ask the user, take the answer |
+//! | `remembering`, `remembered_start`, `receivers` | when the question is skipped, and who receives codes |
 //! | `account` | the user's own page: choose a provider |
 //! | `device_entry`, `device_answer`, `user_codes` | a device: find it by the typed code, ask the user, take the answer |
 //! | `form`, `choices`, `beginning` | what these have in common: sealed forms, the providers, the way to one of them |
@@ -34,6 +35,9 @@ mod first_answer;
 mod form;
 mod password;
 mod provider_leg;
+mod receivers;
+mod remembered_start;
+mod remembering;
 mod sessions;
 mod user_codes;
 
@@ -42,8 +46,8 @@ pub use account::AccountEntryView;
 pub(super) use account::AccountSignIns;
 pub(crate) use answered::{Answered, EarlierOutcome};
 pub use answered::{EarlierAnswer, Told};
-pub(crate) use approval::Approval;
 pub(super) use approval::Approvals;
+pub(crate) use approval::{Approval, Decision};
 pub(crate) use authorization_response::ClientRedirect;
 pub use authorization_response::Outcome;
 pub(super) use authorization_response::Recipients;
@@ -73,6 +77,10 @@ pub(super) use password::PasswordSignIn;
 pub(crate) use password::{SignInAttempt, SignInStep};
 pub use password::{SignInProblem, SignInView};
 pub(super) use provider_leg::ProviderLeg;
+pub(super) use receivers::Receivers;
+pub(super) use remembered_start::RememberedSignIns;
+pub(crate) use remembered_start::Start;
+pub(super) use remembering::Remembering;
 pub(super) use sessions::Sessions;
 pub(super) use user_codes::UserCodes;
 
@@ -82,6 +90,7 @@ pub(super) struct SignIn {
     pub(super) authorize: Authorize,
     pub(super) consent_forms: ConsentForms,
     pub(super) approvals: Approvals,
+    pub(super) remembered: RememberedSignIns,
     pub(super) account: AccountSignIns,
     pub(super) device_entries: DeviceEntries,
     pub(super) device_answers: DeviceAnswers,

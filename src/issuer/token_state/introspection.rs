@@ -85,7 +85,7 @@ impl Introspection {
 
     /// The audiences that the caller may ask about. The rest of the world is refused, and counted by address.
     async fn audiences_of_caller(&self, request: &TokenRequest) -> Result<&[String], TokenRefusal> {
-        let TokenRequest { authorization, parameters, arrival, agent: _ } = request;
+        let TokenRequest { authorization, proof: _, parameters, arrival, agent: _ } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         let authenticated = self.authentication.authenticate(authorization, parameters, arrival.address).await;
         let refusal = match authenticated {

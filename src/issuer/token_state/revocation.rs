@@ -50,7 +50,7 @@ impl TokenRevocation {
     }
 
     async fn judge(&self, request: TokenRequest) -> Result<RevocationOutcome, TokenRefusal> {
-        let TokenRequest { authorization, parameters, arrival, agent: _ } = request;
+        let TokenRequest { authorization, proof: _, parameters, arrival, agent: _ } = request;
         let token = parameters.one("token")?.ok_or_else(|| TokenRefusal::invalid_request("token is missing"))?;
         parameters.one("token_type_hint")?;
         let client = self.authenticate(authorization.as_ref(), &parameters, arrival.address).await?;

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::keys::KeyRing;
 use crate::model::grant::Grant;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::dpop::{Confirmation, Thumbprint};
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::oauth::token::TokenResponse;
 use crate::secret::{Refresh, Token, random_id};
@@ -30,15 +31,17 @@ pub(in crate::issuer) struct AccessTokens {
     pub(in crate::issuer) refresh_idle: Duration,
 }
 
-/// The scope of an access token, and what its response says of it.
-pub(super) struct AnsweredScope<'a> {
+/// What an access token is for, and what its response says of that.
+pub(super) struct Answered<'a> {
     /// What the token allows: the grant's scope or less.
     pub(super) allowed: &'a ScopeSet,
     /// What the client named, in this request or when it asked for the grant; `None` when it named nothing.
     pub(super) named: Option<&'a ScopeSet>,
+    /// The key that it is bound to; a bearer token has none.
+    pub(super) key: Option<Thumbprint>,
 }
 
-impl AnsweredScope<'_> {
+impl Answered<'_> {
     /// A response never names more than was asked for: the official Python client from 1.9.4 to 1.21.0 refuses it. When
     /// nothing was asked for, it names everything, and `offline_access` if the client may refresh.
     fn in_answer(&self, refreshes: bool) -> ScopeSet {
@@ -64,7 +67,7 @@ impl AccessTokens {
     pub(super) fn response(
         &self,
         grant: &Grant,
-        scope: &AnsweredScope<'_>,
+        answered: &Answered<'_>,
         refresh_token: Option<&Token<Refresh>>,
         now: Timestamp,
     ) -> Result<Vec<u8>, TokenRefusal> {
@@ -81,19 +84,20 @@ impl AccessTokens {
             sub: grant.subject.to_string(),
             aud: grant.resource.clone(),
             client_id: grant.client_id.to_string(),
-            scope: scope.allowed.clone(),
+            scope: answered.allowed.clone(),
             iat: now.0,
             exp: exp.0,
             jti: random_id("t_"),
             sid: grant.id.to_string(),
+            cnf: answered.key.map(|jkt| Confirmation { jkt }),
         };
         let access_token = self.ring.sign(&claims).map_err(TokenRefusal::unavailable)?;
         let response = TokenResponse {
             access_token,
-            token_type: "Bearer",
+            token_type: claims.token_type(),
             expires_in: exp.since(now).as_secs(),
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
-            scope: scope.in_answer(refresh_token.is_some()),
+            scope: answered.in_answer(refresh_token.is_some()),
         };
         serde_json::to_vec(&response).map_err(TokenRefusal::unavailable)
     }
@@ -103,7 +107,7 @@ impl AccessTokens {
 mod tests {
     use proptest::prelude::*;
 
-    use super::AnsweredScope;
+    use super::Answered;
     use crate::oauth::scope::ScopeSet;
 
     proptest! {
@@ -112,11 +116,11 @@ mod tests {
             allowed in "([a-c] ?){1,3}", named in "([a-d] ?|offline_access ?){0,4}", refreshes: bool,
         ) {
             let (allowed, named) = (ScopeSet::parse(&allowed).unwrap(), ScopeSet::parse(&named).unwrap());
-            let answer = AnsweredScope { allowed: &allowed, named: Some(&named) }.in_answer(refreshes);
+            let answer = Answered { allowed: &allowed, named: Some(&named), key: None }.in_answer(refreshes);
             prop_assert!(answer.without(&named).is_empty());
             prop_assert!(answer.without(&allowed.clone().with("offline_access")).is_empty());
             prop_assert_eq!(answer.contains("offline_access"), refreshes && named.contains("offline_access"));
-            let all = AnsweredScope { allowed: &allowed, named: None }.in_answer(refreshes);
+            let all = Answered { allowed: &allowed, named: None, key: None }.in_answer(refreshes);
             prop_assert_eq!(all, if refreshes { allowed.with("offline_access") } else { allowed });
         }
     }

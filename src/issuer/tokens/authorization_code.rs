@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
-use super::new_grant::{Approved, NewGrants, Redeemer};
+use super::new_grant::{Approved, NewGrants};
+use super::proofs::check_code;
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Identities;
@@ -17,7 +19,7 @@ use crate::issuer::grants::GrantEnds;
 use crate::issuer::resources::Resources;
 use crate::model::authorization::{ClientRequest, MAX_CODE_FAILURES, Purpose};
 use crate::model::client::Client;
-use crate::model::grant::EndReason;
+use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{GrantId, IdentityId};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::pkce::CodeVerifier;
@@ -42,8 +44,8 @@ pub(in crate::issuer) struct Redemptions {
 
 impl Redemptions {
     /// Redeems a code: everything is checked before it is consumed, and consumed by one conditional statement.
-    pub(super) async fn redeem(&self, by: &Redeemer<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
-        let Redeemer { client, arrival, .. } = *by;
+    pub(super) async fn redeem(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let Requester { client, arrival, .. } = *by;
         let code = parameters.one("code")?.ok_or_else(|| TokenRefusal::invalid_request("code is missing"))?;
         let unknown = || TokenRefusal::invalid_grant("the code is not known here, or has expired");
         let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
@@ -52,7 +54,7 @@ impl Redemptions {
         let Purpose::Client(request) = &issued.purpose else { return Err(unknown()) };
         // failures of a dead code are not counted: each would be a write that anyone who knows it could cause
         let dead = issued.failed_redemptions >= MAX_CODE_FAILURES || self.clock.now() >= issued.code_expires_at;
-        if let Err(refusal) = self.check(client, parameters, request, &issued.identity) {
+        if let Err(refusal) = self.check(by, parameters, request, &issued.identity) {
             if !dead && issued.redeemed.is_none() {
                 self.count_failure(client, &hash, arrival).await?;
             }
@@ -60,7 +62,7 @@ impl Redemptions {
         }
         match &issued.redeemed {
             Some((at, grant)) => {
-                self.end_if_replayed(*at, grant, arrival).await?;
+                self.end_if_replayed(*at, grant, by).await?;
                 Err(TokenRefusal::invalid_grant("the code was redeemed before").of_grant(grant))
             }
             None if dead => Err(unknown()),
@@ -85,14 +87,15 @@ impl Redemptions {
         Ok(())
     }
 
-    /// Client, `redirect_uri`, PKCE and `resource`: what proves that this is the client that the code was made for.
+    /// Client, `redirect_uri`, PKCE, key and `resource`: what proves that this is the client that the code was made for.
     fn check(
         &self,
-        client: &Client,
+        by: &Requester<'_>,
         parameters: &Parameters,
         request: &ClientRequest,
         identity: &IdentityId,
     ) -> Result<(), TokenRefusal> {
+        let client = by.client;
         if client.id != request.client_id {
             return Err(TokenRefusal::invalid_grant("the code was given to another client"));
         }
@@ -112,19 +115,23 @@ impl Redemptions {
         if !request.challenge().is_some_and(|challenge| verifier.proves(&challenge)) {
             return Err(TokenRefusal::invalid_grant("code_verifier does not match the code_challenge"));
         }
+        check_code(request.dpop_jkt.as_ref(), by)?;
         Ok(self.resources.check(parameters, &request.resource)?)
     }
 
-    /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3).
+    /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3). Without the key
+    /// of a bound grant it proves nothing.
     async fn end_if_replayed(
         &self,
         redeemed_at: Timestamp,
         grant: &GrantId,
-        arrival: &Arrival,
+        by: &Requester<'_>,
     ) -> Result<(), StoreError> {
+        let key = by.proof.as_ref().map(|proof| &proof.key);
         let late = self.clock.now() >= redeemed_at + RETRY;
-        if late && self.store.grant(grant).await?.is_some_and(|grant| grant.ended_at.is_none()) {
-            self.ends.end(grant, EndReason::CodeReplayed, arrival).await?;
+        let stands = |grant: Grant| grant.ended_at.is_none() && grant.is_proven_by(by.client, key);
+        if late && self.store.grant(grant).await?.is_some_and(stands) {
+            self.ends.end(grant, EndReason::CodeReplayed, by.arrival).await?;
         }
         Ok(())
     }

@@ -6,16 +6,16 @@
 
 use super::machine_grant::{MachineGrants, MachineRequest};
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::issuer::machine_bounds::MachineBounds;
 use crate::issuer::resources::Resources;
-use crate::model::client::{Authentication, Client, ClientOrigin};
+use crate::model::client::{Authentication, ClientOrigin};
 use crate::model::grant::Basis;
 use crate::model::ids::{IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::named_values;
-use crate::wire::Arrival;
 
 /// Gives tokens to clients that act for themselves.
 pub(in crate::issuer) struct ClientCredentials {
@@ -26,32 +26,36 @@ pub(in crate::issuer) struct ClientCredentials {
 
 impl ClientCredentials {
     /// Answers an authenticated client.
-    pub(super) async fn answer(
-        &self,
-        client: &Client,
-        parameters: &Parameters,
-        arrival: &Arrival,
-    ) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn answer(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let client = by.client;
         let may = client.origin == ClientOrigin::Configured && client.authentication != Authentication::None;
         let bounds = self.bounds.of_client(&client.id).filter(|_| may);
         let bounds = bounds
             .ok_or_else(|| OAuthError::new(ErrorCode::UnauthorizedClient, "this client may not act for itself"))?;
         let upstream = self.resources.requested_within(parameters, bounds)?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
-        let allowed = bounds.scopes_of(&upstream.settings.scopes);
-        let given = upstream.settings.scopes.hierarchy.covered(&asked, &allowed);
+        let scopes = &upstream.settings.scopes;
+        let allowed = bounds.scopes_of(scopes);
+        // a scope that the server does not know means nothing; one that it knows would be missed by calls, and asked for again
+        let beyond = scopes.hierarchy.missing(&asked.intersection(&scopes.known()), &allowed);
+        if !beyond.is_empty() {
+            let words = format!("this client may not have the scope {beyond}: machine_scopes does not name it");
+            return Err(OAuthError::new(ErrorCode::InvalidScope, words).into());
+        }
+        let given = scopes.hierarchy.covered(&asked, &allowed);
         let identity = IdentityId::from(IdentityId::CLIENT);
         let request = MachineRequest {
             basis: Basis::ClientCredentials,
             subject: Subject::new(&identity, client.id.as_str()),
             identity,
             issuer: None,
+            key: self.grants.prove(by, upstream.audience()).await?,
             client: &client.id,
             resource: upstream.audience(),
             scope: if given.is_empty() { allowed } else { given },
             named: (!asked.is_empty()).then_some(asked),
             user: User::default(),
         };
-        self.grants.answer(request, arrival).await
+        self.grants.answer(request, by.arrival).await
     }
 }

@@ -6,9 +6,10 @@
 //! Defends against: a device code of another client (compared before anything else is told), replay (it is redeemed once, by the
 //! statement that redeems codes), and floods of polls (`slow_down`).
 
-use super::new_grant::{Approved, NewGrants, Redeemer};
+use super::new_grant::{Approved, NewGrants};
 use super::polls::Polls;
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::clock::Clock;
 use crate::identity::Identities;
 use crate::issuer::resources::Resources;
@@ -36,7 +37,7 @@ pub(in crate::issuer) struct DevicePolls {
 
 impl DevicePolls {
     /// Answers a poll.
-    pub(super) async fn poll(&self, by: &Redeemer<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn poll(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
         if !by.client.device {
             return Err(refused(ErrorCode::UnauthorizedClient, "this client may not use device codes"));
         }
@@ -86,7 +87,12 @@ impl DevicePolls {
         Err(refused(ErrorCode::SlowDown, "this device polls too often: wait five seconds longer between polls"))
     }
 
-    async fn redeem(&self, hash: &Sha256, by: &Redeemer<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+    async fn redeem(
+        &self,
+        hash: &Sha256,
+        by: &Requester<'_>,
+        parameters: &Parameters,
+    ) -> Result<Vec<u8>, TokenRefusal> {
         let issued = self.store.issued_code(hash).await?.ok_or_else(unknown)?;
         let Purpose::Device(request) = issued.purpose else { return Err(unknown()) };
         if self.identities.get(issued.identity.as_str()).is_none() {

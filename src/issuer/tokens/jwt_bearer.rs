@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::machine_grant::{MachineGrants, MachineRequest};
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::clock::Clock;
 use crate::config::{AssertionIssuer, Upstream};
 use crate::identity::{Assertion, AssertionIssuers, Unproven};
@@ -21,7 +22,6 @@ use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::{ScopeSet, named_values};
 use crate::secret::Sha256;
 use crate::storage::Store;
-use crate::wire::Arrival;
 
 /// How much longer than it is accepted a `jti` is remembered: the clocks of our processes differ.
 const SKEW: Duration = Duration::from_mins(5);
@@ -39,12 +39,8 @@ pub(in crate::issuer) struct JwtBearer {
 
 impl JwtBearer {
     /// Answers a client that was authenticated. The assertion is used up only when every rule holds.
-    pub(super) async fn answer(
-        &self,
-        client: &Client,
-        parameters: &Parameters,
-        arrival: &Arrival,
-    ) -> Result<Vec<u8>, TokenRefusal> {
+    pub(super) async fn answer(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Vec<u8>, TokenRefusal> {
+        let client = by.client;
         if client.authentication == Authentication::None {
             let words = "this grant needs a client that authenticates itself";
             return Err(OAuthError::new(ErrorCode::UnauthorizedClient, words).into());
@@ -56,6 +52,7 @@ impl JwtBearer {
         self.resources.check(parameters, upstream.audience())?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
         let scope = scope(issuer, &assertion, upstream, &asked)?;
+        let key = self.grants.prove(by, upstream.audience()).await?;
         self.use_up(issuer, &assertion).await?;
         let identity = IdentityId::from(issuer.id.as_str());
         let request = MachineRequest {
@@ -63,13 +60,14 @@ impl JwtBearer {
             subject: Subject::new(&identity, &assertion.key),
             identity,
             issuer: Some(&issuer.issuer),
+            key,
             client: &client.id,
             resource: upstream.audience(),
             scope,
             named: (!asked.is_empty()).then_some(asked),
             user: assertion.user,
         };
-        self.grants.answer(request, arrival).await
+        self.grants.answer(request, by.arrival).await
     }
 
     /// The upstream that the assertion opens for this client.

@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
-use super::access_token::{AccessTokens, AnsweredScope};
+use super::access_token::{AccessTokens, Answered};
+use super::proofs::Proofs;
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{Basis, Grant};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::model::user::User;
+use crate::oauth::dpop::Thumbprint;
+use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::scope::ScopeSet;
 use crate::storage::{MachineGrant, Store};
 use crate::telemetry::metrics;
@@ -19,6 +23,7 @@ use crate::wire::Arrival;
 /// Gives access tokens under such grants. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct MachineGrants {
+    pub(in crate::issuer) proofs: Proofs,
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -33,6 +38,8 @@ pub(super) struct MachineRequest<'a> {
     /// The issuer behind the identity, where there is one.
     pub(super) issuer: Option<&'a str>,
     pub(super) subject: Subject,
+    /// The key that its token is bound to.
+    pub(super) key: Option<Thumbprint>,
     pub(super) client: &'a ClientId,
     pub(super) resource: &'a str,
     pub(super) scope: ScopeSet,
@@ -42,19 +49,26 @@ pub(super) struct MachineRequest<'a> {
 }
 
 impl MachineGrants {
+    /// The key that tokens for this audience are bound to, when every other rule was judged: the proof is used up.
+    pub(super) async fn prove(&self, by: &Requester<'_>, audience: &str) -> Result<Option<Thumbprint>, TokenRefusal> {
+        let key = self.proofs.key(by, audience)?;
+        self.proofs.use_up(by).await?;
+        Ok(key)
+    }
+
     /// The token response.
     pub(super) async fn answer(&self, request: MachineRequest<'_>, arrival: &Arrival) -> Result<Vec<u8>, TokenRefusal> {
         let now = self.clock.now();
         let until = now + self.access_tokens.lifetime;
-        let (basis, issuer, named) = (request.basis, request.issuer, request.named.clone());
+        let (basis, issuer, named, key) = (request.basis, request.issuer, request.named.clone(), request.key);
         let wanted = self.wanted(request);
         let grant = match self.kept(&wanted, basis).await? {
             Some(grant) => grant,
             None => self.keep(wanted, basis, issuer, arrival).await?,
         };
         debug_assert!(grant.expires_at >= until, "a token lives its lifetime");
-        let scope = AnsweredScope { allowed: &grant.scope, named: named.as_ref() };
-        self.access_tokens.response(&grant, &scope, None, now).map_err(|refusal| refusal.of_grant(&grant.id))
+        let answered = Answered { allowed: &grant.scope, named: named.as_ref(), key };
+        self.access_tokens.response(&grant, &answered, None, now).map_err(|refusal| refusal.of_grant(&grant.id))
     }
 
     /// The grant that serves as it is. A client that acts for itself asks the same again and again, so most of its requests
@@ -83,6 +97,9 @@ impl MachineGrants {
                 self.audit.record(&Event::Granted { grant: &grant, refresh: false }, arrival);
                 Ok(grant)
             }
+            Some(MachineGrant::ClientDisabled) => {
+                Err(OAuthError::new(ErrorCode::InvalidClient, "the client was disabled by the operator").into())
+            }
             None => {
                 Err(TokenRefusal::unavailable("another process has another issuer under this id: end this process"))
             }
@@ -104,6 +121,7 @@ impl MachineGrants {
             named_scope: None,
             user: request.user,
             standing: ProviderStanding::default(),
+            bound_to: None,
             created_at: now,
             expires_at: now + lifetime + spare,
             ended_at: None,

@@ -9,6 +9,7 @@
 //! | `client_credentials` | a client that acts for itself |
 //! | `jwt_bearer` | an identity provider's assertion in place of consent (ID-JAG) |
 //! | `machine_grant` | what those two share: a grant without a refresh token |
+//! | `proofs`, `requester` | the key that tokens are bound to (DPoP), and who asks |
 //! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
 //! | `renewal` | asking the identity provider whether the user is still good |
@@ -27,10 +28,12 @@ mod machine_grant;
 mod new_grant;
 mod polls;
 mod presented;
+mod proofs;
 mod refresh_lease;
 mod refresh_token;
 mod refusal;
 mod renewal;
+mod requester;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
@@ -39,13 +42,15 @@ pub(super) use device_code::DevicePolls;
 pub(super) use jwt_bearer::JwtBearer;
 pub(super) use machine_grant::MachineGrants;
 pub(super) use new_grant::NewGrants;
-use new_grant::Redeemer;
 pub(super) use polls::Polls;
 pub(super) use presented::PresentedTokens;
+pub(super) use proofs::Proofs;
+pub(crate) use proofs::SentProof;
 pub(super) use refresh_lease::RefreshLeases;
 pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
+use requester::Requester;
 
 use crate::issuer::clients::ClientAuthentication;
 use crate::oauth::error::{ErrorCode, OAuthError};
@@ -76,6 +81,8 @@ const SINGLE: &[&str] = &[
 pub(crate) struct TokenRequest {
     /// The `Authorization` header's value, if there is one.
     pub authorization: Option<SecretText>,
+    /// The `DPoP` header.
+    pub proof: SentProof,
     /// The form.
     pub parameters: Parameters,
     /// The request that brought it.
@@ -87,6 +94,7 @@ pub(crate) struct TokenRequest {
 /// Answers token requests.
 pub(super) struct TokenEndpoint {
     pub(super) authentication: ClientAuthentication,
+    pub(super) proofs: Proofs,
     pub(super) redemptions: Redemptions,
     pub(super) refreshes: Refreshes,
     /// `None` when device authorization is off.
@@ -112,16 +120,17 @@ impl TokenEndpoint {
     }
 
     async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let TokenRequest { authorization, parameters, arrival, agent } = request;
+        let TokenRequest { authorization, proof, parameters, arrival, agent } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         parameters.none_repeated(SINGLE)?;
         let grant_type = parameters.one("grant_type")?;
+        let proof = self.proofs.verify(&proof)?;
         let client = self.authentication.authenticate(authorization, &parameters, arrival.address).await?;
-        let by = Redeemer { client: &client, arrival: &arrival, agent: agent.as_deref() };
+        let by = Requester { client: &client, arrival: &arrival, agent: agent.as_deref(), proof };
         let answer = match grant_type {
             Some("authorization_code") => self.redemptions.redeem(&by, &parameters).await,
             Some("refresh_token") => {
-                let refreshed = self.refreshes.refresh(&client, &parameters, &arrival).await;
+                let refreshed = self.refreshes.refresh(&by, &parameters).await;
                 self.counted.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }
@@ -129,10 +138,10 @@ impl TokenEndpoint {
                 devices.poll(&by, &parameters).await
             }
             Some(grant_type::CLIENT_CREDENTIALS) if let Some(machines) = &self.client_credentials => {
-                machines.answer(&client, &parameters, &arrival).await
+                machines.answer(&by, &parameters).await
             }
             Some(grant_type::JWT_BEARER) if let Some(assertions) = &self.jwt_bearer => {
-                assertions.answer(&client, &parameters, &arrival).await
+                assertions.answer(&by, &parameters).await
             }
             None => Err(TokenRefusal::invalid_request("grant_type is missing")),
             Some(_) => {

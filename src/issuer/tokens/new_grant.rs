@@ -2,8 +2,10 @@
 //!
 //! Defends against: replay. The code is consumed, and all that follows from it is stored, by one transaction.
 
-use super::access_token::{AccessTokens, AnsweredScope};
+use super::access_token::{AccessTokens, Answered};
+use super::proofs::Proofs;
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Lifetimes;
@@ -16,12 +18,12 @@ use crate::model::ids::{GrantId, IdentityId};
 use crate::secret::Sha256;
 use crate::storage::{Redemption, Store};
 use crate::telemetry::metrics;
-use crate::wire::Arrival;
 
 /// Makes grants of codes. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct NewGrants {
     pub(in crate::issuer) identities: Identities,
+    pub(in crate::issuer) proofs: Proofs,
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) ends: GrantEnds,
     pub(in crate::issuer) store: Store,
@@ -40,23 +42,16 @@ pub(super) struct Approved {
     pub(super) receiver: Option<String>,
 }
 
-/// Who redeems a code.
-pub(super) struct Redeemer<'a> {
-    pub(super) client: &'a Client,
-    pub(super) arrival: &'a Arrival,
-    /// The family of its program.
-    pub(super) agent: Option<&'a str>,
-}
-
 impl NewGrants {
     /// Consumes the code with this hash, by one conditional statement, and answers with the first tokens of its grant.
     pub(super) async fn begin(
         &self,
         code: &Sha256,
         approved: Approved,
-        by: &Redeemer<'_>,
+        by: &Requester<'_>,
     ) -> Result<Vec<u8>, TokenRefusal> {
-        let Redeemer { client, arrival, agent } = *by;
+        let Requester { client, arrival, agent, .. } = *by;
+        let key = self.proofs.key(by, &approved.access.resource)?;
         let now = self.clock.now();
         let gives_refresh = gives_refresh(client, &approved);
         let holder = Holder {
@@ -64,10 +59,11 @@ impl NewGrants {
             address: Some(arrival.address.0.to_canonical().to_string()),
             agent: agent.map(str::to_owned),
         };
-        let grant = self.grant(approved, gives_refresh, now);
+        let bound_to = key.filter(|_| gives_refresh);
+        let grant = Grant { bound_to, ..self.grant(approved, gives_refresh, now) };
         let fresh = gives_refresh.then(|| self.access_tokens.fresh_refresh_token(&grant, now));
-        let scope = AnsweredScope { allowed: &grant.scope, named: grant.named_scope.as_ref() };
-        let response = self.access_tokens.response(&grant, &scope, fresh.as_ref().map(|fresh| &fresh.token), now)?;
+        let answered = Answered { allowed: &grant.scope, named: grant.named_scope.as_ref(), key };
+        let response = self.access_tokens.response(&grant, &answered, fresh.as_ref().map(|fresh| &fresh.token), now)?;
         let redemption = Redemption {
             code,
             grant: &grant,
@@ -78,6 +74,7 @@ impl NewGrants {
             client_is_configured: client.origin == ClientOrigin::Configured,
             now,
         };
+        self.proofs.use_up(by).await?;
         let Some(made_room) = self.store.redeem_code(&redemption).await? else {
             return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
         };
@@ -106,6 +103,7 @@ impl NewGrants {
             named_scope: access.named_scope,
             user: sign_in.user,
             standing: sign_in.standing,
+            bound_to: None,
             created_at: now,
             expires_at: now + age,
             ended_at: None,

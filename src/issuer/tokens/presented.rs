@@ -6,23 +6,26 @@
 
 use std::time::Duration;
 
+use super::proofs::Proofs;
 use super::refusal::TokenRefusal;
+use super::requester::Requester;
+use crate::audit::Event;
 use crate::clock::Clock;
 use crate::issuer::grants::GrantEnds;
 use crate::issuer::resources::Resources;
 use crate::keys::open_with;
-use crate::model::client::Client;
 use crate::model::grant::{EndReason, Grant, RefreshUse, Replay, StoredRefreshToken};
+use crate::model::ids::GrantId;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::{ScopeSet, named_values};
 use crate::policy;
 use crate::secret::{Refresh, Sha256, Token};
 use crate::storage::Store;
-use crate::wire::Arrival;
 
 /// A refresh whose client is authenticated.
 pub(super) struct Presented<'a> {
-    pub(super) client: &'a Client,
+    pub(super) by: &'a Requester<'a>,
     pub(super) token: Token<Refresh>,
     pub(super) hash: Sha256,
     /// What else the client sent: a retry sends the same.
@@ -30,16 +33,10 @@ pub(super) struct Presented<'a> {
     /// The scope that it names; `None` when it names none.
     pub(super) scope: Option<ScopeSet>,
     parameters: &'a Parameters,
-    /// The request that brought it.
-    pub(super) arrival: &'a Arrival,
 }
 
 impl<'a> Presented<'a> {
-    pub(super) fn read(
-        client: &'a Client,
-        parameters: &'a Parameters,
-        arrival: &'a Arrival,
-    ) -> Result<Self, TokenRefusal> {
+    pub(super) fn read(by: &'a Requester<'a>, parameters: &'a Parameters) -> Result<Self, TokenRefusal> {
         let text = parameters.one("refresh_token")?;
         let text = text.ok_or_else(|| TokenRefusal::invalid_request("refresh_token is missing"))?;
         let token = Token::<Refresh>::parse(text)
@@ -47,23 +44,28 @@ impl<'a> Presented<'a> {
         let scope = parameters.one("scope")?;
         let said = serde_json::json!([scope, parameters.all("resource").collect::<Vec<_>>()]);
         Ok(Self {
-            client,
+            by,
             hash: token.sha256(),
             token,
             parameters_hash: Sha256::of(said.to_string().as_bytes()),
             scope: scope.map(named_values).filter(|scope| !scope.is_empty()),
             parameters,
-            arrival,
         })
     }
 }
 
 /// What the store says of a presented token.
 pub(super) enum Found {
-    /// It is unused: go on with its grant.
-    Unused(Box<Grant>),
+    /// It is unused: go on with its grant, and bind the new tokens to this key.
+    Unused(Box<Grant>, Option<Thumbprint>),
     /// It was used, and this is a retry: the response that it got.
-    Answered(Vec<u8>),
+    Answered(GrantId, Vec<u8>),
+}
+
+/// What is judged of a token and its grant.
+enum Judged {
+    Fresh(Option<Thumbprint>),
+    Repeat(Vec<u8>),
 }
 
 /// Looks presented tokens up.
@@ -72,6 +74,7 @@ pub(in crate::issuer) struct PresentedTokens {
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) ends: GrantEnds,
+    pub(in crate::issuer) proofs: Proofs,
     pub(in crate::issuer) replay_window: Duration,
 }
 
@@ -81,27 +84,33 @@ impl PresentedTokens {
         let stored = self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
         let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
         match self.judge(presented, &stored, &grant).await {
-            Ok(Some(response)) => Ok(Found::Answered(response)),
-            Ok(None) => Ok(Found::Unused(Box::new(grant))),
+            Ok(Judged::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
+            Ok(Judged::Fresh(key)) => Ok(Found::Unused(Box::new(grant), key)),
             Err(refusal) => Err(refusal.of_grant(&grant.id)),
         }
     }
 
-    /// The response that a used token gets again; `None` for a token that can be exchanged.
+    /// A token of a bound grant is nothing without the key, used or not: whoever stole it alone must not be able to end the grant of
+    /// its owner.
     async fn judge(
         &self,
         presented: &Presented<'_>,
         stored: &StoredRefreshToken,
         grant: &Grant,
-    ) -> Result<Option<Vec<u8>>, TokenRefusal> {
+    ) -> Result<Judged, TokenRefusal> {
         let now = self.clock.now();
         if !grant.is_live(now) {
             return Err(TokenRefusal::invalid_grant("the grant has ended"));
         }
+        let key = self.key(presented, grant);
         if let Some(used) = &stored.used {
-            return self.replayed(presented, used, grant).await.map(Some);
+            if grant.bound_to.is_some() {
+                key?;
+            }
+            return self.replayed(presented, used, grant).await.map(Judged::Repeat);
         }
-        if presented.client.id != grant.client_id {
+        let key = key?;
+        if presented.by.client.id != grant.client_id {
             return Err(TokenRefusal::invalid_grant("the refresh token was given to another client"));
         }
         if now >= stored.expires_at {
@@ -109,7 +118,18 @@ impl PresentedTokens {
         }
         self.check_opens(grant)?;
         self.resources.check(presented.parameters, &grant.resource)?;
-        Ok(None)
+        Ok(Judged::Fresh(key))
+    }
+
+    /// The key for the new tokens. A token that came without the key of its grant may have been stolen.
+    fn key(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Option<Thumbprint>, TokenRefusal> {
+        let Requester { client, arrival, .. } = presented.by;
+        let key = self.proofs.key_under(grant, presented.by);
+        if key.is_err() && grant.bound_to.is_some() {
+            let event = Event::KeyNotProven { grant: &grant.id, client: &client.id, how: "refresh token" };
+            self.ends.audit.record(&event, *arrival);
+        }
+        key
     }
 
     /// A grant from before the operator required another scope, or removed the server, opens nothing any more. Tokens from
@@ -129,7 +149,7 @@ impl PresentedTokens {
         grant: &Grant,
     ) -> Result<Vec<u8>, TokenRefusal> {
         let refused = || TokenRefusal::invalid_grant("the refresh token was used before");
-        let same_client = presented.client.id == grant.client_id;
+        let same_client = presented.by.client.id == grant.client_id;
         let now = self.clock.now();
         match used.replayed(same_client, &presented.parameters_hash, now, self.replay_window) {
             Replay::Repeat(sealed) => {
@@ -137,7 +157,7 @@ impl PresentedTokens {
             }
             Replay::Refuse => Err(refused()),
             Replay::End => {
-                self.ends.end(&grant.id, EndReason::RefreshTokenReplayed, presented.arrival).await?;
+                self.ends.end(&grant.id, EndReason::RefreshTokenReplayed, presented.by.arrival).await?;
                 Err(refused())
             }
         }

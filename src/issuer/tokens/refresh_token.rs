@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::access_token::{AccessTokens, AnsweredScope};
+use super::access_token::{AccessTokens, Answered};
 use super::presented::{Found, Presented, PresentedTokens};
 use super::refresh_lease::{RefreshLease, RefreshLeases, too_long};
 use super::refusal::TokenRefusal;
 use super::renewal::Renewals;
+use super::requester::Requester;
 use crate::clock::Clock;
 use crate::issuer::grants::ProviderTokens;
 use crate::keys::seal_with;
 use crate::limits::{Key, Limit, Limits, Part};
-use crate::model::client::Client;
 use crate::model::grant::Grant;
+use crate::model::ids::GrantId;
+use crate::oauth::dpop::Thumbprint;
 use crate::oauth::parameters::Parameters;
 use crate::storage::{Rotation, Store};
 use crate::telemetry::metrics::RefreshOutcome;
-use crate::wire::Arrival;
 
 /// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -51,23 +52,18 @@ pub(in crate::issuer) struct Refreshes {
 
 impl Refreshes {
     /// Answers a refresh.
-    pub(super) async fn refresh(
-        &self,
-        client: &Client,
-        parameters: &Parameters,
-        arrival: &Arrival,
-    ) -> Result<Refreshed, TokenRefusal> {
-        let presented = Presented::read(client, parameters, arrival)?;
+    pub(super) async fn refresh(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Refreshed, TokenRefusal> {
+        let presented = Presented::read(by, parameters)?;
         let deadline = Instant::now() + PATIENCE;
         // when no lease is given, the refresh that had it before has most likely used the token: look at once
         let mut pause = Duration::ZERO;
         loop {
-            let grant = match self.presented.look_up(&presented).await? {
-                Found::Answered(response) => return Ok((response, RefreshOutcome::Repeated)),
-                Found::Unused(grant) => grant,
+            let (grant, key) = match self.presented.look_up(&presented).await? {
+                Found::Answered(grant, response) => return self.repeated(by, &grant, response).await,
+                Found::Unused(grant, key) => (grant, key),
             };
             if let Some(lease) = self.leases.take(&presented, &grant.id, deadline).await? {
-                return self.under_lease(&lease, &presented, &grant).await;
+                return self.under_lease(&lease, &presented, (&grant, key)).await;
             }
             if Instant::now() >= deadline {
                 return Err(too_long(&grant.id));
@@ -77,14 +73,28 @@ impl Refreshes {
         }
     }
 
+    /// The response that a used token got. A retry needs a proof of its own, whose use is a write: it counts like a refresh.
+    async fn repeated(
+        &self,
+        by: &Requester<'_>,
+        grant: &GrantId,
+        response: Vec<u8>,
+    ) -> Result<Refreshed, TokenRefusal> {
+        if by.proof.is_some() {
+            self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(grant)])).await?;
+            self.presented.proofs.use_up(by).await?;
+        }
+        Ok((response, RefreshOutcome::Repeated))
+    }
+
     /// Refreshes, and releases the lease unless the rotation did.
     async fn under_lease(
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        grant: &Grant,
+        (grant, key): (&Grant, Option<Thumbprint>),
     ) -> Result<Refreshed, TokenRefusal> {
-        let answer = self.rotate(lease, presented, grant).await;
+        let answer = self.rotate(lease, presented, (grant, key)).await;
         if answer.is_err() {
             self.leases.release(lease).await;
         }
@@ -96,20 +106,22 @@ impl Refreshes {
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        grant: &Grant,
+        (grant, key): (&Grant, Option<Thumbprint>),
     ) -> Result<Refreshed, TokenRefusal> {
         // a response that is given again asks no provider, and does not count
         self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
-        let renewed = self.renewals.ask(grant, presented.arrival).await?;
+        self.presented.proofs.use_up(presented.by).await?;
+        let renewed = self.renewals.ask(grant, presented.by.arrival).await?;
         let grant = self.renewals.renewed_grant(grant, &renewed);
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
-        let scope = AnsweredScope {
+        let answered = Answered {
             allowed: narrowed.as_ref().unwrap_or(&grant.scope),
             named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
+            key,
         };
         let fresh = self.access_tokens.fresh_refresh_token(&grant, now);
-        let response = self.access_tokens.response(&grant, &scope, Some(&fresh.token), now)?;
+        let response = self.access_tokens.response(&grant, &answered, Some(&fresh.token), now)?;
         let rotation = Rotation {
             grant: &grant.id,
             lease: &lease.holder,
@@ -119,6 +131,7 @@ impl Refreshes {
             successor: &fresh.stored,
             standing: &grant.standing,
             user: renewed.user.as_ref(),
+            bound_to: key.as_ref(),
             now,
         };
         if self.write(&rotation).await? {
@@ -147,8 +160,8 @@ impl Refreshes {
     /// there is none, no grant holds the token that the provider has just given, and it is revoked.
     async fn lost(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Refreshed, TokenRefusal> {
         match self.presented.look_up(presented).await {
-            Ok(Found::Answered(response)) => Ok((response, RefreshOutcome::Repeated)),
-            Ok(Found::Unused(_)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
+            Ok(Found::Answered(_, response)) => Ok((response, RefreshOutcome::Repeated)),
+            Ok(Found::Unused(..)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
             Err(refusal) => {
                 self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
                 Err(refusal)

@@ -26,6 +26,7 @@ fn claims() -> AccessTokenClaims {
         exp: 1_800_003_600,
         jti: "j".to_owned(),
         sid: "g_1".to_owned(),
+        cnf: None,
     }
 }
 

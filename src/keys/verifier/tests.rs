@@ -43,6 +43,7 @@ impl Bench {
             exp: now + 3600,
             jti: "j".to_owned(),
             sid: "g_1".to_owned(),
+            cnf: None,
         }
     }
 

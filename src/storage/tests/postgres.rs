@@ -104,6 +104,8 @@ const FILL: &str = "
     FROM generate_series(1, 3000) n;
     INSERT INTO client_documents SELECT 'c_' || n, '', '{}', n, n FROM generate_series(1, 3000) n;
     INSERT INTO disabled_clients SELECT 'c_' || n, n FROM generate_series(1, 3000) n;
+    INSERT INTO remembered_consents SELECT 'm_' || n, 's' || n, 'i', '', sha256(n::TEXT::BYTEA), 'c_' || n, ''::BYTEA, '', 'r', '', FALSE,
+        n, n FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";
 

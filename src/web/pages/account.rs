@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::{Branding, ClientLabel, Page, when, words};
 use crate::clock::Timestamp;
-use crate::issuer::{AccountEntryView, AccountView, EndView, GrantView};
+use crate::issuer::{AccountEntryView, AccountView, EndView, GrantView, RememberedView};
 
 /// The page of a user who is not signed in. The form goes to `/account/sign-in` with `form` and `identity`.
 #[derive(Template)]
@@ -17,7 +17,8 @@ struct EntryPage<'a> {
     view: &'a AccountEntryView,
 }
 
-/// The list of grants. The form goes to `/account/sign-out` with `form_token`.
+/// The lists of grants and of remembered consents. The forms go to `/account/sign-out` with `form_token`, and to `/account/forget` with
+/// `form_token` and `consent`.
 #[derive(Template)]
 #[template(path = "account.html")]
 struct AccountPage<'a> {
@@ -63,6 +64,12 @@ pub fn account_end(branding: &Branding, view: &EndView) -> Page {
 impl<'a> GrantPart<'a> {
     fn new(grant: &'a GrantView, now: Timestamp) -> Self {
         Self { grant, client: label(grant), now }
+    }
+}
+
+impl<'a> From<&'a RememberedView> for ClientLabel<'a> {
+    fn from(consent: &'a RememberedView) -> Self {
+        Self { id: &consent.client_id, name: consent.client_name.as_deref(), origin: consent.origin }
     }
 }
 

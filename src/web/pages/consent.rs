@@ -5,12 +5,12 @@
 
 use askama::Template;
 
-use super::{Branding, ClientLabel, Page, words};
+use super::{Branding, ClientLabel, Page, when, words};
 use crate::issuer::ConsentView;
 use crate::oauth::redirect_uri::RedirectClass;
 
 /// What is asked of the user. The form goes to `/consent` with `form`, `identity` and `decision` (`approve` or `deny`),
-/// all three always.
+/// all three always, and `remember` where that is offered and ticked.
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 struct ConsentPage<'a> {
@@ -25,6 +25,8 @@ struct ConsentPage<'a> {
 pub enum ConsentNotice {
     /// The form of the first page was too old.
     Expired,
+    /// What this browser remembers is not the consent of the user who signed in, or not any more.
+    NotAllowed,
 }
 
 /// The longest that a client's name, the host that describes it and its receiver may be together, in bytes, to fit a phone's
@@ -53,6 +55,7 @@ impl ConsentPage<'_> {
     fn stays_in_sight(&self) -> bool {
         let words = [self.client.known_as(), self.client.publisher(), &self.view.redirect_uri.receiver()];
         let chosen: usize = words.iter().map(|words| words.len()).sum();
-        self.view.providers.len() <= 2 && chosen <= SHORT
+        let most = if self.view.remember_for.is_some() { 1 } else { 2 };
+        self.view.providers.len() <= most && chosen <= SHORT
     }
 }

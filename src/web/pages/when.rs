@@ -1,5 +1,7 @@
 //! Times for people: how long ago, and the date.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 
 /// How long ago something was, in the largest unit that fits.
@@ -19,9 +21,29 @@ pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
     ago(now.since(at).as_secs())
 }
 
+/// How long something lasts, in the largest unit that tells it exactly.
+pub(super) fn lasting(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, "second"));
+    let count = seconds / length;
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ago;
+    use std::time::Duration;
+
+    use super::{ago, lasting};
+
+    #[test]
+    fn a_duration_is_told_exactly() {
+        for (seconds, told) in [(30 * 86_400, "30 days"), (86_400, "1 day"), (129_600, "36 hours"), (90, "90 seconds")]
+        {
+            assert_eq!(lasting(Duration::from_secs(seconds)), told);
+        }
+    }
 
     #[test]
     fn a_time_is_told_in_the_largest_unit_that_fits() {

@@ -1,7 +1,8 @@
 // The official TypeScript client, headless: it registers, asks for a sign-in, calls a tool, and calls it again later.
 //
-//   node client.mjs SERVER_URL REDIRECT_URI TOOL ARGUMENTS [METADATA_URL [KEY_FILE]]
+//   node client.mjs [--dpop] SERVER_URL REDIRECT_URI TOOL ARGUMENTS [METADATA_URL [KEY_FILE]]
 //
+// With --dpop its tokens are bound to a key of its own (RFC 9449).
 // With the URL of a metadata document it is known by that, and with a key it signs its token requests (private_key_jwt).
 // Talks to the test line by line in JSON. Out: {event: "authorize", url}, {event: "called", text}, {event: "end", …}.
 // In: {callback: "http://…?code=…"}, then {call: true} as often as wanted ({call: true, tokens: true} shows the tokens first),
@@ -9,11 +10,13 @@
 // {event: "refused", message}.
 import { readFileSync } from 'node:fs';
 
-import { Client, createPrivateKeyJwtAuth, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
+import { Client, createPrivateKeyJwtAuth, DpopSession, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
 
 import { hear, recordingFetch, requests, say } from './lines.mjs';
 
-const [serverUrl, redirectUri, tool, toolArguments, clientMetadataUrl, keyFile] = process.argv.slice(2);
+const [flags, words] = [true, false].map((flag) => process.argv.slice(2).filter((word) => word.startsWith('--') === flag));
+const [serverUrl, redirectUri, tool, toolArguments, clientMetadataUrl, keyFile] = words;
+const session = flags.includes('--dpop') ? await DpopSession.create() : undefined;
 
 class MemoryProvider {
     #state = crypto.randomUUID();
@@ -43,6 +46,8 @@ class MemoryProvider {
               alg: 'ES256',
           })
         : undefined;
+
+    dpop = session && (() => session);
 
     state() {
         return this.#state;

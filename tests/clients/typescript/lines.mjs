@@ -18,11 +18,14 @@ export async function hear() {
 export async function recordingFetch(url, init) {
     const response = await fetch(url, init);
     const form = new URLSearchParams(init?.body instanceof URLSearchParams ? init.body : '');
+    const headers = new Headers(init?.headers);
     requests.push({
         method: init?.method ?? 'GET',
         path: new URL(url).pathname,
         grantType: form.get('grant_type'),
         signed: form.has('client_assertion'),
+        scheme: headers.get('authorization')?.split(' ')[0],
+        proof: headers.has('dpop'),
         status: response.status,
         error: form.has('grant_type') && !response.ok ? (await response.clone().json()).error : undefined,
     });

@@ -119,6 +119,7 @@ async fn a_disabled_configured_client_is_refused_and_the_upkeep_ends_what_slippe
             client_secret: None,
             keys: None,
             auth_method: AuthMethod::None,
+            dpop_bound: false,
             introspects: Vec::new(),
             machine: None,
         });

@@ -3,7 +3,9 @@
 mod api_keys;
 mod client_documents;
 mod commands;
+mod consent;
 mod disabling;
+mod dpop;
 mod entries;
 mod file;
 mod hostile;

@@ -146,6 +146,7 @@ async fn live_grants_are_listed_by_user_client_and_upstream() {
     let (text, _times) = printed.out.split_once("    created   20").unwrap();
     assert_snapshot!(text.replace(&grant_of(&ann), "g_1").replace(&client, "c_1"), @r#"
     g_1
+        kind      user
         user      keycloak|ann  "ann Ample"
         client    c_1  "Test client"
         resource  http://127.0.0.1:6749/mcp
@@ -400,6 +401,7 @@ async fn client_names_cannot_inject_escape_sequences_into_the_terminal() {
         authentication: Authentication::None,
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: gate.clock.now(),

@@ -103,11 +103,16 @@ async fn a_machine_gets_no_scope_and_no_server_beyond_its_bounds() {
     .await;
     let scope_of = |answer: &Answer| claims(&access(answer))["scope"].as_str().unwrap().to_owned();
     // the only server that it may use is meant, though there are several
-    for scope in ["", "other:read", "other:read other:write", "other:write", "admin offline_access openid"] {
+    for scope in ["", "other:read", "admin offline_access openid"] {
         let answer = ask(&gate, "reader", &[GRANT, ("scope", scope)]).await;
         assert_eq!(scope_of(&answer), "other:read", "{scope}");
         let named = answer.json()["scope"].as_str().unwrap_or_default().to_owned();
         assert!(scope.is_empty() || named.split(' ').all(|one| one.is_empty() || scope.contains(one)), "{answer:?}");
+    }
+    for scope in ["other:read other:write", "other:write", "other:write admin"] {
+        let refused = ask(&gate, "reader", &[GRANT, ("scope", scope)]).await;
+        assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_scope"), "{scope}");
+        assert!(refused.body.contains("other:write"), "{refused:?}");
     }
     let audience = |index: usize| gate.config.upstreams[index].audience().to_owned();
     for resource in [audience(0), audience(2), "https://elsewhere.example/mcp".to_owned()] {

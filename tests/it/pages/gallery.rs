@@ -1,6 +1,7 @@
 //! Every page in every state, and what the tests read in them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::response::IntoResponse;
 use portcullis::clock::Timestamp;
@@ -68,6 +69,7 @@ pub(super) fn client(label: ClientLabel<'_>) -> Client {
         authentication: Authentication::None,
         refresh_token: true,
         device: false,
+        dpop_bound: false,
         scope: ScopeSet::empty(),
         application_type: None,
         created_at: Timestamp(0),
@@ -84,6 +86,7 @@ pub(super) struct Consent<'a> {
     pub(super) scope: &'a str,
     pub(super) scope_texts: &'a [ScopeText],
     pub(super) refresh: bool,
+    pub(super) remember_for: Option<Duration>,
     pub(super) identities: &'a [(&'a str, &'a str, &'a str)],
     pub(super) notice: Option<ConsentNotice>,
 }
@@ -101,6 +104,7 @@ impl Default for Consent<'_> {
             scope: "mcp:access",
             scope_texts: &[],
             refresh: true,
+            remember_for: None,
             identities: &[KEYCLOAK],
             notice: None,
         }
@@ -122,6 +126,7 @@ impl Consent<'_> {
             scope: scope(self.scope),
             scope_texts: self.scope_texts.to_vec(),
             refresh: self.refresh,
+            remember_for: self.remember_for,
             providers: self.identities.iter().map(choice).collect(),
             form: "c2VhbGVk".to_owned(),
         };
@@ -175,7 +180,19 @@ pub(super) fn unknown(client_id: &str, redirect_uri: &str) -> Page {
 
 /// Every page in every state, by name.
 pub(super) fn gallery() -> Vec<(&'static str, Page)> {
-    consents().into_iter().chain(answers()).chain(visited()).chain(sign_ins::pages()).collect()
+    consents().into_iter().chain(remembering()).chain(answers()).chain(visited()).chain(sign_ins::pages()).collect()
+}
+
+/// The page where it offers to remember the answer.
+fn remembering() -> Vec<(&'static str, Page)> {
+    let remembered = Consent { remember_for: Some(Duration::from_hours(30 * 24)), ..Consent::default() };
+    let not_allowed = Consent {
+        remember_for: Some(Duration::from_hours(1)),
+        identities: &[KEYCLOAK, ("partners", "Partner directory", "openid email")],
+        notice: Some(ConsentNotice::NotAllowed),
+        ..Consent::default()
+    };
+    vec![("consent-remember", remembered.page()), ("consent-not-allowed", not_allowed.page())]
 }
 
 fn consents() -> Vec<(&'static str, Page)> {

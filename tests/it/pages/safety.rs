@@ -18,7 +18,7 @@ use super::gallery::{
     Consent, HOSTILE, OWN, PLAIN, between, error_page, front_page, gallery, header, redirect, registered, request_id,
     return_page, server_page, sign_in_page, unavailable_page,
 };
-use super::sign_ins::{account_page, device_page, end_page, grant_view, told_page};
+use super::sign_ins::{account_page, device_page, end_page, grant_view, remembering_page, told_page};
 
 #[test]
 fn a_page_is_sent_with_its_headers() {
@@ -75,7 +75,7 @@ fn every_page_is_accessible_and_has_no_script() {
 fn xss_hostile_texts_are_escaped_everywhere() {
     let escaped = HOSTILE.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
     let id = request_id();
-    let pages: [&dyn Fn(&str) -> Page; 16] = [
+    let pages: [&dyn Fn(&str) -> Page; 17] = [
         &|text| Consent { client: registered(text), ..Consent::default() }.page(),
         &|text| Consent { resource_name: text, ..Consent::default() }.page(),
         &|text| Consent { identities: &[("a", text, "openid")], ..Consent::default() }.page(),
@@ -92,6 +92,7 @@ fn xss_hostile_texts_are_escaped_everywhere() {
             Consent { scope_texts: &scope_texts, ..Consent::default() }.page()
         },
         &|text| account_page(text, vec![grant_view(text, ClientOrigin::Registered)], false),
+        &remembering_page,
         &|text| end_page(text, Some(grant_view(text, ClientOrigin::Configured))),
         &|text| device_page(registered(text), text, true),
         &|text| told_page(&Told::DeviceConnected { user: Some(text.to_owned()) }),

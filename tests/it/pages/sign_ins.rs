@@ -3,7 +3,7 @@
 use portcullis::clock::Timestamp;
 use portcullis::issuer::{
     AccountEntryView, AccountUser, AccountView, DeviceEntryView, DeviceView, EndView, EntryProblem, GrantView,
-    ProviderChoice, Told,
+    ProviderChoice, RememberedView, Told,
 };
 use portcullis::model::client::ClientOrigin;
 use portcullis::model::grant::Holder;
@@ -37,7 +37,25 @@ fn user(name: &str) -> AccountUser {
 }
 
 pub(super) fn account_page(name: &str, grants: Vec<GrantView>, more: bool) -> Page {
-    account(&PLAIN, &AccountView { user: user(name), grants, more, now: Timestamp(1_800_500_000) })
+    account(&PLAIN, &view(name, grants, more))
+}
+
+/// The same, with a client for which the user is not asked any more.
+pub(super) fn remembering_page(text: &str) -> Page {
+    let remembered = RememberedView {
+        id: "m_4ndcxgkbnsbnhkxk5gu6hyjcwi".to_owned(),
+        client_id: "chat".to_owned(),
+        client_name: Some(text.to_owned()),
+        origin: ClientOrigin::Configured,
+        resource_name: text.to_owned(),
+        created_at: Timestamp(1_800_000_000),
+        until: Timestamp(1_802_000_000),
+    };
+    account(&PLAIN, &AccountView { remembered: vec![remembered], ..view(text, Vec::new(), false) })
+}
+
+fn view(name: &str, grants: Vec<GrantView>, more: bool) -> AccountView {
+    AccountView { user: user(name), grants, more, remembered: Vec::new(), now: Timestamp(1_800_500_000) }
 }
 
 pub(super) fn end_page(name: &str, grant: Option<GrantView>) -> Page {
@@ -84,6 +102,7 @@ pub(super) fn pages() -> Vec<(&'static str, Page)> {
         ("account-entry", account_entry(&PLAIN, &entry)),
         ("account", account_page("Alice Anderson", vec![claimed, known], true)),
         ("account-empty", account_page("Alice Anderson", Vec::new(), false)),
+        ("account-remembered", remembering_page("Chat")),
         ("account-end", end_page("Alice Anderson", Some(grant_view("Claude", ClientOrigin::Registered)))),
         ("account-end-all", end_page("Alice Anderson", None)),
         ("device-entry", entry_page("", None)),

@@ -9,7 +9,7 @@ use portcullis::config::Database;
 use portcullis::model::authorization::{Authorization, DeviceRequest, Purpose, Stage};
 use portcullis::model::device_code::NewDeviceCode;
 use portcullis::model::grant::{Basis, EndReason, Grant, MAX_LIVE_GRANTS};
-use portcullis::model::ids::{AuthorizationId, GrantId, IdentityId, Subject};
+use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
 use portcullis::model::signing_key::StoredSigningKey;
 use portcullis::storage::{
     DeviceAnswer, Feed, GrantFilter, GrantsOf, MachineGrant, NewAccountSession, Redemption, StoredIdentity,
@@ -44,6 +44,7 @@ contract_at_once! {
     of_many_answers_to_a_device_code_at_once_one_counts,
     of_many_openings_of_one_account_session_at_once_one_succeeds,
     a_machine_that_asks_many_times_at_once_has_one_grant,
+    no_grant_outlives_its_client_that_is_disabled_while_it_asks,
     many_batches_at_once_do_not_stand_in_each_others_way,
     of_many_next_signing_keys_at_once_one_is_published,
     no_signing_key_that_is_published_at_once_escapes_a_withdrawal,
@@ -469,6 +470,7 @@ async fn a_machine_that_asks_many_times_at_once_has_one_grant(fresh: Fresh) {
         async move {
             match store.keep_machine_grant(wanted, Basis::ClientCredentials, None).await.unwrap().unwrap() {
                 MachineGrant::Begun(grant) | MachineGrant::Extended(grant) => grant.id,
+                MachineGrant::ClientDisabled => panic!("it is not disabled"),
             }
         }
     })
@@ -477,4 +479,26 @@ async fn a_machine_that_asks_many_times_at_once_has_one_grant(fresh: Fresh) {
     .collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants").await, 1);
+}
+
+async fn no_grant_outlives_its_client_that_is_disabled_while_it_asks(fresh: Fresh) {
+    linger(&fresh, &[("grants", 40)]).await;
+    let now = fresh.now();
+    at_once(CALLERS, |n| {
+        let (store, mut wanted) = (fresh.store.clone(), grant("agent", now));
+        // one assertion for each user
+        wanted.subject = Subject::stored(format!("keycloak|{n}"));
+        async move {
+            if n == 8 {
+                let agent = ClientId::from("agent");
+                assert!(store.disable_client(&agent, now).await.unwrap());
+                let whose = GrantsOf::Client(&agent);
+                while !store.end_grants_of(whose, EndReason::Operator, now, 100).await.unwrap().is_empty() {}
+            } else {
+                store.keep_machine_grant(wanted, Basis::Assertion, None).await.unwrap().unwrap();
+            }
+        }
+    })
+    .await;
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM grants WHERE ended_at IS NULL").await, 0);
 }

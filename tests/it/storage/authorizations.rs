@@ -7,7 +7,7 @@ use portcullis::model::user::User;
 use super::{
     Fresh, MINUTE, ada, at_once, authorization, contract, grant, new_code, redemption, refresh_token, some_hash,
 };
-use portcullis::storage::{GrantFilter, NewCode, Redemption};
+use portcullis::storage::{CodeIssue, GrantFilter, NewCode, Redemption};
 
 contract! {
     an_authorization_is_read_as_stored_and_its_id_is_unique,
@@ -97,11 +97,18 @@ async fn a_silent_retry_happens_once(fresh: Fresh) {
 async fn a_code_is_issued_only_for_a_claimed_authorization(fresh: Fresh) {
     let (pending, code) = (fresh.pending("c_1").await, some_hash());
     let expires_at = fresh.now() + MINUTE;
-    assert!(!fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap());
+    assert_eq!(
+        fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap(),
+        CodeIssue::TakenBack
+    );
     assert!(fresh.store.claim_authorization(&pending.id, 0, fresh.now()).await.unwrap());
-    assert!(fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap());
+    assert_eq!(
+        fresh.store.issue_code(&pending.id, &new_code(&code, expires_at, &ada())).await.unwrap(),
+        CodeIssue::Issued
+    );
     assert!(
-        !fresh.store.issue_code(&pending.id, &new_code(&some_hash(), expires_at, &ada())).await.unwrap(),
+        fresh.store.issue_code(&pending.id, &new_code(&some_hash(), expires_at, &ada())).await.unwrap()
+            != CodeIssue::Issued,
         "another code"
     );
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
@@ -118,7 +125,10 @@ async fn a_refused_authorization_stays_refused(fresh: Fresh) {
         assert!(!fresh.store.refuse_authorization(id, 0).await.unwrap());
         assert!(!fresh.store.claim_authorization(id, 0, fresh.now()).await.unwrap());
         assert!(!fresh.store.next_round(id, 0, AnotherRound::WithoutOffline).await.unwrap());
-        assert!(!fresh.store.issue_code(id, &new_code(&some_hash(), fresh.now() + MINUTE, &ada())).await.unwrap());
+        assert_eq!(
+            fresh.store.issue_code(id, &new_code(&some_hash(), fresh.now() + MINUTE, &ada())).await.unwrap(),
+            CodeIssue::TakenBack
+        );
         assert_eq!(stage(&fresh, &authorization).await, Stage::Refused);
     }
 }
@@ -184,8 +194,8 @@ async fn a_process_with_another_issuer_can_neither_issue_nor_redeem_a_code(fresh
     let sign_in = ada();
     let new = new_code(&hash, fresh.now() + MINUTE, &sign_in);
     let other = NewCode { issuer: "https://other.example", ..new };
-    assert!(!fresh.store.issue_code(&claimed.id, &other).await.unwrap());
-    assert!(fresh.store.issue_code(&claimed.id, &new).await.unwrap());
+    assert_eq!(fresh.store.issue_code(&claimed.id, &other).await.unwrap(), CodeIssue::TakenBack);
+    assert_eq!(fresh.store.issue_code(&claimed.id, &new).await.unwrap(), CodeIssue::Issued);
     let grant = grant("c_1", fresh.now());
     let right = redemption(&hash, &grant, None, fresh.now());
     let other = Redemption { issuer: "https://other.example", ..right };
@@ -249,6 +259,7 @@ async fn sign_ins_under_way_are_refused_by_user_client_and_resource(fresh: Fresh
 async fn issues(fresh: &Fresh, claimed: &Authorization, subject: &str) -> bool {
     let (hash, sign_in) = (some_hash(), SignIn { subject: Subject::stored(subject.to_owned()), ..ada() });
     let issued = fresh.store.issue_code(&claimed.id, &new_code(&hash, fresh.now() + MINUTE, &sign_in)).await.unwrap();
+    let issued = issued == CodeIssue::Issued;
     assert_eq!(fresh.store.issued_code(&hash).await.unwrap().is_some(), issued);
     issued
 }

@@ -6,7 +6,7 @@ use portcullis::model::grant::{EndReason, Grant};
 use portcullis::model::ids::{AuthorizationId, GrantId};
 use portcullis::model::user::User;
 use portcullis::secret::Sha256;
-use portcullis::storage::{NewRefreshToken, Retention};
+use portcullis::storage::{CodeIssue, NewRefreshToken, Retention};
 
 use super::{
     DAY, Fresh, HOUR, MINUTE, SignedIn, ada, client, contract, new_code, redemption, refresh_token, some_hash,
@@ -41,6 +41,7 @@ pub(super) fn retention() -> Retention {
         replay_window: 30 * SECOND,
         unused_client: DAY,
         used_client: 90 * DAY,
+        remembered_consent: Duration::ZERO,
         access_token: HOUR,
     }
 }
@@ -82,7 +83,10 @@ async fn an_unredeemed_code_is_deleted_but_not_while_it_is_valid(fresh: Fresh) {
     let (short, _) = fresh.code("c_1").await;
     let long = fresh.claimed("c_1").await;
     let late = fresh.now() + 2 * HOUR;
-    assert!(fresh.store.issue_code(&long.id, &new_code(&some_hash(), late, &ada())).await.unwrap());
+    assert_eq!(
+        fresh.store.issue_code(&long.id, &new_code(&some_hash(), late, &ada())).await.unwrap(),
+        CodeIssue::Issued
+    );
     fresh.clock.advance(21 * MINUTE);
     assert_eq!(sweep(&fresh).await, 1);
     assert!(!is_there(&fresh, &short.id).await);

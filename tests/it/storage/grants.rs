@@ -114,6 +114,7 @@ async fn a_position_that_was_deleted_from_the_feed_is_a_gap(fresh: Fresh) {
         replay_window: MINUTE,
         unused_client: DAY,
         used_client: 90 * DAY,
+        remembered_consent: DAY,
         access_token: MINUTE,
     };
     let first = fresh.store.newest_grant_end().await.unwrap();

@@ -9,6 +9,7 @@ use portcullis::storage::MachineGrant;
 use super::{DAY, Fresh, HOUR, ISSUER, contract, grant, some_hash};
 
 contract! {
+    a_disabled_client_begins_and_extends_nothing,
     a_live_grant_is_extended_and_its_end_never_comes_closer,
     grants_of_another_scope_basis_or_user_are_not_extended,
     an_ended_or_expired_grant_is_not_extended,
@@ -27,6 +28,17 @@ async fn kept(fresh: &Fresh, wanted: Grant, basis: Basis) -> (Grant, bool) {
     match fresh.store.keep_machine_grant(wanted, basis, None).await.unwrap().unwrap() {
         MachineGrant::Begun(grant) => (grant, true),
         MachineGrant::Extended(grant) => (grant, false),
+        MachineGrant::ClientDisabled => panic!("no client is disabled here"),
+    }
+}
+
+async fn a_disabled_client_begins_and_extends_nothing(fresh: Fresh) {
+    let first = wanted(&fresh);
+    kept(&fresh, first.clone(), Basis::ClientCredentials).await;
+    fresh.store.disable_client(&first.client_id, fresh.now()).await.unwrap();
+    for basis in [Basis::ClientCredentials, Basis::Assertion] {
+        let answer = fresh.store.keep_machine_grant(wanted(&fresh), basis, None).await.unwrap();
+        assert!(matches!(answer, Some(MachineGrant::ClientDisabled)), "{answer:?}");
     }
 }
 

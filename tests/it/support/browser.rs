@@ -32,7 +32,8 @@ impl Form {
         let mut fields = Vec::new();
         for at in tags("input") {
             let tag = &form[at..at + form[at..].find('>').unwrap()];
-            if let Some(name) = attribute(tag, "name") {
+            let unticked = attribute(tag, "type").as_deref() == Some("checkbox") && !tag.contains(" checked");
+            if let Some(name) = attribute(tag, "name").filter(|_| !unticked) {
                 fields.push((name, attribute(tag, "value").unwrap_or_default()));
             }
         }
@@ -97,7 +98,13 @@ impl Browser {
 
     /// Opens a path of ours.
     pub async fn get(&mut self, gate: &TestGate, path: &str) -> Answer {
+        self.get_saying(gate, path, &[]).await
+    }
+
+    /// The same with these headers, by which a browser says how it came there.
+    pub async fn get_saying(&mut self, gate: &TestGate, path: &str, headers: &[(&str, &str)]) -> Answer {
         let request = gate.request("GET", path).header(COOKIE, self.cookie_header(gate.clock.now()));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let answer = gate.send(request, "").await;
         self.remember(&answer, gate.clock.now());
         answer

@@ -14,9 +14,9 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::App;
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, ClientDocuments, Config, ConfiguredClient, Database, Device, Identity, IdentityKind, Lifetimes, Limits,
-    LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, RootKey, Secrets,
-    Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity, IdentityKind,
+    Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders,
+    RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
 use portcullis::oauth::client_metadata::AuthMethod;
@@ -450,6 +450,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
+        dpop: Dpop::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,
     };
     Upstream::new(public_url, settings).unwrap()
@@ -469,6 +470,7 @@ pub fn resource_server(client_id: &str, introspects: &[&str]) -> ConfiguredClien
         auth_method: AuthMethod::ClientSecretBasic,
         machine: None,
         keys: None,
+        dpop_bound: false,
         introspects: introspects.iter().map(|id| (*id).to_owned()).collect(),
     }
 }
@@ -504,6 +506,7 @@ fn config(storage: Storage, behind: &str) -> Config {
         tokens: Tokens::default(),
         registration: Registration::default(),
         client_documents: ClientDocuments::default(),
+        consent: Consent::default(),
         limits: Limits::default(),
         device: Device::default(),
         pages: Pages::default(),

@@ -5,6 +5,7 @@ pub mod browser;
 pub(crate) mod cluster;
 pub mod database;
 pub(crate) mod documents;
+pub(crate) mod dpop;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;
@@ -16,7 +17,7 @@ pub mod upstream;
 use std::path::PathBuf;
 
 use portcullis::config::{
-    ClientDocuments, Config, Database, Device, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl,
+    ClientDocuments, Config, Consent, Database, Device, Identity, Lifetimes, Limits, Log, Outbound, Pages, PublicUrl,
     Registration, RootKey, Secrets, Server, Tokens,
 };
 
@@ -32,6 +33,7 @@ pub(crate) fn config(identities: Vec<Identity>) -> Config {
         tokens: Tokens::default(),
         registration: Registration::default(),
         client_documents: ClientDocuments::default(),
+        consent: Consent::default(),
         limits: Limits::default(),
         device: Device::default(),
         pages: Pages::default(),

@@ -1,0 +1,32 @@
+//! Who receives codes, as far as the operator knows.
+
+use crate::config::Pages;
+use crate::issuer::clients::Clients;
+use crate::model::client::{Client, ClientOrigin};
+use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
+
+/// Judges redirect URIs. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::issuer) struct Receivers {
+    pub(in crate::issuer) clients: Clients,
+    /// The operator's list of receivers that people are not warned of.
+    pub(in crate::issuer) pages: Pages,
+}
+
+impl Receivers {
+    /// Whether it is known who receives codes at an address: by the operator's lists, or because a configured client has it.
+    /// Earlier sign-ins do not count, because an attacker could have made them. Any program may listen on loopback, and the
+    /// page says so in plain words: a warning at every sign-in would teach people to skip warnings.
+    pub(super) fn know(&self, client: &Client, redirect_uri: &RedirectUri) -> bool {
+        match redirect_uri.class() {
+            RedirectClass::Loopback | RedirectClass::ListedApplication => true,
+            RedirectClass::Application => client.origin == ClientOrigin::Configured,
+            RedirectClass::Https => self.know_host(redirect_uri),
+        }
+    }
+
+    /// The same for a web server.
+    fn know_host(&self, redirect_uri: &RedirectUri) -> bool {
+        self.pages.knows(redirect_uri) || self.clients.is_configured_redirect_uri(redirect_uri)
+    }
+}

@@ -1,0 +1,5 @@
+//! DPoP (RFC 9449): tokens that are bound to a key of their client, and attacks on them.
+
+mod calls;
+mod metadata;
+mod token_endpoint;
