@@ -14,7 +14,7 @@ use crate::config::{Config, Upstream, duration};
 use crate::model::api_key::{NEVER, NewApiKey};
 use crate::model::grant::Grant;
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{ApiKey, Token};
+use crate::secret::{ApiKey, Kind, Token};
 use crate::storage::ListedApiKey;
 
 /// The longest name and owner, in characters.
@@ -278,6 +278,16 @@ fn show(key: &ListedApiKey, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "    created   {}, {used}, {ends}\n", moment(key.created_at))
 }
 
+/// Says that an id names no live key. A key in its place is not repeated: the output may be recorded.
+fn refuse_unknown(id: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    let what = if id.starts_with(ApiKey::PREFIX) {
+        "this is a key, and not the id of one".to_owned()
+    } else {
+        format!("{}: there is no such live key", escaped(id))
+    };
+    writeln!(terminal.err, "error: {what}\n  hint: `portcullis api-keys list` shows the ids, which begin with k_")
+}
+
 impl Revoke {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
@@ -300,9 +310,7 @@ impl Revoke {
         });
         match revoked {
             Ok((ended, unknown)) => {
-                for id in &unknown {
-                    writeln!(terminal.err, "error: {}: there is no such live key", escaped(id))?;
-                }
+                unknown.iter().try_for_each(|id| refuse_unknown(id, terminal))?;
                 for ended in &ended {
                     writeln!(terminal.out, "{}: revoked", ended.grant.id)?;
                 }

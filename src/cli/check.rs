@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Check {
     #[command(flatten)]
     file: ConfigFile,
-    /// Also contact the MCP servers and identity providers, as far as that works without a user
+    /// Also contact the MCP servers and identity providers, as far as that works without a user; not the database
     #[arg(long)]
     online: bool,
     /// Print JSON for a program, an empty list when all is well

@@ -29,7 +29,7 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Publish the next signing key; it signs when everyone who caches our keys can know it
+/// Publish the next signing key, which signs as soon as all cached copies of the key set have expired
 ///
 /// `serve` does this by itself (`tokens.rotate_keys`). No request fails: the old key stays until its last token has expired.
 ///

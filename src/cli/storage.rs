@@ -10,7 +10,7 @@ use super::{ConfigFile, Outcome, Terminal, database, load, process};
 use crate::config::Database;
 use crate::storage::copy_to_postgres;
 
-/// Move the database
+/// Copy a SQLite database to PostgreSQL
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  portcullis storage copy --from portcullis.db --config portcullis.toml")]
 pub(super) enum Storage {

@@ -175,7 +175,7 @@ fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut
     }
     if count == 0 && !sections.is_unreadable("identity") {
         let mistake =
-            Mistake::new("there is not a valid identity provider").hint("add [[identity]]: it signs people in");
+            Mistake::new("there is no valid identity provider").hint("add [[identity]], which signs users in");
         reading.error_at(Location::File, "identity", mistake);
     }
     identities

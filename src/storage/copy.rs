@@ -124,7 +124,7 @@ enum Failure {
 
 async fn open(source: &Path) -> Result<SqliteConnection, String> {
     if !source.is_file() {
-        return Err("is not there".to_owned());
+        return Err("does not exist".to_owned());
     }
     let options = SqliteConnectOptions::new().filename(source).create_if_missing(false).pragma("query_only", "ON");
     let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| sqlite::words(&error))?;

@@ -5,8 +5,8 @@ use std::fmt::Display;
 /// A failure of the store. Never told to clients; the operator reads it in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, opened or written now.
-    #[error("the database is unavailable: {0}")]
+    /// The database cannot be reached, opened or written now, or is not what is needed.
+    #[error("the database cannot be used: {0}")]
     Unavailable(String),
     /// Too many writes of its kind wait for their turn: this one was not begun.
     #[error("too many writes wait for the database (limits.waiting_writes): this one was not begun")]

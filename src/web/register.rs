@@ -70,7 +70,7 @@ fn unauthorized(presented: bool) -> Response<Body> {
     let (challenge, words) = if presented {
         ("Bearer realm=\"register\", error=\"invalid_token\"", "the access token is wrong, or was replaced")
     } else {
-        ("Bearer realm=\"register\"", "an access token is needed: Authorization: Bearer …")
+        ("Bearer realm=\"register\"", "an access token is needed: send it as Authorization: Bearer TOKEN")
     };
     let mut response = oauth_error(StatusCode::UNAUTHORIZED, &OAuthError::new(ErrorCode::InvalidToken, words));
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -203,7 +203,7 @@ async fn an_outage_of_the_feed_is_logged_when_it_begins_and_when_it_ends() {
     let text = lines.text();
     let text = text.replace(&place.file().display().to_string(), "FILE");
     insta::assert_snapshot!(text, @r"
-    ERROR the revocation feed cannot be read: tokens of grants that other processes end stay valid error=the database is unavailable: FILE is closed: this process is ending
+    ERROR the revocation feed cannot be read: tokens of grants that other processes end stay valid error=the database cannot be used: FILE is closed: this process is ending
      INFO the revocation feed works again outage_seconds=4
     ");
 }

@@ -68,7 +68,7 @@ fn an_unusable_database_is_reported_with_a_hint() {
     let words = last_words(directory, &Setting { database: "letter.txt", ..FINE });
     insta::assert_snapshot!(
         words,
-        @"error: storage: the database is unavailable: /srv/letter.txt is damaged or no SQLite database: restore a backup, or name another file"
+        @"error: storage: the database cannot be used: /srv/letter.txt is damaged or no SQLite database: restore a backup, or name another file"
     );
 }
 

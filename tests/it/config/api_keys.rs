@@ -46,6 +46,9 @@ async fn a_created_key_is_printed_once_works_at_once_and_is_refused_within_a_sec
     assert_eq!(revoked.outcome, Outcome::Failed);
     assert_eq!(revoked.out, format!("{id}: revoked\n"));
     assert!(revoked.err.contains("k_unknown: there is no such live key"), "{}", revoked.err);
+    let mistaken = running.run(&["api-keys", "revoke", &key, "--yes"]);
+    assert_eq!(mistaken.outcome, Outcome::Failed);
+    assert!(mistaken.err.contains("this is a key") && !mistaken.err.contains("pck_"), "{}", mistaken.err);
     assert!(log.contains("grant ended") && log.contains("reason=\"operator\""), "{log}");
     let refused = async {
         while running.bench.gate.status_of_call(&key).await != 401 {

@@ -65,8 +65,8 @@ max_unused = 0
 #[test]
 fn every_invalid_value_is_reported_in_one_run() {
     assert_snapshot!(Operator::without_proxy().problems(SECTIONS), @r#"
-    portcullis.toml: error: identity: there is not a valid identity provider
-        hint: add [[identity]]: it signs people in
+    portcullis.toml: error: identity: there is no valid identity provider
+        hint: add [[identity]], which signs users in
     portcullis.toml: error: secrets: keys: there is no root key
         hint: `portcullis keys generate --out portcullis.key` makes one: keys = [{ file = "portcullis.key" }]
     portcullis.toml: error: upstream: there is no MCP server to protect
@@ -180,8 +180,8 @@ urll = "http://127.0.0.1:1/mcp"
 #[test]
 fn an_empty_file_is_told_which_settings_are_missing() {
     assert_snapshot!(Operator::new().problems(""), @r#"
-    portcullis.toml: error: identity: there is not a valid identity provider
-        hint: add [[identity]]: it signs people in
+    portcullis.toml: error: identity: there is no valid identity provider
+        hint: add [[identity]], which signs users in
     portcullis.toml: error: public_url: is missing
         hint: write public_url = "https://mcp.example.com": it is permanent, clients keep it with their credentials
     portcullis.toml: error: secrets: keys: there is no root key

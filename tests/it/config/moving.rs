@@ -114,7 +114,7 @@ fn a_copy_needs_a_source_that_is_there_with_the_schema_of_this_program_and_a_ser
     let (source, place) = (SqlitePlace::new(), PostgresPlace::empty());
     let (file, target) = (source.file().display().to_string(), operator(&place.settings()));
     let copy = |operator: &Operator| run(operator, &["storage", "copy", "--from", &file]).err;
-    assert!(copy(&target).contains("portcullis.db is not there"), "{}", copy(&target));
+    assert!(copy(&target).contains("portcullis.db does not exist"), "{}", copy(&target));
     assert!(!source.file().exists());
     let settings = source.settings();
     blocking(async move { drop(portcullis::storage::Store::migrate(&settings).await.unwrap()) });
