@@ -68,18 +68,20 @@ pub(super) fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Optio
 }
 
 /// Asks for confirmation; the default is no.
+///
+/// # Errors
+/// When the input ends before an answer, as in a script: that must not pass for a success.
 pub(super) fn confirm(question: &str, terminal: &mut Terminal<'_>) -> io::Result<bool> {
     write!(terminal.err, "{question} [y/N] ")?;
     terminal.err.flush()?;
     let mut answer = String::new();
-    terminal.input.read_line(&mut answer)?;
+    if terminal.input.read_line(&mut answer)? == 0 {
+        writeln!(terminal.err)?;
+        return Err(io::Error::other("nothing was done: there was no answer\n  hint: --yes skips this question"));
+    }
     let yes = matches!(answer.trim(), "y" | "Y" | "yes");
     if !yes {
-        writeln!(
-            terminal.err,
-            "nothing was done{}",
-            if answer.is_empty() { "; --yes skips this question" } else { "" }
-        )?;
+        writeln!(terminal.err, "nothing was done")?;
     }
     Ok(yes)
 }

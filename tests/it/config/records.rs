@@ -338,10 +338,20 @@ async fn tokens_that_this_configuration_cannot_revoke_are_reported() {
 async fn ending_many_grants_needs_a_confirmation() {
     let mut running = Running::new().await;
     let ann = running.tokens("ann").await;
-    for answer in ["", "n\n", "\n", "maybe\n"] {
+    for (answer, words, outcome) in [
+        (
+            "",
+            "[y/N] \nerror: nothing was done: there was no answer\n  hint: --yes skips this question",
+            Outcome::Failed,
+        ),
+        ("n\n", "[y/N] nothing was done", Outcome::Done),
+        ("\n", "[y/N] nothing was done", Outcome::Done),
+        ("maybe\n", "[y/N] nothing was done", Outcome::Done),
+    ] {
         running.operator.answers = answer;
         let printed = running.run(&["grants", "end", "--all"]);
-        assert!(printed.err.contains("End 1 grant of 1 user? [y/N] nothing was done"), "{}", printed.err);
+        assert!(printed.err.contains(&format!("End 1 grant of 1 user? {words}")), "{}", printed.err);
+        assert_eq!(printed.outcome, outcome, "{answer:?}");
         assert_eq!(running.listed(&[]).len(), 1, "{answer:?}");
     }
     running.operator.answers = "y\n";
