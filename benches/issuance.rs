@@ -173,7 +173,7 @@ async fn fill(storage: &Storage, rows: usize) {
             (numbers, "randomblob(32)")
         }
         Database::Postgres(_) => {
-            let numbers = format!("WITH c AS (SELECT n FROM generate_series(1, {rows}) n)");
+            let numbers = format!("WITH c AS (SELECT n FROM generate_series(1, {rows}::BIGINT) n)");
             (numbers, "sha256(n::TEXT::BYTEA)")
         }
     };
