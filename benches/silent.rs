@@ -1,4 +1,4 @@
-//! Memory that strangers take by requests whose bodies never come: `cargo bench --bench silent`.
+//! Memory that unauthenticated callers take by requests whose bodies never come: `cargo bench --bench silent`.
 //!
 //! The gate is a process of its own, so that what its peers need is not counted. Each round opens 150 connections with 128
 //! streams of HTTP/2 on each: first all from one address, then every connection from another one. It fails when either

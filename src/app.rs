@@ -20,7 +20,7 @@ use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::issuer::{Issuer, IssuerParts};
 use crate::keys::{KeyRing, Resealing, Rotation, RotationSchedule, RotationTerms, Sealer};
 use crate::limits::{Budget, Limits};
-use crate::outbound::{LookUp, Strangers, machine_look_up};
+use crate::outbound::{LookUp, UntrustedFetcher, machine_look_up};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::{Metrics, Task};
@@ -36,7 +36,7 @@ pub use start_error::StartError;
 pub struct Outside {
     /// Where audit events go: by default into the log.
     pub audit: Audit,
-    /// Resolves the names that strangers make us call: by default with the machine's resolver.
+    /// Resolves the names that untrusted clients make us call: by default with the machine's resolver.
     pub look_up: LookUp,
 }
 
@@ -108,11 +108,11 @@ impl App {
             clock: clock.clone(),
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
-            counted: metrics.calls.clone(),
+            metrics: metrics.calls.clone(),
             limits: limits.clone(),
             audit: audit.clone(),
         });
-        let strangers = Strangers::configured(&config, look_up);
+        let untrusted = UntrustedFetcher::configured(&config, look_up);
         let issuer = Issuer::new(IssuerParts {
             config: Arc::clone(&config),
             store: store.clone(),
@@ -120,7 +120,7 @@ impl App {
             ring: ring.clone(),
             sealer: sealer.clone(),
             identities: identities.clone(),
-            strangers,
+            untrusted,
             limits,
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -221,7 +221,7 @@ pub struct Acting<'a> {
 
 /// What caused an event.
 #[derive(Debug, Clone, Copy)]
-pub enum Origin<'a> {
+pub enum Actor<'a> {
     /// A request.
     Request {
         /// Its id.
@@ -235,13 +235,13 @@ pub enum Origin<'a> {
     Upkeep,
 }
 
-impl<'a> From<&'a Arrival> for Origin<'a> {
+impl<'a> From<&'a Arrival> for Actor<'a> {
     fn from(arrival: &'a Arrival) -> Self {
         Self::Request { id: &arrival.id, address: arrival.address.0 }
     }
 }
 
-impl<'a> Origin<'a> {
+impl<'a> Actor<'a> {
     const fn request_id(&self) -> Option<&'a RequestId> {
         match self {
             Self::Request { id, .. } => Some(id),
@@ -267,7 +267,7 @@ impl<'a> Origin<'a> {
 /// Where events go.
 pub trait Sink: Send + Sync {
     /// Records an event. Called while a request is answered: it may wait one second at most.
-    fn record(&self, event: &Event<'_>, origin: &Origin<'_>);
+    fn record(&self, event: &Event<'_>, origin: &Actor<'_>);
 }
 
 /// The handle through which events are recorded. Cheap to clone.
@@ -288,7 +288,7 @@ impl Audit {
     }
 
     /// Records an event.
-    pub(crate) fn record<'a>(&self, event: &Event<'_>, origin: impl Into<Origin<'a>>) {
+    pub(crate) fn record<'a>(&self, event: &Event<'_>, origin: impl Into<Actor<'a>>) {
         self.0.record(event, &origin.into());
     }
 }
@@ -306,7 +306,7 @@ macro_rules! line {
 }
 
 impl Sink for ToLog {
-    fn record(&self, event: &Event<'_>, origin: &Origin<'_>) {
+    fn record(&self, event: &Event<'_>, origin: &Actor<'_>) {
         match event {
             Event::Registered { client, name } => line!(info, origin, "client registered", %client, name),
             Event::DocumentKept { client, name } => line!(info, origin, "client document kept", %client, name),
@@ -370,7 +370,7 @@ impl Sink for ToLog {
     }
 }
 
-fn ended(grant: &Grant, reason: EndReason, origin: &Origin<'_>) {
+fn ended(grant: &Grant, reason: EndReason, origin: &Actor<'_>) {
     let Grant { id, subject, client_id: client, .. } = grant;
     let word = reason.as_str();
     match reason {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
-use crate::audit::{Audit, Event, Origin};
+use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
 use crate::config::{Config, Upstream, duration};
 use crate::model::api_key::{NEVER, NewApiKey};
@@ -128,7 +128,7 @@ impl Create {
             Ok(grant) => grant,
             Err(words) => return process::end(Err(words), terminal),
         };
-        Audit::to_log().record(&Event::Granted { grant: &grant, refresh: false }, Origin::Operator(&operator));
+        Audit::to_log().record(&Event::Granted { grant: &grant, refresh: false }, Actor::Operator(&operator));
         self.print(&grant, &key, terminal)?;
         Ok(Outcome::Done)
     }

@@ -24,8 +24,8 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
             file.display()
         ));
     }
-    let counted = Metrics::default().store;
-    Store::open(&config.storage, config.limits.waiting_writes, counted).await.map_err(message)
+    let metrics = Metrics::default().store;
+    Store::open(&config.storage, config.limits.waiting_writes, metrics).await.map_err(message)
 }
 
 /// Ends grants for an operator. It serves no requests and runs no background tasks.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::shown::{self, escaped, moment, pluralize};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::app::StartError;
-use crate::audit::{Audit, Origin};
+use crate::audit::{Actor, Audit};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::keys::{HORIZON, KeyError, Replaced, Rotation, RotationTerms, Sealer};
@@ -166,9 +166,9 @@ impl Rotate {
                 if !self.yes && !confirm(&question, terminal).map_err(|error| error.to_string())? {
                     return Ok(Vec::new());
                 }
-                replaced(&rotation.replace(Origin::Operator(&operator)).await.map_err(message)?)
+                replaced(&rotation.replace(Actor::Operator(&operator)).await.map_err(message)?)
             } else {
-                match rotation.prepare(Origin::Operator(&operator)).await.map_err(message)? {
+                match rotation.prepare(Actor::Operator(&operator)).await.map_err(message)? {
                     Some(key) => vec![published(&key)],
                     None => waiting(&store, rotation.clock.now()).await?,
                 }

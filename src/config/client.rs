@@ -233,7 +233,7 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
     let mut seen = Seen::default();
     for (index, uri) in uris.iter().enumerate() {
         let at = section.item("redirect_uris", index);
-        let judged = if uri.contains('*') {
+        let checked = if uri.contains('*') {
             Err(Mistake::new("patterns are not supported: redirect URIs are compared exactly").hint("list each URI"))
         } else {
             policy.parse(uri).map_err(|why| {
@@ -243,11 +243,11 @@ fn check_redirects(uris: &[String], policy: &RedirectPolicy, section: &Section<'
                 ))
             })
         };
-        let judged = judged.and_then(|uri| {
+        let checked = checked.and_then(|uri| {
             seen.insert(uri.canonical(), &at.location)
                 .map_err(|before| Mistake::new(format!("is already listed in {before}")).hint("remove one"))
         });
-        reading.keep(&at, judged);
+        reading.keep(&at, checked);
     }
 }
 

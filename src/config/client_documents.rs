@@ -26,7 +26,7 @@ impl Default for ClientDocuments {
 }
 
 impl ClientDocuments {
-    /// Whether the document at this URL may be read at all: judged before anything is fetched.
+    /// Whether the document at this URL may be read at all: checked before anything is fetched.
     #[must_use]
     pub fn admit(&self, url: &ClientIdUrl) -> bool {
         let is_listed = |hosts: &Vec<String>| hosts.iter().any(|host| host == url.host());
@@ -118,7 +118,7 @@ mod tests {
         let open = ClientDocuments::default();
         let listed = ClientDocuments { hosts: Some(vec!["claude.ai".to_owned()]), ..ClientDocuments::default() };
         let off = ClientDocuments { enabled: false, ..listed.clone() };
-        let judge = |documents: &ClientDocuments| [documents.admit(&claude), documents.admit(&evil)];
-        assert_eq!([judge(&open), judge(&listed), judge(&off)], [[true, true], [true, false], [false, false]]);
+        let check = |documents: &ClientDocuments| [documents.admit(&claude), documents.admit(&evil)];
+        assert_eq!([check(&open), check(&listed), check(&off)], [[true, true], [true, false], [false, false]]);
     }
 }

@@ -44,7 +44,7 @@ impl Seen {
     /// Adds a value; the error is the location of the earlier one.
     pub(super) fn insert(&mut self, value: &str, location: &Location) -> Result<(), String> {
         if let Some(before) = self.0.get(value) {
-            return Err(before.words());
+            return Err(before.message());
         }
         self.0.insert(value.to_owned(), location.clone());
         Ok(())

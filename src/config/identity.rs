@@ -271,13 +271,13 @@ pub(super) fn web_url(text: &str) -> Option<Url> {
 
 fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
     for (index, scope) in written.iter().enumerate() {
-        let judged = if scope == OFFLINE_ACCESS {
+        let checked = if scope == OFFLINE_ACCESS {
             Err(Mistake::new("offline_access is requested through standing")
                 .hint("standing = \"offline\" is the default"))
         } else {
             check_scope(scope)
         };
-        reading.keep(&section.item("scopes", index), judged);
+        reading.keep(&section.item("scopes", index), checked);
     }
     written.into_iter().filter(|scope| scope != "openid").collect()
 }

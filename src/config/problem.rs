@@ -27,7 +27,7 @@ pub enum Location {
 
 impl Location {
     /// For use inside a message: `line 6`.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::File => "the file".to_owned(),
             Self::Line { line, .. } => format!("line {line}"),

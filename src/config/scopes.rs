@@ -171,13 +171,13 @@ fn check_texts(texts: &[ScopeText], known: &ScopeSet, section: &Section<'_>, rea
     let mut seen = Seen::default();
     for (index, ScopeText { value, text }) in texts.iter().enumerate() {
         let at = section.item("scope", index);
-        let judged = if known.contains(value) {
+        let checked = if known.contains(value) {
             seen.insert(value, &at.location).map_err(|before| duplicate(&before))
         } else {
             Err(Mistake::new("has a value that is not one of this upstream's scopes")
                 .hint("add it to scopes or optional_scopes, or remove this entry"))
         };
-        reading.keep(&at, judged);
+        reading.keep(&at, checked);
         if check_name(text).is_err() {
             let mistake = Mistake::new(format!("has a text that is not 1 to {MAX_CLIENT_NAME} characters on one line"));
             reading.error(&at, mistake.hint("it is read as the end of \"It may …\""));

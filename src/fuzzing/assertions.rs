@@ -1,7 +1,7 @@
 //! Assertions of clients (`private_key_jwt`) and of identity providers (ID-JAG).
 //!
 //! The input is a line with the header, and the claims: both in JSON. They are signed here with a key that never changes, so
-//! that the fuzzer reaches what is judged behind the signature.
+//! that the fuzzer reaches what is checked behind the signature.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! DPoP proofs (RFC 9449).
 //!
-//! The input is a line with the header, and the claims: both in JSON, in which `@key`, `@nonce` and `@ath` stand for a key, a nonce of
-//! ours and the hash of a token. They are signed here with that key, so that the fuzzer reaches what is judged before the signature
-//! and behind it.
+//! The input is a line with the header, and the claims: both in JSON, in which `@key`, `@nonce` and `@ath` stand for a key, a
+//! nonce of ours and the hash of a token. They are signed here with that key, so that the fuzzer reaches what is checked
+//! before the signature and behind it.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};

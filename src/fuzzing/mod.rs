@@ -1,5 +1,5 @@
-//! Entrances for fuzzing: one function for each kind of text that strangers send us. It parses its input and asserts what must
-//! hold of the result, so that a fuzzer finds wrong answers and not only panics.
+//! Entrances for fuzzing: one function for each kind of text that unauthenticated callers send us. It parses its input and
+//! asserts what must hold of the result, so that a fuzzer finds wrong answers and not only panics.
 //!
 //! What is private to a part of the program has its function there, in a file of the name `fuzzing`.
 //!
@@ -52,7 +52,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("registrations", registrations),
 ];
 
-/// An address that a stranger's host name resolves to, of four or sixteen bytes.
+/// An address that an unauthenticated caller's host name resolves to, of four or sixteen bytes.
 pub fn addresses(data: &[u8]) {
     crate::outbound::fuzzing::addresses(data);
 }

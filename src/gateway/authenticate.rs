@@ -2,7 +2,8 @@
 //! is a look into memory.
 //!
 //! Defends against: use of a token after its grant ended or its signing key was withdrawn (a verified token is remembered, but
-//! its grant and its key are watched and its times are judged at every use), exhaustion of memory by many tokens, and a stampede of first uses (single flight).
+//! its grant and its key are watched and its times are checked at every use), exhaustion of memory by many tokens, and a
+//! stampede of first uses (single flight).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) struct Authenticator {
     incidents: Arc<Incidents>,
 }
 
-/// How tokens were judged: counters that are found once.
+/// How tokens were checked: counters that are found once.
 struct Checks {
     cached: Counter,
     verified: Counter,
@@ -68,7 +69,7 @@ struct Remembered(Cache<Sha256, Verified>);
 
 impl Remembered {
     /// A token is forgotten after the time that a new one lives. That only bounds memory: whether the token is still good
-    /// is judged at each use, by our own clock.
+    /// is checked at each use, by our own clock.
     fn new(lifetime: Duration) -> Self {
         let cache = Cache::builder().max_capacity(REMEMBERED).time_to_live(lifetime);
         Self(cache.weigher(|_, verified: &Verified| u32::try_from(size(verified)).unwrap_or(u32::MAX)).build())
@@ -113,19 +114,19 @@ impl Authenticator {
         credential: Result<Credential<'_>, Refusal>,
         arrival: &Arrival,
     ) -> Result<Arc<VerifiedCaller>, Refusal> {
-        let judged = match credential {
-            Ok(credential) => self.judge(&credential, arrival).await,
+        let checked = match credential {
+            Ok(credential) => self.check(&credential, arrival).await,
             Err(refusal) => Err(refusal),
         };
-        match &judged {
+        match &checked {
             Ok((_, counter)) => drop(counter.inc()),
             Err(refusal) => self.checks.count_refusal(refusal),
         }
-        judged.map(|(caller, _)| caller)
+        checked.map(|(caller, _)| caller)
     }
 
     /// The caller, and the counter that the check counts in.
-    async fn judge(
+    async fn check(
         &self,
         credential: &Credential<'_>,
         arrival: &Arrival,

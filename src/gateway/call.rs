@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::call_record::CallRecord;
 use super::credential;
 use super::refusal::{Asked, Refusal};
-use super::routes::Route;
+use super::routes::UpstreamRoute;
 use crate::config::{Config, Spelling, Upstream};
 use crate::limits::Admission;
 use crate::wire::{Arrival, Body};
@@ -31,7 +31,7 @@ pub(crate) struct Known<'a> {
 
 /// Where a request goes, and how it named that: all that our own answer to it needs.
 pub(super) struct Call<'a> {
-    route: &'a Route,
+    route: &'a UpstreamRoute,
     arrival: &'a Arrival,
     spelling: Spelling<'a>,
     speaks_dpop: bool,
@@ -40,7 +40,7 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     /// `uri` is that of the request, without the API key that its query held.
     pub(super) fn of(
-        route: &'a Route,
+        route: &'a UpstreamRoute,
         config: &'a Config,
         arrival: &'a Arrival,
         uri: &Uri,

@@ -95,17 +95,17 @@ impl VerifiedCaller {
         }
     }
 
-    /// Judges the token again: it may have expired, its grant may have ended, or its key may have been withdrawn, since it was
+    /// Checks the token again: it may have expired, its grant may have ended, or its key may have been withdrawn, since it was
     /// verified.
     ///
     /// # Errors
     /// When the token is no longer good.
     pub(super) fn check_now(&self, now: Timestamp) -> Result<(), Refusal> {
-        self.validity.judge(now).map_err(Refusal::InvalidToken)?;
+        self.validity.check(now).map_err(Refusal::InvalidToken)?;
         self.check_stands().map_err(Refusal::InvalidToken)
     }
 
-    /// Judges whether the token is for this resource (RFC 8707 2, RFC 9068 4; MCP, token audience).
+    /// Checks whether the token is for this resource (RFC 8707 2, RFC 9068 4; MCP, token audience).
     ///
     /// # Errors
     /// When it is for another one.

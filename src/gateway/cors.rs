@@ -49,11 +49,11 @@ impl Cors {
         }
     }
 
-    /// Judges the request's origin: `None` when it has none, and so comes from no browser's page.
+    /// Checks the request's origin: `None` when it has none, and so comes from no browser's page.
     ///
     /// # Errors
     /// When a page of that origin may not call.
-    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
         let mut origins = headers.get_all(ORIGIN).iter();
         let Some(origin) = origins.next() else { return Ok(None) };
         let allowed = origins.next().is_none() && origin.to_str().is_ok_and(|text| self.allows(text));

@@ -75,7 +75,7 @@ pub(super) fn read<'a>(
 ) -> Result<Credential<'a>, Refusal> {
     let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
     let mut credential = authorization
-        .map(|authorization| token_in(authorization, dpop).and_then(|token| judge(token, api_keys.bearer)));
+        .map(|authorization| token_in(authorization, dpop).and_then(|token| check(token, api_keys.bearer)));
     for name in &api_keys.headers {
         if let Some(key) = one(headers, name, "more than one API key")? {
             set(&mut credential, key)?;
@@ -130,7 +130,7 @@ pub(super) fn speaks_dpop(headers: &HeaderMap, dpop: Dpop) -> bool {
     dpop.is_on() && headers.get(AUTHORIZATION).is_some_and(is_dpop)
 }
 
-fn judge(token: AccessToken<'_>, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
+fn check(token: AccessToken<'_>, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
     let AccessToken { text, scheme } = token;
     if takes_api_keys && scheme == Scheme::Bearer && text.starts_with(ApiKey::PREFIX) {
         return api_key(text);

@@ -15,7 +15,7 @@ use crate::wire::{ClientAddress, X_FORWARDED_FOR};
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether a folded name is one that is judged here: the session id, or a field that says how to read the message. A
+/// Whether a folded name is one that is checked here: the session id, or a field that says how to read the message. A
 /// server that folds names would take an odd spelling for it. The parameters of tools (`Mcp-Param-…`) may have any
 /// name.
 pub(super) fn is_judged(folded: &str) -> bool {
@@ -47,7 +47,7 @@ pub(super) fn remove_where(headers: &mut HeaderMap, drops: impl Fn(&str) -> bool
     }
 }
 
-/// Whether a judged field has two values: one server would read the first, another the last.
+/// Whether a checked field has two values: one server would read the first, another the last.
 pub(super) fn says_two_things(fields: &HeaderMap) -> bool {
     let once =
         |name: &str| name == "content-type" || name == headers::LAST_EVENT_ID || name.starts_with(headers::PREFIX);

@@ -1,8 +1,8 @@
 //! Our resource server and proxy: authenticate → enter → read → decide → forward.
 //!
-//! The order on an upstream's path, once `inbound` has judged framing and `Host`: `Origin`, preflight, shape and method,
-//! declared body, bearer, its key (DPoP), audience, session owner, policy's first step, a share of the user's calls, body, policy's second
-//! step, upstream.
+//! The order on an upstream's path, once `inbound` has checked framing and `Host`: `Origin`, preflight, shape and method,
+//! declared body, bearer, its key (DPoP), audience, session owner, policy's first step, a share of the user's calls, body,
+//! policy's second step, upstream.
 //!
 //! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`, and `proofs.rs` for
 //! bound ones), tokens for another resource and calls
@@ -49,7 +49,7 @@ use serde_json::value::RawValue;
 pub(crate) use call::{Incoming, Known};
 pub(crate) use call_record::CallRecord;
 pub(crate) use refusal::Refusal;
-pub(crate) use routes::Route;
+pub(crate) use routes::UpstreamRoute;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -101,7 +101,7 @@ pub(crate) struct GatewayParts {
     /// Set when open streams must end.
     pub drained: Signal,
     /// What calls and their tokens count in.
-    pub counted: metrics::Calls,
+    pub metrics: metrics::Calls,
     /// How often API keys are looked up for one address.
     pub limits: Limits,
     /// Where misused tokens are recorded.
@@ -129,7 +129,7 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, counted, limits, audit } =
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, metrics, limits, audit } =
             parts;
         let incidents = Arc::new(Incidents::new(audit));
         let delegation = Arc::new(Delegation::new(&config.upstreams));
@@ -148,12 +148,12 @@ impl Gateway {
         };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
-            routes: Routes::new(&config, budget.idle_per_upstream, &counted),
+            routes: Routes::new(&config, budget.idle_per_upstream, &metrics),
             authenticator: Authenticator::new(
                 own,
                 api_keys,
                 config.server.revocation_staleness,
-                &counted,
+                &metrics,
                 Arc::clone(&incidents),
             ),
             proofs,
@@ -176,12 +176,12 @@ impl Gateway {
 
     /// The upstream whose path this is.
     #[must_use]
-    pub(crate) fn route(&self, path: &str) -> Option<Arc<Route>> {
+    pub(crate) fn route(&self, path: &str) -> Option<Arc<UpstreamRoute>> {
         self.0.routes.at(path)
     }
 
     /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
-    pub(crate) fn known_token(&self, route: &Route, headers: &HeaderMap) -> Option<Sha256> {
+    pub(crate) fn known_token(&self, route: &UpstreamRoute, headers: &HeaderMap) -> Option<Sha256> {
         self.0.authenticator.known(&credential::read(headers, route.takes(), &QueryKey::None).ok()?)
     }
 
@@ -205,9 +205,15 @@ impl Gateway {
     }
 
     /// Refuses a request to an upstream's path that is turned away at the door.
-    pub(crate) fn refuse(&self, route: &Route, head: &Parts, known: Known<'_>, refusal: &Refusal) -> Response<Body> {
+    pub(crate) fn refuse(
+        &self,
+        route: &UpstreamRoute,
+        head: &Parts,
+        known: Known<'_>,
+        refusal: &Refusal,
+    ) -> Response<Body> {
         let Known { arrival, record } = known;
-        let origin = self.0.cors.judge(&head.headers);
+        let origin = self.0.cors.check(&head.headers);
         let api_keys = &route.served.config.settings.api_keys;
         let without_key = credential::take_from_query(&head.uri, api_keys).map(|(uri, _)| uri);
         let uri = without_key.as_ref().unwrap_or(&head.uri);
@@ -222,7 +228,7 @@ impl Gateway {
     }
 
     /// Answers a request to an upstream's path.
-    pub(crate) async fn handle<B>(&self, route: &Route, incoming: Incoming<'_, B>) -> Response<Body>
+    pub(crate) async fn handle<B>(&self, route: &UpstreamRoute, incoming: Incoming<'_, B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -235,7 +241,7 @@ impl Gateway {
         }
         let call = Call::of(route, &self.0.config, arrival, &head.uri, &head.headers);
         record.reaches(&route.served.id);
-        let origin = match self.0.cors.judge(&head.headers) {
+        let origin = match self.0.cors.check(&head.headers) {
             Ok(origin) => origin,
             Err(refusal) => {
                 note_refusal(&route.served, record, &refusal);
@@ -262,16 +268,16 @@ impl Gateway {
         response
     }
 
-    /// Judges whether the caller has the key of its token. An API key has none.
+    /// Checks whether the caller has the key of its token. An API key has none.
     async fn prove(
         &self,
-        route: &Route,
+        route: &UpstreamRoute,
         head: &Parts,
         token: Option<AccessToken<'_>>,
         caller: &VerifiedCaller,
     ) -> Result<(), Unproven> {
         let Some(token) = token else { return Ok(()) };
-        match self.0.proofs.judge(route, head, &token, caller)? {
+        match self.0.proofs.check(route, head, &token, caller)? {
             // boxed: most calls do not come here, and should not hold the room
             Some(proof) => Box::pin(self.0.proofs.use_up(route, &proof)).await,
             None => Ok(()),
@@ -280,7 +286,7 @@ impl Gateway {
 
     async fn serve<B>(
         &self,
-        route: &Route,
+        route: &UpstreamRoute,
         incoming: Incoming<'_, B>,
         in_query: &QueryKey,
         message_id: &mut Option<Box<RawValue>>,
@@ -290,8 +296,8 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let Incoming { head, body, known: Known { arrival, record }, admission } = incoming;
-        shape::judge(head)?;
-        request_body::judge(head, &body)?;
+        shape::check(head)?;
+        request_body::check(head, &body)?;
         let served = &*route.served;
         let credential = credential::read(&head.headers, route.takes(), in_query);
         let token = credential.as_ref().ok().and_then(Credential::access_token);

@@ -1,9 +1,9 @@
-//! DPoP at the resource (RFC 9449 7): a call under a bound token proves the key, each time. That the token itself is remembered as
-//! good changes nothing about it.
+//! DPoP at the resource (RFC 9449 7): a call under a bound token proves the key, each time. That the token itself is
+//! remembered as good changes nothing about it.
 //!
-//! A bearer call costs one comparison here. A proof is judged without a look into the database, and remembered by this process until
-//! its nonce ends, a minute at the most. Another replica would accept it once more within that minute; where that matters,
-//! `dpop_replay = "database"` lets all replicas remember it together, at the price of a write for each call.
+//! A bearer call costs one comparison here. A proof is checked without a look into the database, and remembered by this
+//! process until its nonce ends, a minute at the most. Another replica would accept it once more within that minute; where
+//! that matters, `dpop_replay = "database"` lets all replicas remember it together, at the price of a write for each call.
 //!
 //! Defends against: stolen access tokens (without the key they are nothing, under either scheme), and replay of proofs.
 
@@ -16,7 +16,7 @@ use super::caller::VerifiedCaller;
 use super::credential::{AccessToken, Scheme};
 use super::incidents::Incidents;
 use super::refusal::Refusal;
-use super::routes::Route;
+use super::routes::UpstreamRoute;
 use super::seen_proofs::{Full, SeenProofs};
 use crate::audit::Acting;
 use crate::clock::Clock;
@@ -30,7 +30,7 @@ use crate::wire::Arrival;
 /// How much longer than its nonce a proof is remembered in the database: the clocks of our processes differ.
 const SKEW: Duration = Duration::from_mins(5);
 
-/// Judges proofs.
+/// Checks proofs.
 pub(super) struct Proofs {
     pub(super) nonces: Nonces,
     pub(super) seen: SeenProofs,
@@ -71,10 +71,10 @@ impl Proofs {
         self.nonces.current(self.clock.now())
     }
 
-    /// Judges how a token was presented; answers the proof that it took.
-    pub(super) fn judge(
+    /// Checks how a token was presented; answers the proof that it took.
+    pub(super) fn check(
         &self,
-        route: &Route,
+        route: &UpstreamRoute,
         head: &Parts,
         token: &AccessToken<'_>,
         caller: &VerifiedCaller,
@@ -93,7 +93,7 @@ impl Proofs {
 
     fn verify(
         &self,
-        route: &Route,
+        route: &UpstreamRoute,
         head: &Parts,
         token: &AccessToken<'_>,
         key: Thumbprint,
@@ -120,7 +120,7 @@ impl Proofs {
     }
 
     /// Uses a proof up in all processes, where the operator asks for that.
-    pub(super) async fn use_up(&self, route: &Route, proof: &VerifiedProof) -> Result<(), Unproven> {
+    pub(super) async fn use_up(&self, route: &UpstreamRoute, proof: &VerifiedProof) -> Result<(), Unproven> {
         if route.served.config.settings.dpop.replay == ProofReplay::Process {
             return Ok(());
         }

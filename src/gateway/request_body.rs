@@ -31,7 +31,7 @@ const NO_BODY: Refusal = Refusal::Malformed("only POST may have a body");
 ///
 /// # Errors
 /// When it does.
-pub(super) fn judge(parts: &Parts, body: &impl HttpBody) -> Result<(), Refusal> {
+pub(super) fn check(parts: &Parts, body: &impl HttpBody) -> Result<(), Refusal> {
     if parts.method != Method::POST && body.size_hint().lower() > 0 { Err(NO_BODY) } else { Ok(()) }
 }
 
@@ -118,7 +118,7 @@ struct Passing<B> {
     read: Option<Bytes>,
     rest: B,
     /// The deadline of the next byte, while one is waited for.
-    patience: Option<Pin<Box<Sleep>>>,
+    arrival_timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
 }
 
@@ -127,18 +127,18 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let body = Passing { read, rest, patience: None, waits: false };
+    let body = Passing { read, rest, arrival_timer: None, waits: false };
     Payload::Streamed(Streamed::new(body.map_err(BoxError::from).boxed_unsync()))
 }
 
 impl<B> Passing<B> {
     /// Ready when the next byte is overdue. One timer serves the whole body.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(BODY_ARRIVAL)));
+        let arrival_timer = self.arrival_timer.get_or_insert_with(|| Box::pin(sleep(BODY_ARRIVAL)));
         if !std::mem::replace(&mut self.waits, true) {
-            patience.as_mut().reset(Instant::now() + BODY_ARRIVAL);
+            arrival_timer.as_mut().reset(Instant::now() + BODY_ARRIVAL);
         }
-        patience.as_mut().poll(cx)
+        arrival_timer.as_mut().poll(cx)
     }
 }
 

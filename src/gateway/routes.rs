@@ -28,7 +28,7 @@ impl AsRef<config::Upstream> for Served {
 }
 
 /// A path and the upstream that it names.
-pub(crate) struct Route {
+pub(crate) struct UpstreamRoute {
     pub(super) served: Arc<Served>,
     /// The names of the resource in this spelling of its path.
     pub(super) names: config::ResourceNames,
@@ -36,7 +36,7 @@ pub(crate) struct Route {
     pub(super) proof_targets: ProofTargets,
 }
 
-impl Route {
+impl UpstreamRoute {
     /// Which credentials it takes besides bearer tokens.
     pub(super) fn takes(&self) -> (&ApiKeys, Dpop) {
         let settings = &self.served.config.settings;
@@ -47,7 +47,7 @@ impl Route {
 /// All routes, by path.
 pub(super) struct Routes {
     served: Vec<Arc<Served>>,
-    routes: Vec<Arc<Route>>,
+    routes: Vec<Arc<UpstreamRoute>>,
 }
 
 impl Routes {
@@ -71,14 +71,14 @@ impl Routes {
                 let origins = config.public_url.origins().filter(|_| served.config.settings.dpop.is_on());
                 let urls: Vec<_> = origins.map(|origin| format!("{origin}{}", names.path)).collect();
                 let proof_targets = ProofTargets::new(urls.iter().map(String::as_str));
-                Arc::new(Route { served: Arc::clone(served), names: names.clone(), proof_targets })
+                Arc::new(UpstreamRoute { served: Arc::clone(served), names: names.clone(), proof_targets })
             })
         });
         Self { routes: routes.collect(), served }
     }
 
     /// The route of exactly this path.
-    pub(super) fn at(&self, path: &str) -> Option<Arc<Route>> {
+    pub(super) fn at(&self, path: &str) -> Option<Arc<UpstreamRoute>> {
         self.routes.iter().find(|route| route.names.path == path).cloned()
     }
 

@@ -1,7 +1,7 @@
 //! The shape of a request to an upstream: headers, query and method.
 //!
-//! Defends against: fields that two servers read in different ways (parser differential, request smuggling), and tokens in URLs, which logs
-//! keep.
+//! Defends against: fields that two servers read in different ways (parser differential, request smuggling), and tokens in
+//! URLs, which logs keep.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ use super::credential::is_in_query;
 use super::headers::says_two_things;
 use super::refusal::Refusal;
 
-/// Judges a request's headers, query and method.
+/// Checks a request's headers, query and method.
 ///
 /// # Errors
 /// What no MCP client sends, or what can be read in two ways.
-pub(super) fn judge(parts: &Parts) -> Result<(), Refusal> {
+pub(super) fn check(parts: &Parts) -> Result<(), Refusal> {
     if says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp-* header has more than one value"));
     }

@@ -35,11 +35,11 @@ pub(crate) enum Unproven {
 impl AssertionIssuers {
     /// Those of the configuration; sends nothing yet.
     #[must_use]
-    pub(crate) fn new(config: &Config, clock: &Clock, counted: &metrics::Providers) -> Self {
+    pub(crate) fn new(config: &Config, clock: &Clock, metrics: &metrics::Providers) -> Self {
         let trusted = |settings: &AssertionIssuer| {
             let outbound = &config.outbound;
             let fetcher = Fetcher::through(outbound.ca_file.iter().chain(&settings.ca_file), &outbound.proxy);
-            let keys = RemoteKeys::new(fetcher, clock.clone(), counted.of(&settings.id));
+            let keys = RemoteKeys::new(fetcher, clock.clone(), metrics.of(&settings.id));
             Trusted { settings: settings.clone(), keys }
         };
         Self { issuers: config.assertion_issuers.iter().map(trusted).collect(), clock: clock.clone() }

@@ -72,10 +72,10 @@ impl From<SignedJwtError> for AssertionError {
 /// Verifies an assertion with the keys of its issuer.
 pub(crate) fn verify(assertion: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Assertion, AssertionError> {
     let token = verify_signed_jwt(assertion, keys)?;
-    judge(&token, expected).map_err(AssertionError::Untrue)
+    check(&token, expected).map_err(AssertionError::Untrue)
 }
 
-fn judge(token: &SignedJwt, expected: &Expected<'_>) -> Result<Assertion, &'static str> {
+fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Assertion, &'static str> {
     let claims = &token.claims;
     if token.typ.as_deref() != Some(TYPE) {
         return Err("its typ is not oauth-id-jag+jwt");
@@ -174,7 +174,7 @@ fn optional_text<'a>(claims: &'a Members, name: &str) -> Result<Option<&'a str>,
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Expected, TYPE, judge};
+    use super::{Expected, TYPE, check};
     use crate::clock::Timestamp;
     use crate::keys::SignedJwt;
 
@@ -188,8 +188,8 @@ mod tests {
             "scope": "mcp:access", "name": "Ada", "email": "ada@example.com"})
     }
 
-    fn judged(claims: Value) -> Result<super::Assertion, &'static str> {
-        judge(&SignedJwt { typ: Some(TYPE.to_owned()), ..SignedJwt::of_claims(claims) }, &EXPECTED)
+    fn checked(claims: Value) -> Result<super::Assertion, &'static str> {
+        check(&SignedJwt { typ: Some(TYPE.to_owned()), ..SignedJwt::of_claims(claims) }, &EXPECTED)
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -200,17 +200,17 @@ mod tests {
 
     #[test]
     fn an_assertion_names_its_user_client_and_resource_and_only_a_verified_address() {
-        let assertion = judged(claims()).unwrap();
+        let assertion = checked(claims()).unwrap();
         assert_eq!((assertion.key.as_str(), assertion.client_id.as_str()), ("00u1", "agent"));
         assert_eq!((assertion.user.name.as_deref(), assertion.user.email), (Some("Ada"), None));
         assert_eq!(assertion.refused_from, Timestamp(NOW + 360));
-        let verified = judged(with("email_verified", json!(true))).unwrap();
+        let verified = checked(with("email_verified", json!(true))).unwrap();
         assert_eq!(verified.user.email.as_deref(), Some("ada@example.com"));
-        assert!(judged(with("aud", json!(["https://mcp.example.com"]))).is_ok());
-        assert!(judged(with("resource", json!(["https://mcp.example.com/mcp"]))).is_ok());
+        assert!(checked(with("aud", json!(["https://mcp.example.com"]))).is_ok());
+        assert!(checked(with("resource", json!(["https://mcp.example.com/mcp"]))).is_ok());
         let mut unscoped = claims();
         unscoped.as_object_mut().unwrap().remove("scope");
-        assert_eq!(judged(unscoped).unwrap().scope, None);
+        assert_eq!(checked(unscoped).unwrap().scope, None);
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         for name in ["iss", "aud", "sub", "jti", "iat", "exp", "client_id", "resource"] {
             let mut lacking = claims();
             lacking.as_object_mut().unwrap().remove(name);
-            assert!(judged(lacking).is_err(), "{name}");
+            assert!(checked(lacking).is_err(), "{name}");
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
             ("scope", json!("a\"b")),
             ("cnf", json!({"jkt": "x"})),
         ] {
-            assert!(judged(with(name, value.clone())).is_err(), "{name}: {value}");
+            assert!(checked(with(name, value.clone())).is_err(), "{name}: {value}");
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn a_token_of_another_type_is_no_assertion() {
         for typ in [None, Some("jwt"), Some("at+jwt"), Some("oauth-id-jag"), Some("id-jag+jwt")] {
             let token = SignedJwt { typ: typ.map(str::to_owned), ..SignedJwt::of_claims(claims()) };
-            assert!(judge(&token, &EXPECTED).is_err(), "{typ:?}");
+            assert!(check(&token, &EXPECTED).is_err(), "{typ:?}");
         }
     }
 }

@@ -67,11 +67,11 @@ impl From<SignedJwtError> for IdTokenError {
 /// Verifies an ID token and reads who it names.
 pub(super) fn verify(token: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Identified, IdTokenError> {
     let token = verify_signed_jwt(token, keys)?;
-    judge(&token, expected).map_err(IdTokenError::Untrue)
+    check(&token, expected).map_err(IdTokenError::Untrue)
 }
 
 /// The claims; the error says what is wrong with them, for the operator.
-fn judge(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, String> {
+fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, String> {
     let claims = &token.claims;
     check_type(token.typ.as_deref())?;
     check_issuer(claims, expected)?;
@@ -195,7 +195,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{Expected, Identified, judge};
+    use super::{Expected, Identified, check};
     use crate::clock::Timestamp;
     use crate::config::OidcFlavour;
     use crate::keys::SignedJwt;
@@ -217,8 +217,8 @@ mod tests {
             "exp": NOW + 300, "iat": NOW, "email": "u@example.com"})
     }
 
-    fn judged(claims: &Value) -> Result<Identified, String> {
-        judge(&SignedJwt::of_claims(claims.clone()), &EXPECTED)
+    fn checked(claims: &Value) -> Result<Identified, String> {
+        check(&SignedJwt::of_claims(claims.clone()), &EXPECTED)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         ] {
             let mut claims = claims();
             claims[claim] = value;
-            assert_eq!(judged(&claims).is_ok(), good, "{claims}");
+            assert_eq!(checked(&claims).is_ok(), good, "{claims}");
         }
     }
 
@@ -245,12 +245,12 @@ mod tests {
         let renewal = Expected { nonce: None, ..EXPECTED };
         let mut without = claims();
         without.as_object_mut().unwrap().remove("nonce");
-        assert!(judge(&SignedJwt::of_claims(without.clone()), &renewal).is_ok());
-        assert!(judge(&SignedJwt::of_claims(without.clone()), &EXPECTED).is_err());
+        assert!(check(&SignedJwt::of_claims(without.clone()), &renewal).is_ok());
+        assert!(check(&SignedJwt::of_claims(without.clone()), &EXPECTED).is_err());
         without["iat"] = json!(NOW - 30 * 86_400);
-        assert!(judge(&SignedJwt::of_claims(without.clone()), &renewal).is_ok(), "the ID token of the sign-in again");
+        assert!(check(&SignedJwt::of_claims(without.clone()), &renewal).is_ok(), "the ID token of the sign-in again");
         without["aud"] = json!("other");
-        assert!(judge(&SignedJwt::of_claims(without), &renewal).is_err());
+        assert!(check(&SignedJwt::of_claims(without), &renewal).is_err());
     }
 
     fn hostile() -> impl Strategy<Value = Value> {
@@ -275,7 +275,7 @@ mod tests {
             for (name, value) in changes {
                 claims[name] = value;
             }
-            let Ok(identified) = judged(&claims) else { return Ok(()) };
+            let Ok(identified) = checked(&claims) else { return Ok(()) };
             prop_assert_eq!(&claims["iss"], EXPECTED.issuer);
             prop_assert_eq!(&claims["nonce"], "ours");
             prop_assert!(claims["aud"] == "portcullis" || claims["azp"] == "portcullis");

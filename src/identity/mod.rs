@@ -68,7 +68,7 @@ pub struct Provider {
 }
 
 /// How people sign in.
-pub enum Way<'a> {
+pub enum SignInMethod<'a> {
     /// The browser goes to the provider and comes back with its answer.
     Redirect(&'a Oidc),
     /// They type their password on a page of ours.
@@ -83,12 +83,12 @@ enum Kind {
 impl Identities {
     /// Builds all providers of the configuration; sends nothing yet.
     #[must_use]
-    pub fn new(config: &Config, clock: &Clock, counted: &metrics::Providers) -> Self {
+    pub fn new(config: &Config, clock: &Clock, metrics: &metrics::Providers) -> Self {
         let providers = config.identities.iter().map(|identity| {
             let id = IdentityId::from(identity.id.as_str());
             let kind = match &identity.kind {
                 IdentityKind::Oidc(settings) => {
-                    let calls = counted.of(&identity.id);
+                    let calls = metrics.of(&identity.id);
                     Kind::Oidc(Box::new(Oidc::new(&identity.id, settings, &config.outbound, clock, calls)))
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(&id, users))),
@@ -163,10 +163,10 @@ impl Provider {
 
     /// How people sign in with it.
     #[must_use]
-    pub fn way(&self) -> Way<'_> {
+    pub fn sign_in_method(&self) -> SignInMethod<'_> {
         match &self.kind {
-            Kind::Oidc(oidc) => Way::Redirect(oidc),
-            Kind::Local(local) => Way::Password(local),
+            Kind::Oidc(oidc) => SignInMethod::Redirect(oidc),
+            Kind::Local(local) => SignInMethod::Password(local),
         }
     }
 

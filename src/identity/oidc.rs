@@ -15,7 +15,7 @@ use super::health::Health;
 use super::id_token::Identified;
 use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
-use super::token_endpoint::{Answer, Refusal, TokenEndpoint};
+use super::token_endpoint::{Answer, ProviderRefusal, ProviderTokenEndpoint};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
 use crate::oauth::parameters::add_to_query;
@@ -206,8 +206,8 @@ impl Oidc {
         ];
         match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
             Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
-            Err(Refusal::Away(failure) | Refusal::Strange(failure)) => Err(failure),
-            Err(Refusal::Error { .. }) => Ok(()),
+            Err(ProviderRefusal::Away(failure) | ProviderRefusal::Strange(failure)) => Err(failure),
+            Err(ProviderRefusal::Error { .. }) => Ok(()),
             Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
                 .with_hint("do not trust this provider with sign-ins: check `issuer`")),
         }
@@ -230,8 +230,8 @@ impl Oidc {
         }
     }
 
-    fn endpoint<'a>(&'a self, metadata: &'a ProviderMetadata) -> TokenEndpoint<'a> {
-        TokenEndpoint { identity: &self.identity, settings: &self.settings, fetcher: &self.fetcher, metadata }
+    fn endpoint<'a>(&'a self, metadata: &'a ProviderMetadata) -> ProviderTokenEndpoint<'a> {
+        ProviderTokenEndpoint { identity: &self.identity, settings: &self.settings, fetcher: &self.fetcher, metadata }
     }
 
     /// Asks the token endpoint and remembers how it fared.
@@ -241,20 +241,20 @@ impl Oidc {
         form: &[(&str, &str)],
         secrets: &[&str],
         timeout: Duration,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, ProviderRefusal> {
         let began = Instant::now();
         let result = self.endpoint(metadata).ask(form, secrets, timeout).await;
-        let answered = !matches!(result, Err(Refusal::Away(_) | Refusal::Strange(_)));
+        let answered = !matches!(result, Err(ProviderRefusal::Away(_) | ProviderRefusal::Strange(_)));
         self.health.calls().called(ProviderCall::Token, answered, began.elapsed());
         match &result {
-            Err(refusal @ (Refusal::Away(_) | Refusal::Strange(_))) => {
+            Err(refusal @ (ProviderRefusal::Away(_) | ProviderRefusal::Strange(_))) => {
                 self.health.failed(&refusal.diagnosis().to_string());
             }
             Err(refusal) if refusal.concerns_our_credentials() => {
                 self.health.answered();
                 self.health.credentials_refused(&refusal.diagnosis().to_string());
             }
-            Ok(_) | Err(Refusal::Error { .. }) => {
+            Ok(_) | Err(ProviderRefusal::Error { .. }) => {
                 self.health.answered();
                 self.health.credentials_accepted();
             }

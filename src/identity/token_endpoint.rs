@@ -21,7 +21,7 @@ const REDIRECTS: &str =
     "redirects are not followed: the provider must name the address that it redirects to as its token endpoint";
 
 /// The token endpoint of one provider, and who we are there.
-pub(super) struct TokenEndpoint<'a> {
+pub(super) struct ProviderTokenEndpoint<'a> {
     pub(super) identity: &'a str,
     pub(super) settings: &'a OidcSettings,
     pub(super) fetcher: &'a Fetcher,
@@ -43,7 +43,7 @@ pub(super) struct Answer {
 
 /// Why there is no good answer. Without secrets.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ProviderRefusal {
     /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
@@ -68,29 +68,30 @@ struct ErrorDocument {
     error_description: Option<String>,
 }
 
-impl TokenEndpoint<'_> {
+impl ProviderTokenEndpoint<'_> {
     /// Sends a form with our credentials added. `secrets` are the values in it that no message may repeat.
     pub(super) async fn ask(
         &self,
         form: &[(&str, &str)],
         secrets: &[&str],
         timeout: Duration,
-    ) -> Result<Answer, Refusal> {
-        let fetched = self.post("token", &self.metadata.token_endpoint, form, timeout).await.map_err(Refusal::Away)?;
+    ) -> Result<Answer, ProviderRefusal> {
+        let fetched =
+            self.post("token", &self.metadata.token_endpoint, form, timeout).await.map_err(ProviderRefusal::Away)?;
         let status = fetched.status;
         if status == StatusCode::OK {
             return read_answer(&fetched, self.settings.flavour).ok_or_else(|| {
                 let cause = format!("{} answers 200 with something that is not a token response", self.name());
-                Refusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
+                ProviderRefusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
             });
         }
         if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-            return Err(Refusal::Away(Diagnosis::new(format!("{} answers {}", self.name(), status.as_u16()))));
+            return Err(ProviderRefusal::Away(Diagnosis::new(format!("{} answers {}", self.name(), status.as_u16()))));
         }
         let Ok(document) = serde_json::from_slice::<ErrorDocument>(&fetched.body) else {
             let cause = format!("{} answers {} without an error code", self.name(), status.as_u16());
             let hint = if status.is_redirection() { REDIRECTS } else { WRONG_ADDRESS };
-            return Err(Refusal::Strange(Diagnosis::new(cause).with_hint(hint)));
+            return Err(ProviderRefusal::Strange(Diagnosis::new(cause).with_hint(hint)));
         };
         Err(self.error(status, &document, secrets))
     }
@@ -121,7 +122,7 @@ impl TokenEndpoint<'_> {
         format!("the token endpoint of identity {}", self.identity)
     }
 
-    fn error(&self, status: StatusCode, document: &ErrorDocument, secrets: &[&str]) -> Refusal {
+    fn error(&self, status: StatusCode, document: &ErrorDocument, secrets: &[&str]) -> ProviderRefusal {
         let ours = self.settings.client_secret.as_ref().map(SecretText::expose);
         let mut hidden = secrets.iter().copied().chain(ours);
         let description = document.error_description.as_deref().unwrap_or_default();
@@ -137,7 +138,7 @@ impl TokenEndpoint<'_> {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        Refusal::Error { status, meaning: self.settings.flavour.meaning(&document.error), diagnosis }
+        ProviderRefusal::Error { status, meaning: self.settings.flavour.meaning(&document.error), diagnosis }
     }
 }
 
@@ -158,7 +159,7 @@ fn whole_seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
 }
 
-impl Refusal {
+impl ProviderRefusal {
     /// Whether it is about who we are, not about the user.
     pub(super) fn concerns_our_credentials(&self) -> bool {
         matches!(self, Self::Error { meaning: Meaning::ClientRefused, .. })

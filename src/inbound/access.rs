@@ -33,7 +33,7 @@ pub(super) struct Access {
     uri: Uri,
     address: ClientAddress,
     began: Instant,
-    counted: Counted,
+    metrics: Counted,
     /// How many bytes of the request's body were read.
     received: Option<Arc<AtomicU64>>,
     /// Who called what, when it went to an upstream's path.
@@ -61,12 +61,12 @@ enum End {
 
 impl Access {
     /// A request begins.
-    pub(super) fn begin<B>(request: &Request<B>, arrival: &Arrival, counted: Counted) -> Self {
+    pub(super) fn begin<B>(request: &Request<B>, arrival: &Arrival, metrics: Counted) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let (id, address) = (arrival.id.clone(), arrival.address);
         let span = request_span(&id, address.0);
         let (began, call) = (Instant::now(), CallRecord::default());
-        Self { id, span, method, uri, address, began, counted, received: None, call, reply: None }
+        Self { id, span, method, uri, address, began, metrics, received: None, call, reply: None }
     }
 
     /// Whether the request is HEAD.
@@ -86,7 +86,7 @@ impl Access {
     pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<LoggedBody> {
         let cause = response.extensions_mut().remove::<Cause>().map(|Cause(cause)| cause);
         let (status, after) = (response.status(), self.began.elapsed());
-        self.counted.route.answered(status, after);
+        self.metrics.route.answered(status, after);
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let end = if bodiless || response.body().is_end_stream() { End::Whole } else { End::Open };
         self.reply = Some(Reply { status, after, cause, sent: 0, end });
@@ -94,7 +94,7 @@ impl Access {
     }
 
     fn write(&self) {
-        let Self { id, method, uri, address, began, received, call, reply, span: _, counted: _ } = self;
+        let Self { id, method, uri, address, began, received, call, reply, span: _, metrics: _ } = self;
         let path = shown(uri);
         let milliseconds = whole(began.elapsed());
         let request_bytes = received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));
@@ -133,8 +133,8 @@ fn whole(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The path, or its beginning. What is not graphic ASCII is percent-encoded: strangers write paths, and terminals show
-/// logs.
+/// The path, or its beginning. What is not graphic ASCII is percent-encoded: unauthenticated callers write paths, and
+/// terminals show logs.
 fn shown(uri: &Uri) -> Cow<'_, str> {
     let path = uri.path();
     let (beginning, rest) = path.split_at_checked(path.floor_char_boundary(MAX_PATH)).unwrap_or((path, ""));

@@ -1,4 +1,4 @@
-//! Which requests are let in, judged by their heads alone.
+//! Which requests are let in, checked against their heads alone.
 //!
 //! Defends against: request smuggling, DNS rebinding, floods of requests.
 
@@ -14,7 +14,7 @@ use crate::wire::{ClientAddress, Rejection};
 /// The most fields in one head, whatever the protocol: as many as the HTTP library parses without memory of its own.
 const MAX_FIELDS: usize = 100;
 
-/// What a request is judged by.
+/// What a request is checked against.
 pub(super) struct Gatekeeper {
     pub(super) hosts: Hosts,
     pub(super) budget: Budget,
@@ -22,17 +22,17 @@ pub(super) struct Gatekeeper {
 }
 
 impl Gatekeeper {
-    /// Judges a request.
+    /// Checks a request.
     ///
     /// # Errors
     /// Why it is not let in.
     pub(super) fn admit<B>(&self, request: &Request<B>, address: ClientAddress) -> Result<Admission, Rejection> {
         // first: a request that is refused for another reason leaves its connection open, which would let smuggling through
-        framing::judge(request.headers()).map_err(Rejection::AmbiguousFraming)?;
+        framing::check(request.headers()).map_err(Rejection::AmbiguousFraming)?;
         if request.headers().len() > MAX_FIELDS {
             return Err(Rejection::TooManyFields(MAX_FIELDS));
         }
-        self.hosts.judge(request)?;
+        self.hosts.check(request)?;
         let head = head_size(request);
         let admitted = self.budget.admit(address, head).or_else(|shortage| match self.known_token(request) {
             Some(token) => self.budget.admit_known(token, head),

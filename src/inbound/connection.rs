@@ -54,7 +54,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a connection may be idle.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct ConnectionTimeouts {
     /// Before the first byte. Proxies also open connections in advance, which they use later.
     first: Duration,
     /// Between two requests.
@@ -63,22 +63,22 @@ pub(super) struct Patience {
     linger: Duration,
 }
 
-impl Patience {
-    /// For strangers: their idle connections must not use up the descriptors.
-    pub(super) const STRANGER: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
+impl ConnectionTimeouts {
+    /// For unauthenticated callers: their idle connections must not use up the descriptors.
+    pub(super) const PUBLIC: Self = Self { first: HEAD, idle: IDLE, linger: Duration::ZERO };
     /// For trusted proxies.
     pub(super) const PROXY: Self = Self { first: KEPT, idle: KEPT, linger: LINGER };
     /// For peers on this machine that are not named as proxies. Such a peer may still be a proxy, or a TCP forwarder
-    /// that carries strangers' connections.
+    /// that carries unauthenticated callers' connections.
     pub(super) const LOCAL: Self = Self { first: HEAD, idle: KEPT, linger: LINGER };
     /// For health checkers.
     pub(super) const CHECKER: Self = Self { first: HEAD, idle: Duration::from_secs(15), linger: Duration::ZERO };
 }
 
 /// Who a peer's connections count for, if they are counted, and how long they are kept.
-pub(super) struct Guest {
+pub(super) struct PeerPolicy {
     pub(super) holder: Option<Holder>,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ConnectionTimeouts,
 }
 
 /// The terms under which a connection is served.
@@ -86,7 +86,7 @@ pub(super) struct Terms {
     /// Whether, and how far, we are shutting down.
     pub(super) drain: Drain,
     /// How long it is kept when nothing happens.
-    pub(super) patience: Patience,
+    pub(super) timeouts: ConnectionTimeouts,
     /// Set when the connection must close, at the next moment without an open request, to make room for another.
     pub(super) leave: Signal,
 }
@@ -121,7 +121,7 @@ where
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let (first, began) = tokio::select! {
-        read = first_bytes(&mut stream, terms.patience) => match read? {
+        read = first_bytes(&mut stream, terms.timeouts) => match read? {
             Some(read) => read,
             None => return Ok(()),
         },
@@ -138,10 +138,10 @@ where
 /// returns when the head began, for its time limit. `None`: the peer closed the connection.
 async fn first_bytes<T: AsyncRead + Unpin>(
     stream: &mut T,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
 ) -> Result<Option<(Bytes, Instant)>, ConnectionError> {
     let mut first = BytesMut::with_capacity(PREFACE.len());
-    let (mut began, mut limit) = (Instant::now(), patience.first);
+    let (mut began, mut limit) = (Instant::now(), timeouts.first);
     while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
         let left = PREFACE.len() - first.len();
         let mut room = (&mut first).limit(left);
@@ -160,7 +160,7 @@ async fn first_bytes<T: AsyncRead + Unpin>(
 async fn http1<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    Terms { drain, patience, leave }: Terms,
+    Terms { drain, timeouts, leave }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
@@ -184,16 +184,16 @@ where
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(patience.idle)
+            .header_read_timeout(timeouts.idle)
             .max_buf_size(MAX_HEAD)
             .serve_connection(io, service)
     );
     // hyper's own graceful shutdown closes an idle connection at once, which would lose a request on its way
     let lingers = async {
         drain.no_more().wait().await;
-        if !patience.linger.is_zero() {
+        if !timeouts.linger.is_zero() {
             tokio::select! {
-                () = waiting.idle(patience.linger) => {}
+                () = waiting.idle(timeouts.linger) => {}
                 () = drain.streams_end().wait() => {}
             }
         }
@@ -214,7 +214,7 @@ where
 async fn http2<T, A, F, B>(
     io: TokioIo<Timed<T>>,
     waiting: Waiting,
-    Terms { drain, patience, leave }: Terms,
+    Terms { drain, timeouts, leave }: Terms,
     answer: A,
 ) -> Result<(), ConnectionError>
 where
@@ -247,7 +247,7 @@ where
         biased;
         ended = connection.as_mut() => return Ok(ended?),
         () = drain.no_more().wait() => connection.as_mut().graceful_shutdown(),
-        () = streams.idle(patience.idle) => connection.as_mut().graceful_shutdown(),
+        () = streams.idle(timeouts.idle) => connection.as_mut().graceful_shutdown(),
         // hyper would still wait for the first request
         () = leave.wait() => match waiting.head() {
             Some(0) => return Ok(()),

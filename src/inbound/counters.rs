@@ -1,7 +1,7 @@
 //! Which counters a request counts in: those of its route.
 //!
-//! Defends against a stranger who fills our memory with label values (label cardinality): a path counts by the entry of the table that it
-//! belongs to, and all others count together.
+//! Defends against an unauthenticated caller who fills our memory with label values (label cardinality): a path counts by the
+//! entry of the table that it belongs to, and all others count together.
 
 use std::sync::Arc;
 

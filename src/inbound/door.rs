@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::access::LoggedBody;
 use super::admission::{Gatekeeper, on_upstream};
 use super::client_address::Proxies;
-use super::connection::{Guest, Patience};
+use super::connection::{ConnectionTimeouts, PeerPolicy};
 use super::counters::Counters;
 use super::exchange::Held;
 use super::hints::Hints;
@@ -22,7 +22,7 @@ use super::host::Hosts;
 use super::leftover::Lent;
 use super::visit::Visit;
 use crate::config::Config;
-use crate::gateway::{Gateway, Incoming, Route};
+use crate::gateway::{Gateway, Incoming, UpstreamRoute};
 use crate::limits::{Admission, Budget, Holder, Pool};
 use crate::telemetry::metrics;
 use crate::web::Web;
@@ -71,14 +71,14 @@ impl Door {
     }
 
     /// Who the connections of this peer count for, and how long they are kept.
-    pub(super) fn guest(&self, peer: IpAddr) -> Guest {
+    pub(super) fn peer_policy(&self, peer: IpAddr) -> PeerPolicy {
         let peer = peer.to_canonical();
-        let (holder, patience) = match peer {
-            _ if self.0.proxies.trusts(peer) => (Holder::Trusted, Patience::PROXY),
-            _ if peer.is_loopback() => (Holder::Trusted, Patience::LOCAL),
-            _ => (ClientAddress(peer).into(), Patience::STRANGER),
+        let (holder, timeouts) = match peer {
+            _ if self.0.proxies.trusts(peer) => (Holder::Trusted, ConnectionTimeouts::PROXY),
+            _ if peer.is_loopback() => (Holder::Trusted, ConnectionTimeouts::LOCAL),
+            _ => (ClientAddress(peer).into(), ConnectionTimeouts::PUBLIC),
         };
-        Guest { holder: Some(holder), patience }
+        PeerPolicy { holder: Some(holder), timeouts }
     }
 
     /// Answers one request of a peer. Whether it is let in is decided before a future of any size exists: a peer may open
@@ -125,7 +125,7 @@ impl Door {
     /// The answer to a request that is not let in, in the protocol of its path.
     fn reject(
         &self,
-        route: Option<&Route>,
+        route: Option<&UpstreamRoute>,
         head: &Parts,
         rejection: &Rejection,
         visit: &mut Visit<impl http_body::Body>,
@@ -140,7 +140,7 @@ impl Door {
     /// keep its arguments beside what is made of them.
     fn call<B>(
         self,
-        route: Arc<Route>,
+        route: Arc<UpstreamRoute>,
         request: Request<Lent<B>>,
         mut visit: Visit<B>,
         mut admission: Admission,
@@ -159,7 +159,7 @@ impl Door {
                 Some(page) if answer.status() == StatusCode::UNAUTHORIZED => page.instead_of(answer, full),
                 _ => answer,
             };
-            let mut response = counted(answer, admission);
+            let mut response = holding_admission(answer, admission);
             visit.settle(&mut response).await;
             visit.answered(response)
         }
@@ -173,7 +173,7 @@ impl Door {
     {
         let room = self.0.budget.room_of_address(visit.arrival.address);
         let response = self.0.web.handle(request, &visit.arrival, room).await;
-        let mut response = counted(response, admission);
+        let mut response = holding_admission(response, admission);
         visit.settle(&mut response).await;
         visit.answered(response)
     }
@@ -190,7 +190,7 @@ fn boxed_small<B>(waiting: impl Future<Output = Response<LoggedBody>> + Send + '
 }
 
 /// An answer that still counts among the requests of its address: one that its peer does not take is memory too.
-fn counted(response: Response<Body>, admission: Admission) -> Response<Body> {
+fn holding_admission(response: Response<Body>, admission: Admission) -> Response<Body> {
     if admission.is_held() {
         return response.map(|body| Held::new(body, admission).boxed_unsync());
     }

@@ -24,11 +24,11 @@ impl Hosts {
         Self { public_url, allowed }
     }
 
-    /// Judges `Host` and `:authority` (RFC 9110 7.2, RFC 9112 3.2).
+    /// Checks `Host` and `:authority` (RFC 9110 7.2, RFC 9112 3.2).
     ///
     /// # Errors
     /// When they name no host, several, or one that is not ours.
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
         let mut named = request.headers().get_all(HOST).iter();
         let header = named.next();
         if named.next().is_some() {
@@ -67,7 +67,7 @@ mod tests {
     use crate::config::PublicUrl;
     use crate::wire::Rejection;
 
-    fn judge(uri: &str, hosts: &[&str]) -> u16 {
+    fn check(uri: &str, hosts: &[&str]) -> u16 {
         let ours = Hosts {
             public_url: PublicUrl::parse("https://mcp.example.com").unwrap(),
             allowed: vec!["mcp.example.com".to_owned(), "internal:8080".to_owned()],
@@ -76,7 +76,7 @@ mod tests {
         for host in hosts {
             request = request.header("host", *host);
         }
-        match ours.judge(&request.body(()).unwrap()) {
+        match ours.check(&request.body(()).unwrap()) {
             Ok(()) => 200,
             Err(Rejection::NoSingleHost) => 400,
             Err(Rejection::WrongHost(_)) => 421,
@@ -86,17 +86,17 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_answered() {
-        assert_eq!(judge("/mcp", &["mcp.example.com"]), 200);
-        assert_eq!(judge("/mcp", &["MCP.example.com:443"]), 200);
-        assert_eq!(judge("/mcp", &["internal:8080"]), 200);
-        assert_eq!(judge("/mcp", &["mcp.example.com:8443"]), 421);
-        assert_eq!(judge("/mcp", &["evil.example"]), 421);
-        assert_eq!(judge("/mcp", &["mcp.example.com.evil.example"]), 421);
-        assert_eq!(judge("/mcp", &[]), 400);
-        assert_eq!(judge("/mcp", &["mcp.example.com", "evil.example"]), 400);
-        assert_eq!(judge("https://mcp.example.com/mcp", &[]), 200);
-        assert_eq!(judge("https://mcp.example.com/mcp", &["mcp.example.com:443"]), 200);
-        assert_eq!(judge("https://mcp.example.com/mcp", &["evil.example"]), 400);
-        assert_eq!(judge("https://evil.example/mcp", &["evil.example"]), 421);
+        assert_eq!(check("/mcp", &["mcp.example.com"]), 200);
+        assert_eq!(check("/mcp", &["MCP.example.com:443"]), 200);
+        assert_eq!(check("/mcp", &["internal:8080"]), 200);
+        assert_eq!(check("/mcp", &["mcp.example.com:8443"]), 421);
+        assert_eq!(check("/mcp", &["evil.example"]), 421);
+        assert_eq!(check("/mcp", &["mcp.example.com.evil.example"]), 421);
+        assert_eq!(check("/mcp", &[]), 400);
+        assert_eq!(check("/mcp", &["mcp.example.com", "evil.example"]), 400);
+        assert_eq!(check("https://mcp.example.com/mcp", &[]), 200);
+        assert_eq!(check("https://mcp.example.com/mcp", &["mcp.example.com:443"]), 200);
+        assert_eq!(check("https://mcp.example.com/mcp", &["evil.example"]), 400);
+        assert_eq!(check("https://evil.example/mcp", &["evil.example"]), 421);
     }
 }

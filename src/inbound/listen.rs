@@ -13,11 +13,11 @@ use http_body::Body;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Guest, Received, Terms};
+use super::connection::{self, PeerPolicy, Received, Terms};
 use super::door::Door;
 use super::drain::Drain;
 use super::exchange::Held;
-use super::resting::{Resting, Seat};
+use super::idle_connections::{IdleConnections, IdleEntry};
 use super::socket;
 use crate::limits::{Holder, Pool, Share, Shortage};
 use crate::wire::BoxError;
@@ -35,47 +35,47 @@ const ASKED_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) async fn serve(door: Door, listener: TcpListener, drain: Drain) {
     let host = door.clone();
     let connections = door.connections().clone();
-    let guest = move |peer| host.guest(peer);
+    let peer_policy = move |peer| host.peer_policy(peer);
     let answer = move |request, peer| door.handle(request, peer);
-    accept(listener, connections, &drain, guest, answer).await;
+    accept(listener, connections, &drain, peer_policy, answer).await;
 }
 
 /// Calls `answer` with every request of every connection. While `pool` is exhausted, new connections wait in the
 /// kernel's queue, and the connections that have been idle longest are closed.
-pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, guest: C, answer: A)
+pub(super) async fn accept<C, A, F, B>(listener: TcpListener, pool: Pool, drain: &Drain, peer_policy: C, answer: A)
 where
-    C: Fn(IpAddr) -> Guest + Send + Sync,
+    C: Fn(IpAddr) -> PeerPolicy + Send + Sync,
     A: Fn(Request<Received>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let connections = TaskTracker::new();
-    let resting = Resting::default();
+    let idle = IdleConnections::default();
     loop {
         let (one, accepted) = tokio::select! {
             () = drain.no_more().wait() => break,
-            next = async { (next_slot(&pool, &resting).await, listener.accept().await) } => next,
+            next = async { (next_slot(&pool, &idle).await, listener.accept().await) } => next,
         };
         let Ok(one) = one else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let Guest { holder, patience } = guest(peer.ip());
-                let (pool, resting, drain) = (pool.clone(), resting.clone(), drain.clone());
+                let PeerPolicy { holder, timeouts } = peer_policy(peer.ip());
+                let (pool, idle, drain) = (pool.clone(), idle.clone(), drain.clone());
                 let answer = answer.clone();
                 // a task of its own: a panic ends this connection and no other
                 connections.spawn(async move {
-                    let Ok(slot) = counted(&pool, one, holder.as_ref(), &resting).await else { return };
+                    let Ok(slot) = assign_slot(&pool, one, holder.as_ref(), &idle).await else { return };
                     socket::prepare(&stream);
-                    let seat = resting.enter(holder.as_ref());
-                    let terms = Terms { drain, patience, leave: seat.leave().clone() };
+                    let entry = idle.enter(holder.as_ref());
+                    let terms = Terms { drain, timeouts, leave: entry.leave().clone() };
                     let served = connection::serve(stream, terms, |request| {
-                        let (open, answered) = (seat.open(), answer(request, peer));
+                        let (open, answered) = (entry.open(), answer(request, peer));
                         async move { answered.await.map(|body| Held::new(body, open)) }
                     });
                     let ended = tokio::select! {
                         biased;
                         ended = served => ended,
-                        () = parted(&seat) => Ok(()),
+                        () = parted(&entry) => Ok(()),
                     };
                     if let Err(error) = ended {
                         tracing::debug!(%peer, %error, "a connection ended");
@@ -100,24 +100,29 @@ where
 }
 
 /// Waits for a free descriptor. While there is none, idle connections are closed, the longest idle first.
-async fn next_slot(pool: &Pool, resting: &Resting) -> Result<Share, Shortage> {
+async fn next_slot(pool: &Pool, idle: &IdleConnections) -> Result<Share, Shortage> {
     let mut slot = pin!(pool.next());
-    let mut patience = Duration::ZERO;
+    let mut wait = Duration::ZERO;
     loop {
-        if let Ok(slot) = tokio::time::timeout(patience, slot.as_mut()).await {
+        if let Ok(slot) = tokio::time::timeout(wait, slot.as_mut()).await {
             return slot;
         }
-        resting.close_longest();
-        patience = ASKED_AGAIN;
+        idle.close_longest();
+        wait = ASKED_AGAIN;
     }
 }
 
-/// Books a connection for its holder. Strangers behind a trusted proxy must not keep its other clients out with idle
+/// Books a connection for its holder. Clients behind a trusted proxy must not keep its other clients out with idle
 /// connections: the longest idle one of those that share the holder makes room.
-async fn counted(pool: &Pool, mut slot: Share, holder: Option<&Holder>, resting: &Resting) -> Result<Share, Shortage> {
+async fn assign_slot(
+    pool: &Pool,
+    mut slot: Share,
+    holder: Option<&Holder>,
+    idle: &IdleConnections,
+) -> Result<Share, Shortage> {
     let Some(holder) = holder else { return Ok(slot) };
     while let Err(shortage) = pool.assign(&mut slot, holder.clone()) {
-        if *holder != Holder::Trusted || !resting.close_longest_trusted() {
+        if *holder != Holder::Trusted || !idle.close_longest_trusted() {
             pool.count_refusal(shortage);
             return Err(shortage);
         }
@@ -127,10 +132,10 @@ async fn counted(pool: &Pool, mut slot: Share, holder: Option<&Holder>, resting:
 }
 
 /// Completes when a connection was told to close and had time to flush.
-async fn parted(seat: &Seat) {
-    seat.leave().wait().await;
+async fn parted(entry: &IdleEntry) {
+    entry.leave().wait().await;
     tokio::time::sleep(PARTING).await;
-    while !seat.rests() {
+    while !entry.rests() {
         tokio::time::sleep(PARTING).await;
     }
 }
@@ -152,25 +157,25 @@ mod tests {
     use tokio::sync::Notify;
     use tokio::time::timeout;
 
-    use super::{Guest, LAST, accept};
+    use super::{LAST, PeerPolicy, accept};
     use crate::inbound::Drain;
-    use crate::inbound::connection::Patience;
+    use crate::inbound::connection::ConnectionTimeouts;
     use crate::limits::{Holder, Pool};
     use crate::wire::{Body, full};
 
-    fn proxy(_peer: IpAddr) -> Guest {
-        Guest { holder: Some(Holder::Trusted), patience: Patience::PROXY }
+    fn proxy(_peer: IpAddr) -> PeerPolicy {
+        PeerPolicy { holder: Some(Holder::Trusted), timeouts: ConnectionTimeouts::PROXY }
     }
 
-    fn uncounted(_peer: IpAddr) -> Guest {
-        Guest { holder: None, patience: Patience::CHECKER }
+    fn uncounted(_peer: IpAddr) -> PeerPolicy {
+        PeerPolicy { holder: None, timeouts: ConnectionTimeouts::CHECKER }
     }
 
     async fn listening() -> SocketAddr {
         listening_to(proxy).await
     }
 
-    async fn listening_to(guest: fn(IpAddr) -> Guest) -> SocketAddr {
+    async fn listening_to(peer_policy: fn(IpAddr) -> PeerPolicy) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -178,7 +183,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/panic");
                 Response::new(full("well"))
             };
-            accept(listener, Pool::of(64, 64), &Drain::default(), guest, answer).await;
+            accept(listener, Pool::of(64, 64), &Drain::default(), peer_policy, answer).await;
         });
         address
     }
@@ -217,8 +222,8 @@ mod tests {
 
     #[tokio::test]
     async fn idle_connections_and_unfinished_heads_do_not_block_new_requests() {
-        for guest in [proxy, uncounted] {
-            let address = listening_to(guest).await;
+        for peer_policy in [proxy, uncounted] {
+            let address = listening_to(peer_policy).await;
             let mut kept = over_http1(address).await;
             assert_eq!(kept.send_request(get("/")).await.unwrap().status(), 200);
             let mut held = Vec::new();

@@ -1,8 +1,8 @@
 //! The public listener: accept → connection → for every request: id, client address, framing, `Host`, log → gateway or web.
 //!
 //! Defends against: request smuggling (`framing.rs`, `leftover.rs`), slowloris in heads, bodies, answers and idle connections
-//! (`timed.rs`, `streams.rs`, `resting.rs`), floods (`admission.rs`, `listen.rs`), DNS rebinding (`host.rs`, `operations.rs`),
-//! spoofed client addresses (`client_address.rs`), and log injection (`access.rs`).
+//! (`timed.rs`, `streams.rs`, `idle_connections.rs`), floods (`admission.rs`, `listen.rs`), DNS rebinding (`host.rs`,
+//! `operations.rs`), spoofed client addresses (`client_address.rs`), and log injection (`access.rs`).
 
 mod access;
 mod admission;
@@ -17,10 +17,10 @@ mod framing;
 pub(crate) mod fuzzing;
 mod hints;
 mod host;
+mod idle_connections;
 mod leftover;
 mod listen;
 mod operations;
-mod resting;
 mod socket;
 mod streams;
 mod timed;

@@ -16,7 +16,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use super::connection::{Guest, Patience, Received};
+use super::connection::{ConnectionTimeouts, PeerPolicy, Received};
 use super::drain::Drain;
 use super::framing;
 use super::listen::accept;
@@ -59,12 +59,12 @@ impl Operations {
             }
         };
         // not limited per address: answers are immediate, so there is always an idle connection to close
-        let guest = |_peer| Guest { holder: None, patience: Patience::CHECKER };
-        accept(listener, connections, &Drain::default(), guest, answer).await;
+        let peer_policy = |_peer| PeerPolicy { holder: None, timeouts: ConnectionTimeouts::CHECKER };
+        accept(listener, connections, &Drain::default(), peer_policy, answer).await;
     }
 
     async fn answer(&self, head: &Parts) -> Response<Body> {
-        if let Err(why) = framing::judge(&head.headers) {
+        if let Err(why) = framing::check(&head.headers) {
             let mut response = plain(StatusCode::BAD_REQUEST, full(why));
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;

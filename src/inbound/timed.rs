@@ -19,7 +19,7 @@ use super::exchange::Waiting;
 
 /// How long a request's head may take from its first byte; the first head of a connection from the connection's start.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
-/// How long a peer may read nothing of what waits for it, and how long a stranger's connection may be idle between
+/// How long a peer may read nothing of what waits for it, and how long an unauthenticated caller's connection may be idle between
 /// requests.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 

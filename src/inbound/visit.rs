@@ -24,8 +24,8 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     /// Begins the request's line in the log. Its body is counted as it is read, and comes back when it is not.
-    pub(super) fn begin(request: Request<B>, arrival: Arrival, counted: Counted) -> (Request<Lent<Metered<B>>>, Self) {
-        let mut access = Access::begin(&request, &arrival, counted);
+    pub(super) fn begin(request: Request<B>, arrival: Arrival, metrics: Counted) -> (Request<Lent<Metered<B>>>, Self) {
+        let mut access = Access::begin(&request, &arrival, metrics);
         let (request, leftover) = leftover::lend(request.map(|body| access.metered(body)));
         (request, Self { arrival, access, leftover })
     }

@@ -49,9 +49,9 @@ pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRef
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
-    AccountEntry, Answered, AnsweredForm, Approval, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect,
-    CodeEntry, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start, Trouble,
-    Validated,
+    AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start,
+    Trouble, Validated,
 };
 pub use sign_in::{
     AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
@@ -84,7 +84,7 @@ impl Issuer {
         self.0.clock.now()
     }
 
-    /// Judges an authorization request that came from this address.
+    /// Checks an authorization request that came from this address.
     pub(crate) async fn authorize(
         &self,
         parameters: &Parameters,
@@ -118,7 +118,7 @@ impl Issuer {
         &self,
         form: &OpenedForm<ClientRequest>,
         decision: &Decision,
-    ) -> Result<Approval, Fault> {
+    ) -> Result<ConsentOutcome, Fault> {
         self.0.sign_in.approvals.answer(form, decision).await
     }
 

@@ -1,7 +1,7 @@
-//! The key sets that clients publish (`jwks_uri`, RFC 7591 2), cached. Anyone may register such a URL and make us fetch it, before
-//! any sign-in.
+//! The key sets that clients publish (`jwks_uri`, RFC 7591 2), cached. Anyone may register such a URL and make us fetch it,
+//! before any sign-in.
 //!
-//! Defends against: SSRF (`outbound::strangers` makes the calls), floods of unknown `kid`s and of URLs (single flight and a
+//! Defends against: SSRF (`outbound::untrusted` makes the calls), floods of unknown `kid`s and of URLs (single flight and a
 //! minimum interval for each URL, a bounded number of fetches at once and of sets in memory), and large documents. Who may
 //! cause how many fetches is the caller's to limit, between [`ClientKeySets::known`] and [`ClientKeySets::fetch`].
 
@@ -18,7 +18,7 @@ use super::refetch::{Refetch, Refetched};
 use super::remote::ReadKeys;
 use crate::clock::Clock;
 use crate::oauth::client_keys::ClientKeys;
-use crate::outbound::{Diagnosis, Document, Strangers};
+use crate::outbound::{Diagnosis, Document, UntrustedFetcher};
 
 /// The largest key set, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
@@ -40,7 +40,7 @@ const STALE: Duration = Duration::from_hours(24);
 pub(crate) struct ClientKeySets(Arc<Inner>);
 
 struct Inner {
-    strangers: Strangers,
+    untrusted: UntrustedFetcher,
     clock: Clock,
     sets: Cache<String, Arc<KeySet>>,
     fetches: Arc<Semaphore>,
@@ -84,9 +84,9 @@ pub(crate) enum FetchedKeys {
 impl ClientKeySets {
     /// An empty cache.
     #[must_use]
-    pub(crate) fn new(strangers: Strangers, clock: Clock) -> Self {
+    pub(crate) fn new(untrusted: UntrustedFetcher, clock: Clock) -> Self {
         let fetches = Arc::new(Semaphore::new(MAX_FETCHES));
-        Self(Arc::new(Inner { strangers, clock, sets: Cache::new(MAX_SETS), fetches }))
+        Self(Arc::new(Inner { untrusted, clock, sets: Cache::new(MAX_SETS), fetches }))
     }
 
     /// What is known of the set at a URL.
@@ -127,7 +127,7 @@ impl ClientKeySets {
                 return Err(Diagnosis::new(format!("{MAX_FETCHES} key sets of clients are being fetched already")));
             };
             let (read_at, age_from) = (inner.clock.now(), inner.clock.monotonic());
-            let fetched = match inner.strangers.get(&url, MAX_DOCUMENT).await {
+            let fetched = match inner.untrusted.get(&url, MAX_DOCUMENT).await {
                 Ok(document) => Ok(document),
                 Err(error) if error.is_refused() => {
                     // the host answers, and has no such document any more: its keys are withdrawn

@@ -70,7 +70,7 @@ struct Ring {
 struct KeySet {
     /// In the order in which they take over from each other.
     keys: Vec<Arc<SigningKey>>,
-    /// Keys that exist but cannot be used by this process: it cannot judge their tokens.
+    /// Keys that exist but cannot be used by this process: it cannot check their tokens.
     unreadable: Vec<KeyId>,
     /// All keys, in the same order, as far as rotation needs them.
     times: Vec<KeyTimes>,

@@ -6,7 +6,7 @@
 //! | `rotation`, `schedule` | the next key, the end of old ones: how, and when by itself |
 //! | `verifier` | verifies our access tokens |
 //! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
-//! | `client_key_sets` | key sets that clients publish: strangers name them |
+//! | `client_key_sets` | key sets that clients publish: untrusted clients name them |
 //! | `signed_jwt` | verifies tokens of other issuers |
 //! | `dpop` | proofs that a client has the key of its token |
 //! | `refetch` | single flight with a minimum interval between two fetches |

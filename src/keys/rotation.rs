@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::KeyError;
 use super::seal::Sealer;
 use super::signing_key;
-use crate::audit::{Audit, Event, Origin};
+use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
 use crate::config::{Config, SigningAlgorithm};
 use crate::model::ids::KeyId;
@@ -80,7 +80,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails or no key can be made.
-    pub async fn prepare(&self, origin: Origin<'_>) -> Result<Option<StoredSigningKey>, KeyError> {
+    pub async fn prepare(&self, origin: Actor<'_>) -> Result<Option<StoredSigningKey>, KeyError> {
         let now = self.clock.now();
         let RotationTerms { algorithm, lead, .. } = self.terms;
         let key = signing_key::generate_aside(algorithm, &self.sealer, now, now + lead).await?;
@@ -95,7 +95,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When the store fails or no key can be made; then nothing happened.
-    pub async fn replace(&self, origin: Origin<'_>) -> Result<Replaced, KeyError> {
+    pub async fn replace(&self, origin: Actor<'_>) -> Result<Replaced, KeyError> {
         let now = self.clock.now();
         let key = signing_key::generate_aside(self.terms.algorithm, &self.sealer, now, now).await?;
         let withdrawn = self.store.replace_signing_keys(&key).await?;
@@ -113,13 +113,13 @@ impl Rotation {
     pub(super) async fn retire(&self) -> Result<(), KeyError> {
         let now = self.clock.now();
         for key in &self.store.delete_retired_signing_keys(now.before(self.terms.overlap)).await? {
-            self.audit.record(&Event::KeyRetired { key }, Origin::Upkeep);
+            self.audit.record(&Event::KeyRetired { key }, Actor::Upkeep);
         }
         self.store.forget_withdrawn_keys(now).await?;
         Ok(())
     }
 
-    fn record_published(&self, key: &StoredSigningKey, origin: Origin<'_>) {
+    fn record_published(&self, key: &StoredSigningKey, origin: Actor<'_>) {
         let StoredSigningKey { id, algorithm, active_from, .. } = key;
         self.audit.record(&Event::KeyPublished { key: id, algorithm, active_from: *active_from }, origin);
     }

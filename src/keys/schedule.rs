@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::error::KeyError;
 use super::key_ring::{KeyRing, KeyTimes};
 use super::rotation::{HORIZON, Rotation, RotationTerms};
-use crate::audit::Origin;
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::model::ids::KeyId;
 use crate::telemetry::metrics::TaskRuns;
@@ -70,7 +70,7 @@ impl RotationSchedule {
             let changed = self.has_another_algorithm(keys);
             (!awaits_one(keys, now) && (changed || self.is_of_age(signing_since, now)), self.retires(keys, now))
         });
-        if due && self.rotation.prepare(Origin::Upkeep).await?.is_some() {
+        if due && self.rotation.prepare(Actor::Upkeep).await?.is_some() {
             self.algorithm_settled.store(true, Ordering::Relaxed);
         }
         if retires {

@@ -117,7 +117,7 @@ pub(super) fn media_type(typ: &str) -> String {
 }
 
 impl SignedJwt {
-    /// A token whose signature is taken for granted, for tests of what is judged behind it.
+    /// A token whose signature is taken for granted, for tests of what is checked behind it.
     #[cfg(test)]
     pub(crate) fn of_claims(claims: Value) -> Self {
         let claims = serde_json::from_value(claims).unwrap();

@@ -52,7 +52,7 @@ impl Validity {
     ///
     /// # Errors
     /// A message for our log.
-    pub fn judge(&self, now: Timestamp) -> Result<(), &'static str> {
+    pub fn check(&self, now: Timestamp) -> Result<(), &'static str> {
         if now >= self.expires_at {
             return Err("the token has expired");
         }
@@ -114,7 +114,7 @@ pub async fn verify_access_token(
         .map_err(|_cause| VerifyError::Invalid("its signature or its claims are wrong"))?
         .claims;
     let validity = Validity::of(claims.iat, claims.exp, expected.lifetime);
-    judge(&claims.iss, validity, expected)?;
+    check(&claims.iss, validity, expected)?;
     Ok(VerifiedToken { claims, validity, key: key.watch().clone() })
 }
 
@@ -130,11 +130,11 @@ fn header(token: &str) -> Result<Header, VerifyError> {
     Ok(header)
 }
 
-fn judge(iss: &str, validity: Validity, expected: &Expected<'_>) -> Result<(), VerifyError> {
+fn check(iss: &str, validity: Validity, expected: &Expected<'_>) -> Result<(), VerifyError> {
     if iss != expected.issuer {
         return Err(VerifyError::Invalid("its issuer is not ours"));
     }
-    validity.judge(expected.now).map_err(VerifyError::Invalid)
+    validity.check(expected.now).map_err(VerifyError::Invalid)
 }
 
 /// Checks the unverified claims of a token with an unknown `kid`: the store is read only for a token that could be valid.
@@ -149,7 +149,7 @@ fn judge_unverified(token: &str, expected: &Expected<'_>) -> Result<(), VerifyEr
     let claims = jsonwebtoken::dangerous::insecure_decode::<Unverified>(token)
         .or(Err(VerifyError::Invalid("its claims are not ours")))?
         .claims;
-    judge(&claims.iss, Validity::of(claims.iat, claims.exp, expected.lifetime), expected)
+    check(&claims.iss, Validity::of(claims.iat, claims.exp, expected.lifetime), expected)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 //! | `requests` | requests whose user is not known, or that have none | address |
 //! | `known` | the same with a token that was verified before, when `requests` has no place for them | token |
 //! | `calls` | calls to upstreams, each with a descriptor | user |
-//! | `strangers`, `users` | bytes of bodies that are held in memory | address, user |
+//! | `unauthenticated`, `users` | bytes of bodies that are held in memory | address, user |
 //! | `operations` | connections of health checks, out of the reserved files | no one: the one that is idle longest makes room |
 //!
-//! Memory is two pools, so that strangers cannot take what calls with a token need. `storage` gives out the turns of
-//! the one database writer.
+//! Memory is two pools, so that unauthenticated callers cannot take what calls with a token need. `storage` gives out the
+//! turns of the one database writer.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ const OF_OPERATIONS: Settings =
     Settings { size: "operations_connections", share: "operations_connections_per_address" };
 const CALLS: Settings = Settings { size: "calls", share: "calls_per_user" };
 const REQUESTS: Settings = Settings { size: "requests", share: "requests_per_address" };
-const BODIES_OF_STRANGERS: Settings = Settings { size: "body_memory", share: "body_memory_per_address" };
+const UNAUTHENTICATED_BODIES: Settings = Settings { size: "body_memory", share: "body_memory_per_address" };
 const BODIES_OF_USERS: Settings = Settings { size: "body_memory", share: "body_memory_per_user" };
 
 /// What a process has. Cheap to clone.
@@ -57,7 +57,7 @@ pub(crate) struct Budget {
     pub(crate) idle_per_upstream: usize,
     requests: Pool,
     known: Pool,
-    strangers: Pool,
+    unauthenticated: Pool,
     users: Pool,
 }
 
@@ -67,7 +67,7 @@ impl Budget {
     pub(crate) fn new(config: &Config, refusals: &metrics::Limits) -> Self {
         let (largest, upstreams) = (config.server.inspect_limit, config.upstreams.len());
         let budget = Self::divide(Machine::read(), &config.limits, largest, upstreams, refusals);
-        let Self { connections, calls, requests, known, strangers, users, .. } = &budget;
+        let Self { connections, calls, requests, known, unauthenticated, users, .. } = &budget;
         tracing::info!(
             connections = connections.size(),
             connections_per_address = connections.share(),
@@ -75,8 +75,8 @@ impl Budget {
             requests_per_address = requests.share(),
             calls = calls.size(),
             calls_per_user = calls.share(),
-            body_memory = strangers.size() + users.size(),
-            body_memory_per_address = strangers.share(),
+            body_memory = unauthenticated.size() + users.size(),
+            body_memory_per_address = unauthenticated.share(),
             body_memory_per_user = users.share(),
             waiting_writes = config.limits.waiting_writes,
             "limits"
@@ -104,8 +104,8 @@ impl Budget {
         let known = (requests / 4).max(1);
         let requests = requests.saturating_sub(known).max(1);
         let idle = whole((files / 8).clamp(4, 1024)) / upstreams.max(1);
-        let (strangers, users) = divide_memory(machine, limits, largest);
-        let strangers = pool(strangers.size, strangers.share, BODIES_OF_STRANGERS);
+        let (unauthenticated, users) = divide_memory(machine, limits, largest);
+        let unauthenticated = pool(unauthenticated.size, unauthenticated.share, UNAUTHENTICATED_BODIES);
         let users = pool(users.size, users.share, BODIES_OF_USERS);
         Self {
             connections: pool(connections, limits.connections_per_address.min(connections / 2), CONNECTIONS),
@@ -114,7 +114,7 @@ impl Budget {
             idle_per_upstream: idle.max(1),
             requests: pool(requests, limits.requests_per_address.min(requests / 2).max(1), REQUESTS),
             known: pool(known, (known / 16).max(1), REQUESTS),
-            strangers,
+            unauthenticated,
             users,
         }
     }
@@ -125,12 +125,12 @@ impl Budget {
     /// When its address has too many already, or all addresses together have.
     pub(crate) fn admit(&self, address: ClientAddress, head: usize) -> Result<Admission, Shortage> {
         let holder = Holder::from(address);
-        let large = if head > SMALL_HEAD { Some(self.strangers.take(holder.clone(), head)?) } else { None };
+        let large = if head > SMALL_HEAD { Some(self.unauthenticated.take(holder.clone(), head)?) } else { None };
         Ok(Admission(Some((self.requests.take(holder, 1)?, large))))
     }
 
-    /// Admits a request that [`Self::admit`] refuses, because its token was verified before: a flood of strangers, who
-    /// have no such token, must not lock users out.
+    /// Admits a request that [`Self::admit`] refuses, because its token was verified before: a flood of unauthenticated
+    /// callers, who have no such token, must not lock users out.
     ///
     /// # Errors
     /// When there are too many of this token already, or of all such tokens together.
@@ -145,9 +145,9 @@ impl Budget {
         self.requests.count_refusal(shortage);
     }
 
-    /// Memory for a body that a stranger sends.
+    /// Memory for a body that an unauthenticated caller sends.
     pub(crate) fn room_of_address(&self, address: ClientAddress) -> Room {
-        Room { pool: self.strangers.clone(), holder: address.into() }
+        Room { pool: self.unauthenticated.clone(), holder: address.into() }
     }
 
     /// Memory for a body that a user sends.
@@ -177,18 +177,18 @@ struct Memory {
     share: usize,
 }
 
-/// Memory for bodies, divided between strangers and users. No address and no user gets more than half of its part, but a user
-/// always enough for the largest body.
+/// Memory for bodies, divided between unauthenticated callers and users. No address and no user gets more than half of its
+/// part, but a user always enough for the largest body.
 fn divide_memory(machine: Machine, limits: &config::Limits, largest: usize) -> (Memory, Memory) {
     let bodies = limits.body_memory.unwrap_or_else(|| {
         let (least, most) = BODIES;
         whole((machine.memory / 8).clamp(least, most)).max(largest.saturating_mul(8))
     });
-    let strangers = bodies / 4;
-    let users = bodies - strangers;
-    let per_address = limits.body_memory_per_address.unwrap_or(strangers / 4).min(strangers / 2);
+    let unauthenticated = bodies / 4;
+    let users = bodies - unauthenticated;
+    let per_address = limits.body_memory_per_address.unwrap_or(unauthenticated / 4).min(unauthenticated / 2);
     let per_user = limits.body_memory_per_user.unwrap_or(users / 4).min(users / 2).max(largest);
-    (Memory { size: strangers, share: per_address }, Memory { size: users, share: per_user })
+    (Memory { size: unauthenticated, share: per_address }, Memory { size: users, share: per_user })
 }
 
 /// What the operator wants, or as much of it as the machine has.

@@ -13,7 +13,7 @@ pub(crate) enum Part<'a> {
     Address(ClientAddress),
     /// Only the browsers at an address.
     Browsers,
-    /// A host that strangers name: of a redirect URI, of a metadata document.
+    /// A host that unauthenticated callers name: of a redirect URI, of a metadata document.
     Host(&'a str),
     /// A client.
     Client(&'a ClientId),

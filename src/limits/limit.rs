@@ -18,7 +18,7 @@ pub(crate) enum Limit {
     /// the same, and only the client's use is not recorded.
     KnownRegistrations,
     /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
-    /// costs a stranger less than the call that it causes.
+    /// costs an unauthenticated caller less than the call that it causes.
     DocumentsPerAddress,
     /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
     /// for neither: each is fetched a few times in an hour, however many ask.

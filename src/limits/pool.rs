@@ -140,13 +140,13 @@ impl Pool {
     ///
     /// # Errors
     /// When the holder may not have so many, or there were not so many in time.
-    pub(crate) async fn wait(&self, holder: Holder, amount: usize, patience: Duration) -> Result<Share, Shortage> {
+    pub(crate) async fn wait(&self, holder: Holder, amount: usize, limit: Duration) -> Result<Share, Shortage> {
         let held = self.hold(holder, amount)?;
         if let Ok(permit) = self.permit(amount) {
             return Ok(Share { permit, held: Some(held) });
         }
         let free = Arc::clone(&self.0.free).acquire_many_owned(permits(amount)?);
-        match tokio::time::timeout(patience, free).await {
+        match tokio::time::timeout(limit, free).await {
             Ok(Ok(permit)) => Ok(Share { permit, held: Some(held) }),
             Ok(Err(_)) | Err(_) => Err(Shortage::Pool),
         }

@@ -93,13 +93,13 @@ impl Cells {
 impl StateStore for Cells {
     type Key = CellsOfKey;
 
-    fn measure_and_replace<T, F, E>(&self, cells: &CellsOfKey, judge: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, cells: &CellsOfKey, check: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let least = cells.iter().filter_map(|cell| used.get(*cell)).min().copied().filter(|until| *until > 0);
-        let (answer, until) = judge(least.map(Nanos::new))?;
+        let (answer, until) = check(least.map(Nanos::new))?;
         for cell in cells {
             if let Some(used) = used.get_mut(*cell) {
                 *used = until.as_u64().max(*used);

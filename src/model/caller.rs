@@ -6,7 +6,7 @@ use super::ids::{ClientId, IdentityId};
 use super::user::User;
 use crate::oauth::scope::ScopeSet;
 
-/// A caller, as the rules see one: `policy` judges it, `delegation` tells the upstream about it. It is defined here because
+/// A caller, as the rules see one: `policy` checks it, `delegation` tells the upstream about it. It is defined here because
 /// both need it and neither may import the gateway, which authenticates it. How long it may call is the gateway's concern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {

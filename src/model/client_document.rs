@@ -30,7 +30,7 @@ pub enum Age {
 }
 
 impl KeptDocument {
-    /// Judges its age. One that claims to come from the future is as good as old: a clock was set back since.
+    /// Checks its age. One that claims to come from the future is as good as old: a clock was set back since.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Age {
         if now >= self.fetched_at + SERVES_FOR {

@@ -210,7 +210,7 @@ pub enum Replay {
 }
 
 impl RefreshUse {
-    /// Judges a reuse; `window` is the replay window, counted from the first use.
+    /// Checks a reuse; `window` is the replay window, counted from the first use.
     #[must_use]
     pub fn replayed(
         &self,

@@ -28,7 +28,7 @@ pub enum ClientKeys {
     /// The keys themselves.
     #[serde(rename = "jwks")]
     Set(JwkSet),
-    /// An https URL, which a stranger may have named.
+    /// An https URL, which an untrusted client may have named.
     #[serde(rename = "jwks_uri")]
     Url(String),
 }

@@ -28,7 +28,7 @@ pub fn clean_client_name(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The characters that are drawn, and joiners, which [`without_stray_joiners`] judges by their neighbours.
+/// The characters that are drawn, and joiners, which [`without_stray_joiners`] checks by their neighbours.
 fn visible(name: &str) -> Vec<char> {
     let mut kept = Vec::new();
     let mut stacked = 0;

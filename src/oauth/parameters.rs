@@ -59,7 +59,7 @@ impl Parameters {
         Ok(first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()))
     }
 
-    /// Judges all of these at once, also those that the rest of the request would keep from being read.
+    /// Checks all of these at once, also those that the rest of the request would keep from being read.
     ///
     /// # Errors
     /// When one of them is repeated, or there are too many parameters.

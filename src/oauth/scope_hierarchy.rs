@@ -1,5 +1,5 @@
 //! Scopes that include others: which are enough for what (RFC 6749 3.3 leaves it to the server; MCP 2026-07-28, "Step-Up
-//! Authorization Flow", demands that it is judged).
+//! Authorization Flow", demands that it is checked).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::scope::ScopeSet;
 /// Which scopes imply others, directly or through others. The empty hierarchy compares names.
 ///
 /// A token carries the scopes that were granted and never those that they imply: the user agreed to the former, the
-/// operator may change the latter, and a token response must not name what was not asked for. So implication is judged at
+/// operator may change the latter, and a token response must not name what was not asked for. So implication is checked at
 /// each use, here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScopeHierarchy {

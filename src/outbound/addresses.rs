@@ -1,4 +1,4 @@
-//! Which addresses a stranger may make us call: those of the public Internet, and no others.
+//! Which addresses an untrusted client may make us call: those of the public Internet, and no others.
 //!
 //! Defends against SSRF. What is refused is the IANA special-purpose address registries (RFC 6890) less what they call
 //! globally reachable, multicast, and everything in IPv6 that is not global unicast. The metadata services of the clouds
@@ -47,7 +47,7 @@ static REFUSED: [(IpNet, &str); 34] = [
 ];
 const LOOPBACK_V4: IpNet = v4([127, 0, 0, 0], 8);
 const LOOPBACK_V6: IpNet = v6(1, 128);
-/// IPv4 addresses behind a translator (NAT64, RFC 6052): they are judged by the address inside.
+/// IPv4 addresses behind a translator (NAT64, RFC 6052): they are checked against the address inside.
 const TRANSLATED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::from_bits(0x0064_ff9b << 96), 96);
 
 const fn v4(octets: [u8; 4], prefix: u8) -> IpNet {
@@ -59,7 +59,7 @@ const fn v6(bits: u128, prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), prefix))
 }
 
-/// Why a stranger may not make us call an address; `None` when it is public.
+/// Why an untrusted client may not make us call an address; `None` when it is public.
 pub(super) fn refusal(address: IpAddr) -> Option<&'static str> {
     if let IpAddr::V6(v6) = address
         && TRANSLATED.contains(&v6)

@@ -10,7 +10,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use super::diagnosis::Diagnosis;
 use super::failure;
 use super::roots::tls_config;
-use super::route::Route;
+use super::route::ProxyRoute;
 use crate::config::{CaFile, OutboundProxy};
 use crate::secret::SecretText;
 
@@ -54,7 +54,7 @@ pub struct Fetched {
 #[derive(Clone)]
 pub struct Fetcher {
     client: Client,
-    route: Route,
+    route: ProxyRoute,
 }
 
 impl Fetcher {
@@ -71,7 +71,7 @@ impl Fetcher {
     /// # Panics
     /// When the HTTP library refuses our constants.
     pub fn through<'a>(ca_files: impl IntoIterator<Item = &'a CaFile>, proxy: &OutboundProxy) -> Self {
-        let route = Route::new(proxy);
+        let route = ProxyRoute::new(proxy);
         #[expect(clippy::disallowed_methods, reason = "this is the guarded client")]
         let client = Client::builder()
             .tls_backend_preconfigured(tls_config(ca_files))
@@ -126,8 +126,8 @@ impl Fetcher {
         let status = response.status();
         match read(response, MAX_BODY).await {
             Ok(body) => Ok(Fetched { status, body }),
-            Err(Unread::TooLarge(most)) => Err(FetchError::TooLarge(most)),
-            Err(Unread::Broken(cause)) => Err(failed(cause)),
+            Err(ReadError::TooLarge(most)) => Err(FetchError::TooLarge(most)),
+            Err(ReadError::Broken(cause)) => Err(failed(cause)),
         }
     }
 }
@@ -138,22 +138,22 @@ pub(super) fn user_agent() -> String {
 }
 
 /// Why a body did not come whole.
-pub(super) enum Unread {
+pub(super) enum ReadError {
     /// It has more bytes than so many.
     TooLarge(usize),
     Broken(reqwest::Error),
 }
 
 /// Reads a body of at most so many bytes.
-pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, Unread> {
+pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, ReadError> {
     let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
     if declared.is_some_and(|length| length > most) {
-        return Err(Unread::TooLarge(most));
+        return Err(ReadError::TooLarge(most));
     }
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
-    while let Some(chunk) = response.chunk().await.map_err(Unread::Broken)? {
+    while let Some(chunk) = response.chunk().await.map_err(ReadError::Broken)? {
         if body.len() + chunk.len() > most {
-            return Err(Unread::TooLarge(most));
+            return Err(ReadError::TooLarge(most));
         }
         body.extend_from_slice(&chunk);
     }

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: addresses that a stranger's host name resolves to.
+//! For `crate::fuzzing`: addresses that an untrusted client's host name resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! Guarded HTTP for the control plane: every call is bounded in size and time, follows no redirect, carries no cookies, and
 //! trusts the roots that the operator named. The proxy path does not come through here.
 //!
-//! Defends against SSRF (`strangers`: documents at addresses that anyone may name), DNS rebinding, redirects to somewhere
+//! Defends against SSRF (`untrusted`: documents at addresses that anyone may name), DNS rebinding, redirects to somewhere
 //! else, decompression bombs (nothing is decompressed) and endless answers.
 //!
 //! | file | what |
@@ -11,8 +11,8 @@
 //! | `roots` | which certificates are trusted |
 //! | `failure` | what went wrong with a call, and the setting to change |
 //! | `diagnosis` | a cause and a hint |
-//! | `strangers` | documents at addresses that a stranger names |
-//! | `addresses` | which addresses a stranger may name |
+//! | `untrusted` | documents at addresses that an untrusted client names |
+//! | `addresses` | which addresses an untrusted client may name |
 
 mod addresses;
 mod diagnosis;
@@ -22,9 +22,9 @@ mod fetcher;
 pub(crate) mod fuzzing;
 mod roots;
 mod route;
-mod strangers;
+mod untrusted;
 
 pub use diagnosis::Diagnosis;
 pub use fetcher::{FetchError, Fetched, Fetcher};
 pub use roots::tls_config;
-pub use strangers::{Document, LookUp, StrangerError, Strangers, machine_look_up};
+pub use untrusted::{Document, LookUp, UntrustedFetchError, UntrustedFetcher, machine_look_up};

@@ -10,7 +10,7 @@ use crate::config::{OutboundProxy, Proxies, ProxyUrl};
 
 /// The way out. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Route(Option<Arc<Through>>);
+pub(super) struct ProxyRoute(Option<Arc<Through>>);
 
 struct Through {
     proxies: Proxies,
@@ -18,7 +18,7 @@ struct Through {
     matcher: Matcher,
 }
 
-impl Route {
+impl ProxyRoute {
     pub(super) fn new(proxy: &OutboundProxy) -> Self {
         let OutboundProxy::Through(proxies) = proxy else { return Self(None) };
         let url = |proxy: &Option<ProxyUrl>| proxy.as_ref().map(ProxyUrl::expose).unwrap_or_default().to_owned();
@@ -47,11 +47,11 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
-    use super::Route;
+    use super::ProxyRoute;
     use crate::config::Config;
 
     /// The route that these variables make with `proxy = "env"`.
-    fn route(variables: &[(&str, &str)]) -> Route {
+    fn route(variables: &[(&str, &str)]) -> ProxyRoute {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("portcullis.toml");
         let text = r#"public_url = "http://127.0.0.1:8080"
@@ -74,7 +74,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let key = ("KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
         let environment = variables.iter().chain([&key]).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        Route::new(&Config::load(&file, environment).unwrap().config.outbound.proxy)
+        ProxyRoute::new(&Config::load(&file, environment).unwrap().config.outbound.proxy)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pure decisions: which caller may make which call to which upstream.
 //!
-//! A decision has two steps, and the types keep their order. [`enter`] judges the caller before anything of the body is
-//! read, so that a caller who may not enter costs no memory. [`decide`] judges the call once its message is there, and
+//! A decision has two steps, and the types keep their order. [`enter`] checks the caller before anything of the body is
+//! read, so that a caller who may not enter costs no memory. [`decide`] checks the call once its message is there, and
 //! makes the [`Permit`]. Forwarding takes a permit and nothing else that names a caller or an upstream: a call that was not
 //! decided about, or one that is sent in another caller's name (confused deputy), does not compile. A decision explains
 //! itself: a [`Denial`] names its rule, and what would be enough.
@@ -14,7 +14,7 @@ use crate::oauth::scope::ScopeSet;
 /// A caller at the door of an upstream: the first step of a decision. It cannot be forwarded.
 ///
 /// `C` is the caller with all that its call needs besides, `U` the same of the upstream. Both come out of the permit as they
-/// were judged.
+/// were checked.
 #[derive(Debug)]
 pub(crate) struct Entry<'a, C, U> {
     caller: &'a C,
@@ -57,7 +57,7 @@ pub(crate) enum AnswerFilter {
 pub(crate) enum Content<'a> {
     /// No message: the method has none.
     Nothing,
-    /// A message that streams through: a rule about messages cannot judge it, and must not let it pass.
+    /// A message that streams through: a rule about messages cannot check it, and must not let it pass.
     Unread,
     /// This message.
     Read(Message<'a>),
@@ -93,7 +93,7 @@ pub(crate) struct MissingScopes {
     pub(crate) sufficient: ScopeSet,
 }
 
-/// Judges whether a caller may enter an upstream at all, by what its scopes imply.
+/// Checks whether a caller may enter an upstream at all, by what its scopes imply.
 ///
 /// # Errors
 /// Names every scope that is missing, so that the client can ask for all of them at once.
@@ -112,7 +112,7 @@ where
     Err(Denial::Scopes(MissingScopes { missing, sufficient }))
 }
 
-/// Judges one call of a caller who entered, by what it carries.
+/// Checks one call of a caller who entered, by what it carries.
 ///
 /// # Errors
 /// When a rule forbids the message. Scopes are the only rules, and they are about entering, so today everything passes.

@@ -7,7 +7,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive::{Batch, Nothing};
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::account::{AccountSession, OwnGrant, SESSION_AGE, SESSION_IDLE};
 use crate::model::grant::Holder;
@@ -109,7 +109,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let NewAccountSession { hash, subject, identity, issuer, name } = *session;
-        self.write(Turn::Claimed, Nothing, async |tx| {
+        self.write(Priority::Claimed, Nothing, async |tx| {
             if tx.execute(SIGN_IN, values![id.as_str(), now, subject.as_str(), issuer]).await? == 0 {
                 return Ok(false);
             }
@@ -132,7 +132,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn touch_account_session(&self, hash: &Sha256, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(Turn::SignIn, Nothing, TOUCH, values![hash, now]).await?;
+        self.execute(Priority::SignIn, Nothing, TOUCH, values![hash, now]).await?;
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn end_account_session(&self, hash: &Sha256) -> Result<(), StoreError> {
-        self.execute(Turn::SignIn, Nothing, END, values![hash]).await?;
+        self.execute(Priority::SignIn, Nothing, END, values![hash]).await?;
         Ok(())
     }
 
@@ -166,6 +166,6 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refuse_codes_of(&self, subject: &Subject) -> Result<u64, StoreError> {
-        self.execute(Turn::Token, Batch, REFUSE_CODES, values![subject.as_str()]).await
+        self.execute(Priority::Token, Batch, REFUSE_CODES, values![subject.as_str()]).await
     }
 }

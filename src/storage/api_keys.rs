@@ -8,7 +8,7 @@ use super::exclusive::Exclusive;
 use super::grants;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::api_key::NewApiKey;
 use crate::model::grant::{Basis, Grant};
@@ -92,7 +92,7 @@ impl Store {
     /// When the store fails; then there is no key.
     pub async fn insert_api_key(&self, key: &NewApiKey, hash: &Sha256, now: Timestamp) -> Result<Grant, StoreError> {
         let grant = key.grant(now);
-        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+        self.write(Priority::Token, Exclusive::Nothing, async |tx| {
             grants::insert_on(tx, &grant, Basis::ApiKey).await?;
             tx.execute(INSERT, values![grant.id.as_str(), hash, &key.name, key.owner.as_deref()]).await?;
             Ok(())
@@ -106,7 +106,7 @@ impl Store {
     /// # Errors
     /// When the store fails, or too many keys are being looked up.
     pub async fn api_key(&self, hash: &Sha256) -> Result<Option<FoundApiKey>, StoreError> {
-        let taken = tokio::time::timeout(self.0.limit, self.0.key_lookups.take(Turn::Registration));
+        let taken = tokio::time::timeout(self.0.limit, self.0.key_lookups.take(Priority::Registration));
         let taken = taken.await.or(Err(StoreError::Busy))??;
         let found = self.find(FIND, values![hash]).await;
         drop(taken);
@@ -132,7 +132,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn note_api_key_use(&self, id: &GrantId, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(Turn::Upkeep, Exclusive::Nothing, NOTE_USE, values![id.as_str(), now]).await?;
+        self.execute(Priority::Upkeep, Exclusive::Nothing, NOTE_USE, values![id.as_str(), now]).await?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive::Nothing;
 use super::row::{Columns, FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::authorization::{AnotherRound, Authorization, Consent, Purpose, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
@@ -123,7 +123,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn insert_authorization(&self, authorization: &Authorization) -> Result<bool, StoreError> {
-        self.write(Turn::Approval, Nothing, async |tx| insert(tx, authorization).await).await
+        self.write(Priority::Approval, Nothing, async |tx| insert(tx, authorization).await).await
     }
 
     /// Finds an authorization, expired or not.
@@ -144,7 +144,7 @@ impl Store {
         round: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::SignIn, Nothing, CLAIM, values![id.as_str(), round, now]).await? == 1)
+        Ok(self.execute(Priority::SignIn, Nothing, CLAIM, values![id.as_str(), round, now]).await? == 1)
     }
 
     /// `Pending` or `Claimed` in `from_round` → `Pending` in the next round.
@@ -160,7 +160,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (without_offline, retry) = (why == AnotherRound::WithoutOffline, why == AnotherRound::Retry);
         let next = values![id.as_str(), from_round, without_offline, retry];
-        Ok(self.execute(Turn::Claimed, Nothing, NEXT_ROUND, next).await? == 1)
+        Ok(self.execute(Priority::Claimed, Nothing, NEXT_ROUND, next).await? == 1)
     }
 
     /// `Pending` or `Claimed` in this round → `Refused`.
@@ -168,7 +168,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn refuse_authorization(&self, id: &AuthorizationId, round: i64) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Claimed, Nothing, REFUSE, values![id.as_str(), round]).await? == 1)
+        Ok(self.execute(Priority::Claimed, Nothing, REFUSE, values![id.as_str(), round]).await? == 1)
     }
 
     /// `Pending` → `Denied` in any round: the user withdraws while no answer has come.
@@ -176,7 +176,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn withdraw_authorization(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::SignIn, Nothing, WITHDRAW, values![id.as_str()]).await? == 1)
+        Ok(self.execute(Priority::SignIn, Nothing, WITHDRAW, values![id.as_str()]).await? == 1)
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::client_document::KeptDocument;
 use crate::model::ids::ClientId;
@@ -91,7 +91,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let KeptDocument { text, fetched_at, fresh_until } = document;
-        self.write(Turn::Claimed, Exclusive::Clients, async |tx| {
+        self.write(Priority::Claimed, Exclusive::Clients, async |tx| {
             let before: Option<KeptDocument> = tx.optional(FIND, values![id.as_str()]).await?;
             tx.execute(KEEP, values![id.as_str(), name, text, *fetched_at, *fresh_until]).await?;
             if before.is_none() {
@@ -118,7 +118,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let KeptDocument { text, fetched_at, fresh_until } = document;
         let renewed = values![id.as_str(), name, text, *fetched_at, *fresh_until];
-        Ok(self.execute(Turn::Upkeep, Exclusive::Nothing, RENEW, renewed).await? == 1)
+        Ok(self.execute(Priority::Upkeep, Exclusive::Nothing, RENEW, renewed).await? == 1)
     }
 
     /// Forgets the document of a client that its publisher took back; `false` when none was kept.
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn forget_client_document(&self, id: &ClientId) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Upkeep, Exclusive::Nothing, FORGET, values![id.as_str()]).await? == 1)
+        Ok(self.execute(Priority::Upkeep, Exclusive::Nothing, FORGET, values![id.as_str()]).await? == 1)
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::client::{Authentication, Client, ClientOrigin};
 use crate::model::ids::ClientId;
@@ -171,7 +171,7 @@ impl Store {
         max_unused: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+        self.write(Priority::Registration, Exclusive::Clients, async |tx| {
             let known: Option<Client> = tx.optional(FIND, values![client.id.as_str()]).await?;
             insert(tx, client, None, address, now).await?;
             evict(tx, &client.id, max_unused, now).await?;
@@ -192,7 +192,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let ManagedClient { client, token } = managed;
-        self.write(Turn::Registration, Exclusive::Clients, async |tx| {
+        self.write(Priority::Registration, Exclusive::Clients, async |tx| {
             insert(tx, client, Some(token), address, now).await?;
             evict(tx, &client.id, max_unused, now).await
         })
@@ -214,7 +214,7 @@ impl Store {
     /// When the store fails.
     pub async fn update_client(&self, token: &Sha256, new: ManagedClient<'_>) -> Result<bool, StoreError> {
         let ManagedClient { client, token: new_token } = new;
-        let updated = self.write(Turn::Registration, Exclusive::Nothing, async |tx| {
+        let updated = self.write(Priority::Registration, Exclusive::Nothing, async |tx| {
             let keys = client.authentication.keys().map(json).transpose()?;
             tx.execute(
                 UPDATE,
@@ -245,7 +245,7 @@ impl Store {
     /// # Errors
     /// When the store fails, or is busy with registrations.
     pub async fn known_client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
-        let taken = self.turn(&self.0.lookups, Turn::Registration).await?;
+        let taken = self.wait_for_slot(&self.0.lookups, Priority::Registration).await?;
         let known = self.client(id).await;
         drop(taken);
         known

@@ -9,7 +9,9 @@ use super::exclusive::Exclusive;
 use super::remembered_consents::{self, CodeConsent};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{NewRefreshToken, Store, StoreError, Turn, client_documents, clients, grant_ends, grants, refresh_tokens};
+use super::{
+    NewRefreshToken, Priority, Store, StoreError, client_documents, clients, grant_ends, grants, refresh_tokens,
+};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
 use crate::model::grant::{Grant, Holder};
@@ -159,7 +161,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn take_abandoned_tokens(&self, now: Timestamp, batch: i64) -> Result<Vec<Abandoned>, StoreError> {
-        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
+        self.write(Priority::Upkeep, Exclusive::Batch, async |tx| {
             let until = now.before(authorizations::MARGIN);
             let rows: Vec<AbandonedRow> = tx.all(ABANDONED, values![until, now, batch]).await?;
             let mut abandoned = Vec::new();
@@ -179,7 +181,7 @@ impl Store {
     pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<CodeIssue, StoreError> {
         let NewCode { hash, expires_at, issuer, sign_in, consent, now } = *code;
         let SignIn { subject, user, standing } = sign_in;
-        self.write(Turn::Claimed, Exclusive::SignIn(subject), async |tx| {
+        self.write(Priority::Claimed, Exclusive::SignIn(subject), async |tx| {
             let issue = values![
                 id.as_str(),
                 hash,
@@ -218,7 +220,7 @@ impl Store {
     /// When the store fails.
     pub async fn count_code_failure(&self, code: &Sha256) -> Result<i64, StoreError> {
         let failures: Option<i64> = self
-            .write(Turn::Token, Exclusive::Nothing, async |tx| tx.optional(COUNT_FAILURE, values![code]).await)
+            .write(Priority::Token, Exclusive::Nothing, async |tx| tx.optional(COUNT_FAILURE, values![code]).await)
             .await?;
         Ok(failures.unwrap_or_default())
     }
@@ -233,7 +235,7 @@ impl Store {
     pub async fn redeem_code(&self, redemption: &Redemption<'_>) -> Result<Option<Vec<GrantId>>, StoreError> {
         let Redemption { code, grant, holder, refresh_token, issuer, client_is_configured, now } = *redemption;
         let exclusive = Exclusive::SignIn(&grant.subject);
-        self.write(Turn::Token, exclusive, async |tx| {
+        self.write(Priority::Token, exclusive, async |tx| {
             let redeem = values![code, now, grant.id.as_str(), MAX_CODE_FAILURES, issuer, client_is_configured];
             if tx.execute(REDEEM, redeem).await? == 0 {
                 return Ok(None);

@@ -99,16 +99,17 @@ impl Kind {
 /// none. The source is only read, and must have the schema of this program.
 ///
 /// # Errors
-/// When the source is not there or its schema is older, the target holds anything, or either fails. Then the target holds nothing.
+/// When the source is not there or its schema is older, the target holds anything, or either fails. Then the target holds
+/// nothing.
 pub async fn copy_to_postgres(source: &Path, target: &config::Postgres) -> Result<Vec<CopiedTable>, StoreError> {
-    let mut file = open(source).await.map_err(|words| StoreError::about(source.display(), words))?;
+    let mut file = open(source).await.map_err(|message| StoreError::about(source.display(), message))?;
     Store::migrate(&target.clone().into()).await?;
     let server = Server::new(target.direct.as_ref().unwrap_or(&target.server));
     let mut connection = server.connect().await?;
     let copied = copy(&mut file, &mut connection).await.map_err(|failure| match failure {
-        Failure::Source(error) => StoreError::about(source.display(), sqlite::words(&error)),
+        Failure::Source(error) => StoreError::about(source.display(), sqlite::message(&error)),
         Failure::Target(error) => server.explain(&error),
-        Failure::Words(words) => server.about(words),
+        Failure::Words(message) => server.about(message),
     })?;
     // both have done their work
     file.close().await.ok();
@@ -127,7 +128,7 @@ async fn open(source: &Path) -> Result<SqliteConnection, String> {
         return Err("does not exist".to_owned());
     }
     let options = SqliteConnectOptions::new().filename(source).create_if_missing(false).pragma("query_only", "ON");
-    let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| sqlite::words(&error))?;
+    let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| sqlite::message(&error))?;
     let schema = sqlite::inspect(&mut file).await?;
     if schema.is_current() {
         Ok(file)

@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive::Nothing;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn, authorizations};
+use super::{Priority, Store, StoreError, authorizations};
 use crate::clock::Timestamp;
 use crate::model::authorization::{Access, Authorization, DeviceRequest, Stage};
 use crate::model::device_code::{MAX_OPEN, NewDeviceCode, OpenDeviceCode, PolledDeviceCode};
@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn insert_device_code(&self, new: &NewDeviceCode<'_>) -> Result<bool, StoreError> {
-        let inserted = self.write(Turn::Approval, Nothing, async |tx| {
+        let inserted = self.write(Priority::Approval, Nothing, async |tx| {
             let access = json(new.access)?;
             let row = values![
                 new.hash,
@@ -154,7 +154,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn slow_device_down(&self, hash: &Sha256, by: i64, longest: i64) -> Result<(), StoreError> {
-        self.execute(Turn::Approval, Nothing, SLOW_DOWN, values![hash, by, longest]).await?;
+        self.execute(Priority::Approval, Nothing, SLOW_DOWN, values![hash, by, longest]).await?;
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl Store {
         answer: &Authorization,
         now: Timestamp,
     ) -> Result<DeviceAnswer, StoreError> {
-        self.write(Turn::Approval, Nothing, async |tx| {
+        self.write(Priority::Approval, Nothing, async |tx| {
             if !authorizations::insert(tx, answer).await? {
                 return Ok(DeviceAnswer::Posted);
             }

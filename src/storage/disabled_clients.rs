@@ -3,10 +3,11 @@
 //!
 //! Defends against: a race with a redemption (TOCTOU). On PostgreSQL a redemption that began before the flag was committed does
 //! not see it. So the flag is set first; then the sign-ins are cancelled, which waits for the row that such a redemption has
-//! changed; the grants end last. A grant that no code stands for (`machine_grants`) is begun under a lock that the flag waits for.
+//! changed; the grants end last. A grant that no code stands for (`machine_grants`) is begun under a lock that the flag waits
+//! for.
 
 use super::value::values;
-use super::{Exclusive, Store, StoreError, Turn};
+use super::{Exclusive, Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::ids::ClientId;
 
@@ -24,7 +25,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn disable_client(&self, id: &ClientId, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Token, Exclusive::Client(id), DISABLE, values![id.as_str(), now]).await? == 1)
+        Ok(self.execute(Priority::Token, Exclusive::Client(id), DISABLE, values![id.as_str(), now]).await? == 1)
     }
 
     /// Enables a client again; `false` when it was not disabled.
@@ -32,7 +33,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn enable_client(&self, id: &ClientId) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Token, Exclusive::Nothing, ENABLE, values![id.as_str()]).await? == 1)
+        Ok(self.execute(Priority::Token, Exclusive::Nothing, ENABLE, values![id.as_str()]).await? == 1)
     }
 
     /// Whether a client is disabled. For a registered client [`Store::known_by_id`] answers it along with the client.

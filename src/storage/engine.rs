@@ -16,7 +16,7 @@ pub(super) enum Engine {
     /// One file, one writer.
     Sqlite(sqlite::Pools),
     /// A server.
-    Postgres(Box<postgres::Pool>),
+    Postgres(Box<postgres::ServerPool>),
 }
 
 impl Engine {
@@ -83,8 +83,8 @@ impl Engine {
             Failure::Store(error) => error,
             Failure::PassedOver => self.about("kept nothing of a transaction, because a statement of it had failed"),
             Failure::Sql(error) => self.about(match self {
-                Self::Sqlite(_) => sqlite::words(&error),
-                Self::Postgres(_) => postgres_words::words(&error),
+                Self::Sqlite(_) => sqlite::message(&error),
+                Self::Postgres(_) => postgres_words::message(&error),
             }),
         }
     }
@@ -97,10 +97,10 @@ impl Engine {
         })
     }
 
-    fn about(&self, words: impl Display) -> StoreError {
+    fn about(&self, message: impl Display) -> StoreError {
         match self {
-            Self::Sqlite(pools) => StoreError::about(pools.place(), words),
-            Self::Postgres(pool) => StoreError::about(pool.place(), words),
+            Self::Sqlite(pools) => StoreError::about(pools.place(), message),
+            Self::Postgres(pool) => StoreError::about(pool.place(), message),
         }
     }
 }

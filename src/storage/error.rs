@@ -8,7 +8,7 @@ pub enum StoreError {
     /// The database cannot be reached, opened or written now, or is not what is needed.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
-    /// Too many writes of its kind wait for their turn: this one was not begun.
+    /// Too many writes of this priority wait: this one was not begun.
     #[error("too many writes wait for the database (limits.waiting_writes): this one was not begun")]
     Busy,
     /// A row holds something that this program never wrote.
@@ -23,8 +23,8 @@ pub enum StoreError {
 
 impl StoreError {
     /// An error about a database, in words.
-    pub(super) fn about(place: impl Display, words: impl Display) -> Self {
-        Self::Unavailable(format!("{place} {words}"))
+    pub(super) fn about(place: impl Display, message: impl Display) -> Self {
+        Self::Unavailable(format!("{place} {message}"))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! SQLite has one writer: there every write is alone, and nothing of this file has an effect. PostgreSQL runs writes side by
 //! side, and each statement sees what was committed when the *statement* began (READ COMMITTED). Two kinds of rules hold there by
-//! themselves: a condition on the row that a statement changes (it waits for the row, and judges it anew), and a unique key. A
+//! themselves: a condition on the row that a statement changes (it waits for the row, and checks it anew), and a unique key. A
 //! rule that counts or looks at *other* rows does not hold: two writes that each make it true for themselves break it together.
 //! Such a write names what its decision depends on; no other write with the same name runs until it has committed.
 //!
@@ -32,8 +32,8 @@ pub(super) enum Exclusive<'a> {
     /// The same for what a machine is given: one grant that is extended (`machine_grants::EXTEND`). And, shared with its like,
     /// whether its client is disabled.
     MachineGrant(&'a Subject, &'a ClientId),
-    /// Whether a client is disabled: grants that begin meanwhile wait, or are found and ended (`disabled_clients::DISABLE` against
-    /// `machine_grants::IS_DISABLED`).
+    /// Whether a client is disabled: grants that begin meanwhile wait, or are found and ended (`disabled_clients::DISABLE`
+    /// against `machine_grants::IS_DISABLED`).
     Client(&'a ClientId),
     /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
     UsersOf(&'a [GrantId]),

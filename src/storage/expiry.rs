@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::exclusive::Exclusive;
 use super::value::{Value, values};
 use super::{
-    Store, StoreError, Turn, account, authorizations, client_documents, clients, device_codes, end_feed, grant_ends,
-    refresh_tokens, remembered_consents, single_use,
+    Priority, Store, StoreError, account, authorizations, client_documents, clients, device_codes, end_feed,
+    grant_ends, refresh_tokens, remembered_consents, single_use,
 };
 use crate::clock::Timestamp;
 use crate::model::account::SESSION_IDLE;
@@ -64,11 +64,11 @@ impl Store {
         let mut gone = 0;
         for (sql, exclusive, numbers) in steps {
             let values: Vec<Value<'_>> = numbers.iter().copied().map(Value::from).collect();
-            gone += self.execute(Turn::Upkeep, exclusive, sql, &values).await?;
+            gone += self.execute(Priority::Upkeep, exclusive, sql, &values).await?;
         }
         // not counted: old ends that went are no sign that there is more to delete
         let old = values![before(end_feed::KEPT), batch];
-        self.execute(Turn::Upkeep, Exclusive::Batch, end_feed::DELETE_OLD, old).await?;
+        self.execute(Priority::Upkeep, Exclusive::Batch, end_feed::DELETE_OLD, old).await?;
         Ok(gone)
     }
 }

@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::grants::columns;
 use super::value::values;
-use super::{Store, StoreError, Turn, remembered_consents};
+use super::{Priority, Store, StoreError, remembered_consents};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -109,7 +109,7 @@ impl Store {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Option<EndedGrant>, StoreError> {
-        self.write(Turn::Token, Exclusive::UsersOf(std::slice::from_ref(id)), async |tx| {
+        self.write(Priority::Token, Exclusive::UsersOf(std::slice::from_ref(id)), async |tx| {
             let Some(grant) = end(tx, id, reason, now).await? else { return Ok(None) };
             let was_last = is_last(tx, &grant, now).await?;
             Ok(Some(EndedGrant { grant, reason, was_last }))
@@ -128,7 +128,7 @@ impl Store {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+        self.write(Priority::Token, Exclusive::Nothing, async |tx| {
             end_all(tx, ids.iter().map(|id| (id.clone(), reason)).collect(), now).await
         })
         .await
@@ -159,7 +159,7 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
+        self.write(Priority::Upkeep, Exclusive::Batch, async |tx| {
             let (refresh, access) = (now.before(MARGIN), now.before(access_token.saturating_add(MARGIN)));
             let expired: Vec<String> = tx.all(EXPIRED, values![now, batch]).await?;
             let unused: Vec<String> = tx.all(UNUSED, values![refresh, access, batch]).await?;
@@ -181,7 +181,7 @@ impl Store {
         now: Timestamp,
         batch: i64,
     ) -> Result<Vec<EndedGrant>, StoreError> {
-        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+        self.write(Priority::Token, Exclusive::Nothing, async |tx| {
             let ids: Vec<String> = match whose {
                 GrantsOf::Client(client) => tx.all(OF_CLIENT, values![client.as_str(), batch]).await?,
                 GrantsOf::DisabledClients => tx.all(OF_DISABLED, values![batch]).await?,

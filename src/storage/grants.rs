@@ -5,7 +5,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::grant::{Basis, Grant, Holder};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -83,7 +83,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let lease = values![token, holder, until, now];
-        Ok(self.execute(Turn::Token, Exclusive::RefreshToken(token), TAKE_LEASE, lease).await? == 1)
+        Ok(self.execute(Priority::Token, Exclusive::RefreshToken(token), TAKE_LEASE, lease).await? == 1)
     }
 
     /// Gives the lease back, if it is still `holder`'s.
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn release_refresh_lease(&self, id: &GrantId, holder: &str) -> Result<(), StoreError> {
-        self.execute(Turn::Token, Exclusive::Nothing, RELEASE_LEASE, values![id.as_str(), holder]).await?;
+        self.execute(Priority::Token, Exclusive::Nothing, RELEASE_LEASE, values![id.as_str(), holder]).await?;
         Ok(())
     }
 }

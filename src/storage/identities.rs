@@ -7,7 +7,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::model::ids::{ClientId, IdentityId};
 
 sql! {
@@ -78,7 +78,7 @@ impl Store {
     /// When the store fails.
     pub async fn keep_identity(&self, identity: &StoredIdentity) -> Result<StoredIdentity, StoreError> {
         let StoredIdentity { id, issuer, client_id } = identity;
-        self.write(Turn::Token, Exclusive::Nothing, async |tx| {
+        self.write(Priority::Token, Exclusive::Nothing, async |tx| {
             tx.execute(INSERT, values![id.as_str(), issuer, client_id]).await?;
             tx.one(FIND, values![id.as_str()]).await
         })
@@ -91,7 +91,7 @@ impl Store {
     /// When the store fails.
     pub async fn rename_identity_client(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
         let rename = values![identity.id.as_str(), &identity.issuer, &identity.client_id];
-        self.execute(Turn::Token, Exclusive::Nothing, RENAME_CLIENT, rename).await?;
+        self.execute(Priority::Token, Exclusive::Nothing, RENAME_CLIENT, rename).await?;
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Store {
     pub async fn correct_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
         let StoredIdentity { id, issuer, client_id } = identity;
         let correct = values![id.as_str(), before, issuer, client_id];
-        Ok(self.execute(Turn::Token, Exclusive::Identity(id), CORRECT, correct).await? == 1)
+        Ok(self.execute(Priority::Token, Exclusive::Identity(id), CORRECT, correct).await? == 1)
     }
 
     /// Puts another provider behind an id, and ends every sign-in that is under way there. `false` while a grant of the
@@ -113,7 +113,7 @@ impl Store {
     /// When the store fails; then nothing happened.
     pub async fn replace_identity(&self, before: &str, identity: &StoredIdentity) -> Result<bool, StoreError> {
         let StoredIdentity { id, issuer, client_id } = identity;
-        self.write(Turn::Token, Exclusive::Identity(id), async |tx| {
+        self.write(Priority::Token, Exclusive::Identity(id), async |tx| {
             if tx.execute(REPLACE, values![id.as_str(), before, issuer, client_id]).await? == 0 {
                 return Ok(false);
             }

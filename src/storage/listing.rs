@@ -4,7 +4,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{Columns, FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::grant::Basis;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
@@ -358,7 +358,8 @@ impl Store {
     }
 
     /// Forgets the remembered consents and cancels the sign-ins in progress whose grants this filter would match; returns how
-    /// many were cancelled. With a subject, those that have no code yet are not counted, because it is not known whose they are: none of them brings this user a code.
+    /// many were cancelled. With a subject, those that have no code yet are not counted, because it is not known whose they
+    /// are: none of them brings this user a code.
     ///
     /// # Errors
     /// When the store fails; then some may have been taken back.
@@ -379,7 +380,7 @@ impl Store {
         let batch = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         let (mut last, mut count) = (String::new(), 0);
         loop {
-            let next = self.write(Turn::Token, exclusive, async |tx| {
+            let next = self.write(Priority::Token, exclusive, async |tx| {
                 let resource = resource.as_deref().map(resource_in).transpose()?;
                 let (subject, client) = (subject.as_deref(), client.as_deref());
                 tx.all(statement, values![subject, client, resource, &last, batch]).await
@@ -399,7 +400,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn delete_client(&self, id: &ClientId) -> Result<Option<u64>, StoreError> {
-        let deleted = self.execute(Turn::Token, Exclusive::Nothing, DELETE_CLIENT, values![id.as_str()]).await?;
+        let deleted = self.execute(Priority::Token, Exclusive::Nothing, DELETE_CLIENT, values![id.as_str()]).await?;
         if deleted == 0 {
             return Ok(None);
         }

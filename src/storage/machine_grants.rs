@@ -7,7 +7,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::grants::{self, columns};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::grant::{Basis, Grant};
 use crate::model::ids::GrantId;
@@ -79,7 +79,7 @@ impl Store {
         issuer: Option<&str>,
     ) -> Result<Option<MachineGrant>, StoreError> {
         let (subject, client) = (wanted.subject.clone(), wanted.client_id.clone());
-        self.write(Turn::Token, Exclusive::MachineGrant(&subject, &client), async |tx| {
+        self.write(Priority::Token, Exclusive::MachineGrant(&subject, &client), async |tx| {
             if tx.one::<bool>(IS_DISABLED, values![client.as_str()]).await? {
                 return Ok(Some(MachineGrant::ClientDisabled));
             }

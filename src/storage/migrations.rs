@@ -51,8 +51,8 @@ impl Schema {
                 return Err(another_build(migration.version));
             }
         }
-        if let Some(words) = too_new(&ours, oldest_program) {
-            return Err(words);
+        if let Some(message) = too_new(&ours, oldest_program) {
+            return Err(message);
         }
         let is_missing = |name: &'static str| {
             migration((name, "")).is_none_or(|ours| applied.iter().all(|(version, _)| *version != ours.version))
@@ -87,7 +87,7 @@ impl Schema {
 /// What runs the files of a list that a database has not seen yet.
 pub(super) fn migrator(files: Files) -> Migrator {
     let mut migrator = Migrator::with_migrations(files.iter().filter_map(|file| migration(*file)).collect());
-    // what a later release added does not disturb this one; what it removed is judged by `too_new`
+    // what a later release added does not disturb this one; what it removed is checked against `too_new`
     migrator.set_ignore_missing(true);
     migrator
 }
@@ -111,7 +111,7 @@ fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
 }
 
 /// Words for a migration that failed; those for an error of the engine are the engine's.
-pub(super) fn words(error: MigrateError, engine: fn(&sqlx::Error) -> String) -> String {
+pub(super) fn message(error: MigrateError, engine: fn(&sqlx::Error) -> String) -> String {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => engine(&error),
         MigrateError::VersionMismatch(version) => another_build(version),

@@ -47,8 +47,8 @@ mod server;
 mod signing_keys;
 mod single_use;
 mod sqlite;
-mod turns;
 mod value;
+mod write_queue;
 
 #[cfg(test)]
 mod tests;
@@ -81,8 +81,8 @@ use self::engine::{Engine, Transaction};
 use self::error::Failure;
 use self::exclusive::Exclusive;
 use self::row::FromRow;
-use self::turns::{Taken, Turn, Turns};
 use self::value::Value;
+use self::write_queue::{Priority, WriteQueue, WriteSlot};
 use crate::config;
 use crate::telemetry::metrics::{self, StoreCall};
 
@@ -92,13 +92,13 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    turns: Turns,
+    writes: WriteQueue,
     /// What registrations look up, one at a time: a flood of them leaves the other connections to everyone else.
-    lookups: Turns,
+    lookups: WriteQueue,
     /// The same for API keys.
-    key_lookups: Turns,
+    key_lookups: WriteQueue,
     limit: Duration,
-    counted: metrics::Store,
+    metrics: metrics::Store,
     // apart, because a disk that cannot be written is still read twice a second
     read_failed: AtomicBool,
     write_failed: AtomicBool,
@@ -106,7 +106,7 @@ struct Inner {
 
 impl Store {
     /// Opens the store, and brings its schema up to date unless that is left to `portcullis migrate`. At most `waiting_writes`
-    /// writes of each kind that strangers can cause may wait.
+    /// writes of each kind that unauthenticated callers can cause may wait.
     ///
     /// # Errors
     /// When the database cannot be opened or written, or its schema is newer than this program; older, too, where this process
@@ -114,19 +114,19 @@ impl Store {
     pub async fn open(
         settings: &config::Storage,
         waiting_writes: usize,
-        counted: metrics::Store,
+        metrics: metrics::Store,
     ) -> Result<Self, StoreError> {
         let (engine, applied) = Engine::open(settings).await?;
         if !applied.is_empty() {
             tracing::info!(migrations = applied.join(" "), "the schema of the database is up to date");
         }
         Ok(Self(Arc::new(Inner {
-            turns: Turns::new(engine.writers(), waiting_writes),
-            lookups: Turns::new(1, waiting_writes),
-            key_lookups: Turns::new(1, waiting_writes),
+            writes: WriteQueue::new(engine.writers(), waiting_writes),
+            lookups: WriteQueue::new(1, waiting_writes),
+            key_lookups: WriteQueue::new(1, waiting_writes),
             engine,
             limit: CALL_LIMIT,
-            counted,
+            metrics,
             read_failed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
         })))
@@ -173,17 +173,17 @@ impl Store {
         Ok(self.find(sql, values).await?.unwrap_or_default())
     }
 
-    /// Runs a write when it is its turn, waiting included within the limit. When this fails nothing happened, unless the time
+    /// Runs a write when its slot is free; the limit includes the wait. When this fails nothing happened, unless the time
     /// ran out during the commit itself.
     async fn write<T: Send>(
         &self,
-        turn: Turn,
+        priority: Priority,
         exclusive: Exclusive<'_>,
         work: impl AsyncFnOnce(&mut Transaction) -> Result<T, Failure> + Send,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
-        // a turn that never came says nothing about the disk: that shows in the write that has the turn
-        let taken = self.turn(&self.0.turns, turn).await?;
+        // a wait that timed out says nothing about the disk: that shows in the write that has the slot
+        let slot = self.wait_for_slot(&self.0.writes, priority).await?;
         let write = Box::pin(async {
             let mut tx = self.0.engine.begin(exclusive).await?;
             let answer = work(&mut tx).await?;
@@ -191,28 +191,28 @@ impl Store {
             Ok(answer)
         });
         let written = self.bounded(write, self.0.limit.saturating_sub(began.elapsed()), StoreCall::Write).await;
-        drop(taken);
+        drop(slot);
         written
     }
 
-    /// Waits for a turn.
-    async fn turn(&self, turns: &Turns, turn: Turn) -> Result<Taken, StoreError> {
-        let taken = tokio::time::timeout(self.0.limit, turns.take(turn)).await.unwrap_or(Err(StoreError::Busy));
-        if taken.is_err() {
-            self.0.counted.refused();
+    /// Waits for a slot, at most as long as a call may take.
+    async fn wait_for_slot(&self, queue: &WriteQueue, priority: Priority) -> Result<WriteSlot, StoreError> {
+        let slot = tokio::time::timeout(self.0.limit, queue.take(priority)).await.unwrap_or(Err(StoreError::Busy));
+        if slot.is_err() {
+            self.0.metrics.refused();
         }
-        taken
+        slot
     }
 
     /// Runs a single statement as a write and answers how many rows it changed.
     async fn execute(
         &self,
-        turn: Turn,
+        priority: Priority,
         exclusive: Exclusive<'_>,
         sql: &'static str,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        self.write(turn, exclusive, async |tx| tx.execute(sql, values).await).await
+        self.write(priority, exclusive, async |tx| tx.execute(sql, values).await).await
     }
 
     async fn bounded<T: Send>(
@@ -231,7 +231,7 @@ impl Store {
             StoreCall::Write => &self.0.write_failed,
         };
         failed.store(answer.is_err(), Ordering::Relaxed);
-        self.0.counted.called(call, answer.is_ok(), began.elapsed());
+        self.0.metrics.called(call, answer.is_ok(), began.elapsed());
         answer
     }
 }

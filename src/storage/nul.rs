@@ -1,14 +1,14 @@
 //! NUL in texts, which PostgreSQL cannot hold.
 //!
-//! Defends against: an outage that a stranger causes, and a mix-up of rows, by a NUL in what is looked up.
+//! Defends against: an outage that an unauthenticated caller causes, and a mix-up of rows, by a NUL in what is looked up.
 
 use std::borrow::Cow;
 
 /// Stands for NUL, and, doubled, for itself. It is a noncharacter, which no text holds that was meant to be read.
 const ESCAPE: char = '\u{fdd0}';
 
-/// A text of PostgreSQL cannot hold NUL; the statement fails. A stranger can send one wherever we look a text up (a client id),
-/// and must not make the store fail, nor find the row of another text. So the escape is reversible.
+/// A text of PostgreSQL cannot hold NUL; the statement fails. An unauthenticated caller can send one wherever we look a text
+/// up (a client id), and must not make the store fail, nor find the row of another text. So the escape is reversible.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if text.contains(['\0', ESCAPE]) {
         Cow::Owned(text.replace(ESCAPE, "\u{fdd0}\u{fdd0}").replace('\0', "\u{fdd0}0"))

@@ -67,7 +67,7 @@ enum Class {
 pub(super) type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// The connections to one database.
-pub(super) struct Pool {
+pub(super) struct ServerPool {
     server: Server,
     writers: usize,
     pub(super) connections: PgPool,
@@ -75,7 +75,7 @@ pub(super) struct Pool {
     is_out_of_reach: AtomicBool,
 }
 
-impl Pool {
+impl ServerPool {
     /// Connects when it is asked for something.
     pub(super) fn new(server: Server, connections: u32) -> Self {
         let writers = if connections < 2 * FOR_READS { connections.div_ceil(2) } else { connections - FOR_READS };

@@ -12,8 +12,8 @@ use super::call_limit::CONNECT_LIMIT;
 use super::error::StoreError;
 use super::migrations::{self, POSTGRES, Schema};
 use super::pooler;
-use super::postgres::Pool;
-use super::postgres_words::words;
+use super::postgres::ServerPool;
+use super::postgres_words::message;
 use super::server::Server;
 use crate::config;
 
@@ -29,13 +29,16 @@ sql! {
 }
 
 /// Opens the database. Brings its schema up to date if `migrate`, and answers the names of what was applied.
-pub(super) async fn open(settings: &config::Postgres, migrate: bool) -> Result<(Pool, Vec<&'static str>), StoreError> {
+pub(super) async fn open(
+    settings: &config::Postgres,
+    migrate: bool,
+) -> Result<(ServerPool, Vec<&'static str>), StoreError> {
     let server = Server::new(&settings.server);
     let preparing = tokio::time::timeout(PATIENCE, prepare(&server, settings, migrate));
     let applied = preparing.await.unwrap_or_else(|_elapsed| {
         Err(server.about("has been locked for a minute by another process that prepares it: wait, or stop it"))
     })?;
-    Ok((Pool::new(server, settings.connections), applied))
+    Ok((ServerPool::new(server, settings.connections), applied))
 }
 
 async fn prepare(server: &Server, settings: &config::Postgres, migrate: bool) -> Result<Vec<&'static str>, StoreError> {
@@ -74,14 +77,14 @@ async fn inspect(server: &Server) -> Result<Schema, StoreError> {
     let found = read(&mut connection).await;
     // it was read: how the connection ends changes nothing
     connection.close().await.ok();
-    found.map_err(|error| server.explain(&error))?.map_err(|words| server.about(words))
+    found.map_err(|error| server.explain(&error))?.map_err(|message| server.about(message))
 }
 
 async fn read(connection: &mut PgConnection) -> Result<Result<Schema, String>, sqlx::Error> {
     let mut tx = connection.begin().await?;
     let (encoding, version): (String, i64) = sqlx::query_as(SERVER).persistent(false).fetch_one(&mut *tx).await?;
-    if let Err(words) = usable(&encoding, version) {
-        return Ok(Err(words));
+    if let Err(message) = usable(&encoding, version) {
+        return Ok(Err(message));
     }
     let has_schema: bool = sqlx::query_scalar(HAS_SCHEMA).persistent(false).fetch_one(&mut *tx).await?;
     let schema = if has_schema { read_tables(&mut tx).await? } else { Ok(Schema::empty(POSTGRES)) };
@@ -120,7 +123,7 @@ async fn run_missing(server: &Server) -> Result<(), StoreError> {
     let pool = pool.connect_lazy_with(server.options().clone());
     let ran = migrations::migrator(POSTGRES).run(&pool).await;
     pool.close().await;
-    ran.map_err(|error| server.about(migrations::words(error, words)))
+    ran.map_err(|error| server.about(migrations::message(error, message)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(super) fn stalled(limit: Duration) -> String {
 }
 
 /// Puts an error into words that follow on the database's name, with the hint where there is one.
-pub(super) fn words(error: &sqlx::Error) -> String {
+pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(cause) => words_for(cause.code().as_deref().unwrap_or_default(), cause.message()),
         sqlx::Error::Io(cause) if cause.get_ref().is_some_and(is_tls) => {
@@ -60,18 +60,18 @@ fn words_for(code: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{words, words_for};
+    use super::{message, words_for};
 
     #[test]
     fn a_wait_for_a_connection_is_told_as_an_outage() {
         // the pool tries again while the server refuses, and never says why
-        let words = words(&sqlx::Error::PoolTimedOut);
-        assert_eq!(words, "cannot be reached: no connection within 4s; check the server and its address");
+        let message = message(&sqlx::Error::PoolTimedOut);
+        assert_eq!(message, "cannot be reached: no connection within 4s; check the server and its address");
     }
 
     #[test]
     fn no_value_is_quoted_in_an_error() {
-        let words = words_for("22P02", "invalid input syntax for type bigint: \"Ada\"");
-        assert_eq!(words, "refused a value (22P02)");
+        let message = words_for("22P02", "invalid input syntax for type bigint: \"Ada\"");
+        assert_eq!(message, "refused a value (22P02)");
     }
 }

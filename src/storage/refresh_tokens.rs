@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -120,7 +120,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        self.write(Turn::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
+        self.write(Priority::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
             // takes the grant's row, and with it every other rotation of this family waits
             let rotated = renew(tx, rotation).await? && supersede(tx, rotation).await?;
             if rotated {

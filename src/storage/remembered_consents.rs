@@ -1,5 +1,5 @@
-//! Consents that their users asked to be remembered. They lie here and not in a cookie, so that they can be forgotten, by whom and on
-//! whichever replica it is asked; the browser has a random mark, of which the hash is kept.
+//! Consents that their users asked to be remembered. They lie here and not in a cookie, so that they can be forgotten, by
+//! whom and on whichever replica it is asked; the browser has a random mark, of which the hash is kept.
 //!
 //! Defends against: a consent that is used while it is being forgotten (it is used by a statement that changes its row, in the
 //! transaction that issues the code), and a table that grows (`MOST` of a user).
@@ -9,7 +9,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{GrantFilter, Store, StoreError, Turn};
+use super::{GrantFilter, Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::grant::Grant;
 use crate::model::ids::{ClientId, ConsentId, IdentityId, Subject};
@@ -154,7 +154,7 @@ impl Store {
     /// When the store fails.
     pub async fn forget_consent(&self, id: &ConsentId, subject: &Subject) -> Result<Option<Allowed>, StoreError> {
         let one = values![id.as_str(), subject.as_str()];
-        self.write(Turn::Token, Exclusive::Nothing, async |tx| tx.optional(FORGET_ONE, one).await).await
+        self.write(Priority::Token, Exclusive::Nothing, async |tx| tx.optional(FORGET_ONE, one).await).await
     }
 
     /// Forgets all of a user's consents.
@@ -162,7 +162,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn forget_consents_of(&self, subject: &Subject) -> Result<(), StoreError> {
-        self.execute(Turn::Token, Exclusive::Batch, FORGET_OF_SUBJECT, values![subject.as_str()]).await.map(drop)
+        self.execute(Priority::Token, Exclusive::Batch, FORGET_OF_SUBJECT, values![subject.as_str()]).await.map(drop)
     }
 
     /// Forgets the consents from which grants would come that this filter matches.
@@ -173,7 +173,7 @@ impl Store {
         let GrantFilter { subject, client, resource } = filter;
         let mut last = String::new();
         loop {
-            let next = self.write(Turn::Token, Exclusive::Batch, async |tx| {
+            let next = self.write(Priority::Token, Exclusive::Batch, async |tx| {
                 let those = values![subject.as_deref(), client.as_deref(), resource.as_deref(), &last, AT_ONCE];
                 tx.all(FORGET_THOSE, those).await
             });

@@ -4,7 +4,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 
 sql! {
     /// The first bytes of a value name its root key. The cast is for PostgreSQL, whose `SUBSTR` takes no `BIGINT`.
@@ -115,7 +115,7 @@ impl Store {
         column: SealedColumn,
         values: &[(SealedValue, Vec<u8>)],
     ) -> Result<u64, StoreError> {
-        self.write(Turn::Upkeep, Exclusive::Batch, async |tx| {
+        self.write(Priority::Upkeep, Exclusive::Batch, async |tx| {
             let mut replaced = 0;
             for (old, new) in values {
                 let (before, after) = (old.bytes.as_slice(), new.as_slice());

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 
 use super::call_limit::CONNECT_LIMIT;
 use super::error::StoreError;
-use super::postgres_words::words;
+use super::postgres_words::message;
 use crate::config::{PostgresHost, PostgresServer, PostgresTls};
 
 /// A server.
@@ -35,11 +35,11 @@ impl Server {
     }
 
     pub(super) fn explain(&self, error: &sqlx::Error) -> StoreError {
-        self.about(words(error))
+        self.about(message(error))
     }
 
-    pub(super) fn about(&self, words: impl std::fmt::Display) -> StoreError {
-        StoreError::about(&self.place, words)
+    pub(super) fn about(&self, message: impl std::fmt::Display) -> StoreError {
+        StoreError::about(&self.place, message)
     }
 }
 

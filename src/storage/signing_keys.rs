@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::{StoredSigningKey, WithdrawnKey};
@@ -95,7 +95,7 @@ impl Store {
     /// When the store fails.
     pub async fn insert_first_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
         let first = values![key.id.as_str(), &key.algorithm, key.sealed_private_key.as_slice(), key.created_at];
-        self.execute(Turn::Upkeep, Exclusive::SigningKeys, INSERT_FIRST, first).await?;
+        self.execute(Priority::Upkeep, Exclusive::SigningKeys, INSERT_FIRST, first).await?;
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Store {
             key.created_at,
             key.created_at + horizon,
         ];
-        Ok(self.execute(Turn::Upkeep, Exclusive::SigningKeys, INSERT_NEXT, next).await? == 1)
+        Ok(self.execute(Priority::Upkeep, Exclusive::SigningKeys, INSERT_NEXT, next).await? == 1)
     }
 
     /// Withdraws all keys, those that wait for their time too, and puts one in their place that signs at once. Answers which
@@ -123,7 +123,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn replace_signing_keys(&self, key: &StoredSigningKey) -> Result<Vec<KeyId>, StoreError> {
-        self.write(Turn::Token, Exclusive::SigningKeys, async |tx| {
+        self.write(Priority::Token, Exclusive::SigningKeys, async |tx| {
             let (id, sealed) = (key.id.as_str(), key.sealed_private_key.as_slice());
             tx.execute(INSERT_REPLACEMENT, values![id, &key.algorithm, sealed, key.created_at]).await?;
             tx.execute(WITHDRAW_OTHERS, values![id, key.created_at]).await?;
@@ -138,7 +138,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn delete_retired_signing_keys(&self, cutoff: Timestamp) -> Result<Vec<KeyId>, StoreError> {
-        self.write(Turn::Upkeep, Exclusive::SigningKeys, async |tx| {
+        self.write(Priority::Upkeep, Exclusive::SigningKeys, async |tx| {
             let retired: Vec<String> = tx.all(DELETE_RETIRED, values![cutoff]).await?;
             Ok(retired.into_iter().map(KeyId::from).collect())
         })
@@ -167,6 +167,6 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn forget_withdrawn_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.execute(Turn::Upkeep, Exclusive::SigningKeys, FORGET_WITHDRAWN, values![now.before(KEPT)]).await
+        self.execute(Priority::Upkeep, Exclusive::SigningKeys, FORGET_WITHDRAWN, values![now.before(KEPT)]).await
     }
 }

@@ -4,7 +4,7 @@
 
 use super::exclusive::Exclusive;
 use super::value::values;
-use super::{Store, StoreError, Turn};
+use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::secret::Sha256;
 
@@ -25,6 +25,6 @@ impl Store {
     /// # Errors
     /// When the store fails. Then the thing must not be accepted, whether or not it was remembered.
     pub async fn use_once(&self, hash: &Sha256, expires_at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.execute(Turn::Token, Exclusive::Nothing, USE, values![hash, expires_at]).await? == 1)
+        Ok(self.execute(Priority::Token, Exclusive::Nothing, USE, values![hash, expires_at]).await? == 1)
     }
 }

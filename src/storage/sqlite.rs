@@ -103,7 +103,7 @@ pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'sta
     }
     let lock = lock_beside(file).await?;
     create(file)?;
-    let explain = |error| StoreError::about(file.display(), words(&error));
+    let explain = |error| StoreError::about(file.display(), message(&error));
     let writer = pool(1)
         .after_release(|connection, _| {
             Box::pin(async move {
@@ -116,7 +116,7 @@ pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'sta
         .connect_with(options(file).journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(explain)?;
-    let applied = prepare(&writer, migrate).await.map_err(|words| StoreError::about(file.display(), words))?;
+    let applied = prepare(&writer, migrate).await.map_err(|message| StoreError::about(file.display(), message))?;
     drop(lock);
     warn_of_readers(file);
     let readers = pool(READERS).connect_with(options(file).pragma("query_only", "ON")).await.map_err(explain)?;
@@ -229,19 +229,19 @@ async fn prepare(writer: &SqlitePool, migrate: bool) -> Result<Vec<&'static str>
     if !migrate {
         return Err(schema.outdated());
     }
-    migrations::migrator(SQLITE).run(writer).await.map_err(|error| migrations::words(error, words))?;
+    migrations::migrator(SQLITE).run(writer).await.map_err(|error| migrations::message(error, message))?;
     inspect_with(writer).await?;
     Ok(schema.missing())
 }
 
 async fn inspect_with(pool: &SqlitePool) -> Result<Schema, String> {
-    let mut connection = pool.acquire().await.map_err(|error| words(&error))?;
+    let mut connection = pool.acquire().await.map_err(|error| message(&error))?;
     inspect(&mut connection).await
 }
 
 /// Compares the schema with ours.
 pub(super) async fn inspect(connection: &mut SqliteConnection) -> Result<Schema, String> {
-    let said = |error: sqlx::Error| words(&error);
+    let said = |error: sqlx::Error| message(&error);
     let has_schema: bool = sqlx::query_scalar(HAS_SCHEMA).fetch_one(&mut *connection).await.map_err(said)?;
     if !has_schema {
         return Ok(Schema::empty(SQLITE));
@@ -258,7 +258,7 @@ pub(super) fn stalled(limit: Duration) -> String {
 }
 
 /// Puts an error into words that follow on the file's name, with the hint where there is one.
-pub(super) fn words(error: &sqlx::Error) -> String {
+pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(cause) => {
             let code = cause.code().and_then(|code| code.parse::<i64>().ok()).unwrap_or_default();

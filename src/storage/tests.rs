@@ -14,7 +14,7 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Retention, Store, StoreError, Turn, account, api_keys, authorizations, client_documents, clients,
+    GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, client_documents, clients,
     codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
     migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
 };
@@ -116,7 +116,7 @@ fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
 
 /// Works on the database as a saboteur would.
 async fn by_hand(store: &Store, sql: &'static str) {
-    store.execute(Turn::Upkeep, Exclusive::Nothing, sql, values![]).await.unwrap();
+    store.execute(Priority::Upkeep, Exclusive::Nothing, sql, values![]).await.unwrap();
 }
 
 async fn count_barred(store: &Store) -> i64 {
@@ -155,7 +155,7 @@ async fn both_engines_have_the_same_tables_columns_and_types() {
 /// A transaction in which a statement fails and the code goes on is a fault, on which the engines would not agree.
 async fn passes_over_a_failure(store: &Store) -> Result<(), StoreError> {
     store
-        .write(Turn::Upkeep, Exclusive::Nothing, async |tx| {
+        .write(Priority::Upkeep, Exclusive::Nothing, async |tx| {
             let first = values!["k_1", "ES256", &[1_u8][..], 1];
             tx.execute(signing_keys::STATEMENTS[0].1, first).await?;
             let twice = "INSERT INTO signing_keys (id, algorithm, generation, sealed_private_key, created_at)

@@ -118,8 +118,8 @@ impl Lines {
     }
 
     /// Waits until everything that was queued is written, or for so long.
-    pub(super) fn flush(&self, patience: Duration) {
-        drop(self.wait(patience, |queue| queue.held() == 0 && (queue.broken || queue.lost == Lost::default())));
+    pub(super) fn flush(&self, limit: Duration) {
+        drop(self.wait(limit, |queue| queue.held() == 0 && (queue.broken || queue.lost == Lost::default())));
     }
 
     fn take(&self, batch: &mut Vec<u8>) {
@@ -191,12 +191,12 @@ impl Lines {
     }
 
     /// Waits until something holds, or for so long.
-    fn wait(&self, patience: Duration, holds: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
+    fn wait(&self, limit: Duration, holds: impl Fn(&Queue) -> bool) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue();
         queue.waiting += 1;
         let (mut queue, _timed_out) = self
             .emptied
-            .wait_timeout_while(queue, patience, |queue| !holds(queue))
+            .wait_timeout_while(queue, limit, |queue| !holds(queue))
             .unwrap_or_else(PoisonError::into_inner);
         queue.waiting -= 1;
         queue

@@ -22,12 +22,12 @@ use hyper::body::Incoming;
 
 use super::error::UpstreamError;
 use super::framing::{self, Reuse};
-use super::pool::{Connection, Pool};
+use super::pool::{Connection, IdlePool};
 
 /// The body of an answer.
 pub(crate) struct AnswerBody {
     body: Incoming,
-    back: Option<(Connection, Pool)>,
+    back: Option<(Connection, IdlePool)>,
     /// Whether its end leaves nothing behind: there was a body, or the status demands that there is none.
     clean: bool,
     ended: bool,
@@ -40,7 +40,7 @@ impl AnswerBody {
     /// When its framing can be read in two ways; the connection ends then.
     pub(super) fn of(
         mut answer: Response<Incoming>,
-        back: Option<(Connection, Pool)>,
+        back: Option<(Connection, IdlePool)>,
     ) -> Result<Response<Self>, UpstreamError> {
         let reuse = framing::settle(answer.headers_mut()).map_err(UpstreamError::Unreadable)?;
         let status = answer.status();

@@ -12,7 +12,7 @@ use super::answer::AnswerBody;
 use super::connect::Connector;
 use super::error::UpstreamError;
 use super::outgoing::Outgoing;
-use super::pool::Pool;
+use super::pool::IdlePool;
 use super::redirect::{self, Followed, Habit, Redirect};
 use crate::config::{CaFile, ReachHttp};
 use crate::telemetry::metrics::UpstreamCalls;
@@ -26,7 +26,7 @@ pub(crate) struct HttpUpstream {
     host: HeaderValue,
     first_byte: Duration,
     connector: Connector,
-    pool: Pool,
+    pool: IdlePool,
     failed: AtomicBool,
     habit: Habit,
     told_of_redirects: AtomicBool,
@@ -46,7 +46,7 @@ impl HttpUpstream {
             host: reach.host.clone().unwrap_or(own),
             first_byte: reach.first_byte,
             connector: Connector::new(reach, global_ca_file),
-            pool: Pool::new(max_idle),
+            pool: IdlePool::new(max_idle),
             failed: AtomicBool::new(false),
             habit: Habit::default(),
             told_of_redirects: AtomicBool::new(false),
@@ -71,7 +71,7 @@ impl HttpUpstream {
     pub(super) async fn send(
         self: Arc<Self>,
         call: Outgoing,
-        counted: Arc<UpstreamCalls>,
+        metrics: Arc<UpstreamCalls>,
     ) -> Result<Response<AnswerBody>, UpstreamError> {
         let (limit, began) = (self.first_byte, Instant::now());
         let answer = if call.method == Method::GET {
@@ -84,7 +84,7 @@ impl HttpUpstream {
             })
         };
         let answer = self.tell_of_redirects(answer);
-        self.note(&answer, began, &counted);
+        self.note(&answer, began, &metrics);
         answer
     }
 
@@ -154,11 +154,11 @@ impl HttpUpstream {
     }
 
     /// Records the result; a failure of the client's body says nothing about the upstream.
-    fn note(&self, answer: &Result<Response<AnswerBody>, UpstreamError>, began: Instant, counted: &UpstreamCalls) {
+    fn note(&self, answer: &Result<Response<AnswerBody>, UpstreamError>, began: Instant, metrics: &UpstreamCalls) {
         match answer {
-            Ok(_) => counted.answered(began.elapsed()),
+            Ok(_) => metrics.answered(began.elapsed()),
             Err(UpstreamError::RequestBody(_) | UpstreamError::SlowRequestBody) => return,
-            Err(_) => counted.failed(),
+            Err(_) => metrics.failed(),
         }
         self.failed.store(answer.is_err(), Ordering::Relaxed);
     }

@@ -72,10 +72,10 @@ impl Upstream {
     }
 
     /// Sends a request, and completes with the head of its answer. Dropping the future cancels the request.
-    pub(crate) fn send(&self, call: Outgoing, counted: &Arc<UpstreamCalls>) -> Sending {
+    pub(crate) fn send(&self, call: Outgoing, metrics: &Arc<UpstreamCalls>) -> Sending {
         match self {
             Self::Http(http) => {
-                let sending = Arc::clone(http).send(call, Arc::clone(counted));
+                let sending = Arc::clone(http).send(call, Arc::clone(metrics));
                 Box::pin(async { sending.await.map(|answer| answer.map(UpstreamBody::Http)) })
             }
         }

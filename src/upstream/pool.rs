@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(4);
 
 /// The idle connections of one upstream. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Pool(Arc<Mutex<Idle>>);
+pub(super) struct IdlePool(Arc<Mutex<Idle>>);
 
 struct Idle {
     /// The most connections that are kept: after a burst the others are not worth their descriptors. 0 once the pool is
@@ -43,7 +43,7 @@ impl Idle {
     }
 }
 
-impl Pool {
+impl IdlePool {
     /// An empty pool for at most `most` connections.
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Idle { most, connections: VecDeque::new(), swept: false })))

@@ -124,7 +124,7 @@ pub(super) async fn over_http(
         Err(_elapsed) => Vec::new(),
         Ok(Ok(response)) => {
             let redirect = redirect(&response);
-            judge(response, &http).await.into_iter().chain(redirect).collect()
+            check(response, &http).await.into_iter().chain(redirect).collect()
         }
         Ok(Err(UpstreamError::Redirects { to, .. })) => vec![Finding::Redirects { to }],
         Ok(Err(error)) => vec![Finding::NoAnswer(error.to_string())],
@@ -136,7 +136,7 @@ fn redirect(response: &Response<AnswerBody>) -> Option<Finding> {
     Some(Finding::RedirectsEachCall { path: to.path().to_owned() })
 }
 
-async fn judge(response: Response<AnswerBody>, reach: &ReachHttp) -> Option<Finding> {
+async fn check(response: Response<AnswerBody>, reach: &ReachHttp) -> Option<Finding> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match response.status() {
         StatusCode::NOT_FOUND => return Some(Finding::NotThere),

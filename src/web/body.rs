@@ -44,7 +44,7 @@ impl BodyError {
     }
 
     /// For the client.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn message(self) -> &'static str {
         match self.0 {
             CollectError::TooLarge => "the body is larger than 64 KiB",
             CollectError::TooSlow => "the body did not arrive within 15 seconds",

@@ -57,7 +57,7 @@ pub(super) struct PostedForm {
 }
 
 /// Why a form is not read.
-pub(super) enum Unread {
+pub(super) enum UnreadForm {
     /// It was posted from another site (CSRF).
     Elsewhere,
     /// Its body did not arrive.
@@ -66,12 +66,12 @@ pub(super) enum Unread {
 
 impl PostedForm {
     /// Reads a form, unless the browser says that it is another site's.
-    pub(super) fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, Unread> {
+    pub(super) fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, UnreadForm> {
         let (mut head, _read) = request.into_parts();
         if !is_same_origin(&head.headers, url) {
-            return Err(Unread::Elsewhere);
+            return Err(UnreadForm::Elsewhere);
         }
-        let bytes = body::take(&mut head.extensions).map_err(Unread::Body)?;
+        let bytes = body::take(&mut head.extensions).map_err(UnreadForm::Body)?;
         Ok(Self { headers: head.headers, fields: Parameters::parse(&bytes) })
     }
 
@@ -81,12 +81,12 @@ impl PostedForm {
     }
 }
 
-impl Unread {
+impl UnreadForm {
     pub(super) fn respond(&self, branding: &Branding, request_id: &RequestId) -> Response<Body> {
         match self {
             Self::Elsewhere => page(branding, Fault::not_ours("a form that was posted from another site"), request_id),
             Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(branding),
-            Self::Body(error) => plain(error.status(), Body::from(error.words())),
+            Self::Body(error) => plain(error.status(), Body::from(error.message())),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::cookies::Kind;
 use super::fault::page;
 use super::pages::ConsentNotice;
 use super::{Endpoints, browser};
-use crate::issuer::{Approval, Decision, Fault};
+use crate::issuer::{ConsentOutcome, Decision, Fault};
 use crate::model::authorization::ClientRequest;
 use crate::wire::Arrival;
 
@@ -25,18 +25,18 @@ pub(super) async fn post(
     };
     let request_id = arrival.id.clone();
     match answer(&endpoints, &form, arrival).await {
-        Ok(Approval::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
-        Ok(Approval::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
-        Ok(Approval::Expired(validated)) => {
+        Ok(ConsentOutcome::SignIn(begun)) => browser::to_sign_in(&endpoints, &form.headers, &begun),
+        Ok(ConsentOutcome::Denied(redirect)) => browser::to_client(&endpoints.branding, &redirect),
+        Ok(ConsentOutcome::Expired(validated)) => {
             let asking = Asking { notice: Some(ConsentNotice::Expired), direct: true };
             consent_page(&endpoints, &form.headers, *validated, asking, &request_id).await
         }
-        Ok(Approval::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &request_id),
+        Ok(ConsentOutcome::Answered(outcome)) => browser::already_answered(&endpoints, &outcome, &request_id),
         Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
-async fn answer(endpoints: &Endpoints, form: &PostedForm, arrival: Arrival) -> Result<Approval, Fault> {
+async fn answer(endpoints: &Endpoints, form: &PostedForm, arrival: Arrival) -> Result<ConsentOutcome, Fault> {
     let opened = endpoints.issuer.open_form::<ClientRequest>(form.one("form")?.unwrap_or_default())?;
     let identity = match (form.one("decision")?, form.one("identity")?) {
         (Some("approve"), Some(identity)) => Some(identity.to_owned()),

@@ -48,7 +48,7 @@ pub(super) fn too_many(mut response: Response<Body>, limited: &Limited) -> Respo
 /// A body that could not be read; `otherwise` is the endpoint's own code for a client's fault.
 pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
     let status = error.status();
-    let response = oauth_error(status, &OAuthError::new(error.code(otherwise), error.words()));
+    let response = oauth_error(status, &OAuthError::new(error.code(otherwise), error.message()));
     let response = if status == StatusCode::SERVICE_UNAVAILABLE { retry_after(response, RETRY_SOON) } else { response };
     match error.cause() {
         Some(cause) => with_cause(response, cause.to_owned()),

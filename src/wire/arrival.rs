@@ -1,4 +1,4 @@
-//! What is known of a request before anything of it is judged.
+//! What is known of a request before anything of it is checked.
 
 use super::client_address::ClientAddress;
 use super::request_id::RequestId;

@@ -1,4 +1,4 @@
-//! Why a request is turned away before anything is done for it. `inbound` judges; the module whose path it is answers in
+//! Why a request is turned away before anything is done for it. `inbound` checks; the module whose path it is answers in
 //! the protocol of that path.
 
 /// What is wrong with a request's head, or with its moment.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::app::App;
-use portcullis::audit::{Audit, Event, Origin, Sink};
+use portcullis::audit::{Actor, Audit, Event, Sink};
 use portcullis::config::Config;
 use portcullis::oauth::scope::ScopeSet;
 
@@ -18,11 +18,11 @@ use crate::support::gate::{Answer, TestGate, claims};
 struct Kept(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Sink for Kept {
-    fn record(&self, event: &Event<'_>, origin: &Origin<'_>) {
+    fn record(&self, event: &Event<'_>, origin: &Actor<'_>) {
         let origin = match origin {
-            Origin::Request { id, address } => format!("{id} {address}"),
-            Origin::Operator(name) => format!("operator {name}"),
-            Origin::Upkeep => "upkeep".to_owned(),
+            Actor::Request { id, address } => format!("{id} {address}"),
+            Actor::Operator(name) => format!("operator {name}"),
+            Actor::Upkeep => "upkeep".to_owned(),
         };
         self.0.lock().unwrap().push((format!("{event:?}"), origin));
     }

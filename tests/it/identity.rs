@@ -8,7 +8,7 @@ mod sign_in;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::OidcSettings;
-use portcullis::identity::{Begin, Exchange, ExchangeError, Identities, Oidc, Provider, SignedIn, Way};
+use portcullis::identity::{Begin, Exchange, ExchangeError, Identities, Oidc, Provider, SignInMethod, SignedIn};
 use portcullis::oauth::pkce::CodeVerifier;
 use portcullis::telemetry::metrics::Metrics;
 use url::Url;
@@ -53,9 +53,9 @@ impl Bench {
     }
 
     fn oidc(&self) -> &Oidc {
-        match self.us().way() {
-            Way::Redirect(oidc) => oidc,
-            Way::Password(_) => panic!("a provider of our own"),
+        match self.us().sign_in_method() {
+            SignInMethod::Redirect(oidc) => oidc,
+            SignInMethod::Password(_) => panic!("a provider of our own"),
         }
     }
 

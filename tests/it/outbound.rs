@@ -1,6 +1,6 @@
 //! Control-plane requests: their limits, and what a failure says.
 
-mod strangers;
+mod untrusted;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use portcullis::app::App;
-use portcullis::audit::{Audit, Origin};
+use portcullis::audit::{Actor, Audit};
 use portcullis::clock::Timestamp;
 use portcullis::config::{Config, SigningAlgorithm, Storage};
 use portcullis::keys::{Replaced, Rotation, RotationSchedule, RotationTerms, Sealer};
@@ -48,7 +48,7 @@ fn rotation(gate: &TestGate) -> Rotation {
 }
 
 async fn withdraw(gate: &TestGate) -> Replaced {
-    rotation(gate).replace(Origin::Operator("ops")).await.unwrap()
+    rotation(gate).replace(Actor::Operator("ops")).await.unwrap()
 }
 
 /// A process, and what rotates its keys.
@@ -188,7 +188,7 @@ async fn a_key_is_published_for_as_long_as_others_may_cache_and_five_minutes_mor
     let process = Process::new(gate);
     let client = process.gate.register().await;
     let old = kid(&process.gate.tokens(&client).await.access);
-    rotation(&process.gate).prepare(Origin::Operator("ops")).await.unwrap().unwrap();
+    rotation(&process.gate).prepare(Actor::Operator("ops")).await.unwrap().unwrap();
     process.tend().await;
     let both = published(&process.gate).await;
     assert_eq!(both.len(), 2);
@@ -337,7 +337,7 @@ async fn a_stream_under_a_token_of_a_withdrawn_key_ends_and_one_of_a_retired_key
             gate.clock.advance(SECOND);
             process.tend().await;
         } else {
-            rotation(gate).prepare(Origin::Operator("ops")).await.unwrap().unwrap();
+            rotation(gate).prepare(Actor::Operator("ops")).await.unwrap().unwrap();
             for _ in 0..3 {
                 gate.clock.advance(HOUR);
                 process.tend().await;
@@ -378,7 +378,7 @@ async fn a_key_that_a_wrong_clock_dated_years_ahead_does_not_stop_the_rotation()
     let process = Process::new(TestGate::new().await);
     let gate = &process.gate;
     gate.clock.step(5 * 365 * 24 * 3600);
-    rotation(gate).prepare(Origin::Operator("ops")).await.unwrap().unwrap();
+    rotation(gate).prepare(Actor::Operator("ops")).await.unwrap().unwrap();
     gate.clock.step(-5 * 365 * 24 * 3600);
     process.tend().await;
     let client = gate.register().await;
@@ -403,7 +403,7 @@ async fn an_outage_of_the_store_stops_neither_calls_nor_the_switch_and_is_logged
     let client = gate.register().await;
     let old = gate.tokens(&client).await.access;
     assert_eq!(gate.call(&old).await.status, WORKS);
-    rotation(gate).prepare(Origin::Operator("ops")).await.unwrap().unwrap();
+    rotation(gate).prepare(Actor::Operator("ops")).await.unwrap().unwrap();
     process.tend().await;
     gate.app.store().close().await;
     let (lines, _guard) = watch();
@@ -451,7 +451,7 @@ async fn the_age_of_the_key_that_signs_and_the_number_of_keys_are_measured() {
     let text = app.metrics().await;
     assert!(text.contains("portcullis_signing_key_age_seconds 3600"), "{text}");
     assert!(text.contains("portcullis_signing_keys 1"), "{text}");
-    rotation(&process.gate).prepare(Origin::Operator("ops")).await.unwrap().unwrap();
+    rotation(&process.gate).prepare(Actor::Operator("ops")).await.unwrap().unwrap();
     process.tend().await;
     assert!(app.metrics().await.contains("portcullis_signing_keys 2"));
     process.gate.clock.advance(11 * MINUTE);

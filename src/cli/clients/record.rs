@@ -16,7 +16,7 @@ use crate::storage::{ClientUse, ListedClient, ListedDocument, Store};
 
 /// How a client is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum Actor {
     Configured,
     Registered,
     Document,
@@ -28,7 +28,7 @@ enum Origin {
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    origin: Origin,
+    origin: Actor,
     pub(super) disabled: bool,
     redirect_uris: Vec<String>,
     auth_method: String,
@@ -41,7 +41,7 @@ impl Record {
         Ok(Self {
             id: client.client_id.clone(),
             name: client.name.clone(),
-            origin: Origin::Configured,
+            origin: Actor::Configured,
             disabled: store.is_client_disabled(&id).await.map_err(database::message)?,
             redirect_uris: client.redirect_uris.clone(),
             auth_method: client.auth_method.as_str().to_owned(),
@@ -53,7 +53,7 @@ impl Record {
         Self {
             id: client.id.as_str().to_owned(),
             name: client.name,
-            origin: Origin::Registered,
+            origin: Actor::Registered,
             disabled: client.disabled,
             redirect_uris: client.redirect_uris,
             auth_method: client.auth_method,
@@ -73,15 +73,7 @@ impl Record {
         let (name, redirect_uris, auth_method) = client.map_or(unusable, |client| {
             (client.name, client.redirect_uris, client.authentication.method().as_str().to_owned())
         });
-        Self {
-            id: id.as_str().to_owned(),
-            name,
-            origin: Origin::Document,
-            disabled,
-            redirect_uris,
-            auth_method,
-            use_of,
-        }
+        Self { id: id.as_str().to_owned(), name, origin: Actor::Document, disabled, redirect_uris, auth_method, use_of }
     }
 
     /// A client of which only its id is known, and that it is disabled.
@@ -89,7 +81,7 @@ impl Record {
         Self {
             id: id.as_str().to_owned(),
             name: None,
-            origin: if is_url(id.as_str()) { Origin::Document } else { Origin::Unknown },
+            origin: if is_url(id.as_str()) { Actor::Document } else { Actor::Unknown },
             disabled: true,
             redirect_uris: Vec::new(),
             auth_method: "unknown".to_owned(),
@@ -136,10 +128,10 @@ impl Record {
 
     const fn origin(&self) -> &'static str {
         match self.origin {
-            Origin::Configured => "configured",
-            Origin::Registered => "registered",
-            Origin::Document => "document",
-            Origin::Unknown => "unknown",
+            Actor::Configured => "configured",
+            Actor::Registered => "registered",
+            Actor::Document => "document",
+            Actor::Unknown => "unknown",
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use super::{EndedGrant, Unverified, Verified};
+use super::{EndedCredential, Unverified, Verified};
 use crate::clock::{Clock, Timestamp};
 use crate::delegation::Delegation;
 use crate::gateway::caller::{Under, VerifiedCaller};
@@ -75,7 +75,8 @@ impl ApiKeyVerifier {
         let watch = self.revocation.watch(&found.id);
         let grant = self.store.grant(&found.id).await.map_err(unavailable)?.ok_or(UNKNOWN_KEY)?;
         if grant.ended_at.is_some() {
-            let ended = EndedGrant { grant: found.id, subject: grant.subject.to_string(), client: grant.client_id };
+            let ended =
+                EndedCredential { grant: found.id, subject: grant.subject.to_string(), client: grant.client_id };
             return Ok(Verified::Ended(Arc::new(ended)));
         }
         if !grant.is_live(now) {

@@ -19,17 +19,17 @@ pub(super) enum Verified {
     /// Who calls with it.
     Good(Arc<VerifiedCaller>),
     /// Its grant had ended before its first use: it is refused for ever, without another read of the store.
-    Ended(Arc<EndedGrant>),
+    Ended(Arc<EndedCredential>),
 }
 
 /// A grant that had ended before the first use of its token.
-pub(super) struct EndedGrant {
+pub(super) struct EndedCredential {
     pub(super) grant: GrantId,
     pub(super) subject: String,
     pub(super) client: ClientId,
 }
 
-impl EndedGrant {
+impl EndedCredential {
     /// Who acted for whom, for the audit log.
     pub(super) fn acting(&self) -> Acting<'_> {
         Acting { grant: &self.grant, subject: &self.subject, client: &self.client }

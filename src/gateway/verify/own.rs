@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EndedGrant, Unverified, Verified};
+use super::{EndedCredential, Unverified, Verified};
 use crate::clock::Clock;
 use crate::delegation::Delegation;
 use crate::gateway::caller::{Under, VerifiedCaller};
@@ -45,7 +45,7 @@ impl OwnTokens {
         let grant = self.store.grant(&id).await.map_err(|error| Unverified::Unavailable(error.to_string()))?;
         let grant = grant.ok_or(Unverified::Invalid("the token's grant is gone"))?;
         if grant.ended_at.is_some() {
-            let ended = EndedGrant { grant: id, subject: claims.sub, client: grant.client_id };
+            let ended = EndedCredential { grant: id, subject: claims.sub, client: grant.client_id };
             return Ok(Verified::Ended(Arc::new(ended)));
         }
         if !grant.is_live(now) {

@@ -82,11 +82,11 @@ async fn the_right_password_of_the_right_user_alone_signs_in() {
 }
 
 async fn guess(local: &Counted, username: &str, addresses: impl Iterator<Item = String>) -> usize {
-    let mut judged = 0;
+    let mut checked = 0;
     for address in addresses {
-        judged += usize::from(matches!(check(local, username, "guess", &address).await, PasswordCheck::Wrong));
+        checked += usize::from(matches!(check(local, username, "guess", &address).await, PasswordCheck::Wrong));
     }
-    judged
+    checked
 }
 
 fn from_one(address: &str, times: usize) -> impl Iterator<Item = String> {
@@ -157,14 +157,14 @@ async fn an_address_that_tries_many_users_is_stopped() {
 #[tokio::test]
 async fn a_class_room_behind_one_address_can_sign_in_at_once() {
     let hash = cheap_hash("pw");
-    let name = |seat: usize| format!("student{seat}");
+    let name = |number: usize| format!("student{number}");
     let users: Vec<_> = (0..80)
-        .map(|seat| LocalUser { id: name(seat), username: name(seat), password_hash: hash.clone(), ..alice() })
+        .map(|number| LocalUser { id: name(number), username: name(number), password_hash: hash.clone(), ..alice() })
         .collect();
     let local = std::sync::Arc::new(Counted::new(&users, &Clock::system()));
-    let all = (0..80).map(|seat| {
+    let all = (0..80).map(|number| {
         let local = std::sync::Arc::clone(&local);
-        tokio::spawn(async move { check(&local, &name(seat), "pw", "a").await })
+        tokio::spawn(async move { check(&local, &name(number), "pw", "a").await })
     });
     for one in all.collect::<Vec<_>>() {
         assert!(matches!(one.await.unwrap(), PasswordCheck::Right(_)));

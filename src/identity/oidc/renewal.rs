@@ -8,7 +8,7 @@ use crate::identity::exchange::{RenewError, Renewed};
 use crate::identity::generic::SessionEnd;
 use crate::identity::id_tokens::{Received, Unidentified};
 use crate::identity::metadata::ProviderMetadata;
-use crate::identity::token_endpoint::Refusal;
+use crate::identity::token_endpoint::ProviderRefusal;
 use crate::model::user::User;
 use crate::secret::SecretText;
 
@@ -34,7 +34,7 @@ impl Oidc {
         let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         let asked_at = self.clock.now();
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(Refusal::at_renewal)?;
+        let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(ProviderRefusal::at_renewal)?;
         let user = match &answer.id_token {
             Some(id_token) => {
                 let received = Received { id_token, access_token: &answer.access_token, nonce: None };

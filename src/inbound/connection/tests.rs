@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ConnectionError, HEAD, IDLE, KEPT, LINGER, Patience, Received, Terms, serve};
+use super::{ConnectionError, ConnectionTimeouts, HEAD, IDLE, KEPT, LINGER, Received, Terms, serve};
 use crate::inbound::Drain;
 use crate::wire::{Body, full};
 
@@ -43,15 +43,15 @@ fn events() -> (mpsc::UnboundedSender<Bytes>, Body) {
 /// Serves one connection: `/large` answers with a large body, `/events` with what is sent to it, `/echo` with the
 /// request's body. At most `buffer` bytes are in flight.
 fn connect(buffer: usize) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
-    connect_as(buffer, Patience::STRANGER, &Drain::default())
+    connect_as(buffer, ConnectionTimeouts::PUBLIC, &Drain::default())
 }
 
 fn connect_as(
     buffer: usize,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     drain: &Drain,
 ) -> (DuplexStream, mpsc::UnboundedSender<Bytes>, JoinHandle<Result<(), ConnectionError>>) {
-    let terms = Terms { drain: drain.clone(), patience, leave: crate::signal::Signal::default() };
+    let terms = Terms { drain: drain.clone(), timeouts, leave: crate::signal::Signal::default() };
     let (client, server) = duplex(buffer);
     let (send, body) = events();
     let body = std::sync::Mutex::new(Some(body));
@@ -190,8 +190,8 @@ async fn ask(client: &mut DuplexStream) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_of_a_proxy_outlives_the_proxys_own_limit_and_a_strangers_does_not() {
-    for (patience, kept) in [(Patience::STRANGER, IDLE), (Patience::PROXY, KEPT)] {
-        let (mut client, _send, served) = connect_as(LARGE, patience, &Drain::default());
+    for (timeouts, kept) in [(ConnectionTimeouts::PUBLIC, IDLE), (ConnectionTimeouts::PROXY, KEPT)] {
+        let (mut client, _send, served) = connect_as(LARGE, timeouts, &Drain::default());
         ask(&mut client).await;
         sleep(kept * 99 / 100).await;
         ask(&mut client).await;
@@ -199,7 +199,7 @@ async fn an_idle_connection_of_a_proxy_outlives_the_proxys_own_limit_and_a_stran
         drop(timeout(2 * KEPT, served).await.unwrap());
         assert!((kept..kept * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
-    let (_client, _send, forwarded) = connect_as(LARGE, Patience::LOCAL, &Drain::default());
+    let (_client, _send, forwarded) = connect_as(LARGE, ConnectionTimeouts::LOCAL, &Drain::default());
     let began = Instant::now();
     assert!(matches!(ends(forwarded).await, Some(Err(ConnectionError::Silent))), "a TCP forwarder brings strangers");
     assert_eq!(began.elapsed(), HEAD);
@@ -208,18 +208,18 @@ async fn an_idle_connection_of_a_proxy_outlives_the_proxys_own_limit_and_a_stran
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_may_open_a_connection_long_before_it_is_used_but_its_head_is_limited_like_any_other() {
-    let (mut client, _send, _served) = connect_as(LARGE, Patience::PROXY, &Drain::default());
+    let (mut client, _send, _served) = connect_as(LARGE, ConnectionTimeouts::PROXY, &Drain::default());
     sleep(HOUR).await;
     assert!(ask(&mut client).await.starts_with("HTTP/1.1 200"));
 
-    let (mut client, _send, served) = connect_as(LARGE, Patience::PROXY, &Drain::default());
+    let (mut client, _send, served) = connect_as(LARGE, ConnectionTimeouts::PROXY, &Drain::default());
     sleep(HOUR).await;
     client.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
     let began = Instant::now();
     drop(ends(served).await.expect("it ends"));
     assert!((HEAD..HEAD * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
 
-    let (_client, _send, served) = connect_as(LARGE, Patience::STRANGER, &Drain::default());
+    let (_client, _send, served) = connect_as(LARGE, ConnectionTimeouts::PUBLIC, &Drain::default());
     let began = Instant::now();
     assert!(matches!(ends(served).await, Some(Err(ConnectionError::Silent))));
     assert_eq!(began.elapsed(), HEAD);
@@ -228,10 +228,10 @@ async fn a_proxy_may_open_a_connection_long_before_it_is_used_but_its_head_is_li
 #[tokio::test(start_paused = true)]
 async fn while_we_shut_down_a_proxys_late_request_is_answered_with_close_and_a_strangers_idle_connection_ends() {
     let drain = Drain::default();
-    let (mut proxy, _send, proxied) = connect_as(LARGE, Patience::PROXY, &drain);
-    let (mut idle, _send, idling) = connect_as(LARGE, Patience::PROXY, &drain);
-    let (_unused, _send, not_used) = connect_as(LARGE, Patience::PROXY, &drain);
-    let (mut stranger, _send, strange) = connect_as(LARGE, Patience::STRANGER, &drain);
+    let (mut proxy, _send, proxied) = connect_as(LARGE, ConnectionTimeouts::PROXY, &drain);
+    let (mut idle, _send, idling) = connect_as(LARGE, ConnectionTimeouts::PROXY, &drain);
+    let (_unused, _send, not_used) = connect_as(LARGE, ConnectionTimeouts::PROXY, &drain);
+    let (mut stranger, _send, strange) = connect_as(LARGE, ConnectionTimeouts::PUBLIC, &drain);
     for client in [&mut proxy, &mut idle, &mut stranger] {
         assert!(!ask(client).await.contains("connection: close"));
     }
@@ -251,7 +251,7 @@ async fn while_we_shut_down_a_proxys_late_request_is_answered_with_close_and_a_s
 #[tokio::test(start_paused = true)]
 async fn a_stream_through_a_proxy_ends_with_its_connection_at_the_deadline() {
     let drain = Drain::default();
-    let (mut client, send, served) = connect_as(LARGE, Patience::PROXY, &drain);
+    let (mut client, send, served) = connect_as(LARGE, ConnectionTimeouts::PROXY, &drain);
     client.write_all(b"GET /events HTTP/1.1\r\nHost: gate\r\n\r\n").await.unwrap();
     send.send("one".into()).unwrap();
     let mut seen = Vec::new();
@@ -266,8 +266,9 @@ async fn a_stream_through_a_proxy_ends_with_its_connection_at_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_preface_of_http_2_may_come_in_pieces_and_has_the_time_of_a_head() {
-    for (patience, waits) in [(Patience::STRANGER, Duration::ZERO), (Patience::PROXY, KEPT * 9 / 10)] {
-        let (mut client, _send, served) = connect_as(1024, patience, &Drain::default());
+    for (timeouts, waits) in [(ConnectionTimeouts::PUBLIC, Duration::ZERO), (ConnectionTimeouts::PROXY, KEPT * 9 / 10)]
+    {
+        let (mut client, _send, served) = connect_as(1024, timeouts, &Drain::default());
         sleep(waits).await;
         let began = Instant::now();
         for byte in b"PRI * HT" {

@@ -85,8 +85,8 @@ fn management(parts: &IssuerParts, shared: &Shared, rules: Arc<MetadataRules>) -
 }
 
 fn authentication(parts: &IssuerParts, clients: Clients, issuer: &Arc<str>) -> ClientAuthentication {
-    let IssuerParts { config, store, strangers, limits, clock, .. } = parts;
-    let sets = ClientKeySets::new(strangers.clone(), clock.clone());
+    let IssuerParts { config, store, untrusted, limits, clock, .. } = parts;
+    let sets = ClientKeySets::new(untrusted.clone(), clock.clone());
     let assertions = Assertions {
         rules: AssertionRules::new(Arc::clone(issuer), &config.public_url.join(paths::TOKEN)),
         sets,
@@ -104,7 +104,7 @@ fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registratio
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }
@@ -161,7 +161,7 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
             clock: clock.clone(),
             revocation: revocation.clone(),
             provider_tokens: provider_tokens.clone(),
-            counted: metrics.grants.clone(),
+            metrics: metrics.grants.clone(),
             audit: parts.audit.clone(),
         },
         provider_tokens,
@@ -169,16 +169,16 @@ fn shared(parts: &IssuerParts, tasks: &Tasks) -> Shared {
 }
 
 fn documents(parts: &IssuerParts, tasks: &Tasks) -> Documents {
-    let IssuerParts { config, strangers, store, limits, clock, metrics, audit, .. } = parts;
+    let IssuerParts { config, untrusted, store, limits, clock, metrics, audit, .. } = parts;
     Documents::new(DocumentParts {
         settings: config.client_documents.clone(),
         redirect_policy: config.registration.redirect_policy.clone(),
-        strangers: strangers.clone(),
+        untrusted: untrusted.clone(),
         store: store.clone(),
         clock: clock.clone(),
         limits: limits.clone(),
         tasks: tasks.clone(),
-        counted: metrics.grants.clone(),
+        metrics: metrics.grants.clone(),
         audit: audit.clone(),
     })
 }
@@ -218,13 +218,13 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         store: store.clone(),
         clock: clock.clone(),
         lifetimes: config.lifetimes.clone(),
-        counted: metrics.grants.clone(),
+        metrics: metrics.grants.clone(),
         audit: parts.audit.clone(),
     };
     TokenEndpoint {
         authentication: shared.authentication.clone(),
         proofs: shared.proofs.clone(),
-        counted: metrics.grants.clone(),
+        metrics: metrics.grants.clone(),
         client_credentials: client_credentials(parts, shared, &access_tokens),
         jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
         refreshes: refreshes(parts, shared, access_tokens),
@@ -255,7 +255,7 @@ fn machine_grants(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTo
         access_tokens: access_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }
@@ -277,7 +277,7 @@ fn revocation(parts: &IssuerParts, shared: &Shared) -> TokenRevocation {
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }
@@ -310,7 +310,7 @@ fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspection {
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         limits: parts.limits.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
     }
 }
 

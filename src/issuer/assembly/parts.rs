@@ -13,7 +13,7 @@ use crate::issuer::resources::Resources;
 use crate::issuer::tokens::Proofs;
 use crate::keys::{KeyRing, Sealer};
 use crate::limits::Limits;
-use crate::outbound::Strangers;
+use crate::outbound::UntrustedFetcher;
 use crate::revocation::Revocation;
 use crate::storage::Store;
 use crate::telemetry::metrics::Metrics;
@@ -32,8 +32,8 @@ pub(crate) struct IssuerParts {
     pub sealer: Sealer,
     /// The identity providers.
     pub identities: Identities,
-    /// Fetches what strangers name: the documents and the key sets of clients.
-    pub strangers: Strangers,
+    /// Fetches what untrusted clients name: the documents and the key sets of clients.
+    pub untrusted: UntrustedFetcher,
     /// The rate limits.
     pub limits: Limits,
     /// The time.

@@ -47,7 +47,7 @@ pub(super) fn sign_in(parts: &IssuerParts, shared: &Shared) -> SignIn {
             beginnings: common.beginnings.clone(),
             store: parts.store.clone(),
             clock: parts.clock.clone(),
-            counted: parts.metrics.grants.clone(),
+            metrics: parts.metrics.grants.clone(),
             audit: parts.audit.clone(),
         },
         callbacks: callbacks(parts, &common),
@@ -106,7 +106,7 @@ fn approvals(parts: &IssuerParts, common: &Common) -> Approvals {
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetimes: parts.config.lifetimes.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }
@@ -116,7 +116,7 @@ fn callbacks(parts: &IssuerParts, common: &Common) -> Callbacks {
         bound: common.bound.clone(),
         first_answers: common.first_answers.clone(),
         conclusions: common.conclusions.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
         leg: common.leg.clone(),
         store: parts.store.clone(),
@@ -129,7 +129,7 @@ fn passwords(parts: &IssuerParts, shared: &Shared, common: &Common) -> PasswordS
         bound: common.bound.clone(),
         first_answers: common.first_answers.clone(),
         conclusions: common.conclusions.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
         resources: shared.resources.clone(),
         limits: parts.limits.clone(),
@@ -169,7 +169,7 @@ fn sessions(parts: &IssuerParts, shared: &Shared) -> Sessions {
         provider_tokens: shared.provider_tokens.clone(),
         store: parts.store.clone(),
         clock: parts.clock.clone(),
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }
@@ -191,7 +191,7 @@ fn codes(parts: &IssuerParts, shared: &Shared, remembering: &Remembering) -> Cod
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         lifetime: parts.config.lifetimes.code,
-        counted: parts.metrics.grants.clone(),
+        metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
     }
 }

@@ -5,7 +5,7 @@
 //!   client, so that no client can use up the ids of another;
 //! - forgery (RFC 8725): only asymmetric algorithms, one key for each assertion, and no key that the assertion brings along;
 //! - assertions that were made for another server (`assertion_rules`);
-//! - work for strangers: everything that the text itself tells is judged before the client is looked up, keys are fetched only
+//! - work for untrusted clients: everything that the text itself tells is checked before the client is looked up, keys are fetched only
 //!   for an assertion that passed, and fetches are limited by address.
 
 use super::assertion_rules::{Assertion, AssertionRules, Claims, EXPLICIT_TYPE, LEEWAY};
@@ -50,7 +50,7 @@ impl From<Limited> for Unproven {
 }
 
 impl Assertions {
-    /// Judges what the text of an assertion tells by itself.
+    /// Checks what the text of an assertion tells by itself.
     ///
     /// # Errors
     /// Words for the client's developer.
@@ -77,9 +77,9 @@ impl Assertions {
             ClientKeys::Url(url) => self.verify_with_set(url, assertion, address).await?,
         };
         let verified = verified.map_err(|error| Unproven::Wrong(wrong(&error)))?;
-        // judged again: now it is certain that the client said it
+        // checked again: now it is certain that the client said it
         let is_explicit = verified.typ.as_deref() == Some(EXPLICIT_TYPE);
-        let claims = self.rules.judge(&verified.claims, is_explicit, self.clock.now());
+        let claims = self.rules.check(&verified.claims, is_explicit, self.clock.now());
         let claims = claims.map_err(Unproven::Wrong)?;
         if claims.client != client.id.as_str() {
             return Err(Unproven::Wrong("client_assertion is of another client"));
@@ -146,8 +146,8 @@ fn is_older(keys: &ReadKeys, assertion: &Claims) -> bool {
     assertion.issued_at.is_some_and(|issued_at| issued_at > keys.read_at)
 }
 
-/// Whose assertions count together. Anyone can register clients with keys, or publish their documents, and each assertion leaves a
-/// row: so all of these count together for one address.
+/// Whose assertions count together. Anyone can register clients with keys, or publish their documents, and each assertion
+/// leaves a row: so all of these count together for one address.
 fn counted_by(client: &Client, address: ClientAddress) -> Key {
     match client.origin {
         ClientOrigin::Configured => Key::of(&[Part::Client(&client.id), Part::Address(address)]),

@@ -1,4 +1,5 @@
-//! What an assertion of a client must say (RFC 7521 4.2, RFC 7523 3), judged by its text alone: without keys and without I/O.
+//! What an assertion of a client must say (RFC 7521 4.2, RFC 7523 3), checked against its text alone: without keys and
+//! without I/O.
 //!
 //! Defends against assertions that were made for another server. The audience is our issuer. The URL of our token endpoint
 //! counts too, because RFC 7523 asked for it and hosted clients send it; an audience that names anyone else beside us does not
@@ -66,7 +67,7 @@ impl AssertionRules {
         Self { issuer, token_endpoint: token_endpoint.into() }
     }
 
-    /// Judges what the text of an assertion tells by itself.
+    /// Checks what the text of an assertion tells by itself.
     ///
     /// # Errors
     /// Words for the client's developer.
@@ -80,12 +81,12 @@ impl AssertionRules {
             return Err("client_assertion must be signed with a private key: alg as in our metadata");
         }
         let is_explicit = is_explicit(&jwt.header)?;
-        let claims = self.judge(&jwt.claims, is_explicit, now)?;
+        let claims = self.check(&jwt.claims, is_explicit, now)?;
         Ok(Assertion { text: text.to_owned().into(), claims })
     }
 
     /// RFC 7523 3: who speaks, to whom, and when.
-    pub(super) fn judge(&self, claims: &Members, is_explicit: bool, now: Timestamp) -> Result<Claims, &'static str> {
+    pub(super) fn check(&self, claims: &Members, is_explicit: bool, now: Timestamp) -> Result<Claims, &'static str> {
         let text = |name| claims.text(name).ok().flatten().filter(|text| !text.is_empty());
         let client = match (text("iss"), text("sub")) {
             (Some(iss), Some(sub)) if iss == sub => sub,

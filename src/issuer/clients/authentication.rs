@@ -148,7 +148,7 @@ fn proof(authentication: &Authentication, sent: Sent) -> Result<Proof<'_>, &'sta
     }
 }
 
-/// Reads the credentials; an assertion is judged as far as its text tells. With one, `client_id` may be absent (RFC 7521 4.2).
+/// Reads the credentials; an assertion is checked as far as its text tells. With one, `client_id` may be absent (RFC 7521 4.2).
 fn credentials(
     authorization: Option<&str>,
     parameters: &Parameters,

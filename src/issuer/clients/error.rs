@@ -43,7 +43,7 @@ pub(in crate::issuer) enum FindError {
     },
 }
 
-/// Why there is no document that counts. The words are for the operator: a stranger is not told which of these it is.
+/// Why there is no document that counts. The words are for the operator: an untrusted client is not told which of these it is.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(in crate::issuer) enum DocumentError {
     /// Its host says that there is none.

@@ -1,7 +1,7 @@
 //! Who a client id names, and where its codes may go.
 //!
 //! Defends against: an open redirector and stolen codes (RFC 9700 4.1). A code or an error goes only to a redirect URI that
-//! the client registered, judged anew at `/authorize`, at consent and at the callback.
+//! the client registered, checked anew at `/authorize`, at consent and at the callback.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ impl Clients {
         }
     }
 
-    /// Judges whether the client may be answered at this redirect URI.
+    /// Checks whether the client may be answered at this redirect URI.
     pub(in crate::issuer) fn redirect_uri(
         &self,
         client: &Client,

@@ -1,5 +1,5 @@
-//! How a registered client reads, updates and deletes itself (RFC 7592). Clients that share an id, which are the public ones, have
-//! no registration access token, and so nothing of this.
+//! How a registered client reads, updates and deletes itself (RFC 7592). Clients that share an id, which are the public ones,
+//! have no registration access token, and so nothing of this.
 //!
 //! Defends against: an oracle. The client is found by the hash of the token and then compared with the one that the path names,
 //! so every wrong token has the same answer, whether or not the client exists. Against guessing (256 bits, wrong tokens are
@@ -73,7 +73,7 @@ impl ClientManagement {
         let mut update = RegistrationRequest::parse(body)?;
         check(&client, &update)?;
         update.token_endpoint_auth_method.get_or_insert_with(|| client.authentication.method().as_str().to_owned());
-        let metadata = self.rules.judge(update)?;
+        let metadata = self.rules.check(update)?;
         let (authentication, secret) = authentication(&metadata, client.authentication.secret_hash().copied());
         if authentication == Authentication::None {
             return Err(invalid("a client with a secret or keys cannot become public: register a new one").into());

@@ -27,7 +27,7 @@ pub(in crate::issuer) struct Registrations {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -91,7 +91,7 @@ impl Registrations {
         arrival: &Arrival,
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
         let registered = self.answer(attempt, arrival).await;
-        self.counted.registered(match &registered {
+        self.metrics.registered(match &registered {
             Ok((_, outcome)) => *outcome,
             Err(RegistrationRefusal::Invalid(_) | RegistrationRefusal::Unauthorized { .. }) => {
                 RegistrationOutcome::Refused
@@ -108,7 +108,7 @@ impl Registrations {
         arrival: &Arrival,
     ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
         self.admit(attempt.token.as_ref(), arrival.address).await?;
-        let metadata = self.rules.judge(RegistrationRequest::parse(attempt.body)?)?;
+        let metadata = self.rules.check(RegistrationRequest::parse(attempt.body)?)?;
         let redirect_uris = as_spelt(&metadata.redirect_uris);
         let new = self.new_client(&metadata);
         let is_public = new.management.is_none();

@@ -47,7 +47,7 @@ impl MetadataRules {
     }
 
     /// What may be stored of what a client says of itself.
-    pub(super) fn judge(&self, request: RegistrationRequest) -> Result<ClientMetadata, OAuthError> {
+    pub(super) fn check(&self, request: RegistrationRequest) -> Result<ClientMetadata, OAuthError> {
         let mut metadata = request.validate(&self.redirect_policy, self.device)?;
         metadata.scope = self.known_scopes(&metadata.scope);
         metadata.dpop_bound &= self.binds_tokens;

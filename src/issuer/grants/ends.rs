@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::provider_tokens::{EndedToken, ProviderTokens};
-use crate::audit::{Audit, Event, Origin};
+use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
 use crate::identity::Identities;
 use crate::issuer::tasks::Tasks;
@@ -26,7 +26,7 @@ pub(crate) struct GrantEnds {
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) revocation: Revocation,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -41,8 +41,8 @@ impl GrantEnds {
         audit: Audit,
     ) -> Self {
         let provider_tokens = ProviderTokens::new(identities, sealer, store.clone(), clock.clone(), Tasks::default());
-        let (revocation, counted) = (Revocation::new(clock.clone()), Metrics::default().grants);
-        Self { store, clock, revocation, provider_tokens, counted, audit }
+        let (revocation, metrics) = (Revocation::new(clock.clone()), Metrics::default().grants);
+        Self { store, clock, revocation, provider_tokens, metrics, audit }
     }
 
     /// Ends a grant and everything under it. Nothing happens when it has ended.
@@ -77,7 +77,7 @@ impl GrantEnds {
     pub(super) async fn end_unusable(&self, access_token: Duration) -> Result<(), StoreError> {
         let mut tokens = Vec::new();
         let batch = || self.store.end_unusable_grants(access_token, self.clock.now(), BATCH);
-        let ended = self.end_all(&mut tokens, Origin::Upkeep, batch).await;
+        let ended = self.end_all(&mut tokens, Actor::Upkeep, batch).await;
         self.provider_tokens.revoke_patiently(&tokens).await;
         ended.map(drop)
     }
@@ -85,15 +85,10 @@ impl GrantEnds {
     /// Ends all grants of a client or at an identity, and answers how many. Their tokens at the provider are revoked in the
     /// background.
     pub(super) async fn end_of(&self, whose: GrantsOf<'_>, reason: EndReason) -> Result<usize, StoreError> {
-        self.end_all_of(whose, reason, Origin::Upkeep).await
+        self.end_all_of(whose, reason, Actor::Upkeep).await
     }
 
-    async fn end_all_of(
-        &self,
-        whose: GrantsOf<'_>,
-        reason: EndReason,
-        origin: Origin<'_>,
-    ) -> Result<usize, StoreError> {
+    async fn end_all_of(&self, whose: GrantsOf<'_>, reason: EndReason, origin: Actor<'_>) -> Result<usize, StoreError> {
         let mut tokens = Vec::new();
         let batch = || self.store.end_grants_of(whose, reason, self.clock.now(), BATCH);
         let ended = self.end_all(&mut tokens, origin, batch).await;
@@ -115,7 +110,7 @@ impl GrantEnds {
     }
 
     /// Forgets a registered client and cancels its sign-ins in progress; `None` when there is none. Answers how many sign-ins.
-    pub(super) async fn forget_client(&self, id: &ClientId, origin: Origin<'_>) -> Result<Option<u64>, StoreError> {
+    pub(super) async fn forget_client(&self, id: &ClientId, origin: Actor<'_>) -> Result<Option<u64>, StoreError> {
         let Some(cancelled) = self.store.delete_client(id).await? else { return Ok(None) };
         self.audit.record(&Event::ClientDeleted { client: id }, origin);
         self.note_cancelled(&GrantFilter::of_client(id), cancelled, origin);
@@ -127,14 +122,14 @@ impl GrantEnds {
         if ids.is_empty() {
             return Ok(0);
         }
-        let (ended, tokens) = self.end_these(ids, EndReason::ClientRemoved, Origin::Upkeep).await?;
+        let (ended, tokens) = self.end_these(ids, EndReason::ClientRemoved, Actor::Upkeep).await?;
         self.provider_tokens.revoke_in_background(tokens);
         Ok(ended.len())
     }
 
     /// Tells the holders of tokens that these grants ended to make room for a newer one.
     pub(in crate::issuer) fn note_made_room(&self, ended: &[GrantId], arrival: &Arrival) {
-        self.counted.ended(EndReason::TooMany.as_str(), ended.len() as u64);
+        self.metrics.ended(EndReason::TooMany.as_str(), ended.len() as u64);
         for grant in ended {
             self.audit.record(&Event::MadeRoom { grant }, arrival);
             self.revocation.note_ended(grant);
@@ -142,7 +137,7 @@ impl GrantEnds {
     }
 
     /// Cancels the sign-ins in progress whose grants this filter would match; answers how many.
-    pub(super) async fn cancel_sign_ins(&self, filter: &GrantFilter, origin: Origin<'_>) -> Result<u64, StoreError> {
+    pub(super) async fn cancel_sign_ins(&self, filter: &GrantFilter, origin: Actor<'_>) -> Result<u64, StoreError> {
         let cancelled = self.store.cancel_sign_ins(filter).await?;
         self.note_cancelled(filter, cancelled, origin);
         Ok(cancelled)
@@ -153,7 +148,7 @@ impl GrantEnds {
         &self,
         ids: &[GrantId],
         reason: EndReason,
-        origin: Origin<'_>,
+        origin: Actor<'_>,
     ) -> Result<(Vec<EndedGrant>, Vec<EndedToken>), StoreError> {
         let ended = self.store.end_grants(ids, reason, self.clock.now()).await?;
         let tokens = self.note_ends(&ended, origin);
@@ -165,7 +160,7 @@ impl GrantEnds {
     async fn end_all<F>(
         &self,
         tokens: &mut Vec<EndedToken>,
-        origin: Origin<'_>,
+        origin: Actor<'_>,
         batch: impl Fn() -> F + Send,
     ) -> Result<usize, StoreError>
     where
@@ -184,17 +179,17 @@ impl GrantEnds {
 
     /// What follows when grants have ended, whoever ended them: the holders of tokens and the audit log are told. Answers the
     /// providers' tokens that must be revoked now.
-    fn note_ends(&self, ended: &[EndedGrant], origin: Origin<'_>) -> Vec<EndedToken> {
+    fn note_ends(&self, ended: &[EndedGrant], origin: Actor<'_>) -> Vec<EndedToken> {
         for EndedGrant { grant, reason, .. } in ended {
             self.revocation.note_ended(&grant.id);
-            self.counted.ended(reason.as_str(), 1);
+            self.metrics.ended(reason.as_str(), 1);
             self.audit.record(&Event::Ended { grant, reason: *reason }, origin);
         }
         self.provider_tokens.of(ended)
     }
 
     /// Tells the audit log which sign-ins were cancelled, if any.
-    fn note_cancelled(&self, filter: &GrantFilter, count: u64, origin: Origin<'_>) {
+    fn note_cancelled(&self, filter: &GrantFilter, count: u64, origin: Actor<'_>) {
         if count > 0 {
             let GrantFilter { subject, client, resource } = filter;
             let (subject, client, resource) = (subject.as_deref(), client.as_deref(), resource.as_deref());

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::ends::GrantEnds;
 use super::provider_tokens::Revocations;
-use crate::audit::{Event, Origin};
+use crate::audit::{Actor, Event};
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::storage::{EndedGrant, GrantFilter, StoreError};
@@ -100,7 +100,7 @@ impl GrantEnds {
         let (mut report, mut tokens) = (EndReport::default(), Vec::new());
         let mut failure = None;
         for batch in chosen.batches() {
-            match self.end_these(&batch, EndReason::Operator, Origin::Operator(operator)).await {
+            match self.end_these(&batch, EndReason::Operator, Actor::Operator(operator)).await {
                 Ok((ended, unneeded)) => {
                     report.ended.extend(ended);
                     tokens.extend(unneeded);
@@ -119,7 +119,7 @@ impl GrantEnds {
     /// Ends all grants that this filter matches, and cancels the sign-ins in progress that would become such grants.
     pub(crate) async fn end_matching(&self, filter: &GrantFilter, operator: &str) -> Result<EndReport, StoreError> {
         // sign-ins first: one that became a grant meanwhile is found by the query
-        let cancelled_sign_ins = self.cancel_sign_ins(filter, Origin::Operator(operator)).await?;
+        let cancelled_sign_ins = self.cancel_sign_ins(filter, Actor::Operator(operator)).await?;
         let report = self.end_chosen(self.matching(filter).await?, operator).await?;
         Ok(EndReport { cancelled_sign_ins, ..report })
     }
@@ -128,7 +128,7 @@ impl GrantEnds {
     pub(crate) async fn disable_client(&self, id: &ClientId, operator: &str) -> Result<EndReport, StoreError> {
         // first: none of its sign-ins becomes a grant afterwards
         if self.store.disable_client(id, self.clock.now()).await? {
-            self.audit.record(&Event::ClientDisabled { client: id }, Origin::Operator(operator));
+            self.audit.record(&Event::ClientDisabled { client: id }, Actor::Operator(operator));
         }
         self.end_matching(&GrantFilter::of_client(id), operator).await
     }
@@ -137,7 +137,7 @@ impl GrantEnds {
     pub(crate) async fn enable_client(&self, id: &ClientId, operator: &str) -> Result<bool, StoreError> {
         let enabled = self.store.enable_client(id).await?;
         if enabled {
-            self.audit.record(&Event::ClientEnabled { client: id }, Origin::Operator(operator));
+            self.audit.record(&Event::ClientEnabled { client: id }, Actor::Operator(operator));
         }
         Ok(enabled)
     }
@@ -145,7 +145,7 @@ impl GrantEnds {
     /// Deletes a registered client, disabled or not. Its grants end.
     pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<EndReport, StoreError> {
         // first: none of its sign-ins becomes a grant afterwards
-        let cancelled = self.forget_client(id, Origin::Operator(operator)).await?;
+        let cancelled = self.forget_client(id, Actor::Operator(operator)).await?;
         if cancelled.is_some() {
             self.store.enable_client(id).await?;
         }

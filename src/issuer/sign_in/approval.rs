@@ -32,7 +32,7 @@ pub(in crate::issuer) struct Approvals {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Decision {
 
 /// What an answered form leads to.
 #[derive(Debug)]
-pub(crate) enum Approval {
+pub(crate) enum ConsentOutcome {
     /// The browser goes to the identity provider, or to our own sign-in page, with a cookie that the way back demands.
     SignIn(Begun),
     /// The user denied access: back to the client.
@@ -73,7 +73,7 @@ impl Approvals {
         &self,
         form: &OpenedForm<ClientRequest>,
         decision: &Decision,
-    ) -> Result<Approval, Fault> {
+    ) -> Result<ConsentOutcome, Fault> {
         let address = decision.arrival.address;
         let (now, rendered_at) = (self.clock.now(), form.rendered_at());
         if now >= rendered_at + self.lifetimes.consent.saturating_mul(ASKED_AGAIN) {
@@ -98,7 +98,7 @@ impl Approvals {
             Some(identity) => {
                 let (consent, mark) = self.consent(&proven, decision, &request, &recipient);
                 let mut approval = self.approve(&proven, (request, consent), identity, recipient).await?;
-                if let Approval::SignIn(begun) = &mut approval {
+                if let ConsentOutcome::SignIn(begun) = &mut approval {
                     begun.mark = mark;
                 }
                 Ok(approval)
@@ -106,10 +106,10 @@ impl Approvals {
         }
     }
 
-    fn ask_again(&self, form: &OpenedForm<ClientRequest>, recipient: ClientRecipient) -> Result<Approval, Fault> {
+    fn ask_again(&self, form: &OpenedForm<ClientRequest>, recipient: ClientRecipient) -> Result<ConsentOutcome, Fault> {
         let ClientRecipient { client, redirect_uri, .. } = recipient;
         let validated = self.authorize.judged_anew(form.question().clone(), client, redirect_uri)?;
-        Ok(Approval::Expired(Box::new(validated)))
+        Ok(ConsentOutcome::Expired(Box::new(validated)))
     }
 
     /// Records the denial, unless the form was approved before and that sign-in came to its end. The record is kept as
@@ -120,18 +120,18 @@ impl Approvals {
         request: ClientRequest,
         recipient: ClientRecipient,
         arrival: &Arrival,
-    ) -> Result<Approval, Fault> {
+    ) -> Result<ConsentOutcome, Fault> {
         let ProvenForm { authorization: id, binding } = form;
-        let denied = Approval::Denied(recipient.respond(Answer::Denied));
+        let denied = ConsentOutcome::Denied(recipient.respond(Answer::Denied));
         let denial = Authorization::denied(id.clone(), Purpose::Client(request), binding, self.clock.now());
         if !self.store.insert_authorization(&denial).await? {
             match self.beginnings.withdraw(form, &Recipient::Client(recipient)).await? {
                 Withdrawal::Done => {}
                 Withdrawal::Repeated => return Ok(denied),
-                Withdrawal::TooLate(outcome) => return Ok(Approval::Answered(outcome)),
+                Withdrawal::TooLate(outcome) => return Ok(ConsentOutcome::Answered(outcome)),
             }
         }
-        self.counted.signed_in("", SignInOutcome::Denied);
+        self.metrics.signed_in("", SignInOutcome::Denied);
         if let Some((client, resource)) = denial.purpose.asked() {
             self.audit.record(&Event::Denied { client, resource }, arrival);
         }
@@ -159,20 +159,20 @@ impl Approvals {
         (request, consent): (ClientRequest, Consent),
         identity: &str,
         recipient: ClientRecipient,
-    ) -> Result<Approval, Fault> {
+    ) -> Result<ConsentOutcome, Fault> {
         let refresh = request.refresh;
         let (authorization, begun) = self.beginnings.prepare(form, identity, Purpose::Client(request), refresh)?;
         let authorization = Authorization { consent, ..authorization };
         if self.store.insert_authorization(&authorization).await? {
-            return Ok(Approval::SignIn(begun));
+            return Ok(ConsentOutcome::SignIn(begun));
         }
         self.posted_again(form, recipient).await
     }
 
-    async fn posted_again(&self, form: &ProvenForm, recipient: ClientRecipient) -> Result<Approval, Fault> {
+    async fn posted_again(&self, form: &ProvenForm, recipient: ClientRecipient) -> Result<ConsentOutcome, Fault> {
         Ok(match self.beginnings.again(form, &Recipient::Client(recipient)).await? {
-            Again::SignIn(begun) => Approval::SignIn(begun),
-            Again::Answered(outcome) => Approval::Answered(outcome),
+            Again::SignIn(begun) => ConsentOutcome::SignIn(begun),
+            Again::Answered(outcome) => ConsentOutcome::Answered(outcome),
         })
     }
 }

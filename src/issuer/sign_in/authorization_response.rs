@@ -1,7 +1,7 @@
 //! The authorization response (RFC 6749 4.1.2): who waits for the outcome of a sign-in, and what they are told.
 //!
 //! Defends against: mix-up of authorization servers (RFC 9207: `iss` stands in each response, exactly once) and CSRF of the
-//! client (`state` is echoed as it came). A response goes only to a redirect URI that `clients` has judged in this request.
+//! client (`state` is echoed as it came). A response goes only to a redirect URI that `clients` has checked in this request.
 
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ impl Recipients {
         Ok(DeviceRecipient { client, request })
     }
 
-    /// Looks up the client of a request that was judged earlier.
+    /// Looks up the client of a request that was checked earlier.
     pub(super) async fn of_request(
         &self,
         request: &ClientRequest,

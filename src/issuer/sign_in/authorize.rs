@@ -22,7 +22,7 @@ use crate::wire::ClientAddress;
 /// The longest `state` of a client, in bytes.
 const MAX_STATE: usize = 2048;
 
-/// Judges authorization requests. Cheap to clone.
+/// Checks authorization requests. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Authorize {
     pub(in crate::issuer) clients: Clients,
@@ -62,7 +62,7 @@ impl From<Fault> for AuthorizeRejection {
 }
 
 impl Authorize {
-    /// Judges an authorization request that came from this address.
+    /// Checks an authorization request that came from this address.
     ///
     /// # Errors
     /// See [`AuthorizeRejection`].
@@ -86,7 +86,7 @@ impl Authorize {
         }
     }
 
-    /// A request that passed earlier, judged by today's settings: they may have changed since it was sealed into the form.
+    /// A request that passed earlier, checked against today's settings: they may have changed since it was sealed into the form.
     ///
     /// # Errors
     /// When its resource has left the configuration.

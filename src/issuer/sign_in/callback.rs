@@ -11,7 +11,7 @@ use super::first_answer::FirstAnswers;
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
-use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, Way};
+use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, SignInMethod};
 use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
@@ -28,7 +28,7 @@ pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) conclusions: Conclusions,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) leg: ProviderLeg,
     pub(in crate::issuer) store: Store,
@@ -146,7 +146,7 @@ impl Callbacks {
         }
         let denied = code == ErrorCode::AccessDenied;
         let outcome = if denied { SignInOutcome::Denied } else { SignInOutcome::Failed };
-        self.counted.signed_in(bound.provider.id().as_str(), outcome);
+        self.metrics.signed_in(bound.provider.id().as_str(), outcome);
         let client = authorization.purpose.asked().map(|(client, _)| client);
         let identity = bound.provider.id().as_str();
         self.audit.record(&Event::SignInRefused { identity, client, error: code.as_str() }, arrival);
@@ -214,8 +214,10 @@ const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
 
 /// The provider as one that answers by a redirect.
 fn redirect<'a>(bound: &Bound<'a>) -> Result<&'a Oidc, Fault> {
-    match bound.provider.way() {
-        Way::Redirect(oidc) => Ok(oidc),
-        Way::Password(_) => Err(Fault::not_ours("people sign in with this identity provider on a page of ours")),
+    match bound.provider.sign_in_method() {
+        SignInMethod::Redirect(oidc) => Ok(oidc),
+        SignInMethod::Password(_) => {
+            Err(Fault::not_ours("people sign in with this identity provider on a page of ours"))
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(in crate::issuer) struct Codes {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetime: Duration,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -60,7 +60,7 @@ impl Codes {
             Purpose::Client(request) => self.remembering.allowed(request, &recipient.client, &recipient.redirect_uri),
             Purpose::Account | Purpose::Device(_) => None,
         };
-        let consent = self.remembering.judge(&bound.authorization.consent, allowed.as_ref());
+        let consent = self.remembering.check(&bound.authorization.consent, allowed.as_ref());
         let issued = Issuing { client: &recipient.client, hash: &code.sha256(), expires_at, consent };
         let user = self.issue(bound, &issued, signed_in, arrival).await?;
         Ok(user.map(|user| ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) }))
@@ -108,7 +108,7 @@ impl Codes {
             CodeIssue::TakenBack => return Err(Fault::taken_back(&authorization.id)),
             CodeIssue::NotAllowed => return Ok(None),
         }
-        self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
+        self.metrics.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
         self.note(authorization, &sign_in.subject, arrival);
         Ok(Some(sign_in.user.known_as().map(str::to_owned)))
     }

@@ -1,7 +1,7 @@
 //! The user's answer to a device (RFC 8628 3.3), and what it starts.
 //!
-//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code, from whichever browser: the first one
-//! counts, by one conditional statement.
+//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code, from whichever browser: the
+//! first one counts, by one conditional statement.
 
 use super::answered::Told;
 use super::authorization_response::{Recipient, Recipients};
@@ -21,7 +21,7 @@ pub(in crate::issuer) struct DeviceAnswers {
     pub(in crate::issuer) beginnings: Beginnings,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -84,7 +84,7 @@ impl DeviceAnswers {
             },
             DeviceAnswer::Closed => return Err(closed()),
         }
-        self.counted.signed_in("", SignInOutcome::Denied);
+        self.metrics.signed_in("", SignInOutcome::Denied);
         if let Some((client, resource)) = denial.purpose.asked() {
             self.audit.record(&Event::Denied { client, resource }, arrival);
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `authorize`, `consent`, `approval` | a client's request: judge it, ask the user, take the answer |
+//! | `authorize`, `consent`, `approval` | a client's request: check it, ask the user, take the answer |
 //! | `remembering`, `remembered_start`, `receivers` | when the question is skipped, and who receives codes |
 //! | `account` | the user's own page: choose a provider |
 //! | `device_entry`, `device_answer`, `user_codes` | a device: find it by the typed code, ask the user, take the answer |
@@ -47,7 +47,7 @@ pub(super) use account::AccountSignIns;
 pub(crate) use answered::{Answered, EarlierOutcome};
 pub use answered::{EarlierAnswer, Told};
 pub(super) use approval::Approvals;
-pub(crate) use approval::{Approval, Decision};
+pub(crate) use approval::{ConsentOutcome, Decision};
 pub(crate) use authorization_response::ClientRedirect;
 pub use authorization_response::Outcome;
 pub(super) use authorization_response::Recipients;

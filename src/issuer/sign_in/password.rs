@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::first_answer::FirstAnswers;
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
-use crate::identity::{Local, PasswordCheck, SignedIn, Way};
+use crate::identity::{Local, PasswordCheck, SignInMethod, SignedIn};
 use crate::issuer::resources::Resources;
 use crate::limits::{Limited, Limits};
 use crate::model::authorization::Authorization;
@@ -28,7 +28,7 @@ pub(in crate::issuer) struct PasswordSignIn {
     pub(in crate::issuer) bound: BoundSignIns,
     pub(in crate::issuer) first_answers: FirstAnswers,
     pub(in crate::issuer) conclusions: Conclusions,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) limits: Limits,
@@ -140,7 +140,7 @@ impl PasswordSignIn {
             PasswordCheck::Wrong => (SignInProblem::Wrong, None),
         };
         if problem == SignInProblem::Wrong {
-            self.counted.signed_in(bound.provider.id().as_str(), SignInOutcome::WrongPassword);
+            self.metrics.signed_in(bound.provider.id().as_str(), SignInOutcome::WrongPassword);
         }
         let failed = Event::SignInFailed { identity: &attempt.identity, limited: problem == SignInProblem::Busy };
         self.audit.record(&failed, &attempt.arrival);
@@ -180,8 +180,8 @@ impl PasswordSignIn {
 }
 
 fn local<'a>(bound: &Bound<'a>) -> Result<&'a Local, Fault> {
-    match bound.provider.way() {
-        Way::Password(local) => Ok(local),
-        Way::Redirect(_) => Err(Fault::not_ours("this identity provider has no sign-in page here")),
+    match bound.provider.sign_in_method() {
+        SignInMethod::Password(local) => Ok(local),
+        SignInMethod::Redirect(_) => Err(Fault::not_ours("this identity provider has no sign-in page here")),
     }
 }

@@ -4,7 +4,7 @@
 //! answer for another. `state`, `nonce` and the PKCE verifier follow from the browser's binding and the round.
 
 use crate::config::PublicUrl;
-use crate::identity::{Begin, Provider, Way};
+use crate::identity::{Begin, Provider, SignInMethod};
 use crate::model::authorization::{Authorization, Binding};
 use crate::oauth::paths;
 
@@ -26,9 +26,9 @@ impl ProviderLeg {
         authorization: &Authorization,
         binding: &Binding,
     ) -> Result<String, Fault> {
-        let oidc = match provider.way() {
-            Way::Redirect(oidc) => oidc,
-            Way::Password(_) => {
+        let oidc = match provider.sign_in_method() {
+            SignInMethod::Redirect(oidc) => oidc,
+            SignInMethod::Password(_) => {
                 return Ok(format!("{}?authorization={}", paths::sign_in(provider.id().as_str()), authorization.id));
             }
         };

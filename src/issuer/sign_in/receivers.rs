@@ -5,7 +5,7 @@ use crate::issuer::clients::Clients;
 use crate::model::client::{Client, ClientOrigin};
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 
-/// Judges redirect URIs. Cheap to clone.
+/// Checks redirect URIs. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Receivers {
     pub(in crate::issuer) clients: Clients,

@@ -1,6 +1,7 @@
 //! Remembered consent: when the consent page is skipped, and why that is safe. Off by default.
 //!
-//! The page comes before the identity provider sees the browser, so the user is not known yet when it is to be skipped. The order is:
+//! The page comes before the identity provider sees the browser, so the user is not known yet when it is to be skipped. The
+//! order is:
 //!
 //! 1. `/authorize`: the browser's mark (a cookie) finds what was allowed in it. If that covers the request, the browser goes on to
 //!    the provider that signed that user in.
@@ -9,9 +10,9 @@
 //!
 //! Thus the mark alone is worth nothing: in another browser it leads a thief to a sign-in as themself.
 //!
-//! Defends against: a confused deputy and an authorization server in the middle, which rides on an earlier consent (only clients that
-//! the operator names, only web servers that are known here, never a start from another site), another user at the same browser, and
-//! a client that changed since.
+//! Defends against: a confused deputy and an authorization server in the middle, which rides on an earlier consent (only
+//! clients that the operator names, only web servers that are known here, never a start from another site), another user at
+//! the same browser, and a client that changed since.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::model::remembered_consent::Allowed;
 use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 use crate::storage::CodeConsent;
 
-/// Judges what may be remembered. Cheap to clone.
+/// Checks what may be remembered. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Remembering {
     pub(in crate::issuer) settings: config::Consent,
@@ -71,9 +72,9 @@ impl Remembering {
         self.clock.now().before(self.settings.remember_for)
     }
 
-    /// What the code of a sign-in must be judged by. `allowed` is what it gives; `None`: the page must be shown after all,
+    /// What the code of a sign-in must be checked against. `allowed` is what it gives; `None`: the page must be shown after all,
     /// because this may not be remembered any more.
-    pub(super) fn judge<'a>(&self, consent: &'a Consent, allowed: Option<&'a Allowed>) -> Option<CodeConsent<'a>> {
+    pub(super) fn check<'a>(&self, consent: &'a Consent, allowed: Option<&'a Allowed>) -> Option<CodeConsent<'a>> {
         match (consent, allowed) {
             (Consent::Asked, _) | (Consent::AskedOnce(_), None) => Some(CodeConsent::Asked),
             (Consent::AskedOnce(browser), Some(allowed)) => Some(CodeConsent::Remember(browser, allowed)),

@@ -1,7 +1,8 @@
 //! Sessions at the user's own page: opened by a sign-in for that purpose and by nothing else, and short.
 //!
-//! Defends against: session fixation (the secret follows from the browser's binding, which is new with each sign-in), theft from the
-//! database (only the hash is stored), and a session that outlives its provider (the issuer is compared at every use).
+//! Defends against: session fixation (the secret follows from the browser's binding, which is new with each sign-in), theft
+//! from the database (only the hash is stored), and a session that outlives its provider (the issuer is compared at every
+//! use).
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(in crate::issuer) struct Sessions {
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -58,7 +59,7 @@ impl Sessions {
             self.store.refuse_authorization(&authorization.id, authorization.round).await?;
             return Err(Fault::taken_back(&authorization.id));
         }
-        self.counted.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
+        self.metrics.signed_in(provider.id().as_str(), SignInOutcome::SignedIn);
         self.audit.record(&Event::AccountOpened { subject: &subject }, arrival);
         Ok(secret)
     }

@@ -44,7 +44,7 @@ pub(in crate::issuer) struct Introspection {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
 }
 
 impl Introspection {
@@ -53,8 +53,8 @@ impl Introspection {
     /// # Errors
     /// See [`TokenRefusal`].
     pub(in crate::issuer) async fn introspect(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let answer = self.judge(request).await;
-        self.counted.introspected(match &answer {
+        let answer = self.check(request).await;
+        self.metrics.introspected(match &answer {
             Ok(Some(_)) => IntrospectionOutcome::Active,
             Ok(None) => IntrospectionOutcome::Inactive,
             Err(_) => IntrospectionOutcome::Refused,
@@ -63,7 +63,7 @@ impl Introspection {
     }
 
     /// What is told of an active token.
-    async fn judge(&self, request: TokenRequest) -> Result<Option<Vec<u8>>, TokenRefusal> {
+    async fn check(&self, request: TokenRequest) -> Result<Option<Vec<u8>>, TokenRefusal> {
         let token = request.parameters.one("token")?;
         let token = token.ok_or_else(|| TokenRefusal::invalid_request("token is missing"))?;
         request.parameters.one("token_type_hint")?;

@@ -5,7 +5,7 @@
 //! (RFC 7009 2.2) and ends nothing: after a while nobody could verify it any more.
 //!
 //! Defends against: an oracle (a token of another client is answered like one that does not exist, and nothing ends), ends of
-//! other clients' grants, and floods of made-up tokens (a checksum or a signature is judged before the store is asked).
+//! other clients' grants, and floods of made-up tokens (a checksum or a signature is checked before the store is asked).
 
 use super::access_tokens::PresentedAccessTokens;
 use crate::audit::{Audit, Event};
@@ -31,7 +31,7 @@ pub(in crate::issuer) struct TokenRevocation {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -41,15 +41,15 @@ impl TokenRevocation {
     /// # Errors
     /// See [`TokenRefusal`].
     pub(in crate::issuer) async fn revoke(&self, request: TokenRequest) -> Result<(), TokenRefusal> {
-        let revoked = self.judge(request).await;
-        self.counted.revoked(match &revoked {
+        let revoked = self.check(request).await;
+        self.metrics.revoked(match &revoked {
             Ok(outcome) => *outcome,
             Err(_) => RevocationOutcome::Refused,
         });
         revoked.map(drop)
     }
 
-    async fn judge(&self, request: TokenRequest) -> Result<RevocationOutcome, TokenRefusal> {
+    async fn check(&self, request: TokenRequest) -> Result<RevocationOutcome, TokenRefusal> {
         let TokenRequest { authorization, proof: _, parameters, arrival, agent: _ } = request;
         let token = parameters.one("token")?.ok_or_else(|| TokenRefusal::invalid_request("token is missing"))?;
         parameters.one("token_type_hint")?;

@@ -1,7 +1,7 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 3.4, 3.5): a device polls until its user has answered.
 //!
-//! A poll costs one read, or none when it comes too early. There is no PKCE and no redirect URI: whoever holds the device code gets
-//! the tokens, so it is as secret as they are.
+//! A poll costs one read, or none when it comes too early. There is no PKCE and no redirect URI: whoever holds the device
+//! code gets the tokens, so it is as secret as they are.
 //!
 //! Defends against: a device code of another client (compared before anything else is told), replay (it is redeemed once, by the
 //! statement that redeems codes), and floods of polls (`slow_down`).
@@ -55,14 +55,14 @@ impl DevicePolls {
         if let Some(interval) = self.polls.came_too_early(&hash, Some(polled.interval)) {
             return self.slow_down(&hash, interval).await;
         }
-        match self.judge(&polled) {
+        match self.check(&polled) {
             Ok(()) => self.redeem(&hash, by, parameters).await,
             Err(refusal) => Err(refusal),
         }
     }
 
     /// Whether the device gets its tokens now.
-    fn judge(&self, polled: &PolledDeviceCode) -> Result<(), TokenRefusal> {
+    fn check(&self, polled: &PolledDeviceCode) -> Result<(), TokenRefusal> {
         let expired = self.clock.now() >= polled.expires_at;
         match polled.answer {
             Some(Stage::CodeIssued) => Ok(()),

@@ -27,11 +27,11 @@ pub(in crate::issuer) struct MachineGrants {
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
-/// What is asked for, every rule judged.
+/// What is asked for, every rule checked.
 pub(super) struct MachineRequest<'a> {
     pub(super) basis: Basis,
     pub(super) identity: IdentityId,
@@ -49,7 +49,7 @@ pub(super) struct MachineRequest<'a> {
 }
 
 impl MachineGrants {
-    /// The key that tokens for this audience are bound to, when every other rule was judged: the proof is used up.
+    /// The key that tokens for this audience are bound to, when every other rule was checked: the proof is used up.
     pub(super) async fn prove(&self, by: &Requester<'_>, audience: &str) -> Result<Option<Thumbprint>, TokenRefusal> {
         let key = self.proofs.key(by, audience)?;
         self.proofs.use_up(by).await?;
@@ -93,7 +93,7 @@ impl MachineGrants {
         match self.store.keep_machine_grant(wanted, basis, issuer).await? {
             Some(MachineGrant::Extended(grant)) => Ok(grant),
             Some(MachineGrant::Begun(grant)) => {
-                self.counted.begun(grant.identity.as_str());
+                self.metrics.begun(grant.identity.as_str());
                 self.audit.record(&Event::Granted { grant: &grant, refresh: false }, arrival);
                 Ok(grant)
             }

@@ -103,7 +103,7 @@ pub(super) struct TokenEndpoint {
     pub(super) client_credentials: Option<ClientCredentials>,
     /// `None` while no issuer of assertions is trusted.
     pub(super) jwt_bearer: Option<JwtBearer>,
-    pub(super) counted: metrics::Grants,
+    pub(super) metrics: metrics::Grants,
 }
 
 impl TokenEndpoint {
@@ -112,14 +112,14 @@ impl TokenEndpoint {
     /// # Errors
     /// See [`TokenRefusal`].
     pub(super) async fn answer(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
-        let answer = self.judge(request).await;
+        let answer = self.check(request).await;
         if let Err(refusal) = &answer {
-            self.counted.token_refused(refusal.reason.code().as_str());
+            self.metrics.token_refused(refusal.reason.code().as_str());
         }
         answer
     }
 
-    async fn judge(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
+    async fn check(&self, request: TokenRequest) -> Result<Vec<u8>, TokenRefusal> {
         let TokenRequest { authorization, proof, parameters, arrival, agent } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);
         parameters.none_repeated(SINGLE)?;
@@ -131,7 +131,7 @@ impl TokenEndpoint {
             Some("authorization_code") => self.redemptions.redeem(&by, &parameters).await,
             Some("refresh_token") => {
                 let refreshed = self.refreshes.refresh(&by, &parameters).await;
-                self.counted.refreshed(outcome(&refreshed));
+                self.metrics.refreshed(outcome(&refreshed));
                 refreshed.map(|(document, _)| document)
             }
             Some(grant_type::DEVICE_CODE) if let Some(devices) = &self.device_polls => {

@@ -29,7 +29,7 @@ pub(in crate::issuer) struct NewGrants {
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) lifetimes: Lifetimes,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -79,7 +79,7 @@ impl NewGrants {
             return Err(TokenRefusal::invalid_grant("the code was redeemed or taken back before, or has expired"));
         };
         self.ends.note_made_room(&made_room, arrival);
-        self.counted.begun(grant.identity.as_str());
+        self.metrics.begun(grant.identity.as_str());
         self.audit.record(&Event::Granted { grant: &grant, refresh: gives_refresh }, arrival);
         Ok(response)
     }

@@ -62,7 +62,7 @@ pub(super) enum Found {
     Answered(GrantId, Vec<u8>),
 }
 
-/// What is judged of a token and its grant.
+/// What is checked of a token and its grant.
 enum Judged {
     Fresh(Option<Thumbprint>),
     Repeat(Vec<u8>),
@@ -79,20 +79,20 @@ pub(in crate::issuer) struct PresentedTokens {
 }
 
 impl PresentedTokens {
-    /// Finds the token and its grant, and judges them: two reads.
+    /// Finds the token and its grant, and checks them: two reads.
     pub(super) async fn look_up(&self, presented: &Presented<'_>) -> Result<Found, TokenRefusal> {
         let stored = self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
         let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
-        match self.judge(presented, &stored, &grant).await {
+        match self.check(presented, &stored, &grant).await {
             Ok(Judged::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
             Ok(Judged::Fresh(key)) => Ok(Found::Unused(Box::new(grant), key)),
             Err(refusal) => Err(refusal.of_grant(&grant.id)),
         }
     }
 
-    /// A token of a bound grant is nothing without the key, used or not: whoever stole it alone must not be able to end the grant of
-    /// its owner.
-    async fn judge(
+    /// A token of a bound grant is nothing without the key, used or not: whoever stole it alone must not be able to end the
+    /// grant of its owner.
+    async fn check(
         &self,
         presented: &Presented<'_>,
         stored: &StoredRefreshToken,

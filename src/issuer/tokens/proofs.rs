@@ -1,7 +1,7 @@
 //! DPoP at the token endpoint (RFC 9449 5): which key the tokens of a request are bound to, for every grant type.
 //!
 //! A proof is verified before the client is authenticated, so that an assertion of the client is not used up by a request that
-//! only lacks our nonce. It is used up when every other rule has been judged, right before something is given for it: by one
+//! only lacks our nonce. It is used up when every other rule has been checked, right before something is given for it: by one
 //! conditional insert, which decides between all processes.
 //!
 //! Defends against: replay of proofs, stolen codes (`dpop_jkt`) and refresh tokens (both are useless without the key, and whoever
@@ -36,7 +36,7 @@ pub(crate) enum SentProof {
     Unreadable,
 }
 
-/// Judges proofs. Cheap to clone.
+/// Checks proofs. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Proofs {
     /// Whether any upstream takes bound tokens: otherwise proofs are not looked at.
@@ -132,7 +132,7 @@ impl Proofs {
     }
 }
 
-/// Judges the key that a code was bound to when it was asked for (RFC 9449 10).
+/// Checks the key that a code was bound to when it was asked for (RFC 9449 10).
 pub(super) fn check_code(bound_to: Option<&Thumbprint>, by: &Requester<'_>) -> Result<(), TokenRefusal> {
     match (bound_to, &by.proof) {
         (None, _) => Ok(()),

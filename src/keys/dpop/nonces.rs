@@ -1,7 +1,7 @@
 //! The nonces that proofs must carry (RFC 9449 8, 9, 11.2): a number of a period of time, and a MAC.
 //!
-//! Every process with the same root keys and the same issuer makes and accepts the same nonces, so none is stored, and a client may
-//! take the nonce of one replica, or of the token endpoint, to another.
+//! Every process with the same root keys and the same issuer makes and accepts the same nonces, so none is stored, and a
+//! client may take the nonce of one replica, or of the token endpoint, to another.
 //!
 //! Defends against: proofs that were made long before they are used, by malware that had a key for a while, and clocks of clients
 //! that are wrong.
@@ -29,7 +29,7 @@ pub const NONCE_LIFETIME: Duration = Duration::from_secs((PERIOD * ACCEPTED).uns
 const NUMBER: usize = 8;
 const MAC: usize = 16;
 
-/// Makes and judges nonces. Cheap to clone.
+/// Makes and checks nonces. Cheap to clone.
 #[derive(Clone)]
 pub struct Nonces {
     /// One for each root key; the first one makes nonces.
@@ -52,7 +52,7 @@ impl Nonces {
         base64url(&[number.as_slice(), &mac].concat())
     }
 
-    /// Judges a nonce: the first second in which no process accepts it any more, or `None` when it is too old or not ours.
+    /// Checks a nonce: the first second in which no process accepts it any more, or `None` when it is too old or not ours.
     #[must_use]
     pub fn good_until(&self, nonce: &str, now: Timestamp) -> Option<Timestamp> {
         let mut bytes = [0; NUMBER + MAC];

@@ -1,8 +1,8 @@
-//! Verifies a proof (RFC 9449 4.3). What costs little is judged first: the signature comes last, and only for a proof with a nonce
-//! of ours, so that nobody who has not asked before causes a signature to be verified.
+//! Verifies a proof (RFC 9449 4.3). What costs little is checked first: the signature comes last, and only for a proof with a
+//! nonce of ours, so that nobody who has not asked before causes a signature to be verified.
 //!
-//! Defends against: forgery and algorithm confusion (RFC 8725: asymmetric algorithms only, the key verifies those of its own type,
-//! nothing but the key is taken from the header), private keys that are published by mistake, large proofs, a proof for
+//! Defends against: forgery and algorithm confusion (RFC 8725: asymmetric algorithms only, the key verifies those of its own
+//! type, nothing but the key is taken from the header), private keys that are published by mistake, large proofs, a proof for
 //! another method, URL or token, and tokens in other hands than their owner's.
 
 use serde_json::Value;
@@ -83,7 +83,7 @@ pub fn verify_proof(text: &str, expected: &ExpectedProof<'_>, now: Timestamp) ->
     let header = Members::decode(header).ok_or(invalid(NOT_A_JWT))?;
     let key = key_of(&header).map_err(invalid)?;
     let claims = Members::decode(claims).ok_or(invalid(NOT_A_JWT))?;
-    let jti = judge(&claims, expected, now).map_err(invalid)?;
+    let jti = check(&claims, expected, now).map_err(invalid)?;
     let nonce = text_of(&claims, "nonce").ok_or(ProofError::Nonce)?;
     let good_until = expected.nonces.good_until(nonce, now).ok_or(ProofError::Nonce)?;
     let thumbprint = Thumbprint::new(key.public.thumbprint());
@@ -139,8 +139,8 @@ fn algorithm(name: &str) -> Option<jsonwebtoken::Algorithm> {
     }
 }
 
-/// Judges what the claims say besides the nonce, and answers the `jti`.
-fn judge<'c>(claims: &'c Members, expected: &ExpectedProof<'_>, now: Timestamp) -> Result<&'c str, &'static str> {
+/// Checks what the claims say besides the nonce, and answers the `jti`.
+fn check<'c>(claims: &'c Members, expected: &ExpectedProof<'_>, now: Timestamp) -> Result<&'c str, &'static str> {
     let jti = text_of(claims, "jti").filter(|jti| !jti.is_empty()).ok_or("the DPoP proof has no jti")?;
     if jti.len() > MAX_JTI {
         return Err("jti of the DPoP proof is longer than 256 bytes");

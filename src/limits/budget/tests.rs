@@ -37,10 +37,10 @@ fn defaults_follow_the_machine_and_settings_only_lower_what_it_has() {
     assert_eq!((large.calls.size(), large.calls.share()), (16_384, 1024));
     assert_eq!((large.requests.size(), large.requests.share()), (3072, 256));
     assert_eq!((large.known.size(), large.known.share()), (1024, 64));
-    assert_eq!(large.strangers.size() + large.users.size(), 256 << 20);
+    assert_eq!(large.unauthenticated.size() + large.users.size(), 256 << 20);
     let small = budget(u64::MAX, GIB / 4, &Limits::default());
     assert_eq!(small.connections.size(), 1024);
-    assert_eq!(small.strangers.size() + small.users.size(), 32 << 20);
+    assert_eq!(small.unauthenticated.size() + small.users.size(), 32 << 20);
     let limits = Limits {
         connections: Some(100),
         connections_per_address: 10,
@@ -58,7 +58,7 @@ fn defaults_follow_the_machine_and_settings_only_lower_what_it_has() {
     assert_eq!((set.calls.size(), set.calls.share()), (336, 5), "there are no more");
     assert_eq!((set.requests.size(), set.requests.share()), (150, 20));
     assert_eq!((set.known.size(), set.known.share()), (50, 3));
-    assert_eq!((set.strangers.size(), set.strangers.share()), (2 << 20, 600 << 10));
+    assert_eq!((set.unauthenticated.size(), set.unauthenticated.share()), (2 << 20, 600 << 10));
     assert_eq!((set.users.size(), set.users.share()), (6 << 20, 2 << 20));
 }
 
@@ -77,7 +77,7 @@ fn every_share_is_at_least_one_and_at_most_half_of_its_pool() {
         ..Limits::default()
     });
     assert_eq!((greedy.requests.size(), greedy.requests.share()), (750, 375));
-    assert_eq!((greedy.strangers.share(), greedy.users.share()), (1 << 20, 3 << 20));
+    assert_eq!((greedy.unauthenticated.share(), greedy.users.share()), (1 << 20, 3 << 20));
 }
 
 #[test]
@@ -120,5 +120,5 @@ fn large_heads_of_strangers_are_memory_too() {
     assert!(budget.admit(ClientAddress("203.0.113.8".parse().unwrap()), 64 * 1024).is_ok());
     assert!(budget.admit(address, 2000).is_ok(), "a small head is no memory of its own");
     admitted.clear();
-    assert_eq!((budget.strangers.state(), budget.requests.state()), ((1 << 20, 0), (3072, 0)));
+    assert_eq!((budget.unauthenticated.state(), budget.requests.state()), ((1 << 20, 0), (3072, 0)));
 }

@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr, Statement, TypeInf
 
 use super::{SCANS, STATEMENTS, on_postgres};
 use crate::storage::engine::Engine;
-use crate::storage::postgres::{self, Pool};
+use crate::storage::postgres::{self, ServerPool};
 use crate::storage::{CALL_LIMIT, Store, copy, pooler, postgres_schema};
 
-fn pool(store: &Store) -> &Pool {
+fn pool(store: &Store) -> &ServerPool {
     match &store.0.engine {
         Engine::Postgres(pool) => pool,
         Engine::Sqlite(_) => panic!("this is SQLite"),

@@ -11,7 +11,7 @@ use crate::storage::engine::Engine;
 use crate::storage::exclusive::Exclusive;
 use crate::storage::sqlite::{self, Pools};
 use crate::storage::value::values;
-use crate::storage::{CALL_LIMIT, Store, Turn};
+use crate::storage::{CALL_LIMIT, Priority, Store};
 
 fn pools(store: &Store) -> &Pools {
     match &store.0.engine {
@@ -81,7 +81,7 @@ async fn a_full_disk_is_named_and_the_writer_works_again_when_there_is_room() {
     // one that SQLite cannot undo alone: it ends the transaction, and the library is not told
     let big = "INSERT INTO signing_keys (id, algorithm, generation, sealed_private_key, created_at)
         VALUES ('k', 'ES256', 1, zeroblob(1000000), 1)";
-    let error = store.execute(Turn::Upkeep, Exclusive::Nothing, big, values![]).await.unwrap_err();
+    let error = store.execute(Priority::Upkeep, Exclusive::Nothing, big, values![]).await.unwrap_err();
     assert!(error.to_string().ends_with("test.db cannot grow: the disk is full; free some space"), "{error}");
     assert!(store.is_degraded());
     on_writer(&store, "PRAGMA max_page_count = 1000000").await;

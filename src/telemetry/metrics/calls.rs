@@ -24,7 +24,7 @@ struct Refused {
 }
 
 words! {
-    /// How a bearer token was judged.
+    /// How a bearer token was checked.
     pub enum TokenCheck {
         /// It was in the cache.
         Cached = "cached",
@@ -32,7 +32,7 @@ words! {
         Verified = "verified",
         /// It was refused.
         Refused = "refused",
-        /// It could not be judged: the store or the keys were out of reach.
+        /// It could not be checked: the store or the keys were out of reach.
         Unknown = "unknown",
     }
 }
@@ -70,7 +70,7 @@ impl Calls {
         let help = "Calls that were not forwarded, by upstream and reason";
         registry.register("refusals", help, calls.refusals.clone());
         registry.register("open_streams", "Event streams that are open", calls.streams.clone());
-        let help = "Bearer tokens that were judged, by result";
+        let help = "Bearer tokens that were checked, by result";
         registry.register("token_checks", help, calls.checks.clone());
         registry.register("cached_tokens", "Verified tokens in memory", calls.cached_tokens.clone());
         calls
@@ -90,7 +90,7 @@ impl Calls {
         }
     }
 
-    /// A counter of tokens that were judged so: found once, counted often.
+    /// A counter of tokens that were checked so: found once, counted often.
     #[must_use]
     pub fn token_checks(&self, result: TokenCheck) -> Counter {
         self.checks.get_or_create_owned(&Checked { result })

@@ -76,7 +76,7 @@ words! {
         Ended = "ended",
         /// It names nothing of its client's that is live.
         Nothing = "nothing",
-        /// The client did not authenticate, or the request could not be judged.
+        /// The client did not authenticate, or the request could not be checked.
         Refused = "refused",
     }
 }
@@ -88,7 +88,7 @@ words! {
         Active = "active",
         /// It is not, or not for that server.
         Inactive = "inactive",
-        /// The caller may not ask, or the request could not be judged.
+        /// The caller may not ask, or the request could not be checked.
         Refused = "refused",
     }
 }

@@ -1,8 +1,9 @@
 //! Metrics: typed families, built once in `app.rs` and handed down; nothing is global, so a test reads its own.
 //!
 //! Each area of the program gets the struct of its own file and calls its methods; label names live in these files alone.
-//! Label values are ids from the configuration, routes from the table, or words of an enumeration, never what a stranger sent:
-//! an attacker who could invent label values could fill the memory of this process and of the scraper (label cardinality).
+//! Label values are ids from the configuration, routes from the table, or words of an enumeration, never what an
+//! unauthenticated caller sent: an attacker who could invent label values could fill the memory of this process and of the
+//! scraper (label cardinality).
 //!
 //! | file | what is counted |
 //! |---|---|

@@ -20,7 +20,7 @@ struct Answered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabel {
     route: Arc<str>,
 }
 
@@ -33,7 +33,7 @@ struct Listener {
 #[derive(Clone)]
 pub struct Requests {
     answered: Family<Answered, Counter>,
-    durations: Family<Route, Histogram>,
+    durations: Family<RouteLabel, Histogram>,
     in_flight: Gauge,
     connections: Family<Listener, Gauge>,
 }
@@ -65,7 +65,7 @@ impl Requests {
         RouteRequests {
             ok: counter(StatusCode::OK),
             accepted: counter(StatusCode::ACCEPTED),
-            durations: self.durations.get_or_create_owned(&Route { route: Arc::clone(&route) }),
+            durations: self.durations.get_or_create_owned(&RouteLabel { route: Arc::clone(&route) }),
             answered: self.answered.clone(),
             route,
         }

@@ -1,7 +1,8 @@
 //! The consent page: who asks, where the code goes, what for, and with which provider.
 //!
-//! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (what it says of itself is shown as its
-//! claim, with the host that says so, and the receiver of the code stands above the buttons). No picture of a stranger is shown.
+//! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (what it says of itself is shown
+//! as its claim, with the host that says so, and the receiver of the code stands above the buttons). No picture from an
+//! unverified client is shown.
 
 use askama::Template;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::app::Outside;
-use portcullis::audit::{Audit, Event, Origin, Sink};
+use portcullis::audit::{Actor, Audit, Event, Sink};
 use serde_json::json;
 
 use super::{PATH, authorize, document, kept, published, refused, within};
@@ -24,7 +24,7 @@ also_on_postgres! {
 struct Kept(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Kept {
-    fn record(&self, event: &Event<'_>, _origin: &Origin<'_>) {
+    fn record(&self, event: &Event<'_>, _origin: &Actor<'_>) {
         let event = format!("{event:?}");
         if event.starts_with("Document") {
             self.0.lock().unwrap().push(event.split(' ').next().unwrap().to_owned());

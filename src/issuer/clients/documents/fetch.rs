@@ -11,12 +11,12 @@ use crate::model::client_document::KeptDocument;
 use crate::oauth::client_document::MAX_DOCUMENT;
 use crate::oauth::client_id_url::ClientIdUrl;
 use crate::oauth::redirect_uri::RedirectPolicy;
-use crate::outbound::{StrangerError, Strangers};
+use crate::outbound::{UntrustedFetchError, UntrustedFetcher};
 use crate::telemetry::excerpt;
 
 /// Fetches documents.
 pub(super) struct Fetch {
-    pub(super) strangers: Strangers,
+    pub(super) untrusted: UntrustedFetcher,
     pub(super) redirect_policy: RedirectPolicy,
     pub(super) clock: Clock,
 }
@@ -28,7 +28,7 @@ impl Fetch {
     /// the last good document goes on to serve. A JSON document that breaks a rule is what the publisher says now.
     pub(super) async fn get(&self, url: &ClientIdUrl) -> Result<Known, DocumentError> {
         let fetched_at = self.clock.now();
-        let document = self.strangers.get(url.as_str(), MAX_DOCUMENT).await.map_err(|error| failed(&error))?;
+        let document = self.untrusted.get(url.as_str(), MAX_DOCUMENT).await.map_err(|error| failed(&error))?;
         if !is_json(&document.headers) {
             return Err(DocumentError::Unreachable("its type is not application/json".to_owned()));
         }
@@ -43,7 +43,7 @@ impl Fetch {
     }
 }
 
-fn failed(error: &StrangerError) -> DocumentError {
+fn failed(error: &UntrustedFetchError) -> DocumentError {
     let why = error.diagnosis().to_string();
     if error.is_gone() { DocumentError::Gone(why) } else { DocumentError::Unreachable(why) }
 }

@@ -1,7 +1,7 @@
 //! What this process remembers: documents that make clients, and for a moment which ones it could not get.
 //!
-//! Defends against: exhaustion of memory (strangers can name any number of documents; the least recently used goes), and a dead
-//! URL that makes us hammer its host (it rests after a failure).
+//! Defends against: exhaustion of memory (untrusted clients can name any number of documents; the least recently used goes),
+//! and a dead URL that makes us hammer its host (it rests after a failure).
 
 use std::sync::Arc;
 use std::time::Duration;

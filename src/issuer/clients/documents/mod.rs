@@ -29,7 +29,7 @@ use self::fetch::Fetch;
 use self::known::Known;
 use self::memory::Memory;
 use super::error::{DocumentError, FindError, shown};
-use crate::audit::{Audit, Event, Origin};
+use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
 use crate::config;
 use crate::issuer::single_flight::SingleFlight;
@@ -40,7 +40,7 @@ use crate::model::client_document::Age;
 use crate::model::ids::ClientId;
 use crate::oauth::client_id_url::ClientIdUrl;
 use crate::oauth::redirect_uri::RedirectPolicy;
-use crate::outbound::Strangers;
+use crate::outbound::UntrustedFetcher;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics::{self, DocumentOutcome};
 use crate::wire::{Arrival, ClientAddress};
@@ -58,12 +58,12 @@ pub(super) enum Need {
 pub(in crate::issuer) struct DocumentParts {
     pub(in crate::issuer) settings: config::ClientDocuments,
     pub(in crate::issuer) redirect_policy: RedirectPolicy,
-    pub(in crate::issuer) strangers: Strangers,
+    pub(in crate::issuer) untrusted: UntrustedFetcher,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
     pub(in crate::issuer) limits: Limits,
     pub(in crate::issuer) tasks: Tasks,
-    pub(in crate::issuer) counted: metrics::Grants,
+    pub(in crate::issuer) metrics: metrics::Grants,
     pub(in crate::issuer) audit: Audit,
 }
 
@@ -80,16 +80,16 @@ struct Inner {
     clock: Clock,
     limits: Limits,
     tasks: Tasks,
-    counted: metrics::Grants,
+    metrics: metrics::Grants,
     audit: Audit,
 }
 
 impl Documents {
     pub(in crate::issuer) fn new(parts: DocumentParts) -> Self {
-        let DocumentParts { settings, redirect_policy, strangers, store, clock, limits, tasks, counted, audit } = parts;
-        let fetch = Fetch { strangers, redirect_policy, clock: clock.clone() };
+        let DocumentParts { settings, redirect_policy, untrusted, store, clock, limits, tasks, metrics, audit } = parts;
+        let fetch = Fetch { untrusted, redirect_policy, clock: clock.clone() };
         let (memory, flights) = (Memory::new(), SingleFlight::default());
-        Self(Arc::new(Inner { settings, fetch, memory, flights, store, clock, limits, tasks, counted, audit }))
+        Self(Arc::new(Inner { settings, fetch, memory, flights, store, clock, limits, tasks, metrics, audit }))
     }
 
     /// Finds the client whose id is a URL, for a request from this address.
@@ -149,7 +149,7 @@ impl Documents {
 }
 
 impl Inner {
-    /// What can be judged by the id alone.
+    /// What can be checked against the id alone.
     fn admit(&self, id: &str) -> Result<ClientIdUrl, FindError> {
         let refused = |why: Cow<'static, str>| FindError::Refused { client: shown(id), why };
         if !self.settings.enabled {
@@ -213,25 +213,25 @@ impl Inner {
             };
         }
         if let Err(limited) = self.count(url, known.as_deref(), from).await {
-            self.counted.document(DocumentOutcome::Limited);
+            self.metrics.document(DocumentOutcome::Limited);
             return known.ok_or(limited.into());
         }
         match self.fetch.get(url).await {
             Ok(fetched) => {
-                self.counted.document(DocumentOutcome::Fetched);
+                self.metrics.document(DocumentOutcome::Fetched);
                 Ok(self.remember(fetched, known.as_deref()).await)
             }
             Err(error) => {
                 self.memory.note_failure(id, &error, now).await;
-                self.counted.document(outcome(&error));
+                self.metrics.document(outcome(&error));
                 self.without(url, known, error).await
             }
         }
     }
 
-    /// Counts a call that is about to be made. One for a stored document, which users signed in for, does not count: strangers
-    /// who name dead URLs at its host must not keep it from being renewed, and a hosted client refreshes the grants of all its
-    /// users from a few addresses.
+    /// Counts a call that is about to be made. One for a stored document, which users signed in for, does not count:
+    /// untrusted clients who name dead URLs at its host must not keep it from being renewed, and a hosted client refreshes
+    /// the grants of all its users from a few addresses.
     async fn count(&self, url: &ClientIdUrl, known: Option<&Known>, from: ClientAddress) -> Result<(), Limited> {
         if known.is_some_and(Known::is_stored) {
             return Ok(());
@@ -240,8 +240,8 @@ impl Inner {
         self.limits.check(Limit::DocumentsPerHost, &Key::of(&[Part::Host(url.host())])).await
     }
 
-    /// Asks the host of a document that another process forgot: its publisher may have taken it back. `None` when it did: then the
-    /// code that is about to be issued cannot be redeemed.
+    /// Asks the host of a document that another process forgot: its publisher may have taken it back. `None` when it did:
+    /// then the code that is about to be issued cannot be redeemed.
     async fn forgotten(&self, known: Arc<Known>, from: ClientAddress) -> Option<Arc<Known>> {
         known.note_stored(false);
         let url = ClientIdUrl::parse(known.client.id.as_str()).ok()?;
@@ -291,7 +291,7 @@ impl Inner {
         self.memory.forget(url.as_str()).await;
         let client = ClientId::from(url.as_str());
         match self.store.forget_client_document(&client).await {
-            Ok(true) => self.audit.record(&Event::DocumentRevoked { client: &client }, Origin::Upkeep),
+            Ok(true) => self.audit.record(&Event::DocumentRevoked { client: &client }, Actor::Upkeep),
             Ok(false) => {}
             Err(error) => tracing::warn!(%client, %error, "a metadata document that was taken back is still stored"),
         }

@@ -93,7 +93,7 @@ fn nonces() -> Nonces {
     Nonces::new(&Sealer::new(&secrets), "https://mcp.example.com")
 }
 
-fn judge(proof: &str, key: Option<Thumbprint>) -> Result<Thumbprint, ProofError> {
+fn check(proof: &str, key: Option<Thumbprint>) -> Result<Thumbprint, ProofError> {
     let (targets, nonces, hash) = (ProofTargets::new([URL]), nonces(), Sha256::of(b"a.token.x"));
     let token = key.map(|key| BoundToken { hash: &hash, key });
     let expected = ExpectedProof { method: "POST", targets: &targets, token, nonces: &nonces };
@@ -105,15 +105,15 @@ fn a_proof_of_every_advertised_algorithm_holds_for_the_key_that_made_it() {
     for alg in ALGORITHMS {
         let key = Key::of(alg);
         let proof = key.proof(|_, _| {});
-        assert_eq!(judge(&proof, Some(key.thumbprint())), Ok(key.thumbprint()), "{alg}");
-        assert_eq!(judge(&proof, None), Ok(key.thumbprint()), "{alg}");
-        assert_eq!(judge(&proof, Some(Key::of(alg).thumbprint())), Err(ProofError::OtherKey), "{alg}");
+        assert_eq!(check(&proof, Some(key.thumbprint())), Ok(key.thumbprint()), "{alg}");
+        assert_eq!(check(&proof, None), Ok(key.thumbprint()), "{alg}");
+        assert_eq!(check(&proof, Some(Key::of(alg).thumbprint())), Err(ProofError::OtherKey), "{alg}");
     }
 }
 
 /// The words of the refusal.
 fn why(proof: &str, key: &Key) -> &'static str {
-    match judge(proof, Some(key.thumbprint())) {
+    match check(proof, Some(key.thumbprint())) {
         Err(ProofError::Invalid(words)) => words,
         Err(ProofError::Nonce) => "nonce",
         Err(ProofError::OtherKey) => "other key",
@@ -253,7 +253,7 @@ fn the_id_of_a_proof_is_that_of_its_key_and_its_jti() {
 proptest! {
     #[test]
     fn hostile_text_is_no_proof(text in "\\PC{0,80}|([A-Za-z0-9_-]{0,40}\\.){0,3}[A-Za-z0-9_-]{0,40}") {
-        prop_assert!(judge(&text, None).is_err());
+        prop_assert!(check(&text, None).is_err());
     }
 
     #[test]
@@ -263,6 +263,6 @@ proptest! {
         let at = at % proof.len();
         let mut changed = proof.clone();
         changed.replace_range(at..=at, &to);
-        prop_assert_eq!(judge(&changed, Some(key.thumbprint())).is_ok(), changed == proof);
+        prop_assert_eq!(check(&changed, Some(key.thumbprint())).is_ok(), changed == proof);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
-use portcullis::outbound::{LookUp, StrangerError, Strangers};
+use portcullis::outbound::{LookUp, UntrustedFetchError, UntrustedFetcher};
 use tokio::net::TcpListener;
 
 use crate::support::provider::FakeProvider;
@@ -48,7 +48,7 @@ async fn trap() -> (u16, Arc<AtomicUsize>) {
     (port, caught)
 }
 
-async fn refused(strangers: &Strangers, url: &str) -> StrangerError {
+async fn refused(strangers: &UntrustedFetcher, url: &str) -> UntrustedFetchError {
     strangers.get(url, MOST).await.err().unwrap_or_else(|| panic!("{url} was fetched"))
 }
 
@@ -65,11 +65,11 @@ async fn ssrf_names_of_inner_addresses_are_refused_without_revealing_them() {
         (&["1.1.1.1", "127.0.0.1"], "127.0.0.1 is loopback"),
         (&["127.0.0.1", "1.1.1.1"], "127.0.0.1 is loopback"),
     ] {
-        let strangers = Strangers::resolving_with(names(&[addresses]).look_up, [], false);
+        let strangers = UntrustedFetcher::resolving_with(names(&[addresses]).look_up, [], false);
         let error = refused(&strangers, &url).await;
         let operator = error.diagnosis().to_string();
         assert!(operator.contains("client.example") && operator.contains(reason), "{addresses:?}: {operator}");
-        let nowhere = Strangers::resolving_with(names(&[&[]]).look_up, [], false);
+        let nowhere = UntrustedFetcher::resolving_with(names(&[&[]]).look_up, [], false);
         let unknown = refused(&nowhere, &url).await;
         assert!(unknown.diagnosis().to_string().contains("cannot be resolved"), "{unknown:?}");
         assert_eq!((error.to_string(), error.is_refused()), (unknown.to_string(), unknown.is_refused()));
@@ -81,7 +81,7 @@ async fn ssrf_names_of_inner_addresses_are_refused_without_revealing_them() {
 #[tokio::test]
 async fn ssrf_inner_addresses_are_refused_in_every_notation() {
     let (port, caught) = trap().await;
-    let strangers = Strangers::new([], false);
+    let strangers = UntrustedFetcher::new([], false);
     for host in [
         "127.0.0.1",
         "[::1]",
@@ -104,7 +104,7 @@ async fn ssrf_inner_addresses_are_refused_in_every_notation() {
 #[tokio::test]
 async fn only_a_plain_https_url_is_fetched() {
     let names = names(&[&["127.0.0.1"]]);
-    let strangers = Strangers::resolving_with(names.look_up, [], true);
+    let strangers = UntrustedFetcher::resolving_with(names.look_up, [], true);
     for url in [
         "http://client.example/",
         "ftp://client.example/",
@@ -135,7 +135,7 @@ async fn dns_rebinding_the_checked_address_is_the_dialled_one() {
     let url = format!("{}/certs", provider.issuer()).replace("127.0.0.1", "localhost");
     // DNS rebinding: a second look-up gets another answer
     let names = names(&[&["127.0.0.1"], &["10.1.2.3"]]);
-    let strangers = Strangers::resolving_with(Arc::clone(&names.look_up), &provider.ca_file(), true);
+    let strangers = UntrustedFetcher::resolving_with(Arc::clone(&names.look_up), &provider.ca_file(), true);
     let document = strangers.get(&url, MOST).await.unwrap();
     assert!(document.body.starts_with(b"{\"keys\"") && document.headers["content-type"] == "application/json");
     assert_eq!(names.asked.load(Ordering::SeqCst), 1);
@@ -152,7 +152,7 @@ async fn dns_rebinding_the_checked_address_is_the_dialled_one() {
 #[tokio::test]
 async fn only_status_200_and_a_small_body_make_a_document() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
-    let strangers = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, &provider.ca_file(), true);
+    let strangers = UntrustedFetcher::resolving_with(names(&[&["127.0.0.1"]]).look_up, &provider.ca_file(), true);
     let at = |path: &str| format!("{}{path}", provider.issuer()).replace("127.0.0.1", "localhost");
     let redirect = refused(&strangers, &at("/auth?redirect_uri=https%3A%2F%2Fevil.example%2F&state=x")).await;
     assert!(redirect.is_refused() && redirect.diagnosis().to_string().contains("302"), "{redirect:?}");
@@ -160,7 +160,7 @@ async fn only_status_200_and_a_small_body_make_a_document() {
     assert!(absent.is_refused() && absent.diagnosis().to_string().contains("404"), "{absent:?}");
     let large = strangers.get(&at("/certs"), 100).await.unwrap_err();
     assert!(large.is_refused() && large.diagnosis().to_string().contains("larger than 100 bytes"), "{large:?}");
-    let untrusting = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, [], true);
+    let untrusting = UntrustedFetcher::resolving_with(names(&[&["127.0.0.1"]]).look_up, [], true);
     let error = refused(&untrusting, &at("/certs")).await;
     assert!(!error.is_refused() && error.diagnosis().to_string().contains("not trusted"), "{error:?}");
 }
@@ -169,7 +169,7 @@ async fn only_status_200_and_a_small_body_make_a_document() {
 async fn a_silent_server_of_a_document_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
-    let strangers = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, [], true);
+    let strangers = UntrustedFetcher::resolving_with(names(&[&["127.0.0.1"]]).look_up, [], true);
     let began = tokio::time::Instant::now();
     let error = refused(&strangers, &url).await;
     assert!(error.diagnosis().to_string().contains("within 3 s"), "{error:?}");
@@ -184,7 +184,7 @@ async fn names_that_are_never_resolved_take_a_limited_number_of_look_ups() {
         counter.fetch_add(1, Ordering::SeqCst);
         Box::pin(std::future::pending())
     });
-    let strangers = Strangers::resolving_with(look_up, [], true);
+    let strangers = UntrustedFetcher::resolving_with(look_up, [], true);
     for _ in 0..3 {
         let url = "https://client.example/metadata";
         let calls = (0..50).map(|_| tokio::time::timeout(Duration::from_millis(50), strangers.get(url, MOST)));
@@ -197,7 +197,7 @@ async fn names_that_are_never_resolved_take_a_limited_number_of_look_ups() {
 #[tokio::test]
 async fn a_document_that_is_gone_is_told_from_one_that_is_refused() {
     let provider = FakeProvider::start_tls(&Clock::manual(Timestamp(0))).await;
-    let strangers = Strangers::resolving_with(names(&[&["127.0.0.1"]]).look_up, &provider.ca_file(), true);
+    let strangers = UntrustedFetcher::resolving_with(names(&[&["127.0.0.1"]]).look_up, &provider.ca_file(), true);
     let at = |path: &str| format!("{}{path}", provider.issuer()).replace("127.0.0.1", "localhost");
     let gone = refused(&strangers, &at("/none")).await;
     assert!(gone.is_gone() && gone.is_refused());

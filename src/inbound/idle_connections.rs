@@ -15,7 +15,7 @@ use crate::signal::Signal;
 
 /// The connections of one listener. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Resting(Arc<Inner>);
+pub(super) struct IdleConnections(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -53,9 +53,9 @@ impl Connection {
     }
 }
 
-impl Resting {
+impl IdleConnections {
     /// Adds a connection, which is idle until its first request.
-    pub(super) fn enter(&self, holder: Option<&Holder>) -> Seat {
+    pub(super) fn enter(&self, holder: Option<&Holder>) -> IdleEntry {
         let connection = Arc::new(Connection {
             trusted: holder == Some(&Holder::Trusted),
             leave: Signal::default(),
@@ -65,7 +65,7 @@ impl Resting {
             aside: AtomicBool::new(false),
         });
         self.lines().add(Arc::clone(&connection));
-        Seat { resting: self.clone(), connection }
+        IdleEntry { idle: self.clone(), connection }
     }
 
     /// Closes the connection that has been idle longest. `false`: none is idle.
@@ -130,16 +130,16 @@ impl Lines {
 }
 
 /// The entry of one connection, removed on drop.
-pub(super) struct Seat {
-    resting: Resting,
+pub(super) struct IdleEntry {
+    idle: IdleConnections,
     connection: Arc<Connection>,
 }
 
-impl Seat {
+impl IdleEntry {
     /// A request was read: the connection is busy until the returned guard is dropped.
     pub(super) fn open(&self) -> Open {
         self.connection.requests.fetch_add(1, Ordering::SeqCst);
-        Open { resting: self.resting.clone(), connection: Arc::clone(&self.connection) }
+        Open { idle: self.idle.clone(), connection: Arc::clone(&self.connection) }
     }
 
     /// Set when the connection must close.
@@ -153,9 +153,9 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for IdleEntry {
     fn drop(&mut self) {
-        let mut lines = self.resting.lines();
+        let mut lines = self.idle.lines();
         // a request that is still open on another task must not add the connection again
         self.connection.aside.store(false, Ordering::SeqCst);
         let stood_at = self.connection.stands_at.load(Ordering::SeqCst);
@@ -165,17 +165,17 @@ impl Drop for Seat {
 
 /// An open request.
 pub(super) struct Open {
-    resting: Resting,
+    idle: IdleConnections,
     connection: Arc<Connection>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         // before the count: a thread that sees no open request must see this time as well
-        self.connection.since.store(self.resting.tick(), Ordering::SeqCst);
+        self.connection.since.store(self.idle.tick(), Ordering::SeqCst);
         let last = self.connection.requests.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.connection.aside.load(Ordering::SeqCst) {
-            let mut lines = self.resting.lines();
+            let mut lines = self.idle.lines();
             if self.connection.aside.load(Ordering::SeqCst) && self.connection.rests() {
                 lines.add(Arc::clone(&self.connection));
             }
@@ -185,91 +185,91 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
-    use super::{Resting, Seat};
+    use super::{IdleConnections, IdleEntry};
     use crate::limits::Holder;
 
     #[test]
     fn the_connection_that_waited_longest_without_a_request_is_closed_first() {
-        let resting = Resting::default();
-        let (first, second, third) = (resting.enter(None), resting.enter(Some(&Holder::Trusted)), resting.enter(None));
-        let asked = || [&first, &second, &third].map(|seat| seat.leave().is_set());
+        let idle = IdleConnections::default();
+        let (first, second, third) = (idle.enter(None), idle.enter(Some(&Holder::Trusted)), idle.enter(None));
+        let asked = || [&first, &second, &third].map(|entry| entry.leave().is_set());
         let (request, another) = (first.open(), first.open());
         drop(request);
         assert!(!first.rests(), "another request is open");
-        assert!(resting.close_longest());
+        assert!(idle.close_longest());
         assert_eq!(asked(), [false, true, false]);
-        assert!(!resting.close_longest_trusted(), "it was asked already");
+        assert!(!idle.close_longest_trusted(), "it was asked already");
         drop(another);
-        assert!(resting.close_longest());
+        assert!(idle.close_longest());
         assert_eq!(asked(), [false, true, true], "the first waits only since its request ended");
-        assert!(resting.close_longest());
-        assert!(!resting.close_longest());
+        assert!(idle.close_longest());
+        assert!(!idle.close_longest());
         drop((first, second, third));
-        drop(resting.enter(None));
-        assert!(!resting.close_longest(), "a connection that ended is forgotten");
+        drop(idle.enter(None));
+        assert!(!idle.close_longest(), "a connection that ended is forgotten");
     }
 
     #[test]
     fn a_busy_connection_is_never_closed_and_waits_again_after_its_last_request() {
-        let resting = Resting::default();
-        let seat = resting.enter(None);
-        let requests = (seat.open(), seat.open());
-        assert!(!resting.close_longest() && !resting.close_longest());
+        let idle = IdleConnections::default();
+        let entry = idle.enter(None);
+        let requests = (entry.open(), entry.open());
+        assert!(!idle.close_longest() && !idle.close_longest());
         drop(requests.0);
-        assert!(!resting.close_longest());
+        assert!(!idle.close_longest());
         drop(requests.1);
-        let later = resting.enter(None);
-        assert!(resting.close_longest());
-        assert!(seat.leave().is_set() && !later.leave().is_set());
+        let later = idle.enter(None);
+        assert!(idle.close_longest());
+        assert!(entry.leave().is_set() && !later.leave().is_set());
     }
 
     #[test]
     fn a_request_that_outlives_its_connection_leaves_nothing_behind() {
-        let resting = Resting::default();
-        let seat = resting.enter(None);
-        let request = seat.open();
-        assert!(!resting.close_longest());
-        drop(seat);
+        let idle = IdleConnections::default();
+        let entry = idle.enter(None);
+        let request = entry.open();
+        assert!(!idle.close_longest());
+        drop(entry);
         drop(request);
-        assert!(!resting.close_longest());
+        assert!(!idle.close_longest());
     }
 
     #[test]
     fn every_waiting_connection_is_closed_exactly_once_while_others_serve_requests() {
-        let resting = Resting::default();
-        let seats: Vec<Seat> = (0..64).map(|_| resting.enter(None)).collect();
+        let idle = IdleConnections::default();
+        let entries: Vec<IdleEntry> = (0..64).map(|_| idle.enter(None)).collect();
         let closed = std::thread::scope(|scope| {
-            for seats in seats.chunks(16) {
+            for entries in entries.chunks(16) {
                 scope.spawn(move || {
-                    for seat in (0..500).flat_map(|_| seats) {
-                        drop((seat.open(), seat.open()));
+                    for entry in (0..500).flat_map(|_| entries) {
+                        drop((entry.open(), entry.open()));
                     }
                 });
             }
-            let closer = scope.spawn(|| (0..32).filter(|_| resting.close_longest()).count());
+            let closer = scope.spawn(|| (0..32).filter(|_| idle.close_longest()).count());
             closer.join().unwrap()
         });
-        let left = std::iter::repeat_with(|| resting.close_longest()).take_while(|closed| *closed).count();
-        assert_eq!(closed + left, seats.len());
-        assert!(seats.iter().all(|seat| seat.leave().is_set()));
+        let left = std::iter::repeat_with(|| idle.close_longest()).take_while(|closed| *closed).count();
+        assert_eq!(closed + left, entries.len());
+        assert!(entries.iter().all(|entry| entry.leave().is_set()));
     }
 
     #[test]
     fn connections_that_end_while_others_are_closed_leave_nothing_behind() {
-        let resting = Resting::default();
+        let idle = IdleConnections::default();
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for round in 0..3000 {
-                        let seat = resting.enter(None);
-                        let (first, second) = (seat.open(), seat.open());
+                        let entry = idle.enter(None);
+                        let (first, second) = (entry.open(), entry.open());
                         // the answer of a stream may be dropped on another thread than its connection
                         let elsewhere = (round % 16 == 0).then(|| scope.spawn(move || drop(first)));
                         if round % 3 == 0 {
                             drop(second);
-                            drop(seat);
+                            drop(entry);
                         } else {
-                            drop(seat);
+                            drop(entry);
                             drop(second);
                         }
                         drop(elsewhere);
@@ -278,11 +278,11 @@ mod tests {
             }
             scope.spawn(|| {
                 for _ in 0..20_000 {
-                    resting.close_longest();
+                    idle.close_longest();
                 }
             });
         });
-        let lines = resting.lines();
+        let lines = idle.lines();
         assert!(lines.trusted.is_empty() && lines.others.is_empty());
     }
 }

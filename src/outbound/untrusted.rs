@@ -1,9 +1,9 @@
-//! Documents at addresses that strangers name, such as the metadata of a client whose id is a URL. Anyone can make us fetch
-//! them, before any sign-in.
+//! Documents at addresses that untrusted clients name, such as the metadata of a client whose id is a URL. Anyone can make us
+//! fetch them, before any sign-in.
 //!
 //! Defends against SSRF and DNS rebinding: a name is resolved once for each connection, every address of the answer must be
 //! public, and exactly these addresses are dialled. Only https is spoken, no redirect is followed, no connection is kept, no
-//! credential, cookie or referrer is sent, and answers are bounded in bytes and time. What the stranger reads of a failure
+//! credential, cookie or referrer is sent, and answers are bounded in bytes and time. What the client reads of a failure
 //! is the same whether a name is unknown, unreachable or ours: only the log tells which.
 //!
 //! No proxy is ever used, not even a configured one: a proxy resolves names by itself, so what it dials could not be
@@ -26,7 +26,7 @@ use url::{Host, Position, Url};
 use super::addresses::{is_loopback, is_private, refusal};
 use super::diagnosis::Diagnosis;
 use super::failure::{self, cause};
-use super::fetcher::{FetchError, Unread, read, user_agent};
+use super::fetcher::{FetchError, ReadError, read, user_agent};
 use super::roots::tls_config;
 use crate::config::{CaFile, Config};
 
@@ -36,8 +36,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many documents are fetched at once: each needs a descriptor and a buffer that no other limit counts.
 const CALLS: usize = 64;
-/// How many names are looked up at once. The machine's resolver blocks a thread, for as long as a name server of a stranger
-/// pleases, and cannot be cancelled.
+/// How many names are looked up at once. The machine's resolver blocks a thread, for as long as a name server of an untrusted
+/// client pleases, and cannot be cancelled.
 const LOOK_UPS: usize = 32;
 
 /// Resolves a name to addresses.
@@ -51,15 +51,15 @@ pub fn machine_look_up() -> LookUp {
     })
 }
 
-/// Fetches documents that strangers name. Cheap to clone.
+/// Fetches documents that untrusted clients name. Cheap to clone.
 #[derive(Clone)]
-pub struct Strangers {
+pub struct UntrustedFetcher {
     client: Client,
     guard: Guard,
     calls: Arc<Semaphore>,
 }
 
-/// Which places besides the public Internet strangers may name, and which ones never.
+/// Which places besides the public Internet untrusted clients may name, and which ones never.
 #[derive(Debug, Clone, Default)]
 struct Reach {
     /// For a Portcullis that itself is reached by loopback only.
@@ -79,11 +79,11 @@ pub struct Document {
     pub body: bytes::Bytes,
 }
 
-/// Why there is no document. It reads the same for every cause, because the stranger may see it; [`Self::diagnosis`] is for
+/// Why there is no document. It reads the same for every cause, because the client may see it; [`Self::diagnosis`] is for
 /// the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("the document cannot be fetched")]
-pub struct StrangerError {
+pub struct UntrustedFetchError {
     diagnosis: Diagnosis,
     kind: Kind,
 }
@@ -95,7 +95,7 @@ enum Kind {
     Unreachable,
 }
 
-impl StrangerError {
+impl UntrustedFetchError {
     fn refused(diagnosis: Diagnosis) -> Self {
         Self { diagnosis, kind: Kind::Refused }
     }
@@ -110,7 +110,7 @@ impl StrangerError {
         &self.diagnosis
     }
 
-    /// Whether the URL or the answer is wrong in itself, which the stranger knows anyway; `false` is anything between, and
+    /// Whether the URL or the answer is wrong in itself, which the client knows anyway; `false` is anything between, and
     /// does not tell a name that leads inside from one that leads nowhere.
     #[must_use]
     pub fn is_refused(&self) -> bool {
@@ -124,7 +124,7 @@ impl StrangerError {
     }
 }
 
-impl Strangers {
+impl UntrustedFetcher {
     /// Fetches with the machine's resolver. `allow_loopback` is for a Portcullis that itself is reached by loopback only.
     ///
     /// # Panics
@@ -177,12 +177,12 @@ impl Strangers {
     /// GET of a document of at most so many bytes.
     ///
     /// # Errors
-    /// See [`StrangerError`].
-    pub async fn get(&self, url: &str, most: usize) -> Result<Document, StrangerError> {
+    /// See [`UntrustedFetchError`].
+    pub async fn get(&self, url: &str, most: usize) -> Result<Document, UntrustedFetchError> {
         let parsed = self.check(url)?;
         let place = parsed.host_str().unwrap_or_default().to_owned();
         let _call = self.calls.try_acquire().map_err(|_busy| {
-            StrangerError::unreachable(Diagnosis::new(format!("{CALLS} documents are being fetched already")))
+            UntrustedFetchError::unreachable(Diagnosis::new(format!("{CALLS} documents are being fetched already")))
         })?;
         let failed = |error: reqwest::Error| unreachable(&error, &place);
         let response = self.client.get(parsed).header(ACCEPT, "application/json").send().await.map_err(failed)?;
@@ -192,20 +192,20 @@ impl Strangers {
         let headers = response.headers().clone();
         if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             // we asked for none: what a decoder makes of few bytes may be very many
-            return Err(StrangerError::refused(Diagnosis::new(format!("{place} sends a compressed document"))));
+            return Err(UntrustedFetchError::refused(Diagnosis::new(format!("{place} sends a compressed document"))));
         }
         match read(response, most).await {
             Ok(body) => Ok(Document { headers, body }),
-            Err(Unread::TooLarge(most)) => {
-                Err(StrangerError::refused(Diagnosis::from(FetchError::TooLarge(most)).in_context(place)))
+            Err(ReadError::TooLarge(most)) => {
+                Err(UntrustedFetchError::refused(Diagnosis::from(FetchError::TooLarge(most)).in_context(place)))
             }
-            Err(Unread::Broken(error)) => Err(unreachable(&error, &place)),
+            Err(ReadError::Broken(error)) => Err(unreachable(&error, &place)),
         }
     }
 
     /// A URL counts only as our parser would spell it: whatever reads it must reach the same host.
-    fn check(&self, text: &str) -> Result<Url, StrangerError> {
-        let refused = |why: &str| StrangerError::refused(Diagnosis::new(format!("the URL of a document {why}")));
+    fn check(&self, text: &str) -> Result<Url, UntrustedFetchError> {
+        let refused = |why: &str| UntrustedFetchError::refused(Diagnosis::new(format!("the URL of a document {why}")));
         let url = Url::parse(text).map_err(|error| refused(&format!("cannot be read: {error}")))?;
         if url.scheme() != "https" {
             return Err(refused("is not https"));
@@ -226,23 +226,25 @@ impl Strangers {
         };
         // an address in the URL is never resolved, so the guard would not see it
         match literal.map(|address| self.guard.check(url.host_str().unwrap_or_default(), address)) {
-            Some(Err(refused)) => Err(StrangerError::unreachable(refused.diagnosis(&refused.address.to_string()))),
+            Some(Err(refused)) => {
+                Err(UntrustedFetchError::unreachable(refused.diagnosis(&refused.address.to_string())))
+            }
             Some(Ok(())) | None => Ok(url),
         }
     }
 }
 
-fn unreachable(error: &reqwest::Error, place: &str) -> StrangerError {
+fn unreachable(error: &reqwest::Error, place: &str) -> UntrustedFetchError {
     if let Some(refused) = cause::<RefusedAddress>(error) {
-        return StrangerError::unreachable(refused.diagnosis(place));
+        return UntrustedFetchError::unreachable(refused.diagnosis(place));
     }
     // the hints are for servers that the operator configured
     let (cause, _hint) = failure::diagnose(error, place, None, CONNECT_TIMEOUT, TIMEOUT).into_parts();
-    StrangerError::unreachable(Diagnosis::new(cause))
+    UntrustedFetchError::unreachable(Diagnosis::new(cause))
 }
 
 /// What a status other than 200 means. A server that is overloaded, or does not let us in, says nothing about the document.
-fn without_document(status: StatusCode, place: &str) -> StrangerError {
+fn without_document(status: StatusCode, place: &str) -> UntrustedFetchError {
     let words = Diagnosis::new(format!("{place} answers {}", status.as_u16()))
         .with_hint("only 200 counts, and no redirect is followed");
     let kind = match status {
@@ -251,7 +253,7 @@ fn without_document(status: StatusCode, place: &str) -> StrangerError {
         _ if status.is_server_error() => Kind::Unreachable,
         _ => Kind::Refused,
     };
-    StrangerError { diagnosis: words, kind }
+    UntrustedFetchError { diagnosis: words, kind }
 }
 
 impl Reach {
@@ -326,7 +328,7 @@ impl Resolve for Guard {
     }
 }
 
-/// An address that no stranger may make us call.
+/// An address that no untrusted client may make us call.
 #[derive(Debug)]
 struct RefusedAddress {
     address: IpAddr,
@@ -336,7 +338,7 @@ struct RefusedAddress {
 impl RefusedAddress {
     fn diagnosis(&self, place: &str) -> Diagnosis {
         Diagnosis::new(format!("{place} is not called: {self}"))
-            .with_hint("documents that strangers name are fetched from public addresses only, but for private_hosts")
+            .with_hint("metadata documents are fetched from public addresses only; allow an internal host by name in private_hosts")
     }
 }
 
