@@ -55,6 +55,7 @@ mod shape_error;
 mod spelling;
 mod storage;
 mod storage_server;
+mod tenant;
 mod tokens;
 mod upstream;
 
@@ -93,6 +94,7 @@ pub use secrets::{RootKey, Secrets};
 pub use server::Server;
 pub use spelling::Spelling;
 pub use storage::{Database, Storage};
+pub use tenant::TenantId;
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, Upstream, UpstreamSettings};
 

@@ -8,6 +8,7 @@
 //! | `public_keys`, `remote` | key sets of other issuers: parsed, and cached |
 //! | `client_key_sets` | key sets that clients publish: untrusted clients name them |
 //! | `signed_jwt` | verifies tokens of other issuers |
+//! | `entra_issuer` | which tenant of Microsoft Entra ID issued a token |
 //! | `dpop` | proofs that a client has the key of its token |
 //! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
@@ -17,6 +18,7 @@
 
 mod client_key_sets;
 pub mod dpop;
+mod entra_issuer;
 mod error;
 mod key_ring;
 mod provider_token;
@@ -34,6 +36,7 @@ mod test_shelf;
 mod verifier;
 
 pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
+pub(crate) use entra_issuer::{filled, first_segment, is_template, issuing_tenant};
 pub use error::{KeyError, VerifyError};
 pub use key_ring::{KeyRing, KeyStanding};
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};

@@ -48,6 +48,8 @@ pub(crate) struct SignedJwt {
     pub(crate) typ: Option<String>,
     pub(crate) claims: Members,
     pub(crate) algorithm: Algorithm,
+    /// The `issuer` member of the key that signed it, if it has one.
+    pub(crate) key_issuer: Option<String>,
 }
 
 /// Why a token proves nothing.
@@ -83,7 +85,7 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
         return Err(invalid("its signature is wrong"));
     }
     let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
-    Ok(SignedJwt { typ, claims, algorithm })
+    Ok(SignedJwt { typ, claims, algorithm, key_issuer: key.issuer().map(str::to_owned) })
 }
 
 /// The algorithm, once the header holds nothing that would change what the signature means.
@@ -121,7 +123,7 @@ impl SignedJwt {
     #[cfg(test)]
     pub(crate) fn of_claims(claims: Value) -> Self {
         let claims = serde_json::from_value(claims).unwrap();
-        Self { typ: None, claims, algorithm: Algorithm::ES256 }
+        Self { typ: None, claims, algorithm: Algorithm::ES256, key_issuer: None }
     }
 
     /// The left half of a text's hash by the hash function of the token's own algorithm: what `at_hash` must be
