@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tracing::field::DisplayValue;
+
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{ClientId, GrantId, KeyId, Subject};
@@ -180,10 +182,8 @@ pub enum Event<'a> {
     },
     /// A token was presented without the key that it is bound to (RFC 9449): it may have been stolen.
     KeyNotProven {
-        /// The grant of the token.
-        grant: &'a GrantId,
-        /// Its client.
-        client: &'a ClientId,
+        /// Whose token.
+        acting: Acting<'a>,
         /// How it came.
         how: &'static str,
     },
@@ -208,15 +208,50 @@ pub enum Event<'a> {
     },
 }
 
-/// A client that acts for a user under a grant.
+/// A client that acts for a user.
 #[derive(Debug, Clone, Copy)]
 pub struct Acting<'a> {
-    /// The grant.
-    pub grant: &'a GrantId,
+    /// Under what.
+    pub right: Right<'a>,
     /// The user.
     pub subject: &'a str,
     /// The client.
     pub client: &'a ClientId,
+}
+
+/// The right to act for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right<'a> {
+    /// A grant of ours.
+    Grant(&'a GrantId),
+    /// A token of another issuer, by its id in the configuration.
+    Token {
+        /// The issuer.
+        issuer: &'a str,
+    },
+}
+
+impl<'a> Acting<'a> {
+    /// Its parts as fields of a line.
+    fn fields(&self) -> (Option<DisplayValue<&'a GrantId>>, Option<&'a str>, &'a str, &'a ClientId) {
+        (self.right.grant().map(tracing::field::display), self.right.issuer(), self.subject, self.client)
+    }
+}
+
+impl<'a> Right<'a> {
+    const fn grant(self) -> Option<&'a GrantId> {
+        match self {
+            Self::Grant(grant) => Some(grant),
+            Self::Token { .. } => None,
+        }
+    }
+
+    const fn issuer(self) -> Option<&'a str> {
+        match self {
+            Self::Grant(_) => None,
+            Self::Token { issuer } => Some(issuer),
+        }
+    }
 }
 
 /// What caused an event.
@@ -345,20 +380,33 @@ impl Sink for ToLog {
             Event::CodeAttacked { client, failures } => {
                 line!(warn, origin, "a code was ended by failed redemptions", %client, failures);
             }
-            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, rule, missing } => {
-                line!(warn, origin, "call denied", %grant, subject, %client, upstream, rule, missing);
+            Event::CallDenied { acting, upstream, rule, missing } => {
+                let (grant, issuer, subject, client) = acting.fields();
+                line!(warn, origin, "call denied", grant, issuer, subject, %client, upstream, rule, missing);
             }
-            Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
-                line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);
+            Event::UnknownSession { acting, upstream } => {
+                let (grant, issuer, subject, client) = acting.fields();
+                line!(
+                    warn,
+                    origin,
+                    "a session id did not verify for this caller",
+                    grant,
+                    issuer,
+                    subject,
+                    %client,
+                    upstream
+                );
             }
-            Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
-                line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);
+            Event::EndedGrantUsed { acting } => {
+                let (grant, issuer, subject, client) = acting.fields();
+                line!(warn, origin, "a token of an ended grant was used", grant, issuer, subject, %client);
             }
             Event::ForeignTokenPresented { client, grant } => {
                 line!(warn, origin, "a client asked to revoke another client's token", %client, %grant);
             }
-            Event::KeyNotProven { grant, client, how } => {
-                line!(warn, origin, "a bound token was presented without its key", %grant, %client, how);
+            Event::KeyNotProven { acting, how } => {
+                let (grant, issuer, _, client) = acting.fields();
+                line!(warn, origin, "a bound token was presented without its key", grant, issuer, %client, how);
             }
             Event::KeyPublished { key, algorithm, active_from } => {
                 let active_from = active_from.0;

@@ -124,6 +124,12 @@ pub trait Kind: Send + Sync + 'static {
     const NAME: &'static str;
 }
 
+/// Whether a text begins like an opaque secret of ours (`pc`, a letter, `_`): no one else must be sent it.
+#[must_use]
+pub fn has_our_prefix(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'p', b'c', b'a'..=b'z', b'_', ..])
+}
+
 /// An authorization code (`pcc_`).
 #[derive(Debug)]
 pub enum Code {}

@@ -1,22 +1,41 @@
-//! Checks over the network: whether upstreams, identity providers and assertion issuers answer as the configuration expects.
+//! Checks over the network: whether upstreams, identity providers and other issuers answer as the configuration expects.
+
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
-use crate::config::{Config, Location, Problem, Severity, Upstream};
+use crate::config::{Config, Location, Problem, Severity, TokenIssuer, Upstream};
 use crate::identity::{AssertionIssuers, Identities, Provider};
+use crate::keys::IssuerClient;
 use crate::oauth::paths;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Finding};
 
 /// Checks all of them at once; takes as long as the slowest, at most 15 s.
-pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Problem> {
+pub(super) async fn check(config: &Config, identities: Option<&Identities>) -> Vec<Problem> {
     let issuers = AssertionIssuers::new(config, &Clock::system(), &Metrics::default().providers);
     let upstreams = join_all(config.upstreams.iter().map(|upstream| upstream_problems(config, upstream)));
-    let providers = join_all(identities.iter().map(|provider| provider_problem(config, provider)));
-    let (upstreams, providers, issuers) = tokio::join!(upstreams, providers, issuers.try_out());
+    let providers = identities.into_iter().flat_map(Identities::iter);
+    let providers = join_all(providers.map(|provider| provider_problem(config, provider)));
+    let foreign = join_all(config.token_issuers().into_iter().map(|issuer| token_issuer_problem(config, issuer)));
+    let (upstreams, providers, issuers, foreign) = tokio::join!(upstreams, providers, issuers.try_out(), foreign);
     let issuers = issuers.into_iter().map(issuer_problem);
-    upstreams.into_iter().flatten().chain(providers.into_iter().flatten()).chain(issuers).collect()
+    upstreams
+        .into_iter()
+        .flatten()
+        .chain(providers.into_iter().flatten())
+        .chain(issuers)
+        .chain(foreign.into_iter().flatten())
+        .collect()
+}
+
+/// Whether the metadata and keys of an issuer can be read, or its introspection endpoint answers us.
+async fn token_issuer_problem(config: &Config, issuer: Arc<TokenIssuer>) -> Option<Problem> {
+    let (subject, calls) = (format!("issuer {:?}", issuer.id), Metrics::default().providers.of(&issuer.id));
+    let client = IssuerClient::new(issuer, &config.outbound, &Clock::system(), calls);
+    let (what, hint) = client.try_out().await.err()?.into_parts();
+    Some(Problem { location: Location::File, severity: Severity::Error, subject, what, hint })
 }
 
 fn issuer_problem((id, cause): (String, String)) -> Problem {

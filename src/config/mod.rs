@@ -8,6 +8,7 @@
 //! ```
 //! A run reports the first syntax error, or else every unknown key, wrong type and wrong value.
 
+mod accepts;
 mod addresses;
 mod api_keys;
 mod assembly;
@@ -26,6 +27,8 @@ mod environment;
 pub(crate) mod header_names;
 mod id;
 mod identity;
+mod issuer_checks;
+mod issuers;
 mod lifetimes;
 mod limits;
 mod log;
@@ -56,6 +59,7 @@ mod spelling;
 mod storage;
 mod storage_server;
 mod tenant;
+mod token_issuer;
 mod tokens;
 mod upstream;
 
@@ -66,6 +70,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+pub use accepts::{AcceptedIssuer, Accepts};
 pub use api_keys::ApiKeys;
 pub use assertion_issuer::AssertionIssuer;
 pub use bounds::Bounds;
@@ -76,6 +81,7 @@ pub use consent::Consent;
 pub use device::Device;
 pub use dpop::{BoundTokens, Dpop, ProofReplay};
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
+pub use issuer_checks::IssuerKind;
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
@@ -95,6 +101,7 @@ pub use server::Server;
 pub use spelling::Spelling;
 pub use storage::{Database, Storage};
 pub use tenant::TenantId;
+pub use token_issuer::{TokenIssuer, Verification};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, Upstream, UpstreamSettings};
 

@@ -40,7 +40,7 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// The key ring, with at least one key: the first encrypts, all decrypt.
+/// The key ring: the first encrypts, all decrypt. It is empty only where nothing is stored and the operator wrote none.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// The keys, in order.
@@ -53,11 +53,11 @@ pub(super) struct Written {
     keys: Option<SecretSources>,
 }
 
-/// Reads the section. A missing root key is an error.
-pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
+/// Reads the section. A missing root key is an error where something is stored.
+pub(super) fn read(stores: bool, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
     let written: Written = reading.shape(section)?;
     let sources = written.keys.map(|SecretSources(sources)| sources).unwrap_or_default();
-    if sources.is_empty() {
+    if sources.is_empty() && stores {
         let mistake = Mistake::new("there is no root key")
             .hint("`portcullis keys generate --out portcullis.key` makes one: keys = [{ file = \"portcullis.key\" }]");
         reading.error(&section.at("keys"), mistake);

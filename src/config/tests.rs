@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::document::{Entry, Node, Value};
 use super::{
     Config, assembly, assertion_issuer, client, client_documents, consent, device, document, identity, lifetimes,
-    limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
+    limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, token_issuer, tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -38,9 +38,15 @@ impl Directory {
 
     /// The debug output of the whole configuration.
     fn load(&self, text: &str, variables: &[(&str, &str)]) -> String {
-        let secrets =
-            ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN", "DATABASE_PASSWORD"]
-                .map(|name| (name, "a-secret-of-thirty-two-characters"));
+        let secrets = [
+            "KEYCLOAK_CLIENT_SECRET",
+            "CHAT_CLIENT_SECRET",
+            "EXPENSES_KEY",
+            "REGISTRATION_TOKEN",
+            "DATABASE_PASSWORD",
+            "ISSUER_CLIENT_SECRET",
+        ]
+        .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         std::fs::write(self.file(), text).unwrap();
         match Config::load(&self.file(), environment) {
@@ -114,6 +120,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
+        .chain(keys_of::<token_issuer::Written>("issuer"))
         .chain(keys_of::<upstream::Written>("upstream"))
         .chain(keys_of::<client::Written>("client"))
         .chain(keys_of::<assertion_issuer::Written>("assertion_issuer"));
@@ -222,7 +229,8 @@ fn every_value_can_be_overridden_by_a_variable() {
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n\
-        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n[[assertion_issuer]]\nid = 'okta'\n";
+        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n[[assertion_issuer]]\nid = 'okta'\n\
+        [[issuer]]\nid = 'corp'\n[[issuer]]\nid = 'entra'\n";
     assert_same(&directory.load(ids, &all), &as_written);
 }
 

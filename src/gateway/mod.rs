@@ -35,6 +35,7 @@ mod seen_proofs;
 mod session;
 mod shape;
 mod stream;
+mod token_watch;
 mod verify;
 
 use std::pin::pin;
@@ -56,7 +57,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Spelling};
 use crate::delegation::Delegation;
 use crate::keys::dpop::Nonces;
-use crate::keys::{KeyRing, Sealer};
+use crate::keys::{IssuerClient, KeyRing, Sealer};
 use crate::limits::{Budget, Limits};
 use crate::oauth::dpop::NONCE;
 use crate::policy::{self, Content};
@@ -66,7 +67,7 @@ use crate::signal::Signal;
 use crate::storage::Store;
 use crate::telemetry::metrics;
 use crate::wire::{Body, BoxError};
-use authenticate::Authenticator;
+use authenticate::{Authenticator, OwnCredentials};
 use call::Call;
 use caller::VerifiedCaller;
 use calls::Calls;
@@ -79,19 +80,15 @@ use proofs::{Proofs, Unproven};
 use resource_metadata::Documents;
 use routes::{Routes, Served};
 use seen_proofs::SeenProofs;
-use verify::{ApiKeyVerifier, OwnTokens};
+use verify::{ApiKeyVerifier, ForeignTokens, OwnTokens};
 
 /// What the gateway is made of.
 #[derive(Clone)]
 pub(crate) struct GatewayParts {
     /// The whole configuration.
     pub config: Arc<Config>,
-    /// Read once for each token.
-    pub store: Store,
-    /// Which grants have ended.
-    pub revocation: Revocation,
-    /// Our signing keys.
-    pub ring: KeyRing,
+    /// What our own tokens and API keys are verified with; `None` where no upstream accepts them.
+    pub own: Option<OwnParts>,
     /// What binds sessions.
     pub sealer: Sealer,
     /// Time.
@@ -101,11 +98,22 @@ pub(crate) struct GatewayParts {
     /// Set when open streams must end.
     pub drained: Signal,
     /// What calls and their tokens count in.
-    pub metrics: metrics::Calls,
+    pub metrics: metrics::Metrics,
     /// How often API keys are looked up for one address.
     pub limits: Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
+}
+
+/// What our own tokens and API keys are verified with.
+#[derive(Clone)]
+pub(crate) struct OwnParts {
+    /// Read once for each token.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
 }
 
 /// The gateway. Cheap to clone.
@@ -129,33 +137,15 @@ impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, metrics, limits, audit } =
-            parts;
-        let incidents = Arc::new(Incidents::new(audit));
-        let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let incidents = Arc::new(Incidents::new(parts.audit.clone()));
+        let authenticator = authenticator(&parts, &incidents);
+        let GatewayParts { config, own, sealer, clock, budget, drained, metrics, .. } = parts;
         let nonces = Nonces::new(&sealer, config.public_url.as_str());
-        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
-        let api_keys =
-            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
-        let own = OwnTokens {
-            issuer: config.public_url.as_str().to_owned(),
-            lifetime: config.lifetimes.access_token,
-            ring,
-            store,
-            revocation,
-            clock,
-            delegation,
-        };
+        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: own.map(|own| own.store), clock };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self(Arc::new(Inner {
-            routes: Routes::new(&config, budget.idle_per_upstream, &metrics),
-            authenticator: Authenticator::new(
-                own,
-                api_keys,
-                config.server.revocation_staleness,
-                &metrics,
-                Arc::clone(&incidents),
-            ),
+            routes: Routes::new(&config, budget.idle_per_upstream, &metrics.calls),
+            authenticator,
             proofs,
             forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
@@ -182,7 +172,8 @@ impl Gateway {
 
     /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
     pub(crate) fn known_token(&self, route: &UpstreamRoute, headers: &HeaderMap) -> Option<Sha256> {
-        self.0.authenticator.known(&credential::read(headers, route.takes(), &QueryKey::None).ok()?)
+        let credential = credential::read(headers, route.takes(), &QueryKey::None).ok()?;
+        self.0.authenticator.known(&credential, &route.served)
     }
 
     /// The ids of the upstreams whose last call failed.
@@ -190,6 +181,23 @@ impl Gateway {
     pub(crate) fn failing(&self) -> Vec<String> {
         let failing = self.0.routes.served().filter(|served| served.upstream.has_failed());
         failing.map(|served| served.config.settings.id.clone()).collect()
+    }
+
+    /// The other issuers whose last call failed, by id, and how.
+    #[must_use]
+    pub(crate) fn troubled_issuers(&self) -> Vec<String> {
+        self.0.authenticator.foreign().clients().filter_map(IssuerClient::trouble).collect()
+    }
+
+    /// The ids of the other issuers, and whether their last call succeeded.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = (&str, bool)> {
+        let clients = self.0.authenticator.foreign().clients();
+        clients.map(|client| (client.settings().id.as_str(), client.trouble().is_none()))
+    }
+
+    /// Keeps metadata and keys of the other issuers at hand.
+    pub(crate) async fn keep_issuers(self) {
+        self.0.authenticator.foreign().keep().await;
     }
 
     /// How many verified tokens are in memory.
@@ -301,7 +309,7 @@ impl Gateway {
         let served = &*route.served;
         let credential = credential::read(&head.headers, route.takes(), in_query);
         let token = credential.as_ref().ok().and_then(Credential::access_token);
-        let caller = self.0.authenticator.authenticate(credential, arrival).await?;
+        let caller = self.0.authenticator.authenticate(credential, &route.served, arrival).await?;
         let proven = self.prove(route, head, token, &caller).await;
         proven.map_err(|unproven| unproven.told(&self.0.incidents, caller.acting(), arrival))?;
         record.is_by(&caller);
@@ -315,7 +323,8 @@ impl Gateway {
         let denied = |denial: &policy::Denial| {
             incidents.denied(caller.acting(), &served.id, denial, arrival);
         };
-        let entry = policy::enter(&*caller, served).inspect_err(denied)?;
+        let entry = policy::enter(&*caller, served).inspect_err(denied);
+        let entry = entry.map_err(|denial| in_words_of_issuer(denial, &caller, served))?;
         record.entered(&head.method);
         admission.leave();
         let mut lease = self.0.calls.begin(&caller, self.0.authenticator.time_left(&caller)).await?;
@@ -335,6 +344,42 @@ impl Gateway {
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
     }
+}
+
+fn authenticator(parts: &GatewayParts, incidents: &Arc<Incidents>) -> Authenticator {
+    let GatewayParts { config, own, clock, metrics, limits, .. } = parts;
+    let delegation = Arc::new(Delegation::new(&config.upstreams));
+    let lifetime = config.lifetimes.access_token;
+    let own = own.as_ref().map(|OwnParts { store, revocation, ring }| OwnCredentials {
+        api_keys: ApiKeyVerifier::new(
+            store.clone(),
+            revocation.clone(),
+            clock.clone(),
+            Arc::clone(&delegation),
+            limits.clone(),
+        ),
+        tokens: OwnTokens {
+            issuer: config.public_url.as_str().to_owned(),
+            lifetime,
+            ring: ring.clone(),
+            store: store.clone(),
+            revocation: revocation.clone(),
+            clock: clock.clone(),
+            delegation: Arc::clone(&delegation),
+        },
+        max_staleness: config.server.revocation_staleness,
+    });
+    let foreign = ForeignTokens::new(config, clock, &delegation, limits.clone(), metrics);
+    Authenticator::new(own, foreign, lifetime, (&metrics.calls, clock.clone()), Arc::clone(incidents))
+}
+
+/// The refusal of a denied call. The client of another issuer is told the scopes by the names that it must ask for there.
+fn in_words_of_issuer(denial: policy::Denial, caller: &VerifiedCaller, served: &Served) -> Refusal {
+    let policy::Denial::Scopes(mut scopes) = denial;
+    if let Some(accepted) = caller.issuer().and_then(|id| served.config.settings.accepts.of(id)) {
+        scopes.sufficient = accepted.their_names(&scopes.sufficient);
+    }
+    Refusal::InsufficientScope(scopes)
 }
 
 /// The nonce for the next proof of a client that speaks DPoP (RFC 9449 8.2).

@@ -35,6 +35,7 @@ struct Sketches {
     passwords_per_user: Sketch,
     passwords_per_address: Sketch,
     api_keys: Sketch,
+    opaque_tokens: Sketch,
     refreshes: Sketch,
     fruitless_queries: Sketch,
     counted: metrics::Limits,
@@ -74,6 +75,7 @@ impl Limits {
             passwords_per_user: sketch(Limit::PasswordsPerUser, WIDE),
             passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
             api_keys: sketch(Limit::ApiKeys, WIDE),
+            opaque_tokens: sketch(Limit::OpaqueTokens, NARROW),
             refreshes: sketch(Limit::Refreshes, WIDE),
             fruitless_queries: sketch(Limit::FruitlessQueries, NARROW),
             counted,
@@ -121,6 +123,7 @@ impl Limits {
             Limit::PasswordsPerUser => &self.0.passwords_per_user,
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,
             Limit::ApiKeys => &self.0.api_keys,
+            Limit::OpaqueTokens => &self.0.opaque_tokens,
             Limit::Refreshes => &self.0.refreshes,
             Limit::FruitlessQueries => &self.0.fruitless_queries,
         }

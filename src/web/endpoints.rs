@@ -4,19 +4,15 @@ use std::sync::Arc;
 
 use super::cookies::Cookies;
 use super::pages::Branding;
-use super::visitors::Visitors;
 use crate::config::Config;
-use crate::gateway::Gateway;
 use crate::issuer::{Fault, Issuer};
 
 /// What the endpoints call.
 #[derive(Clone)]
 pub(super) struct Endpoints {
     pub(super) issuer: Issuer,
-    pub(super) gateway: Gateway,
     pub(super) config: Arc<Config>,
     pub(super) branding: Arc<Branding>,
-    pub(super) visitors: Arc<Visitors>,
 }
 
 impl Endpoints {

@@ -27,6 +27,7 @@ mod dpop;
 mod engines;
 mod errors;
 mod flood;
+mod foreign;
 mod gateway;
 mod head_requests;
 mod identity;

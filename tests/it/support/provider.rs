@@ -289,6 +289,15 @@ impl FakeProvider {
         state.calls.iter().rev().find(|call| call.path.ends_with(end_of_path)).expect("a call").clone()
     }
 
+    /// What it says of a token from now on; `None`: that it is not active.
+    pub(crate) fn introspects(&self, token: &str, answer: Option<Value>) {
+        let introspected = &mut self.state().introspected;
+        match answer {
+            Some(answer) => drop(introspected.insert(token.to_owned(), answer)),
+            None => drop(introspected.remove(token)),
+        }
+    }
+
     /// The refresh tokens that were revoked.
     pub(crate) fn revoked(&self) -> Vec<String> {
         self.state().revoked.clone()

@@ -43,6 +43,8 @@ pub(super) struct State {
     codes: HashMap<String, Signed>,
     refresh_tokens: HashMap<String, Signed>,
     pub(super) revoked: Vec<String>,
+    /// What is said of tokens (RFC 7662); others are not active.
+    pub(super) introspected: HashMap<String, Value>,
     pub(super) calls: Vec<Call>,
     counter: u64,
 }
@@ -83,6 +85,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             }
             (Method::POST, "/token") => state.token(&call),
             (Method::POST, "/revoke") => Some(state.revoke(&call)),
+            (Method::POST, "/introspect") => Some(state.introspect(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
         };
         (reply, released)
@@ -131,6 +134,7 @@ impl State {
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
             revoked: Vec::new(),
+            introspected: HashMap::new(),
             calls: Vec::new(),
             counter: 0,
         }
@@ -309,6 +313,17 @@ impl State {
         let mut header = json!({"alg": key.algorithm_name(), "typ": "JWT", "kid": key.kid()});
         (self.edit_id_token)(&mut header, &mut claims);
         key.jws(&header, &claims)
+    }
+
+    fn introspect(&self, call: &Call) -> Response<Full<Bytes>> {
+        if !self.knows_client(call) {
+            return json_answer(
+                401,
+                &json!({"error": "invalid_request", "error_description": "Authentication failed."}),
+            );
+        }
+        let token = call.form.get("token").map(String::as_str).unwrap_or_default();
+        json_answer(200, self.introspected.get(token).unwrap_or(&json!({"active": false})))
     }
 
     fn revoke(&mut self, call: &Call) -> Response<Full<Bytes>> {
