@@ -21,7 +21,7 @@ pub(super) enum Exclusive<'a> {
     /// it (`codes::ABANDONED`). Two of them would lock rows in different orders, and deadlock.
     Batch,
     /// The same for the sign-ins that are under way, and one user: none of them may bring that user a code
-    /// (`listing::BAR_UNDER_WAY` against `codes::ISSUE_CODE`).
+    /// (`cancelled_sign_ins::BAR` against `codes::ISSUE_CODE`).
     BatchOf(&'a str),
     /// Which provider stands behind an identity: it is replaced while no grant of the old one lives
     /// (`identities::REPLACE` against `codes::REDEEM`).
