@@ -38,7 +38,7 @@ use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
-use sign_in::{ConsentPrompt, OpenedForm, Question};
+use sign_in::ConsentPrompt;
 
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
 pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
@@ -50,8 +50,8 @@ pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
-    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start,
-    Trouble, Validated,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, OpenedForm, ProviderAnswer, Question, SignInAttempt,
+    SignInStep, Start, Trouble, Validated,
 };
 pub use sign_in::{
     AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
@@ -108,9 +108,14 @@ impl Issuer {
         self.0.sign_in.consent_forms.prompt(validated, direct).await
     }
 
-    /// Opens a posted form; each kind is answered by a method of its own.
-    pub(crate) fn open_form<Q: Question>(&self, form: &str) -> Result<OpenedForm<Q>, Fault> {
-        self.0.sign_in.forms.open(form)
+    /// Opens a posted form; each kind is answered by a method of its own. `cookie_of` finds the value of the cookie that was set
+    /// with it.
+    pub(crate) fn open_form<Q: Question>(
+        &self,
+        form: &str,
+        cookie_of: impl FnOnce(&AuthorizationId) -> Option<String>,
+    ) -> Result<OpenedForm<Q>, Fault> {
+        self.0.sign_in.forms.open(form, cookie_of)
     }
 
     /// Takes the user's answer.
@@ -132,15 +137,14 @@ impl Issuer {
         self.0.sign_in.account.page().await.map(|(view, cookie)| AccountPage::SignedOut(view, cookie))
     }
 
-    /// Begins the sign-in at the user's own page. `cookie` is the value of the form's cookie.
+    /// Begins the sign-in at the user's own page.
     pub(crate) async fn open_account(
         &self,
         form: &OpenedForm<AccountEntry>,
-        cookie: Option<&str>,
         identity: &str,
         address: ClientAddress,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.account.begin(form, cookie, identity, address).await
+        self.0.sign_in.account.begin(form, identity, address).await
     }
 
     /// The question whether to end grants; `None` when the session has ended, or there is nothing to end.
@@ -188,27 +192,24 @@ impl Issuer {
         self.0.sign_in.device_entries.page(typed)
     }
 
-    /// Takes a typed code. `field` is the form as it came, `cookie` the value of its cookie.
+    /// Takes a typed code.
     pub(crate) async fn enter_user_code(
         &self,
-        (form, field): (&OpenedForm<CodeEntry>, &str),
-        cookie: Option<&str>,
+        form: &OpenedForm<CodeEntry>,
         typed: &str,
         address: ClientAddress,
     ) -> Result<EntryStep, Fault> {
-        self.0.sign_in.device_entries.enter((form, field), cookie, typed, address).await
+        self.0.sign_in.device_entries.enter(form, typed, address).await
     }
 
-    /// Takes the user's answer to a device. `cookie` is the value of the form's cookie; `identity` the chosen provider, or
-    /// `None` for a denial.
+    /// Takes the user's answer to a device. `identity` is the chosen provider, or `None` for a denial.
     pub(crate) async fn answer_device(
         &self,
         form: &OpenedForm<DeviceRequest>,
-        cookie: Option<&str>,
         identity: Option<&str>,
         arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.device_answers.answer(form, cookie, identity, arrival).await
+        self.0.sign_in.device_answers.answer(form, identity, arrival).await
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].

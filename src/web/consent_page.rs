@@ -31,7 +31,6 @@ pub(super) async fn consent_page(
         Err(fault) => return page(&endpoints.branding, fault, request_id),
     };
     let mut response = pages::consent(&endpoints.branding, &prompt.view, asking.notice).into_response();
-    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &prompt.cookie, lifetime);
+    endpoints.set_cookie(headers, &mut response, Kind::Consent, &prompt.cookie);
     response
 }

@@ -1,6 +1,6 @@
 //! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
 //!
-//! Defends against: CSRF (`browser.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
+//! Defends against: CSRF (`posted_form.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
 //! (`body.rs`).
 
 mod account;
@@ -21,6 +21,7 @@ mod introspect;
 mod json;
 mod manage;
 pub mod pages;
+mod posted_form;
 mod register;
 mod rejected;
 mod revoke;

@@ -47,18 +47,17 @@ impl AccountSignIns {
         Ok((AccountEntryView { providers, form }, cookie))
     }
 
-    /// Takes the user's choice. `cookie` is the value of the form's cookie.
+    /// Takes the user's choice.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn begin(
         &self,
         form: &OpenedForm<AccountEntry>,
-        cookie: Option<&str>,
         identity: &str,
         address: ClientAddress,
     ) -> Result<AnsweredForm, Fault> {
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.beginnings.check_age(form)?;
         self.beginnings.admit(address).await?;
         let (authorization, begun) = self.beginnings.prepare(&proven, identity, Purpose::Account, false)?;

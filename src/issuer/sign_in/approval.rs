@@ -39,8 +39,6 @@ pub(in crate::issuer) struct Approvals {
 /// The user's answer, and the browser that it came from.
 #[derive(Debug)]
 pub(crate) struct Decision {
-    /// The value of the form's cookie.
-    pub cookie: Option<String>,
     /// The chosen provider, or `None` for a denial.
     pub identity: Option<String>,
     /// Whether an approval is to be remembered in this browser.
@@ -81,7 +79,7 @@ impl Approvals {
         }
         let late = now >= rendered_at + self.lifetimes.consent;
         let recipient = self.recipients.of_request(form.question(), address).await?;
-        let proven = match form.proven(decision.cookie.as_deref()) {
+        let proven = match form.proven() {
             Ok(proven) => proven,
             // browsers drop the cookie when the form expires; to ask once more needs no proof
             Err(_) if late => return self.ask_again(form, recipient),
@@ -108,7 +106,7 @@ impl Approvals {
 
     fn ask_again(&self, form: &OpenedForm<ClientRequest>, recipient: ClientRecipient) -> Result<ConsentOutcome, Fault> {
         let ClientRecipient { client, redirect_uri, .. } = recipient;
-        let validated = self.authorize.judged_anew(form.question().clone(), client, redirect_uri)?;
+        let validated = self.authorize.revalidate(form.question().clone(), client, redirect_uri)?;
         Ok(ConsentOutcome::Expired(Box::new(validated)))
     }
 

@@ -90,7 +90,7 @@ impl Authorize {
     ///
     /// # Errors
     /// When its resource has left the configuration.
-    pub(super) fn judged_anew(
+    pub(super) fn revalidate(
         &self,
         mut request: ClientRequest,
         client: Client,

@@ -49,7 +49,7 @@ impl Conclusions {
             return Err(Fault::not_ours("a client waits for a sign-in of another purpose"));
         };
         let (client, redirect_uri) = (recipient.client.clone(), recipient.redirect_uri.clone());
-        let validated = self.authorize.judged_anew(request.clone(), client, redirect_uri)?;
+        let validated = self.authorize.revalidate(request.clone(), client, redirect_uri)?;
         Ok(Answered::Ask(Box::new(validated)))
     }
 }

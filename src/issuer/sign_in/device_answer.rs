@@ -26,20 +26,18 @@ pub(in crate::issuer) struct DeviceAnswers {
 }
 
 impl DeviceAnswers {
-    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
-    /// denial.
+    /// Takes the user's answer. `identity` is the chosen provider, or `None` for a denial.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn answer(
         &self,
         form: &OpenedForm<DeviceRequest>,
-        cookie: Option<&str>,
         identity: Option<&str>,
         arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
         let address = arrival.address;
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.beginnings.admit(address).await?;
         let request = form.question().clone();
         let recipient = Recipient::Device(self.recipients.of_device(request.clone(), address).await?);

@@ -120,18 +120,17 @@ impl DeviceEntries {
         Ok((DeviceEntryView { typed, problem: None, form }, cookie))
     }
 
-    /// Takes a typed code. `cookie` is the value of the form's cookie, `field` the form itself.
+    /// Takes a typed code.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn enter(
         &self,
-        (form, field): (&OpenedForm<CodeEntry>, &str),
-        cookie: Option<&str>,
+        form: &OpenedForm<CodeEntry>,
         typed: &str,
         address: ClientAddress,
     ) -> Result<EntryStep, Fault> {
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.admit(&proven.authorization, address).await?;
         let code = UserCode::parse(typed);
         let found = match &code {
@@ -140,7 +139,7 @@ impl DeviceEntries {
         };
         let again = |problem| {
             let typed = code.as_ref().map(ToString::to_string).unwrap_or_default();
-            Ok(EntryStep::Again(DeviceEntryView { typed, problem: Some(problem), form: field.to_owned() }))
+            Ok(EntryStep::Again(DeviceEntryView { typed, problem: Some(problem), form: form.field().to_owned() }))
         };
         match (found, &code) {
             (Some(found), _) if found.answered => again(EntryProblem::Answered),
