@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::grants::GrantEnds;
-use super::resources::Resources;
+use super::resources::{AccessView, Resources};
 use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Remembering, Sessions};
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
-use crate::config::ScopeText;
 use crate::identity::{Identities, Provider};
 use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
@@ -19,7 +18,6 @@ use crate::model::grant::{EndReason, Holder};
 use crate::model::ids::{ConsentId, GrantId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
-use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
 use crate::wire::Arrival;
@@ -89,14 +87,8 @@ pub struct GrantView {
     pub origin: ClientOrigin,
     /// Where its tokens are.
     pub holder: Holder,
-    /// What people call the server; its URL when it has left the configuration.
-    pub resource_name: String,
-    /// What is allowed.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether the client can renew it by itself.
-    pub refresh: bool,
+    /// What it allows.
+    pub access: AccessView,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was made or renewed last.
@@ -255,8 +247,6 @@ impl Accounts {
 
     fn view(&self, grant: OwnGrant) -> GrantView {
         let configured = self.clients.configured(&grant.client_id);
-        let upstream = self.resources.of_audience(&grant.resource);
-        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let unconfigured = match publisher(grant.client_id.as_str()) {
             Some(_) => ClientOrigin::Document,
             None => ClientOrigin::Registered,
@@ -267,10 +257,7 @@ impl Accounts {
             origin: configured.map_or(unconfigured, |client| client.origin),
             client_name: configured.map_or(grant.client_name, |client| client.name.clone()),
             holder: grant.holder,
-            resource_name: upstream.map_or(grant.resource, |upstream| upstream.settings.name.clone()),
-            scope: scopes.map_or_else(|| grant.scope.clone(), |scopes| scopes.hierarchy.effective(&grant.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: grant.refresh,
+            access: self.resources.access_view(&grant.resource, &grant.scope, grant.refresh),
             created_at: grant.created_at,
             last_used_at: grant.last_used_at,
         }

@@ -48,6 +48,7 @@ pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
+pub use resources::AccessView;
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
     ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, OpenedForm, ProviderAnswer, Question, SignInAttempt,

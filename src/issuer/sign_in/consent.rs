@@ -12,12 +12,10 @@ use super::fault::Fault;
 use super::form::{AuthorizationCookie, Question, RenderedForm, SealedForms};
 use super::receivers::Receivers;
 use super::remembering::Remembering;
-use crate::config::ScopeText;
-use crate::issuer::resources::Resources;
+use crate::issuer::resources::{AccessView, Resources};
 use crate::model::authorization::ClientRequest;
 use crate::model::client::Client;
 use crate::oauth::redirect_uri::RedirectUri;
-use crate::oauth::scope::ScopeSet;
 
 /// Makes consent forms.
 pub(in crate::issuer) struct ConsentForms {
@@ -46,14 +44,8 @@ pub struct ConsentView {
     pub redirect_uri: RedirectUri,
     /// Whether the operator, or everybody, knows who receives codes there: others are pointed out.
     pub known_receiver: bool,
-    /// What people call the server that is asked for.
-    pub resource_name: String,
-    /// What the client will be allowed: the scope that will be granted, and what it implies.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether a refresh token will be given, even where `scope` does not name `offline_access`.
-    pub refresh: bool,
+    /// What the client will be allowed.
+    pub access: AccessView,
     /// For how long the user may have the answer remembered in this browser; `None`: not at all.
     pub remember_for: Option<Duration>,
     /// The providers that can sign the user in; at least one.
@@ -77,14 +69,9 @@ impl ConsentForms {
         let remember_for = self.remembering.offer(&validated).filter(|_| direct);
         let Validated { request, client, redirect_uri, prompt: _ } = validated;
         let RenderedForm { field: form, cookie } = self.forms.render(request.clone())?;
-        let upstream = self.resources.of_audience(&request.resource);
-        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let view = ConsentView {
             known_receiver: self.receivers.know(&client, &redirect_uri),
-            resource_name: self.resources.name_of(&request.resource),
-            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&request.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: request.refresh,
+            access: self.resources.access_view(&request.resource, &request.scope, request.refresh),
             client,
             redirect_uri,
             remember_for,

@@ -10,15 +10,13 @@ use super::fault::Fault;
 use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
 use super::user_codes::UserCodes;
 use crate::clock::Clock;
-use crate::config::ScopeText;
-use crate::issuer::resources::Resources;
+use crate::issuer::resources::{AccessView, Resources};
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::authorization::DeviceRequest;
 use crate::model::client::Client;
 use crate::model::device_code::OpenDeviceCode;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::device::UserCode;
-use crate::oauth::scope::ScopeSet;
 use crate::storage::Store;
 use crate::wire::ClientAddress;
 
@@ -85,14 +83,8 @@ pub struct DeviceView {
     pub agent: Option<String>,
     /// For how many seconds the device has been waiting.
     pub waiting: u64,
-    /// What people call the server that is asked for.
-    pub resource_name: String,
-    /// What the client will be allowed: the scope that will be granted, and what it implies.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether a refresh token will be given.
-    pub refresh: bool,
+    /// What the client will be allowed.
+    pub access: AccessView,
     /// The providers that can sign the user in; at least one.
     pub providers: Vec<ProviderChoice>,
     /// The form's hidden field: the sealed request.
@@ -171,18 +163,15 @@ impl DeviceEntries {
     async fn ask(&self, found: OpenDeviceCode, code: &UserCode, browser: ClientAddress) -> Result<EntryStep, Fault> {
         let OpenDeviceCode { request, address, agent, created_at, answered: _ } = found;
         let DeviceRecipient { client, request } = self.recipients.of_device(request, browser).await?;
-        let access = request.access.clone();
-        let providers = self.choices.reachable(access.refresh).await?;
+        let providers = self.choices.reachable(request.access.refresh).await?;
+        let access = &request.access;
+        let access = self.resources.access_view(&access.resource, &access.scope, access.refresh);
         let RenderedForm { field: form, cookie } = self.forms.render(request)?;
-        let scopes = self.resources.of_audience(&access.resource).map(|upstream| &upstream.settings.scopes);
         let view = DeviceView {
             user_code: code.to_string(),
             same_network: address.parse().is_ok_and(|device| ClientAddress(device).network() == browser.network()),
             waiting: self.clock.now().since(created_at).as_secs(),
-            resource_name: self.resources.name_of(&access.resource),
-            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&access.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: access.refresh,
+            access,
             client,
             address,
             agent,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use portcullis::clock::Timestamp;
 use portcullis::config::{Color, Logo, Pages, ScopeText, Support};
-use portcullis::issuer::{ConsentView, EarlierAnswer, Outcome, ProviderChoice, SignInProblem, SignInView};
+use portcullis::issuer::{AccessView, ConsentView, EarlierAnswer, Outcome, ProviderChoice, SignInProblem, SignInView};
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
@@ -122,10 +122,12 @@ impl Consent<'_> {
             client: client(self.client),
             redirect_uri: redirect(self.redirect_uri),
             known_receiver: self.known_receiver,
-            resource_name: self.resource_name.to_owned(),
-            scope: scope(self.scope),
-            scope_texts: self.scope_texts.to_vec(),
-            refresh: self.refresh,
+            access: AccessView {
+                resource_name: self.resource_name.to_owned(),
+                scope: scope(self.scope),
+                scope_texts: self.scope_texts.to_vec(),
+                refresh: self.refresh,
+            },
             remember_for: self.remember_for,
             providers: self.identities.iter().map(choice).collect(),
             form: "c2VhbGVk".to_owned(),
