@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{ClientId, GrantId, KeyId, Subject};
 
-/// An event.
+/// An event of the audit log.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client registered itself.

@@ -22,7 +22,7 @@ use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
 use crate::wire::Arrival;
 
-/// How many grants the page shows. More can be ended all together only.
+/// How many grants the page shows. The others can only be ended all at once.
 const SHOWN: i64 = 200;
 
 /// Shows users their grants and ends them.
@@ -39,7 +39,7 @@ pub(super) struct Accounts {
     pub(super) public_url: Arc<str>,
 }
 
-/// What a browser sees that opens the page.
+/// What a browser that opens the page is shown.
 #[derive(Debug)]
 pub(crate) enum AccountPage {
     /// The user's grants.
@@ -51,13 +51,13 @@ pub(crate) enum AccountPage {
 /// The page of a user who is signed in.
 #[derive(Debug)]
 pub struct AccountView {
-    /// Whose page it is.
+    /// The user.
     pub user: AccountUser,
     /// The grants, the last used one first.
     pub grants: Vec<GrantView>,
     /// Whether there are more than the page shows.
     pub more: bool,
-    /// Where the user is not asked again, the latest first.
+    /// The remembered consents, the latest first.
     pub remembered: Vec<RememberedView>,
     /// The current second.
     pub now: Timestamp,
@@ -85,7 +85,7 @@ pub struct GrantView {
     pub client_name: Option<String>,
     /// Where that name comes from.
     pub origin: ClientOrigin,
-    /// Where its tokens are.
+    /// Where its tokens were sent.
     pub holder: Holder,
     /// What it allows.
     pub access: AccessView,
@@ -125,7 +125,7 @@ pub struct EndView {
     pub now: Timestamp,
 }
 
-/// Which grants are meant.
+/// Which grants to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// One.
@@ -134,7 +134,7 @@ pub(crate) enum Ending {
     All,
 }
 
-/// The secret of a session, as the cookie has it.
+/// The secret of a session, from its cookie.
 pub(crate) type SessionCookie = Token<secret::AccountSession>;
 
 impl Accounts {
@@ -168,7 +168,8 @@ impl Accounts {
         Ok(views.collect())
     }
 
-    /// Forgets a remembered consent of the session's user. Nothing happens to that of another, or when the session has ended.
+    /// Forgets a remembered consent of the session's user. Does nothing for the consent of another user, or when the session
+    /// has ended.
     pub(super) async fn forget(
         &self,
         cookie: &SessionCookie,
@@ -195,7 +196,7 @@ impl Accounts {
         Ok(grant.map(|grant| EndView { user, grant: Some(self.view(grant)), now }))
     }
 
-    /// Ends grants of the session's user. Nothing happens to those of another, or when the session has ended.
+    /// Ends grants of the session's user. Does nothing for grants of another user, or when the session has ended.
     pub(super) async fn end(
         &self,
         cookie: &SessionCookie,

@@ -62,8 +62,8 @@ impl Store {
         self.in_batches(REFUSE, filter).await
     }
 
-    /// Runs the statement on the sign-ins in progress, batch after batch, and answers how many it changed. A sign-in that begins
-    /// meanwhile may be reached or not.
+    /// Runs the statement on the sign-ins in progress, batch after batch, and returns how many it changed. A sign-in that
+    /// begins meanwhile may be reached or not.
     async fn in_batches(&self, statement: &'static str, filter: &GrantFilter) -> Result<u64, StoreError> {
         let GrantFilter { subject, client, resource } = filter;
         let exclusive = subject.as_deref().map_or(Exclusive::Batch, Exclusive::BatchOf);
@@ -84,8 +84,8 @@ impl Store {
         }
     }
 
-    /// Deletes a registered client and cancels its sign-ins in progress; answers how many, `None` when there is no such client.
-    /// Its grants do not end here.
+    /// Deletes a registered client and cancels its sign-ins in progress; returns how many, `None` when there is no such
+    /// client. Its grants do not end here.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,7 +1,7 @@
-//! Which provider stands behind the id of an identity, and whose grants are there.
+//! The provider behind the id of each identity, and the grants there.
 //!
-//! Defends against: confusing two users. A subject begins with the id of the identity, so under another issuer equal `sub`s
-//! would be two people with one subject.
+//! Defends against: account takeover by confusing two users. A subject begins with the id of the identity, so under another
+//! issuer equal `sub`s would be two people with one subject.
 
 use super::error::Failure;
 use super::exclusive::Exclusive;
@@ -54,9 +54,9 @@ sql! {
 pub struct StoredIdentity {
     /// Its id in the configuration.
     pub id: IdentityId,
-    /// Who is behind it.
+    /// Its issuer.
     pub issuer: String,
-    /// Who we are there.
+    /// Our client id there.
     pub client_id: String,
 }
 
@@ -72,7 +72,7 @@ impl FromRow for StoredIdentity {
 }
 
 impl Store {
-    /// Remembers a provider when its id is new, and answers which one is behind the id.
+    /// Remembers a provider when its id is new, and returns which one is behind the id.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,4 +1,4 @@
-//! What only shows from inside: the texts themselves, and an engine in trouble. The contract is in `tests/it/storage.rs`.
+//! What only an inside view can test: the texts themselves, and a failing engine. The contract is in `tests/it/storage.rs`.
 
 #[path = "../../tests/it/support/cluster.rs"]
 mod cluster;
@@ -118,7 +118,7 @@ fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
     }
 }
 
-/// Works on the database as a saboteur would.
+/// Changes the database directly.
 async fn by_hand(store: &Store, sql: &'static str) {
     store.execute(Priority::Upkeep, Exclusive::Nothing, sql, values![]).await.unwrap();
 }
@@ -229,7 +229,7 @@ const BEGIN_MANY: &str = "
     FROM number";
 
 #[tokio::test]
-async fn every_sign_in_under_way_is_taken_back_however_many_there_are() {
+async fn every_sign_in_in_progress_is_cancelled_however_many_there_are() {
     let ((_directory, sqlite), (_database, postgres)) = (on_sqlite().await, on_postgres().await);
     for store in [sqlite, postgres] {
         by_hand(&store, BEGIN_MANY).await;

@@ -49,8 +49,8 @@ pub(super) fn query(uri: &Uri) -> Parameters {
     Parameters::parse(uri.query().unwrap_or_default().as_bytes())
 }
 
-/// Redirects a browser that uses another loopback name to ours before it gets any cookie: cookies belong to one host name, and
-/// the identity provider redirects to ours. A form is refused: no page of ours was shown under that name.
+/// Redirects a browser from another loopback name to ours before it gets any cookie: cookies belong to one host name, and the
+/// identity provider redirects to ours. Forms are refused: we show no page under another name.
 pub(super) async fn at_own_origin(
     State((config, branding)): State<(Arc<Config>, Arc<Branding>)>,
     request: Request<Body>,
@@ -68,7 +68,7 @@ pub(super) async fn at_own_origin(
     see_other(&branding, &config.public_url.join(target))
 }
 
-/// Sends the browser where an answer leads.
+/// Sends the browser where the outcome of a sign-in leads.
 pub(super) async fn onwards(
     endpoints: &Endpoints,
     headers: &HeaderMap,
@@ -81,7 +81,7 @@ pub(super) async fn onwards(
         Answered::ToAccount(session) => to_account(endpoints, &session),
         Answered::ToProvider(location) => see_other(branding, &location),
         Answered::Ask(validated) => {
-            // only a start that no other site sent is not asked at once
+            // a consent is only skipped for a browser that no other site sent
             let asking = Asking { notice: Some(ConsentNotice::NotAllowed), direct: true };
             consent_page(endpoints, headers, *validated, asking, request_id).await
         }
@@ -90,7 +90,7 @@ pub(super) async fn onwards(
     }
 }
 
-/// Sends the browser to a sign-in, with the cookie that the way back demands.
+/// Sends the browser to a sign-in, with the cookie that the callback requires.
 pub(super) fn to_sign_in(endpoints: &Endpoints, headers: &HeaderMap, begun: &Begun) -> Response<Body> {
     let mut response = see_other(&endpoints.branding, &begun.location);
     endpoints.set_cookie(headers, &mut response, Kind::Binding, &begun.binding);
@@ -107,7 +107,7 @@ fn to_account(endpoints: &Endpoints, session: &Token<AccountSession>) -> Respons
     response
 }
 
-/// Sends the browser where an answered form leads that is not a client's.
+/// Sends the browser where an answered form leads that no client waits for.
 pub(super) fn answered_form(
     endpoints: &Endpoints,
     headers: &HeaderMap,
@@ -122,7 +122,7 @@ pub(super) fn answered_form(
     }
 }
 
-/// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
+/// Redirects the browser with GET, whatever its method was (RFC 9110 15.4.4).
 pub(super) fn see_other(branding: &Branding, location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
@@ -153,7 +153,7 @@ pub(super) fn to_client(branding: &Branding, redirect: &ClientRedirect) -> Respo
     }
 }
 
-/// Says that a form or an answer was used before, with a link to finish where there is one.
+/// The page for a form or an answer that was used before, with a link to finish if there is one.
 pub(super) fn already_answered(
     endpoints: &Endpoints,
     outcome: &EarlierOutcome,

@@ -1,4 +1,4 @@
-//! The consent page with its cookie, from wherever it is asked.
+//! The consent page with its cookie, for every handler that shows it.
 
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -11,7 +11,7 @@ use super::pages::{self, ConsentNotice};
 use crate::issuer::Validated;
 use crate::telemetry::RequestId;
 
-/// Why and how the page is shown.
+/// How the page is shown.
 pub(super) struct Asking {
     pub(super) notice: Option<ConsentNotice>,
     /// Whether no other site sent the browser.

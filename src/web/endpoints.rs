@@ -1,4 +1,4 @@
-//! What the endpoints call.
+//! What the handlers share.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::{AuthorizationCookie, Fault, Issuer};
 
-/// What the endpoints call.
+/// What the handlers share.
 #[derive(Clone)]
 pub(super) struct Endpoints {
     pub(super) issuer: Issuer,

@@ -1,4 +1,4 @@
-//! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
+//! Axum only: pages and RFC endpoints, extract → call → respond. This file maps each [`Route`] to its handler.
 //!
 //! Defends against: CSRF (`posted_form.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
 //! (`body.rs`).
@@ -63,8 +63,7 @@ pub struct Web {
 }
 
 impl Web {
-    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or no
-    /// browser at all.
+    /// The routes, in groups by caller: any origin without credentials, browsers at our own pages, or no browser at all.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| match route {
@@ -129,7 +128,7 @@ impl Web {
     }
 }
 
-/// What answers at a route, by method.
+/// The handlers of a route, by method.
 fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     match route {
         Route::ResourceMetadata | Route::ResourceMetadataAt => get(discovery::resource),

@@ -1,4 +1,4 @@
-//! `/sign-in/{identity}`: the sign-in page for users of our own.
+//! `/sign-in/{identity}`: the sign-in page for local users.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};

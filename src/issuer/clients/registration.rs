@@ -51,8 +51,8 @@ pub(crate) enum RegistrationRefusal {
     Store(#[from] StoreError),
 }
 
-/// What sends a registration. Browsers are counted apart from programs: any page may have its visitors' browsers register
-/// (clients that run in a page must), and must not use up what programs behind the same address need.
+/// The sender of a registration. Browsers and programs have separate limits: any page can make its visitors' browsers
+/// register (clients that run in a page must), and must not exhaust the limit of programs behind the same address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Via {
     /// A browser: there is an `Origin`.
@@ -72,7 +72,7 @@ pub(crate) struct RegistrationAttempt<'a> {
     pub via: Via,
 }
 
-/// A client that is about to be registered, and what only the answer tells.
+/// A client that is about to be registered, and its secrets, which only the response contains.
 struct New {
     client: Client,
     secret: Option<Token<ClientSecret>>,
@@ -125,7 +125,7 @@ impl Registrations {
         Ok((self.rules.response(known.as_ref().unwrap_or(&new.client), redirect_uris, issued), outcome))
     }
 
-    /// Where the operator gave out initial access tokens, one must come (RFC 7591 3).
+    /// Checks the initial access token, where the operator requires one (RFC 7591 3).
     async fn admit(&self, token: Option<&SecretText>, address: ClientAddress) -> Result<(), RegistrationRefusal> {
         let accepted = &self.settings.initial_access_tokens;
         if accepted.is_empty() {
@@ -159,8 +159,8 @@ impl Registrations {
         }
     }
 
-    /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
-    /// several register at every start.
+    /// Counts a registration and returns whether it is recorded. A known client is answered however often it comes: several
+    /// register at every start.
     async fn is_recorded(
         &self,
         is_known: bool,

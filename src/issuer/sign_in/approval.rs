@@ -45,14 +45,14 @@ pub(crate) struct Decision {
     pub remember: bool,
     /// The browser's mark, if it has one.
     pub mark: Option<Token<BrowserMark>>,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
 }
 
 /// What an answered form leads to.
 #[derive(Debug)]
 pub(crate) enum ConsentOutcome {
-    /// The browser goes to the identity provider, or to our own sign-in page, with a cookie that the way back demands.
+    /// The browser goes to the identity provider, or to our own sign-in page, with the cookie that the callback requires.
     SignIn(Begun),
     /// The user denied access: back to the client.
     Denied(ClientRedirect),
@@ -81,7 +81,7 @@ impl Approvals {
         let recipient = self.recipients.of_request(form.question(), address).await?;
         let proven = match form.proven() {
             Ok(proven) => proven,
-            // browsers drop the cookie when the form expires; to ask once more needs no proof
+            // browsers drop the cookie when the form expires; asking once more needs no proof
             Err(_) if late => return self.ask_again(form, recipient),
             Err(fault) => return Err(fault),
         };

@@ -33,18 +33,18 @@ pub(in crate::issuer) struct Beginnings {
 pub(crate) struct Begun {
     /// The identity provider, or our own sign-in page.
     pub location: String,
-    /// The cookie that the way back demands.
+    /// The cookie that the callback requires.
     pub binding: AuthorizationCookie,
     /// The mark of the browser, where the consent is to be remembered in it.
     pub mark: Option<Token<BrowserMark>>,
 }
 
-/// What an answered form leads to that no client's redirect waits for.
+/// The result of an answered form that no client's redirect waits for.
 #[derive(Debug)]
 pub(crate) enum AnsweredForm {
     /// The browser goes to sign in.
     SignIn(Begun),
-    /// A page says what came of it.
+    /// A page with the outcome.
     Told(Told),
     /// This form was answered before and the sign-in is over.
     Answered(EarlierOutcome),
@@ -59,21 +59,21 @@ impl From<Again> for AnsweredForm {
     }
 }
 
-/// What a form leads to that is posted again.
+/// The result of a form that is posted again.
 pub(super) enum Again {
-    /// The same way once more: the sign-in is pending.
+    /// The same redirect once more: the sign-in is pending.
     SignIn(Begun),
-    /// What its first post has left to do.
+    /// The outcome of its first post.
     Answered(EarlierOutcome),
 }
 
-/// What comes of a denial after the form was posted.
+/// The result of a denial after the form was posted.
 pub(super) enum Withdrawal {
-    /// The sign-in was taken back.
+    /// The sign-in was cancelled.
     Done,
     /// It was denied before: a second denial gets the response of the first.
     Repeated,
-    /// It came to its end before.
+    /// It had ended before.
     TooLate(EarlierOutcome),
 }
 
@@ -110,7 +110,7 @@ impl Beginnings {
             identity: Some(provider.id().clone()),
             binding_hash: binding.sha256(),
             round: 0,
-            // who gets no refresh token has no use for access that outlives the user's session
+            // a client without a refresh token has no use for access that outlives the user's session
             offline: provider.asks_offline() && refresh,
             retried: false,
             stage: Stage::Pending,
@@ -152,7 +152,7 @@ impl Beginnings {
         }
     }
 
-    /// Takes back a form that was posted before, unless that sign-in came to its end.
+    /// Cancels the sign-in of a form that was posted before, unless it has ended.
     pub(super) async fn withdraw(&self, form: &ProvenForm, recipient: &Recipient) -> Result<Withdrawal, Fault> {
         let ProvenForm { authorization: id, binding } = form;
         if self.store.withdraw_authorization(id).await? {

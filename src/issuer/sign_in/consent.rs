@@ -1,8 +1,8 @@
 //! The consent form: what the user is asked. It travels sealed (`form`), and nothing is stored until the user answers.
 //!
-//! Defends against: a confused deputy (each client is consented to, at every authorization unless `remembering` knows better), and phishing by a client's own name
-//! (an address that the operator does not know is pointed out, also where a well-known host describes the client: many programs may
-//! share that document).
+//! Defends against: a confused deputy (consent is per client, and asked at every authorization unless it is remembered), and
+//! phishing by a client's own name (an address that the operator does not know is pointed out, even if a well-known host
+//! describes the client: many programs may share that document).
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct ConsentView {
     pub client: Client,
     /// Where the code will go.
     pub redirect_uri: RedirectUri,
-    /// Whether the operator, or everybody, knows who receives codes there: others are pointed out.
+    /// Whether the receiver of codes there is known: the page points out unknown ones.
     pub known_receiver: bool,
     /// What the client will be allowed.
     pub access: AccessView,

@@ -1,7 +1,7 @@
 //! The user's answer to a device (RFC 8628 3.3), and what it starts.
 //!
-//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code, from whichever browser: the
-//! first one counts, by one conditional statement.
+//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code from any browser (one conditional
+//! statement records the first).
 
 use super::answered::Told;
 use super::authorization_response::{Recipient, Recipients};

@@ -1,8 +1,8 @@
 //! Where a user types the code that a device shows, and what they are asked then (RFC 8628 3.3).
 //!
-//! Defends against: guessing of user codes (limits per form, per address and for all together), and phishing with device codes (RFC
-//! 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which address, since
-//! when, and that only the user's own device may be answered.
+//! Defends against: brute force of user codes (rate limits per form, per address and in total), and phishing with device
+//! codes (RFC 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which
+//! address, since when, and that only the user's own device may be answered.
 
 use super::authorization_response::{DeviceRecipient, Recipients};
 use super::choices::{ProviderChoice, ProviderChoices};
@@ -20,8 +20,8 @@ use crate::oauth::device::UserCode;
 use crate::storage::Store;
 use crate::wire::ClientAddress;
 
-/// The least that a try costs of the limit for all together. It costs as much as codes are open, so the chance that any try of
-/// an hour hits is bounded, while few open codes leave room for many tries.
+/// The minimum cost of an attempt against the total limit. An attempt costs as much as there are open codes, so the chance
+/// that any attempt of an hour succeeds is bounded, while few open codes leave room for many attempts.
 const LEAST_COST: i64 = 100;
 
 /// Finds device codes for users.
@@ -59,7 +59,7 @@ pub struct DeviceEntryView {
     pub form: String,
 }
 
-/// Why a code leads nowhere.
+/// Why a code is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryProblem {
     /// It is not known here, or has expired.
@@ -71,7 +71,7 @@ pub enum EntryProblem {
 /// What a user is asked about a device.
 #[derive(Debug)]
 pub struct DeviceView {
-    /// The client that the device is.
+    /// The client of the device.
     pub client: Client,
     /// The code that the device must show.
     pub user_code: String,
@@ -91,7 +91,7 @@ pub struct DeviceView {
     pub form: String,
 }
 
-/// What a typed code leads to.
+/// The result of a typed code.
 #[derive(Debug)]
 pub(crate) enum EntryStep {
     /// The question about the device, with the cookie that must come back with its form.
@@ -107,7 +107,7 @@ impl DeviceEntries {
     /// A fault of ours.
     pub(in crate::issuer) fn page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
         let RenderedForm { field: form, cookie } = self.forms.render(CodeEntry {})?;
-        // nothing but a code is shown back: a link must not put words on our page
+        // only a well-formed code is shown: a link must not put text on our page (content injection)
         let typed = UserCode::parse(typed).map(|code| code.to_string()).unwrap_or_default();
         Ok((DeviceEntryView { typed, problem: None, form }, cookie))
     }
@@ -140,7 +140,7 @@ impl DeviceEntries {
         }
     }
 
-    /// Counts a try, whether or not it will be right: a limit that spares right ones would not stop a guess.
+    /// Counts an attempt, right or wrong: a limit that spares right ones would not stop brute force.
     async fn admit(&self, form: &AuthorizationId, address: ClientAddress) -> Result<(), Fault> {
         self.limits.check(Limit::UserCodesPerForm, &Key::of(&[Part::Authorization(form)])).await?;
         self.limits.check(Limit::UserCodesPerAddress, &Key::of(&[Part::Address(address)])).await?;

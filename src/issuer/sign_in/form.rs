@@ -1,8 +1,8 @@
-//! Sealed forms: what a page asks travels in its form, so that nothing is stored until the user answers.
+//! Sealed forms: the form carries the question, so that nothing is stored until the user answers.
 //!
-//! Each rendering has an id and a secret of its own: the secret lies in a cookie of the one browser that saw the page, its hash
-//! in the sealed form. What the provider's leg needs is derived from that secret, so a form that is posted twice leads to the same
-//! place twice.
+//! Each rendering has an id and a secret of its own: the secret is in a cookie of the one browser that saw the page, its hash
+//! in the sealed form. The sign-in at the provider is derived from that secret, so a form that is posted twice leads to the
+//! same place twice.
 //!
 //! Defends against: CSRF (a form without its cookie is refused), forged and altered requests (the seal), and a confused deputy
 //! (each kind of form is sealed under a label of its own, so no form can be answered as one of another kind).
@@ -30,7 +30,7 @@ pub(in crate::issuer) struct SealedForms {
 
 /// What a form asks.
 pub(crate) trait Question: Serialize + DeserializeOwned {
-    /// What it is sealed for, and how the log calls it.
+    /// The purpose of the seal, and its name in the log.
     const LABEL: &'static str;
 }
 
@@ -77,12 +77,12 @@ pub(crate) struct OpenedForm<Q> {
 /// A posted form of ours that came from the browser that was shown it.
 pub(super) struct ProvenForm {
     pub(super) authorization: AuthorizationId,
-    /// What ties the rest of the sign-in to that browser.
+    /// Binds the rest of the sign-in to that browser.
     pub(super) binding: Binding,
 }
 
 impl ProvenForm {
-    /// In the place of a form that is not shown: the browser that gets the binding began the sign-in.
+    /// Replaces a form that is not shown: the browser that gets the binding began the sign-in.
     pub(super) fn unasked() -> Self {
         Self { authorization: AuthorizationId::random(), binding: Binding::of_render(&render_secret()) }
     }

@@ -1,4 +1,4 @@
-//! The way of a sign-in, one file per step.
+//! A sign-in, one file per step.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,7 +1,7 @@
-//! Sign-in with a password of our own: the page that takes the identity provider's place.
+//! Sign-in of local users with a password: the page that replaces the identity provider.
 //!
 //! Defends against: CSRF and session fixation (binding cookie and form token must agree), brute force of passwords
-//! (`identity::Local` limits tries per user and address), and user enumeration (a wrong name and a wrong password get the
+//! (`identity::Local` limits attempts per user and address), and user enumeration (a wrong name and a wrong password get the
 //! same answer in the same time).
 
 use super::answered::Answered;
@@ -69,20 +69,20 @@ pub(crate) struct SignInAttempt {
     pub username: String,
     /// The password that was typed.
     pub password: SecretText,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
 }
 
 /// Why a sign-in page is shown again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInProblem {
-    /// User or password is wrong; which of the two is not said.
+    /// User name or password is wrong; which of the two is not said (user enumeration).
     Wrong,
-    /// Too many came for this user or from this address, or too many are being checked.
+    /// Too many attempts for this user or from this address, or too many passwords are being checked.
     Busy,
 }
 
-/// What the sign-in page, or what was typed there, leads to.
+/// The result of the sign-in page or of its form.
 #[derive(Debug)]
 pub(crate) enum SignInStep {
     /// The page, for the first time or once more.

@@ -24,7 +24,7 @@ pub(in crate::issuer) struct RememberedSignIns {
 /// How a browser came to `/authorize`.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Whether no other site sent it, as far as it says: a browser that says nothing counts as sent.
+    /// Whether its headers say that no other site sent it; without such headers the answer is no.
     pub direct: bool,
     /// The browser's mark, if it has one.
     pub mark: Option<Token<BrowserMark>>,

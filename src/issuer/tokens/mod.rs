@@ -10,9 +10,9 @@
 //! | `jwt_bearer` | an identity provider's assertion in place of consent (ID-JAG) |
 //! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `proofs`, `requester` | the key that tokens are bound to (DPoP), and who asks |
-//! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
+//! | `presented` | the state of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
-//! | `renewal` | asking the identity provider whether the user is still good |
+//! | `renewal` | asking the identity provider whether the account is still active |
 //! | `access_token` | the signed token and the response that carries it |
 //! | `refusal` | why there is none |
 //!
@@ -60,8 +60,8 @@ use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
 use crate::wire::Arrival;
 
-/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is a fault of the request
-/// and no word about its code or token, which the client would throw away after `invalid_grant`.
+/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is an error of the
+/// request, not of its code or token, which the client would discard after `invalid_grant`.
 const SINGLE: &[&str] = &[
     "assertion",
     "client_assertion",
@@ -85,7 +85,7 @@ pub(crate) struct TokenRequest {
     pub proof: SentProof,
     /// The form.
     pub parameters: Parameters,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
     /// The family of the program that sent it.
     pub agent: Option<String>,

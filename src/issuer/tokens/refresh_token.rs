@@ -1,5 +1,5 @@
 //! `grant_type=refresh_token` (RFC 6749 6, OAuth 2.1 4.3), from the presented token to the response: look it up, take the
-//! grant's lease, ask the identity provider, and make everything true in one transaction.
+//! grant's lease, ask the identity provider, and write everything in one transaction.
 //!
 //! Defends against: stolen refresh tokens (each use rotates the token; `presented` recognises replays), and races between
 //! processes. The lease is given only while the token is unused. The grant that was read before is then the latest: without
@@ -29,9 +29,9 @@ use crate::telemetry::metrics::RefreshOutcome;
 
 /// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How long it waits before it asks for a lease again that another process has.
+/// The delay before it asks again for a lease that another process holds.
 const POLL: Duration = Duration::from_millis(100);
-/// How often, and how far apart, a rotation is written that the provider has agreed to.
+/// How often, and at which intervals, the write of a rotation is attempted after the provider has agreed.
 const ROTATION_TRIES: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 
@@ -55,7 +55,7 @@ impl Refreshes {
     pub(super) async fn refresh(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Refreshed, TokenRefusal> {
         let presented = Presented::read(by, parameters)?;
         let deadline = Instant::now() + PATIENCE;
-        // when no lease is given, the refresh that had it before has most likely used the token: look at once
+        // when the lease is refused, its previous holder has most likely used the token: look it up at once
         let mut pause = Duration::ZERO;
         loop {
             let (grant, key) = match self.presented.look_up(&presented).await? {
@@ -73,7 +73,7 @@ impl Refreshes {
         }
     }
 
-    /// The response that a used token got. A retry needs a proof of its own, whose use is a write: it counts like a refresh.
+    /// The response of a used token. A retry needs a proof of its own, whose use is a write: it counts like a refresh.
     async fn repeated(
         &self,
         by: &Requester<'_>,

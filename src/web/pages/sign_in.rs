@@ -16,7 +16,7 @@ struct SignInPage<'a> {
 }
 
 impl SignInPage<'_> {
-    /// The problem in words, which do not say which of the two is wrong: that would tell which users exist.
+    /// The text for the problem. It does not say whether the user name or the password is wrong (user enumeration).
     fn problem_in_words(&self) -> Option<&'static str> {
         self.view.problem.map(|problem| match problem {
             SignInProblem::Wrong => "Wrong user name or password.",

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::issuer::AccessView;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
-/// One scope on the page: in words if there are any, otherwise its value.
+/// One scope on the page: its text if it has one, otherwise its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Template)]
 #[template(
     ext = "html",
