@@ -46,7 +46,7 @@ impl<'a> Call<'a> {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Self {
-        let (_, dpop) = route.takes();
+        let dpop = route.takes().dpop;
         let spelling = Spelling::of(&config.public_url, uri, headers);
         Self { route, arrival, spelling, speaks_dpop: credential::speaks_dpop(headers, dpop) }
     }

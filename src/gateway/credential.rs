@@ -56,6 +56,15 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// The credentials that an upstream takes besides bearer tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takes<'a> {
+    /// Where API keys may be.
+    pub(super) api_keys: &'a ApiKeys,
+    /// Whether bound tokens are taken, or nothing else.
+    pub(super) dpop: Dpop,
+}
+
 /// The key that a query held.
 pub(super) enum QueryKey {
     None,
@@ -64,15 +73,16 @@ pub(super) enum QueryKey {
     Several,
 }
 
-/// Reads the credential of a request to an upstream that takes API keys in these places, and bound tokens or not.
+/// Reads the credential of a request to an upstream that takes these.
 ///
 /// # Errors
 /// When there is none, when there are several, or when it is malformed.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
-    (api_keys, dpop): (&ApiKeys, Dpop),
+    takes: Takes<'_>,
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
+    let Takes { api_keys, dpop } = takes;
     let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
     let mut credential = authorization
         .map(|authorization| token_in(authorization, dpop).and_then(|token| check(token, api_keys.bearer)));
@@ -186,7 +196,7 @@ mod tests {
     use http::header::{AUTHORIZATION, HeaderName};
     use http::{HeaderMap, HeaderValue, Uri};
 
-    use super::{Credential, QueryKey, Scheme, is_in_query, read, speaks_dpop, take_from_query};
+    use super::{Credential, QueryKey, Scheme, Takes, is_in_query, read, speaks_dpop, take_from_query};
     use crate::config::{ApiKeys, BoundTokens, Dpop};
     use crate::gateway::refusal::Refusal;
     use crate::secret::{ApiKey, Token};
@@ -211,7 +221,7 @@ mod tests {
         let bearer = |values: &[&str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
-            match read(&headers, (&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
+            match read(&headers, Takes { api_keys: &ApiKeys::default(), dpop: Dpop::default() }, &QueryKey::None) {
                 Ok(Credential::AccessToken(token)) => Ok(token.text.to_owned()),
                 Ok(Credential::ApiKey(_)) => panic!("an API key"),
                 Err(refusal) => Err(refusal),
@@ -241,7 +251,7 @@ mod tests {
         ] {
             let dpop = Dpop { tokens, ..Dpop::default() };
             let headers = headers(&[("authorization", value)]);
-            let credential = read(&headers, (&everywhere, dpop), &QueryKey::None);
+            let credential = read(&headers, Takes { api_keys: &everywhere, dpop }, &QueryKey::None);
             let token = credential.as_ref().ok().and_then(Credential::access_token);
             assert_eq!(token.map(|token| token.scheme), read_as, "{value} {tokens:?}");
             assert!(token.is_none_or(|token| token.text == "a.b.c"));
@@ -265,7 +275,8 @@ mod tests {
         ] {
             for (api_keys, takes) in settings.iter().zip(takers) {
                 let headers = headers(&[(name, value)]);
-                let credential = read(&headers, (api_keys, Dpop::default()), &QueryKey::None);
+                let takes_these = Takes { api_keys, dpop: Dpop::default() };
+                let credential = read(&headers, takes_these, &QueryKey::None);
                 assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
             }
         }
@@ -288,7 +299,7 @@ mod tests {
             (vec![], QueryKey::Several),
         ] {
             let headers = headers(&fields);
-            let refused = read(&headers, (&api_keys, Dpop::default()), &query);
+            let refused = read(&headers, Takes { api_keys: &api_keys, dpop: Dpop::default() }, &query);
             assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
         }
     }

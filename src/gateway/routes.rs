@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::credential::Takes;
 use super::headers::RequestRules;
-use crate::config::{self, ApiKeys, Config, Dpop};
+use crate::config::{self, Config};
 use crate::oauth::dpop::ProofTargets;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
@@ -38,9 +39,9 @@ pub(crate) struct UpstreamRoute {
 
 impl UpstreamRoute {
     /// Which credentials it takes besides bearer tokens.
-    pub(super) fn takes(&self) -> (&ApiKeys, Dpop) {
+    pub(super) fn takes(&self) -> Takes<'_> {
         let settings = &self.served.config.settings;
-        (&settings.api_keys, settings.dpop)
+        Takes { api_keys: &settings.api_keys, dpop: settings.dpop }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::clients::Clients;
 use super::grants::GrantEnds;
 use super::resources::{AccessView, Resources};
-use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Remembering, Sessions};
+use super::sign_in::{AccountEntryView, Fault, FormPage, Remembering, Sessions};
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Identities, Provider};
@@ -44,8 +44,8 @@ pub(super) struct Accounts {
 pub(crate) enum AccountPage {
     /// The user's grants.
     SignedIn(Box<AccountView>),
-    /// A form to sign in, with the cookie that must come back with it.
-    SignedOut(AccountEntryView, AuthorizationCookie),
+    /// A form to sign in.
+    SignedOut(FormPage<AccountEntryView>),
 }
 
 /// The page of a user who is signed in.

@@ -38,7 +38,6 @@ use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
-use sign_in::ConsentPrompt;
 
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
 pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
@@ -51,12 +50,12 @@ pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub use resources::AccessView;
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
-    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, OpenedForm, ProviderAnswer, Question, SignInAttempt,
-    SignInStep, Start, Trouble, Validated,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, FormPage, OpenedForm, ProviderAnswer, Question,
+    SignInAttempt, SignInStep, Start, Trouble, Validated,
 };
 pub use sign_in::{
-    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
-    SignInProblem, SignInView, Told,
+    AccountEntryView, Asker, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome,
+    ProviderChoice, SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, SentProof, TokenRefusal, TokenRequest};
@@ -105,7 +104,7 @@ impl Issuer {
     }
 
     /// Prepares the consent page for a request. `direct` is whether no other site sent the browser.
-    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<FormPage<ConsentView>, Fault> {
         self.0.sign_in.consent_forms.prompt(validated, direct).await
     }
 
@@ -135,7 +134,7 @@ impl Issuer {
         {
             return Ok(AccountPage::SignedIn(Box::new(view)));
         }
-        self.0.sign_in.account.page().await.map(|(view, cookie)| AccountPage::SignedOut(view, cookie))
+        self.0.sign_in.account.page().await.map(AccountPage::SignedOut)
     }
 
     /// Begins the sign-in at the user's own page.
@@ -189,7 +188,7 @@ impl Issuer {
     }
 
     /// The page where a user types the code of a device.
-    pub(crate) fn device_page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+    pub(crate) fn device_page(&self, typed: &str) -> Result<FormPage<DeviceEntryView>, Fault> {
         self.0.sign_in.device_entries.page(typed)
     }
 

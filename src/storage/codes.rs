@@ -6,7 +6,7 @@
 use super::authorizations::{self, columns};
 use super::error::Failure;
 use super::exclusive::Exclusive;
-use super::remembered_consents::{self, CodeConsent};
+use super::remembered_consents::{self, CodeConsent, IssuedFor};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{
@@ -198,7 +198,7 @@ impl Store {
             if tx.execute(ISSUE_CODE, issue).await? == 0 {
                 return Ok(CodeIssue::TakenBack);
             }
-            if remembered_consents::apply(tx, consent, (subject, issuer), now).await? {
+            if remembered_consents::apply(tx, consent, IssuedFor { subject, issuer, now }).await? {
                 return Ok(CodeIssue::Issued);
             }
             tx.undo();

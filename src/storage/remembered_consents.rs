@@ -93,8 +93,14 @@ pub enum CodeConsent<'a> {
     Remembered(&'a Sha256, &'a Allowed, Timestamp),
 }
 
-/// Who signed in, and which issuer is behind their provider, as this process is configured.
-type Who<'a> = (&'a Subject, &'a str);
+/// The sign-in whose code is being issued.
+#[derive(Clone, Copy)]
+pub(super) struct IssuedFor<'a> {
+    pub(super) subject: &'a Subject,
+    /// The issuer of the user's provider in this process's configuration.
+    pub(super) issuer: &'a str,
+    pub(super) now: Timestamp,
+}
 
 impl FromRow for Allowed {
     fn from_row(row: &Row) -> Result<Self, Failure> {
@@ -186,18 +192,13 @@ impl Store {
     }
 }
 
-/// Applies the consent of a code that is being issued at `now`. `false` when the user who signed in did not allow as much.
-pub(super) async fn apply(
-    tx: &mut Transaction,
-    consent: CodeConsent<'_>,
-    who: Who<'_>,
-    now: Timestamp,
-) -> Result<bool, Failure> {
+/// Applies the consent of a code that is being issued. `false` when the user who signed in did not allow as much.
+pub(super) async fn apply(tx: &mut Transaction, consent: CodeConsent<'_>, to: IssuedFor<'_>) -> Result<bool, Failure> {
     match consent {
         CodeConsent::Asked => Ok(true),
-        CodeConsent::Remember(browser, allowed) => keep(tx, browser, allowed, (who, now)).await.map(|()| true),
+        CodeConsent::Remember(browser, allowed) => keep(tx, browser, allowed, to).await.map(|()| true),
         CodeConsent::Remembered(browser, asked, since) => {
-            let (subject, issuer) = who;
+            let IssuedFor { subject, issuer, now } = to;
             let Allowed { client_id, redirect_uri, resource, .. } = asked;
             let one =
                 values![now, subject.as_str(), browser, client_id.as_str(), redirect_uri, resource, issuer, since];
@@ -207,12 +208,8 @@ pub(super) async fn apply(
     }
 }
 
-async fn keep(
-    tx: &mut Transaction,
-    browser: &Sha256,
-    allowed: &Allowed,
-    ((subject, issuer), now): (Who<'_>, Timestamp),
-) -> Result<(), Failure> {
+async fn keep(tx: &mut Transaction, browser: &Sha256, allowed: &Allowed, to: IssuedFor<'_>) -> Result<(), Failure> {
+    let IssuedFor { subject, issuer, now } = to;
     let Allowed { client_id, client_hash, redirect_uri, resource, scope, refresh } = allowed;
     let (id, scope) = (ConsentId::random(), scope.to_string());
     let new = values![

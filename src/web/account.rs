@@ -8,12 +8,11 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response, Uri};
 
 use super::browser::{answered_form, query, see_other};
-use super::cookies::Kind;
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages;
 use super::posted_form::PostedForm;
-use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, SessionCookie};
+use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, FormPage, SessionCookie};
 use crate::model::ids::{ConsentId, GrantId};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::paths;
@@ -31,10 +30,8 @@ pub(super) async fn get(
     let session = session(&endpoints, &headers);
     match endpoints.issuer.account(session.as_ref()).await {
         Ok(AccountPage::SignedIn(view)) => pages::account(&endpoints.branding, &view).into_response(),
-        Ok(AccountPage::SignedOut(view, cookie)) => {
-            let mut response = pages::account_entry(&endpoints.branding, &view).into_response();
-            endpoints.set_cookie(&headers, &mut response, Kind::Consent, &cookie);
-            response
+        Ok(AccountPage::SignedOut(FormPage { view, cookie })) => {
+            endpoints.with_cookie(&headers, pages::account_entry(&endpoints.branding, &view), &cookie)
         }
         Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }

@@ -1,14 +1,12 @@
 //! The consent page with its cookie, for every handler that shows it.
 
 use axum::body::Body;
-use axum::response::IntoResponse;
 use http::{HeaderMap, Response};
 
-use super::cookies::Kind;
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages::{self, ConsentNotice};
-use crate::issuer::Validated;
+use crate::issuer::{FormPage, Validated};
 use crate::telemetry::RequestId;
 
 /// How the page is shown.
@@ -26,11 +24,10 @@ pub(super) async fn consent_page(
     asking: Asking,
     request_id: &RequestId,
 ) -> Response<Body> {
-    let prompt = match endpoints.issuer.consent(validated, asking.direct).await {
-        Ok(prompt) => prompt,
-        Err(fault) => return page(&endpoints.branding, fault, request_id),
-    };
-    let mut response = pages::consent(&endpoints.branding, &prompt.view, asking.notice).into_response();
-    endpoints.set_cookie(headers, &mut response, Kind::Consent, &prompt.cookie);
-    response
+    match endpoints.issuer.consent(validated, asking.direct).await {
+        Ok(FormPage { view, cookie }) => {
+            endpoints.with_cookie(headers, pages::consent(&endpoints.branding, &view, asking.notice), &cookie)
+        }
+        Err(fault) => page(&endpoints.branding, fault, request_id),
+    }
 }

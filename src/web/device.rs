@@ -6,12 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::browser::{answered_form, query};
-use super::cookies::Kind;
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages;
 use super::posted_form::PostedForm;
-use crate::issuer::{AnsweredForm, CodeEntry, EntryStep, Fault};
+use crate::issuer::{AnsweredForm, CodeEntry, EntryStep, Fault, FormPage};
 use crate::model::authorization::DeviceRequest;
 use crate::wire::Arrival;
 
@@ -25,10 +24,8 @@ pub(super) async fn get(
     let parameters = query(&uri);
     let typed = parameters.one("user_code").ok().flatten().unwrap_or_default();
     match endpoints.issuer.device_page(typed) {
-        Ok((view, cookie)) => {
-            let mut response = pages::device_entry(&endpoints.branding, &view).into_response();
-            endpoints.set_cookie(&headers, &mut response, Kind::Consent, &cookie);
-            response
+        Ok(FormPage { view, cookie }) => {
+            endpoints.with_cookie(&headers, pages::device_entry(&endpoints.branding, &view), &cookie)
         }
         Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
@@ -37,10 +34,9 @@ pub(super) async fn get(
 /// Takes the code.
 pub(super) async fn post(State(endpoints): State<Endpoints>, form: PostedForm) -> Response<Body> {
     match enter(&endpoints, &form).await {
-        Ok(EntryStep::Ask(view, cookie)) => {
-            let mut response = pages::device(&endpoints.branding, &view).into_response();
-            endpoints.set_cookie(&form.headers, &mut response, Kind::Consent, &cookie);
-            response
+        Ok(EntryStep::Ask(question)) => {
+            let FormPage { view, cookie } = *question;
+            endpoints.with_cookie(&form.headers, pages::device(&endpoints.branding, &view), &cookie)
         }
         Ok(EntryStep::Again(view)) => {
             (StatusCode::UNPROCESSABLE_ENTITY, pages::device_entry(&endpoints.branding, &view)).into_response()

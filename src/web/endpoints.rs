@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::response::IntoResponse;
 use http::{HeaderMap, Response};
 
 use super::cookies::{Cookies, Kind, NewCookie};
-use super::pages::Branding;
+use super::pages::{Branding, Page};
 use super::visitors::Visitors;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -25,6 +26,13 @@ pub(super) struct Endpoints {
 impl Endpoints {
     pub(super) fn cookies(&self) -> Cookies<'_> {
         Cookies::new(&self.config.public_url)
+    }
+
+    /// A page with the cookie that must come back with its form.
+    pub(super) fn with_cookie(&self, request: &HeaderMap, page: Page, cookie: &AuthorizationCookie) -> Response<Body> {
+        let mut response = page.into_response();
+        self.set_cookie(request, &mut response, Kind::Consent, cookie);
+        response
     }
 
     /// Sets the cookie of a sign-in, in the answer to a request with these headers.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::registration::{RegistrationRefusal, authentication};
+use super::registration::{ChosenAuthentication, RegistrationRefusal, authentication};
 use super::rules::{Issued, MetadataRules, as_spelt};
 use crate::audit::{Audit, Event};
 use crate::issuer::grants::GrantEnds;
@@ -75,7 +75,8 @@ impl ClientManagement {
         check(&client, &update)?;
         update.token_endpoint_auth_method.get_or_insert_with(|| client.authentication.method().as_str().to_owned());
         let metadata = self.rules.check(update)?;
-        let (authentication, secret) = authentication(&metadata, client.authentication.secret_hash().copied());
+        let kept = client.authentication.secret_hash().copied();
+        let ChosenAuthentication { authentication, secret } = authentication(&metadata, kept);
         if authentication == Authentication::None {
             return Err(invalid("a client with a secret or keys cannot become public: register a new one").into());
         }

@@ -28,6 +28,12 @@ pub(in crate::issuer) struct Beginnings {
     pub(in crate::issuer) limits: Limits,
 }
 
+/// A sign-in that begins once its authorization is stored.
+pub(super) struct Prepared {
+    pub(super) authorization: Authorization,
+    pub(super) begun: Begun,
+}
+
 /// Where the browser goes to sign in.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -99,7 +105,7 @@ impl Beginnings {
         identity: &str,
         purpose: Purpose,
         refresh: bool,
-    ) -> Result<(Authorization, Begun), Fault> {
+    ) -> Result<Prepared, Fault> {
         let ProvenForm { authorization: id, binding } = form;
         let provider = self.identities.get(identity);
         let provider =
@@ -120,7 +126,8 @@ impl Beginnings {
             consent: Consent::Asked,
         };
         let location = self.leg.location(provider, &authorization, binding)?;
-        Ok((authorization, Begun { location, binding: AuthorizationCookie::binding(id, binding), mark: None }))
+        let begun = Begun { location, binding: AuthorizationCookie::binding(id, binding), mark: None };
+        Ok(Prepared { authorization, begun })
     }
 
     /// A sign-in for a device is of no use once the device has stopped asking.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::authorize::Validated;
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
-use super::form::{AuthorizationCookie, Question, RenderedForm, SealedForms};
+use super::form::{FormPage, Question, RenderedForm, SealedForms};
 use super::receivers::Receivers;
 use super::remembering::Remembering;
 use crate::issuer::resources::{AccessView, Resources};
@@ -24,15 +24,6 @@ pub(in crate::issuer) struct ConsentForms {
     pub(in crate::issuer) remembering: Remembering,
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) forms: SealedForms,
-}
-
-/// A consent page and the cookie that belongs to it.
-#[derive(Debug)]
-pub(crate) struct ConsentPrompt {
-    /// The page.
-    pub view: ConsentView,
-    /// The cookie that must come back with the form.
-    pub cookie: AuthorizationCookie,
 }
 
 /// What the consent page shows.
@@ -64,7 +55,11 @@ impl ConsentForms {
     ///
     /// # Errors
     /// When no identity provider can be reached now.
-    pub(in crate::issuer) async fn prompt(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+    pub(in crate::issuer) async fn prompt(
+        &self,
+        validated: Validated,
+        direct: bool,
+    ) -> Result<FormPage<ConsentView>, Fault> {
         let providers = self.choices.reachable(validated.request.refresh).await?;
         let remember_for = self.remembering.offer(&validated).filter(|_| direct);
         let Validated { request, client, redirect_uri, prompt: _ } = validated;
@@ -78,6 +73,6 @@ impl ConsentForms {
             providers,
             form,
         };
-        Ok(ConsentPrompt { view, cookie })
+        Ok(FormPage { view, cookie })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::answered::Told;
 use super::authorization_response::{Recipient, Recipients};
-use super::beginning::{AnsweredForm, Beginnings, Withdrawal};
+use super::beginning::{AnsweredForm, Beginnings, Prepared, Withdrawal};
 use super::fault::{Fault, Trouble};
 use super::form::{OpenedForm, ProvenForm};
 use crate::audit::{Audit, Event};
@@ -55,7 +55,8 @@ impl DeviceAnswers {
         recipient: &Recipient,
     ) -> Result<AnsweredForm, Fault> {
         let (device_code, refresh) = (request.device_code, request.access.refresh);
-        let (authorization, begun) = self.beginnings.prepare(form, identity, Purpose::Device(request), refresh)?;
+        let Prepared { authorization, begun } =
+            self.beginnings.prepare(form, identity, Purpose::Device(request), refresh)?;
         match self.store.answer_device_code(&device_code, &authorization, self.clock.now()).await? {
             DeviceAnswer::Recorded => Ok(AnsweredForm::SignIn(begun)),
             DeviceAnswer::Posted => Ok(self.beginnings.again(form, recipient).await?.into()),

@@ -7,7 +7,7 @@
 use super::authorization_response::{DeviceRecipient, Recipients};
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
-use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
+use super::form::{FormPage, OpenedForm, Question, RenderedForm, SealedForms};
 use super::user_codes::UserCodes;
 use crate::clock::Clock;
 use crate::issuer::resources::{AccessView, Resources};
@@ -94,8 +94,8 @@ pub struct DeviceView {
 /// The result of a typed code.
 #[derive(Debug)]
 pub(crate) enum EntryStep {
-    /// The question about the device, with the cookie that must come back with its form.
-    Ask(Box<DeviceView>, AuthorizationCookie),
+    /// The question about the device.
+    Ask(Box<FormPage<DeviceView>>),
     /// The same page again.
     Again(DeviceEntryView),
 }
@@ -105,11 +105,11 @@ impl DeviceEntries {
     ///
     /// # Errors
     /// A fault of ours.
-    pub(in crate::issuer) fn page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+    pub(in crate::issuer) fn page(&self, typed: &str) -> Result<FormPage<DeviceEntryView>, Fault> {
         let RenderedForm { field: form, cookie } = self.forms.render(CodeEntry {})?;
         // only a well-formed code is shown: a link must not put text on our page (content injection)
         let typed = UserCode::parse(typed).map(|code| code.to_string()).unwrap_or_default();
-        Ok((DeviceEntryView { typed, problem: None, form }, cookie))
+        Ok(FormPage { view: DeviceEntryView { typed, problem: None, form }, cookie })
     }
 
     /// Takes a typed code.
@@ -178,6 +178,6 @@ impl DeviceEntries {
             providers,
             form,
         };
-        Ok(EntryStep::Ask(Box::new(view), cookie))
+        Ok(EntryStep::Ask(Box::new(FormPage { view, cookie })))
     }
 }

@@ -41,6 +41,13 @@ pub(super) struct RenderedForm {
     pub(super) cookie: AuthorizationCookie,
 }
 
+/// A page with a form, and the cookie that must come back with it.
+#[derive(Debug)]
+pub(crate) struct FormPage<V> {
+    pub view: V,
+    pub cookie: AuthorizationCookie,
+}
+
 /// A cookie of the browser that saw a form: one kind proves the form, the other binds the sign-in after it.
 #[derive(Debug)]
 pub(crate) struct AuthorizationCookie {

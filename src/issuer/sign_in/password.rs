@@ -47,13 +47,21 @@ pub struct SignInView {
     pub authorization: AuthorizationId,
     /// The CSRF token: it ties the form to the browser's binding cookie.
     pub form_token: String,
-    /// The client that the user signs in for, and what people call the server that it asks for; `None` when the user opens
-    /// their own page.
-    pub asker: Option<(Client, String)>,
+    /// `None` when the user opens their own page.
+    pub asker: Option<Asker>,
     /// The user name that was typed before; empty at first.
     pub username: String,
     /// Why the page is shown again.
     pub problem: Option<SignInProblem>,
+}
+
+/// The client that a user signs in for.
+#[derive(Debug)]
+pub struct Asker {
+    /// The client.
+    pub client: Client,
+    /// What people call the server that it asks for.
+    pub resource_name: String,
 }
 
 /// A filled-in sign-in page.
@@ -171,7 +179,7 @@ impl PasswordSignIn {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             form_token: binding.form_token(),
-            asker: client.zip(resource_name),
+            asker: client.zip(resource_name).map(|(client, resource_name)| Asker { client, resource_name }),
             authorization: authorization.id,
             username,
             problem,

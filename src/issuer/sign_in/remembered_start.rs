@@ -2,7 +2,7 @@
 //! why that is safe.
 
 use super::authorize::Validated;
-use super::beginning::{Beginnings, Begun};
+use super::beginning::{Beginnings, Begun, Prepared};
 use super::fault::Fault;
 use super::form::ProvenForm;
 use super::remembering::Remembering;
@@ -48,7 +48,8 @@ impl RememberedSignIns {
         self.beginnings.admit(address).await?;
         let (purpose, refresh) = (Purpose::Client(request.clone()), request.refresh);
         let form = ProvenForm::unasked();
-        let (authorization, begun) = self.beginnings.prepare(&form, consent.identity.as_str(), purpose, refresh)?;
+        let Prepared { authorization, begun } =
+            self.beginnings.prepare(&form, consent.identity.as_str(), purpose, refresh)?;
         let authorization = Authorization { consent: Consent::Remembered(browser), ..authorization };
         Ok(self.store.insert_authorization(&authorization).await?.then_some(begun))
     }

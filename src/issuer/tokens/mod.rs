@@ -47,6 +47,7 @@ pub(super) use presented::PresentedTokens;
 pub(super) use proofs::Proofs;
 pub(crate) use proofs::SentProof;
 pub(super) use refresh_lease::RefreshLeases;
+use refresh_token::Refreshed;
 pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
@@ -132,7 +133,7 @@ impl TokenEndpoint {
             Some("refresh_token") => {
                 let refreshed = self.refreshes.refresh(&by, &parameters).await;
                 self.metrics.refreshed(outcome(&refreshed));
-                refreshed.map(|(document, _)| document)
+                refreshed.map(|refreshed| refreshed.response)
             }
             Some(grant_type::DEVICE_CODE) if let Some(devices) = &self.device_polls => {
                 devices.poll(&by, &parameters).await
@@ -152,9 +153,9 @@ impl TokenEndpoint {
     }
 }
 
-fn outcome(refreshed: &Result<(Vec<u8>, RefreshOutcome), TokenRefusal>) -> RefreshOutcome {
+fn outcome(refreshed: &Result<Refreshed, TokenRefusal>) -> RefreshOutcome {
     match refreshed {
-        Ok((_, outcome)) => *outcome,
+        Ok(refreshed) => refreshed.outcome,
         Err(TokenRefusal { reason: Reason::OAuth(_), .. }) => RefreshOutcome::Refused,
         Err(TokenRefusal { reason: Reason::Limited(_), .. }) => RefreshOutcome::Limited,
         Err(TokenRefusal { reason: Reason::Unavailable(_), .. }) => RefreshOutcome::Unavailable,

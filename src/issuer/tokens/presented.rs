@@ -56,10 +56,17 @@ impl<'a> Presented<'a> {
 
 /// The state of a presented token.
 pub(super) enum Found {
-    /// It is unused: its grant, and the key that the new tokens are bound to.
-    Unused(Box<Grant>, Option<Thumbprint>),
+    /// It is unused.
+    Unused(Box<Unused>),
     /// It was used, and this is a retry: the response of the first use.
     Answered(GrantId, Vec<u8>),
+}
+
+/// What an unused token refreshes.
+pub(super) struct Unused {
+    pub(super) grant: Grant,
+    /// The key that the new tokens are bound to.
+    pub(super) key: Option<Thumbprint>,
 }
 
 /// The outcome of the checks of a token and its grant.
@@ -85,7 +92,7 @@ impl PresentedTokens {
         let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
         match self.check(presented, &stored, &grant).await {
             Ok(Checked::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
-            Ok(Checked::Fresh(key)) => Ok(Found::Unused(Box::new(grant), key)),
+            Ok(Checked::Fresh(key)) => Ok(Found::Unused(Box::new(Unused { grant, key }))),
             Err(refusal) => Err(refusal.of_grant(&grant.id)),
         }
     }

@@ -12,7 +12,7 @@ use crate::issuer::{SignInProblem, SignInView};
 struct SignInPage<'a> {
     branding: &'a Branding,
     view: &'a SignInView,
-    asker: Option<(ClientLabel<'a>, &'a str)>,
+    client: Option<ClientLabel<'a>>,
 }
 
 impl SignInPage<'_> {
@@ -28,6 +28,6 @@ impl SignInPage<'_> {
 /// Asks for user name and password.
 #[must_use]
 pub fn sign_in(branding: &Branding, view: &SignInView) -> Page {
-    let asker = view.asker.as_ref().map(|(client, resource_name)| (client.into(), resource_name.as_str()));
-    Page::render(branding, &SignInPage { branding, view, asker })
+    let client = view.asker.as_ref().map(|asker| (&asker.client).into());
+    Page::render(branding, &SignInPage { branding, view, client })
 }
