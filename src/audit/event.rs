@@ -21,7 +21,7 @@ pub enum Event<'a> {
         /// Its own name.
         name: Option<&'a str>,
     },
-    /// The metadata document of a client was taken back, or makes no client any more: it gets no tokens.
+    /// The metadata document of a client was withdrawn, or no longer describes a valid client: it gets no tokens.
     DocumentRevoked {
         /// The client.
         client: &'a ClientId,

@@ -109,7 +109,7 @@ impl Gateway {
         self.0.authenticator.remembered().await
     }
 
-    /// Closes what is kept for later calls. Calls that are under way finish.
+    /// Closes idle connections to the upstreams. Calls in progress finish.
     pub(crate) fn close(&self) {
         for served in self.0.routes.served() {
             served.upstream.close();

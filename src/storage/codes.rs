@@ -227,9 +227,9 @@ impl Store {
     }
 
     /// `CodeIssued` → `Redeemed`, the grant, its first refresh token, the client's use and the end of the grants beyond
-    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed,
-    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the
-    /// grants that ended to make room.
+    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed, expired
+    /// at `now`, failed `MAX_CODE_FAILURES` times, cancelled, or of a client or provider that is gone. Otherwise the grants
+    /// that ended to make room.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

@@ -18,7 +18,7 @@ sql! {
 
     RENAME_CLIENT = "UPDATE identities SET client_id = $3 WHERE id = $1 AND issuer = $2";
 
-    /// The sign-ins that are under way were begun at the old provider.
+    /// The sign-ins in progress were begun at the old provider.
     REFUSE_OPEN = "
         UPDATE authorizations SET stage = 'refused', provider_token = NULL
         WHERE identity = $1 AND stage IN ('pending', 'claimed', 'code_issued')";
@@ -106,8 +106,8 @@ impl Store {
         Ok(self.execute(Priority::Token, Exclusive::Identity(id), CORRECT, correct).await? == 1)
     }
 
-    /// Puts another provider behind an id, and ends every sign-in that is under way there. `false` while a grant of the
-    /// old one lives, or when another process did it.
+    /// Puts another provider behind an id, and ends every sign-in in progress there. `false` while a grant of the old one
+    /// lives, or when another process did it.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

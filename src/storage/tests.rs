@@ -86,7 +86,7 @@ const SCANS: [(&str, &str); 18] = [
 /// How many writes of a kind may wait here.
 const WAITING_WRITES: usize = 8;
 
-/// Begins a sign-in under way by hand, and makes one user's end of it.
+/// A sign-in in progress, inserted directly.
 const SIGN_IN: &str = "
     INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage,
         created_at, expires_at)

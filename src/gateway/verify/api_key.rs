@@ -101,7 +101,7 @@ impl ApiKeyVerifier {
             key_bound_to: None,
             expires_at: grant.expires_at,
             under,
-            // no signing key stands behind it
+            // it is not signed, so there is no signing key
             key: KeyWatch::default(),
             validity: Validity::until(grant.expires_at),
         }

@@ -156,7 +156,7 @@ impl GrantEnds {
     }
 
     /// Ends batch after batch until none is left, and returns how many grants ended. Adds to `tokens` what must be revoked
-    /// now. That list counts after a failure, too: the store no longer has the tokens of the batches before it.
+    /// now. That list is valid after a failure, too: the store no longer has the tokens of the batches before it.
     async fn end_all<F>(
         &self,
         tokens: &mut Vec<EndedToken>,

@@ -8,9 +8,9 @@
 //! | `memory` | what this process remembers |
 //! | `known` | a document and the client that it makes |
 //!
-//! Anyone can make us fetch a document, before any sign-in. Defends against: SSRF (`outbound::Strangers`; hosts that the
-//! operator does not allow are never called), floods and amplification (rate limits per address and per host, one call at a time
-//! for each document, a rest after a failure), and a host that is down (the last good document serves for some days).
+//! Anyone can make us fetch a document, before any sign-in. Defends against: SSRF (`outbound::UntrustedFetcher`; hosts that
+//! the operator does not allow are never called), floods and amplification (rate limits per address and per host, one call at
+//! a time for each document, a rest after a failure), and a host that is down (the last good document serves for some days).
 //!
 //! Nothing is stored before a user has signed in for the client: see [`Documents::keep`].
 
