@@ -16,7 +16,8 @@ use super::value::values;
 use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, client_documents, clients,
     codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
-    migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
+    migrations, refresh_tokens, remembered_consents, sealed, shared_tokens, signing_keys,
+    single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,7 +26,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 21] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -44,6 +45,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("remembered_consents.rs", remembered_consents::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
     ("single_use.rs", single_use::STATEMENTS),
 ];
@@ -56,12 +58,19 @@ const SCANS: [(&str, &str); 18] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("migrations.rs", "APPLIED"),
     // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "INSERT_NEXT"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "WITHDRAW_OTHERS"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "DELETE_OTHERS"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "DELETE_RETIRED"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "ALL"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "WITHDRAWN"),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "FORGET_WITHDRAWN"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
     ("identities.rs", "KNOWN"),

@@ -63,7 +63,7 @@ impl Refreshes {
                 Found::Unused(grant, key) => (grant, key),
             };
             if let Some(lease) = self.leases.take(&presented, &grant.id, deadline).await? {
-                return self.under_lease(&lease, &presented, (&grant, key)).await;
+                return self.under_lease(&lease, &presented, (*grant, key)).await;
             }
             if Instant::now() >= deadline {
                 return Err(too_long(&grant.id));
@@ -92,9 +92,10 @@ impl Refreshes {
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        (grant, key): (&Grant, Option<Thumbprint>),
+        (grant, key): (Grant, Option<Thumbprint>),
     ) -> Result<Refreshed, TokenRefusal> {
-        let answer = self.rotate(lease, presented, (grant, key)).await;
+        let grant = Grant { standing: lease.standing.clone(), ..grant };
+        let answer = self.rotate(lease, presented, (&grant, key)).await;
         if answer.is_err() {
             self.leases.release(lease).await;
         }
@@ -111,8 +112,8 @@ impl Refreshes {
         // a response that is given again asks no provider, and does not count
         self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
         self.presented.proofs.use_up(presented.by).await?;
-        let renewed = self.renewals.ask(grant, presented.by.arrival).await?;
-        let grant = self.renewals.renewed_grant(grant, &renewed);
+        let (asked, renewed) = self.renewals.ask(grant, presented.by.arrival).await?;
+        let grant = self.renewals.renewed_grant(&asked, &renewed);
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
         let answered = Answered {
@@ -129,7 +130,7 @@ impl Refreshes {
             parameters: &presented.parameters_hash,
             sealed_response: &seal_with(presented.token.expose().as_bytes(), &response),
             successor: &fresh.stored,
-            standing: &grant.standing,
+            standing: renewed.token.is_some().then_some(&grant.standing),
             user: renewed.user.as_ref(),
             bound_to: key.as_ref(),
             now,

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) client_secret: Option<String>,
     pub(super) offline_refusal: Option<OfflineRefusal>,
     pub(super) ended: bool,
+    /// As Dex: one refresh token for each user, and `invalid_request` for a dead one.
+    pub(super) one_token_per_user: bool,
     codes: HashMap<String, Signed>,
     refresh_tokens: HashMap<String, Signed>,
     pub(super) revoked: Vec<String>,
@@ -128,6 +130,7 @@ impl State {
             client_secret: Some(CLIENT_SECRET.to_owned()),
             offline_refusal: None,
             ended: false,
+            one_token_per_user: false,
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
             revoked: Vec::new(),
@@ -254,6 +257,7 @@ impl State {
                     let user = if self.user["sub"] == signed.user["sub"] { self.user.clone() } else { signed.user };
                     (200, self.tokens(&Signed { user, nonce: None, ..signed }))
                 }
+                _ if self.one_token_per_user => error(400, "invalid_request", "Refresh token is invalid"),
                 _ => error(400, "invalid_grant", "Session not active"),
             },
             _ => error(400, "unsupported_grant_type", "Unsupported grant_type"),
@@ -276,6 +280,9 @@ impl State {
 
     fn tokens(&mut self, signed: &Signed) -> Value {
         let refresh_token = self.next("provider-refresh-token");
+        if self.one_token_per_user {
+            self.refresh_tokens.retain(|_, other| other.user["sub"] != signed.user["sub"]);
+        }
         self.refresh_tokens.insert(refresh_token.clone(), signed.clone());
         let offline = signed.scope.contains("offline_access");
         let access_token = self.next("the provider's access token");
