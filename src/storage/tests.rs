@@ -16,8 +16,7 @@ use super::value::values;
 use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, client_documents, clients,
     codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
-    migrations, refresh_tokens, remembered_consents, sealed, shared_tokens, signing_keys,
-    single_use,
+    migrations, refresh_tokens, remembered_consents, sealed, shared_tokens, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -58,19 +57,12 @@ const SCANS: [(&str, &str); 18] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("migrations.rs", "APPLIED"),
     // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "INSERT_NEXT"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "WITHDRAW_OTHERS"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "DELETE_OTHERS"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "DELETE_RETIRED"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "ALL"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "WITHDRAWN"),
-    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", "FORGET_WITHDRAWN"),
     // once, at the start: an index of the live grants, and the sign-ins of the last minutes when a provider is replaced
     ("identities.rs", "KNOWN"),

@@ -67,7 +67,7 @@ impl Renewals {
         arrival: &Arrival,
     ) -> Result<Result<Renewed, RenewError>, TokenRefusal> {
         let token = self.token(provider, grant, arrival).await?;
-        Ok(provider.renew(grant.subject.key(), token.as_ref()).await)
+        Ok(provider.renew(grant.subject.key(), &grant.user, token.as_ref()).await)
     }
 
     /// How the grant stands when its offline token was replaced by that of a later sign-in, since it was read or within the next

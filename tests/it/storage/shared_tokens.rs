@@ -6,7 +6,9 @@ use portcullis::model::ids::{ClientId, IdentityId, Subject};
 use portcullis::secret::Sha256;
 use portcullis::storage::{CodeIssue, NewRefreshToken, Rotation};
 
-use super::{Fresh, ISSUER, MINUTE, ada, at_once, contract, grant, new_code, redemption, refresh_token, rotation, some_hash};
+use super::{
+    Fresh, ISSUER, MINUTE, ada, at_once, contract, grant, new_code, redemption, refresh_token, rotation, some_hash,
+};
 
 contract! {
     a_later_sign_in_gives_its_token_to_the_users_other_grants,
@@ -57,10 +59,7 @@ async fn leased(fresh: &Fresh, token: &NewRefreshToken) -> Option<ProviderStandi
 /// Renews under a lease that was taken.
 async fn renewed(fresh: &Fresh, grant: &Grant, token: &NewRefreshToken, standing: &ProviderStanding) {
     let successor = refresh_token(fresh.now());
-    let rotation = Rotation {
-        standing: Some(standing),
-        ..rotation(&grant.id, &token.hash, &successor, fresh.now())
-    };
+    let rotation = Rotation { standing: Some(standing), ..rotation(&grant.id, &token.hash, &successor, fresh.now()) };
     assert!(fresh.store.rotate_refresh_token(&rotation).await.unwrap());
 }
 

@@ -231,6 +231,11 @@ impl FakeProvider {
         self.state().one_token_per_user = true;
     }
 
+    /// The userinfo endpoint says this from now on.
+    pub(crate) fn say_at_userinfo(&self, claims: Value) {
+        self.state().userinfo = Some(claims);
+    }
+
     /// Refuses offline access, or grants it again.
     pub(crate) fn refuse_offline(&self, how: Option<OfflineRefusal>) {
         self.state().offline_refusal = how;

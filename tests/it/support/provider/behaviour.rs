@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) ended: bool,
     /// As Dex: one refresh token for each user, and `invalid_request` for a dead one.
     pub(super) one_token_per_user: bool,
+    /// What the userinfo endpoint says; `None`: there is no such endpoint.
+    pub(super) userinfo: Option<Value>,
     codes: HashMap<String, Signed>,
     refresh_tokens: HashMap<String, Signed>,
     pub(super) revoked: Vec<String>,
@@ -84,6 +86,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
                 Some(redirect(&state.authorize(&Url::parse(&url).unwrap())))
             }
             (Method::POST, "/token") => state.token(&call),
+            (Method::GET, "/userinfo") => Some(state.userinfo(&call)),
             (Method::POST, "/revoke") => Some(state.revoke(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
         };
@@ -131,6 +134,7 @@ impl State {
             offline_refusal: None,
             ended: false,
             one_token_per_user: false,
+            userinfo: None,
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
             revoked: Vec::new(),
@@ -161,8 +165,19 @@ impl State {
             "code_challenge_methods_supported": ["plain", "S256"],
             "authorization_response_iss_parameter_supported": true,
         });
+        if self.userinfo.is_some() {
+            document["userinfo_endpoint"] = json!(at("/userinfo"));
+        }
         (self.edit_discovery)(&mut document);
         document
+    }
+
+    fn userinfo(&self, call: &Call) -> Response<Full<Bytes>> {
+        let bearer = call.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match &self.userinfo {
+            Some(claims) if bearer.starts_with("Bearer the provider's access token-") => json_answer(200, claims),
+            _ => json_answer(401, &json!({"error": "invalid_token"})),
+        }
     }
 
     /// As Keycloak publishes it: the key for encryption first.
