@@ -120,8 +120,8 @@ pub(super) fn read(written: Written, issuers: &Issuers, section: &Section<'_>, r
     for (index, name) in names.iter().enumerate() {
         let at = section.item("accepts", index);
         let repeated = names.iter().take(index).any(|before| before == name);
-        let named = issuers.read.iter().find(|issuer| issuer.id == *name);
-        match (name.as_str(), named) {
+        let found = issuers.read.iter().find(|issuer| issuer.id == *name);
+        match (name.as_str(), found) {
             _ if repeated => reading.error(&at, Mistake::new("is repeated").hint("remove one")),
             (OWN, _) => accepts.own = true,
             (_, Some(issuer)) => {

@@ -42,22 +42,20 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let device = table(sections, "device", device::read, reading);
     let pages = table(sections, "pages", pages::read, reading);
     let identities = identities(sections, issues, public_url.as_ref(), reading);
-    let issuers = issuers::read(sections, &identities, public_url.as_ref(), reading);
-    let proxy = proxy(sections, &identities, &issuers, reading);
+    let others = issuers::read(sections, &identities, public_url.as_ref(), reading);
+    let proxy = proxy(sections, &identities, &others, reading);
     let opened = registration.as_ref().is_none_or(|registration| registration.enabled);
     let direct = proxy.as_ref().is_none_or(|proxy| matches!(proxy, OutboundProxy::Off));
     let client_documents = client_documents(sections, opened && direct, reading);
-    let settings = upstreams(sections, &issuers, reading);
-    issuers::warn_of_unused(sections, &issuers, &settings, reading);
+    let settings = upstreams(sections, &others, reading);
+    issuers::warn_of_unused(sections, &others, &settings, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
     if issues && !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
         warn_of_closed(sections, reading);
     }
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
-    if !issues {
-        issuers::warn_of_no_authorization_server(sections, reading);
-    }
+    issuers::warn_of_no_authorization_server(issues, sections, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);
     }

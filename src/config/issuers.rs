@@ -16,7 +16,10 @@ pub(super) fn issues_tokens(sections: &Sections) -> bool {
 }
 
 /// Sections that have no effect without an authorization server of our own.
-pub(super) fn warn_of_no_authorization_server(sections: &Sections, reading: &mut Reading<'_>) {
+pub(super) fn warn_of_no_authorization_server(issues: bool, sections: &Sections, reading: &mut Reading<'_>) {
+    if issues {
+        return;
+    }
     for list in ["identity", "client", "assertion_issuer"] {
         if let Some(section) = sections.list(list).next() {
             let mistake = Mistake::new("has no effect: no upstream accepts \"own\", so nobody signs in here");

@@ -1,5 +1,4 @@
-//! Is this credential good, and whose is it? A token or API key is verified at its first use in this process; from then on it
-//! is a look into memory.
+//! Authenticates callers. A token or API key is verified at its first use in this process; later uses are a lookup in memory.
 //!
 //! Defends against: use of a token after its grant ended or its signing key was withdrawn (a verified token is remembered, but
 //! its grant and its key are watched and its times are checked at every use), exhaustion of memory by many tokens, and a
@@ -24,10 +23,10 @@ use crate::wire::Arrival;
 
 /// The most memory that remembered tokens take, in bytes: 100,000 tokens of the usual size.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
-/// What one takes besides its texts: the entry, its key, and what the cache keeps of them.
+/// What one takes besides its texts: the entry, its key and the cache's own data.
 const ENTRY: usize = 512;
 
-/// Finds out who makes a request.
+/// Authenticates requests.
 pub(super) struct Authenticator {
     /// `None` where no upstream accepts our own credentials.
     own: Option<OwnCredentials>,
@@ -149,7 +148,7 @@ impl Authenticator {
     /// Finds out whose request to an upstream this is.
     ///
     /// # Errors
-    /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
+    /// 401 when there is no valid token, 503 when that cannot be determined now, 400 when the request is ambiguous.
     pub(super) async fn authenticate(
         &self,
         credential: Result<Credential<'_>, Refusal>,
@@ -219,7 +218,7 @@ impl Authenticator {
             Chosen::Own => self.remember(key, self.verify_own(token.text)).await,
             Chosen::Jwt(accepted, jwt) => {
                 let verifying = self.foreign.verify((token.text, &jwt), accepted, &served.config);
-                let verified = self.remember(key, verifying).await;
+                let verified = Box::pin(self.remember(key, verifying)).await;
                 verified.inspect_err(|refusal| self.count_foreign(&accepted.issuer.id, refusal))
             }
             Chosen::Opaque(accepted) => {
@@ -265,7 +264,7 @@ impl Authenticator {
         }
     }
 
-    /// How long a caller may go on calling if nothing ends that earlier.
+    /// How long the caller's right to call lasts if nothing ends it earlier.
     pub(super) fn time_left(&self, caller: &VerifiedCaller) -> Duration {
         caller.expires_at.since(self.clock.now())
     }

@@ -1,7 +1,7 @@
-//! What a request proves itself with: an access token, or an API key where the upstream takes them.
+//! The credential of a request: an access token, or an API key where the upstream takes them.
 //!
-//! Defends against: two credentials in one request, of which another server would read the other one, and keys that travel on
-//! in a URL, a header or a log. Where API keys are off nothing of one is looked at.
+//! Defends against: two credentials in one request (another server might read the other one), and API keys that leak through
+//! a URL, a header or a log. Where API keys are off, none is looked for.
 
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
@@ -32,7 +32,7 @@ pub(super) struct AccessToken<'a> {
     pub(super) scheme: Scheme,
 }
 
-/// How an access token comes.
+/// The scheme of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// RFC 6750 2.1.
@@ -50,7 +50,7 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// What it is remembered by.
+    /// Its key in the cache.
     pub(super) fn sha256(&self) -> Sha256 {
         match self {
             Self::AccessToken(token) => Sha256::of(token.text.as_bytes()),
@@ -63,7 +63,7 @@ impl<'a> Credential<'a> {
 pub(super) enum QueryKey {
     None,
     One(SecretText),
-    /// Two servers would read different ones.
+    /// Several: two servers would read different ones.
     Several,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum TokenForms {
 /// Reads the credential of a request to an upstream that takes these.
 ///
 /// # Errors
-/// When there is none, when there are several, or when it has the form of none.
+/// When there is none, when there are several, or when it is malformed.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
     Takes { api_keys, dpop, tokens }: Takes<'_>,
@@ -112,7 +112,7 @@ pub(super) fn read<'a>(
     credential.unwrap_or(Err(Refusal::NoToken))
 }
 
-/// Takes an API key for the credential, unless there is one already.
+/// Records an API key as the credential, unless there is one already.
 fn set(credential: &mut Option<Result<Credential<'_>, Refusal>>, key: &str) -> Result<(), Refusal> {
     if credential.is_some() {
         return Err(Refusal::Malformed("more than one credential: send an access token or an API key"));
@@ -144,7 +144,7 @@ fn token_in(header: &str, dpop: Dpop) -> Result<AccessToken<'_>, Refusal> {
     Ok(AccessToken { text: token.trim(), scheme })
 }
 
-/// Whether a request to an upstream that takes bound tokens speaks DPoP: so do our answers to it.
+/// Whether a request to an upstream that takes bound tokens uses DPoP: our responses then do, too.
 pub(super) fn speaks_dpop(headers: &HeaderMap, dpop: Dpop) -> bool {
     let is_dpop = |value: &HeaderValue| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -184,7 +184,7 @@ pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, Que
     let query = uri.query().filter(|_| !api_keys.parameters.is_empty())?;
     let is_place = |name: &str| api_keys.parameters.iter().any(|parameter| parameter == name);
     let (mut rest, mut keys) = (String::with_capacity(query.len()), Vec::new());
-    // some servers take `;` for `&`
+    // some servers treat `;` as `&`
     for piece in query.split_inclusive(['&', ';']) {
         let pair = piece.trim_end_matches(['&', ';']);
         match form_urlencoded::parse(pair.as_bytes()).next() {
@@ -203,8 +203,8 @@ pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, Que
     Some((Uri::from_parts(parts).unwrap_or_default(), key))
 }
 
-/// Whether a query holds an API key. Where an upstream takes none there, it must not be forwarded, and its sender must learn
-/// that it lies in logs now.
+/// Whether a query holds an API key. Where an upstream takes none there, the request must not be forwarded, and its sender
+/// must learn that the key is now in logs.
 pub(super) fn is_in_query(query: &str) -> bool {
     query.contains(ApiKey::PREFIX)
         && query

@@ -1,4 +1,4 @@
-//! What the gateway tells the audit log: calls that are refused although their token is ours.
+//! Audit events of the gateway: calls that are refused although we issued their token.
 //!
 //! Defends against a flood of the audit log. Only the holder of a token that is good, or was, can cause an event here, and each kind
 //! of event is told once for each grant. That memory is bounded; when it is full it is forgotten as a whole, so that the
@@ -12,10 +12,10 @@ use crate::policy::{Denial, MissingScopes};
 use crate::secret::Sha256;
 use crate::wire::Arrival;
 
-/// How many events are remembered as told.
+/// How many recorded events are remembered.
 const MOST: usize = 10_000;
 
-/// Tells the audit log.
+/// Records incidents in the audit log.
 pub(super) struct Incidents {
     audit: Audit,
     told: Mutex<HashSet<(Sha256, Kind)>>,

@@ -10,13 +10,13 @@ use crate::oauth::dpop::ProofTargets;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
-/// An upstream, its connections, and what may be sent to it.
+/// An upstream, its connections, and the headers that may be sent to it.
 pub(crate) struct Served {
     /// What is configured for it.
     pub(super) config: config::Upstream,
     /// Its id, for the log.
     pub(super) id: Arc<str>,
-    /// What its calls count in.
+    /// The metrics of its calls.
     pub(super) calls: Arc<metrics::UpstreamCalls>,
     pub(super) upstream: Upstream,
     pub(super) rules: RequestRules,

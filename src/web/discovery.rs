@@ -30,7 +30,7 @@ pub(super) async fn jwks(State(endpoints): State<Endpoints>) -> Response<Body> {
     json::public(documents.jwks(), documents.jwks_max_age())
 }
 
-/// Every other well-known path: a clean 404, after which clients go on to the root.
+/// Every other well-known path: a plain 404, after which clients try the root.
 pub(super) async fn nothing() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, Body::from("No such metadata here.\n"))
 }

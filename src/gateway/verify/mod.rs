@@ -41,7 +41,7 @@ impl EndedCredential {
 /// Why a token was not verified. All who asked at the same time share it.
 #[derive(Debug, Clone)]
 pub(super) enum Unverified {
-    /// It is not good. The words are for the log.
+    /// It is not good. The text is for the log.
     Invalid(&'static str),
     /// It is a token of another issuer and not good: the class for its client, words for the log.
     Unfit(TokenFault, &'static str),

@@ -95,7 +95,7 @@ impl IssuerClient {
         let read = self.keys.get(&url).await.map_err(|cause| self.unavailable(&cause.into()))?;
         match self.check(token, &read) {
             Err(SignedJwtError::UnknownKey) => self.verify_again(&url, token, unverified).await,
-            verified => verified.map_err(invalid),
+            verified => verified.map_err(|error| invalid(&error)),
         }
     }
 
@@ -106,13 +106,13 @@ impl IssuerClient {
         unverified: &UnverifiedJwt,
     ) -> Result<VerifiedJwt, Unverified> {
         match self.keys.refetch(url).await {
-            Unfound::Reread(read) => self.check(token, &read).map_err(invalid),
+            Unfound::Reread(read) => self.check(token, &read).map_err(|error| invalid(&error)),
             Unfound::TooSoon(read) => match self.check(token, &read) {
                 Err(SignedJwtError::UnknownKey) if is_newer(unverified, read.read_at) => {
                     let words = "a token names a key that its issuer did not publish a moment ago";
                     Err(Unverified::Unavailable(format!("issuer {}: {words}", self.settings.id)))
                 }
-                verified => verified.map_err(invalid),
+                verified => verified.map_err(|error| invalid(&error)),
             },
             Unfound::Failed(cause) => Err(self.unavailable(&cause.into())),
         }
@@ -203,7 +203,7 @@ impl IssuerClient {
     }
 }
 
-fn invalid(error: SignedJwtError) -> Unverified {
+fn invalid(error: &SignedJwtError) -> Unverified {
     Unverified::Invalid(match error {
         SignedJwtError::UnknownKey => "no key of its issuer signed it",
         SignedJwtError::Invalid(why) => why,

@@ -26,6 +26,8 @@ words! {
         Revocation = "revocation",
         /// Its introspection endpoint.
         Introspection = "introspection",
+        /// Its userinfo endpoint.
+        Userinfo = "userinfo",
     }
 }
 

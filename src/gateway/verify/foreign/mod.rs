@@ -93,7 +93,7 @@ impl ForeignTokens {
     pub(in crate::gateway) async fn keep(&self) {
         futures_util::future::join_all(self.clients().map(IssuerClient::keep)).await;
         // without an issuer there is nothing to keep
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Counts a check of a token of the issuer with this id.

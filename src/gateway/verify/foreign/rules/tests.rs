@@ -130,7 +130,7 @@ fn a_token_has_its_time_with_a_minute_of_leeway() {
     }
 }
 
-fn audience(kind: IssuerKind, accepted: &[&str], aud: Value) -> Result<(), TokenFault> {
+fn audience(kind: IssuerKind, accepted: &[&str], aud: &Value) -> Result<(), TokenFault> {
     let accepted: Vec<_> = accepted.iter().map(|audience| (*audience).to_owned()).collect();
     let accepted = AcceptedIssuer::new(Arc::new(issuer(kind, "jwt")), &accepted);
     check_audience(&members(&json!({ "aud": aud })), &accepted).map_err(|(fault, _)| fault)
@@ -140,11 +140,11 @@ fn audience(kind: IssuerKind, accepted: &[&str], aud: Value) -> Result<(), Token
 fn every_form_of_an_audience_is_accepted_and_nothing_near_it() {
     let api = format!("api://{GUID}");
     for aud in [json!(GUID), json!(api), json!(format!("{api}/")), json!(["https://other", GUID])] {
-        assert_eq!(audience(IssuerKind::Entra, &[GUID], aud.clone()), Ok(()), "{aud}");
+        assert_eq!(audience(IssuerKind::Entra, &[GUID], &aud), Ok(()), "{aud}");
     }
     let url = "https://mcp.example.com/mcp";
     for aud in [json!(url), json!(format!("{url}/")), json!(["account", url])] {
-        assert_eq!(audience(IssuerKind::Keycloak, &[url], aud.clone()), Ok(()), "{aud}");
+        assert_eq!(audience(IssuerKind::Keycloak, &[url], &aud), Ok(()), "{aud}");
     }
     for aud in [
         json!(format!("{url}//")),
@@ -158,11 +158,11 @@ fn every_form_of_an_audience_is_accepted_and_nothing_near_it() {
         json!({ url: true }),
         Value::Null,
     ] {
-        assert_eq!(audience(IssuerKind::Keycloak, &[url], aud.clone()), Err(TokenFault::Audience), "{aud}");
+        assert_eq!(audience(IssuerKind::Keycloak, &[url], &aud), Err(TokenFault::Audience), "{aud}");
     }
-    assert_eq!(audience(IssuerKind::Oidc, &[GUID], json!(api)), Err(TokenFault::Audience), "forms of Entra alone");
+    assert_eq!(audience(IssuerKind::Oidc, &[GUID], &json!(api)), Err(TokenFault::Audience), "forms of Entra alone");
     let graph = json!("00000003-0000-0000-c000-000000000000");
-    assert_eq!(audience(IssuerKind::Entra, &[GUID], graph), Err(TokenFault::Kind));
+    assert_eq!(audience(IssuerKind::Entra, &[GUID], &graph), Err(TokenFault::Kind));
 }
 
 #[test]
