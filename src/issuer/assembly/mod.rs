@@ -241,6 +241,7 @@ fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             resources: shared.resources.clone(),
             identities: identities.clone(),
             new_grants,
+            proofs: shared.proofs.clone(),
             ends: shared.ends.clone(),
             store: store.clone(),
             clock: clock.clone(),
