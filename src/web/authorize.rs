@@ -48,17 +48,18 @@ pub(super) async fn get(
     }
 }
 
-/// Whether a person opened the address, or an application had the browser open it, and no other site sent the browser. One that
-/// says nothing may have been sent, and so may one that fetches in advance what nobody looks at. (`none` does not prove that no
-/// site redirected on the way: see `config::Consent`.)
+/// Whether a person opened the address, or an application had the browser open it, and no site sent the browser: not even ours,
+/// which sends it wherever a client wants its answer, and a client may have named `/authorize` with another client's request. One
+/// that says nothing may have been sent, and so may one that fetches in advance what nobody looks at. (`none` does not prove that
+/// no site redirected on the way: see `config::Consent`.)
 fn is_direct(headers: &HeaderMap) -> bool {
-    let is = |name: &str, wanted: &[&str]| {
+    let is = |name: &str, wanted: &str| {
         let mut values = headers.get_all(name).iter();
-        values.next().is_some_and(|value| wanted.iter().any(|wanted| value == wanted)) && values.next().is_none()
+        values.next().is_some_and(|value| value == wanted) && values.next().is_none()
     };
-    is("sec-fetch-site", &["none", "same-origin"])
-        && is("sec-fetch-mode", &["navigate"])
-        && is("sec-fetch-dest", &["document"])
+    is("sec-fetch-site", "none")
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
         && !headers.contains_key("sec-purpose")
         && !headers.contains_key("purpose")
 }
@@ -77,10 +78,9 @@ mod tests {
         };
         let (mode, dest) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
         assert!(is(&[("sec-fetch-site", "none"), mode, dest]));
-        assert!(is(&[("sec-fetch-site", "same-origin"), mode, dest]));
         assert!(!is(&[]));
         assert!(!is(&[mode, dest]));
-        for site in ["cross-site", "same-site", "None", ""] {
+        for site in ["cross-site", "same-site", "same-origin", "None", ""] {
             assert!(!is(&[("sec-fetch-site", site), mode, dest]), "{site}");
         }
         assert!(!is(&[("sec-fetch-site", "none"), mode, ("sec-fetch-dest", "iframe")]));
