@@ -60,8 +60,7 @@ fn is_direct(headers: &HeaderMap) -> bool {
     is("sec-fetch-site", "none")
         && is("sec-fetch-mode", "navigate")
         && is("sec-fetch-dest", "document")
-        && !headers.contains_key("sec-purpose")
-        && !headers.contains_key("purpose")
+        && !["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| headers.contains_key(*name))
 }
 
 #[cfg(test)]
@@ -85,7 +84,14 @@ mod tests {
         }
         assert!(!is(&[("sec-fetch-site", "none"), mode, ("sec-fetch-dest", "iframe")]));
         assert!(!is(&[("sec-fetch-site", "none"), ("sec-fetch-mode", "no-cors"), dest]));
-        assert!(!is(&[("sec-fetch-site", "none"), mode, dest, ("sec-purpose", "prefetch;prerender")]));
+        for ahead in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+        ] {
+            assert!(!is(&[("sec-fetch-site", "none"), mode, dest, ahead]), "{ahead:?}");
+        }
     }
 
     #[test]
