@@ -343,6 +343,21 @@ async fn a_client_that_changed_asks_again() {
 }
 
 #[tokio::test]
+async fn a_client_that_gives_up_the_protection_of_its_tokens_asks_again() {
+    let gate = TestGate::with(|config| {
+        remembering(config);
+        crate::support::dpop::take(config, portcullis::config::BoundTokens::Optional);
+        config.clients[0].dpop_bound = true;
+    })
+    .await;
+    let mut browser = Browser::default();
+    remember(&gate, &mut browser, &desk(), &[]).await;
+    assert!(is_silent(&start(&gate, &mut browser, &desk(), &[]).await));
+    let gate = gate.restart_with(|config| config.clients[0].dpop_bound = false).await;
+    assert!(asks(&start(&gate, &mut browser, &desk(), &[]).await));
+}
+
+#[tokio::test]
 async fn a_memory_expires_by_todays_setting() {
     let (gate, mut browser) = remembered().await;
     let mut browser_with_a_slow_clock = browser.slow();
