@@ -19,6 +19,7 @@ use crate::model::grant::{EndReason, Holder};
 use crate::model::ids::{ConsentId, GrantId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
+use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
@@ -116,6 +117,14 @@ pub struct RememberedView {
     pub origin: ClientOrigin,
     /// What people call the server; its URL when it has left the configuration.
     pub resource_name: String,
+    /// What it may do without a question, with what that implies.
+    pub scope: ScopeSet,
+    /// The words of the server's scopes, in the operator's order.
+    pub scope_texts: Vec<ScopeText>,
+    /// Whether that includes to renew it by itself.
+    pub refresh: bool,
+    /// The host that receives the codes.
+    pub receiver: String,
     /// When the user was asked.
     pub created_at: Timestamp,
     /// Until when they are not asked again.
@@ -161,19 +170,28 @@ impl Accounts {
 
     async fn remembered(&self, subject: &Subject) -> Result<Vec<RememberedView>, Fault> {
         let known = self.store.consents_of(subject, self.remembering.since()).await?;
-        let views = known.into_iter().map(|RememberedConsent { id, allowed, client_name, created_at, .. }| {
-            let configured = self.clients.configured(&allowed.client_id);
-            RememberedView {
-                id: id.to_string(),
-                client_id: allowed.client_id.to_string(),
-                origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
-                client_name: configured.map_or(client_name, |client| client.name.clone()),
-                resource_name: self.resources.name_of(&allowed.resource),
-                created_at,
-                until: created_at + self.remembering.settings.remember_for,
-            }
-        });
-        Ok(views.collect())
+        Ok(known.into_iter().map(|consent| self.remembered_view(consent)).collect())
+    }
+
+    fn remembered_view(&self, consent: RememberedConsent) -> RememberedView {
+        let RememberedConsent { id, allowed, client_name, created_at, .. } = consent;
+        let configured = self.clients.configured(&allowed.client_id);
+        let upstream = self.resources.of_audience(&allowed.resource);
+        let receiver = RedirectPolicy::default().parse(&allowed.redirect_uri).map(|uri| uri.receiver());
+        RememberedView {
+            id: id.to_string(),
+            client_id: allowed.client_id.to_string(),
+            origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
+            client_name: configured.map_or(client_name, |client| client.name.clone()),
+            resource_name: upstream.map_or(allowed.resource, |upstream| upstream.settings.name.clone()),
+            scope: allowed.scope,
+            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scopes.texts.clone()),
+            refresh: allowed.refresh,
+            // only https is remembered, which every policy accepts
+            receiver: receiver.unwrap_or(allowed.redirect_uri),
+            created_at,
+            until: created_at + self.remembering.settings.remember_for,
+        }
     }
 
     /// Forgets a remembered consent of the session's user. Nothing happens to that of another, or when the session has ended.

@@ -48,6 +48,10 @@ pub(super) fn remembering_page(text: &str) -> Page {
         client_name: Some(text.to_owned()),
         origin: ClientOrigin::Configured,
         resource_name: text.to_owned(),
+        scope: scope("mcp:access"),
+        scope_texts: Vec::new(),
+        refresh: true,
+        receiver: "chat.example".to_owned(),
         created_at: Timestamp(1_800_000_000),
         until: Timestamp(1_802_000_000),
     };
