@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{ConfigFile, Outcome, Terminal, load, online, process};
+use crate::app::Ports;
 use crate::config::{Config, OutboundProxy, Problem};
 use crate::identity::Identities;
 
@@ -28,7 +29,9 @@ impl Serve {
         let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let config = Arc::new(config);
         let ended = process::block_on_logged(terminal.start_log, &config.log, async {
-            let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
+            let ports = Ports::take(&config.server).map_err(|error| error.to_string())?;
+            let started = process::start(Arc::clone(&config), ports).await;
+            let (app, listeners) = started.map_err(|error| error.to_string())?;
             announce(&config);
             check_online(Arc::clone(&config), app.identities().clone());
             process::run(app, listeners, &config).await
