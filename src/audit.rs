@@ -84,6 +84,13 @@ pub enum Event<'a> {
         /// The user.
         subject: &'a Subject,
     },
+    /// Sessions at the own page were ended: all of a user or of everyone, except the one in which the user asked for it.
+    AccountSessionsEnded {
+        /// Whose, if a user was named.
+        subject: Option<&'a str>,
+        /// How many.
+        count: u64,
+    },
     /// A password was wrong, or too many were.
     SignInFailed {
         /// The identity provider.
@@ -326,6 +333,9 @@ impl Sink for ToLog {
                 line!(warn, origin, "sign-in refused by the identity provider", identity, client, error);
             }
             Event::AccountOpened { subject } => line!(info, origin, "signed in at the own page", %subject),
+            Event::AccountSessionsEnded { subject, count } => {
+                line!(info, origin, "sessions at the own page ended", subject, count);
+            }
             Event::SignInFailed { identity, limited } => line!(warn, origin, "sign-in failed", identity, limited),
             Event::Granted { grant, refresh } => {
                 let Grant { id, subject, client_id: client, resource, scope, .. } = grant;

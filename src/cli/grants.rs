@@ -59,9 +59,9 @@ struct Which {
 
 /// End grants: their access and refresh tokens are refused within a second
 ///
-/// Sign-ins in progress that match are cancelled, unless grants are selected by ID. Offline tokens of these grants are
-/// revoked at the identity provider if it can be reached. Clients stay registered, and users can sign in again unless the
-/// identity provider refuses them.
+/// Sign-ins in progress that match are cancelled, unless grants are selected by ID. With --user alone, or --all, users are also
+/// signed out of their own page (/account). Offline tokens of these grants are revoked at the identity provider if it can be
+/// reached. Clients stay registered, and users can sign in again unless the identity provider refuses them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -236,7 +236,7 @@ impl Accounts {
                     self.ends.end(id, EndReason::User, arrival).await?;
                 }
             }
-            Ending::All => self.ends.end_all_of_user(&session.subject, arrival).await?,
+            Ending::All => self.ends.end_all_of_user(&session.subject, &cookie.sha256(), arrival).await?,
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
 const OF_ONE_ENGINE: [&str; 5] = ["copy.rs", "pooler.rs", "postgres.rs", "postgres_schema.rs", "sqlite.rs"];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 18] = [
+const SCANS: [(&str, &str); 19] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("migrations.rs", "APPLIED"),
     // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
@@ -78,6 +78,8 @@ const SCANS: [(&str, &str); 18] = [
     // the disabled clients: as many as an operator made them
     ("grant_ends.rs", "OF_DISABLED"),
 ];
+    // the sessions of the last hour, when an operator or a user ends all access
+    ("account.rs", "END_THOSE"),
 
 /// How many writes of a kind may wait here.
 const WAITING_WRITES: usize = 8;

@@ -210,6 +210,7 @@ async fn grants_are_listed_by_id_and_revoked_with_a_report_for_a_program() {
             "cancelled_sign_ins": 0,
             "offline_tokens": [{"identity": "keycloak", "revoked": 1, "kept": 0, "failure": null}],
         })
+            "ended_sessions": 0,
     );
     assert!(running.is_refused_soon(&ann).await);
     assert_eq!(running.status(&bob).await, WORKS);
