@@ -10,7 +10,7 @@ use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
 use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
-use crate::config::{Config, Upstream, duration};
+use crate::config::{Config, Needs, Upstream, duration};
 use crate::model::api_key::{NEVER, NewApiKey};
 use crate::model::grant::Grant;
 use crate::oauth::scope::ScopeSet;
@@ -112,7 +112,7 @@ impl ApiKeys {
 impl Create {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let new = match self.new_key(&config) {
             Ok(new) => new,
             Err(words) => return process::end(Err(words), terminal),
@@ -223,7 +223,7 @@ fn expiry(text: &str) -> Result<Duration, String> {
 
 impl List {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let read = self.upstream.map(|id| upstream(&config, &id)).transpose().and_then(|upstream| {
             process::block_on(async {
                 let store = database::open(&config).await?;
@@ -291,7 +291,7 @@ fn refuse_unknown(id: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
 impl Revoke {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let log = config.log.clone();
         let revoked = process::block_on_logged(terminal.start_log, &log, async {
             let store = database::open(&config).await?;

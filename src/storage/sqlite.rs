@@ -17,7 +17,7 @@ use sqlx::{Connection, Executor, SqlitePool};
 
 use super::call_limit::CALL_LIMIT;
 use super::error::StoreError;
-use super::migrations::{self, SQLITE, Schema};
+use super::migrations::{self, SQLITE, Schema, Upgrade};
 use super::row::Row;
 use super::value::Value;
 
@@ -95,11 +95,11 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, Sqlit
     })
 }
 
-/// Opens the file. If `migrate`, makes it if it is not there, brings its schema up to date, and answers the names of what was
-/// applied.
-pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'static str>), StoreError> {
-    if !migrate && matches!(file.try_exists(), Ok(false)) {
-        return Err(StoreError::about(file.display(), "does not exist: run `portcullis migrate`, which makes it"));
+/// Opens the file. If its schema may be upgraded, makes the file if it is not there, and answers the names of what was applied;
+/// otherwise nothing is made unless all is there.
+pub(super) async fn open(file: &Path, upgrade: Upgrade) -> Result<(Pools, Vec<&'static str>), StoreError> {
+    if upgrade != Upgrade::Apply {
+        require_current(file, upgrade).await.map_err(|message| StoreError::about(file.display(), message))?;
     }
     let lock = lock_beside(file).await?;
     create(file)?;
@@ -116,7 +116,7 @@ pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'sta
         .connect_with(options(file).journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(explain)?;
-    let applied = prepare(&writer, migrate).await.map_err(|message| StoreError::about(file.display(), message))?;
+    let applied = prepare(&writer, upgrade).await.map_err(|message| StoreError::about(file.display(), message))?;
     drop(lock);
     warn_of_readers(file);
     let readers = pool(READERS).connect_with(options(file).pragma("query_only", "ON")).await.map_err(explain)?;
@@ -221,13 +221,59 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
     StoreError::about(file.display(), format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
 }
 
-async fn prepare(writer: &SqlitePool, migrate: bool) -> Result<Vec<&'static str>, String> {
+async fn require_current(file: &Path, upgrade: Upgrade) -> Result<(), String> {
+    if matches!(file.try_exists(), Ok(false)) {
+        return Err("does not exist: run `portcullis migrate`, which makes it".to_owned());
+    }
+    let mut connection = connect_to_read(file).await?;
+    let schema = inspect(&mut connection).await;
+    // it was read: how the connection ends changes nothing
+    connection.close().await.ok();
+    let schema = schema?;
+    if schema.is_current() { Ok(()) } else { Err(schema.refusal(upgrade)) }
+}
+
+/// Opens a file that exists with a connection that cannot change it.
+pub(super) async fn connect_to_read(file: &Path) -> Result<SqliteConnection, String> {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).busy_timeout(CALL_LIMIT);
+    SqliteConnection::connect_with(&options.pragma("query_only", "ON")).await.map_err(|error| message(&error))
+}
+
+/// What is found in the file without changing anything; `None` when there is no file yet. `probe` is a statement that changes no
+/// row, and needs the right to write.
+pub(super) async fn examine(file: &Path, upgrade: Upgrade, probe: &'static str) -> Result<Option<Schema>, String> {
+    if upgrade != Upgrade::Apply {
+        require_current(file, upgrade).await?;
+    }
+    if matches!(file.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    let mut connection = connect_to_read(file).await?;
+    let schema = inspect(&mut connection).await;
+    connection.close().await.ok();
+    let schema = schema?;
+    if !schema.is_absent() {
+        try_write(file, probe).await?;
+    }
+    Ok(Some(schema))
+}
+
+async fn try_write(file: &Path, sql: &'static str) -> Result<(), String> {
+    let said = |error: sqlx::Error| message(&error);
+    let mut connection = SqliteConnection::connect_with(&options(file)).await.map_err(said)?;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(said)?;
+    sqlx::query(sql).execute(&mut *tx).await.map_err(said)?;
+    tx.rollback().await.map_err(said)?;
+    connection.close().await.map_err(said)
+}
+
+async fn prepare(writer: &SqlitePool, upgrade: Upgrade) -> Result<Vec<&'static str>, String> {
     let schema = inspect_with(writer).await?;
     if schema.is_current() {
         return Ok(Vec::new());
     }
-    if !migrate {
-        return Err(schema.outdated());
+    if upgrade != Upgrade::Apply {
+        return Err(schema.refusal(upgrade));
     }
     migrations::migrator(SQLITE).run(writer).await.map_err(|error| migrations::message(error, message))?;
     inspect_with(writer).await?;

@@ -15,8 +15,8 @@ use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, client_documents, clients,
-    codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
-    migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
+    codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, inspection, listing,
+    machine_grants, migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,7 +25,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 21] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -38,6 +38,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
+    ("inspection.rs", inspection::STATEMENTS),
     ("listing.rs", listing::STATEMENTS),
     ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
@@ -77,9 +78,9 @@ const SCANS: [(&str, &str); 19] = [
     ("client_documents.rs", "EVICT_ONE"),
     // the disabled clients: as many as an operator made them
     ("grant_ends.rs", "OF_DISABLED"),
-];
     // the sessions of the last hour, when an operator or a user ends all access
     ("account.rs", "END_THOSE"),
+];
 
 /// How many writes of a kind may wait here.
 const WAITING_WRITES: usize = 8;

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::ended::Ended;
 use crate::cli::shown::{escaped, pluralize, quoted};
 use crate::cli::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::issuer::EndReport;
 use crate::model::ids::ClientId;
 use crate::storage::GrantFilter;
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Delete {
 impl Delete {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Revocation, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         if config.clients.iter().any(|client| client.client_id == self.id) {
             let id = escaped(&self.id);
             writeln!(terminal.err, "error: client {id} is in the configuration")?;
