@@ -117,7 +117,7 @@ pub enum Event<'a> {
         /// The client.
         client: &'a ClientId,
     },
-    /// A registered client was deleted, by itself or by the operator.
+    /// A registered client was deleted, by itself or by the operator; or the operator had the metadata document of one forgotten.
     ClientDeleted {
         /// The client.
         client: &'a ClientId,

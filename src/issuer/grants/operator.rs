@@ -150,6 +150,16 @@ impl GrantEnds {
         Ok(enabled)
     }
 
+    /// Forgets the metadata document of a client. Its grants end. If it was disabled it stays so: its id is not ours to take back,
+    /// and the next request for it would read the document again.
+    pub(crate) async fn forget_documented(&self, id: &ClientId, operator: &str) -> Result<EndReport, StoreError> {
+        // first: none of its sign-ins becomes a grant afterwards
+        if self.store.forget_client_document(id).await? {
+            self.audit.record(&Event::ClientDeleted { client: id }, Actor::Operator(operator));
+        }
+        self.end_matching(&GrantFilter::of_client(id), operator).await
+    }
+
     /// Deletes a registered client, disabled or not. Its grants end.
     pub(crate) async fn delete_client(&self, id: &ClientId, operator: &str) -> Result<EndReport, StoreError> {
         // first: none of its sign-ins becomes a grant afterwards
