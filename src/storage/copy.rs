@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, Postgres, Row};
 use super::error::StoreError;
 use super::nul::escape;
 use super::server::Server;
-use super::{Store, sqlite};
+use super::{Store, sqlite, sqlite_inspection};
 use crate::config;
 
 /// How many rows one statement inserts.
@@ -127,7 +127,7 @@ async fn open(source: &Path) -> Result<SqliteConnection, String> {
     if !source.is_file() {
         return Err("does not exist".to_owned());
     }
-    let mut file = sqlite::connect_to_read(source).await?;
+    let mut file = sqlite_inspection::connect_to_read(source).await?;
     let schema = sqlite::inspect(&mut file).await?;
     if schema.is_current() {
         Ok(file)

@@ -9,7 +9,7 @@ use super::exclusive::Exclusive;
 use super::migrations::Upgrade;
 use super::row::{FromRow, Row};
 use super::value::Value;
-use super::{postgres, postgres_schema, postgres_words, sqlite};
+use super::{postgres, postgres_schema, postgres_words, sqlite, sqlite_inspection};
 use crate::config::{Database, Storage};
 
 /// The database that was opened.
@@ -25,7 +25,7 @@ impl Engine {
     pub(super) async fn open(settings: &Storage, upgrade: Upgrade) -> Result<(Self, Vec<&'static str>), StoreError> {
         Ok(match &settings.database {
             Database::Sqlite(file) => {
-                let (pools, applied) = sqlite::open(file, upgrade).await?;
+                let (pools, applied) = sqlite_inspection::open(file, upgrade).await?;
                 (Self::Sqlite(pools), applied)
             }
             Database::Postgres(server) => {

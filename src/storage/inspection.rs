@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::StoreError;
 use super::migrations::{SQLITE, Schema, Upgrade};
 use super::server::Server;
-use super::{Store, postgres_schema, sqlite};
+use super::{Store, postgres_schema, sqlite_inspection};
 use crate::config::{Database, Storage};
 
 /// How long the server may take.
@@ -58,7 +58,7 @@ impl Store {
         match &settings.database {
             Database::Sqlite(file) => {
                 let place = file.display().to_string();
-                let found = sqlite::examine(file, upgrade, PROBE).await;
+                let found = sqlite_inspection::examine(file, upgrade, PROBE).await;
                 let schema = found.map_err(|message| StoreError::about(&place, message))?;
                 let schema = SchemaState::from(&schema.unwrap_or_else(|| Schema::empty(SQLITE)));
                 Ok(Inspection { place, schema, pooled: false })

@@ -48,6 +48,7 @@ mod server;
 mod signing_keys;
 mod single_use;
 mod sqlite;
+mod sqlite_inspection;
 mod value;
 mod write_queue;
 

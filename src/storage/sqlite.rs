@@ -95,12 +95,8 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, Sqlit
     })
 }
 
-/// Opens the file. If its schema may be upgraded, makes the file if it is not there, and answers the names of what was applied;
-/// otherwise nothing is made unless all is there.
+/// Opens the file, which is made if it is not there, and answers the names of the migrations that were applied.
 pub(super) async fn open(file: &Path, upgrade: Upgrade) -> Result<(Pools, Vec<&'static str>), StoreError> {
-    if upgrade != Upgrade::Apply {
-        require_current(file, upgrade).await.map_err(|message| StoreError::about(file.display(), message))?;
-    }
     let lock = lock_beside(file).await?;
     create(file)?;
     let explain = |error| StoreError::about(file.display(), message(&error));
@@ -136,7 +132,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 /// `synchronous=NORMAL` does not wait for the disk at every commit. A process that dies, by whatever signal, loses nothing;
 /// a power cut or a crash of the machine may lose the commits of the last moments (never part of one): who signed in
 /// then signs in again, and a refresh token that was exchanged then is good once more.
-fn options(file: &Path) -> SqliteConnectOptions {
+pub(super) fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(false)
@@ -219,52 +215,6 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
         _ => error.to_string(),
     };
     StoreError::about(file.display(), format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
-}
-
-async fn require_current(file: &Path, upgrade: Upgrade) -> Result<(), String> {
-    if matches!(file.try_exists(), Ok(false)) {
-        return Err("does not exist: run `portcullis migrate`, which makes it".to_owned());
-    }
-    let mut connection = connect_to_read(file).await?;
-    let schema = inspect(&mut connection).await;
-    // it was read: how the connection ends changes nothing
-    connection.close().await.ok();
-    let schema = schema?;
-    if schema.is_current() { Ok(()) } else { Err(schema.refusal(upgrade)) }
-}
-
-/// Opens a file that exists with a connection that cannot change it.
-pub(super) async fn connect_to_read(file: &Path) -> Result<SqliteConnection, String> {
-    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).busy_timeout(CALL_LIMIT);
-    SqliteConnection::connect_with(&options.pragma("query_only", "ON")).await.map_err(|error| message(&error))
-}
-
-/// What is found in the file without changing anything; `None` when there is no file yet. `probe` is a statement that changes no
-/// row, and needs the right to write.
-pub(super) async fn examine(file: &Path, upgrade: Upgrade, probe: &'static str) -> Result<Option<Schema>, String> {
-    if upgrade != Upgrade::Apply {
-        require_current(file, upgrade).await?;
-    }
-    if matches!(file.try_exists(), Ok(false)) {
-        return Ok(None);
-    }
-    let mut connection = connect_to_read(file).await?;
-    let schema = inspect(&mut connection).await;
-    connection.close().await.ok();
-    let schema = schema?;
-    if !schema.is_absent() {
-        try_write(file, probe).await?;
-    }
-    Ok(Some(schema))
-}
-
-async fn try_write(file: &Path, sql: &'static str) -> Result<(), String> {
-    let said = |error: sqlx::Error| message(&error);
-    let mut connection = SqliteConnection::connect_with(&options(file)).await.map_err(said)?;
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(said)?;
-    sqlx::query(sql).execute(&mut *tx).await.map_err(said)?;
-    tx.rollback().await.map_err(said)?;
-    connection.close().await.map_err(said)
 }
 
 async fn prepare(writer: &SqlitePool, upgrade: Upgrade) -> Result<Vec<&'static str>, String> {
