@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::grants::GrantEnds;
-use super::resources::Resources;
-use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Remembering, Sessions};
+use super::resources::{AccessView, Resources};
+use super::sign_in::{AccountEntryView, Fault, FormPage, Remembering, Sessions};
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
-use crate::config::ScopeText;
 use crate::identity::{Identities, Provider};
 use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
@@ -20,12 +19,11 @@ use crate::model::ids::{ConsentId, GrantId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
 use crate::oauth::redirect_uri::RedirectPolicy;
-use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
 use crate::wire::Arrival;
 
-/// How many grants the page shows. More can be ended all together only.
+/// How many grants the page shows. The others can only be ended all at once.
 const SHOWN: i64 = 200;
 
 /// Shows users their grants and ends them.
@@ -42,25 +40,25 @@ pub(super) struct Accounts {
     pub(super) public_url: Arc<str>,
 }
 
-/// What a browser sees that opens the page.
+/// What a browser that opens the page is shown.
 #[derive(Debug)]
 pub(crate) enum AccountPage {
     /// The user's grants.
     SignedIn(Box<AccountView>),
-    /// A form to sign in, with the cookie that must come back with it.
-    SignedOut(AccountEntryView, AuthorizationCookie),
+    /// A form to sign in.
+    SignedOut(FormPage<AccountEntryView>),
 }
 
 /// The page of a user who is signed in.
 #[derive(Debug)]
 pub struct AccountView {
-    /// Whose page it is.
+    /// The user.
     pub user: AccountUser,
     /// The grants, the last used one first.
     pub grants: Vec<GrantView>,
     /// Whether there are more than the page shows.
     pub more: bool,
-    /// Where the user is not asked again, the latest first.
+    /// The remembered consents, the latest first.
     pub remembered: Vec<RememberedView>,
     /// The current second.
     pub now: Timestamp,
@@ -88,16 +86,10 @@ pub struct GrantView {
     pub client_name: Option<String>,
     /// Where that name comes from.
     pub origin: ClientOrigin,
-    /// Where its tokens are.
+    /// Where its tokens were sent.
     pub holder: Holder,
-    /// What people call the server; its URL when it has left the configuration.
-    pub resource_name: String,
-    /// What is allowed.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether the client can renew it by itself.
-    pub refresh: bool,
+    /// What it allows.
+    pub access: AccessView,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was made or renewed last.
@@ -115,14 +107,8 @@ pub struct RememberedView {
     pub client_name: Option<String>,
     /// Where that name comes from.
     pub origin: ClientOrigin,
-    /// What people call the server; its URL when it has left the configuration.
-    pub resource_name: String,
-    /// What it may do without a question, with what that implies.
-    pub scope: ScopeSet,
-    /// The words of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether that includes to renew it by itself.
-    pub refresh: bool,
+    /// What it may do without a question.
+    pub access: AccessView,
     /// The host that receives the codes.
     pub receiver: String,
     /// When the user was asked.
@@ -142,7 +128,7 @@ pub struct EndView {
     pub now: Timestamp,
 }
 
-/// Which grants are meant.
+/// Which grants to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// One.
@@ -151,7 +137,7 @@ pub(crate) enum Ending {
     All,
 }
 
-/// The secret of a session, as the cookie has it.
+/// The secret of a session, from its cookie.
 pub(crate) type SessionCookie = Token<secret::AccountSession>;
 
 impl Accounts {
@@ -176,17 +162,13 @@ impl Accounts {
     fn remembered_view(&self, consent: RememberedConsent) -> RememberedView {
         let RememberedConsent { id, allowed, client_name, created_at, .. } = consent;
         let configured = self.clients.configured(&allowed.client_id);
-        let upstream = self.resources.of_audience(&allowed.resource);
         let receiver = RedirectPolicy::default().parse(&allowed.redirect_uri).map(|uri| uri.receiver());
         RememberedView {
             id: id.to_string(),
             client_id: allowed.client_id.to_string(),
             origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
             client_name: configured.map_or(client_name, |client| client.name.clone()),
-            resource_name: upstream.map_or(allowed.resource, |upstream| upstream.settings.name.clone()),
-            scope: allowed.scope,
-            scope_texts: upstream.map_or_else(Vec::new, |upstream| upstream.settings.scopes.texts.clone()),
-            refresh: allowed.refresh,
+            access: self.resources.access_view(&allowed.resource, &allowed.scope, allowed.refresh),
             // only https is remembered, which every policy accepts
             receiver: receiver.unwrap_or(allowed.redirect_uri),
             created_at,
@@ -194,7 +176,8 @@ impl Accounts {
         }
     }
 
-    /// Forgets a remembered consent of the session's user. Nothing happens to that of another, or when the session has ended.
+    /// Forgets a remembered consent of the session's user. Does nothing for the consent of another user, or when the session
+    /// has ended.
     pub(super) async fn forget(
         &self,
         cookie: &SessionCookie,
@@ -221,7 +204,7 @@ impl Accounts {
         Ok(grant.map(|grant| EndView { user, grant: Some(self.view(grant)), now }))
     }
 
-    /// Ends grants of the session's user. Nothing happens to those of another, or when the session has ended.
+    /// Ends grants of the session's user. Does nothing for grants of another user, or when the session has ended.
     pub(super) async fn end(
         &self,
         cookie: &SessionCookie,
@@ -273,8 +256,6 @@ impl Accounts {
 
     fn view(&self, grant: OwnGrant) -> GrantView {
         let configured = self.clients.configured(&grant.client_id);
-        let upstream = self.resources.of_audience(&grant.resource);
-        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let unconfigured = match publisher(grant.client_id.as_str()) {
             Some(_) => ClientOrigin::Document,
             None => ClientOrigin::Registered,
@@ -285,10 +266,7 @@ impl Accounts {
             origin: configured.map_or(unconfigured, |client| client.origin),
             client_name: configured.map_or(grant.client_name, |client| client.name.clone()),
             holder: grant.holder,
-            resource_name: upstream.map_or(grant.resource, |upstream| upstream.settings.name.clone()),
-            scope: scopes.map_or_else(|| grant.scope.clone(), |scopes| scopes.hierarchy.effective(&grant.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: grant.refresh,
+            access: self.resources.access_view(&grant.resource, &grant.scope, grant.refresh),
             created_at: grant.created_at,
             last_used_at: grant.last_used_at,
         }

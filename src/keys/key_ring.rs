@@ -248,7 +248,7 @@ impl KeySet {
     fn open(stored: &[StoredSigningKey], sealer: &Sealer, before: &Self) -> (Self, Option<KeyError>) {
         let (mut keys, mut unreadable, mut failure) = (Vec::new(), Vec::new(), None);
         for key in stored {
-            // the same object: whoever watches the key learns that it was withdrawn
+            // the same object, so that every watcher of the key learns of the withdrawal
             if let Some(known) = before.keys.iter().find(|known| *known.id() == key.id) {
                 keys.push(Arc::clone(known));
                 continue;

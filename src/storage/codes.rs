@@ -1,12 +1,12 @@
 //! The codes of authorizations, from their issue to their redemption: one conditional statement each.
 //!
-//! Defends against: replay (a code is redeemed once, however many ask at once), brute force (`MAX_CODE_FAILURES`), and a sign-in
-//! that comes through while an operator ends the user's grants.
+//! Defends against: replay (a code is redeemed once, however many requests race), brute force (`MAX_CODE_FAILURES`), and a
+//! sign-in that completes while an operator ends the user's grants.
 
 use super::authorizations::{self, columns};
 use super::error::Failure;
 use super::exclusive::Exclusive;
-use super::remembered_consents::{self, CodeConsent};
+use super::remembered_consents::{self, CodeConsent, IssuedFor};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{
@@ -37,7 +37,8 @@ sql! {
 
     COUNT_FAILURE = "UPDATE authorizations SET failures = failures + 1 WHERE code_hash = $1 RETURNING failures";
 
-    /// What is deleted next (see `authorizations::DELETE_UNREDEEMED`) and still holds a token that outlives the user's session.
+    /// Rows that are deleted next (see `authorizations::DELETE_UNREDEEMED`) and still hold a token that outlives the user's
+    /// session.
     ABANDONED = "
         SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable
         FROM authorizations
@@ -59,16 +60,16 @@ sql! {
           AND NOT EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = authorizations.client_id)";
 }
 
-/// A code and what it stands for.
+/// A code and what it grants.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCode<'a> {
-    /// What we remember of it.
+    /// Its hash.
     pub hash: &'a Sha256,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// What the provider told.
+    /// The user, and the provider's token.
     pub sign_in: &'a SignIn,
     /// How the user consented.
     pub consent: CodeConsent<'a>,
@@ -76,7 +77,7 @@ pub struct NewCode<'a> {
     pub now: Timestamp,
 }
 
-/// What became of a code that was to be issued.
+/// The outcome of issuing a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeIssue {
     /// It can be redeemed.
@@ -84,7 +85,7 @@ pub enum CodeIssue {
     /// The sign-in is not claimed (any more), another issuer is behind the identity, or the user's grants were ended since it
     /// began.
     TakenBack,
-    /// The user who signed in has not allowed as much, or has forgotten it.
+    /// The user who signed in has not allowed as much, or has withdrawn the consent.
     NotAllowed,
 }
 
@@ -101,7 +102,7 @@ pub struct Redemption<'a> {
     pub refresh_token: Option<&'a NewRefreshToken>,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// Whether the client stands in the configuration; one that does not must be registered, or its document kept.
+    /// Whether the client is in the configuration; otherwise it must be registered, or its document kept.
     pub client_is_configured: bool,
     /// Now.
     pub now: Timestamp,
@@ -128,14 +129,14 @@ impl FromRow for IssuedCode {
     }
 }
 
-/// What the provider gave for a sign-in whose code was never redeemed.
+/// The provider's token of a sign-in whose code was never redeemed.
 #[derive(Debug)]
 pub struct Abandoned {
     /// The provider.
     pub identity: IdentityId,
     /// The user.
     pub subject: Subject,
-    /// With the token, which the store no longer has.
+    /// Holds the token, which the store has deleted.
     pub standing: ProviderStanding,
 }
 
@@ -197,7 +198,7 @@ impl Store {
             if tx.execute(ISSUE_CODE, issue).await? == 0 {
                 return Ok(CodeIssue::TakenBack);
             }
-            if remembered_consents::apply(tx, consent, (subject, issuer), now).await? {
+            if remembered_consents::apply(tx, consent, IssuedFor { subject, issuer, now }).await? {
                 return Ok(CodeIssue::Issued);
             }
             tx.undo();
@@ -214,7 +215,7 @@ impl Store {
         self.find(FIND_BY_CODE, values![code]).await
     }
 
-    /// Counts a failed redemption and answers the new count; 0 for a code that is not known.
+    /// Counts a failed redemption and returns the new count; 0 for a code that is not known.
     ///
     /// # Errors
     /// When the store fails.
@@ -226,9 +227,9 @@ impl Store {
     }
 
     /// `CodeIssued` → `Redeemed`, the grant, its first refresh token, the client's use and the end of the grants beyond
-    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed,
-    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the
-    /// grants that ended to make room.
+    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed, expired
+    /// at `now`, failed `MAX_CODE_FAILURES` times, cancelled, or of a client or provider that is gone. Otherwise the grants
+    /// that ended to make room.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

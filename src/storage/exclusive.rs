@@ -20,11 +20,11 @@ pub(super) enum Exclusive<'a> {
     /// Statements that pick rows from a whole table and change many: deletion, and what is told once to the process that takes
     /// it (`codes::ABANDONED`). Two of them would lock rows in different orders, and deadlock.
     Batch,
-    /// The same for the sign-ins that are under way, and one user: none of them may bring that user a code
-    /// (`listing::BAR_UNDER_WAY` against `codes::ISSUE_CODE` and `account::SIGN_IN`).
+    /// The same for the sign-ins in progress and one user: none of them may give that user a code or a session
+    /// (`cancelled_sign_ins::BAR` against `codes::ISSUE_CODE` and `account::SIGN_IN`).
     BatchOf(&'a str),
-    /// Which provider stands behind an identity: it is replaced while no grant of the old one lives
-    /// (`identities::REPLACE` against `codes::REDEEM`).
+    /// The provider behind an identity: it is replaced while no grant of the old one lives (`identities::REPLACE` against
+    /// `codes::REDEEM`).
     Identity(&'a IdentityId),
     /// What a sign-in gives one user, at a provider that stays: no code and no session after a bar (`codes::ISSUE_CODE`,
     /// `account::SIGN_IN`), at most `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).

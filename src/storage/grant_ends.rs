@@ -1,7 +1,7 @@
 //! How grants end: each once, stamped, with our copy of the provider's token and of the user's claims gone.
 //!
-//! Defends against: a provider's token that outlives the user's last grant (two grants that end at once must not each take the
-//! other for alive), and one user's devices filling the table (`MAX_LIVE_GRANTS`).
+//! Defends against: a provider's token that outlives the user's last grant (two grants that end at once must not each see the
+//! other alive), and one user's devices filling the table (`MAX_LIVE_GRANTS`).
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 pub(super) const MARGIN: Duration = Duration::from_mins(15);
 
 sql! {
-    /// Answers the provider's token for the last time; [`ERASE`] follows in the same transaction.
+    /// Returns the provider's token for the last time; [`ERASE`] follows in the same transaction.
     END = concat!("
         UPDATE grants SET ended_at = $2, end_reason = $3, lease_holder = NULL, lease_until = NULL
         WHERE id = $1 AND ended_at IS NULL
@@ -65,7 +65,7 @@ sql! {
 
     OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
-    /// Those whose last access token is dead, and whose refresh tokens went before them.
+    /// Grants whose last access token has expired and whose refresh tokens are deleted.
     pub(super) DELETE_DEAD = "
         DELETE FROM grants WHERE id IN (
             SELECT g.id FROM grants g
@@ -87,13 +87,13 @@ pub struct EndedGrant {
 /// Grants that end together.
 #[derive(Debug, Clone, Copy)]
 pub enum GrantsOf<'a> {
-    /// All of a client.
+    /// All grants of a client.
     Client(&'a ClientId),
-    /// All of the clients that the operator disabled.
+    /// All grants of disabled clients.
     DisabledClients,
-    /// All of a user.
+    /// All grants of a user.
     User(&'a Subject),
-    /// All at an identity provider.
+    /// All grants at an identity provider.
     Identity(&'a IdentityId),
 }
 

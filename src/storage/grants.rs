@@ -86,7 +86,7 @@ impl Store {
         Ok(self.execute(Priority::Token, Exclusive::RefreshToken(token), TAKE_LEASE, lease).await? == 1)
     }
 
-    /// Gives the lease back, if it is still `holder`'s.
+    /// Releases the lease, if it is still `holder`'s.
     ///
     /// # Errors
     /// When the store fails.
@@ -101,7 +101,7 @@ pub(super) async fn insert(tx: &mut Transaction, grant: &Grant, holder: &Holder)
     insert_with(tx, grant, holder, None).await
 }
 
-/// Inserts a new grant that rests on something else.
+/// Inserts a new grant without a user's consent.
 pub(super) async fn insert_on(tx: &mut Transaction, grant: &Grant, basis: Basis) -> Result<(), Failure> {
     insert_with(tx, grant, &Holder::default(), Some(basis)).await
 }
@@ -131,7 +131,7 @@ async fn insert_with(
         holder.receiver.as_deref(),
         holder.address.as_deref(),
         holder.agent.as_deref(),
-        // a code that was sent nowhere is a device's
+        // a code without a redirect URI is a device's
         basis.is_none() && holder.receiver.is_none(),
         grant.bound_to.as_ref().map(Thumbprint::sha256),
     ];

@@ -1,6 +1,7 @@
 //! The schema's history, built in: one list of files per engine, with the same numbers and the same names.
 //!
-//! The library knows a migration again by its number and the SHA-384 of its text, so a file never changes once it was released.
+//! The library identifies a migration by its number and the SHA-384 of its text, so a file never changes once it was
+//! released.
 
 use std::borrow::Cow;
 
@@ -61,7 +62,7 @@ impl Schema {
     /// Compares: `applied` are numbers and checksums, `oldest_program` is what the schema asks of a program.
     ///
     /// # Errors
-    /// When this program must not work on it, whatever is done to it: in words.
+    /// The message when this program must not use it, even after a migration.
     pub(super) fn read(files: Files, applied: &[(i64, Vec<u8>)], oldest_program: i64) -> Result<Self, String> {
         let ours = migrator(files);
         for migration in ours.iter() {
@@ -80,7 +81,7 @@ impl Schema {
         Ok(Self { missing: missing.collect(), is_absent: false })
     }
 
-    /// A database in which nothing is yet.
+    /// An empty database.
     pub(super) fn empty(files: Files) -> Self {
         Self { missing: files.iter().map(|(name, _)| *name).collect(), is_absent: true }
     }
@@ -99,7 +100,7 @@ impl Schema {
         self.is_absent
     }
 
-    /// Words for a schema that is not current, when this process may not change it.
+    /// The message for a schema that is not current, when this process may not change it.
     pub(super) fn refusal(&self, upgrade: Upgrade) -> String {
         let lacks = if self.is_absent {
             "is empty".to_owned()
@@ -119,7 +120,7 @@ impl Schema {
     }
 }
 
-/// What runs the files of a list that a database has not seen yet.
+/// Runs the files of a list that a database has not seen yet.
 pub(super) fn migrator(files: Files) -> Migrator {
     let mut migrator = Migrator::with_migrations(files.iter().filter_map(|file| migration(*file)).collect());
     // what a later release added does not disturb this one; what it removed is checked against `too_new`
@@ -134,7 +135,7 @@ fn migration((name, text): (&'static str, &'static str)) -> Option<Migration> {
     Some(Migration::new(version.parse().ok()?, description, MigrationType::Simple, text.into_sql_str(), false))
 }
 
-/// Words for a schema that needs a newer program than one that knows these files.
+/// The message for a schema that needs a newer program than one with these files.
 fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
     (needed > known).then(|| {
@@ -145,7 +146,7 @@ fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
     })
 }
 
-/// Words for a migration that failed; those for an error of the engine are the engine's.
+/// The message for a migration that failed; messages for the engine's errors are in its file.
 pub(super) fn message(error: MigrateError, engine: fn(&sqlx::Error) -> String) -> String {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => engine(&error),

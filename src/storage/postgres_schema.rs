@@ -30,7 +30,7 @@ sql! {
     HAS_SCHEMA = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AND to_regclass('compatibility') IS NOT NULL";
 }
 
-/// Opens the database, and answers the names of the migrations that were applied.
+/// Opens the database, and returns the names of the migrations that were applied.
 pub(super) async fn open(
     settings: &config::Postgres,
     upgrade: Upgrade,

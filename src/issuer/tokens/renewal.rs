@@ -1,7 +1,7 @@
-//! What the identity provider is asked at a refresh, and what its answer means for the grant.
+//! Asks the identity provider at a refresh, and applies its answer to the grant.
 //!
 //! Defends against: access that outlives the account (the provider is asked at each refresh). Only its `invalid_grant` ends
-//! the grant; a fault that passes does not cost the user a sign-in.
+//! the grant; a temporary failure does not cost the user a sign-in.
 
 use super::refusal::TokenRefusal;
 use crate::identity::{Identities, Provider, RenewError, Renewed};
@@ -13,7 +13,7 @@ use crate::secret::SecretText;
 use crate::storage::{Store, StoreError};
 use crate::wire::Arrival;
 
-/// Asks identity providers whether users are still good.
+/// Asks identity providers whether accounts are still active.
 pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
@@ -22,7 +22,7 @@ pub(in crate::issuer) struct Renewals {
 }
 
 impl Renewals {
-    /// Asks whether the user is still good; `invalid_grant` of the provider, and nothing else, ends the grant.
+    /// Asks whether the account is still active; only `invalid_grant` from the provider ends the grant.
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<Renewed, TokenRefusal> {
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
@@ -75,7 +75,7 @@ impl Renewals {
         Ok(stored.is_some_and(|stored| stored.issuer == provider.issuer()))
     }
 
-    /// The grant with the provider's new token and news of the user.
+    /// The grant with the provider's new token and claims.
     pub(super) fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
         let mut grant = grant.clone();
         let provider = self.identities.get(grant.identity.as_str());
