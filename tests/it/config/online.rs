@@ -23,17 +23,21 @@ fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
 
 /// Runs the command on a thread of its own, while both keep serving.
 fn run(command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
-    run_as(Operator::new(), command, keys, url, issuer, secret)
+    run_as(Operator::new().with("SECRET", secret), command, &configuration(keys, url, issuer))
 }
 
-fn run_as(operator: Operator, command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
-    let operator = operator.with("SECRET", secret).with("UPSTREAM_KEY", "Bearer k").with("AGENT_SECRET", AGENT_SECRET);
-    let text = format!(
+fn configuration(keys: &str, url: &str, issuer: &str) -> String {
+    format!(
         "public_url = \"https://mcp.example.com\"\n[storage]\nurl = \"sqlite:portcullis.db\"\n\
          [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
          [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{issuer}\"\nclient_id = \"portcullis\"\n\
          client_secret = {{ env = \"SECRET\" }}\n[[upstream]]\nid = \"expenses\"\npath = \"/mcp\"\nurl = \"{url}\"\n{keys}"
-    );
+    )
+}
+
+/// Runs the command with this file, with an operator who has the provider's secret or not.
+fn run_as(operator: Operator, command: &[&str], text: &str) -> Printed {
+    let operator = operator.with("UPSTREAM_KEY", "Bearer k").with("AGENT_SECRET", AGENT_SECRET);
     let file = operator.path("portcullis.toml").display().to_string();
     std::fs::write(&file, text).unwrap();
     let arguments = [command, &["--config", &file]].concat();
@@ -117,11 +121,14 @@ async fn check_online_reads_the_keys_of_assertion_issuers() {
 async fn check_online_looks_at_the_database_and_plain_check_does_not() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let operator = Operator::new().with("PORTCULLIS_STORAGE__URL", &format!("postgres://u:pw-1@{free}/d"));
-    let both = run_as(operator, &["check"], "", &behind.url(), &provider.issuer(), CLIENT_SECRET);
-    assert_eq!((both.outcome, both.err.as_str()), (Outcome::Done, ""));
-    let operator = Operator::new().with("PORTCULLIS_STORAGE__URL", &format!("postgres://u:pw-1@{free}/d"));
-    let printed = run_as(operator, &["check", "--online"], "", &behind.url(), &provider.issuer(), CLIENT_SECRET);
+    let operator = || {
+        let operator = Operator::new().with("SECRET", CLIENT_SECRET);
+        operator.with("PORTCULLIS_STORAGE__URL", &format!("postgres://u:pw-1@{free}/d"))
+    };
+    let text = configuration("", &behind.url(), &provider.issuer());
+    let printed = run_as(operator(), &["check"], &text);
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    let printed = run_as(operator(), &["check", "--online"], &text);
     assert_eq!(printed.outcome, Outcome::Failed);
     let said = format!("error: storage: url: the database cannot be used: the PostgreSQL database d at {free} ");
     assert!(printed.err.contains(&said) && !printed.err.contains("pw-1"), "{}", printed.err);
