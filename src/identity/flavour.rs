@@ -15,6 +15,7 @@
 //! | `hint` | by the AADSTS number: it tells which setting of the app registration is meant |
 
 use super::generic::{Credentials, Meaning, SecretIn, SessionEnd, Symptom};
+use super::user_claims::UserClaims;
 use super::{generic, keycloak};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::keys::Members;
@@ -42,6 +43,23 @@ impl OidcFlavour {
     pub(super) fn outward_scopes(self, scopes: &ScopeSet) -> String {
         match self {
             Self::Generic | Self::Keycloak => generic::outward_scopes(scopes),
+        }
+    }
+
+    /// The `prompt` of the authorization request (OpenID Connect Core 3.1.2.1). `offline`: whether it asks for `offline_access`.
+    pub(super) fn prompt(self, offline: bool) -> Option<&'static str> {
+        match self {
+            Self::Generic => generic::prompt(offline),
+            // it gives offline access without, and asks for consent where its client says so
+            Self::Keycloak => None,
+        }
+    }
+
+    /// Whether an ID token says all that the provider knows of the user.
+    pub(super) fn says_all(self, said: &UserClaims) -> bool {
+        match self {
+            Self::Generic => generic::says_all(said),
+            Self::Keycloak => keycloak::says_all(said),
         }
     }
 
@@ -85,7 +103,7 @@ mod tests {
 
     use super::{Meaning, OidcFlavour, SessionEnd, Symptom};
 
-    const SYMPTOMS: [Symptom<'static>; 9] = [
+    const SYMPTOMS: [Symptom<'static>; 10] = [
         Symptom::Error("invalid_client"),
         Symptom::Error("unauthorized_client"),
         Symptom::Error("invalid_scope"),
@@ -95,6 +113,7 @@ mod tests {
         Symptom::OtherIssuer,
         Symptom::NoMetadata(StatusCode::NOT_FOUND),
         Symptom::NoIss,
+        Symptom::NoRefreshToken,
     ];
 
     #[test]

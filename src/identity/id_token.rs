@@ -2,17 +2,16 @@
 //!
 //! Defends against: a token of another issuer (mix-up) or for another client (confused deputy), a token of an earlier
 //! sign-in (replay, by `nonce` and by the times), an access token in place of an ID token, tokens of two answers mixed
-//! (`at_hash`), and addresses that no one has proven (account takeover by e-mail). The signature, and with it the algorithm,
-//! is verified by `keys` before anything here is read.
+//! (`at_hash`). The signature, and with it the algorithm, is verified by `keys` before anything here is read.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::user_claims::UserClaims;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
-use crate::model::user::User;
 use crate::secret::same_text;
 use crate::telemetry::excerpt;
 
@@ -41,9 +40,9 @@ pub(super) struct Expected<'a> {
 pub(super) struct Identified {
     /// The provider's own unchanging id of the user.
     pub(super) key: String,
-    pub(super) user: User,
-    /// Whether it carries an address that the provider does not call verified.
-    pub(super) email_withheld: bool,
+    /// The `sub`, which other documents about the user carry too.
+    pub(super) sub: String,
+    pub(super) user: UserClaims,
 }
 
 /// Why a token is not believed.
@@ -80,16 +79,9 @@ fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Strin
     check_nonce(claims, expected.nonce)?;
     check_access_token(token, expected.access_token)?;
     let key = expected.flavour.key_of(claims)?;
-    let email = claims.text("email")?;
-    let user = User {
-        name: claims.text("name")?.map(str::to_owned),
-        preferred_username: claims.text("preferred_username")?.map(str::to_owned),
-        // an unverified address may be another person's
-        email: email.filter(|_| expected.trust_email || is_verified(claims)).map(str::to_owned),
-        groups: groups(claims.get(expected.groups_claim)),
-    };
-    let email_withheld = email.is_some() && user.email.is_none();
-    Ok(Identified { key, user, email_withheld })
+    let sub = claims.text("sub")?.unwrap_or_default().to_owned();
+    let user = UserClaims::read(claims, expected.groups_claim, expected.trust_email)?;
+    Ok(Identified { key, sub, user })
 }
 
 /// Most ID tokens are a `JWT`, many have no type; an access token (`at+jwt`, RFC 9068) has one of its own.
@@ -172,21 +164,6 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
             Err("its at_hash is that of another access token".to_owned())
         }
         _ => Ok(()),
-    }
-}
-
-/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
-fn is_verified(claims: &Members) -> bool {
-    matches!(claims.get("email_verified"), Some(Value::Bool(true)))
-        || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")
-}
-
-/// An array of names; some providers send one name alone.
-fn groups(claim: Option<&Value>) -> Vec<String> {
-    match claim {
-        Some(Value::String(group)) => vec![group.clone()],
-        Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
     }
 }
 
@@ -283,7 +260,7 @@ mod tests {
             prop_assert!(claims["exp"].as_f64() > Some(1_799_999_940.0));
             prop_assert_eq!(&claims["sub"], &identified.key);
             let proven = claims["email_verified"] == true || claims["email_verified"] == "true";
-            prop_assert!(proven || identified.user.email.is_none());
+            prop_assert!(proven || identified.user.user.email.is_none());
         }
     }
 }

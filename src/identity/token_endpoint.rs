@@ -47,7 +47,7 @@ pub(super) enum ProviderRefusal {
     /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
-    Error { status: StatusCode, meaning: Meaning, diagnosis: Diagnosis },
+    Error { status: StatusCode, error: String, meaning: Meaning, diagnosis: Diagnosis },
     /// An answer that no token endpoint gives.
     Strange(Diagnosis),
 }
@@ -138,7 +138,8 @@ impl ProviderTokenEndpoint<'_> {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        ProviderRefusal::Error { status, meaning: self.settings.flavour.meaning(&document.error), diagnosis }
+        let meaning = self.settings.flavour.meaning(&document.error);
+        ProviderRefusal::Error { status, error: document.error.clone(), meaning, diagnosis }
     }
 }
 
@@ -175,18 +176,35 @@ impl ProviderRefusal {
     pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
         match self {
             Self::Away(diagnosis) => ExchangeError::Unavailable(diagnosis.to_string()),
-            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, diagnosis } if offline => {
+            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, diagnosis, .. }
+                if offline =>
+            {
                 ExchangeError::OfflineRefused(diagnosis.to_string())
             }
             Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => ExchangeError::Refused(diagnosis.to_string()),
         }
     }
 
-    /// What it means for a grant: only the provider's plain word that the user's session is over ends it. A rotated client
-    /// secret or an outage must not cost every user a sign-in.
+    /// Whether it may be about the refresh token, without the standard's word for that (RFC 6749 5.2).
+    pub(super) fn may_concern_the_token(&self) -> bool {
+        matches!(self, Self::Error { meaning: Meaning::Other | Meaning::Denied, .. })
+    }
+
+    /// Whether the provider gave the same answer to another request.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Error { status, error, .. }, Self::Error { status: other_status, error: other_error, .. }) => {
+                status == other_status && error == other_error
+            }
+            _ => false,
+        }
+    }
+
+    /// What it means for a grant: only the provider's plain word that the user's session is over ends it, or that it wants to
+    /// see the user. A rotated client secret or an outage must not cost every user a sign-in. Auth0 says it with 403.
     pub(super) fn at_renewal(self) -> RenewError {
         match self {
-            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::SessionOver, diagnosis } => {
+            Self::Error { meaning: Meaning::SessionOver | Meaning::NotCompleted, diagnosis, .. } => {
                 RenewError::Ended(diagnosis.to_string())
             }
             Self::Away(diagnosis) | Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => {

@@ -96,6 +96,15 @@ impl Fetcher {
         self.fetch(self.client.get(url), url, timeout).await
     }
 
+    /// GET of a JSON document with a bearer token (RFC 6750 2.1).
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get_with(&self, url: &str, token: &SecretText, timeout: Duration) -> Result<Fetched, FetchError> {
+        let header = sensitive(format!("Bearer {}", token.expose()), "the access token does not fit a header")?;
+        self.fetch(self.client.get(url).header(AUTHORIZATION, header), url, timeout).await
+    }
+
     /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
     ///
     /// # Errors
@@ -164,9 +173,13 @@ fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose()));
     let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
-    let mut value = HeaderValue::try_from(value).map_err(|_base64_is_ascii| {
-        FetchError::Unreachable(Diagnosis::new("the client secret does not fit a header"))
-    })?;
+    sensitive(value, "the client secret does not fit a header")
+}
+
+/// The value of a header that no log may show.
+fn sensitive(value: String, otherwise: &'static str) -> Result<HeaderValue, FetchError> {
+    let mut value =
+        HeaderValue::try_from(value).map_err(|_not_a_value| FetchError::Unreachable(Diagnosis::new(otherwise)))?;
     value.set_sensitive(true);
     Ok(value)
 }

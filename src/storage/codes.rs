@@ -11,6 +11,7 @@ use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{
     NewRefreshToken, Priority, Store, StoreError, client_documents, clients, grant_ends, grants, refresh_tokens,
+    shared_tokens,
 };
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
@@ -23,7 +24,8 @@ sql! {
     /// grants during the sign-in.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
-            user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
+            user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9,
+            provider_line = $11
         WHERE id = $1 AND stage = 'claimed'
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)
           AND NOT EXISTS (
@@ -31,7 +33,7 @@ sql! {
 
     FIND_BY_CODE = concat!("
         SELECT ", columns!(), ", subject, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable,
+            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line,
             code_expires_at, failures, redeemed_at, grant_id
         FROM authorizations WHERE code_hash = $1");
 
@@ -40,7 +42,7 @@ sql! {
     /// Rows that are deleted next (see `authorizations::DELETE_UNREDEEMED`) and still hold a token that outlives the user's
     /// session.
     ABANDONED = "
-        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable
+        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line
         FROM authorizations
         WHERE redeemed_at IS NULL AND expires_at <= $1 AND code_expires_at <= $2
           AND subject IS NOT NULL AND provider_token IS NOT NULL AND provider_offline
@@ -183,6 +185,7 @@ impl Store {
         let NewCode { hash, expires_at, issuer, sign_in, consent, now } = *code;
         let SignIn { subject, user, standing } = sign_in;
         self.write(Priority::Claimed, Exclusive::SignIn(subject), async |tx| {
+            let line = shared_tokens::next_line(tx, subject, standing).await?;
             let issue = values![
                 id.as_str(),
                 hash,
@@ -194,11 +197,13 @@ impl Store {
                 standing.ends_at,
                 standing.renewable,
                 issuer,
+                line,
             ];
             if tx.execute(ISSUE_CODE, issue).await? == 0 {
                 return Ok(CodeIssue::TakenBack);
             }
             if remembered_consents::apply(tx, consent, IssuedFor { subject, issuer, now }).await? {
+                shared_tokens::share(tx, subject, &ProviderStanding { line, ..standing.clone() }).await?;
                 return Ok(CodeIssue::Issued);
             }
             tx.undo();
@@ -241,7 +246,8 @@ impl Store {
             if tx.execute(REDEEM, redeem).await? == 0 {
                 return Ok(None);
             }
-            grants::insert(tx, grant, holder).await?;
+            let standing = shared_tokens::newest(tx, &grant.subject, &grant.standing).await?;
+            grants::insert(tx, &Grant { standing, ..grant.clone() }, holder).await?;
             if let Some(token) = refresh_token {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }

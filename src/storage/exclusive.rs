@@ -37,9 +37,10 @@ pub(super) enum Exclusive<'a> {
     Client(&'a ClientId),
     /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
     UsersOf(&'a [GrantId]),
-    /// Whether a refresh token is unused: a lease for its grant that is asked for while a rotation supersedes it must see that
-    /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`).
-    RefreshToken(&'a Sha256),
+    /// What the user of a refresh token has: a lease that is asked for while a rotation supersedes the token must see that
+    /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`), and only one of the grants that share a token of the provider
+    /// has a lease.
+    UserOf(&'a Sha256),
     /// Which clients there are: how many registered and were never used, and from which addresses (`clients::INSERT`,
     /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`); how many documents are kept (`client_documents::COUNT`,
     /// `client_documents::EVICT_ONE`).

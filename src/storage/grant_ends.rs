@@ -42,10 +42,12 @@ sql! {
             ORDER BY last_used_at DESC, created_at DESC, id LIMIT 1000 OFFSET $7)
         RETURNING id";
 
-    /// A grant that rests on an assertion does not need the provider's token.
+    /// A grant that rests on an assertion does not need the provider's token. The grant of a code that was not redeemed yet will.
     HAS_OTHER_LIVE = "
         SELECT EXISTS (SELECT 1 FROM grants
-            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)";
+            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)
+          OR EXISTS (SELECT 1 FROM authorizations
+            WHERE subject = $1 AND identity = $2 AND stage = 'code_issued' AND code_expires_at > $4)";
 
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
@@ -134,7 +136,7 @@ impl Store {
         .await
     }
 
-    /// Whether the user has a live grant at this identity.
+    /// Whether the user has a live grant at this identity, or a code for one.
     ///
     /// # Errors
     /// When the store fails.

@@ -48,6 +48,7 @@ mod remembered_consents;
 mod row;
 mod sealed;
 mod server;
+mod shared_tokens;
 mod signing_keys;
 mod single_use;
 mod sqlite;

@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use sqlx::PgPool;
 use sqlx::postgres::{PgArguments, PgPoolOptions, Postgres};
 use sqlx::query::Query;
@@ -48,6 +47,10 @@ sql! {
         SELECT pg_advisory_xact_lock($1, number) FROM (
             SELECT DISTINCT (hashtextextended(subject, 0) & 255)::INTEGER AS number
             FROM grants WHERE id = ANY($2) ORDER BY number) AS users";
+
+    LOCK_USER_OF = "
+        SELECT pg_advisory_xact_lock($1, (hashtextextended(g.subject, 0) & 255)::INTEGER)
+        FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id WHERE t.hash = $2";
 }
 
 /// The first half of the key of a lock; the second is a hash of what it is about. `0x504F_5200` is the lock of the feed of ends,
@@ -57,7 +60,6 @@ enum Class {
     Batch = 0x504F_5201,
     Identity = 0x504F_5202,
     User = 0x504F_5203,
-    RefreshToken = 0x504F_5204,
     Clients = 0x504F_5205,
     Client = 0x504F_5206,
     SigningKeys = 0x504F_5209,
@@ -162,8 +164,10 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
             let lock = sqlx::query(LOCK_USERS_OF).persistent(false).bind(Class::User as i32).bind(ids);
             lock.execute(&mut **tx).await.map(drop)
         }
-        Exclusive::RefreshToken(hash) => {
-            lock_one(tx, LOCK, Class::RefreshToken, &HEXLOWER.encode(hash.as_bytes())).await
+        Exclusive::UserOf(token) => {
+            let lock =
+                sqlx::query(LOCK_USER_OF).persistent(false).bind(Class::User as i32).bind(token.as_bytes().as_slice());
+            lock.execute(&mut **tx).await.map(drop)
         }
         Exclusive::Clients => lock_one(tx, LOCK, Class::Clients, "").await,
         Exclusive::SigningKeys => lock_one(tx, LOCK, Class::SigningKeys, "").await,

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Priority, Store, StoreError};
+use super::{Priority, Store, StoreError, shared_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -32,9 +32,9 @@ sql! {
 
     /// The grant's part of a rotation: notes its use, and releases the lease.
     RENEW = "
-        UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
-            user_claims = COALESCE($7, user_claims), dpop_jkt = COALESCE(dpop_jkt, $9), last_used_at = $8, lease_holder = NULL, lease_until = NULL
-        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
+        UPDATE grants SET user_claims = COALESCE($3, user_claims), dpop_jkt = COALESCE(dpop_jkt, $5), last_used_at = $4,
+            lease_holder = NULL, lease_until = NULL
+        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $4";
 
     pub(super) ERASE_RESPONSES = "
         UPDATE refresh_tokens SET sealed_response = NULL WHERE hash IN (
@@ -72,8 +72,8 @@ pub struct Rotation<'a> {
     pub sealed_response: &'a [u8],
     /// Its successor.
     pub successor: &'a NewRefreshToken,
-    /// The grant's standing with the provider.
-    pub standing: &'a ProviderStanding,
+    /// The grant's standing with the provider; `None` when nothing has changed.
+    pub standing: Option<&'a ProviderStanding>,
     /// The provider's new claims about the user, if any.
     pub user: Option<&'a User>,
     /// The key that the new tokens are bound to. A grant that was bound before stays bound to that key.
@@ -120,11 +120,14 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        self.write(Priority::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
+        self.write(Priority::Token, Exclusive::UserOf(rotation.used), async |tx| {
             // takes the grant's row, and with it every other rotation of this family waits
             let rotated = renew(tx, rotation).await? && supersede(tx, rotation).await?;
             if rotated {
                 insert(tx, rotation.grant, rotation.successor).await?;
+                if let Some(standing) = rotation.standing {
+                    shared_tokens::renew(tx, rotation.grant, standing).await?;
+                }
             } else {
                 tx.undo();
             }
@@ -139,10 +142,6 @@ async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Fa
     let renewed = values![
         rotation.grant.as_str(),
         rotation.lease,
-        rotation.standing.sealed_token.as_deref(),
-        rotation.standing.offline,
-        rotation.standing.ends_at,
-        rotation.standing.renewable,
         rotation.user.map(json).transpose()?,
         rotation.now,
         rotation.bound_to.map(Thumbprint::sha256),

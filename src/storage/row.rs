@@ -133,6 +133,7 @@ impl Columns<'_> {
             offline: self.get("provider_offline")?,
             ends_at: self.optional_time("provider_ends_at")?,
             renewable: self.get("provider_renewable")?,
+            line: self.get("provider_line")?,
         })
     }
 }

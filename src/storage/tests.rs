@@ -17,7 +17,7 @@ use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, cancelled_sign_ins,
     client_documents, clients, codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities,
     inspection, listed_clients, listed_documents, listed_grants, machine_grants, migrations, refresh_tokens,
-    remembered_consents, sealed, signing_keys, single_use,
+    remembered_consents, sealed, shared_tokens, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -26,7 +26,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 25] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -49,6 +49,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("remembered_consents.rs", remembered_consents::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
     ("single_use.rs", single_use::STATEMENTS),
 ];

@@ -14,7 +14,7 @@ use crate::model::authorization::ProviderStanding;
 use crate::model::grant::EndReason;
 use crate::model::ids::{IdentityId, Subject};
 use crate::secret::SecretText;
-use crate::storage::{EndedGrant, Store};
+use crate::storage::{EndedGrant, Store, StoreError};
 
 /// How long one round of revocations may take.
 const REVOCATIONS: Duration = Duration::from_mins(1);
@@ -134,11 +134,12 @@ impl ProviderTokens {
             offline: token.is_some_and(|token| token.offline),
             ends_at: token.and_then(|token| token.ends_at),
             renewable: signed_in.renewable,
+            line: 0,
         }
     }
 
-    /// Revokes, in the background, the token of a sign-in that failed: no grant will ever hold it. As at the end of a grant,
-    /// only an offline one, and not while the user has a grant there.
+    /// Finds a use for the token of a sign-in that came to nothing: the user's grants take an offline one, because the provider
+    /// may have ended theirs when it gave it. Without such a grant it is revoked, in the background.
     pub(in crate::issuer) async fn give_up(
         &self,
         identity: &IdentityId,
@@ -146,11 +147,27 @@ impl ProviderTokens {
         standing: &ProviderStanding,
     ) {
         let Some(token) = self.ended(identity, subject, standing) else { return };
-        match self.store.has_live_grant(subject, identity, self.clock.now()).await {
+        match self.is_used(identity, subject, standing).await {
             Ok(true) => {}
             Ok(false) => self.revoke_in_background(vec![token]),
             Err(error) => tracing::warn!(%identity, %error, "an unused provider token could not be revoked"),
         }
+    }
+
+    /// Whether the user's grants take this token, or the user has other grants there: as at the end of a grant, nothing is
+    /// revoked then.
+    async fn is_used(
+        &self,
+        identity: &IdentityId,
+        subject: &Subject,
+        standing: &ProviderStanding,
+    ) -> Result<bool, StoreError> {
+        if let Some(provider) = self.identities.get(identity.as_str())
+            && self.store.share_provider_token(subject, provider.issuer(), standing).await?
+        {
+            return Ok(true);
+        }
+        self.store.has_live_grant(subject, identity, self.clock.now()).await
     }
 
     /// The providers' tokens that end with these grants. While the user has another grant at a provider its token stays,

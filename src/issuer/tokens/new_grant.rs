@@ -117,8 +117,7 @@ fn gives_refresh(client: &Client, approved: &Approved) -> bool {
     if asked && !renewable {
         tracing::warn!(
             identity = %approved.identity, client = %client.id,
-            "the identity provider gave no refresh token, so this client gets none and signs in again when its token ends: \
-             let the provider's client have refresh tokens, or set standing = \"none\""
+            "the identity provider gave no refresh token, so this client gets none and signs in again when its token ends"
         );
     }
     asked && renewable

@@ -14,6 +14,7 @@ use super::presented::Presented;
 use super::refusal::TokenRefusal;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::single_flight::SingleFlight;
+use crate::model::authorization::ProviderStanding;
 use crate::model::ids::GrantId;
 use crate::secret::random_id;
 use crate::storage::Store;
@@ -25,6 +26,8 @@ const LEASE: Duration = Duration::from_secs(30);
 pub(super) struct RefreshLease {
     pub(super) grant: GrantId,
     pub(super) holder: String,
+    /// How the grant stands with the provider now: its token may be newer than when the grant was read.
+    pub(super) standing: ProviderStanding,
     _in_this_process: OwnedMutexGuard<()>,
 }
 
@@ -63,7 +66,9 @@ impl RefreshLeases {
         let holder = self.left_behind().remove(grant).map_or_else(|| random_id("l_"), |lease| lease.holder);
         let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await;
         let taken = taken.inspect_err(|_| self.leave_behind(grant, &holder))?;
-        Ok(taken.then(|| RefreshLease { grant: grant.clone(), holder, _in_this_process: in_this_process }))
+        let lease =
+            |standing| RefreshLease { grant: grant.clone(), holder, standing, _in_this_process: in_this_process };
+        Ok(taken.map(lease))
     }
 
     /// Releases a lease. A rotation has released it already; then this changes nothing.

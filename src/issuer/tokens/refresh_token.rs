@@ -65,7 +65,7 @@ impl Refreshes {
                 Found::Unused(unused) => unused,
             };
             if let Some(lease) = self.leases.take(&presented, &unused.grant.id, deadline).await? {
-                return self.under_lease(&lease, &presented, &unused).await;
+                return self.under_lease(&lease, &presented, *unused).await;
             }
             if Instant::now() >= deadline {
                 return Err(too_long(&unused.grant.id));
@@ -94,9 +94,10 @@ impl Refreshes {
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        unused: &Unused,
+        mut unused: Unused,
     ) -> Result<Refreshed, TokenRefusal> {
-        let answer = self.rotate(lease, presented, unused).await;
+        unused.grant.standing = lease.standing.clone();
+        let answer = self.rotate(lease, presented, &unused).await;
         if answer.is_err() {
             self.leases.release(lease).await;
         }
@@ -114,8 +115,8 @@ impl Refreshes {
         // a response that is given again asks no provider, and does not count
         self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
         self.presented.proofs.use_up(presented.by).await?;
-        let renewed = self.renewals.ask(grant, presented.by.arrival).await?;
-        let grant = self.renewals.renewed_grant(grant, &renewed);
+        let (asked, renewed) = self.renewals.ask(grant, presented.by.arrival).await?;
+        let grant = self.renewals.renewed_grant(&asked, &renewed);
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
         let answered = Answered {
@@ -132,7 +133,7 @@ impl Refreshes {
             parameters: &presented.parameters_hash,
             sealed_response: &seal_with(presented.token.expose().as_bytes(), &response),
             successor: &fresh.stored,
-            standing: &grant.standing,
+            standing: renewed.token.is_some().then_some(&grant.standing),
             user: renewed.user.as_ref(),
             bound_to: key.as_ref(),
             now,
