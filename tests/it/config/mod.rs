@@ -10,6 +10,7 @@ mod dpop;
 mod entries;
 mod file;
 mod hostile;
+mod kinds;
 mod limits;
 mod moving;
 mod online;
