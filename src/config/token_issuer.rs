@@ -10,6 +10,7 @@ use super::issuer_checks::{
     IssuerKind, algorithms, check_advertised, check_audience, check_claim, check_endpoint, check_typ,
     default_scope_claims, default_typ, many_tenants, tenants,
 };
+use super::needs::SecretFor;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
@@ -267,7 +268,8 @@ fn verification(written: &mut Written, section: &Section<'_>, reading: &mut Read
     let client_id = written.client_id.take().filter(|id| !id.trim().is_empty()).ok_or_else(|| missing("client_id"));
     let client_id = reading.keep(&at, client_id);
     let client_secret = match written.client_secret.take() {
-        Some(source) => reading.secret(&section.at("client_secret"), &source),
+        Some(_) if !reading.reads(SecretFor::Serving) => Some(SecretText::from(String::new())),
+        Some(source) => reading.secret(&section.at("client_secret"), SecretFor::Serving, &source),
         None => reading.keep(&at, Err(missing("client_secret"))),
     };
     Some(Verification::Introspection {
