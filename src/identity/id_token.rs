@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::exchange::Explanation;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
@@ -23,7 +24,8 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// What a token must be for us to believe it.
 pub(super) struct Expected<'a> {
-    pub(super) flavour: OidcFlavour,
+    pub(super) flavour: &'a OidcFlavour,
+    /// The issuer that the metadata name.
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     /// `None` at a refresh, whose ID token carries none (OpenID Connect Core 12.2).
@@ -44,6 +46,8 @@ pub(super) struct Identified {
     pub(super) user: User,
     /// Whether it carries an address that the provider does not call verified.
     pub(super) email_withheld: bool,
+    /// Whether the user is in groups that it does not name.
+    pub(super) groups_left_out: bool,
 }
 
 /// Why a token is not believed.
@@ -53,6 +57,43 @@ pub(super) enum IdTokenError {
     UnknownKey,
     /// It is wrong, and why. Never the token.
     Untrue(String),
+    /// It is true, and its user may not sign in.
+    NotAdmitted {
+        /// For the operator.
+        why: String,
+        /// For the user.
+        told: Explanation,
+    },
+}
+
+/// Why the claims of a token name no user.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unbelieved {
+    /// See [`IdTokenError::Untrue`].
+    Untrue(String),
+    /// See [`IdTokenError::NotAdmitted`].
+    NotAdmitted { why: String, told: Explanation },
+}
+
+impl From<String> for Unbelieved {
+    fn from(why: String) -> Self {
+        Self::Untrue(why)
+    }
+}
+
+impl From<&str> for Unbelieved {
+    fn from(why: &str) -> Self {
+        Self::Untrue(why.to_owned())
+    }
+}
+
+impl From<Unbelieved> for IdTokenError {
+    fn from(error: Unbelieved) -> Self {
+        match error {
+            Unbelieved::Untrue(why) => Self::Untrue(why),
+            Unbelieved::NotAdmitted { why, told } => Self::NotAdmitted { why, told },
+        }
+    }
 }
 
 impl From<SignedJwtError> for IdTokenError {
@@ -67,29 +108,30 @@ impl From<SignedJwtError> for IdTokenError {
 /// Verifies an ID token and reads who it names.
 pub(super) fn verify(token: &str, keys: &PublicKeys, expected: &Expected<'_>) -> Result<Identified, IdTokenError> {
     let token = verify_signed_jwt(token, keys)?;
-    check(&token, expected).map_err(IdTokenError::Untrue)
+    Ok(check(&token, expected)?)
 }
 
 /// The claims; the error says what is wrong with them, for the operator.
-fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, String> {
+fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Unbelieved> {
     let claims = &token.claims;
     check_type(token.typ.as_deref())?;
-    check_issuer(claims, expected)?;
+    expected.flavour.check_issuer(expected.issuer, token)?;
     check_audience(claims, expected.client_id)?;
     check_times(claims, expected)?;
     check_nonce(claims, expected.nonce)?;
     check_access_token(token, expected.access_token)?;
-    let key = expected.flavour.key_of(claims)?;
+    let key = expected.flavour.key_of(expected.issuer, token)?;
     let email = claims.text("email")?;
     let user = User {
         name: claims.text("name")?.map(str::to_owned),
         preferred_username: claims.text("preferred_username")?.map(str::to_owned),
         // an unverified address may be another person's
-        email: email.filter(|_| expected.trust_email || is_verified(claims)).map(str::to_owned),
+        email: email.filter(|_| expected.trust_email || expected.flavour.email_is_verified(claims)).map(str::to_owned),
         groups: groups(claims.get(expected.groups_claim)),
     };
     let email_withheld = email.is_some() && user.email.is_none();
-    Ok(Identified { key, user, email_withheld })
+    let groups_left_out = expected.flavour.leaves_groups_out(claims, expected.groups_claim);
+    Ok(Identified { key, user, email_withheld, groups_left_out })
 }
 
 /// Most ID tokens are a `JWT`, many have no type; an access token (`at+jwt`, RFC 9068) has one of its own.
@@ -97,15 +139,6 @@ fn check_type(typ: Option<&str>) -> Result<(), String> {
     match typ {
         None | Some("jwt" | "jose") => Ok(()),
         Some(typ) => Err(format!("its typ is {:?}: which is not an ID token", excerpt(typ))),
-    }
-}
-
-fn check_issuer(claims: &Members, expected: &Expected<'_>) -> Result<(), String> {
-    let issuer = expected.issuer;
-    match claims.text("iss")? {
-        Some(iss) if expected.flavour.issuer_is(issuer, iss) => Ok(()),
-        Some(iss) => Err(format!("its iss is {:?}, the configured `issuer` is {issuer:?}", excerpt(iss))),
-        None => Err("it has no iss".to_owned()),
     }
 }
 
@@ -175,12 +208,6 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
     }
 }
 
-/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
-fn is_verified(claims: &Members) -> bool {
-    matches!(claims.get("email_verified"), Some(Value::Bool(true)))
-        || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")
-}
-
 /// An array of names; some providers send one name alone.
 fn groups(claim: Option<&Value>) -> Vec<String> {
     match claim {
@@ -202,7 +229,7 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
     const EXPECTED: Expected<'_> = Expected {
-        flavour: OidcFlavour::Generic,
+        flavour: &OidcFlavour::Generic,
         issuer: "https://sso.example.com/realms/mcp",
         client_id: "portcullis",
         nonce: Some("ours"),
@@ -217,7 +244,7 @@ mod tests {
             "exp": NOW + 300, "iat": NOW, "email": "u@example.com"})
     }
 
-    fn checked(claims: &Value) -> Result<Identified, String> {
+    fn checked(claims: &Value) -> Result<Identified, super::Unbelieved> {
         check(&SignedJwt::of_claims(claims.clone()), &EXPECTED)
     }
 

@@ -45,7 +45,7 @@ impl ProviderMetadata {
             let cause = excerpt(&cause);
             Diagnosis::new(format!("it is not a discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
-        if !settings.flavour.issuer_is(&settings.issuer, &metadata.issuer) {
+        if !settings.flavour.metadata_issuer_is(&settings.issuer, &metadata.issuer) {
             return Err(metadata.another_issuer(settings, identity));
         }
         metadata.check_endpoints(settings)?;

@@ -50,8 +50,8 @@ pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
-    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, ProviderAnswer, SignInAttempt, SignInStep, Start,
-    Trouble, Validated,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, NotSignedIn, ProviderAnswer, SignInAttempt, SignInStep,
+    Start, Trouble, Validated,
 };
 pub use sign_in::{
     AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,

@@ -96,6 +96,39 @@ impl Fetcher {
         self.fetch(self.client.get(url), url, timeout).await
     }
 
+    /// The same with these headers, whose values are not printed.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get_with(
+        &self,
+        url: &str,
+        headers: &[(&'static str, &str)],
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let mut request = self.client.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, sensitive(value)?);
+        }
+        self.fetch(request, url, timeout).await
+    }
+
+    /// POST of a JSON document with a bearer token.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn post_json(
+        &self,
+        url: &str,
+        bearer: &SecretText,
+        body: String,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let bearer = sensitive(&format!("Bearer {}", bearer.expose()))?;
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").header(AUTHORIZATION, bearer);
+        self.fetch(request.body(body), url, timeout).await
+    }
+
     /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
     ///
     /// # Errors
@@ -163,10 +196,12 @@ pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, R
 fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose()));
-    let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
-    let mut value = HeaderValue::try_from(value).map_err(|_base64_is_ascii| {
-        FetchError::Unreachable(Diagnosis::new("the client secret does not fit a header"))
-    })?;
+    sensitive(&format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes())))
+}
+
+fn sensitive(value: &str) -> Result<HeaderValue, FetchError> {
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_not_ascii| FetchError::Unreachable(Diagnosis::new("the secret does not fit a header")))?;
     value.set_sensitive(true);
     Ok(value)
 }

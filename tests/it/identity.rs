@@ -70,6 +70,7 @@ impl Bench {
             code_challenge: &Self::verifier().challenge(),
             redirect_uri: CALLBACK,
             offline,
+            client: None,
         })
     }
 

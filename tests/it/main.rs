@@ -25,6 +25,7 @@ mod documented;
 mod documents;
 mod dpop;
 mod engines;
+mod entra;
 mod errors;
 mod flood;
 mod gateway;

@@ -6,10 +6,10 @@ use super::{Oidc, provider_token};
 use crate::config::Standing;
 use crate::identity::exchange::{RenewError, Renewed};
 use crate::identity::generic::SessionEnd;
+use crate::identity::id_token::Identified;
 use crate::identity::id_tokens::{Received, Unidentified};
 use crate::identity::metadata::ProviderMetadata;
 use crate::identity::token_endpoint::ProviderRefusal;
-use crate::model::user::User;
 use crate::secret::SecretText;
 
 impl Oidc {
@@ -31,14 +31,19 @@ impl Oidc {
         let metadata = timeout_at(deadline, self.discovery.get()).await;
         let metadata = metadata.map_err(|_elapsed| self.late())?;
         let metadata = metadata.map_err(|failure| RenewError::Unavailable(failure.to_string()))?;
-        let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
+        let more = self.token_parameters(self.asks_offline());
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())];
+        form.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let asked_at = self.clock.now();
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(ProviderRefusal::at_renewal)?;
         let user = match &answer.id_token {
             Some(id_token) => {
                 let received = Received { id_token, access_token: &answer.access_token, nonce: None };
-                self.user_of(&metadata, &received, key, deadline).await?
+                match self.identified(&metadata, &received, key, deadline).await? {
+                    Some(identified) => Some(self.with_groups(&metadata, identified, &answer, deadline).await?.user),
+                    None => None,
+                }
             }
             None => None,
         };
@@ -51,20 +56,22 @@ impl Oidc {
 
     /// The user of a renewal's ID token. The provider has spent our old refresh token by now, so that keys which cannot be
     /// had must not cost us the new one: the user then stays as it was. A token that is wrong is another matter.
-    async fn user_of(
+    async fn identified(
         &self,
         metadata: &ProviderMetadata,
         received: &Received<'_>,
         key: &str,
         deadline: Instant,
-    ) -> Result<Option<User>, RenewError> {
+    ) -> Result<Option<Identified>, RenewError> {
         match timeout_at(deadline, self.id_tokens.identify(metadata, received)).await {
-            Ok(Ok(identified)) if identified.key == key => Ok(Some(identified.user)),
+            Ok(Ok(identified)) if identified.key == key => Ok(Some(identified)),
             Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
                 tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
                 Ok(None)
             }
             Ok(Err(Unidentified::Untrue(words))) => Err(RenewError::Unavailable(words)),
+            // whom a setting no longer admits is out; the sign-in that follows says why
+            Ok(Err(Unidentified::NotAdmitted { why, .. })) => Err(RenewError::Ended(why)),
             Ok(Ok(_)) => Err(RenewError::Unavailable(format!(
                 "identity {} answered the refresh token of one user with the ID token of another: nothing of it is used",
                 self.identity

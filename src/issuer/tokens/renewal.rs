@@ -1,7 +1,9 @@
 //! What the identity provider is asked at a refresh, and what its answer means for the grant.
 //!
 //! Defends against: access that outlives the account (the provider is asked at each refresh). Only its `invalid_grant` ends
-//! the grant; a fault that passes does not cost the user a sign-in.
+//! the grant; a fault that passes does not cost the user a sign-in. Where the provider only wants something of the user, such
+//! as a second factor, the client is told `invalid_grant`, so that it begins a sign-in, and the grant stays: it is good again
+//! as soon as the provider says so.
 
 use super::refusal::TokenRefusal;
 use crate::identity::{Identities, Provider, RenewError, Renewed};
@@ -22,7 +24,7 @@ pub(in crate::issuer) struct Renewals {
 }
 
 impl Renewals {
-    /// Asks whether the user is still good; `invalid_grant` of the provider, and nothing else, ends the grant.
+    /// Asks whether the user is still good; the provider's word that the session is over, and nothing else, ends the grant.
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<Renewed, TokenRefusal> {
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
@@ -37,6 +39,13 @@ impl Renewals {
                 tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
                 self.ends.end(&grant.id, EndReason::IdentityProvider, arrival).await?;
                 Err(TokenRefusal::invalid_grant("the identity provider ended the user's session: sign in again"))
+            }
+            Err(RenewError::SignInAgain { why, claims }) => {
+                tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider wants a new sign-in");
+                if let Some(claims) = claims {
+                    provider.challenged(&grant.client_id, &claims);
+                }
+                Err(TokenRefusal::invalid_grant("the identity provider wants the user to sign in again"))
             }
             Err(RenewError::Unavailable(why)) => {
                 Err(TokenRefusal::unavailable(format_args!("{}: {why}", grant.identity)))

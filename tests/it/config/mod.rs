@@ -6,6 +6,7 @@ mod commands;
 mod consent;
 mod disabling;
 mod dpop;
+mod entra;
 mod entries;
 mod file;
 mod hostile;
@@ -139,10 +140,16 @@ fn whole_example() -> String {
 }
 
 fn whole_operator() -> Operator {
-    let operator =
-        ["KEYCLOAK_CLIENT_SECRET", "CHAT_CLIENT_SECRET", "EXPENSES_KEY", "REGISTRATION_TOKEN", "DATABASE_PASSWORD"]
-            .into_iter()
-            .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
+    let operator = [
+        "KEYCLOAK_CLIENT_SECRET",
+        "CHAT_CLIENT_SECRET",
+        "EXPENSES_KEY",
+        "REGISTRATION_TOKEN",
+        "DATABASE_PASSWORD",
+        "ENTRA_CLIENT_SECRET",
+    ]
+    .into_iter()
+    .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(operator.path("ca.pem"), certificate.pem()).unwrap();
