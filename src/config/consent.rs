@@ -1,10 +1,10 @@
 //! `[consent]`: whether a user's consent may be remembered, for how long, and for which clients.
 //!
-//! Off unless the operator switches it on, and then only for the clients that the operator names. Against an authorization server
-//! in the middle: a malicious MCP server has a client open its own authorization endpoint, and redirects the browser from there to
-//! ours with that client's id. If nobody is asked, the client gets a code of ours, and brings it to the attacker. The browser does
-//! not tell: a redirect leaves `Sec-Fetch-Site: none` as it was. Only a client that compares `iss` (RFC 9207) stops it, and only the
-//! operator can know which ones do.
+//! Off unless the operator switches it on, and then only for the clients that the operator names. Against an authorization
+//! server in the middle: a malicious MCP server has a client open its own authorization endpoint, and redirects the browser
+//! from there to ours with that client's id. If the user is not asked, the client gets a code of ours, and brings it to the
+//! attacker. The browser does not tell: a redirect leaves `Sec-Fetch-Site: none` as it was. Only a client that compares `iss`
+//! (RFC 9207) stops it, and only the operator can know which ones do.
 
 use std::time::Duration;
 

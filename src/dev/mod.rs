@@ -88,7 +88,7 @@ impl Dev {
             client_documents: ClientDocuments::default(),
             consent: Consent::default(),
             limits: Limits::default(),
-            // on loopback there is nobody to phish, and it can be tried
+            // on loopback phishing is no risk, and it can be tried
             device: Device { enabled: true, registered_clients: true },
             pages: Pages { list_upstreams: true, ..Pages::default() },
             outbound: Outbound::default(),

@@ -1,15 +1,15 @@
-//! Which headers of an upstream's answer pass to the client.
+//! Which headers of an upstream's response pass to the client.
 //!
 //! Defends against: an upstream that speaks for the whole origin, where people sign in (cookies, service workers, HSTS,
-//! reporting), one that gives orders to the proxy in front of us (`X-Accel-Redirect` sends any of its files), cache
-//! poisoning, and one user's answer in a cache that others read.
+//! reporting), one that controls the proxy in front of us (`X-Accel-Redirect` sends any of its files), cache poisoning, and
+//! one user's response in a cache that others read.
 
 use std::sync::LazyLock;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPIRES, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::headers::{is_judged, remove_connection_options, remove_where};
+use super::headers::{is_checked, remove_connection_options, remove_where};
 use crate::config::header_names::{HeaderNames, folded};
 
 /// Fields that are dropped from an upstream's answer.
@@ -56,7 +56,7 @@ const NOT_THEIRS: &[&str] = &[
     "speculation-rules",
     "strict-transport-security",
     "use-as-dictionary",
-    // orders to a proxy, a cache or a CDN in front: send a file, go elsewhere, keep it, take the host out of service
+    // instructions to a proxy, a cache or a CDN in front: send a file, redirect, store, take the host out of service
     "cache-tag",
     "edge-*",
     "netlify-*",
@@ -83,7 +83,7 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
         let folded = folded(name);
         let odd = *folded != *name;
-        DROPPED.contains(&folded) || folded.ends_with(CDN_CACHE_CONTROL) || odd && is_judged(&folded)
+        DROPPED.contains(&folded) || folded.ends_with(CDN_CACHE_CONTROL) || odd && is_checked(&folded)
     });
     keep_private(headers);
 }
@@ -118,12 +118,12 @@ fn keep_private(headers: &mut HeaderMap) {
     }
 }
 
-/// What becomes of a `Cache-Control`.
+/// How a `Cache-Control` is rewritten.
 #[derive(Debug, PartialEq, Eq)]
 enum Private {
-    /// It says all there is to say.
+    /// It stays as it is.
     Already,
-    /// It says nothing, or nothing that can be read.
+    /// It is missing or malformed.
     NoStore,
     /// No cache may store it, by these directives.
     NeverStored(String),

@@ -1,5 +1,4 @@
-//! Is this credential good, and whose is it? A token or API key is verified at its first use in this process; from then on it
-//! is a look into memory.
+//! Authenticates callers. A token or API key is verified at its first use in this process; later uses are a lookup in memory.
 //!
 //! Defends against: use of a token after its grant ended or its signing key was withdrawn (a verified token is remembered, but
 //! its grant and its key are watched and its times are checked at every use), exhaustion of memory by many tokens, and a
@@ -22,10 +21,10 @@ use crate::wire::Arrival;
 
 /// The most memory that remembered tokens take, in bytes: 100,000 tokens of the usual size.
 const REMEMBERED: u64 = 64 * 1024 * 1024;
-/// What one takes besides its texts: the entry, its key, and what the cache keeps of them.
+/// What one takes besides its texts: the entry, its key and the cache's own data.
 const ENTRY: usize = 512;
 
-/// Finds out who makes a request.
+/// Authenticates requests.
 pub(super) struct Authenticator {
     verifier: OwnTokens,
     api_keys: ApiKeyVerifier,
@@ -35,7 +34,7 @@ pub(super) struct Authenticator {
     incidents: Arc<Incidents>,
 }
 
-/// How tokens were checked: counters that are found once.
+/// Counters of how tokens were checked, looked up once.
 struct Checks {
     cached: Counter,
     verified: Counter,
@@ -54,7 +53,7 @@ impl Checks {
         }
     }
 
-    /// A request without a token, or with two, is no check of one.
+    /// A request without a token, or with two, is not counted.
     fn count_refusal(&self, refusal: &Refusal) {
         match refusal {
             Refusal::InvalidToken(_) => self.refused.inc(),
@@ -87,7 +86,7 @@ fn size(verified: &Verified) -> usize {
 }
 
 impl Authenticator {
-    /// `max_staleness`: when the feed of ended grants was not read for so long, nothing is good any more.
+    /// `max_staleness`: when the feed of ended grants was not read for this long, every token is refused.
     pub(super) fn new(
         verifier: OwnTokens,
         api_keys: ApiKeyVerifier,
@@ -105,10 +104,10 @@ impl Authenticator {
         self.remembered.0.entry_count()
     }
 
-    /// Finds out whose request this is.
+    /// Authenticates a request.
     ///
     /// # Errors
-    /// 401 when there is no good token, 503 when that cannot be known now, 400 when it is ambiguous.
+    /// 401 when there is no valid token, 503 when that cannot be determined now, 400 when the request is ambiguous.
     pub(super) async fn authenticate(
         &self,
         credential: Result<Credential<'_>, Refusal>,
@@ -140,7 +139,7 @@ impl Authenticator {
         let (verified, counter) = if let Some(verified) = self.remembered.0.get(&key).await {
             (verified, &self.checks.cached)
         } else {
-            // boxed: verifying takes much room, which every call would have to hold
+            // boxed: the future of a verification is large, and every call's future would have to hold it
             let verified = Box::pin(self.remembered.0.try_get_with(key, self.verify(credential, arrival)));
             let verified = verified.await.map_err(|why| match &*why {
                 Unverified::Invalid(why) => Refusal::InvalidToken(why),
@@ -170,7 +169,7 @@ impl Authenticator {
         }
     }
 
-    /// How long a caller may go on calling if nothing ends that earlier.
+    /// How long the caller's right to call lasts if nothing ends it earlier.
     pub(super) fn time_left(&self, caller: &VerifiedCaller) -> Duration {
         caller.expires_at.since(self.verifier.clock.now())
     }

@@ -1,4 +1,4 @@
-//! One request to an upstream's path, as the door hands it over.
+//! One request to an upstream's path, as `inbound` hands it over.
 
 use http::request::Parts;
 use http::{HeaderMap, Response, Uri};
@@ -12,24 +12,24 @@ use crate::config::{Config, Spelling, Upstream};
 use crate::limits::Admission;
 use crate::wire::{Arrival, Body};
 
-/// A request, and what the door knows of it.
+/// A request, and what `inbound` knows of it.
 pub(crate) struct Incoming<'a, B> {
     pub(crate) head: &'a mut Parts,
     pub(crate) body: B,
     pub(crate) known: Known<'a>,
-    /// Its place among the requests of its address. It is given up as soon as the user is known: from then on the user's
-    /// own limits count.
+    /// Its slot among the requests of its address. It is released as soon as the user is known: from then on the user's own
+    /// limits apply.
     pub(crate) admission: &'a mut Admission,
 }
 
 /// What is known of a request besides the request itself.
 pub(crate) struct Known<'a> {
     pub(crate) arrival: &'a Arrival,
-    /// What its line in the access log says of the call.
+    /// What the access log records of the call.
     pub(crate) record: &'a mut CallRecord,
 }
 
-/// Where a request goes, and how it named that: all that our own answer to it needs.
+/// The target of a request and how the request spelt it: all that our own response needs.
 pub(super) struct Call<'a> {
     route: &'a UpstreamRoute,
     arrival: &'a Arrival,
@@ -46,12 +46,12 @@ impl<'a> Call<'a> {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Self {
-        let (_, dpop) = route.takes();
+        let dpop = route.takes().dpop;
         let spelling = Spelling::of(&config.public_url, uri, headers);
         Self { route, arrival, spelling, speaks_dpop: credential::speaks_dpop(headers, dpop) }
     }
 
-    /// Whether the request came under the scheme DPoP, where that is on.
+    /// Whether the request uses the DPoP scheme, where that is on.
     pub(super) const fn speaks_dpop(&self) -> bool {
         self.speaks_dpop
     }

@@ -1,4 +1,4 @@
-//! What the access log says of a call: who called what, and what was decided. Never an argument of a tool.
+//! What the access log records of a call: caller, tool and decision. Never the arguments of a tool.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use super::caller::VerifiedCaller;
 use crate::mcp::{Message, Name};
 use crate::telemetry::excerpt;
 
-/// What the log calls a message that streams through unread, or was not read yet: it may call any tool.
+/// Logged for a message that streams through unread, or was not read yet: it may call any tool.
 const NOT_READ: &str = "(not read)";
-/// What the log calls a message that two readers may understand differently: any name might be the wrong one.
+/// Logged for a message that two parsers may read differently: any name might be the wrong one.
 const UNREADABLE: &str = "(unreadable)";
-/// What the log calls several messages in one body.
+/// Logged for several messages in one body.
 const BATCH: &str = "(batch)";
 
-/// What is known of a call, filled in step by step, so that a call whose client hangs up is logged with it as well.
+/// The record of a call, filled in step by step, so that a call whose client disconnects is logged with it too.
 #[derive(Default)]
 pub(crate) struct CallRecord {
     upstream: Option<Arc<str>>,
@@ -41,7 +41,7 @@ impl CallRecord {
         self.method = (*method == Method::POST).then_some(Cow::Borrowed(NOT_READ));
     }
 
-    /// It is refused. A failure behind us is no decision: such a call stays permitted.
+    /// The call is refused. A failure of the upstream is no decision: such a call stays permitted.
     pub(super) const fn refused(&mut self, decision: &'static str) {
         self.decision = Some(decision);
     }
@@ -89,7 +89,7 @@ impl CallRecord {
     }
 }
 
-/// A name as it may stand in the log.
+/// A name, made safe for the log.
 fn for_the_log(name: Name<'_>) -> Cow<'static, str> {
     let Name::Known(name) = name else { return Cow::Borrowed(UNREADABLE) };
     let changed = match excerpt(&name) {

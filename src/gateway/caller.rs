@@ -1,4 +1,4 @@
-//! A caller whose token was verified, and what the right to call hangs on.
+//! A caller whose token was verified, and what its right to call depends on.
 //!
 //! Defends against: use of a token after its grant ended or its signing key was withdrawn, also by a call that is already
 //! open, and a token for another resource (confused deputy).
@@ -15,7 +15,7 @@ use crate::model::ids::GrantId;
 use crate::oauth::dpop::Thumbprint;
 use crate::revocation::GrantWatch;
 
-/// What a verifier found out about a token, kept for as long as the token is remembered.
+/// The result of verifying a token, kept as long as the token is cached.
 pub(super) struct VerifiedCaller {
     pub(super) caller: Caller,
     /// The resource that the token is for.
@@ -28,14 +28,14 @@ pub(super) struct VerifiedCaller {
     pub(super) expires_at: Timestamp,
     /// What can end the right to call before that.
     pub(super) under: Under,
-    /// The key that signed the token: whoever has a stolen key can make callers of their own.
+    /// The key that signed the token: the holder of a stolen key can forge callers.
     pub(super) key: KeyWatch,
     /// When the token itself is good.
     pub(super) validity: Validity,
 }
 
-/// What a caller calls under. A token of another authorization server becomes a variant of its own, which only its `exp`
-/// ends: such a caller is made by a verifier beside `verify/own.rs`, and everything that holds a caller asks here.
+/// The basis of a caller's right to call. A token of another authorization server becomes a variant of its own, which only
+/// its `exp` ends: such a caller is made by a verifier beside `verify/own.rs`, and everything that holds a caller asks here.
 pub(super) enum Under {
     /// A grant of ours, which may end at any time.
     Grant(GrantId, Arc<GrantWatch>),
@@ -86,7 +86,7 @@ impl VerifiedCaller {
         if self.key.is_withdrawn() { Err(KEY_WITHDRAWN) } else { Ok(()) }
     }
 
-    /// Completes with the reason when the right to call was ended.
+    /// Completes with the reason once the right to call has ended.
     pub(super) async fn ended(&self) -> &'static str {
         tokio::select! {
             biased;

@@ -1,6 +1,6 @@
 //! The calls that are open: how many one user may have, and what ends them.
 //!
-//! Defends against one user, or a slow upstream, that takes every connection.
+//! Defends against: resource exhaustion by one user or a slow upstream that would take every connection.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Begins a call of a caller whose right to call ends by itself in `left`. It counts among its user's calls, and may
-    /// open a connection to its upstream.
+    /// Begins a call. The caller's right to call expires in `left`. It counts among its user's calls, and may open a
+    /// connection to its upstream.
     ///
     /// # Errors
     /// When the user has too many calls open, when no connection is free in time, or when the call is over before that.
@@ -34,7 +34,7 @@ impl Calls {
         match lease.hold(connection).await {
             Ok(Ok(share)) => Ok(lease.counted(share)),
             Ok(Err(shortage)) => Err(self.refused(shortage)),
-            // it aged while it waited
+            // its token aged while it waited
             Err(Over::Aged) => Err(self.refused(Shortage::Pool)),
             Err(over) => Err(over.before_sending()),
         }

@@ -32,7 +32,7 @@ const ALLOWED_HEADERS: [HeaderName; 9] = [
 
 /// The rule for upstream paths.
 pub(super) struct Cors {
-    /// The origin of our own pages. Another spelling of a loopback name does not count: another program may listen there.
+    /// The origin of our own pages. Another loopback name is another origin: another program may listen there.
     own: String,
     allowed: Vec<String>,
     any: bool,
@@ -49,7 +49,7 @@ impl Cors {
         }
     }
 
-    /// Checks the request's origin: `None` when it has none, and so comes from no browser's page.
+    /// Checks the request's origin: `None` when it has none, so it does not come from a web page.
     ///
     /// # Errors
     /// When a page of that origin may not call.

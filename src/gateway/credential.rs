@@ -1,7 +1,7 @@
-//! What a request proves itself with: an access token, or an API key where the upstream takes them.
+//! The credential of a request: an access token, or an API key where the upstream takes them.
 //!
-//! Defends against: two credentials in one request, of which another server would read the other one, and keys that travel on
-//! in a URL, a header or a log. Where API keys are off nothing of one is looked at.
+//! Defends against: two credentials in one request (another server might read the other one), and API keys that leak through
+//! a URL, a header or a log. Where API keys are off, none is looked for.
 
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
@@ -29,7 +29,7 @@ pub(super) struct AccessToken<'a> {
     pub(super) scheme: Scheme,
 }
 
-/// How an access token comes.
+/// The scheme of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// RFC 6750 2.1.
@@ -47,7 +47,7 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// What it is remembered by.
+    /// Its key in the cache.
     pub(super) fn sha256(&self) -> Sha256 {
         match self {
             Self::AccessToken(token) => Sha256::of(token.text.as_bytes()),
@@ -56,23 +56,33 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// The credentials that an upstream takes besides bearer tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takes<'a> {
+    /// Where API keys may be.
+    pub(super) api_keys: &'a ApiKeys,
+    /// Whether bound tokens are taken, or nothing else.
+    pub(super) dpop: Dpop,
+}
+
 /// The key that a query held.
 pub(super) enum QueryKey {
     None,
     One(SecretText),
-    /// Two servers would read different ones.
+    /// Several: two servers would read different ones.
     Several,
 }
 
-/// Reads the credential of a request to an upstream that takes API keys in these places, and bound tokens or not.
+/// Reads the credential of a request to an upstream that takes these.
 ///
 /// # Errors
-/// When there is none, when there are several, or when it has the form of none.
+/// When there is none, when there are several, or when it is malformed.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
-    (api_keys, dpop): (&ApiKeys, Dpop),
+    takes: Takes<'_>,
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
+    let Takes { api_keys, dpop } = takes;
     let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
     let mut credential = authorization
         .map(|authorization| token_in(authorization, dpop).and_then(|token| check(token, api_keys.bearer)));
@@ -89,7 +99,7 @@ pub(super) fn read<'a>(
     credential.unwrap_or(Err(Refusal::NoToken))
 }
 
-/// Takes an API key for the credential, unless there is one already.
+/// Records an API key as the credential, unless there is one already.
 fn set(credential: &mut Option<Result<Credential<'_>, Refusal>>, key: &str) -> Result<(), Refusal> {
     if credential.is_some() {
         return Err(Refusal::Malformed("more than one credential: send an access token or an API key"));
@@ -121,7 +131,7 @@ fn token_in(header: &str, dpop: Dpop) -> Result<AccessToken<'_>, Refusal> {
     Ok(AccessToken { text: token.trim(), scheme })
 }
 
-/// Whether a request to an upstream that takes bound tokens speaks DPoP: so do our answers to it.
+/// Whether a request to an upstream that takes bound tokens uses DPoP: our responses then do, too.
 pub(super) fn speaks_dpop(headers: &HeaderMap, dpop: Dpop) -> bool {
     let is_dpop = |value: &HeaderValue| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -152,7 +162,7 @@ pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, Que
     let query = uri.query().filter(|_| !api_keys.parameters.is_empty())?;
     let is_place = |name: &str| api_keys.parameters.iter().any(|parameter| parameter == name);
     let (mut rest, mut keys) = (String::with_capacity(query.len()), Vec::new());
-    // some servers take `;` for `&`
+    // some servers treat `;` as `&`
     for piece in query.split_inclusive(['&', ';']) {
         let pair = piece.trim_end_matches(['&', ';']);
         match form_urlencoded::parse(pair.as_bytes()).next() {
@@ -171,8 +181,8 @@ pub(super) fn take_from_query(uri: &Uri, api_keys: &ApiKeys) -> Option<(Uri, Que
     Some((Uri::from_parts(parts).unwrap_or_default(), key))
 }
 
-/// Whether a query holds an API key. Where an upstream takes none there, it must not be forwarded, and its sender must learn
-/// that it lies in logs now.
+/// Whether a query holds an API key. Where an upstream takes none there, the request must not be forwarded, and its sender
+/// must learn that the key is now in logs.
 pub(super) fn is_in_query(query: &str) -> bool {
     query.contains(ApiKey::PREFIX)
         && query
@@ -186,7 +196,7 @@ mod tests {
     use http::header::{AUTHORIZATION, HeaderName};
     use http::{HeaderMap, HeaderValue, Uri};
 
-    use super::{Credential, QueryKey, Scheme, is_in_query, read, speaks_dpop, take_from_query};
+    use super::{Credential, QueryKey, Scheme, Takes, is_in_query, read, speaks_dpop, take_from_query};
     use crate::config::{ApiKeys, BoundTokens, Dpop};
     use crate::gateway::refusal::Refusal;
     use crate::secret::{ApiKey, Token};
@@ -211,7 +221,7 @@ mod tests {
         let bearer = |values: &[&str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
-            match read(&headers, (&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
+            match read(&headers, Takes { api_keys: &ApiKeys::default(), dpop: Dpop::default() }, &QueryKey::None) {
                 Ok(Credential::AccessToken(token)) => Ok(token.text.to_owned()),
                 Ok(Credential::ApiKey(_)) => panic!("an API key"),
                 Err(refusal) => Err(refusal),
@@ -241,7 +251,7 @@ mod tests {
         ] {
             let dpop = Dpop { tokens, ..Dpop::default() };
             let headers = headers(&[("authorization", value)]);
-            let credential = read(&headers, (&everywhere, dpop), &QueryKey::None);
+            let credential = read(&headers, Takes { api_keys: &everywhere, dpop }, &QueryKey::None);
             let token = credential.as_ref().ok().and_then(Credential::access_token);
             assert_eq!(token.map(|token| token.scheme), read_as, "{value} {tokens:?}");
             assert!(token.is_none_or(|token| token.text == "a.b.c"));
@@ -265,7 +275,8 @@ mod tests {
         ] {
             for (api_keys, takes) in settings.iter().zip(takers) {
                 let headers = headers(&[(name, value)]);
-                let credential = read(&headers, (api_keys, Dpop::default()), &QueryKey::None);
+                let takes_these = Takes { api_keys, dpop: Dpop::default() };
+                let credential = read(&headers, takes_these, &QueryKey::None);
                 assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
             }
         }
@@ -288,7 +299,7 @@ mod tests {
             (vec![], QueryKey::Several),
         ] {
             let headers = headers(&fields);
-            let refused = read(&headers, (&api_keys, Dpop::default()), &query);
+            let refused = read(&headers, Takes { api_keys: &api_keys, dpop: Dpop::default() }, &query);
             assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
         }
     }

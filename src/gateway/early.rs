@@ -1,11 +1,11 @@
 //! An event stream that we open before the upstream does.
 //!
-//! Some servers send the head of a listening GET's answer only with their first event, and some clients wait for that
-//! head before they do anything else: a deadlock. So after a moment we send a head ourselves, and join the upstream's
-//! events when they come. By then the upstream's status can no longer reach the client: when it answers with something
-//! else than events, a comment says why, and the stream ends after a pause. A client that reconnects meets the same, or
-//! the real status if the server was only slow once. The pause limits the rate of reconnects, and `retry` asks for the
-//! same from clients that read it.
+//! Some servers send the head of a listening GET's answer only with their first event, and some clients wait for that head
+//! before they do anything else: a deadlock. So after a moment we send a head ourselves, and join the upstream's events when
+//! they come. By then the upstream's status can no longer reach the client: when it answers with something else than events,
+//! a comment says why, and the stream ends after a pause. A client that reconnects gets the same, or the real status if the
+//! server was slow only once. The pause limits the rate of reconnects, and `retry` asks for the same from clients that read
+//! it.
 //!
 //! That moment includes the time to connect. Refused connections are retried for as long as `reconnect` says, and a
 //! client that waits for the head cannot wait for that too. So a server that is down gets its 502 only when that is
@@ -48,7 +48,7 @@ pub(super) fn head<B>(body: B) -> Response<B> {
     response
 }
 
-/// The body of such an answer.
+/// The body of such a response.
 pub(super) struct Early {
     state: State,
     /// Whether the first comment was sent: it flushes the head through every proxy.

@@ -104,7 +104,7 @@ impl<B> Events<B> {
                 timer.as_mut().reset(now + self.interval);
                 return Poll::Ready(());
             }
-            // bytes came since the timer was set, or half an event did: its rest will come, or the stream will end
+            // bytes came since the timer was set, or half an event: its rest will come, or the stream will end
             timer.as_mut().reset(if due > now { due } else { now + self.interval });
         }
     }
@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// What a client makes of a stream: the fields of each event, comments left out.
+    /// A stream as a client parses it: the fields of each event without comments.
     fn events(bytes: &[u8]) -> Vec<Vec<String>> {
         let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
         let (mut all, mut event) = (Vec::new(), Vec::new());

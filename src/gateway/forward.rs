@@ -1,7 +1,6 @@
-//! Bytes in, bytes out: a permitted call goes to its upstream, and the answer comes back.
+//! Forwarding: a permitted call goes to its upstream, and the response comes back.
 //!
-//! Whose call it is and where it goes come out of the permit alone, so a call cannot leave in another caller's name
-//! (confused deputy).
+//! Caller and target are taken from the permit alone, so a call cannot leave in another caller's name (confused deputy).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -46,10 +45,10 @@ impl Forwarder {
         Self { sessions: Sessions::new(sealer), forwarding: Forwarding::new(public_url) }
     }
 
-    /// Sends a call on and answers with the upstream's own words.
+    /// Forwards a call and returns the upstream's own response.
     ///
     /// # Errors
-    /// When the upstream gives no answer that may pass, or none before the call is over.
+    /// When the upstream sends no response that may pass, or none before the call is over.
     pub(super) async fn forward(
         &self,
         permit: &Permit<'_>,
@@ -70,7 +69,7 @@ impl Forwarder {
         }
     }
 
-    /// A permitted request as it leaves: the client's headers, as far as they may pass, and what we say.
+    /// A permitted request as it leaves: those headers of the client that may pass, and our own.
     ///
     /// # Errors
     /// When its query does not fit the upstream's URL.
@@ -102,7 +101,7 @@ impl Forwarder {
         Ok(Outgoing { method, target, headers, payload })
     }
 
-    /// Makes an upstream's answer the client's.
+    /// Turns an upstream's response into the client's.
     ///
     /// # Errors
     /// When it must not pass.
@@ -123,7 +122,7 @@ impl Forwarder {
         }
         let (mut parts, body) = answer.into_parts();
         clean_response(&mut parts.headers);
-        // an upstream names inner addresses, and MCP uses neither
+        // they would name internal addresses, and MCP uses neither
         parts.headers.remove(LOCATION);
         parts.headers.remove(CONTENT_LOCATION);
         if parts.status == StatusCode::NO_CONTENT {
@@ -147,7 +146,7 @@ impl Forwarder {
     }
 }
 
-/// Whose sessions a caller may use at an upstream.
+/// The owner of the sessions that a caller may use at an upstream.
 pub(super) fn owner<'a>(caller: &'a VerifiedCaller, upstream: &'a config::Upstream) -> Owner<'a> {
     Owner { subject: &caller.caller.subject, resource: upstream.audience() }
 }

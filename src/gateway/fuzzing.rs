@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Uri};
 
-use super::credential::{Credential, QueryKey, Scheme, is_in_query, read, take_from_query};
+use super::credential::{Credential, QueryKey, Scheme, Takes, is_in_query, read, take_from_query};
 use crate::config::{ApiKeys, BoundTokens, Dpop};
 use crate::secret::{ApiKey, Token};
 
@@ -44,12 +44,13 @@ pub(crate) fn assert_credential(headers: &HeaderMap) {
     let everywhere = ApiKeys { bearer: true, headers: vec![API_KEY], parameters: Vec::new() };
     let bound = Dpop { tokens: BoundTokens::Optional, ..Dpop::default() };
     let sent = |name: &HeaderName| headers.get_all(name).iter().count();
-    if let Ok(credential) = read(headers, (&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
+    let nothing = Takes { api_keys: &ApiKeys::default(), dpop: Dpop::default() };
+    if let Ok(credential) = read(headers, nothing, &QueryKey::None) {
         let token = credential.access_token();
         assert!(token.is_some_and(|token| token.scheme == Scheme::Bearer), "API keys and bound tokens are off");
         assert_eq!(sent(&AUTHORIZATION), 1);
     }
-    if let Ok(credential) = read(headers, (&everywhere, bound), &QueryKey::None) {
+    if let Ok(credential) = read(headers, Takes { api_keys: &everywhere, dpop: bound }, &QueryKey::None) {
         assert_eq!(sent(&AUTHORIZATION) + sent(&API_KEY), 1);
         if let Credential::AccessToken(token) = credential {
             assert_eq!(token.text.bytes().filter(|byte| *byte == b'.').count(), 2);

@@ -1,7 +1,7 @@
 //! Which headers of a request pass to an upstream (RFC 9110 7.6.1, RFC 9112 6), and which we add.
 //!
-//! Defends against: header spoofing, request smuggling, and fields that two servers read in different ways. Nothing
-//! that a client sends may look to the upstream like something that we say, so names are compared after
+//! Defends against: header spoofing, request smuggling, and fields that two servers read in different ways. An upstream must
+//! not take anything that a client sends for one of our own headers, so names are compared after
 //! [`folding`](crate::config::header_names::folded).
 
 use http::header::{CONNECTION, CONTENT_TYPE};
@@ -15,10 +15,9 @@ use crate::wire::{ClientAddress, X_FORWARDED_FOR};
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether a folded name is one that is checked here: the session id, or a field that says how to read the message. A
-/// server that folds names would take an odd spelling for it. The parameters of tools (`Mcp-Param-…`) may have any
-/// name.
-pub(super) fn is_judged(folded: &str) -> bool {
+/// Whether a folded name is a field that is checked here: the session id, or one that says how to read the message. A server
+/// that folds names would accept an odd spelling of it. The parameters of tools (`Mcp-Param-…`) may have any name.
+pub(super) fn is_checked(folded: &str) -> bool {
     let begins = ["content-", headers::PREFIX, "accept"].iter().any(|begin| folded.starts_with(begin));
     folded == headers::LAST_EVENT_ID || begins && !headers::is_parameter(folded)
 }
@@ -61,9 +60,9 @@ pub(super) fn says_two_things(fields: &HeaderMap) -> bool {
 pub(super) struct RequestRules {
     /// Names that no client may send; no exception applies.
     never: HeaderNames,
-    /// The same, and the names that are dropped by setting: an ordinary header costs one look-up.
+    /// The same, and the names that the configuration drops: an ordinary header costs one lookup.
     dropped: HeaderNames,
-    /// Exceptions to the names that are dropped by setting.
+    /// Exceptions to the names that the configuration drops.
     kept: HeaderNames,
     added: Vec<(HeaderName, HeaderValue)>,
 }
@@ -89,7 +88,7 @@ impl RequestRules {
         remove_where(headers, |name| self.drops(name));
     }
 
-    /// Adds what is configured, to a request that was cleaned.
+    /// Adds the configured headers to a request that was cleaned.
     pub(super) fn add(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.added {
             headers.insert(name.clone(), value.clone());
@@ -103,7 +102,7 @@ impl RequestRules {
             // a proxy in front overwrites its own header only in the usual spelling
             odd || self.never.contains(&folded) || !self.kept.contains(&folded)
         } else {
-            odd && is_judged(&folded)
+            odd && is_checked(&folded)
         }
     }
 }

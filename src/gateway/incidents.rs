@@ -1,8 +1,8 @@
-//! What the gateway tells the audit log: calls that are refused although their token is ours.
+//! Audit events of the gateway: calls that are refused although we issued their token.
 //!
 //! Defends against a flood of the audit log. Only the holder of a token that we signed can cause an event here, and each kind
-//! of event is told once for each grant. That memory is bounded; when it is full it is forgotten as a whole, so that the
-//! events of one process are at most about as many as the grants whose tokens it sees misused.
+//! of event is recorded once per grant. The memory of that is bounded and cleared as a whole when it is full, so one process
+//! records at most about as many events as there are grants whose tokens it sees misused.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,10 @@ use crate::model::ids::GrantId;
 use crate::policy::{Denial, MissingScopes};
 use crate::wire::Arrival;
 
-/// How many events are remembered as told.
+/// How many recorded events are remembered.
 const MOST: usize = 10_000;
 
-/// Tells the audit log.
+/// Records incidents in the audit log.
 pub(super) struct Incidents {
     audit: Audit,
     told: Mutex<HashSet<(GrantId, Kind)>>,

@@ -1,6 +1,6 @@
 //! What ends a call from outside.
 //!
-//! A call may outlive its token: on the 2026 wire closing a stream means cancelling. It does not outlive its grant, the age
+//! A call may outlive its token: on the 2026 wire closing a stream cancels the call. It does not outlive its grant, the age
 //! that the operator set, or this process: not while its body arrives, not while it waits for its answer, and not while the
 //! answer comes.
 //!
@@ -22,14 +22,14 @@ use crate::telemetry::metrics::OpenStream;
 /// Upper bound of a call's life: `Instant` arithmetic could overflow beyond it.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// How long a new call waits for one timer alone, before it also waits for the signals. Most calls are done by then and pay
-/// only for the timer. A call may notice its end this late.
+/// How long a new call waits for one timer alone, before it also waits for the signals. Most calls are done by then and cost
+/// only the timer. A call may notice its end this late.
 const UNWATCHED: Duration = Duration::from_millis(250);
 
 /// Why a call is over before its answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Over {
-    /// The right to call ended: why.
+    /// The right to call ended, for this reason.
     #[error("{0}")]
     Ended(&'static str),
     /// It is too old.
@@ -51,7 +51,7 @@ impl From<Over> for Refusal {
 }
 
 impl Over {
-    /// The refusal of a call of which nothing was sent on yet.
+    /// The refusal of a call of which nothing was forwarded yet.
     pub(super) const fn before_sending(self) -> Refusal {
         match self {
             Self::Ended(why) => Refusal::InvalidToken(why),
@@ -86,7 +86,7 @@ struct Terms {
     caller: Arc<VerifiedCaller>,
     drained: Signal,
     until: Instant,
-    /// Why it is over after `until`.
+    /// The reason why it is over after `until`.
     then: Over,
 }
 
@@ -113,7 +113,7 @@ impl Terms {
     }
 }
 
-/// The life of one call. (The issuer's lease, of a grant during a refresh, is another thing.)
+/// The lease of one call, which ends with the right to call. (Not the issuer's lease of a grant during a refresh.)
 pub(super) struct CallLease {
     terms: Terms,
     over: Pin<Box<dyn Future<Output = Over> + Send>>,
@@ -133,7 +133,7 @@ impl CallLease {
     }
 
     /// Runs `work` until it is done or the call is over. When the call is over already, no work begins. Pass a large future
-    /// pinned: by value it would take its room twice, here and in the caller.
+    /// pinned: by value it would be stored twice, here and in the caller.
     ///
     /// # Errors
     /// When the call is over; it must not be polled again then.

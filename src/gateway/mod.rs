@@ -4,13 +4,14 @@
 //! declared body, bearer, its key (DPoP), audience, session owner, policy's first step, a share of the user's calls, body,
 //! policy's second step, upstream.
 //!
-//! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`, and `proofs.rs` for
-//! bound ones), tokens for another resource and calls
-//! in another caller's name (confused deputy: `caller.rs`, `forward.rs`), session hijacking (`session.rs`), header spoofing
-//! and request smuggling (`headers.rs`, `request_body.rs`, `shape.rs`), cache poisoning and an upstream that speaks for the
-//! whole origin (`answer_headers.rs`), DNS rebinding through a browser (`cors.rs`), slowloris bodies (`request_body.rs`).
+//! Defends against: stolen, expired and ended tokens (`authenticate.rs`, `caller.rs`, and `proofs.rs` for bound ones), tokens
+//! for another resource and calls in another caller's name (confused deputy: `caller.rs`, `forward.rs`), session hijacking
+//! (`session.rs`), header spoofing and request smuggling (`headers.rs`, `request_body.rs`, `shape.rs`), cache poisoning and an
+//! upstream that speaks for the whole origin (`answer_headers.rs`), DNS rebinding through a browser (`cors.rs`), slowloris
+//! bodies (`request_body.rs`).
 
 mod answer_headers;
+mod assembly;
 mod authenticate;
 mod call;
 mod call_record;
@@ -46,125 +47,36 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Uri};
 use serde_json::value::RawValue;
 
+pub(crate) use assembly::GatewayParts;
 pub(crate) use call::{Incoming, Known};
 pub(crate) use call_record::CallRecord;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::UpstreamRoute;
 
-use crate::audit::Audit;
-use crate::clock::Clock;
-use crate::config::{Config, Spelling};
-use crate::delegation::Delegation;
-use crate::keys::dpop::Nonces;
-use crate::keys::{KeyRing, Sealer};
-use crate::limits::{Budget, Limits};
+use crate::config::Spelling;
 use crate::oauth::dpop::NONCE;
 use crate::policy::{self, Content};
-use crate::revocation::Revocation;
 use crate::secret::Sha256;
-use crate::signal::Signal;
-use crate::storage::Store;
-use crate::telemetry::metrics;
 use crate::wire::{Body, BoxError};
-use authenticate::Authenticator;
+use assembly::Inner;
 use call::Call;
 use caller::VerifiedCaller;
-use calls::Calls;
 use cors::Cors;
 use credential::{AccessToken, Credential, QueryKey};
-use forward::{Forwarder, owner};
-use incidents::Incidents;
-use lease::{Ends, Over};
-use proofs::{Proofs, Unproven};
-use resource_metadata::Documents;
-use routes::{Routes, Served};
-use seen_proofs::SeenProofs;
-use verify::{ApiKeyVerifier, OwnTokens};
-
-/// What the gateway is made of.
-#[derive(Clone)]
-pub(crate) struct GatewayParts {
-    /// The whole configuration.
-    pub config: Arc<Config>,
-    /// Read once for each token.
-    pub store: Store,
-    /// Which grants have ended.
-    pub revocation: Revocation,
-    /// Our signing keys.
-    pub ring: KeyRing,
-    /// What binds sessions.
-    pub sealer: Sealer,
-    /// Time.
-    pub clock: Clock,
-    /// How many calls, and how much memory for their bodies.
-    pub budget: Budget,
-    /// Set when open streams must end.
-    pub drained: Signal,
-    /// What calls and their tokens count in.
-    pub metrics: metrics::Calls,
-    /// How often API keys are looked up for one address.
-    pub limits: Limits,
-    /// Where misused tokens are recorded.
-    pub audit: Audit,
-}
+use forward::owner;
+use lease::Over;
+use proofs::Unproven;
+use routes::Served;
 
 /// The gateway. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Gateway(Arc<Inner>);
 
-struct Inner {
-    config: Arc<Config>,
-    routes: Routes,
-    authenticator: Authenticator,
-    proofs: Proofs,
-    forwarder: Forwarder,
-    cors: Cors,
-    metadata: Documents,
-    calls: Calls,
-    incidents: Arc<Incidents>,
-    budget: Budget,
-}
-
 impl Gateway {
     /// Builds the gateway; opens no connection.
     #[must_use]
     pub(crate) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, metrics, limits, audit } =
-            parts;
-        let incidents = Arc::new(Incidents::new(audit));
-        let delegation = Arc::new(Delegation::new(&config.upstreams));
-        let nonces = Nonces::new(&sealer, config.public_url.as_str());
-        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
-        let api_keys =
-            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
-        let own = OwnTokens {
-            issuer: config.public_url.as_str().to_owned(),
-            lifetime: config.lifetimes.access_token,
-            ring,
-            store,
-            revocation,
-            clock,
-            delegation,
-        };
-        let ends = Ends { max_age: config.server.max_stream_age, drained };
-        Self(Arc::new(Inner {
-            routes: Routes::new(&config, budget.idle_per_upstream, &metrics),
-            authenticator: Authenticator::new(
-                own,
-                api_keys,
-                config.server.revocation_staleness,
-                &metrics,
-                Arc::clone(&incidents),
-            ),
-            proofs,
-            forwarder: Forwarder::new(&config.public_url, &sealer),
-            cors: Cors::new(&config),
-            metadata: Documents::new(&config),
-            incidents,
-            calls: Calls { ends, connections: budget.calls.clone() },
-            budget,
-            config,
-        }))
+        Self(Arc::new(Inner::new(parts)))
     }
 
     /// Protected resource metadata (RFC 9728) at one of our paths, in the spelling of the request.
@@ -197,14 +109,14 @@ impl Gateway {
         self.0.authenticator.remembered().await
     }
 
-    /// Closes what is kept for later calls. Calls that are under way finish.
+    /// Closes idle connections to the upstreams. Calls in progress finish.
     pub(crate) fn close(&self) {
         for served in self.0.routes.served() {
             served.upstream.close();
         }
     }
 
-    /// Refuses a request to an upstream's path that is turned away at the door.
+    /// Refuses a request to an upstream's path that was rejected on arrival.
     pub(crate) fn refuse(
         &self,
         route: &UpstreamRoute,

@@ -1,11 +1,11 @@
-//! DPoP at the resource (RFC 9449 7): a call under a bound token proves the key, each time. That the token itself is
-//! remembered as good changes nothing about it.
+//! DPoP at the resource (RFC 9449 7): a call under a bound token proves the key, each time. This holds for cached tokens,
+//! too.
 //!
-//! A bearer call costs one comparison here. A proof is checked without a look into the database, and remembered by this
-//! process until its nonce ends, a minute at the most. Another replica would accept it once more within that minute; where
-//! that matters, `dpop_replay = "database"` lets all replicas remember it together, at the price of a write for each call.
+//! A bearer call costs one comparison here. A proof is checked without a database read, and remembered by this process until
+//! its nonce ends, a minute at the most. Another replica would accept it once more within that minute; where that matters,
+//! `dpop_replay = "database"` lets all replicas remember it together, at the cost of one write per call.
 //!
-//! Defends against: stolen access tokens (without the key they are nothing, under either scheme), and replay of proofs.
+//! Defends against: stolen access tokens (useless without the key, under either scheme), and replay of proofs.
 
 use std::time::Duration;
 
@@ -40,9 +40,9 @@ pub(super) struct Proofs {
 
 /// Why a call does not have the key of its token.
 pub(super) enum Unproven {
-    /// Nothing speaks for theft.
+    /// There is no sign of theft.
     Refused(Refusal),
-    /// It holds a token whose key it does not have: how that shows.
+    /// It presents a token whose key it does not prove, so the token may be stolen; the text says what is wrong.
     Suspect(Refusal, &'static str),
 }
 
@@ -53,7 +53,7 @@ impl From<Refusal> for Unproven {
 }
 
 impl Unproven {
-    /// The refusal, once the audit log was told of what looks like theft.
+    /// The refusal, after a possible theft was recorded in the audit log.
     pub(super) fn told(self, incidents: &Incidents, acting: Acting<'_>, arrival: &Arrival) -> Refusal {
         match self {
             Self::Refused(refusal) => refusal,

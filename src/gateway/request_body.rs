@@ -1,4 +1,4 @@
-//! The body of a call, read as far as it must be before the call is sent on.
+//! The body of a call, read as far as needed before the call is forwarded.
 //!
 //! Defends against: slowloris bodies, request smuggling by a body where none belongs, and memory exhaustion (a body
 //! that is held counts in its user's share).
@@ -40,7 +40,7 @@ pub(super) fn check(parts: &Parts, body: &impl HttpBody) -> Result<(), Refusal> 
 /// none comes.
 ///
 /// # Errors
-/// When it comes too slowly, ends early, must not be there, or when there is no memory for it.
+/// When it comes too slowly, ends early, is not allowed, or when there is no memory for it.
 pub(super) async fn receive<B>(parts: &Parts, mut body: B, limit: usize, room: Room) -> Result<Payload, Refusal>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
@@ -61,7 +61,7 @@ where
     })
 }
 
-/// What a call carries: only a POST has a message, and only one that is here as a whole can be read.
+/// The content of a call: only a POST has a message, and only a message that was collected whole can be read.
 pub(super) fn content<'a>(method: &Method, payload: &'a Payload) -> Content<'a> {
     if *method != Method::POST {
         return Content::Nothing;
@@ -111,7 +111,7 @@ where
 }
 
 /// A streamed request body: what was already read of it, then the rest. Its trailers are dropped: MCP has none, and an
-/// upstream could take them for headers of ours.
+/// upstream could mistake them for our headers.
 ///
 /// Defends against slowloris: an upstream would hold a connection for each body that trickles.
 struct Passing<B> {

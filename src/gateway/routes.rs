@@ -3,19 +3,20 @@
 
 use std::sync::Arc;
 
+use super::credential::Takes;
 use super::headers::RequestRules;
-use crate::config::{self, ApiKeys, Config, Dpop};
+use crate::config::{self, Config};
 use crate::oauth::dpop::ProofTargets;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
-/// An upstream, its connections, and what may be sent to it.
+/// An upstream, its connections, and the headers that may be sent to it.
 pub(crate) struct Served {
     /// What is configured for it.
     pub(super) config: config::Upstream,
     /// Its id, for the log.
     pub(super) id: Arc<str>,
-    /// What its calls count in.
+    /// The metrics of its calls.
     pub(super) calls: Arc<metrics::UpstreamCalls>,
     pub(super) upstream: Upstream,
     pub(super) rules: RequestRules,
@@ -38,9 +39,9 @@ pub(crate) struct UpstreamRoute {
 
 impl UpstreamRoute {
     /// Which credentials it takes besides bearer tokens.
-    pub(super) fn takes(&self) -> (&ApiKeys, Dpop) {
+    pub(super) fn takes(&self) -> Takes<'_> {
         let settings = &self.served.config.settings;
-        (&settings.api_keys, settings.dpop)
+        Takes { api_keys: &settings.api_keys, dpop: settings.dpop }
     }
 }
 

@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 /// How much longer than its nonce a proof is remembered: the clock may be set back a little.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Half of a hash. A proof that meets another one by chance is refused, and its client makes a new one.
+/// Half of a hash. A proof that collides with another by chance is refused, and its client makes a new one.
 type Id = [u8; 16];
 
 /// The memory.
@@ -24,7 +24,7 @@ pub(super) struct SeenProofs {
     seen: Mutex<Seen>,
 }
 
-/// Proofs by the second in which their nonce ends: there are few of those, and their proofs go together.
+/// Proofs by the second in which their nonce ends: there are few such seconds, and their proofs are dropped together.
 #[derive(Default)]
 struct Seen {
     by_end: BTreeMap<Timestamp, HashSet<Id>>,
@@ -42,7 +42,7 @@ impl Default for SeenProofs {
 }
 
 impl SeenProofs {
-    /// Remembers a proof, and answers whether this is its first use.
+    /// Remembers a proof, and returns whether this is its first use.
     ///
     /// # Errors
     /// When it cannot be remembered. Then it must not be accepted.
@@ -58,7 +58,7 @@ impl SeenProofs {
             Ok(is_first)
         };
         drop(seen);
-        // a large set takes its time, in which no other call must wait
+        // dropping a large set takes time, in which no other call should wait
         drop(forgotten);
         answer
     }

@@ -1,7 +1,7 @@
 //! Sessions of the 2025 wire, bound to the user and the resource that they were opened for.
 //!
-//! Defends against session hijacking: a stolen or guessed id is worth nothing to another user. The client sees the
-//! upstream's id with a MAC behind it. Nothing is stored, and every replica comes to the same answer.
+//! Defends against: session hijacking (a stolen or guessed id is useless to another user). The client sees the upstream's id
+//! with a MAC behind it. Nothing is stored, and every replica computes the same MAC.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -17,7 +17,7 @@ pub(super) struct Sessions {
     keys: Vec<hmac::Key>,
 }
 
-/// Whose session it is.
+/// The owner of a session.
 #[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
     pub(super) subject: &'a str,
@@ -77,7 +77,7 @@ impl Sessions {
     }
 }
 
-/// Each part follows its length, so that different triples are different bytes.
+/// Each part follows its length, so that different triples give different bytes.
 fn code(key: &hmac::Key, id: &str, owner: Owner<'_>) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
     for part in [id, owner.subject, owner.resource] {

@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 /// Checks a request's headers, query and method.
 ///
 /// # Errors
-/// What no MCP client sends, or what can be read in two ways.
+/// When no MCP client sends such a request, or it can be read in two ways.
 pub(super) fn check(parts: &Parts) -> Result<(), Refusal> {
     if says_two_things(&parts.headers) {
         return Err(Refusal::Malformed("a Content-Type, Last-Event-ID or Mcp-* header has more than one value"));
@@ -26,12 +26,12 @@ pub(super) fn check(parts: &Parts) -> Result<(), Refusal> {
     if is_in_query(parts.uri.query().unwrap_or_default()) {
         return Err(Refusal::Malformed("this server takes no API key in a query: send it in a header, and replace it"));
     }
-    // MCP has no other method, and servers get into strange states by one that they do not expect
+    // MCP has no other method, and servers misbehave on methods that they do not expect
     let known = [Method::GET, Method::POST, Method::DELETE];
     if known.contains(&parts.method) { Ok(()) } else { Err(Refusal::Method) }
 }
 
-/// The names in a query; some servers take `;` for `&`.
+/// The names in a query; some servers treat `;` as `&`.
 fn query_names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let pairs = query.split(['&', ';']);
     pairs.filter_map(|pair| form_urlencoded::parse(pair.as_bytes()).next()).map(|(name, _)| name)

@@ -9,12 +9,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::lease::CallLease;
 use crate::wire::BoxError;
 
-/// What the client sees of an answer that ends before it is whole.
+/// How a response that is cut short looks to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EarlyEnd {
-    /// An end like any other: an event stream is never whole, and its client comes back.
+    /// A clean end: an event stream has no fixed end, and its client reconnects.
     Clean,
-    /// A broken connection: half an answer must not be taken for a whole one.
+    /// A broken connection: half a response must not be taken for a whole one.
     Broken,
 }
 

@@ -90,7 +90,7 @@ impl Discovery {
         }
     }
 
-    /// Reads the document again and logs when that begins or ceases to fail; answers whether it fails.
+    /// Reads the document again and logs when that begins or ceases to fail; returns whether it fails.
     pub(super) async fn keep(&self, failed_before: bool) -> bool {
         match self.refresh().await {
             Ok(()) if failed_before => {

@@ -163,8 +163,9 @@ pub(super) fn inward_scope<'a>(settings: &EntraSettings, scope: &'a str) -> &'a 
 pub(super) fn meaning(error: &str, suberror: Option<&str>, has_claims: bool) -> Meaning {
     match error {
         "invalid_grant" if has_claims || suberror.is_some_and(|sub| USER_MUST_ACT.contains(&sub)) => {
-            Meaning::NotCompleted
+            Meaning::UserMustAct
         }
+        "interaction_required" | "login_required" | "consent_required" => Meaning::UserMustAct,
         // it never refuses offline_access alone: a round without would fail in the same way
         "invalid_scope" | "invalid_target" | "invalid_resource" => Meaning::Other,
         _ => generic::meaning(error),
@@ -187,8 +188,16 @@ pub(super) fn hint(settings: &EntraSettings, symptom: Symptom<'_>, identity: &st
         Symptom::Error(error) if generic::meaning(error) == Meaning::ClientRefused => Some(format!(
             "check `client_id`, `tenant` and the credential of identity {identity} against the app registration"
         )),
+        Symptom::NoRefreshToken => Some(format!(
+            "offline_access may be blocked for the application: see its permissions, or set standing = \"none\" for identity {identity}"
+        )),
         Symptom::Error(_) | Symptom::NoMetadata(_) | Symptom::NoIss => generic::hint(symptom, identity),
     }
+}
+
+/// The userinfo endpoint is Microsoft Graph's: our access tokens are for another API, and it knows no more than the ID token.
+pub(super) const fn says_all() -> bool {
+    true
 }
 
 /// Refresh tokens belong to no session and have no stated end.

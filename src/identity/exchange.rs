@@ -76,7 +76,7 @@ pub struct Renewed {
     pub user: Option<User>,
 }
 
-/// Why a sign-in could not be finished. The words are for the operator: they name the setting.
+/// Why a sign-in could not be finished. The text is for the operator: they name the setting.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ExchangeError {
     /// The provider will not give offline access to this user: ask again without.

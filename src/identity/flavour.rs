@@ -8,6 +8,7 @@ use super::exchange::{RedirectError, RedirectRefusal};
 use super::generic::{Meaning, SessionEnd, Symptom};
 use super::id_token::Unbelieved;
 use super::token_endpoint::{ErrorDocument, Refusal};
+use super::user_claims::UserClaims;
 use super::{entra, generic, keycloak};
 use crate::config::OidcFlavour;
 use crate::keys::{Members, SignedJwt, issuing_tenant};
@@ -54,6 +55,30 @@ impl OidcFlavour {
         }
     }
 
+    /// Whether an ID token says all that the provider knows of the user.
+    pub(super) fn says_all(&self, said: &UserClaims) -> bool {
+        match self {
+            Self::Generic => generic::says_all(said),
+            Self::Keycloak => keycloak::says_all(said),
+            Self::Entra(_) => entra::says_all(),
+        }
+    }
+
+    /// Whether these claims of the userinfo endpoint are about the user whom we know by this key.
+    pub(super) fn is_user(&self, claims: &Members, key: &str) -> bool {
+        match self {
+            Self::Generic | Self::Keycloak => generic::key_of(claims).is_ok_and(|named| named == key),
+            // the endpoint names no tenant, and is never asked
+            Self::Entra(_) => false,
+        }
+    }
+
+    /// Whether the provider names a refused refresh token by the standard's `invalid_grant` alone, so that every other refusal is
+    /// about something else.
+    pub(super) const fn names_refused_tokens(&self) -> bool {
+        matches!(self, Self::Entra(_))
+    }
+
     /// Whether the provider vouches for the user's e-mail address.
     pub(super) fn email_is_verified(&self, claims: &Members) -> bool {
         match self {
@@ -95,10 +120,13 @@ impl OidcFlavour {
         }
     }
 
-    /// What the authorization endpoint is asked with besides the request itself.
-    pub(super) fn authorization_parameters(&self) -> Vec<(&'static str, String)> {
+    /// What the authorization endpoint is asked with besides the request itself. `offline`: whether that asks for
+    /// `offline_access`.
+    pub(super) fn authorization_parameters(&self, offline: bool) -> Vec<(&'static str, String)> {
         match self {
-            Self::Generic | Self::Keycloak => Vec::new(),
+            Self::Generic => generic::prompt(offline).map(|prompt| ("prompt", prompt.to_owned())).into_iter().collect(),
+            // it gives offline access without a prompt, and asks for consent where its client says so
+            Self::Keycloak => Vec::new(),
             Self::Entra(settings) => {
                 let prompt = settings.prompt.map(|prompt| ("prompt", prompt.as_str().to_owned()));
                 let resource = settings.app_id_uri.clone().filter(|_| settings.send_resource);
@@ -193,7 +221,7 @@ mod tests {
 
     use super::{Meaning, OidcFlavour, SessionEnd, Symptom};
 
-    const SYMPTOMS: [Symptom<'static>; 9] = [
+    const SYMPTOMS: [Symptom<'static>; 10] = [
         Symptom::Error("invalid_client"),
         Symptom::Error("unauthorized_client"),
         Symptom::Error("invalid_scope"),
@@ -203,6 +231,7 @@ mod tests {
         Symptom::OtherIssuer,
         Symptom::NoMetadata(StatusCode::NOT_FOUND),
         Symptom::NoIss,
+        Symptom::NoRefreshToken,
     ];
 
     #[test]

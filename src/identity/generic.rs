@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
+use super::user_claims::UserClaims;
 use crate::config::OidcSettings;
 use crate::keys::Members;
 use crate::secret::SecretText;
@@ -25,6 +26,8 @@ pub enum Meaning {
     Denied,
     /// The user did not finish what the provider asks for.
     NotCompleted,
+    /// The provider wants something of the user at a new sign-in, and the session is not over by that.
+    UserMustAct,
     /// It passes by itself.
     Unavailable,
     /// The user's session or account is over.
@@ -46,6 +49,8 @@ pub(super) enum Symptom<'a> {
     NoMetadata(StatusCode),
     /// The answer has no `iss` although the metadata announces it.
     NoIss,
+    /// A sign-in brought no refresh token.
+    NoRefreshToken,
 }
 
 /// Where a provider wants our secret (RFC 6749 2.3.1).
@@ -105,6 +110,16 @@ pub(super) fn key_of(claims: &Members) -> Result<String, String> {
     Ok(sub.to_owned())
 }
 
+/// OpenID Connect Core 11 asks for it with `offline_access`; without it some providers drop that scope in silence.
+pub(super) fn prompt(offline: bool) -> Option<&'static str> {
+    offline.then_some("consent")
+}
+
+/// An ID token may be short of claims that the userinfo endpoint has (OpenID Connect Core 5.4).
+pub(super) fn says_all(said: &UserClaims) -> bool {
+    said.names_user() && said.names_groups
+}
+
 /// A client without a secret only names itself.
 pub(super) fn credentials(settings: &OidcSettings, secret_in: SecretIn) -> Credentials<'_> {
     let id = settings.client_id.as_str();
@@ -141,7 +156,16 @@ pub(super) fn session_end(refresh_expires_in: Option<u64>) -> SessionEnd {
 }
 
 pub(super) fn hint(symptom: Symptom<'_>, identity: &str) -> Option<String> {
-    let Symptom::Error(error) = symptom else { return None };
+    let error = match symptom {
+        Symptom::Error(error) => error,
+        Symptom::NoRefreshToken => {
+            return Some(format!(
+                "the provider must give our client refresh tokens (grant type refresh_token, scope offline_access); or set \
+                 standing = \"none\" for identity {identity}, and a max_grant_age"
+            ));
+        }
+        Symptom::OtherIssuer | Symptom::NoMetadata(_) | Symptom::NoIss => return None,
+    };
     match (meaning(error), error) {
         (Meaning::ClientRefused, _) => Some(format!(
             "check `client_id` and `client_secret` of identity {identity} against the client at the provider"

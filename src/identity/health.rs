@@ -9,11 +9,12 @@ pub(super) struct Health {
     calls: ProviderCalls,
     last_call: Mutex<Option<String>>,
     credentials: Mutex<Option<String>>,
+    renewals: Mutex<Option<String>>,
 }
 
 impl Health {
     pub(super) fn new(calls: ProviderCalls) -> Self {
-        Self { calls, last_call: Mutex::default(), credentials: Mutex::default() }
+        Self { calls, last_call: Mutex::default(), credentials: Mutex::default(), renewals: Mutex::default() }
     }
 
     /// What its calls count in.
@@ -41,8 +42,18 @@ impl Health {
         *lock(&self.credentials) = Some(words.to_owned());
     }
 
+    /// A renewal succeeded.
+    pub(super) fn renewed(&self) {
+        *lock(&self.renewals) = None;
+    }
+
+    /// A renewal was refused in a way that says nothing: that stays so until one succeeds.
+    pub(super) fn renewal_unclear(&self, words: &str) {
+        *lock(&self.renewals) = Some(words.to_owned());
+    }
+
     pub(super) fn trouble(&self) -> Option<String> {
-        lock(&self.last_call).clone().or_else(|| lock(&self.credentials).clone())
+        [&self.last_call, &self.credentials, &self.renewals].into_iter().find_map(|slot| lock(slot).clone())
     }
 }
 
@@ -65,6 +76,11 @@ mod tests {
         health.answered();
         assert_eq!(health.trouble().as_deref(), Some("secret"));
         health.credentials_accepted();
+        assert_eq!(health.trouble(), None);
+        health.renewal_unclear("odd");
+        health.answered();
+        assert_eq!(health.trouble().as_deref(), Some("odd"));
+        health.renewed();
         assert_eq!(health.trouble(), None);
     }
 }

@@ -1,10 +1,10 @@
 //! Identity assertions (ID-JAG, `draft-ietf-oauth-identity-assertion-authz-grant`; RFC 7523 3): what an identity provider says
 //! of a user, for one client and one resource here.
 //!
-//! Defends against: an assertion for another authorization server, client or resource (confused deputy), an ID token or access
-//! token in place of an assertion (`typ`), an old one (the times), and one that is bound to a key that nobody proves. The
-//! signature, and with it the algorithm, is verified by `keys` before anything here is read; that an assertion is used once is
-//! the token endpoint's to see to.
+//! Defends against: an assertion for another authorization server, client or resource (confused deputy), an ID token or
+//! access token in place of an assertion (`typ`), an old one (the times), and one that is bound to a key which the client
+//! does not prove. The signature, and with it the algorithm, is verified by `keys` before anything here is read; that an
+//! assertion is used once is the token endpoint's to see to.
 
 use std::time::Duration;
 

@@ -2,18 +2,17 @@
 //!
 //! Defends against: a token of another issuer (mix-up) or for another client (confused deputy), a token of an earlier
 //! sign-in (replay, by `nonce` and by the times), an access token in place of an ID token, tokens of two answers mixed
-//! (`at_hash`), and addresses that no one has proven (account takeover by e-mail). The signature, and with it the algorithm,
-//! is verified by `keys` before anything here is read.
+//! (`at_hash`). The signature, and with it the algorithm, is verified by `keys` before anything here is read.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::exchange::Explanation;
+use super::user_claims::UserClaims;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
-use crate::model::user::User;
 use crate::secret::same_text;
 use crate::telemetry::excerpt;
 
@@ -43,9 +42,9 @@ pub(super) struct Expected<'a> {
 pub(super) struct Identified {
     /// The provider's own unchanging id of the user.
     pub(super) key: String,
-    pub(super) user: User,
-    /// Whether it carries an address that the provider does not call verified.
-    pub(super) email_withheld: bool,
+    /// The `sub`, which other documents about the user carry too.
+    pub(super) sub: String,
+    pub(super) user: UserClaims,
     /// Whether the user is in groups that it does not name.
     pub(super) groups_left_out: bool,
 }
@@ -121,17 +120,11 @@ fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Unbel
     check_nonce(claims, expected.nonce)?;
     check_access_token(token, expected.access_token)?;
     let key = expected.flavour.key_of(expected.issuer, token)?;
-    let email = claims.text("email")?;
-    let user = User {
-        name: claims.text("name")?.map(str::to_owned),
-        preferred_username: claims.text("preferred_username")?.map(str::to_owned),
-        // an unverified address may be another person's
-        email: email.filter(|_| expected.trust_email || expected.flavour.email_is_verified(claims)).map(str::to_owned),
-        groups: groups(claims.get(expected.groups_claim)),
-    };
-    let email_withheld = email.is_some() && user.email.is_none();
+    let sub = claims.text("sub")?.unwrap_or_default().to_owned();
+    let email_counts = expected.trust_email || expected.flavour.email_is_verified(claims);
+    let user = UserClaims::read(claims, expected.groups_claim, email_counts)?;
     let groups_left_out = expected.flavour.leaves_groups_out(claims, expected.groups_claim);
-    Ok(Identified { key, user, email_withheld, groups_left_out })
+    Ok(Identified { key, sub, user, groups_left_out })
 }
 
 /// Most ID tokens are a `JWT`, many have no type; an access token (`at+jwt`, RFC 9068) has one of its own.
@@ -205,15 +198,6 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
             Err("its at_hash is that of another access token".to_owned())
         }
         _ => Ok(()),
-    }
-}
-
-/// An array of names; some providers send one name alone.
-fn groups(claim: Option<&Value>) -> Vec<String> {
-    match claim {
-        Some(Value::String(group)) => vec![group.clone()],
-        Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
     }
 }
 
@@ -310,7 +294,7 @@ mod tests {
             prop_assert!(claims["exp"].as_f64() > Some(1_799_999_940.0));
             prop_assert_eq!(&claims["sub"], &identified.key);
             let proven = claims["email_verified"] == true || claims["email_verified"] == "true";
-            prop_assert!(proven || identified.user.email.is_none());
+            prop_assert!(proven || identified.user.user.email.is_none());
         }
     }
 }

@@ -92,23 +92,18 @@ impl IdTokens {
         };
         let verify = |keys: &PublicKeys| id_token::verify(received.id_token.expose(), keys, &expected);
         let mut verified = verify(&read.keys);
-        let mut certain = true;
         if verified == Err(IdTokenError::UnknownKey) {
-            match self.keys.refetch(&metadata.jwks_uri).await {
-                Unfound::Reread(read) => verified = verify(&read.keys),
-                Unfound::TooSoon(read) => (verified, certain) = (verify(&read.keys), false),
+            // the code is spent: another try would be another sign-in
+            match self.keys.refetch_patiently(&metadata.jwks_uri).await {
+                Unfound::Reread(read) | Unfound::TooSoon(read) => verified = verify(&read.keys),
                 Unfound::Failed(cause) => return Err(self.no_keys(&cause.to_string())),
             }
         }
-        if verified.as_ref().is_ok_and(|identified| identified.email_withheld) {
+        if verified.as_ref().is_ok_and(|identified| identified.user.email_withheld) {
             self.tell_of_withheld_email();
         }
         verified.map_err(|error| match error {
-            IdTokenError::UnknownKey if certain => self.untrue(&format!("no key of {} signed it", metadata.jwks_uri)),
-            IdTokenError::UnknownKey => {
-                let cause = format!("its ID token names a key that {} did not hold a moment ago", metadata.jwks_uri);
-                self.no_keys(&cause)
-            }
+            IdTokenError::UnknownKey => self.untrue(&format!("no key of {} signed it", metadata.jwks_uri)),
             IdTokenError::Untrue(cause) => self.untrue(&cause),
             IdTokenError::NotAdmitted { why, told } => {
                 Unidentified::NotAdmitted { why: format!("the ID token of identity {}: {why}", self.identity), told }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::generic::{self, Meaning, SessionEnd, Symptom};
+use super::user_claims::UserClaims;
 
 /// What its token endpoint answers, after the sign-in, when the user lacks the realm role `offline_access`.
 const OFFLINE_NOT_ALLOWED: &str = "not_allowed";
@@ -16,6 +17,8 @@ const NO_METADATA: &str = "does the realm exist? `issuer` is https://HOST/realms
 const CLIENT_REFUSED: &str = "Keycloak shows the secret in the client's tab Credentials; the client must be enabled, \
      with client authentication and standard flow on";
 const NO_ISS: &str = "in Keycloak `Exclude Issuer From Authentication Response` of our client must be off";
+const NO_REFRESH_TOKEN: &str = "in Keycloak `Use refresh tokens` of our client must be on (tab Advanced, OpenID Connect \
+     compatibility modes)";
 const OFFLINE_REFUSED: &str = "give the user the realm role offline_access and the client the optional client scope offline_access, \
      or set standing = \"session\"";
 
@@ -27,11 +30,17 @@ pub(super) fn meaning(error: &str) -> Meaning {
     }
 }
 
+/// The claims of its ID tokens are those of its mappers: one that is absent is empty, such as the groups of a user in none.
+pub(super) fn says_all(said: &UserClaims) -> bool {
+    said.names_user()
+}
+
 pub(super) fn hint(symptom: Symptom<'_>, identity: &str) -> Option<String> {
     let own = match symptom {
         Symptom::OtherIssuer => OTHER_ISSUER.to_owned(),
         Symptom::NoMetadata(StatusCode::NOT_FOUND) => NO_METADATA.to_owned(),
         Symptom::NoIss => NO_ISS.to_owned(),
+        Symptom::NoRefreshToken => NO_REFRESH_TOKEN.to_owned(),
         Symptom::Error(OFFLINE_NOT_ALLOWED) => OFFLINE_REFUSED.to_owned(),
         Symptom::Error(error) if meaning(error) == Meaning::ClientRefused => {
             format!("check `client_id` and `client_secret` of identity {identity}; {CLIENT_REFUSED}")

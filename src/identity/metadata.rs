@@ -30,6 +30,8 @@ pub(super) struct ProviderMetadata {
     #[serde(default)]
     pub(super) revocation_endpoint: Option<String>,
     #[serde(default)]
+    pub(super) userinfo_endpoint: Option<String>,
+    #[serde(default)]
     scopes_supported: Option<Vec<String>>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -59,6 +61,7 @@ impl ProviderMetadata {
             ("token_endpoint", Some(&self.token_endpoint)),
             ("jwks_uri", Some(&self.jwks_uri)),
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+            ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
         ] {
             if let Some(url) = url {
                 check_endpoint(url, http_allowed).map_err(|why| format!("its {name} {:?} {why}", excerpt(url)))?;

@@ -12,6 +12,7 @@
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
 //! | `id_token` | the rules of an ID token, and the user whom it names |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
+//! | `user_claims`, `userinfo` | what a document says of a user, and the endpoint that says the rest |
 //! | `id_jag` | the rules of an identity assertion, and the user whom it names |
 //! | `assertion_issuers` | who may make one, and their keys |
 //! | `health` | its state, for `/ready` |
@@ -36,6 +37,8 @@ mod local;
 mod metadata;
 mod oidc;
 mod token_endpoint;
+mod user_claims;
+mod userinfo;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
 pub use exchange::{
@@ -57,6 +60,7 @@ use futures_util::future::join_all;
 use crate::clock::Clock;
 use crate::config::{Config, IdentityKind};
 use crate::model::ids::{ClientId, IdentityId};
+use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
 use crate::outbound::Diagnosis;
 use crate::secret::SecretText;
@@ -227,14 +231,14 @@ impl Provider {
         }
     }
 
-    /// Asks whether the user is still good, at every refresh. `key` is the subject's key; `token` what we hold, if any.
-    /// At most 8 seconds.
+    /// Asks whether the user is still good, at every refresh. `key` is the subject's key; `known` what we know of the user;
+    /// `token` what we hold, if any. At most 8 seconds.
     ///
     /// # Errors
     /// See [`RenewError`].
-    pub async fn renew(&self, key: &str, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
+    pub async fn renew(&self, key: &str, known: &User, token: Option<&SecretText>) -> Result<Renewed, RenewError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.renew(key, token).await,
+            Kind::Oidc(oidc) => oidc.renew(key, known, token).await,
             Kind::Local(local) => local.renew(key),
         }
     }

@@ -15,13 +15,14 @@ use super::entra::Challenges;
 use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, RedirectError, RedirectRefusal, SignedIn};
 use super::generic::{SessionEnd, Symptom};
 use super::health::Health;
-use super::id_token::Identified;
 use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, ProviderRefusal, ProviderTokenEndpoint};
+use super::userinfo::{About, AnotherUser};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
 use crate::model::ids::ClientId;
+use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::{Diagnosis, Fetcher};
@@ -33,6 +34,8 @@ use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a renewal may take in all: clients give up on our own token endpoint after ten seconds.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the userinfo endpoint may take at a sign-in.
+const USERINFO_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a revocation may take; no user waits for it.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,6 +81,18 @@ impl Oidc {
 
     pub(super) const fn settings(&self) -> &OidcSettings {
         &self.settings
+    }
+
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    pub(super) const fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
+    pub(super) fn calls(&self) -> &ProviderCalls {
+        self.health.calls()
     }
 
     /// Keeps metadata and keys fresh, for ever.
@@ -129,14 +144,14 @@ impl Oidc {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
             ExchangeError::Unavailable(words)
         })?;
-        let more = self.settings.flavour.authorization_parameters();
+        let more = self.settings.flavour.authorization_parameters(begin.offline);
         let claims = begin.client.and_then(|client| self.challenges.of(client));
-        let scopes = self.settings.flavour.outward_scopes(&self.requested_scopes(begin.offline));
+        let scope = self.settings.flavour.outward_scopes(&self.requested_scopes(begin.offline));
         let mut request = vec![
             ("response_type", "code"),
             ("client_id", &self.settings.client_id),
             ("redirect_uri", begin.redirect_uri),
-            ("scope", &scopes),
+            ("scope", &scope),
             ("state", begin.state),
             ("nonce", begin.nonce),
             ("code_challenge", begin.code_challenge.as_str()),
@@ -174,7 +189,7 @@ impl Oidc {
 
     /// What an error on the provider's redirect means.
     #[must_use]
-    pub fn refused(&self, error: &RedirectError<'_>) -> RedirectRefusal {
+    pub fn redirect_refusal(&self, error: &RedirectError<'_>) -> RedirectRefusal {
         self.settings.flavour.redirect_refusal(error)
     }
 
@@ -215,7 +230,10 @@ impl Oidc {
         })?;
         self.tell_of_missing_scopes(&answer, exchange.offline);
         let deadline = Instant::now() + EXCHANGE_TIMEOUT;
-        let Identified { key, user, .. } = self.with_groups(&metadata, identified, &answer, deadline).await?;
+        let identified = self.with_groups(&metadata, identified, &answer, deadline).await?;
+        let (about, nothing) = (About::Token(&identified), User::default());
+        let user = self.whole_user(&metadata, about, &answer.access_token, &nothing, USERINFO_TIMEOUT).await;
+        let user = user.map_err(|AnotherUser(words)| ExchangeError::Refused(words))?;
         let token = match self.settings.standing {
             Standing::None => None,
             Standing::Offline | Standing::Session => {
@@ -225,7 +243,11 @@ impl Oidc {
             }
         };
         let renewable = self.settings.standing == Standing::None || token.is_some();
-        Ok(SignedIn { key, user, token, renewable })
+        if !renewable {
+            let hint = self.settings.flavour.hint(Symptom::NoRefreshToken, &self.identity);
+            tracing::warn!(identity = self.identity, hint, "the identity provider gave no refresh token");
+        }
+        Ok(SignedIn { key: identified.key, user, token, renewable })
     }
 
     /// Redeems a made-up code: a provider that refuses the code has accepted the client before (RFC 6749 5.2).

@@ -58,6 +58,7 @@ pub(super) enum ProviderRefusal {
 #[derive(Debug)]
 pub(super) struct ErrorAnswer {
     status: StatusCode,
+    error: String,
     meaning: Meaning,
     diagnosis: Diagnosis,
     /// For the user, where there is more to say than that it failed.
@@ -177,8 +178,8 @@ impl ProviderTokenEndpoint<'_> {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        let claims = document.claims().map(str::to_owned);
-        ProviderRefusal::Error(Box::new(ErrorAnswer { status, meaning, diagnosis, told, claims }))
+        let (error, claims) = (document.error.clone(), document.claims().map(str::to_owned));
+        ProviderRefusal::Error(Box::new(ErrorAnswer { status, error, meaning, diagnosis, told, claims }))
     }
 }
 
@@ -231,17 +232,30 @@ impl ProviderRefusal {
         }
     }
 
-    /// What it means for a grant: only the provider's plain word that the user's session is over ends it. A rotated client
-    /// secret or an outage must not cost every user a sign-in.
+    /// Whether it may be about the refresh token, without the standard's word for that (RFC 6749 5.2).
+    pub(super) fn may_concern_the_token(&self) -> bool {
+        matches!(self, Self::Error(answer) if matches!(answer.meaning, Meaning::Other | Meaning::Denied))
+    }
+
+    /// Whether the provider gave the same answer to another request.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Error(answer), Self::Error(other)) => (answer.status, &answer.error) == (other.status, &other.error),
+            _ => false,
+        }
+    }
+
+    /// What it means for a grant: only the provider's plain word that the user's session is over ends it, or that it wants to
+    /// see the user. A rotated client secret or an outage must not cost every user a sign-in. Auth0 says it with 403.
     pub(super) fn at_renewal(self) -> RenewError {
         let answer = match self {
             Self::Away(diagnosis) | Self::Strange(diagnosis) => return RenewError::Unavailable(diagnosis.to_string()),
             Self::Error(answer) => *answer,
         };
         let why = answer.diagnosis.to_string();
-        match (answer.status, answer.meaning) {
-            (StatusCode::BAD_REQUEST, Meaning::SessionOver) => RenewError::Ended(why),
-            (StatusCode::BAD_REQUEST, Meaning::NotCompleted) => RenewError::SignInAgain { why, claims: answer.claims },
+        match answer.meaning {
+            Meaning::SessionOver | Meaning::NotCompleted => RenewError::Ended(why),
+            Meaning::UserMustAct => RenewError::SignInAgain { why, claims: answer.claims },
             _ => RenewError::Unavailable(why),
         }
     }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::grants::GrantEnds;
-use super::resources::Resources;
-use super::sign_in::{AccountEntryView, AuthorizationCookie, Fault, Remembering, Sessions};
+use super::resources::{AccessView, Resources};
+use super::sign_in::{AccountEntryView, Fault, FormPage, Remembering, Sessions};
 use crate::audit::{Audit, Event};
 use crate::clock::{Clock, Timestamp};
-use crate::config::ScopeText;
 use crate::identity::{Identities, Provider};
 use crate::model::account::{AccountSession, OwnGrant};
 use crate::model::client::ClientOrigin;
@@ -19,12 +18,11 @@ use crate::model::grant::{EndReason, Holder};
 use crate::model::ids::{ConsentId, GrantId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
-use crate::oauth::scope::ScopeSet;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
 use crate::wire::Arrival;
 
-/// How many grants the page shows. More can be ended all together only.
+/// How many grants the page shows. The others can only be ended all at once.
 const SHOWN: i64 = 200;
 
 /// Shows users their grants and ends them.
@@ -41,25 +39,25 @@ pub(super) struct Accounts {
     pub(super) public_url: Arc<str>,
 }
 
-/// What a browser sees that opens the page.
+/// What a browser that opens the page is shown.
 #[derive(Debug)]
 pub(crate) enum AccountPage {
     /// The user's grants.
     SignedIn(Box<AccountView>),
-    /// A form to sign in, with the cookie that must come back with it.
-    SignedOut(AccountEntryView, AuthorizationCookie),
+    /// A form to sign in.
+    SignedOut(FormPage<AccountEntryView>),
 }
 
 /// The page of a user who is signed in.
 #[derive(Debug)]
 pub struct AccountView {
-    /// Whose page it is.
+    /// The user.
     pub user: AccountUser,
     /// The grants, the last used one first.
     pub grants: Vec<GrantView>,
     /// Whether there are more than the page shows.
     pub more: bool,
-    /// Where the user is not asked again, the latest first.
+    /// The remembered consents, the latest first.
     pub remembered: Vec<RememberedView>,
     /// The current second.
     pub now: Timestamp,
@@ -87,16 +85,10 @@ pub struct GrantView {
     pub client_name: Option<String>,
     /// Where that name comes from.
     pub origin: ClientOrigin,
-    /// Where its tokens are.
+    /// Where its tokens were sent.
     pub holder: Holder,
-    /// What people call the server; its URL when it has left the configuration.
-    pub resource_name: String,
-    /// What is allowed.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether the client can renew it by itself.
-    pub refresh: bool,
+    /// What it allows.
+    pub access: AccessView,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was made or renewed last.
@@ -133,7 +125,7 @@ pub struct EndView {
     pub now: Timestamp,
 }
 
-/// Which grants are meant.
+/// Which grants to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// One.
@@ -142,7 +134,7 @@ pub(crate) enum Ending {
     All,
 }
 
-/// The secret of a session, as the cookie has it.
+/// The secret of a session, from its cookie.
 pub(crate) type SessionCookie = Token<secret::AccountSession>;
 
 impl Accounts {
@@ -176,7 +168,8 @@ impl Accounts {
         Ok(views.collect())
     }
 
-    /// Forgets a remembered consent of the session's user. Nothing happens to that of another, or when the session has ended.
+    /// Forgets a remembered consent of the session's user. Does nothing for the consent of another user, or when the session
+    /// has ended.
     pub(super) async fn forget(
         &self,
         cookie: &SessionCookie,
@@ -203,7 +196,7 @@ impl Accounts {
         Ok(grant.map(|grant| EndView { user, grant: Some(self.view(grant)), now }))
     }
 
-    /// Ends grants of the session's user. Nothing happens to those of another, or when the session has ended.
+    /// Ends grants of the session's user. Does nothing for grants of another user, or when the session has ended.
     pub(super) async fn end(
         &self,
         cookie: &SessionCookie,
@@ -255,8 +248,6 @@ impl Accounts {
 
     fn view(&self, grant: OwnGrant) -> GrantView {
         let configured = self.clients.configured(&grant.client_id);
-        let upstream = self.resources.of_audience(&grant.resource);
-        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let unconfigured = match publisher(grant.client_id.as_str()) {
             Some(_) => ClientOrigin::Document,
             None => ClientOrigin::Registered,
@@ -267,10 +258,7 @@ impl Accounts {
             origin: configured.map_or(unconfigured, |client| client.origin),
             client_name: configured.map_or(grant.client_name, |client| client.name.clone()),
             holder: grant.holder,
-            resource_name: upstream.map_or(grant.resource, |upstream| upstream.settings.name.clone()),
-            scope: scopes.map_or_else(|| grant.scope.clone(), |scopes| scopes.hierarchy.effective(&grant.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: grant.refresh,
+            access: self.resources.access_view(&grant.resource, &grant.scope, grant.refresh),
             created_at: grant.created_at,
             last_used_at: grant.last_used_at,
         }

@@ -25,7 +25,8 @@ use crate::wire::ClientAddress;
 const LIFETIME: Duration = Duration::from_mins(10);
 /// How many seconds must lie between two polls, at first.
 const INTERVAL: i64 = 5;
-/// How often a user code is drawn that is not taken. Among the open ones of 25.6 billion, the second is never needed in practice.
+/// How many attempts are made to draw a free user code. Among the open ones of 25.6 billion, the second is never needed in
+/// practice.
 const DRAWS: usize = 3;
 
 /// Gives out device codes.

@@ -1,5 +1,4 @@
-//! What may be given without a user's consent, as the configuration bounds it: to clients that act for themselves, and on the
-//! word of assertion issuers.
+//! The configured bounds of grants without a user's consent: for clients that act for themselves, and for assertion issuers.
 
 use std::collections::HashMap;
 use std::sync::Arc;

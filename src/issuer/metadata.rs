@@ -1,4 +1,5 @@
-//! What we announce: authorization server metadata (RFC 8414 2, RFC 9207 3), with only what works in this build, and our keys.
+//! The published documents: authorization server metadata (RFC 8414 2, RFC 9207 3), with only what works in this build, and
+//! our keys.
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl PublicDocuments {
 
 fn document(config: &Config) -> Bytes {
     let url = &config.public_url;
-    // who has an initial access token was told the URL; other clients would run into a 401 instead of asking for an id
+    // holders of an initial access token know the URL; other clients would run into a 401 instead of asking for an id
     let anyone_registers = config.registration.enabled && config.registration.initial_access_tokens.is_empty();
     let introspects = config.has_introspectors();
     let metadata = ServerMetadata {

@@ -38,7 +38,6 @@ use crate::oauth::parameters::Parameters;
 use crate::wire::{Arrival, ClientAddress};
 use assembly::{Inner, assemble};
 use metadata::PublicDocuments;
-use sign_in::{ConsentPrompt, OpenedForm, Question};
 
 pub(crate) use account::{AccountPage, Ending, SessionCookie};
 pub use account::{AccountUser, AccountView, EndView, GrantView, RememberedView};
@@ -48,14 +47,15 @@ pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
+pub use resources::AccessView;
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
-    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, NotSignedIn, ProviderAnswer, SignInAttempt, SignInStep,
-    Start, Trouble, Validated,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, FormPage, NotSignedIn, OpenedForm, ProviderAnswer,
+    Question, SignInAttempt, SignInStep, Start, Trouble, Validated,
 };
 pub use sign_in::{
-    AccountEntryView, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome, ProviderChoice,
-    SignInProblem, SignInView, Told,
+    AccountEntryView, Asker, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome,
+    ProviderChoice, SignInProblem, SignInView, Told,
 };
 pub(crate) use tasks::Panicked;
 pub(crate) use tokens::{Reason, SentProof, TokenRefusal, TokenRequest};
@@ -104,13 +104,18 @@ impl Issuer {
     }
 
     /// Prepares the consent page for a request. `direct` is whether no other site sent the browser.
-    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+    pub(crate) async fn consent(&self, validated: Validated, direct: bool) -> Result<FormPage<ConsentView>, Fault> {
         self.0.sign_in.consent_forms.prompt(validated, direct).await
     }
 
-    /// Opens a posted form; each kind is answered by a method of its own.
-    pub(crate) fn open_form<Q: Question>(&self, form: &str) -> Result<OpenedForm<Q>, Fault> {
-        self.0.sign_in.forms.open(form)
+    /// Opens a posted form; each kind is answered by a method of its own. `cookie_of` finds the value of the cookie that was set
+    /// with it.
+    pub(crate) fn open_form<Q: Question>(
+        &self,
+        form: &str,
+        cookie_of: impl FnOnce(&AuthorizationId) -> Option<String>,
+    ) -> Result<OpenedForm<Q>, Fault> {
+        self.0.sign_in.forms.open(form, cookie_of)
     }
 
     /// Takes the user's answer.
@@ -129,18 +134,17 @@ impl Issuer {
         {
             return Ok(AccountPage::SignedIn(Box::new(view)));
         }
-        self.0.sign_in.account.page().await.map(|(view, cookie)| AccountPage::SignedOut(view, cookie))
+        self.0.sign_in.account.page().await.map(AccountPage::SignedOut)
     }
 
-    /// Begins the sign-in at the user's own page. `cookie` is the value of the form's cookie.
+    /// Begins the sign-in at the user's own page.
     pub(crate) async fn open_account(
         &self,
         form: &OpenedForm<AccountEntry>,
-        cookie: Option<&str>,
         identity: &str,
         address: ClientAddress,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.account.begin(form, cookie, identity, address).await
+        self.0.sign_in.account.begin(form, identity, address).await
     }
 
     /// The question whether to end grants; `None` when the session has ended, or there is nothing to end.
@@ -184,31 +188,28 @@ impl Issuer {
     }
 
     /// The page where a user types the code of a device.
-    pub(crate) fn device_page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+    pub(crate) fn device_page(&self, typed: &str) -> Result<FormPage<DeviceEntryView>, Fault> {
         self.0.sign_in.device_entries.page(typed)
     }
 
-    /// Takes a typed code. `field` is the form as it came, `cookie` the value of its cookie.
+    /// Takes a typed code.
     pub(crate) async fn enter_user_code(
         &self,
-        (form, field): (&OpenedForm<CodeEntry>, &str),
-        cookie: Option<&str>,
+        form: &OpenedForm<CodeEntry>,
         typed: &str,
         address: ClientAddress,
     ) -> Result<EntryStep, Fault> {
-        self.0.sign_in.device_entries.enter((form, field), cookie, typed, address).await
+        self.0.sign_in.device_entries.enter(form, typed, address).await
     }
 
-    /// Takes the user's answer to a device. `cookie` is the value of the form's cookie; `identity` the chosen provider, or
-    /// `None` for a denial.
+    /// Takes the user's answer to a device. `identity` is the chosen provider, or `None` for a denial.
     pub(crate) async fn answer_device(
         &self,
         form: &OpenedForm<DeviceRequest>,
-        cookie: Option<&str>,
         identity: Option<&str>,
         arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
-        self.0.sign_in.device_answers.answer(form, cookie, identity, arrival).await
+        self.0.sign_in.device_answers.answer(form, identity, arrival).await
     }
 
     /// Takes the provider's answer. `cookie` is the value of the binding cookie of [`ProviderAnswer::authorization`].

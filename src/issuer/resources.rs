@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Bounds, Config, Dpop, Upstream};
+use crate::config::{Bounds, Config, Dpop, ScopeText, Upstream};
 use crate::model::grant::Grant;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
@@ -12,6 +12,19 @@ use crate::oauth::scope::ScopeSet;
 /// The upstreams of the configuration. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Resources(Arc<[Upstream]>);
+
+/// What a client may do, as a page says it.
+#[derive(Debug)]
+pub struct AccessView {
+    /// What people call the server; its URL when it has left the configuration.
+    pub resource_name: String,
+    /// The granted scope, and what it implies.
+    pub scope: ScopeSet,
+    /// The operator's texts for the server's scopes, in their order.
+    pub scope_texts: Vec<ScopeText>,
+    /// Whether the client gets a refresh token, even where `scope` does not name `offline_access`.
+    pub refresh: bool,
+}
 
 impl Resources {
     pub(super) fn new(upstreams: &[Upstream]) -> Self {
@@ -31,6 +44,24 @@ impl Resources {
     /// What people call the upstream with this audience; empty when it has left the configuration.
     pub(super) fn name_of(&self, audience: &str) -> String {
         self.of_audience(audience).map_or_else(String::new, |upstream| upstream.settings.name.clone())
+    }
+
+    /// What a grant of this scope allows at the upstream with this audience.
+    pub(super) fn access_view(&self, audience: &str, scope: &ScopeSet, refresh: bool) -> AccessView {
+        match self.of_audience(audience).map(|upstream| &upstream.settings) {
+            Some(settings) => AccessView {
+                resource_name: settings.name.clone(),
+                scope: settings.scopes.hierarchy.effective(scope),
+                scope_texts: settings.scopes.texts.clone(),
+                refresh,
+            },
+            None => AccessView {
+                resource_name: audience.to_owned(),
+                scope: scope.clone(),
+                scope_texts: Vec::new(),
+                refresh,
+            },
+        }
     }
 
     /// The one upstream that an authorization request names. A request without `resource` means the only upstream, or the

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// What is being done here, by what it is done to.
+/// The keys that are being worked on.
 pub(super) struct SingleFlight<K>(Mutex<HashMap<K, Weak<AsyncMutex<()>>>>);
 
 impl<K> Default for SingleFlight<K> {
@@ -16,12 +16,12 @@ impl<K> Default for SingleFlight<K> {
 }
 
 impl<K: Hash + Eq + Clone> SingleFlight<K> {
-    /// Waits until nobody else does it to this one here.
+    /// Waits until no other task of this process works on this key.
     pub(super) fn enter(&self, key: &K) -> impl Future<Output = OwnedMutexGuard<()>> + use<K> {
         self.turnstile(key).lock_owned()
     }
 
-    /// Enters only when nobody is doing it to this one here.
+    /// Enters only when no other task of this process works on this key.
     pub(super) fn try_enter(&self, key: &K) -> Option<OwnedMutexGuard<()>> {
         self.turnstile(key).try_lock_owned().ok()
     }

@@ -13,7 +13,7 @@ pub(super) struct Tasks(TaskTracker);
 pub(crate) struct Panicked;
 
 impl Tasks {
-    /// Starts `work` as a task of its own and waits for it. A client that goes away does not stop it half-way, and shutdown
+    /// Starts `work` as a task of its own and waits for it. A client that disconnects does not stop it half-way, and shutdown
     /// waits for it.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 
 use super::error::{KeyError, VerifyError};
-use super::refetch::{Refetch, Refetched};
+use super::refetch::{OWN_INTERVAL, Refetch, Refetched};
 use super::seal::Sealer;
 use super::signing_key::{self, SigningKey};
 use crate::clock::{Clock, Timestamp};
@@ -167,7 +167,7 @@ impl KeyRing {
     /// When the store fails, or holds no key that can be used here. The keys in memory then stay in use.
     pub(super) async fn read_again(&self) -> Result<(), KeyError> {
         let ring = Arc::clone(&self.0);
-        match self.0.reread.ask_next(async move { ring.read().await }).await {
+        match self.0.reread.ask_next(OWN_INTERVAL, async move { ring.read().await }).await {
             Refetched::Failed(cause) => Err(KeyError::Unread(cause.to_string())),
             Refetched::Fresh | Refetched::TooSoon => Ok(()),
         }
@@ -187,7 +187,7 @@ impl KeyRing {
         let unknown = || VerifyError::Invalid("no key of ours has its kid");
         let Ok(_permit) = self.0.waiting.try_acquire() else { return Err(unknown()) };
         let ring = Arc::clone(&self.0);
-        let refetched = self.0.reread.ask_next(async move { ring.read().await }).await;
+        let refetched = self.0.reread.ask_next(OWN_INTERVAL, async move { ring.read().await }).await;
         let keys = self.0.keys();
         if let Some(key) = keys.find(kid) {
             return Ok(key);
@@ -248,7 +248,7 @@ impl KeySet {
     fn open(stored: &[StoredSigningKey], sealer: &Sealer, before: &Self) -> (Self, Option<KeyError>) {
         let (mut keys, mut unreadable, mut failure) = (Vec::new(), Vec::new(), None);
         for key in stored {
-            // the same object: whoever watches the key learns that it was withdrawn
+            // the same object, so that every watcher of the key learns of the withdrawal
             if let Some(known) = before.keys.iter().find(|known| *known.id() == key.id) {
                 keys.push(Arc::clone(known));
                 continue;

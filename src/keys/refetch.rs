@@ -13,11 +13,11 @@ use crate::clock::Clock;
 use crate::outbound::Diagnosis;
 
 /// The minimum interval after a successful fetch.
-const INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 /// The minimum interval after a failed fetch: short, because the source may recover at any moment and callers wait for it.
 const INTERVAL_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The minimum interval for our own store; callers wait for the next fetch.
-const OWN_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const OWN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Coordinates the fetches of one source.
 pub(crate) struct Refetch {
@@ -66,9 +66,9 @@ impl Refetch {
         self.run(last, ask).await
     }
 
-    /// The same for our own store, which may be read every second: instead of [`Refetched::TooSoon`] the caller waits for the
-    /// next run. All waiting callers share it.
-    pub(crate) async fn ask_next<F>(&self, ask: F) -> Refetched
+    /// The same, but instead of [`Refetched::TooSoon`] the caller waits for the next run, `interval` after the last one. All
+    /// waiting callers share it.
+    pub(crate) async fn ask_next<F>(&self, interval: Duration, ask: F) -> Refetched
     where
         F: Future<Output = Result<(), Diagnosis>> + Send + 'static,
     {
@@ -77,7 +77,7 @@ impl Refetch {
         if let Some(answer) = self.answered(last.as_ref(), begun_before) {
             return answer;
         }
-        if let Some(rest) = self.rest(last.as_ref(), OWN_INTERVAL) {
+        if let Some(rest) = self.rest(last.as_ref(), interval) {
             // other callers queue at the lock meanwhile, and the next run answers all of them
             tokio::time::sleep(rest).await;
         }
@@ -133,7 +133,7 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::{Refetch, Refetched};
+    use super::{OWN_INTERVAL, Refetch, Refetched};
     use crate::clock::{Clock, Timestamp};
     use crate::outbound::Diagnosis;
 
@@ -206,12 +206,12 @@ mod tests {
     async fn callers_within_the_interval_of_our_store_wait_and_share_the_next_fetch() {
         let (refetch, _clock) = refetch();
         let source = Source::open();
-        assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
+        assert_eq!(refetch.ask_next(OWN_INTERVAL, source.ask(Ok(()))).await, Refetched::Fresh);
         let began = tokio::time::Instant::now();
         let requests: Vec<_> = (0..100)
             .map(|_| {
                 let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
-                tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
+                tokio::spawn(async move { refetch.ask_next(OWN_INTERVAL, source.ask(Ok(()))).await })
             })
             .collect();
         for request in requests {
@@ -223,10 +223,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cancelled_waiter_does_not_stop_the_others() {
         let (refetch, source) = (refetch().0, Source::open());
-        assert_eq!(refetch.ask_next(source.ask(Ok(()))).await, Refetched::Fresh);
+        assert_eq!(refetch.ask_next(OWN_INTERVAL, source.ask(Ok(()))).await, Refetched::Fresh);
         let request = || {
             let (refetch, source) = (Arc::clone(&refetch), Arc::clone(&source));
-            tokio::spawn(async move { refetch.ask_next(source.ask(Ok(()))).await })
+            tokio::spawn(async move { refetch.ask_next(OWN_INTERVAL, source.ask(Ok(()))).await })
         };
         let (gone, stays) = (request(), request());
         tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::public_keys::PublicKeys;
-use super::refetch::{Refetch, Refetched};
+use super::refetch::{INTERVAL, Refetch, Refetched};
 use crate::clock::{Clock, Timestamp};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
@@ -89,7 +89,7 @@ impl RemoteKeys {
         {
             return Ok(keys.clone());
         }
-        let refetched = self.refetch_once(url).await;
+        let refetched = self.refetch.ask(self.fetch(url)).await;
         match (self.cached(url).or(cached).map(|(keys, _)| keys), refetched) {
             (Some(keys), _) => Ok(keys),
             (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
@@ -100,7 +100,18 @@ impl RemoteKeys {
     /// Fetches the set again for an unknown key: concurrent callers share one fetch (single flight), and fetches are at least
     /// ten seconds apart.
     pub async fn refetch(&self, url: &str) -> Unfound {
-        let refetched = self.refetch_once(url).await;
+        let refetched = self.refetch.ask(self.fetch(url)).await;
+        self.unfound(url, refetched)
+    }
+
+    /// The same for a token that cannot come a second time and that only the issuer can have sent: within ten seconds of the
+    /// last fetch the caller waits for the next one, so that the answer is never [`Unfound::TooSoon`].
+    pub async fn refetch_patiently(&self, url: &str) -> Unfound {
+        let refetched = self.refetch.ask_next(INTERVAL, self.fetch(url)).await;
+        self.unfound(url, refetched)
+    }
+
+    fn unfound(&self, url: &str, refetched: Refetched) -> Unfound {
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
         match (self.cached(url).map(|(keys, _)| keys), refetched) {
             (Some(keys), Refetched::Fresh) => Unfound::Reread(keys),
@@ -115,7 +126,7 @@ impl RemoteKeys {
         cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
     }
 
-    async fn refetch_once(&self, url: &str) -> Refetched {
+    fn fetch(&self, url: &str) -> impl Future<Output = Result<(), Diagnosis>> + Send + use<> {
         let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
         let (cached, url) = (Arc::clone(&self.cached), url.to_owned());
         let calls = self.calls.clone();
@@ -129,6 +140,6 @@ impl RemoteKeys {
             *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
             Ok(())
         };
-        self.refetch.ask(async move { calls.timed(ProviderCall::Jwks, read).await }).await
+        async move { calls.timed(ProviderCall::Jwks, read).await }
     }
 }

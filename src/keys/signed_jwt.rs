@@ -145,7 +145,12 @@ pub(crate) struct Members(Map<String, Value>);
 
 impl Members {
     pub(super) fn decode(part: &str) -> Option<Self> {
-        serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?).ok()
+        Self::read(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?)
+    }
+
+    /// Reads a JSON document.
+    pub(crate) fn read(document: &[u8]) -> Option<Self> {
+        serde_json::from_slice(document).ok()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {

@@ -104,7 +104,7 @@ pub async fn verify_access_token(
     let key = if let Some(key) = ring.find(kid) {
         key
     } else {
-        judge_unverified(token, expected)?;
+        check_unverified(token, expected)?;
         ring.find_in_store(kid).await?
     };
     if !key.is_algorithm(header.alg) {
@@ -138,7 +138,7 @@ fn check(iss: &str, validity: Validity, expected: &Expected<'_>) -> Result<(), V
 }
 
 /// Checks the unverified claims of a token with an unknown `kid`: the store is read only for a token that could be valid.
-fn judge_unverified(token: &str, expected: &Expected<'_>) -> Result<(), VerifyError> {
+fn check_unverified(token: &str, expected: &Expected<'_>) -> Result<(), VerifyError> {
     #[derive(Deserialize)]
     struct Unverified {
         iss: String,

@@ -20,7 +20,7 @@ pub(crate) enum Limit {
     /// Documents of clients (Client ID Metadata Documents) that one address makes us fetch. Against amplification: a request
     /// costs an unauthenticated caller less than the call that it causes.
     DocumentsPerAddress,
-    /// The same at one host, whoever makes us fetch them. Against a flood that comes from us. Documents that are stored count
+    /// The same at one host, from all addresses together. Against a flood that comes from us. Documents that are stored count
     /// for neither: each is fetched a few times in an hour, however many ask.
     DocumentsPerHost,
     /// Wrong secrets and assertions of one client from one address. Against guessing of client secrets. Enough for a client

@@ -362,6 +362,9 @@ pub struct ProviderStanding {
     pub ends_at: Option<Timestamp>,
     /// Whether the provider gave what its standing needs; otherwise no refresh token may be given.
     pub renewable: bool,
+    /// Which of the user's sign-ins brought an offline token, counted up by the store; 0 for one that is not shared. All grants
+    /// of a user share the token of the latest one.
+    pub line: i64,
 }
 
 /// A code and what it stands for: the code of a client, or the device code of a device whose user has signed in.

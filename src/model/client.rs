@@ -87,8 +87,8 @@ impl Authentication {
         }
     }
 
-    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. One that can
-    /// sign must sign, although it offers `none` as well: whoever has a stolen code or token then needs its key too.
+    /// How the client of a document authenticates: the one place that chooses between the methods that it offers. One that
+    /// can sign must sign, although it offers `none` as well: a thief of a code or token then needs its key too.
     ///
     /// # Errors
     /// When it offers no method that is known here, or keys alone that cannot be used.

@@ -14,7 +14,7 @@ pub struct KeptDocument {
     pub text: String,
     /// When it was fetched.
     pub fetched_at: Timestamp,
-    /// Until when nobody needs to ask again (RFC 9111 4.2, within our bounds).
+    /// Until when it need not be fetched again (RFC 9111 4.2, within our bounds).
     pub fresh_until: Timestamp,
 }
 

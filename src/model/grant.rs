@@ -134,7 +134,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Whether somebody decided against the grant, or it was attacked: its client must ask the user anew. A grant that merely
+    /// Whether the grant was ended by a decision or after an attack: its client must ask the user anew. A grant that merely
     /// wore out says nothing about what the user wants.
     #[must_use]
     pub const fn forgets_consent(self) -> bool {

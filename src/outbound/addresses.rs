@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Judged in this order; the reason is for the operator.
+/// Checked in this order; the reason is for the operator.
 static REFUSED: [(IpNet, &str); 34] = [
     (v4([0, 0, 0, 0], 8), "\"this network\" (RFC 791)"),
     (v4([10, 0, 0, 0], 8), "private (RFC 1918)"),

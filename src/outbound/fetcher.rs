@@ -96,21 +96,27 @@ impl Fetcher {
         self.fetch(self.client.get(url), url, timeout).await
     }
 
-    /// The same with these headers, whose values are not printed.
+    /// GET of a JSON document with a bearer token (RFC 6750 2.1).
     ///
     /// # Errors
     /// When there is no whole answer within `timeout`.
-    pub async fn get_with(
+    pub async fn get_with(&self, url: &str, token: &SecretText, timeout: Duration) -> Result<Fetched, FetchError> {
+        let header = sensitive(format!("Bearer {}", token.expose()), "the access token does not fit a header")?;
+        self.fetch(self.client.get(url).header(AUTHORIZATION, header), url, timeout).await
+    }
+
+    /// GET of a JSON document with a header whose value is not printed.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get_showing(
         &self,
         url: &str,
-        headers: &[(&'static str, &str)],
+        (name, value): (&'static str, &str),
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        let mut request = self.client.get(url);
-        for (name, value) in headers {
-            request = request.header(*name, sensitive(value)?);
-        }
-        self.fetch(request, url, timeout).await
+        let value = sensitive(value.to_owned(), "the secret does not fit a header")?;
+        self.fetch(self.client.get(url).header(name, value), url, timeout).await
     }
 
     /// POST of a JSON document with a bearer token.
@@ -124,7 +130,7 @@ impl Fetcher {
         body: String,
         timeout: Duration,
     ) -> Result<Fetched, FetchError> {
-        let bearer = sensitive(&format!("Bearer {}", bearer.expose()))?;
+        let bearer = sensitive(format!("Bearer {}", bearer.expose()), "the access token does not fit a header")?;
         let request = self.client.post(url).header(CONTENT_TYPE, "application/json").header(AUTHORIZATION, bearer);
         self.fetch(request.body(body), url, timeout).await
     }
@@ -196,12 +202,14 @@ pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, R
 fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose()));
-    sensitive(&format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes())))
+    let value = format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
+    sensitive(value, "the client secret does not fit a header")
 }
 
-fn sensitive(value: &str) -> Result<HeaderValue, FetchError> {
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_not_ascii| FetchError::Unreachable(Diagnosis::new("the secret does not fit a header")))?;
+/// The value of a header that no log may show.
+fn sensitive(value: String, otherwise: &'static str) -> Result<HeaderValue, FetchError> {
+    let mut value =
+        HeaderValue::try_from(value).map_err(|_not_a_value| FetchError::Unreachable(Diagnosis::new(otherwise)))?;
     value.set_sensitive(true);
     Ok(value)
 }

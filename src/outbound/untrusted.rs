@@ -117,7 +117,7 @@ impl UntrustedFetchError {
         self.kind != Kind::Unreachable
     }
 
-    /// Whether the server says that there is no such document (404, 410): it was taken back.
+    /// Whether the server says that there is no such document (404, 410): it was withdrawn.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.kind == Kind::Gone

@@ -11,7 +11,7 @@ use crate::mcp::Message;
 use crate::model::caller::Caller;
 use crate::oauth::scope::ScopeSet;
 
-/// A caller at the door of an upstream: the first step of a decision. It cannot be forwarded.
+/// The result of the first step of a decision: a caller may enter an upstream. It does not allow forwarding.
 ///
 /// `C` is the caller with all that its call needs besides, `U` the same of the upstream. Both come out of the permit as they
 /// were checked.

@@ -121,7 +121,7 @@ fn a_denial_names_all_that_is_missing_and_what_the_token_has_and_no_scope_that_c
 }
 
 #[test]
-fn a_permit_names_the_caller_and_the_upstream_that_were_judged_and_lets_the_answer_pass() {
+fn a_permit_names_the_caller_and_the_upstream_that_were_checked_and_lets_the_answer_pass() {
     let (caller, upstream) = (by("mcp:access"), ranked("mcp:access"));
     let message = Message::read(br#"{"id":1,"method":"ping"}"#);
     for content in [Content::Nothing, Content::Unread, Content::Read(message)] {

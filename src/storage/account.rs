@@ -1,4 +1,4 @@
-//! The user's own page: who is signed in there, and what they granted.
+//! The user's own page: its sessions, and the grants that it lists.
 //!
 //! Defends against: session fixation and stolen databases (a session is known by the hash of a secret that we made), and reading
 //! or ending another user's grants (every statement names the subject).
@@ -15,7 +15,7 @@ use crate::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject}
 use crate::secret::Sha256;
 
 sql! {
-    /// No session comes of a sign-in that was taken back, or whose provider another process has replaced.
+    /// No session is opened by a sign-in that was cancelled, or whose provider another process has replaced.
     SIGN_IN = "
         UPDATE authorizations SET stage = 'redeemed', redeemed_at = $2, subject = $3
         WHERE id = $1 AND stage = 'claimed' AND purpose = 'account'
@@ -47,22 +47,22 @@ sql! {
 
     IS_OWN = "SELECT EXISTS (SELECT 1 FROM grants WHERE id = $1 AND subject = $2 AND ended_at IS NULL)";
 
-    /// Codes that became no grant yet.
+    /// Unredeemed codes.
     REFUSE_CODES = "UPDATE authorizations SET stage = 'refused' WHERE subject = $1 AND stage = 'code_issued'";
 }
 
-/// A session to remember.
+/// A session to store.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAccountSession<'a> {
-    /// What we remember of its secret.
+    /// The hash of its secret.
     pub hash: &'a Sha256,
-    /// Who signed in.
+    /// The user.
     pub subject: &'a Subject,
-    /// With which provider.
+    /// The identity provider.
     pub identity: &'a IdentityId,
-    /// Which issuer is behind it, as this process is configured.
+    /// The provider's issuer in this process's configuration.
     pub issuer: &'a str,
-    /// What the user is called.
+    /// The name of the user.
     pub name: Option<&'a str>,
 }
 
@@ -119,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// Finds a session that is still good.
+    /// Finds a session that has not ended.
     ///
     /// # Errors
     /// When the store fails.
@@ -136,7 +136,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a session; nothing happens when it has ended.
+    /// Ends a session; does nothing when it has ended.
     ///
     /// # Errors
     /// When the store fails.
@@ -161,7 +161,7 @@ impl Store {
         self.holds(IS_OWN, values![id.as_str(), subject.as_str()]).await
     }
 
-    /// Takes back the codes of a user that became no grant yet, and answers how many.
+    /// Cancels a user's unredeemed codes and returns how many.
     ///
     /// # Errors
     /// When the store fails.

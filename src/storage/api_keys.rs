@@ -1,7 +1,7 @@
-//! API keys: what is kept besides their grants.
+//! API keys: what is stored besides their grants.
 //!
-//! Defends against: a stolen database (only the SHA-256 of a key is stored; keys have 256 random bits, so a fast hash is safe),
-//! and guessing that takes the connections of others (look-ups of keys go one at a time).
+//! Defends against: a stolen database (only the SHA-256 of a key is stored; keys have 256 random bits, so a fast hash is
+//! safe), and brute force that starves others of connections (lookups of keys run one at a time).
 
 use super::error::Failure;
 use super::exclusive::Exclusive;
@@ -32,7 +32,7 @@ sql! {
     NOTE_USE = "UPDATE grants SET last_used_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_used_at < $2";
 }
 
-/// A key that was presented, ended or not.
+/// A stored key, ended or not.
 #[derive(Debug, Clone)]
 pub struct FoundApiKey {
     /// Its id, which is that of its grant.
@@ -46,9 +46,9 @@ pub struct FoundApiKey {
 pub struct ListedApiKey {
     /// Its id.
     pub id: GrantId,
-    /// What it is for.
+    /// Its purpose.
     pub name: String,
-    /// Whom to ask about it.
+    /// The contact for it.
     pub owner: Option<String>,
     /// The audience that it opens.
     pub resource: String,
@@ -86,7 +86,7 @@ impl FromRow for ListedApiKey {
 }
 
 impl Store {
-    /// Keeps a new key, by its hash, and answers the grant that it is.
+    /// Stores a new key by its hash and returns its grant.
     ///
     /// # Errors
     /// When the store fails; then there is no key.
@@ -101,7 +101,7 @@ impl Store {
         Ok(grant)
     }
 
-    /// Finds a key that was presented. Anyone can present one, so these reads go one at a time, and few may wait.
+    /// Finds a presented key. Anyone can present one, so these reads run one at a time, and few may wait.
     ///
     /// # Errors
     /// When the store fails, or too many keys are being looked up.

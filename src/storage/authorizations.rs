@@ -1,7 +1,7 @@
 //! Authorizations: each step of `model::authorization::Stage` is one conditional statement. The steps of their codes are in
 //! `codes`.
 //!
-//! Defends against: replay and races. A step that two callers take at once is taken by one of them.
+//! Defends against: replay and races. If two callers take a step at once, one of them succeeds.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::clock::Timestamp;
 use crate::model::authorization::{AnotherRound, Authorization, Consent, Purpose, Stage};
 use crate::model::ids::{AuthorizationId, IdentityId};
 
-/// How much longer than its time an authorization stays: an answer that came at the last moment is still being worked on. The
-/// browser that comes later is shown the same page whether the row is there or not.
+/// How long an authorization stays after its expiry: an answer that came at the last moment is still being processed. A later
+/// browser is shown the same page whether the row is there or not.
 pub(super) const MARGIN: Duration = Duration::from_mins(1);
 
 macro_rules! columns {
@@ -88,7 +88,7 @@ fn consent(row: Columns<'_>) -> Result<Consent, Failure> {
     }
 }
 
-/// A purpose as it is stored: its name, and the JSON of its request.
+/// The stored form of a purpose: its name, and the JSON of its request.
 fn stored(purpose: &Purpose, consent: Consent) -> Result<(&'static str, String), Failure> {
     Ok(match purpose {
         Purpose::Client(request) if matches!(consent, Consent::Remembered(_)) => ("remembered", json(request)?),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The limit of one call, waiting included. What takes longer is rolled back.
+/// The time limit of one call, waiting included. A longer call is rolled back.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a call waits for a connection to a server: less than the limit of a call, so that an outage is told as one.
+/// How long a call waits for a connection to a server: less than the limit of a call, so that an outage is reported as one.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(4);

@@ -21,7 +21,7 @@ const MAX_EVICTIONS: i64 = 16;
 sql! {
     FIND = "SELECT document, fetched_at, fresh_until FROM client_documents WHERE id = $1";
 
-    /// One that another process fetched later stays.
+    /// A document that another process fetched later stays.
     KEEP = "
         INSERT INTO client_documents (id, name, document, fetched_at, fresh_until)
         VALUES ($1, $2, $3, $4, $5)
@@ -33,14 +33,14 @@ sql! {
         UPDATE client_documents SET name = $2, document = $3, fetched_at = $4, fresh_until = $5
         WHERE id = $1 AND fetched_at <= $4";
 
-    /// Changes nothing: it holds the row until the commit.
+    /// Changes nothing: locks the row until the commit.
     HOLD = "UPDATE client_documents SET id = id WHERE id = $1";
 
     FORGET = "DELETE FROM client_documents WHERE id = $1";
 
     COUNT = "SELECT count(*) FROM client_documents";
 
-    /// The one that was fetched first of those that no grant and no sign-in needs.
+    /// The oldest document that no grant and no sign-in needs.
     EVICT_ONE = "
         DELETE FROM client_documents WHERE id = (
             SELECT c.id FROM client_documents c
@@ -78,7 +78,7 @@ impl Store {
         self.find(FIND, values![id.as_str()]).await
     }
 
-    /// Keeps the document of a client for which a user has just signed in, and answers whether it is new here or differs from
+    /// Keeps the document of a client for which a user has just signed in, and returns whether it is new here or differs from
     /// the one before. When there are too many, the oldest that nothing needs goes.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ macro_rules! not_needed {
     };
 }
 
-/// Whatever is known of a client.
+/// All columns of a client.
 macro_rules! columns {
     () => {
         "id, name, redirect_uris, auth_method, secret_hash, client_keys, refresh_token, device, dpop_bound, scope,
@@ -43,7 +43,7 @@ macro_rules! columns {
 }
 
 sql! {
-    /// A public client is shared: the same metadata gives the same id, whoever registers it. Its row counts as one address's,
+    /// A public client is shared: the same metadata gives the same id at every registration. Its row counts as one address's,
     /// and when the table is full the address that holds most rows loses its oldest.
     ///
     /// The attack: fill the table from one address, register a victim's client from there too, so that its row counts as that
@@ -69,8 +69,7 @@ sql! {
 
     FIND_MANAGED = concat!("SELECT ", columns!(), " FROM clients WHERE management_hash = $1");
 
-    /// Replaces everything that a client says of itself, and the token that proves it. Of two updates with one token, one is
-    /// refused.
+    /// Replaces the metadata of a client and its registration access token. If two updates carry one token, one is refused.
     UPDATE = "
         UPDATE clients SET name = $3, redirect_uris = $4, auth_method = $5, secret_hash = $6, client_keys = $7,
             refresh_token = $8, scope = $9, application_type = $10, management_hash = $11, device = $12, dpop_bound = $13
@@ -156,11 +155,11 @@ impl FromRow for Client {
 }
 
 impl Store {
-    /// Remembers a registered client; one that is known already (same id) stays as it was, but its expiry counts anew.
+    /// Inserts a registered client. One that is known (same id) stays as it was, but its time until deletion starts anew.
     ///
     /// `address` is the caller's (IPv6: its /64); a known client moves to it if it holds fewer. When more than `max_unused`
     /// clients never led to a grant, the oldest of the address that holds most of them goes: never one whose authorization is
-    /// pending, and never the new one. Answers whether it is new.
+    /// pending, and never the new one. Returns whether it is new.
     ///
     /// # Errors
     /// When the store fails.
@@ -199,7 +198,7 @@ impl Store {
         .await
     }
 
-    /// Finds the client that a registration access token manages, whichever it is.
+    /// Finds the client that a registration access token manages.
     ///
     /// # Errors
     /// When the store fails.
@@ -207,7 +206,7 @@ impl Store {
         self.find(FIND_MANAGED, values![token]).await
     }
 
-    /// Replaces what is known of a client, and its registration access token. `false` when `token` does not manage it (any
+    /// Replaces the metadata of a client and its registration access token. `false` when `token` does not manage it (any
     /// more).
     ///
     /// # Errors

@@ -1,16 +1,17 @@
 //! The codes of authorizations, from their issue to their redemption: one conditional statement each.
 //!
-//! Defends against: replay (a code is redeemed once, however many ask at once), brute force (`MAX_CODE_FAILURES`), and a sign-in
-//! that comes through while an operator ends the user's grants.
+//! Defends against: replay (a code is redeemed once, however many requests race), brute force (`MAX_CODE_FAILURES`), and a
+//! sign-in that completes while an operator ends the user's grants.
 
 use super::authorizations::{self, columns};
 use super::error::Failure;
 use super::exclusive::Exclusive;
-use super::remembered_consents::{self, CodeConsent};
+use super::remembered_consents::{self, CodeConsent, IssuedFor};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{
     NewRefreshToken, Priority, Store, StoreError, client_documents, clients, grant_ends, grants, refresh_tokens,
+    shared_tokens,
 };
 use crate::clock::Timestamp;
 use crate::model::authorization::{Authorization, IssuedCode, MAX_CODE_FAILURES, ProviderStanding, SignIn};
@@ -23,7 +24,8 @@ sql! {
     /// grants during the sign-in.
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
-            user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9
+            user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9,
+            provider_line = $11
         WHERE id = $1 AND stage = 'claimed'
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)
           AND NOT EXISTS (
@@ -31,15 +33,16 @@ sql! {
 
     FIND_BY_CODE = concat!("
         SELECT ", columns!(), ", subject, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable,
+            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line,
             code_expires_at, failures, redeemed_at, grant_id
         FROM authorizations WHERE code_hash = $1");
 
     COUNT_FAILURE = "UPDATE authorizations SET failures = failures + 1 WHERE code_hash = $1 RETURNING failures";
 
-    /// What is deleted next (see `authorizations::DELETE_UNREDEEMED`) and still holds a token that outlives the user's session.
+    /// Rows that are deleted next (see `authorizations::DELETE_UNREDEEMED`) and still hold a token that outlives the user's
+    /// session.
     ABANDONED = "
-        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable
+        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line
         FROM authorizations
         WHERE redeemed_at IS NULL AND expires_at <= $1 AND code_expires_at <= $2
           AND subject IS NOT NULL AND provider_token IS NOT NULL AND provider_offline
@@ -59,16 +62,16 @@ sql! {
           AND NOT EXISTS (SELECT 1 FROM disabled_clients d WHERE d.client_id = authorizations.client_id)";
 }
 
-/// A code and what it stands for.
+/// A code and what it grants.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCode<'a> {
-    /// What we remember of it.
+    /// Its hash.
     pub hash: &'a Sha256,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// What the provider told.
+    /// The user, and the provider's token.
     pub sign_in: &'a SignIn,
     /// How the user consented.
     pub consent: CodeConsent<'a>,
@@ -76,7 +79,7 @@ pub struct NewCode<'a> {
     pub now: Timestamp,
 }
 
-/// What became of a code that was to be issued.
+/// The outcome of issuing a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeIssue {
     /// It can be redeemed.
@@ -84,7 +87,7 @@ pub enum CodeIssue {
     /// The sign-in is not claimed (any more), another issuer is behind the identity, or the user's grants were ended since it
     /// began.
     TakenBack,
-    /// The user who signed in has not allowed as much, or has forgotten it.
+    /// The user who signed in has not allowed as much, or has withdrawn the consent.
     NotAllowed,
 }
 
@@ -101,7 +104,7 @@ pub struct Redemption<'a> {
     pub refresh_token: Option<&'a NewRefreshToken>,
     /// Which issuer is behind the identity, as this process is configured.
     pub issuer: &'a str,
-    /// Whether the client stands in the configuration; one that does not must be registered, or its document kept.
+    /// Whether the client is in the configuration; otherwise it must be registered, or its document kept.
     pub client_is_configured: bool,
     /// Now.
     pub now: Timestamp,
@@ -128,14 +131,14 @@ impl FromRow for IssuedCode {
     }
 }
 
-/// What the provider gave for a sign-in whose code was never redeemed.
+/// The provider's token of a sign-in whose code was never redeemed.
 #[derive(Debug)]
 pub struct Abandoned {
     /// The provider.
     pub identity: IdentityId,
     /// The user.
     pub subject: Subject,
-    /// With the token, which the store no longer has.
+    /// Holds the token, which the store has deleted.
     pub standing: ProviderStanding,
 }
 
@@ -182,6 +185,7 @@ impl Store {
         let NewCode { hash, expires_at, issuer, sign_in, consent, now } = *code;
         let SignIn { subject, user, standing } = sign_in;
         self.write(Priority::Claimed, Exclusive::SignIn(subject), async |tx| {
+            let line = shared_tokens::next_line(tx, subject, standing).await?;
             let issue = values![
                 id.as_str(),
                 hash,
@@ -193,11 +197,13 @@ impl Store {
                 standing.ends_at,
                 standing.renewable,
                 issuer,
+                line,
             ];
             if tx.execute(ISSUE_CODE, issue).await? == 0 {
                 return Ok(CodeIssue::TakenBack);
             }
-            if remembered_consents::apply(tx, consent, (subject, issuer), now).await? {
+            if remembered_consents::apply(tx, consent, IssuedFor { subject, issuer, now }).await? {
+                shared_tokens::share(tx, subject, &ProviderStanding { line, ..standing.clone() }).await?;
                 return Ok(CodeIssue::Issued);
             }
             tx.undo();
@@ -214,7 +220,7 @@ impl Store {
         self.find(FIND_BY_CODE, values![code]).await
     }
 
-    /// Counts a failed redemption and answers the new count; 0 for a code that is not known.
+    /// Counts a failed redemption and returns the new count; 0 for a code that is not known.
     ///
     /// # Errors
     /// When the store fails.
@@ -226,9 +232,9 @@ impl Store {
     }
 
     /// `CodeIssued` → `Redeemed`, the grant, its first refresh token, the client's use and the end of the grants beyond
-    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed,
-    /// expired at `now`, failed `MAX_CODE_FAILURES` times, taken back, or of a client or provider that is gone. Otherwise the
-    /// grants that ended to make room.
+    /// `MAX_LIVE_GRANTS`, in one transaction. `None` when the code is not there to be redeemed (any more): redeemed, expired
+    /// at `now`, failed `MAX_CODE_FAILURES` times, cancelled, or of a client or provider that is gone. Otherwise the grants
+    /// that ended to make room.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -240,7 +246,8 @@ impl Store {
             if tx.execute(REDEEM, redeem).await? == 0 {
                 return Ok(None);
             }
-            grants::insert(tx, grant, holder).await?;
+            let standing = shared_tokens::newest(tx, &grant.subject, &grant.standing).await?;
+            grants::insert(tx, &Grant { standing, ..grant.clone() }, holder).await?;
             if let Some(token) = refresh_token {
                 refresh_tokens::insert(tx, &grant.id, token).await?;
             }

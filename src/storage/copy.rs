@@ -1,4 +1,4 @@
-//! Takes everything from a SQLite file to an empty PostgreSQL database.
+//! Copies a SQLite file into an empty PostgreSQL database.
 //!
 //! The tables and their columns are those that the target has after its migrations, so that a table that a migration adds is
 //! copied without being named here. This file alone puts SQL texts together. Nothing of the source is part of a text: all names
@@ -99,8 +99,8 @@ impl Kind {
 /// none. The source is only read, and must have the schema of this program.
 ///
 /// # Errors
-/// When the source is not there or its schema is older, the target holds anything, or either fails. Then the target holds
-/// nothing.
+/// When the source does not exist or its schema is older, when the target is not empty, or when either fails. Then
+/// the target stays empty.
 pub async fn copy_to_postgres(source: &Path, target: &config::Postgres) -> Result<Vec<CopiedTable>, StoreError> {
     let mut file = open(source).await.map_err(|message| StoreError::about(source.display(), message))?;
     Store::migrate(&target.clone().into()).await?;
@@ -157,7 +157,7 @@ async fn copy(file: &mut SqliteConnection, to: &mut PgConnection) -> Result<Vec<
     Ok(copied)
 }
 
-/// The target's tables, those that others refer to first.
+/// The target's tables, referenced ones first.
 async fn tables(to: &mut PgConnection) -> Result<Vec<Table>, Failure> {
     let columns: Vec<(String, String, String, bool)> =
         sqlx::query_as(COLUMNS).persistent(false).fetch_all(&mut *to).await.map_err(Failure::Target)?;
@@ -176,7 +176,7 @@ async fn tables(to: &mut PgConnection) -> Result<Vec<Table>, Failure> {
     Ok(in_order(tables, &references))
 }
 
-/// Sorts by what refers to what. Tables in a circle, which do not exist, would come last.
+/// Sorts tables by their references. Tables in a circle, which do not exist, would come last.
 fn in_order(mut waiting: Vec<Table>, references: &[(String, String)]) -> Vec<Table> {
     let mut sorted: Vec<Table> = Vec::new();
     while !waiting.is_empty() {
@@ -195,7 +195,7 @@ fn in_order(mut waiting: Vec<Table>, references: &[(String, String)]) -> Vec<Tab
     sorted
 }
 
-/// Refuses a target in which something is, and takes out what the migrations put there.
+/// Refuses a target that is not empty, and deletes the rows that the migrations put there.
 async fn refuse_full(tables: &[Table], to: &mut PgConnection) -> Result<(), Failure> {
     for Table { name, .. } in tables {
         let query = if name == "grant_ends" {

@@ -1,5 +1,6 @@
-//! Device codes (RFC 8628), until a while after their end. What a user answered is an authorization of its own, to which a device
-//! code points: its code is the device code, so it is issued, redeemed and taken back by the statements of `codes`.
+//! Device codes (RFC 8628), until a while after their end. The user's answer is an authorization of its own, to which the
+//! device code points. The device code serves as its code, so it is issued, redeemed and cancelled by the statements of
+//! `codes`.
 //!
 //! Defends against: replay (a device code is answered once and redeemed once, however many ask at the same time), and a flood
 //! (`MAX_OPEN`).
@@ -16,7 +17,7 @@ use crate::model::authorization::{Access, Authorization, DeviceRequest, Stage};
 use crate::model::device_code::{MAX_OPEN, NewDeviceCode, OpenDeviceCode, PolledDeviceCode};
 use crate::secret::Sha256;
 
-/// How much longer than its time a device code stays: a device that polls late is told `expired_token`.
+/// How long a device code stays after its expiry: a device that polls late is told `expired_token`.
 pub(super) const MARGIN: Duration = Duration::from_mins(10);
 
 sql! {
@@ -51,10 +52,10 @@ sql! {
             SELECT hash FROM device_codes WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 }
 
-/// What became of an answer to a device code.
+/// The outcome of an answer to a device code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceAnswer {
-    /// It is the one answer.
+    /// It was recorded.
     Recorded,
     /// The form was posted before.
     Posted,
@@ -141,7 +142,7 @@ impl Store {
         self.find(FIND_BY_USER_CODE, values![user_code, now]).await
     }
 
-    /// What a device is told that polls with this device code: a single read.
+    /// The state of a device code for a device that polls with it: a single read.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,10 +1,10 @@
 //! Clients that the operator disabled. They are kept apart from registered clients, because configured ones, and those that are
 //! known by their document, have no row there; and because a disabled client that registers again stays disabled.
 //!
-//! Defends against: a race with a redemption (TOCTOU). On PostgreSQL a redemption that began before the flag was committed does
-//! not see it. So the flag is set first; then the sign-ins are cancelled, which waits for the row that such a redemption has
-//! changed; the grants end last. A grant that no code stands for (`machine_grants`) is begun under a lock that the flag waits
-//! for.
+//! Defends against: a race with a redemption (TOCTOU). On PostgreSQL a redemption that began before the flag was committed
+//! does not see it. So the flag is set first; then the sign-ins are cancelled, which waits for the row that such a redemption
+//! has changed; the grants end last. A grant without a code (`machine_grants`) is begun under a lock that setting the flag
+//! waits for.
 
 use super::value::values;
 use super::{Exclusive, Priority, Store, StoreError};
@@ -20,7 +20,7 @@ sql! {
 }
 
 impl Store {
-    /// Disables a client: it gets no more codes and tokens. `false` when it was disabled before. Its grants are another matter.
+    /// Disables a client: it gets no more codes and tokens. `false` when it was disabled before. Its grants do not end here.
     ///
     /// # Errors
     /// When the store fails.

@@ -26,14 +26,14 @@ sql! {
 
     IS_UNENDED = "SELECT EXISTS (SELECT 1 FROM grants WHERE id = $1 AND ended_at IS NULL)";
 
-    /// The newest stays: without it a reader could not tell "nothing happened" from "everything is gone".
+    /// The newest entry stays: without it a reader could not tell "nothing happened" from "everything is gone".
     pub(super) DELETE_OLD = "
         DELETE FROM grant_ends WHERE sequence IN (
             SELECT sequence FROM grant_ends
             WHERE ended_at <= $1 AND sequence < (SELECT MAX(sequence) FROM grant_ends) ORDER BY ended_at LIMIT $2)";
 }
 
-/// Where a reader of the feed stands: the entry that it read last.
+/// A reader's position in the feed: the entry that it read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedPosition(i64);
 
@@ -42,7 +42,7 @@ pub struct FeedPosition(i64);
 pub enum Feed {
     /// Every grant that ended since, and the new position.
     Ended(Vec<GrantId>, FeedPosition),
-    /// The position is not in the log any more: what ended since cannot be told.
+    /// The position is no longer in the log: the reader may have missed ends.
     Gap,
 }
 
@@ -86,7 +86,7 @@ impl Store {
         Ok(Feed::Ended(ended.collect(), newest))
     }
 
-    /// Whether a grant is there and nothing has ended it. Its own end by time is another matter.
+    /// Whether a grant exists and has not been ended. Its expiry is not considered.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,5 +1,5 @@
-//! The engines behind the store. Outside of this file and the files of the engines (`sqlite`, `postgres`, `row`) nothing knows
-//! which one it is: a statement is one text and its [`Value`]s, an answer is rows, a write is a [`Transaction`].
+//! The engines behind the store. Only this file and the files of the engines (`sqlite`, `postgres`, `row`) depend on the
+//! engine: a statement is one text and its [`Value`]s, an answer is rows, a write is a [`Transaction`].
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// Opens the database. Brings its schema up to date if the settings say so, and answers the names of what was applied.
+    /// Opens the database. Brings its schema up to date if the settings say so, and returns the names of what was applied.
     pub(super) async fn open(settings: &Storage) -> Result<(Self, Vec<&'static str>), StoreError> {
         Ok(match &settings.database {
             Database::Sqlite(file) => {
@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    /// Waits for what is being written and closes.
+    /// Waits for running writes, then closes.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pools) => pools.close().await,
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// A failure in words for the operator: which database, what is wrong and, where there is one, the hint.
+    /// The operator's message for a failure: which database, what is wrong and, if there is one, the hint.
     pub(super) fn explain(&self, failure: Failure) -> StoreError {
         match failure {
             Failure::Store(error) => error,
@@ -105,7 +105,7 @@ impl Engine {
     }
 }
 
-/// A write that is under way. If it is dropped before its end, it is rolled back.
+/// A write in progress. It is rolled back when it is dropped before its end.
 pub(super) struct Transaction {
     running: Running,
     outcome: Outcome,
@@ -116,19 +116,19 @@ enum Running {
     Postgres(postgres::Transaction),
 }
 
-/// What becomes of a transaction at its end.
+/// How a transaction ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Commit,
-    /// Its work came to nothing: undone, which is no failure.
+    /// It is rolled back on purpose, without a failure.
     Undo,
-    /// A statement failed. A commit would keep nothing on PostgreSQL, without a word, and all but that statement on SQLite:
-    /// neither is what the caller believes.
+    /// A statement failed. A commit would silently keep nothing on PostgreSQL, and all but that statement on SQLite: neither
+    /// is what the caller expects.
     Failed,
 }
 
 impl Transaction {
-    /// Decides alone about this, from now to the end. Before any row is changed: see [`Exclusive`].
+    /// Takes the lock for an exclusive decision until the end. Call it before any row is changed: see [`Exclusive`].
     pub(super) async fn exclusive(&mut self, exclusive: Exclusive<'_>) -> Result<(), Failure> {
         match &mut self.running {
             Running::Sqlite(_one_writer) => Ok(()),
@@ -139,7 +139,7 @@ impl Transaction {
         }
     }
 
-    /// Runs a statement and answers how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Failure> {
         let changed = match &mut self.running {
             Running::Sqlite(tx) => sqlite::execute(tx, sql, values).await,
@@ -148,7 +148,7 @@ impl Transaction {
         self.noted(changed)
     }
 
-    /// The rows that a statement answers.
+    /// The rows that a statement returns.
     pub(super) async fn all<T: FromRow>(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<T>, Failure> {
         let rows = match &mut self.running {
             Running::Sqlite(tx) => sqlite::rows(tx, sql, values).await,
@@ -157,7 +157,7 @@ impl Transaction {
         self.noted(rows)?.iter().map(T::from_row).collect()
     }
 
-    /// The row that a statement answers, if it does.
+    /// The row that a statement returns, if any.
     pub(super) async fn optional<T: FromRow>(
         &mut self,
         sql: &'static str,
@@ -166,19 +166,19 @@ impl Transaction {
         Ok(self.all(sql, values).await?.into_iter().next())
     }
 
-    /// The row that a statement always answers.
+    /// The one row that a statement always returns.
     pub(super) async fn one<T: FromRow>(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<T, Failure> {
         self.optional(sql, values).await?.ok_or(Failure::Sql(sqlx::Error::RowNotFound))
     }
 
-    /// Lets nothing of this happen, without a failure.
+    /// Rolls back at the end, without a failure.
     pub(super) fn undo(&mut self) {
         if self.outcome == Outcome::Commit {
             self.outcome = Outcome::Undo;
         }
     }
 
-    /// Commits, or undoes.
+    /// Commits, or rolls back.
     ///
     /// # Errors
     /// When the commit fails, or when a statement had failed and the failure was passed over: then nothing was kept.

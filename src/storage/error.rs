@@ -22,20 +22,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An error about a database, in words.
+    /// The message for a database's failure.
     pub(super) fn about(place: impl Display, message: impl Display) -> Self {
         Self::Unavailable(format!("{place} {message}"))
     }
 }
 
-/// What fails inside a call, before it is told with the name of the database.
+/// A failure inside a call, before the name of the database is added.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The library or the engine.
     Sql(sqlx::Error),
-    /// What has its words already.
+    /// A failure that has its message already.
     Store(StoreError),
-    /// A statement failed and its transaction went on to its end as if it had not: a fault of this program.
+    /// A statement failed and its transaction was committed all the same: a bug in this program.
     PassedOver,
 }
 

@@ -20,11 +20,11 @@ pub(super) enum Exclusive<'a> {
     /// Statements that pick rows from a whole table and change many: deletion, and what is told once to the process that takes
     /// it (`codes::ABANDONED`). Two of them would lock rows in different orders, and deadlock.
     Batch,
-    /// The same for the sign-ins that are under way, and one user: none of them may bring that user a code
-    /// (`listing::BAR_UNDER_WAY` against `codes::ISSUE_CODE`).
+    /// The same for the sign-ins in progress and one user: none of them may give that user a code (`cancelled_sign_ins::BAR`
+    /// against `codes::ISSUE_CODE`).
     BatchOf(&'a str),
-    /// Which provider stands behind an identity: it is replaced while no grant of the old one lives
-    /// (`identities::REPLACE` against `codes::REDEEM`).
+    /// The provider behind an identity: it is replaced while no grant of the old one lives (`identities::REPLACE` against
+    /// `codes::REDEEM`).
     Identity(&'a IdentityId),
     /// What a sign-in gives one user, at a provider that stays: no code after a bar (`codes::ISSUE_CODE`), at most
     /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
@@ -37,9 +37,10 @@ pub(super) enum Exclusive<'a> {
     Client(&'a ClientId),
     /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
     UsersOf(&'a [GrantId]),
-    /// Whether a refresh token is unused: a lease for its grant that is asked for while a rotation supersedes it must see that
-    /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`).
-    RefreshToken(&'a Sha256),
+    /// What the user of a refresh token has: a lease that is asked for while a rotation supersedes the token must see that
+    /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`), and only one of the grants that share a token of the provider
+    /// has a lease.
+    UserOf(&'a Sha256),
     /// Which clients there are: how many registered and were never used, and from which addresses (`clients::INSERT`,
     /// `clients::COUNT_UNUSED`, `clients::EVICT_ONE`); how many documents are kept (`client_documents::COUNT`,
     /// `client_documents::EVICT_ONE`).

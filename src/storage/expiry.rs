@@ -1,4 +1,4 @@
-//! The background deletion of what has expired. What is deleted is declared in the file of each noun.
+//! The background deletion of what has expired. Each noun's file declares what is deleted.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::clock::Timestamp;
 use crate::model::account::SESSION_IDLE;
 use crate::model::client_document::SERVES_FOR;
 
-/// How long a code that is presented again is recognised, and ends its grant.
+/// How long a replayed code is recognised and ends its grant.
 const REDEEMED_AUTHORIZATION: Duration = Duration::from_hours(24);
 
-/// How long things are kept after their use is over.
+/// How long rows are kept after their use is over.
 #[derive(Debug, Clone)]
 pub struct Retention {
     /// Authorizations stay at least as long as their consent form can be posted: the row is what makes the form single-use.
@@ -33,8 +33,8 @@ pub struct Retention {
 }
 
 impl Store {
-    /// Deletes at most `batch` rows of every kind that are no longer needed, and answers how many went, erased answers of used
-    /// refresh tokens included. Each kind is a transaction of its own, so that others write in between.
+    /// Deletes at most `batch` rows of every kind that are no longer needed, and returns how many went, erased answers of
+    /// used refresh tokens included. Each kind is a transaction of its own, so that others write in between.
     ///
     /// # Errors
     /// When the store fails; what was deleted before that stays deleted.

@@ -1,7 +1,7 @@
 //! How grants end: each once, stamped, with our copy of the provider's token and of the user's claims gone.
 //!
-//! Defends against: a provider's token that outlives the user's last grant (two grants that end at once must not each take the
-//! other for alive), and one user's devices filling the table (`MAX_LIVE_GRANTS`).
+//! Defends against: a provider's token that outlives the user's last grant (two grants that end at once must not each see the
+//! other alive), and one user's devices filling the table (`MAX_LIVE_GRANTS`).
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 pub(super) const MARGIN: Duration = Duration::from_mins(15);
 
 sql! {
-    /// Answers the provider's token for the last time; [`ERASE`] follows in the same transaction.
+    /// Returns the provider's token for the last time; [`ERASE`] follows in the same transaction.
     END = concat!("
         UPDATE grants SET ended_at = $2, end_reason = $3, lease_holder = NULL, lease_until = NULL
         WHERE id = $1 AND ended_at IS NULL
@@ -42,10 +42,12 @@ sql! {
             ORDER BY last_used_at DESC, created_at DESC, id LIMIT 1000 OFFSET $7)
         RETURNING id";
 
-    /// A grant that rests on an assertion does not need the provider's token.
+    /// A grant that rests on an assertion does not need the provider's token. The grant of a code that was not redeemed yet will.
     HAS_OTHER_LIVE = "
         SELECT EXISTS (SELECT 1 FROM grants
-            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)";
+            WHERE subject = $1 AND identity = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL)
+          OR EXISTS (SELECT 1 FROM authorizations
+            WHERE subject = $1 AND identity = $2 AND stage = 'code_issued' AND code_expires_at > $4)";
 
     EXPIRED = "SELECT id FROM grants WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
@@ -65,7 +67,7 @@ sql! {
 
     OF_IDENTITY = "SELECT id FROM grants WHERE identity = $1 AND ended_at IS NULL LIMIT $2";
 
-    /// Those whose last access token is dead, and whose refresh tokens went before them.
+    /// Grants whose last access token has expired and whose refresh tokens are deleted.
     pub(super) DELETE_DEAD = "
         DELETE FROM grants WHERE id IN (
             SELECT g.id FROM grants g
@@ -87,13 +89,13 @@ pub struct EndedGrant {
 /// Grants that end together.
 #[derive(Debug, Clone, Copy)]
 pub enum GrantsOf<'a> {
-    /// All of a client.
+    /// All grants of a client.
     Client(&'a ClientId),
-    /// All of the clients that the operator disabled.
+    /// All grants of disabled clients.
     DisabledClients,
-    /// All of a user.
+    /// All grants of a user.
     User(&'a Subject),
-    /// All at an identity provider.
+    /// All grants at an identity provider.
     Identity(&'a IdentityId),
 }
 
@@ -134,7 +136,7 @@ impl Store {
         .await
     }
 
-    /// Whether the user has a live grant at this identity.
+    /// Whether the user has a live grant at this identity, or a code for one.
     ///
     /// # Errors
     /// When the store fails.

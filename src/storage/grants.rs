@@ -7,6 +7,7 @@ use super::row::{FromRow, Row};
 use super::value::{json, values};
 use super::{Priority, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{Basis, Grant, Holder};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::oauth::dpop::Thumbprint;
@@ -15,7 +16,8 @@ use crate::secret::Sha256;
 macro_rules! columns {
     () => {
         "id, subject, identity, client_id, resource, scope, named_scope, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable, dpop_jkt, created_at, expires_at, ended_at"
+            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, dpop_jkt, created_at, expires_at,
+            ended_at"
     };
 }
 pub(super) use columns;
@@ -24,18 +26,24 @@ sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
-            named_scope, basis, receiver, address, agent, device, dpop_jkt)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20)";
+            named_scope, basis, receiver, address, agent, device, dpop_jkt, provider_line)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20, $21)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
-    /// Only for a refresh token that is unused: its grant's row is then as the last rotation left it, and a holder that read
-    /// the row before works with the provider's latest token.
+    /// Only for a refresh token that is unused: what a holder read of its grant before is then as the last rotation left it. The
+    /// provider's token may have come from another grant of the user since, so it is answered; and while another grant that
+    /// shares it has a lease, there is none: a provider that rotates takes the second use of a token for theft.
     TAKE_LEASE = "
         UPDATE grants SET lease_holder = $2, lease_until = $3
         WHERE id = (SELECT grant_id FROM refresh_tokens WHERE hash = $1 AND used_at IS NULL)
           AND ended_at IS NULL AND expires_at > $4
-          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)";
+          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)
+          AND NOT EXISTS (
+              SELECT 1 FROM grants o
+              WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
+                AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
+        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line";
 
     RELEASE_LEASE = "UPDATE grants SET lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
 }
@@ -61,6 +69,15 @@ impl FromRow for Grant {
     }
 }
 
+/// How a grant stands whose lease was taken.
+struct Leased(ProviderStanding);
+
+impl FromRow for Leased {
+    fn from_row(row: &Row) -> Result<Self, Failure> {
+        Ok(Self(row.of("grants").standing()?))
+    }
+}
+
 impl Store {
     /// Finds a grant, ended or not. One that has ended no longer says who the user is.
     ///
@@ -70,8 +87,9 @@ impl Store {
         self.find(FIND, values![id.as_str()]).await
     }
 
-    /// Takes the refresh lease of a refresh token's grant for `holder` until `until`. `false` while another holder has it,
-    /// when the token was used, and when the grant is not live. The holder may take it again.
+    /// Takes the refresh lease of a refresh token's grant for `holder` until `until`, and answers how the grant stands with the
+    /// provider. `None` while another holder has it, or the lease of another grant of the user that shares an offline token;
+    /// when the refresh token was used; and when the grant is not live. The holder may take it again.
     ///
     /// # Errors
     /// When the store fails.
@@ -81,12 +99,14 @@ impl Store {
         holder: &str,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<ProviderStanding>, StoreError> {
         let lease = values![token, holder, until, now];
-        Ok(self.execute(Priority::Token, Exclusive::RefreshToken(token), TAKE_LEASE, lease).await? == 1)
+        let taken =
+            self.write(Priority::Token, Exclusive::UserOf(token), async |tx| tx.optional(TAKE_LEASE, lease).await);
+        Ok(taken.await?.map(|Leased(standing)| standing))
     }
 
-    /// Gives the lease back, if it is still `holder`'s.
+    /// Releases the lease, if it is still `holder`'s.
     ///
     /// # Errors
     /// When the store fails.
@@ -101,7 +121,7 @@ pub(super) async fn insert(tx: &mut Transaction, grant: &Grant, holder: &Holder)
     insert_with(tx, grant, holder, None).await
 }
 
-/// Inserts a new grant that rests on something else.
+/// Inserts a new grant without a user's consent.
 pub(super) async fn insert_on(tx: &mut Transaction, grant: &Grant, basis: Basis) -> Result<(), Failure> {
     insert_with(tx, grant, &Holder::default(), Some(basis)).await
 }
@@ -131,9 +151,10 @@ async fn insert_with(
         holder.receiver.as_deref(),
         holder.address.as_deref(),
         holder.agent.as_deref(),
-        // a code that was sent nowhere is a device's
+        // a code without a redirect URI is a device's
         basis.is_none() && holder.receiver.is_none(),
         grant.bound_to.as_ref().map(Thumbprint::sha256),
+        grant.standing.line,
     ];
     tx.execute(INSERT, new).await?;
     Ok(())

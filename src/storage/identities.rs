@@ -1,7 +1,7 @@
-//! Which provider stands behind the id of an identity, and whose grants are there.
+//! The provider behind the id of each identity, and the grants there.
 //!
-//! Defends against: confusing two users. A subject begins with the id of the identity, so under another issuer equal `sub`s
-//! would be two people with one subject.
+//! Defends against: account takeover by confusing two users. A subject begins with the id of the identity, so under another
+//! issuer equal `sub`s would be two people with one subject.
 
 use super::error::Failure;
 use super::exclusive::Exclusive;
@@ -18,7 +18,7 @@ sql! {
 
     RENAME_CLIENT = "UPDATE identities SET client_id = $3 WHERE id = $1 AND issuer = $2";
 
-    /// The sign-ins that are under way were begun at the old provider.
+    /// The sign-ins in progress were begun at the old provider.
     REFUSE_OPEN = "
         UPDATE authorizations SET stage = 'refused', provider_token = NULL
         WHERE identity = $1 AND stage IN ('pending', 'claimed', 'code_issued')";
@@ -54,9 +54,9 @@ sql! {
 pub struct StoredIdentity {
     /// Its id in the configuration.
     pub id: IdentityId,
-    /// Who is behind it.
+    /// Its issuer.
     pub issuer: String,
-    /// Who we are there.
+    /// Our client id there.
     pub client_id: String,
 }
 
@@ -72,7 +72,7 @@ impl FromRow for StoredIdentity {
 }
 
 impl Store {
-    /// Remembers a provider when its id is new, and answers which one is behind the id.
+    /// Remembers a provider when its id is new, and returns which one is behind the id.
     ///
     /// # Errors
     /// When the store fails.
@@ -106,8 +106,8 @@ impl Store {
         Ok(self.execute(Priority::Token, Exclusive::Identity(id), CORRECT, correct).await? == 1)
     }
 
-    /// Puts another provider behind an id, and ends every sign-in that is under way there. `false` while a grant of the
-    /// old one lives, or when another process did it.
+    /// Puts another provider behind an id, and ends every sign-in in progress there. `false` while a grant of the old one
+    /// lives, or when another process did it.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

@@ -1,4 +1,4 @@
-//! Grants that no user consented to here: those of clients that act for themselves, and those that rest on an assertion.
+//! Grants that no user consented to here: those of clients that act for themselves, and those of an assertion.
 //!
 //! Such a client asks again whenever its access token ends. So one grant of a subject, client, resource and scope lives at a
 //! time and is extended: a machine that asks every minute does not fill the table.
@@ -42,7 +42,7 @@ sql! {
 /// The grant of a machine.
 #[derive(Debug)]
 pub enum MachineGrant {
-    /// It was there, and lives longer now.
+    /// It existed and was extended.
     Extended(Grant),
     /// It is new.
     Begun(Grant),

@@ -1,6 +1,7 @@
 //! The schema's history, built in: one list of files per engine, with the same numbers and the same names.
 //!
-//! The library knows a migration again by its number and the SHA-384 of its text, so a file never changes once it was released.
+//! The library identifies a migration by its number and the SHA-384 of its text, so a file never changes once it was
+//! released.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ macro_rules! files {
     ($engine:literal) => {
         files!($engine: "0001_initial", "0002_ends_and_identities", "0003_named_scope", "0004_barred_sign_ins",
                "0005_single_use", "0007_managed_clients", "0008_client_documents", "0009_key_rotation", "0010_purposes",
-               "0012_machines", "0013_bound_tokens", "0014_remembered_consents")
+               "0012_machines", "0013_bound_tokens", "0014_remembered_consents", "0016_shared_provider_tokens")
     };
     ($engine:literal: $($name:literal),+) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $engine, "/", $name, ".sql")))),+]
@@ -42,7 +43,7 @@ impl Schema {
     /// Compares: `applied` are numbers and checksums, `oldest_program` is what the schema asks of a program.
     ///
     /// # Errors
-    /// When this program must not work on it, whatever is done to it: in words.
+    /// The message when this program must not use it, even after a migration.
     pub(super) fn read(files: Files, applied: &[(i64, Vec<u8>)], oldest_program: i64) -> Result<Self, String> {
         let ours = migrator(files);
         for migration in ours.iter() {
@@ -60,7 +61,7 @@ impl Schema {
         Ok(Self { missing: files.iter().map(|(name, _)| *name).filter(|name| is_missing(name)).collect() })
     }
 
-    /// A database in which nothing is yet.
+    /// An empty database.
     pub(super) fn empty(files: Files) -> Self {
         Self { missing: files.iter().map(|(name, _)| *name).collect() }
     }
@@ -74,7 +75,7 @@ impl Schema {
         self.missing.clone()
     }
 
-    /// Words for a schema that is not current, when this process may not change it.
+    /// The message for a schema that is not current, when this process may not change it.
     pub(super) fn outdated(&self) -> String {
         format!(
             "lacks {} of this program ({}), and storage.migrate is off: run `portcullis migrate` first",
@@ -84,7 +85,7 @@ impl Schema {
     }
 }
 
-/// What runs the files of a list that a database has not seen yet.
+/// Runs the files of a list that a database has not seen yet.
 pub(super) fn migrator(files: Files) -> Migrator {
     let mut migrator = Migrator::with_migrations(files.iter().filter_map(|file| migration(*file)).collect());
     // what a later release added does not disturb this one; what it removed is checked against `too_new`
@@ -99,7 +100,7 @@ fn migration((name, text): (&'static str, &'static str)) -> Option<Migration> {
     Some(Migration::new(version.parse().ok()?, description, MigrationType::Simple, text.into_sql_str(), false))
 }
 
-/// Words for a schema that needs a newer program than one that knows these files.
+/// The message for a schema that needs a newer program than one with these files.
 fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
     (needed > known).then(|| {
@@ -110,7 +111,7 @@ fn too_new(migrator: &Migrator, needed: i64) -> Option<String> {
     })
 }
 
-/// Words for a migration that failed; those for an error of the engine are the engine's.
+/// The message for a migration that failed; messages for the engine's errors are in its file.
 pub(super) fn message(error: MigrateError, engine: fn(&sqlx::Error) -> String) -> String {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => engine(&error),

@@ -1,12 +1,12 @@
-//! What is remembered. Every SQL text is a constant in this folder; rows become nouns here and nowhere else.
+//! The store. Every SQL text is a constant in this folder; rows become nouns here and nowhere else.
 //!
 //! One text serves both engines: `$1` parameters, `RETURNING`, `ON CONFLICT`, seconds as `BIGINT`, ids and JSON as `TEXT`. What
 //! differs is in the files of the engines, and in their migrations.
 //! Columns are always listed, never `*`: the next release may add one while this one runs.
 //!
-//! Each method is one read (a single statement) or one [`Store::write`], and a write is a transaction even when it is a single
-//! statement: a failure to commit is then an answer, not something that happens when a statement is reset. A write says what it
-//! must decide about alone ([`exclusive::Exclusive`]).
+//! Each method is one read (a single statement) or one [`Store::write`], and a write is a transaction even when it is a
+//! single statement: a failed commit is then an error of the call, not a side effect of resetting a statement. A write says
+//! what it must decide about alone ([`exclusive::Exclusive`]).
 //!
 //! Defends against: SQL injection (texts are constants, values are bound).
 
@@ -17,6 +17,7 @@ mod account;
 mod api_keys;
 mod authorizations;
 mod call_limit;
+mod cancelled_sign_ins;
 mod client_documents;
 mod clients;
 mod codes;
@@ -31,7 +32,9 @@ mod expiry;
 mod grant_ends;
 mod grants;
 mod identities;
-mod listing;
+mod listed_clients;
+mod listed_documents;
+mod listed_grants;
 mod machine_grants;
 mod migrations;
 mod nul;
@@ -44,6 +47,7 @@ mod remembered_consents;
 mod row;
 mod sealed;
 mod server;
+mod shared_tokens;
 mod signing_keys;
 mod single_use;
 mod sqlite;
@@ -64,7 +68,9 @@ pub use error::StoreError;
 pub use expiry::Retention;
 pub use grant_ends::{EndedGrant, GrantsOf};
 pub use identities::StoredIdentity;
-pub use listing::{ClientUse, GrantFilter, GrantKind, ListedClient, ListedDocument, ListedGrant};
+pub use listed_clients::{ClientUse, ListedClient};
+pub use listed_documents::ListedDocument;
+pub use listed_grants::{GrantFilter, GrantKind, ListedGrant};
 pub use machine_grants::MachineGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use remembered_consents::CodeConsent;
@@ -93,9 +99,9 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     engine: Engine,
     writes: WriteQueue,
-    /// What registrations look up, one at a time: a flood of them leaves the other connections to everyone else.
+    /// Lookups of registrations, one at a time: a flood of them leaves the other connections free.
     lookups: WriteQueue,
-    /// The same for API keys.
+    /// Lookups of API keys, likewise.
     key_lookups: WriteQueue,
     limit: Duration,
     metrics: metrics::Store,
@@ -132,7 +138,7 @@ impl Store {
         })))
     }
 
-    /// Brings the schema of a database up to date, whatever the settings say, and answers the names of what was applied.
+    /// Brings the schema of a database up to date, whatever the settings say, and returns the names of what was applied.
     ///
     /// # Errors
     /// Those of [`Self::open`].
@@ -151,24 +157,24 @@ impl Store {
             || self.0.write_failed.load(Ordering::Relaxed)
     }
 
-    /// Waits for what is being written and closes.
+    /// Waits for running writes, then closes.
     pub async fn close(&self) {
         self.0.engine.close().await;
     }
 
-    /// What a statement answers.
+    /// The rows that a statement returns.
     async fn list<T: FromRow + Send>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<T>, StoreError> {
-        // boxed, here and below: what the two engines keep while they work would be part of every caller's future
+        // boxed, here and below: otherwise the state of both engines would be part of every caller's future
         let rows = Box::pin(async { self.0.engine.read(sql, values).await?.iter().map(T::from_row).collect() });
         self.bounded(rows, self.0.limit, StoreCall::Read).await
     }
 
-    /// What a statement answers that finds one or none.
+    /// The row that a statement returns, if any.
     async fn find<T: FromRow + Send>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<T>, StoreError> {
         Ok(self.list(sql, values).await?.into_iter().next())
     }
 
-    /// What a statement answers that asks a question.
+    /// The result of a statement that returns a boolean.
     async fn holds(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
         Ok(self.find(sql, values).await?.unwrap_or_default())
     }
@@ -182,7 +188,7 @@ impl Store {
         work: impl AsyncFnOnce(&mut Transaction) -> Result<T, Failure> + Send,
     ) -> Result<T, StoreError> {
         let began = Instant::now();
-        // a wait that timed out says nothing about the disk: that shows in the write that has the slot
+        // a wait that timed out is no sign of a failing disk: the write that has the slot shows that
         let slot = self.wait_for_slot(&self.0.writes, priority).await?;
         let write = Box::pin(async {
             let mut tx = self.0.engine.begin(exclusive).await?;
@@ -204,7 +210,7 @@ impl Store {
         slot
     }
 
-    /// Runs a single statement as a write and answers how many rows it changed.
+    /// Runs a single statement as a write and returns how many rows it changed.
     async fn execute(
         &self,
         priority: Priority,

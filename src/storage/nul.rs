@@ -1,10 +1,11 @@
 //! NUL in texts, which PostgreSQL cannot hold.
 //!
-//! Defends against: an outage that an unauthenticated caller causes, and a mix-up of rows, by a NUL in what is looked up.
+//! Defends against: an outage that an unauthenticated caller causes, and a mix-up of rows, by a NUL in a text that is looked
+//! up.
 
 use std::borrow::Cow;
 
-/// Stands for NUL, and, doubled, for itself. It is a noncharacter, which no text holds that was meant to be read.
+/// Stands for NUL and, doubled, for itself. It is a noncharacter, which no readable text contains.
 const ESCAPE: char = '\u{fdd0}';
 
 /// A text of PostgreSQL cannot hold NUL; the statement fails. An unauthenticated caller can send one wherever we look a text

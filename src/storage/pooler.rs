@@ -1,16 +1,16 @@
 //! A pooler between us and PostgreSQL (PgBouncer, Odyssey, a cloud's proxy), recognised by what it does.
 //!
-//! In transaction mode each *transaction* gets another server connection. What belongs to a session is then lost, or worse,
-//! meets another client: a lock that one connection takes and another should release, the number of a prepared statement. Our
-//! calls do not use any of it; the migrations hold a lock of their session.
+//! In transaction mode each *transaction* gets another server connection. Session state is then lost or, worse, reaches
+//! another client: a lock that one connection takes and another should release, the number of a prepared statement. Our calls
+//! do not use any of it; the migrations hold a lock of their session.
 
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, PgTransaction};
 
-/// How often it is tried. The first try finds a pooler without load, the others one whose connections move among many clients: each
-/// may miss it by chance. One without a pooler takes them all, three round trips each.
+/// How many attempts are made. The first finds an idle pooler, the others one whose connections move among many clients: each
+/// may miss it by chance. Without a pooler all are made, three round trips each.
 const TRIES: usize = 16;
 /// How long a transaction may wait for a connection of the server: a pooler with a single one makes it wait for the other.
 const WAIT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! PostgreSQL: its connections, its locks, its schema, and its errors in words.
+//! PostgreSQL: its connections, its locks, its schema, and its error messages.
 //!
 //! Between us and the server there may be a pooler that gives each *transaction* another server connection (PgBouncer). So
 //! every statement, a read too, runs in an explicit transaction; none is prepared under a name; settings are `SET LOCAL`, locks
@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use sqlx::PgPool;
 use sqlx::postgres::{PgArguments, PgPoolOptions, Postgres};
 use sqlx::query::Query;
@@ -24,7 +23,7 @@ use super::server::Server;
 use super::value::Value;
 use crate::model::ids::GrantId;
 
-/// When a call that waits for a connection is a sign of an outage: it is told before the call itself gives up.
+/// When a call that waits for a connection is a sign of an outage: it is reported before the call itself times out.
 const SOON: Duration = Duration::from_secs(1);
 /// How many connections writes leave to reads, unless there are fewer than twice as many.
 const FOR_READS: u32 = 4;
@@ -37,17 +36,21 @@ sql! {
 
     BEGIN_READ = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 4500";
 
-    /// A lock has a class and, in it, one of 256 numbers: a transaction that ends the grants of many users shall not fill the
-    /// server's table of locks. Two keys with one number wait for each other, which is no harm.
+    /// A lock has a class and, in it, one of 256 numbers: a transaction that ends the grants of many users must not fill the
+    /// server's lock table. Two keys with one number wait for each other, which is harmless.
     LOCK = "SELECT pg_advisory_xact_lock($1, (hashtextextended($2, 0) & 255)::INTEGER)";
 
     LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared($1, (hashtextextended($2, 0) & 255)::INTEGER)";
 
-    /// In one order, so that two that lock several cannot wait for each other.
+    /// In one order, so that two transactions that lock several cannot deadlock.
     LOCK_USERS_OF = "
         SELECT pg_advisory_xact_lock($1, number) FROM (
             SELECT DISTINCT (hashtextextended(subject, 0) & 255)::INTEGER AS number
             FROM grants WHERE id = ANY($2) ORDER BY number) AS users";
+
+    LOCK_USER_OF = "
+        SELECT pg_advisory_xact_lock($1, (hashtextextended(g.subject, 0) & 255)::INTEGER)
+        FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id WHERE t.hash = $2";
 }
 
 /// The first half of the key of a lock; the second is a hash of what it is about. `0x504F_5200` is the lock of the feed of ends,
@@ -57,7 +60,6 @@ enum Class {
     Batch = 0x504F_5201,
     Identity = 0x504F_5202,
     User = 0x504F_5203,
-    RefreshToken = 0x504F_5204,
     Clients = 0x504F_5205,
     Client = 0x504F_5206,
     SigningKeys = 0x504F_5209,
@@ -76,7 +78,7 @@ pub(super) struct ServerPool {
 }
 
 impl ServerPool {
-    /// Connects when it is asked for something.
+    /// Connects at the first call.
     pub(super) fn new(server: Server, connections: u32) -> Self {
         let writers = if connections < 2 * FOR_READS { connections.div_ceil(2) } else { connections - FOR_READS };
         let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(CONNECT_LIMIT);
@@ -98,7 +100,7 @@ impl ServerPool {
         self.writers
     }
 
-    /// Whether calls wait for a connection that does not come.
+    /// Whether calls wait for a connection in vain (an outage).
     pub(super) fn is_out_of_reach(&self) -> bool {
         self.is_out_of_reach.load(Ordering::Relaxed)
     }
@@ -115,7 +117,7 @@ impl ServerPool {
         Ok(rows)
     }
 
-    /// The library hides an outage: it tries to connect until the limit, and says nothing until then.
+    /// The library hides an outage: it keeps trying to connect until the limit, without a sign.
     async fn begin_with(&self, sql: &'static str) -> Result<Transaction, sqlx::Error> {
         let mut beginning = pin!(self.connections.begin_with(sql));
         let begun = match tokio::time::timeout(SOON, &mut beginning).await {
@@ -162,8 +164,10 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
             let lock = sqlx::query(LOCK_USERS_OF).persistent(false).bind(Class::User as i32).bind(ids);
             lock.execute(&mut **tx).await.map(drop)
         }
-        Exclusive::RefreshToken(hash) => {
-            lock_one(tx, LOCK, Class::RefreshToken, &HEXLOWER.encode(hash.as_bytes())).await
+        Exclusive::UserOf(token) => {
+            let lock =
+                sqlx::query(LOCK_USER_OF).persistent(false).bind(Class::User as i32).bind(token.as_bytes().as_slice());
+            lock.execute(&mut **tx).await.map(drop)
         }
         Exclusive::Clients => lock_one(tx, LOCK, Class::Clients, "").await,
         Exclusive::SigningKeys => lock_one(tx, LOCK, Class::SigningKeys, "").await,
@@ -175,12 +179,12 @@ async fn lock_one(tx: &mut Transaction, sql: &'static str, class: Class, key: &s
     lock.execute(&mut **tx).await.map(drop)
 }
 
-/// Runs a statement in a transaction and answers how many rows it changed.
+/// Runs a statement in a transaction and returns how many rows it changed.
 pub(super) async fn execute(tx: &mut Transaction, sql: &'static str, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
     Ok(query(sql, values).execute(&mut **tx).await?.rows_affected())
 }
 
-/// The rows that a statement answers in a transaction.
+/// The rows that a statement returns in a transaction.
 pub(super) async fn rows(
     tx: &mut Transaction,
     sql: &'static str,

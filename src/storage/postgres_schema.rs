@@ -28,7 +28,7 @@ sql! {
     HAS_SCHEMA = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AND to_regclass('compatibility') IS NOT NULL";
 }
 
-/// Opens the database. Brings its schema up to date if `migrate`, and answers the names of what was applied.
+/// Opens the database. Brings its schema up to date if `migrate`, and returns the names of what was applied.
 pub(super) async fn open(
     settings: &config::Postgres,
     migrate: bool,

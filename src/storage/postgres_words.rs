@@ -1,4 +1,4 @@
-//! PostgreSQL's errors in words, with the hint where there is one.
+//! The operator's messages for PostgreSQL's errors, with a hint where there is one.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub(super) fn stalled(limit: Duration) -> String {
     format!("did not answer within {limit:?}: the server is overloaded, or another transaction holds a lock")
 }
 
-/// Puts an error into words that follow on the database's name, with the hint where there is one.
+/// The message for an error, which follows the database's name, with a hint where there is one.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(cause) => words_for(cause.code().as_deref().unwrap_or_default(), cause.message()),
@@ -37,7 +37,7 @@ fn is_tls(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     cause.is::<rustls::Error>()
 }
 
-/// Words for PostgreSQL's error codes. The server's own may quote a value in class 22 (data), and are left out there.
+/// Messages for PostgreSQL's error codes. The server's own may quote a value in class 22 (data), and are left out there.
 fn words_for(code: &str, message: &str) -> String {
     match code {
         "28000" => format!("refuses this user: {message}; check storage.url, and pg_hba.conf of the server"),

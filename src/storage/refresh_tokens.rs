@@ -1,14 +1,14 @@
 //! Refresh tokens: families under a grant, rotated on every use.
 //!
-//! Defends against: replay of a stolen refresh token. A used one stays, so that it is recognised; it is rotated once, whatever
-//! comes at the same time.
+//! Defends against: replay of a stolen refresh token. A used one stays, so that it is recognised; it is rotated once, even
+//! under concurrent requests.
 
 use super::engine::Transaction;
 use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Priority, Store, StoreError};
+use super::{Priority, Store, StoreError, shared_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{RefreshUse, StoredRefreshToken};
@@ -30,11 +30,11 @@ sql! {
         UPDATE refresh_tokens SET used_at = $3, parameters = $4, sealed_response = $5, successor_hash = $6
         WHERE hash = $1 AND grant_id = $2 AND used_at IS NULL";
 
-    /// The grant's part of a rotation: notes its use, and gives the lease back.
+    /// The grant's part of a rotation: notes its use, and releases the lease.
     RENEW = "
-        UPDATE grants SET provider_token = $3, provider_offline = $4, provider_ends_at = $5, provider_renewable = $6,
-            user_claims = COALESCE($7, user_claims), dpop_jkt = COALESCE(dpop_jkt, $9), last_used_at = $8, lease_holder = NULL, lease_until = NULL
-        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $8";
+        UPDATE grants SET user_claims = COALESCE($3, user_claims), dpop_jkt = COALESCE(dpop_jkt, $5), last_used_at = $4,
+            lease_holder = NULL, lease_until = NULL
+        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $4";
 
     pub(super) ERASE_RESPONSES = "
         UPDATE refresh_tokens SET sealed_response = NULL WHERE hash IN (
@@ -48,12 +48,12 @@ sql! {
             LIMIT $2)";
 }
 
-/// A refresh token to remember.
+/// A refresh token to store.
 #[derive(Debug, Clone)]
 pub struct NewRefreshToken {
-    /// What we remember of it.
+    /// Its hash.
     pub hash: Sha256,
-    /// Until when it is good if it is not used.
+    /// When it expires unless it is used.
     pub expires_at: Timestamp,
 }
 
@@ -62,7 +62,7 @@ pub struct NewRefreshToken {
 pub struct Rotation<'a> {
     /// The family.
     pub grant: &'a GrantId,
-    /// Who holds the lease; the rotation fails when another holder has taken it since.
+    /// The holder of the lease; the rotation fails when another one has taken it since.
     pub lease: &'a str,
     /// The token that was presented.
     pub used: &'a Sha256,
@@ -72,9 +72,9 @@ pub struct Rotation<'a> {
     pub sealed_response: &'a [u8],
     /// Its successor.
     pub successor: &'a NewRefreshToken,
-    /// How the grant stands with the provider now.
-    pub standing: &'a ProviderStanding,
-    /// What the provider told of the user, if it did.
+    /// The grant's standing with the provider; `None` when nothing has changed.
+    pub standing: Option<&'a ProviderStanding>,
+    /// The provider's new claims about the user, if any.
     pub user: Option<&'a User>,
     /// The key that the new tokens are bound to. A grant that was bound before stays bound to that key.
     pub bound_to: Option<&'a Thumbprint>,
@@ -113,18 +113,21 @@ impl Store {
         self.find(FIND, values![hash]).await
     }
 
-    /// Supersedes a refresh token, inserts its successor, keeps the provider's new token and the answer, updates the
-    /// grant's last use and gives the lease back, in one transaction. `false`, and nothing happened, when the lease is not
-    /// ours any more, the token was used already, or the grant has ended.
+    /// Supersedes a refresh token, inserts its successor, keeps the provider's new token and the answer, updates the grant's
+    /// last use and releases the lease, in one transaction. `false`, and nothing happened, when the lease is not ours any
+    /// more, the token was used already, or the grant has ended.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn rotate_refresh_token(&self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        self.write(Priority::Token, Exclusive::RefreshToken(rotation.used), async |tx| {
+        self.write(Priority::Token, Exclusive::UserOf(rotation.used), async |tx| {
             // takes the grant's row, and with it every other rotation of this family waits
             let rotated = renew(tx, rotation).await? && supersede(tx, rotation).await?;
             if rotated {
                 insert(tx, rotation.grant, rotation.successor).await?;
+                if let Some(standing) = rotation.standing {
+                    shared_tokens::renew(tx, rotation.grant, standing).await?;
+                }
             } else {
                 tx.undo();
             }
@@ -134,15 +137,11 @@ impl Store {
     }
 }
 
-/// Notes a rotation and gives the lease back; `false` when the lease is not ours or the grant is not live.
+/// Notes a rotation and releases the lease; `false` when the lease is not ours or the grant is not live.
 async fn renew(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool, Failure> {
     let renewed = values![
         rotation.grant.as_str(),
         rotation.lease,
-        rotation.standing.sealed_token.as_deref(),
-        rotation.standing.offline,
-        rotation.standing.ends_at,
-        rotation.standing.renewable,
         rotation.user.map(json).transpose()?,
         rotation.now,
         rotation.bound_to.map(Thumbprint::sha256),

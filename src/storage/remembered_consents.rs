@@ -1,8 +1,8 @@
-//! Consents that their users asked to be remembered. They lie here and not in a cookie, so that they can be forgotten, by
-//! whom and on whichever replica it is asked; the browser has a random mark, of which the hash is kept.
+//! Consents that their users asked to be remembered. They are stored here and not in a cookie, so that a user or an operator
+//! can withdraw them on any replica; the browser has a random mark, whose hash is stored.
 //!
-//! Defends against: a consent that is used while it is being forgotten (it is used by a statement that changes its row, in the
-//! transaction that issues the code), and a table that grows (`MOST` of a user).
+//! Defends against: a consent that is used while it is being forgotten (the statement that uses it changes its row, in the
+//! transaction that issues the code), and a table that grows without bound (`MOST` per user).
 
 use super::engine::Transaction;
 use super::error::Failure;
@@ -16,7 +16,7 @@ use crate::model::ids::{ClientId, ConsentId, IdentityId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::secret::Sha256;
 
-/// How many consents of one user are remembered. Beyond it the oldest goes.
+/// How many consents of one user are remembered; beyond that the oldest is deleted.
 const MOST: i64 = 100;
 /// How many rows one transaction forgets.
 const AT_ONCE: i64 = 500;
@@ -30,7 +30,7 @@ macro_rules! columns {
 }
 
 sql! {
-    /// The user was asked again, so what they were shown last counts.
+    /// The user was asked again, so the latest page applies.
     KEEP = "
         INSERT INTO remembered_consents (id, subject, identity, issuer, browser_hash, client_id, client_hash, redirect_uri,
             resource, scope, refresh, created_at, last_used_at)
@@ -43,7 +43,7 @@ sql! {
         DELETE FROM remembered_consents WHERE subject = $1 AND id IN (
             SELECT id FROM remembered_consents WHERE subject = $1 ORDER BY created_at DESC, id LIMIT 1000 OFFSET $2)";
 
-    /// What a browser may skip the page for, the last used first. `$3`: older ones have expired.
+    /// The requests for which a browser may skip the page, the last used first. `$3`: older ones have expired.
     IN_BROWSER = concat!("
         SELECT ", columns!(), "
         WHERE r.browser_hash = $1 AND r.client_id = $2 AND r.created_at > $3
@@ -82,19 +82,25 @@ sql! {
             SELECT id FROM remembered_consents WHERE created_at <= $1 ORDER BY created_at LIMIT $2)";
 }
 
-/// How the user consented to what a code stands for.
+/// How the user consented to what a code grants.
 #[derive(Debug, Clone, Copy)]
 pub enum CodeConsent<'a> {
-    /// On the page, and nothing is remembered.
+    /// On the page, without remembering it.
     Asked,
-    /// On the page, and it is remembered in the browser with this hash.
+    /// On the page, to be remembered in the browser with this hash.
     Remember(&'a Sha256, &'a Allowed),
     /// Earlier, in the browser with this hash: the user who signed in must have allowed as much, after this time.
     Remembered(&'a Sha256, &'a Allowed, Timestamp),
 }
 
-/// Who signed in, and which issuer is behind their provider, as this process is configured.
-type Who<'a> = (&'a Subject, &'a str);
+/// The sign-in whose code is being issued.
+#[derive(Clone, Copy)]
+pub(super) struct IssuedFor<'a> {
+    pub(super) subject: &'a Subject,
+    /// The issuer of the user's provider in this process's configuration.
+    pub(super) issuer: &'a str,
+    pub(super) now: Timestamp,
+}
 
 impl FromRow for Allowed {
     fn from_row(row: &Row) -> Result<Self, Failure> {
@@ -148,7 +154,7 @@ impl Store {
         self.list(OF_SUBJECT, values![subject.as_str(), since]).await
     }
 
-    /// Forgets one of a user's consents, and answers what it was; `None` when this user has none with this id.
+    /// Forgets one of a user's consents, and returns what it was; `None` when this user has none with this id.
     ///
     /// # Errors
     /// When the store fails.
@@ -165,7 +171,7 @@ impl Store {
         self.execute(Priority::Token, Exclusive::Batch, FORGET_OF_SUBJECT, values![subject.as_str()]).await.map(drop)
     }
 
-    /// Forgets the consents from which grants would come that this filter matches.
+    /// Forgets the consents that could become grants that this filter matches.
     ///
     /// # Errors
     /// When the store fails; then some may be forgotten.
@@ -186,18 +192,13 @@ impl Store {
     }
 }
 
-/// Applies the consent of a code that is being issued at `now`. `false` when the user who signed in did not allow as much.
-pub(super) async fn apply(
-    tx: &mut Transaction,
-    consent: CodeConsent<'_>,
-    who: Who<'_>,
-    now: Timestamp,
-) -> Result<bool, Failure> {
+/// Applies the consent of a code that is being issued. `false` when the user who signed in did not allow as much.
+pub(super) async fn apply(tx: &mut Transaction, consent: CodeConsent<'_>, to: IssuedFor<'_>) -> Result<bool, Failure> {
     match consent {
         CodeConsent::Asked => Ok(true),
-        CodeConsent::Remember(browser, allowed) => keep(tx, browser, allowed, (who, now)).await.map(|()| true),
+        CodeConsent::Remember(browser, allowed) => keep(tx, browser, allowed, to).await.map(|()| true),
         CodeConsent::Remembered(browser, asked, since) => {
-            let (subject, issuer) = who;
+            let IssuedFor { subject, issuer, now } = to;
             let Allowed { client_id, redirect_uri, resource, .. } = asked;
             let one =
                 values![now, subject.as_str(), browser, client_id.as_str(), redirect_uri, resource, issuer, since];
@@ -207,12 +208,8 @@ pub(super) async fn apply(
     }
 }
 
-async fn keep(
-    tx: &mut Transaction,
-    browser: &Sha256,
-    allowed: &Allowed,
-    ((subject, issuer), now): (Who<'_>, Timestamp),
-) -> Result<(), Failure> {
+async fn keep(tx: &mut Transaction, browser: &Sha256, allowed: &Allowed, to: IssuedFor<'_>) -> Result<(), Failure> {
+    let IssuedFor { subject, issuer, now } = to;
     let Allowed { client_id, client_hash, redirect_uri, resource, scope, refresh } = allowed;
     let (id, scope) = (ConsentId::random(), scope.to_string());
     let new = values![
@@ -234,7 +231,7 @@ async fn keep(
     Ok(())
 }
 
-/// Forgets what the user of a grant allowed its client: the grant was ended, so its like may not come back unasked.
+/// Forgets the consent behind a grant that was ended: an equal grant must not come back without asking the user.
 pub(super) async fn forget_like(tx: &mut Transaction, grant: &Grant) -> Result<(), Failure> {
     tx.execute(FORGET_OF_CLIENT, values![grant.subject.as_str(), grant.client_id.as_str()]).await?;
     Ok(())

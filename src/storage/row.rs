@@ -1,4 +1,4 @@
-//! The step from rows to nouns. Each noun implements [`FromRow`] in its own file; nothing here knows one of them.
+//! Reads rows into nouns. Each noun implements [`FromRow`] in its own file; this file depends on none of them.
 
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
@@ -18,12 +18,12 @@ pub(super) enum Row {
     Postgres(PgRow),
 }
 
-/// What can be made of a row.
+/// A type that is read from a row.
 pub(super) trait FromRow: Sized {
     fn from_row(row: &Row) -> Result<Self, Failure>;
 }
 
-/// What a column can be read as.
+/// A type that is read from a column.
 pub(super) trait Readable: Sized {
     fn read<I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>>(row: &Row, column: I) -> Result<Self, sqlx::Error>;
 }
@@ -122,17 +122,18 @@ impl Columns<'_> {
 
     pub(super) fn optional_json<T: DeserializeOwned>(self, column: &'static str) -> Result<Option<T>, Failure> {
         let text: Option<String> = self.get(column)?;
-        // the parser's words may quote the text, and with it a user's name
+        // the parser's message may quote the text, and with it a user's name
         text.map(|text| serde_json::from_str(&text).map_err(|_malformed| self.corrupt(column))).transpose()
     }
 
-    /// How an authorization or a grant stands with the identity provider.
+    /// The standing of an authorization or a grant with the identity provider.
     pub(super) fn standing(self) -> Result<ProviderStanding, Failure> {
         Ok(ProviderStanding {
             sealed_token: self.get("provider_token")?,
             offline: self.get("provider_offline")?,
             ends_at: self.optional_time("provider_ends_at")?,
             renewable: self.get("provider_renewable")?,
+            line: self.get("provider_line")?,
         })
     }
 }

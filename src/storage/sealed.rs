@@ -1,4 +1,4 @@
-//! What lies sealed under a root key, as bytes: for sealing it anew when the first root key changes.
+//! Values that are sealed under a root key, as bytes: they are sealed anew when the first root key changes.
 
 use super::error::Failure;
 use super::exclusive::Exclusive;
@@ -29,7 +29,7 @@ sql! {
     RESEAL_GRANT = "UPDATE grants SET provider_token = $3 WHERE id = $1 AND provider_token = $2";
 }
 
-/// Where something lies sealed.
+/// A column with sealed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealedColumn {
     /// The private halves of our signing keys.
@@ -41,7 +41,8 @@ pub enum SealedColumn {
 }
 
 impl SealedColumn {
-    /// All of them, in the order in which a token moves between tables: one whose code is redeemed meanwhile is met again.
+    /// All of them, in the order in which a token moves between tables: a token whose code is redeemed meanwhile is visited
+    /// again.
     pub const ALL: [Self; 3] = [Self::SigningKeys, Self::Authorizations, Self::Grants];
 
     const fn select(self) -> &'static str {
@@ -66,7 +67,7 @@ impl SealedColumn {
 pub struct SealedValue {
     /// Its row.
     pub id: String,
-    /// Whose it is: the key's id, the user's subject.
+    /// Its owner: the key's id, or the user's subject.
     pub context: String,
     /// The stored bytes.
     pub bytes: Vec<u8>,
@@ -105,8 +106,8 @@ impl Store {
         self.list(column.select(), values![after, length, head, batch]).await
     }
 
-    /// Puts other bytes in the place of each value, in one transaction; a value that changed meanwhile stays as it is.
-    /// Answers how many were replaced.
+    /// Replaces the bytes of each value, in one transaction; a value that changed meanwhile stays as it is. Returns how many
+    /// were replaced.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

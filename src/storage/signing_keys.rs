@@ -1,5 +1,5 @@
-//! Signing keys: the first, the next, and how keys go. Their order is that of their generations, not of their times: a clock
-//! that was wrong when a key was made cannot put it in front of a later one.
+//! Signing keys: the first, the next, retirement and withdrawal. They are ordered by generation, not by time: a wrong clock
+//! cannot put a key in front of a later one.
 //!
 //! Defends against: two replicas that rotate at the same time (one of them makes the next key), and tokens of a key that was
 //! withdrawn (it leaves the list in the same transaction that adds its replacement, so that no reader sees neither or both).
@@ -117,8 +117,7 @@ impl Store {
         Ok(self.execute(Priority::Upkeep, Exclusive::SigningKeys, INSERT_NEXT, next).await? == 1)
     }
 
-    /// Withdraws all keys, those that wait for their time too, and puts one in their place that signs at once. Answers which
-    /// were withdrawn.
+    /// Withdraws all keys, pending ones included, and replaces them by one that signs at once. Returns which were withdrawn.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -133,7 +132,7 @@ impl Store {
         .await
     }
 
-    /// Deletes the keys whose successor has signed since `cutoff` or longer, and answers which. The newest always stays.
+    /// Deletes the keys whose successor has signed since `cutoff` or longer, and returns which. The newest always stays.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.

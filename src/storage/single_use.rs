@@ -1,4 +1,4 @@
-//! What counts once: the `jti` of signed assertions and proofs, shared by every process on one database.
+//! Single-use ids: the `jti` of signed assertions and proofs, shared by every process on one database.
 //!
 //! Defends against: replay of client assertions (RFC 7523 3), of identity assertions and of DPoP proofs (RFC 9449 11.1).
 
@@ -18,9 +18,9 @@ sql! {
 }
 
 impl Store {
-    /// Uses something that counts once, and answers whether this was its first use. `hash` names it: its kind, who made it (so
-    /// that nobody uses up the ids of others) and its id. It is remembered until `expires_at`, which must not come before the
-    /// thing itself is refused for its age.
+    /// Uses up an id and returns whether this was its first use. `hash` covers its kind, its sender (so that one sender
+    /// cannot use up the ids of another) and its id. It is remembered until `expires_at`, which must not come before the time
+    /// from which the assertion or proof is refused for its age.
     ///
     /// # Errors
     /// When the store fails. Then the thing must not be accepted, whether or not it was remembered.

@@ -33,7 +33,7 @@ sql! {
 /// A transaction on the writer.
 pub(super) type Transaction = sqlx::Transaction<'static, Sqlite>;
 
-/// The connections to one file. SQLite has one writer at a time anyway: here the others wait in line, not on a lock.
+/// The connections to one file. SQLite has one writer at a time anyway: here the others wait in a queue, not on a lock.
 pub(super) struct Pools {
     file: PathBuf,
     pub(super) writer: SqlitePool,
@@ -64,12 +64,12 @@ impl Pools {
     }
 }
 
-/// Runs a statement in a transaction and answers how many rows it changed.
+/// Runs a statement in a transaction and returns how many rows it changed.
 pub(super) async fn execute(tx: &mut Transaction, sql: &'static str, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
     Ok(query(sql, values).execute(&mut **tx).await?.rows_affected())
 }
 
-/// The rows that a statement answers in a transaction.
+/// The rows that a statement returns in a transaction.
 pub(super) async fn rows(
     tx: &mut Transaction,
     sql: &'static str,
@@ -95,7 +95,7 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, Sqlit
     })
 }
 
-/// Opens the file. If `migrate`, makes it if it is not there, brings its schema up to date, and answers the names of what was
+/// Opens the file. If `migrate`, makes it if it is not there, brings its schema up to date, and returns the names of what was
 /// applied.
 pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'static str>), StoreError> {
     if !migrate && matches!(file.try_exists(), Ok(false)) {
@@ -133,9 +133,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .max_lifetime(None)
 }
 
-/// `synchronous=NORMAL` does not wait for the disk at every commit. A process that dies, by whatever signal, loses nothing;
-/// a power cut or a crash of the machine may lose the commits of the last moments (never part of one): who signed in
-/// then signs in again, and a refresh token that was exchanged then is good once more.
+/// `synchronous=NORMAL` does not wait for the disk at every commit. A process that dies, by whatever signal, loses nothing; a
+/// power cut or a crash of the machine may lose the commits of the last moments (never part of one): users who signed in then
+/// sign in again, and a refresh token that was exchanged then can be used once more.
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
@@ -143,12 +143,12 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Normal)
         .foreign_keys(true)
         .busy_timeout(CALL_LIMIT)
-        // what is deleted (names, addresses, sealed tokens) shall not lie about in unused parts of the file
+        // deleted data (names, addresses, sealed tokens) must not stay in unused parts of the file
         .pragma("secure_delete", "FAST")
 }
 
-/// Takes the lock under which one process at a time makes the file and its schema. It lies beside the database, because
-/// closing any handle of the database itself would let go of SQLite's own locks.
+/// Takes the lock under which one process at a time creates the file and its schema. The lock file is beside the database,
+/// because closing any handle of the database itself would release SQLite's own locks.
 async fn lock_beside(file: &Path) -> Result<File, StoreError> {
     let path = beside(file, ".lock");
     let lock = private().create(true).truncate(false).open(&path).map_err(|error| refused(file, &path, &error))?;
@@ -257,7 +257,7 @@ pub(super) fn stalled(limit: Duration) -> String {
     format!("did not answer within {limit:?}: the disk is stalled, or another program keeps it locked")
 }
 
-/// Puts an error into words that follow on the file's name, with the hint where there is one.
+/// The message for an error, which follows the file's name, with a hint where there is one.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(cause) => {
@@ -271,7 +271,7 @@ pub(super) fn message(error: &sqlx::Error) -> String {
     }
 }
 
-/// Words for SQLite's primary result codes.
+/// Messages for SQLite's primary result codes.
 fn words_for(code: i64, message: &str) -> String {
     match code {
         3 | 8 | 23 => {

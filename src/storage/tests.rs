@@ -1,4 +1,4 @@
-//! What only shows from inside: the texts themselves, and an engine in trouble. The contract is in `tests/it/storage.rs`.
+//! What only an inside view can test: the texts themselves, and a failing engine. The contract is in `tests/it/storage.rs`.
 
 #[path = "../../tests/it/support/cluster.rs"]
 mod cluster;
@@ -14,9 +14,10 @@ use self::cluster::{Database, cluster};
 use super::exclusive::Exclusive;
 use super::value::values;
 use super::{
-    GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, client_documents, clients,
-    codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities, listing, machine_grants,
-    migrations, refresh_tokens, remembered_consents, sealed, signing_keys, single_use,
+    GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, cancelled_sign_ins,
+    client_documents, clients, codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities,
+    listed_clients, listed_documents, listed_grants, machine_grants, migrations, refresh_tokens, remembered_consents,
+    sealed, shared_tokens, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -25,10 +26,11 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
+    ("cancelled_sign_ins.rs", cancelled_sign_ins::STATEMENTS),
     ("client_documents.rs", client_documents::STATEMENTS),
     ("clients.rs", clients::STATEMENTS),
     ("codes.rs", codes::STATEMENTS),
@@ -38,12 +40,15 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 20] = [
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
-    ("listing.rs", listing::STATEMENTS),
+    ("listed_clients.rs", listed_clients::STATEMENTS),
+    ("listed_documents.rs", listed_documents::STATEMENTS),
+    ("listed_grants.rs", listed_grants::STATEMENTS),
     ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("remembered_consents.rs", remembered_consents::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
+    ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
     ("single_use.rs", single_use::STATEMENTS),
 ];
@@ -82,7 +87,7 @@ const SCANS: [(&str, &str); 18] = [
 /// How many writes of a kind may wait here.
 const WAITING_WRITES: usize = 8;
 
-/// Begins a sign-in under way by hand, and makes one user's end of it.
+/// A sign-in in progress, inserted directly.
 const SIGN_IN: &str = "
     INSERT INTO authorizations (id, client_id, request, identity, binding_hash, round, offline, retried, stage,
         created_at, expires_at)
@@ -114,7 +119,7 @@ fn key(name: &str, sealed: Vec<u8>) -> StoredSigningKey {
     }
 }
 
-/// Works on the database as a saboteur would.
+/// Changes the database directly.
 async fn by_hand(store: &Store, sql: &'static str) {
     store.execute(Priority::Upkeep, Exclusive::Nothing, sql, values![]).await.unwrap();
 }
@@ -225,7 +230,7 @@ const BEGIN_MANY: &str = "
     FROM number";
 
 #[tokio::test]
-async fn every_sign_in_under_way_is_taken_back_however_many_there_are() {
+async fn every_sign_in_in_progress_is_cancelled_however_many_there_are() {
     let ((_directory, sqlite), (_database, postgres)) = (on_sqlite().await, on_postgres().await);
     for store in [sqlite, postgres] {
         by_hand(&store, BEGIN_MANY).await;
@@ -238,10 +243,10 @@ async fn every_sign_in_under_way_is_taken_back_however_many_there_are() {
         assert_eq!(count_barred(&store).await, 0, "they all have codes");
         for _ in 0..2 {
             store.cancel_sign_ins(&filter(None)).await.unwrap();
-            assert_eq!(count_barred(&store).await, 2 * i64::try_from(listing::AT_ONCE).unwrap());
+            assert_eq!(count_barred(&store).await, 2 * i64::try_from(cancelled_sign_ins::BATCH).unwrap());
         }
         let everything = GrantFilter::default();
-        assert_eq!(store.cancel_sign_ins(&everything).await.unwrap(), 4 * listing::AT_ONCE as u64);
+        assert_eq!(store.cancel_sign_ins(&everything).await.unwrap(), 4 * cancelled_sign_ins::BATCH as u64);
         assert_eq!(store.cancel_sign_ins(&everything).await.unwrap(), 0);
     }
 }

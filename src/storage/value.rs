@@ -1,4 +1,4 @@
-//! What a statement is given: values of the four types that the schema knows. Every value carries its type, a NULL too, so that
+//! The parameters of a statement: values of the four types of the schema. Every value carries its type, a NULL too, so that
 //! both engines read a statement in the same way.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Which write goes next. Few writes run at once (on SQLite one); the others wait in queues by class, so that a flood of what
+//! The order of writes. Few writes run at once (on SQLite one); the others wait in queues by class, so that a flood of what
 //! unauthenticated callers may ask for (registrations, approvals) does not delay users who are signed in.
 //!
 //! Defends against: resource exhaustion. The queues give priority and backpressure.
@@ -16,17 +16,17 @@ use super::StoreError;
 /// How often a class that waits is passed over before it runs.
 const PASSES: u32 = 8;
 
-/// What a write is for, from the most urgent to the least.
+/// The purpose of a write, from the most urgent to the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
-    /// Refreshes, redemptions and ends: a client has its tokens by them, or must lose them.
+    /// Refreshes, redemptions and ends: a client gets its tokens from them, or must lose them.
     Token,
-    /// What follows the claim of a sign-in: the provider's code is spent by then, so a refusal would cost the user the
-    /// sign-in. There are no more of these than claims.
+    /// The writes after the claim of a sign-in: the provider's code is spent by then, so a refusal would cost the user the
+    /// sign-in. Each claim has at most one.
     Claimed,
     /// The claim of a sign-in that a user has agreed to, and taking it back.
     SignIn,
-    /// What no caller waits for: deletions, resealing.
+    /// Writes that no caller waits for: deletions, resealing.
     Upkeep,
     /// The answer to a consent page, which any browser can open.
     Approval,
@@ -103,7 +103,7 @@ impl WriteQueue {
             let Some(next) = next else { return };
             match next.send(WriteSlot(Some(self.clone()))) {
                 Ok(()) => return,
-                // its caller went away: not dropped as it is, or a line of such callers would be a deep recursion
+                // its caller has gone: not dropped directly, or a chain of such callers would be a deep recursion
                 Err(mut unwanted) => unwanted.0 = None,
             }
         }
@@ -165,7 +165,7 @@ mod tests {
     /// How many may wait of a class that is bounded.
     const MOST: usize = 20;
 
-    /// Lets all of these wait while the slot is taken, and answers in which order they had theirs.
+    /// Lets all of these wait while the slot is taken, and returns in which order they had theirs.
     async fn order(waiting: &[Priority]) -> Vec<Priority> {
         let (queue, order) = (WriteQueue::new(1, MOST), Arc::new(Mutex::new(Vec::new())));
         let taken = queue.take(Priority::Upkeep).await.unwrap();

@@ -167,7 +167,7 @@ impl Lines {
         }
     }
 
-    /// The count is taken back after the report is queued, so that whoever flushes waits for it.
+    /// The count is taken back after the report is queued, so that a flush waits for it.
     fn report(&self, report: &impl Fn(Lost)) {
         let lost = self.queue().lost;
         if lost == Lost::default() {

@@ -164,7 +164,7 @@ pub fn panics() {
 
 fn note(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    // a literal of the program is harmless; in what was put together at run time may be somebody's secret
+    // a literal of the program is harmless; a text that was built at run time may contain a secret
     let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(not shown: made at run time)");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));

@@ -7,7 +7,7 @@ use ::http::StatusCode;
 
 use crate::outbound::failure::{cause, innermost};
 
-/// Why an upstream gave no answer that can be passed on. The words are for the operator.
+/// Why an upstream gave no answer that can be passed on. The text is for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UpstreamError {
     /// Nothing listens there, or TLS failed: nothing was sent.

@@ -19,7 +19,7 @@ pub(super) enum Reuse {
 /// Leaves one framing in an answer's headers.
 ///
 /// # Errors
-/// When its body can be read in two ways; the words are for the operator.
+/// When its body can be read in two ways; the text is for the operator.
 pub(super) fn settle(headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
     if !headers.contains_key(TRANSFER_ENCODING) {
         return length(headers).map(|()| Reuse::Sound);

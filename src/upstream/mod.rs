@@ -81,7 +81,7 @@ impl Upstream {
         }
     }
 
-    /// Ends what is kept for a next call. Calls that are under way finish.
+    /// Closes idle connections. Calls in progress finish.
     pub(crate) fn close(&self) {
         match self {
             Self::Http(http) => http.close(),

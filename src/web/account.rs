@@ -1,20 +1,22 @@
-//! `/account`: what a user has granted, and how they end it. Forms carry a token of the session (CSRF), and every change is a POST.
+//! `/account`: what a user has granted, and how they end it.
+//!
+//! Defends against: CSRF (every change is a POST, whose form carries a token of the session).
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, FromRequest, State};
 use axum::response::IntoResponse;
 use http::{HeaderMap, Request, Response, Uri};
 
-use super::browser::{PostedForm, answered_form, query, see_other};
-use super::cookies::Kind;
+use super::browser::{answered_form, query, see_other};
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages;
-use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, SessionCookie};
+use super::posted_form::PostedForm;
+use crate::issuer::{AccountEntry, AccountPage, AnsweredForm, Ending, Fault, FormPage, SessionCookie};
 use crate::model::ids::{ConsentId, GrantId};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::paths;
-use crate::wire::{Arrival, ClientAddress};
+use crate::wire::Arrival;
 
 /// The longest id of a grant or a remembered consent that is looked up; ours are shorter.
 const LONGEST_ID: usize = 64;
@@ -28,37 +30,24 @@ pub(super) async fn get(
     let session = session(&endpoints, &headers);
     match endpoints.issuer.account(session.as_ref()).await {
         Ok(AccountPage::SignedIn(view)) => pages::account(&endpoints.branding, &view).into_response(),
-        Ok(AccountPage::SignedOut(view, cookie)) => {
-            let mut response = pages::account_entry(&endpoints.branding, &view).into_response();
-            let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-            endpoints.cookies().set((&headers, response.headers_mut()), Kind::Consent, &cookie, lifetime);
-            response
+        Ok(AccountPage::SignedOut(FormPage { view, cookie })) => {
+            endpoints.with_cookie(&headers, pages::account_entry(&endpoints.branding, &view), &cookie)
         }
         Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// The choice of a provider.
-pub(super) async fn sign_in(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => {
-            let answered = begin(&endpoints, &form, arrival.address).await;
-            answered_form(&endpoints, &form.headers, answered, &arrival.id)
-        }
-        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
-    }
+pub(super) async fn sign_in(State(endpoints): State<Endpoints>, form: PostedForm) -> Response<Body> {
+    let answered = begin(&endpoints, &form).await;
+    answered_form(&endpoints, &form.headers, answered, &form.arrival.id)
 }
 
-async fn begin(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<AnsweredForm, Fault> {
-    let opened = endpoints.issuer.open_form::<AccountEntry>(form.one("form")?.unwrap_or_default())?;
-    let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
+async fn begin(endpoints: &Endpoints, form: &PostedForm) -> Result<AnsweredForm, Fault> {
+    let opened = form.open::<AccountEntry>(endpoints)?;
     let identity = form.one("identity")?.unwrap_or_default().to_owned();
-    let issuer = endpoints.issuer.clone();
-    endpoints.complete(async move { issuer.open_account(&opened, cookie.as_deref(), &identity, address).await }).await
+    let (issuer, address) = (endpoints.issuer.clone(), form.arrival.address);
+    endpoints.complete(async move { issuer.open_account(&opened, &identity, address).await }).await
 }
 
 /// Asks whether to end grants: a link leads here, and changes nothing.
@@ -79,41 +68,24 @@ pub(super) async fn end_question(
 }
 
 /// Ends grants.
-pub(super) async fn end(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let form = match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
-    };
-    let (Some(session), Some(which)) = (session(&endpoints, &form.headers), which(&form.fields)) else {
-        return to_account(&endpoints);
-    };
-    let token = form.fields.one("form_token").ok().flatten().unwrap_or_default().to_owned();
-    let issuer = endpoints.issuer.clone();
-    let origin = arrival.clone();
-    let ended = async move { issuer.end_own_grants(&session, &token, &which, &origin).await };
+pub(super) async fn end(State(endpoints): State<Endpoints>, form: SessionForm) -> Response<Body> {
+    let Some(which) = which(&form.fields) else { return to_account(&endpoints) };
+    let SessionForm { session, token, arrival, .. } = form;
+    let (issuer, request_id) = (endpoints.issuer.clone(), arrival.id.clone());
+    let ended = async move { issuer.end_own_grants(&session, &token, &which, &arrival).await };
     match endpoints.complete(ended).await {
         Ok(()) => to_account(&endpoints),
-        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
+        Err(fault) => page(&endpoints.branding, fault, &request_id),
     }
 }
 
 /// Forgets a remembered consent. There is no question before it: the user is only asked once more.
-pub(super) async fn forget(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let form = match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
-    };
-    let one = |name| form.fields.one(name).ok().flatten().unwrap_or_default().to_owned();
-    let (session, consent, token) = (session(&endpoints, &form.headers), one("consent"), one("form_token"));
-    let Some(session) = session.filter(|_| consent.len() <= LONGEST_ID) else { return to_account(&endpoints) };
+pub(super) async fn forget(State(endpoints): State<Endpoints>, form: SessionForm) -> Response<Body> {
+    let consent = text(&form.fields, "consent");
+    if consent.len() > LONGEST_ID {
+        return to_account(&endpoints);
+    }
+    let SessionForm { session, token, arrival, .. } = form;
     let (issuer, consent, request_id) = (endpoints.issuer.clone(), ConsentId::from(consent), arrival.id.clone());
     match endpoints.complete(async move { issuer.forget_consent(&session, &token, &consent, &arrival).await }).await {
         Ok(()) => to_account(&endpoints),
@@ -122,37 +94,51 @@ pub(super) async fn forget(
 }
 
 /// Ends the session.
-pub(super) async fn sign_out(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let form = match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
-    };
-    let Some(session) = session(&endpoints, &form.headers) else { return to_account(&endpoints) };
-    let token = form.fields.one("form_token").ok().flatten().unwrap_or_default();
-    match endpoints.issuer.sign_out(&session, token).await {
+pub(super) async fn sign_out(State(endpoints): State<Endpoints>, form: SessionForm) -> Response<Body> {
+    match endpoints.issuer.sign_out(&form.session, &form.token).await {
         Ok(()) => {
             let mut response = to_account(&endpoints);
             endpoints.cookies().set_session(response.headers_mut(), "", 0);
             response
         }
-        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
+        Err(fault) => page(&endpoints.branding, fault, &form.arrival.id),
     }
+}
+
+/// A form of the page of a signed-in user. The issuer checks that `token` follows from `session` (CSRF). A browser without a
+/// session is led to the page, where it can sign in.
+pub(super) struct SessionForm {
+    arrival: Arrival,
+    session: SessionCookie,
+    token: String,
+    fields: Parameters,
+}
+
+impl FromRequest<Endpoints> for SessionForm {
+    type Rejection = Response<Body>;
+
+    async fn from_request(request: Request<Body>, endpoints: &Endpoints) -> Result<Self, Response<Body>> {
+        let PostedForm { arrival, headers, fields } = PostedForm::from_request(request, endpoints).await?;
+        let session = session(endpoints, &headers).ok_or_else(|| to_account(endpoints))?;
+        Ok(Self { arrival, session, token: text(&fields, "form_token"), fields })
+    }
+}
+
+/// A field of a form; empty when it is missing or repeated.
+fn text(fields: &Parameters, name: &'static str) -> String {
+    fields.one(name).ok().flatten().unwrap_or_default().to_owned()
 }
 
 fn to_account(endpoints: &Endpoints) -> Response<Body> {
     see_other(&endpoints.branding, paths::ACCOUNT)
 }
 
-/// The session of the browser, as far as its cookie has the form of ours.
+/// The session that the browser's cookie names, if it is well-formed.
 fn session(endpoints: &Endpoints, headers: &HeaderMap) -> Option<SessionCookie> {
     endpoints.cookies().session(headers).and_then(|text| SessionCookie::parse(&text))
 }
 
-/// Which grants a link or a form means.
+/// Which grants a link or a form names.
 fn which(parameters: &Parameters) -> Option<Ending> {
     match (parameters.one("grant").ok()?, parameters.one("all").ok()?) {
         (Some(grant), None) if grant.len() <= LONGEST_ID => Some(Ending::One(GrantId::from(grant))),

@@ -1,5 +1,5 @@
-//! `GET /authorize` (RFC 6749 3.1): the consent page, or why not. Stores nothing, unless a remembered consent lets the browser go
-//! on to the provider.
+//! `GET /authorize` (RFC 6749 3.1): the consent page, or an error. Stores nothing, unless a remembered consent lets the
+//! browser go on to the provider.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -48,9 +48,9 @@ pub(super) async fn get(
     }
 }
 
-/// Whether a person opened the address, or an application had the browser open it, and no other site sent the browser. One that
-/// says nothing may have been sent, and so may one that fetches in advance what nobody looks at. (`none` does not prove that no
-/// site redirected on the way: see `config::Consent`.)
+/// Whether the browser came without another site's doing: a person opened the address, or an application had the browser open
+/// it. A browser that sends no such headers may have been sent by a site, and so may one that prefetches. (`none` does not
+/// exclude a redirect by a site on the way: see `config::Consent`.)
 fn is_direct(headers: &HeaderMap) -> bool {
     let is = |name: &str, wanted: &[&str]| {
         let mut values = headers.get_all(name).iter();
@@ -70,7 +70,7 @@ mod tests {
     use super::is_direct;
 
     #[test]
-    fn only_a_browser_that_says_so_was_sent_by_no_other_site() {
+    fn only_a_browser_that_says_so_counts_as_a_direct_visit() {
         let is = |pairs: &[(&'static str, &'static str)]| {
             let pairs = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
             is_direct(&pairs.collect::<HeaderMap>())
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_came_twice_is_no_answer() {
+    fn a_repeated_header_is_not_trusted() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("sec-fetch-site", "none"),

@@ -24,7 +24,7 @@ impl BodyError {
         }
     }
 
-    /// Its OAuth error code; `otherwise` when it is the client's fault.
+    /// Its OAuth error code: `otherwise` when the client is at fault.
     pub(super) const fn code(self, otherwise: ErrorCode) -> ErrorCode {
         match self.0 {
             CollectError::NoRoom(_) => ErrorCode::TemporarilyUnavailable,

@@ -1,7 +1,7 @@
-//! Shared by all browser endpoints: cookies, the origin of a form, redirects.
+//! Shared by all browser endpoints: the origin, cookies that are set, redirects.
 //!
-//! Defends against: CSRF (a form that the browser says is another site's is refused before it is read), and cookies of another
-//! host name (a browser is led to our own origin first). Locations may carry a code, so they are marked sensitive.
+//! Defends against: cookies of another host name (a browser is led to our own origin first). Locations may carry a code, so they
+//! are marked sensitive.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,14 +15,13 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-use super::body::{self, BodyError};
 use super::consent_page::{Asking, consent_page};
 use super::cookies::Kind;
 use super::endpoints::Endpoints;
-use super::fault::{busy_page, page};
+use super::fault::page;
 use super::pages;
 use super::pages::{Branding, ConsentNotice};
-use crate::config::{Config, PublicUrl, Spelling};
+use crate::config::{Config, Spelling};
 use crate::issuer::{Answered, AnsweredForm, Begun, ClientRedirect, EarlierOutcome, Fault};
 use crate::model::account::SESSION_AGE;
 use crate::oauth::parameters::Parameters;
@@ -50,57 +49,8 @@ pub(super) fn query(uri: &Uri) -> Parameters {
     Parameters::parse(uri.query().unwrap_or_default().as_bytes())
 }
 
-/// A form of one of our pages, as a browser posted it.
-pub(super) struct PostedForm {
-    pub(super) headers: HeaderMap,
-    pub(super) fields: Parameters,
-}
-
-/// Why a form is not read.
-pub(super) enum UnreadForm {
-    /// It was posted from another site (CSRF).
-    Elsewhere,
-    /// Its body did not arrive.
-    Body(BodyError),
-}
-
-impl PostedForm {
-    /// Reads a form, unless the browser says that it is another site's.
-    pub(super) fn read(request: Request<Body>, url: &PublicUrl) -> Result<Self, UnreadForm> {
-        let (mut head, _read) = request.into_parts();
-        if !is_same_origin(&head.headers, url) {
-            return Err(UnreadForm::Elsewhere);
-        }
-        let bytes = body::take(&mut head.extensions).map_err(UnreadForm::Body)?;
-        Ok(Self { headers: head.headers, fields: Parameters::parse(&bytes) })
-    }
-
-    /// The one value of a field.
-    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Fault> {
-        self.fields.one(name).map_err(|repeated| Fault::not_ours(repeated.to_string()))
-    }
-}
-
-impl UnreadForm {
-    pub(super) fn respond(&self, branding: &Branding, request_id: &RequestId) -> Response<Body> {
-        match self {
-            Self::Elsewhere => page(branding, Fault::not_ours("a form that was posted from another site"), request_id),
-            Self::Body(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => busy_page(branding),
-            Self::Body(error) => plain(error.status(), Body::from(error.message())),
-        }
-    }
-}
-
-/// Whether a form was posted from one of our own pages, as far as the browser says (CSRF). A browser that says nothing is
-/// accepted: its cookie and the sealed form must agree anyway.
-fn is_same_origin(headers: &HeaderMap, url: &PublicUrl) -> bool {
-    let says =
-        |name: &str, wanted: &str| headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes());
-    says("sec-fetch-site", "same-origin") && says("origin", url.as_str())
-}
-
-/// Redirects a browser that uses another loopback name to ours before it gets any cookie: cookies belong to one host name, and
-/// the identity provider redirects to ours. A form is refused: no page of ours was shown under that name.
+/// Redirects a browser from another loopback name to ours before it gets any cookie: cookies belong to one host name, and the
+/// identity provider redirects to ours. Forms are refused: we show no page under another name.
 pub(super) async fn at_own_origin(
     State((config, branding)): State<(Arc<Config>, Arc<Branding>)>,
     request: Request<Body>,
@@ -118,7 +68,7 @@ pub(super) async fn at_own_origin(
     see_other(&branding, &config.public_url.join(target))
 }
 
-/// Sends the browser where an answer leads.
+/// Sends the browser where the outcome of a sign-in leads.
 pub(super) async fn onwards(
     endpoints: &Endpoints,
     headers: &HeaderMap,
@@ -131,7 +81,7 @@ pub(super) async fn onwards(
         Answered::ToAccount(session) => to_account(endpoints, &session),
         Answered::ToProvider(location) => see_other(branding, &location),
         Answered::Ask(validated) => {
-            // only a start that no other site sent is not asked at once
+            // a consent is only skipped for a browser that no other site sent
             let asking = Asking { notice: Some(ConsentNotice::NotAllowed), direct: true };
             consent_page(endpoints, headers, *validated, asking, request_id).await
         }
@@ -141,11 +91,10 @@ pub(super) async fn onwards(
     }
 }
 
-/// Sends the browser to a sign-in, with the cookie that the way back demands.
+/// Sends the browser to a sign-in, with the cookie that the callback requires.
 pub(super) fn to_sign_in(endpoints: &Endpoints, headers: &HeaderMap, begun: &Begun) -> Response<Body> {
     let mut response = see_other(&endpoints.branding, &begun.location);
-    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.authorization.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Binding, &begun.binding, lifetime);
+    endpoints.set_cookie(headers, &mut response, Kind::Binding, &begun.binding);
     if let Some(mark) = &begun.mark {
         endpoints.cookies().set_mark(response.headers_mut(), mark, endpoints.config.consent.remember_for.as_secs());
     }
@@ -159,7 +108,7 @@ fn to_account(endpoints: &Endpoints, session: &Token<AccountSession>) -> Respons
     response
 }
 
-/// Sends the browser where an answered form leads that is not a client's.
+/// Sends the browser where an answered form leads that no client waits for.
 pub(super) fn answered_form(
     endpoints: &Endpoints,
     headers: &HeaderMap,
@@ -174,7 +123,7 @@ pub(super) fn answered_form(
     }
 }
 
-/// Sends the browser on with GET, whatever it came with (RFC 9110 15.4.4).
+/// Redirects the browser with GET, whatever its method was (RFC 9110 15.4.4).
 pub(super) fn see_other(branding: &Branding, location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
@@ -205,7 +154,7 @@ pub(super) fn to_client(branding: &Branding, redirect: &ClientRedirect) -> Respo
     }
 }
 
-/// Says that a form or an answer was used before, with a link to finish where there is one.
+/// The page for a form or an answer that was used before, with a link to finish if there is one.
 pub(super) fn already_answered(
     endpoints: &Endpoints,
     outcome: &EarlierOutcome,
@@ -218,29 +167,4 @@ pub(super) fn already_answered(
         EarlierOutcome::Left(answer) => answer,
     };
     pages::already_answered(&pages::AlreadyAnsweredPage { branding, answer, request_id }).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
-
-    use super::is_same_origin;
-    use crate::config::PublicUrl;
-
-    #[test]
-    fn csrf_a_form_from_another_site_is_recognised_by_either_header() {
-        let url = PublicUrl::parse("https://mcp.example.com").unwrap();
-        let is = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
-            is_same_origin(&pairs.collect::<HeaderMap>(), &url)
-        };
-        assert!(is(&[]));
-        assert!(is(&[("sec-fetch-site", "same-origin"), ("origin", "https://mcp.example.com")]));
-        assert!(is(&[("origin", "https://mcp.example.com")]));
-        assert!(!is(&[("origin", "null")]));
-        assert!(!is(&[("origin", "https://evil.example")]));
-        assert!(!is(&[("sec-fetch-site", "cross-site")]));
-        assert!(!is(&[("sec-fetch-site", "same-site"), ("origin", "https://mcp.example.com")]));
-        assert!(!is(&[("sec-fetch-site", "none")]));
-    }
 }

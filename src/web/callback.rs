@@ -1,4 +1,5 @@
-//! `GET /callback/{identity}`: the identity provider's answer, taken as a task of its own because it claims something single-use.
+//! `GET /callback/{identity}`: the identity provider's answer, in a task of its own because it claims a single-use
+//! authorization.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};

@@ -1,17 +1,15 @@
-//! The consent page with its cookie, from wherever it is asked.
+//! The consent page with its cookie, for every handler that shows it.
 
 use axum::body::Body;
-use axum::response::IntoResponse;
 use http::{HeaderMap, Response};
 
-use super::cookies::Kind;
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages::{self, ConsentNotice};
-use crate::issuer::Validated;
+use crate::issuer::{FormPage, Validated};
 use crate::telemetry::RequestId;
 
-/// Why and how the page is shown.
+/// How the page is shown.
 pub(super) struct Asking {
     pub(super) notice: Option<ConsentNotice>,
     /// Whether no other site sent the browser.
@@ -26,12 +24,10 @@ pub(super) async fn consent_page(
     asking: Asking,
     request_id: &RequestId,
 ) -> Response<Body> {
-    let prompt = match endpoints.issuer.consent(validated, asking.direct).await {
-        Ok(prompt) => prompt,
-        Err(fault) => return page(&endpoints.branding, fault, request_id),
-    };
-    let mut response = pages::consent(&endpoints.branding, &prompt.view, asking.notice).into_response();
-    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, &prompt.cookie, lifetime);
-    response
+    match endpoints.issuer.consent(validated, asking.direct).await {
+        Ok(FormPage { view, cookie }) => {
+            endpoints.with_cookie(headers, pages::consent(&endpoints.branding, &view, asking.notice), &cookie)
+        }
+        Err(fault) => page(&endpoints.branding, fault, request_id),
+    }
 }

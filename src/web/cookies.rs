@@ -19,10 +19,10 @@ use crate::issuer::AuthorizationCookie;
 use crate::model::ids::AuthorizationId;
 use crate::secret::{BrowserMark, Token};
 
-/// How many cookies of a kind a browser keeps: a client with many servers opens a tab for each at once.
+/// How many cookies of a kind a browser keeps: a client that uses many servers opens a tab for each at once.
 const LIVE: usize = 20;
-/// How far an order may be ahead of the clock, in seconds: it is ahead by one for each sign-in within the same second. One
-/// beyond that is not ours, or the clock was set back: it counts as the oldest.
+/// How far an order may be ahead of the clock, in seconds: it is ahead by one for each sign-in within the same second. A cookie
+/// with a higher one is not ours, or the clock was set back: it is treated as the oldest.
 const AHEAD: i64 = 3600;
 
 /// What a cookie is for.
@@ -30,8 +30,32 @@ const AHEAD: i64 = 3600;
 pub(super) enum Kind {
     /// The secret of a rendered consent page.
     Consent,
-    /// What ties a running sign-in to the browser.
+    /// The secret that binds a running sign-in to the browser.
     Binding,
+}
+
+/// A cookie of a sign-in that is to be set.
+pub(super) struct NewCookie<'a> {
+    pub(super) kind: Kind,
+    pub(super) cookie: &'a AuthorizationCookie,
+    pub(super) now: Timestamp,
+    /// In seconds.
+    pub(super) max_age: u64,
+}
+
+/// What a `Set-Cookie` header says.
+struct SetCookie<'a> {
+    name: &'a str,
+    value: &'a str,
+    same_site: &'static str,
+    /// In seconds; 0 removes the cookie.
+    max_age: u64,
+}
+
+/// A cookie that the browser holds.
+struct HeldCookie<'a> {
+    name: &'a str,
+    order: i64,
 }
 
 /// Reads and writes cookies under one public URL. A value is `{order}-{secret}`, the order being a hexadecimal number that
@@ -59,26 +83,21 @@ impl<'a> Cookies<'a> {
         value.split_once('-').map(|(_, secret)| secret.to_owned())
     }
 
-    /// Sets a cookie for `max_age` seconds, and removes the oldest of its kind beyond what a browser keeps, at most
-    /// as many at once.
-    pub(super) fn set(
-        &self,
-        (request, response): (&HeaderMap, &mut HeaderMap),
-        kind: Kind,
-        cookie: &AuthorizationCookie,
-        (now, max_age): (Timestamp, u64),
-    ) {
+    /// Sets a cookie, and removes the oldest of its kind beyond [`LIVE`], at most as many at once.
+    pub(super) fn set(&self, request: &HeaderMap, response: &mut HeaderMap, new: &NewCookie<'_>) {
+        let NewCookie { kind, cookie, now, max_age } = *new;
         let prefix = self.prefix(kind);
         let name = format!("{prefix}{}", cookie.authorization.bits());
         let others = others(request, &prefix, &name, now);
-        for (_, old) in others.iter().skip(LIVE - 1).rev().take(LIVE) {
-            self.append(response, (old, ""), "Lax", 0);
+        for HeldCookie { name, .. } in others.iter().skip(LIVE - 1).rev().take(LIVE) {
+            self.append(response, &SetCookie { name, value: "", same_site: "Lax", max_age: 0 });
         }
         let order = kept_order(request, &name).unwrap_or_else(|| {
-            let latest = others.first().map_or(0, |(order, _)| *order);
+            let latest = others.first().map_or(0, |cookie| cookie.order);
             now.0.max(latest.saturating_add(1))
         });
-        self.append(response, (&name, &format!("{order:x}-{}", cookie.value.expose())), "Lax", max_age);
+        let value = format!("{order:x}-{}", cookie.value.expose());
+        self.append(response, &SetCookie { name: &name, value: &value, same_site: "Lax", max_age });
     }
 
     /// The cookie of the session at the user's own page.
@@ -90,7 +109,7 @@ impl<'a> Cookies<'a> {
     /// Sets that cookie for `max_age` seconds; 0 removes it. `SameSite=Lax`: with `Strict` browsers would not send it after the
     /// way back from the provider.
     pub(super) fn set_session(&self, response: &mut HeaderMap, value: &str, max_age: u64) {
-        self.append(response, (&self.session_name(), value), "Lax", max_age);
+        self.append(response, &SetCookie { name: &self.session_name(), value, same_site: "Lax", max_age });
     }
 
     /// The mark of a browser in which consents are remembered.
@@ -101,7 +120,8 @@ impl<'a> Cookies<'a> {
 
     /// Sets that mark for `max_age` seconds. `SameSite=Strict`: a start from another site is asked anyway.
     pub(super) fn set_mark(&self, response: &mut HeaderMap, mark: &Token<BrowserMark>, max_age: u64) {
-        self.append(response, (&self.mark_name(), mark.expose()), "Strict", max_age);
+        let (name, value) = (&*self.mark_name(), mark.expose());
+        self.append(response, &SetCookie { name, value, same_site: "Strict", max_age });
     }
 
     fn mark_name(&self) -> String {
@@ -120,7 +140,8 @@ impl<'a> Cookies<'a> {
         format!("portcullis-{port}-{rest}")
     }
 
-    fn append(&self, headers: &mut HeaderMap, (name, value): (&str, &str), same_site: &str, max_age: u64) {
+    fn append(&self, headers: &mut HeaderMap, cookie: &SetCookie<'_>) {
+        let SetCookie { name, value, same_site, max_age } = cookie;
         let secure = if self.url.is_https() { "; Secure" } else { "" };
         let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site}{secure}");
         if let Ok(mut value) = HeaderValue::try_from(text) {
@@ -130,15 +151,16 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// A kind's cookies without a new one, the latest first. Browsers send cookies of one path in the order of their creation
-/// (RFC 6265 5.4), which decides between those to which parallel requests gave the same order.
-fn others<'a>(request: &'a HeaderMap, prefix: &str, new: &str, now: Timestamp) -> Vec<(i64, &'a str)> {
+/// The cookies of a kind except a new one, the latest first. Browsers send cookies of one path in the order of their creation
+/// (RFC 6265 5.4): that decides between cookies that parallel requests gave the same order.
+fn others<'a>(request: &'a HeaderMap, prefix: &str, new: &str, now: Timestamp) -> Vec<HeldCookie<'a>> {
+    let latest = now.0.saturating_add(AHEAD);
     let ours = pairs(request).filter(|(name, _)| name.starts_with(prefix) && *name != new);
-    let mut others: Vec<_> = ours
-        .map(|(name, value)| (order(value).filter(|order| *order <= now.0.saturating_add(AHEAD)).unwrap_or(0), name))
-        .collect();
+    let held =
+        ours.map(|(name, value)| HeldCookie { name, order: order(value).filter(|it| *it <= latest).unwrap_or(0) });
+    let mut others: Vec<_> = held.collect();
     others.reverse();
-    others.sort_by_key(|(order, _)| Reverse(*order));
+    others.sort_by_key(|cookie| Reverse(cookie.order));
     others
 }
 
@@ -169,7 +191,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
-    use super::{AHEAD, Cookies, Kind, LIVE};
+    use super::{AHEAD, Cookies, Kind, LIVE, NewCookie};
     use crate::clock::Timestamp;
     use crate::config::PublicUrl;
     use crate::issuer::AuthorizationCookie;
@@ -192,7 +214,8 @@ mod tests {
     fn set(url: &str, request: &HeaderMap) -> Vec<String> {
         let url = PublicUrl::parse(url).unwrap();
         let mut response = HeaderMap::new();
-        Cookies::new(&url).set((request, &mut response), Kind::Consent, &cookie("r_new"), (NOW, 900));
+        let new = NewCookie { kind: Kind::Consent, cookie: &cookie("r_new"), now: NOW, max_age: 900 };
+        Cookies::new(&url).set(request, &mut response, &new);
         response.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
@@ -231,8 +254,8 @@ mod tests {
                 (Kind::Binding, Binding::of_render(&secret).expose()),
             ] {
                 let cookie = AuthorizationCookie { authorization: AuthorizationId::random(), value: value.into() };
-                let lifetime = (Timestamp(4_000_000_000), 900);
-                Cookies::new(&url).set((&HeaderMap::new(), &mut response), kind, &cookie, lifetime);
+                let new = NewCookie { kind, cookie: &cookie, now: Timestamp(4_000_000_000), max_age: 900 };
+                Cookies::new(&url).set(&HeaderMap::new(), &mut response, &new);
             }
         }
         let pairs: Vec<_> =

@@ -3,16 +3,16 @@
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 
-use super::browser::{PostedForm, answered_form, query};
-use super::cookies::Kind;
+use super::browser::{answered_form, query};
 use super::endpoints::Endpoints;
 use super::fault::page;
 use super::pages;
-use crate::issuer::{AnsweredForm, AuthorizationCookie, CodeEntry, EntryStep, Fault};
+use super::posted_form::PostedForm;
+use crate::issuer::{AnsweredForm, CodeEntry, EntryStep, Fault, FormPage};
 use crate::model::authorization::DeviceRequest;
-use crate::wire::{Arrival, ClientAddress};
+use crate::wire::Arrival;
 
 /// The page where the code is typed. A code in the link is filled in, and nothing else happens.
 pub(super) async fn get(
@@ -24,82 +24,42 @@ pub(super) async fn get(
     let parameters = query(&uri);
     let typed = parameters.one("user_code").ok().flatten().unwrap_or_default();
     match endpoints.issuer.device_page(typed) {
-        Ok((view, cookie)) => {
-            let response = pages::device_entry(&endpoints.branding, &view).into_response();
-            with_cookie(&endpoints, &headers, response, &cookie)
+        Ok(FormPage { view, cookie }) => {
+            endpoints.with_cookie(&headers, pages::device_entry(&endpoints.branding, &view), &cookie)
         }
         Err(fault) => page(&endpoints.branding, fault, &arrival.id),
     }
 }
 
 /// Takes the code.
-pub(super) async fn post(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let form = match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => form,
-        Err(unread) => return unread.respond(&endpoints.branding, &arrival.id),
-    };
-    match enter(&endpoints, &form, arrival.address).await {
-        Ok(EntryStep::Ask(view, cookie)) => {
-            let response = pages::device(&endpoints.branding, &view).into_response();
-            with_cookie(&endpoints, &form.headers, response, &cookie)
+pub(super) async fn post(State(endpoints): State<Endpoints>, form: PostedForm) -> Response<Body> {
+    match enter(&endpoints, &form).await {
+        Ok(EntryStep::Ask(question)) => {
+            let FormPage { view, cookie } = *question;
+            endpoints.with_cookie(&form.headers, pages::device(&endpoints.branding, &view), &cookie)
         }
         Ok(EntryStep::Again(view)) => {
             (StatusCode::UNPROCESSABLE_ENTITY, pages::device_entry(&endpoints.branding, &view)).into_response()
         }
-        Err(fault) => page(&endpoints.branding, fault, &arrival.id),
+        Err(fault) => page(&endpoints.branding, fault, &form.arrival.id),
     }
 }
 
-async fn enter(endpoints: &Endpoints, form: &PostedForm, address: ClientAddress) -> Result<EntryStep, Fault> {
-    let field = form.one("form")?.unwrap_or_default();
-    let opened = endpoints.issuer.open_form::<CodeEntry>(field)?;
-    let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
+async fn enter(endpoints: &Endpoints, form: &PostedForm) -> Result<EntryStep, Fault> {
+    let opened = form.open::<CodeEntry>(endpoints)?;
     let typed = form.one("user_code")?.unwrap_or_default();
-    endpoints.issuer.enter_user_code((&opened, field), cookie.as_deref(), typed, address).await
+    endpoints.issuer.enter_user_code(&opened, typed, form.arrival.address).await
 }
 
 /// Takes the user's answer.
-pub(super) async fn answer(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request<Body>,
-) -> Response<Body> {
-    match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => {
-            let request_id = arrival.id.clone();
-            let answered = decide(&endpoints, &form, arrival).await;
-            answered_form(&endpoints, &form.headers, answered, &request_id)
-        }
-        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
-    }
+pub(super) async fn answer(State(endpoints): State<Endpoints>, form: PostedForm) -> Response<Body> {
+    let answered = decide(&endpoints, &form).await;
+    answered_form(&endpoints, &form.headers, answered, &form.arrival.id)
 }
 
-async fn decide(endpoints: &Endpoints, form: &PostedForm, arrival: Arrival) -> Result<AnsweredForm, Fault> {
-    let opened = endpoints.issuer.open_form::<DeviceRequest>(form.one("form")?.unwrap_or_default())?;
-    let cookie = endpoints.cookies().get(&form.headers, Kind::Consent, opened.authorization());
-    let identity = match (form.one("decision")?, form.one("identity")?) {
-        (Some("approve"), Some(identity)) => Some(identity.to_owned()),
-        (Some("deny"), _) => None,
-        _ => return Err(Fault::not_ours("device form: neither an approval with a provider nor a denial")),
-    };
-    let issuer = endpoints.issuer.clone();
-    endpoints
-        .complete(async move { issuer.answer_device(&opened, cookie.as_deref(), identity.as_deref(), &arrival).await })
-        .await
-}
-
-/// With the cookie that must come back with the form of the page.
-fn with_cookie(
-    endpoints: &Endpoints,
-    headers: &HeaderMap,
-    mut response: Response<Body>,
-    cookie: &AuthorizationCookie,
-) -> Response<Body> {
-    let lifetime = (endpoints.issuer.now(), endpoints.config.lifetimes.consent.as_secs());
-    endpoints.cookies().set((headers, response.headers_mut()), Kind::Consent, cookie, lifetime);
-    response
+async fn decide(endpoints: &Endpoints, form: &PostedForm) -> Result<AnsweredForm, Fault> {
+    let opened = form.open::<DeviceRequest>(endpoints)?;
+    let identity = form.approved_with::<DeviceRequest>()?;
+    let (issuer, arrival) = (endpoints.issuer.clone(), form.arrival.clone());
+    endpoints.complete(async move { issuer.answer_device(&opened, identity.as_deref(), &arrival).await }).await
 }

@@ -10,7 +10,7 @@ use crate::wire::plain;
 /// How long clients may keep metadata, in seconds.
 const METADATA_MAX_AGE: u64 = 300;
 
-/// Protected resource metadata, at every path that the gateway knows it by.
+/// Protected resource metadata, at every path where the gateway serves it.
 pub(super) async fn resource(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response<Body> {
     match endpoints.gateway.resource_metadata(&uri, &headers) {
         Some(document) => json::public(document, METADATA_MAX_AGE),
@@ -29,7 +29,7 @@ pub(super) async fn jwks(State(endpoints): State<Endpoints>) -> Response<Body> {
     json::public(documents.jwks(), documents.jwks_max_age())
 }
 
-/// Every other well-known path: a clean 404, after which clients go on to the root.
+/// Every other well-known path: a plain 404, after which clients try the root.
 pub(super) async fn nothing() -> Response<Body> {
     plain(StatusCode::NOT_FOUND, Body::from("No such metadata here.\n"))
 }

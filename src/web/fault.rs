@@ -1,4 +1,4 @@
-//! Refusals: JSON for programs, pages for people. The one map from a fault to its status and its words; the cause goes to the
+//! Refusals: JSON for programs, pages for people. The one map from a fault to its status and its text; the cause goes to the
 //! log, under the request id that the page shows.
 
 use axum::body::Body;
@@ -19,27 +19,27 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response<Bo
     json::no_store(status, serde_json::to_vec(error).unwrap_or_default())
 }
 
-/// A failure that will pass: 503, never `server_error`, upon which clients would throw their tokens away.
+/// A temporary failure: 503, never `server_error`, after which clients would discard their tokens.
 pub(super) fn unavailable(cause: String) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "a required service is temporarily unavailable");
     let response = retry_after(oauth_error(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_SOON);
     with_cause(response, cause)
 }
 
-/// A method that an endpoint for programs does not have. `Allow`, which the router adds, lists the others.
+/// A method that an endpoint for programs does not support. `Allow`, which the router adds, lists those that it does.
 pub(super) async fn method_not_allowed() -> Response<Body> {
     let error =
         OAuthError::new(ErrorCode::InvalidRequest, "this endpoint does not have the request's method: see Allow");
     oauth_error(StatusCode::METHOD_NOT_ALLOWED, &error)
 }
 
-/// A used-up limit, for a program.
+/// An exceeded rate limit, for a program.
 pub(super) fn limited(limited: &Limited) -> Response<Body> {
     let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, limited.limit.advice());
     too_many(oauth_error(StatusCode::TOO_MANY_REQUESTS, &error), limited)
 }
 
-/// Makes an answer, whether a document or a page, that of a used-up limit: 429, and when to come again (RFC 6585 4).
+/// Turns a document or a page into the response to an exceeded rate limit: 429, and when to retry (RFC 6585 4).
 pub(super) fn too_many(mut response: Response<Body>, limited: &Limited) -> Response<Body> {
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     with_cause(retry_after(response, limited.retry_after), limited.to_string())
@@ -56,7 +56,7 @@ pub(super) fn unread(error: BodyError, otherwise: ErrorCode) -> Response<Body> {
     }
 }
 
-/// The page of a server that has too much to do.
+/// The page of an overloaded server.
 pub(super) fn busy_page(branding: &Branding) -> Response<Body> {
     retry_after((StatusCode::SERVICE_UNAVAILABLE, pages::busy(branding)).into_response(), RETRY_SOON)
 }
@@ -160,7 +160,7 @@ fn document(branding: &Branding, trouble: &Trouble, request_id: &RequestId) -> P
     pages::error(&ErrorPage { branding, title, happened, hint, for_developer: for_developer.as_deref(), request_id })
 }
 
-/// The words for a used-up limit.
+/// The text for an exceeded rate limit: title, what happened, hint.
 const fn too_often(limit: Limit) -> (&'static str, &'static str, &'static str) {
     match limit {
         Limit::UserCodesPerForm | Limit::UserCodesPerAddress | Limit::UserCodes => (
@@ -176,8 +176,8 @@ const fn too_often(limit: Limit) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// The RFC's code and words, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user there, and
-/// registers again when the answer speaks of `invalid_client` or `redirect_uri`, and only then.
+/// The RFC's code and description, for programs that read our pages: `Open WebUI` asks `/authorize` before it sends a user
+/// there, and registers again when the answer speaks of `invalid_client` or `redirect_uri`, and only then.
 fn for_developer(trouble: &Trouble) -> Option<String> {
     let error = match trouble {
         Trouble::Request(error) => return Some(error.to_string()),

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 
-use super::cookies::{Cookies, Kind};
+use super::cookies::{Cookies, Kind, NewCookie};
 use crate::clock::Timestamp;
 use crate::config::PublicUrl;
 use crate::issuer::AuthorizationCookie;
@@ -38,9 +38,10 @@ fn assert_set(cookies: &Cookies<'_>, request: &HeaderMap, kind: Kind, id: &Autho
     if let Some(secret) = cookies.get(request, kind, id) {
         assert!(is_sent(request, &secret));
     }
-    let new = AuthorizationCookie { authorization: id.clone(), value: "new".to_owned().into() };
+    let cookie = AuthorizationCookie { authorization: id.clone(), value: "new".to_owned().into() };
     let mut response = HeaderMap::new();
-    cookies.set((request, &mut response), kind, &new, (Timestamp(1_800_000_000), 600));
+    let new = NewCookie { kind, cookie: &cookie, now: Timestamp(1_800_000_000), max_age: 600 };
+    cookies.set(request, &mut response, &new);
     let set: Vec<&str> = response.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
     assert!((1..=LIVE + 1).contains(&set.len()), "{set:?}");
     let (kept, removed): (Vec<&str>, Vec<&str>) = set.iter().partition(|value| !value.contains("; Max-Age=0;"));

@@ -1,5 +1,5 @@
-//! `/register/{client_id}` (RFC 7592 2): a client reads, updates and deletes itself. What writes runs as a task of its own, so that
-//! a client that goes away does not leave half of it.
+//! `/register/{client_id}` (RFC 7592 2): a client reads, updates and deletes itself. Writes run in a task of their own, so
+//! that a client that disconnects does not leave half of one.
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
@@ -12,7 +12,7 @@ use super::register::{bearer, metadata, refused, registration};
 use crate::issuer::ManagementRequest;
 use crate::wire::Arrival;
 
-/// The id in the path; one that is not text is nobody's.
+/// The id in the path; empty, so unknown, when it is not UTF-8.
 type ClientId = Result<Path<String>, axum::extract::rejection::PathRejection>;
 
 fn managed(client_id: ClientId, headers: &HeaderMap, arrival: Arrival) -> ManagementRequest {

@@ -1,6 +1,6 @@
-//! Axum only: pages and RFC endpoints, extract → call → respond. This file says what answers at each [`Route`].
+//! Axum only: pages and RFC endpoints, extract → call → respond. This file maps each [`Route`] to its handler.
 //!
-//! Defends against: CSRF (`browser.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
+//! Defends against: CSRF (`posted_form.rs`), cookie tossing (`cookies.rs`), clickjacking and XSS (`pages/`), slowloris bodies
 //! (`body.rs`).
 
 mod account;
@@ -21,6 +21,7 @@ mod introspect;
 mod json;
 mod manage;
 pub mod pages;
+mod posted_form;
 mod register;
 mod rejected;
 mod revoke;
@@ -62,8 +63,7 @@ pub struct Web {
 }
 
 impl Web {
-    /// The table. Groups differ in who may call: any origin without credentials, browsers at our own pages, or no
-    /// browser at all.
+    /// The routes, in groups by caller: any origin without credentials, browsers at our own pages, or no browser at all.
     #[must_use]
     pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
         let served = |route: &Route| match route {
@@ -128,7 +128,7 @@ impl Web {
     }
 }
 
-/// What answers at a route, by method.
+/// The handlers of a route, by method.
 fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     match route {
         Route::ResourceMetadata | Route::ResourceMetadataAt => get(discovery::resource),

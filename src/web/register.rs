@@ -1,4 +1,4 @@
-//! `POST /register` (RFC 7591 3). A request with an `Origin` comes from a page, and is counted apart from programs.
+//! `POST /register` (RFC 7591 3). A request with an `Origin` comes from a web page and has a rate limit of its own.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -39,7 +39,7 @@ pub(super) fn metadata(request: &mut Request<Body>) -> Result<bytes::Bytes, Box<
     body::take(request.extensions_mut()).map_err(|error| Box::new(unread(error, ErrorCode::InvalidClientMetadata)))
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750 2.1). A header of another form counts as a wrong token.
+/// The token of `Authorization: Bearer …` (RFC 6750 2.1). A malformed header is treated as a wrong token.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<SecretText> {
     let text = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
     let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

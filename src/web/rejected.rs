@@ -1,5 +1,5 @@
-//! The answer to a request that is rejected on arrival, at any path but an upstream's: a page where browsers go, JSON where
-//! programs do, a line of text where either may come (request smuggling, DNS rebinding, overload).
+//! The answer to a request that is rejected on arrival, at any path but an upstream's: a page at browsers' paths, JSON at
+//! programs' paths, a line of text where either may call (request smuggling, DNS rebinding, overload).
 
 use axum::body::Body;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE};

@@ -1,4 +1,4 @@
-//! `POST /revoke` (RFC 7009 2): the client learns only whether it was understood.
+//! `POST /revoke` (RFC 7009 2): the client learns only whether its request was well-formed.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -19,7 +19,7 @@ pub(super) async fn post(
     };
     let asked_with_header = request.authorization.is_some();
     let issuer = endpoints.issuer.clone();
-    // a task of its own: a client that closes its connection at once still signs out
+    // a task of its own: the sign-out of a client that closes its connection at once still completes
     match endpoints.issuer.complete(async move { issuer.revoke(request).await }).await {
         Ok(Ok(())) => json::nothing(),
         Ok(Err(refusal)) => token::refused(&refusal, asked_with_header),

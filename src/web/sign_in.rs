@@ -1,14 +1,15 @@
-//! `/sign-in/{identity}`: the sign-in page for users of our own.
+//! `/sign-in/{identity}`: the sign-in page for local users.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::IntoResponse;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Response, StatusCode, Uri};
 
-use super::browser::{PostedForm, ProviderId};
+use super::browser::ProviderId;
 use super::cookies::Kind;
 use super::fault::{page, too_many};
 use super::pages::Branding;
+use super::posted_form::PostedForm;
 use super::{Endpoints, browser, pages};
 use crate::issuer::{Fault, SignInAttempt, SignInProblem, SignInStep, SignInView};
 use crate::model::ids::AuthorizationId;
@@ -35,33 +36,17 @@ async fn view(
     query: &Parameters,
     from: ClientAddress,
 ) -> Result<SignInStep, Fault> {
-    let (id, cookie) = binding(endpoints, headers, query)?;
-    endpoints.issuer.sign_in_page(identity, &id, cookie.as_deref(), from).await
+    let NamedSignIn { authorization, cookie } = NamedSignIn::find(endpoints, headers, query)?;
+    endpoints.issuer.sign_in_page(identity, &authorization, cookie.as_deref(), from).await
 }
 
-pub(super) async fn post(
-    State(endpoints): State<Endpoints>,
-    Extension(arrival): Extension<Arrival>,
-    identity: ProviderId,
-    request: Request<Body>,
-) -> Response<Body> {
-    match PostedForm::read(request, &endpoints.config.public_url) {
-        Ok(form) => {
-            let request_id = arrival.id.clone();
-            let attempted = attempt(&endpoints, identity.0, &form, arrival).await;
-            step(&endpoints, &form.headers, attempted, &request_id).await
-        }
-        Err(unread) => unread.respond(&endpoints.branding, &arrival.id),
-    }
+pub(super) async fn post(State(endpoints): State<Endpoints>, identity: ProviderId, form: PostedForm) -> Response<Body> {
+    let attempted = attempt(&endpoints, identity.0, &form).await;
+    step(&endpoints, &form.headers, attempted, &form.arrival.id).await
 }
 
-async fn attempt(
-    endpoints: &Endpoints,
-    identity: String,
-    form: &PostedForm,
-    arrival: Arrival,
-) -> Result<SignInStep, Fault> {
-    let (authorization, cookie) = binding(endpoints, &form.headers, &form.fields)?;
+async fn attempt(endpoints: &Endpoints, identity: String, form: &PostedForm) -> Result<SignInStep, Fault> {
+    let NamedSignIn { authorization, cookie } = NamedSignIn::find(endpoints, &form.headers, &form.fields)?;
     let one = |name| form.one(name).map(|value| value.unwrap_or_default().to_owned());
     let attempt = SignInAttempt {
         identity,
@@ -69,22 +54,26 @@ async fn attempt(
         form_token: one("form_token")?,
         username: one("username")?,
         password: SecretText::from(one("password")?),
-        arrival,
+        arrival: form.arrival.clone(),
     };
     let issuer = endpoints.issuer.clone();
     endpoints.complete(async move { issuer.sign_in(attempt, cookie.as_deref()).await }).await
 }
 
-/// The authorization that a request names, and the cookie of that name.
-fn binding(
-    endpoints: &Endpoints,
-    headers: &HeaderMap,
-    parameters: &Parameters,
-) -> Result<(AuthorizationId, Option<String>), Fault> {
-    let named = parameters.one("authorization").ok().flatten().and_then(AuthorizationId::parse);
-    let id = named.ok_or_else(|| Fault::not_ours("sign-in without an authorization"))?;
-    let cookie = endpoints.cookies().get(headers, Kind::Binding, &id);
-    Ok((id, cookie))
+/// The sign-in that a request names.
+struct NamedSignIn {
+    authorization: AuthorizationId,
+    /// The value of its binding cookie.
+    cookie: Option<String>,
+}
+
+impl NamedSignIn {
+    fn find(endpoints: &Endpoints, headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Fault> {
+        let named = parameters.one("authorization").ok().flatten().and_then(AuthorizationId::parse);
+        let authorization = named.ok_or_else(|| Fault::not_ours("sign-in without an authorization"))?;
+        let cookie = endpoints.cookies().get(headers, Kind::Binding, &authorization);
+        Ok(Self { authorization, cookie })
+    }
 }
 
 async fn step(

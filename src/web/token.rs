@@ -39,8 +39,8 @@ pub(super) async fn post(
     response
 }
 
-/// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`. It is for programs without a browser:
-/// what a page sends is refused, because any page could use up the codes of its visitors' addresses.
+/// `POST /device_authorization` (RFC 8628 3.1), whose client authenticates as at `/token`. It is for programs without a
+/// browser: requests from web pages are refused, because any page could exhaust the limit of its visitors' addresses.
 pub(super) async fn device(
     State(endpoints): State<Endpoints>,
     Extension(arrival): Extension<Arrival>,
@@ -82,7 +82,7 @@ pub(super) fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequ
     Ok(TokenRequest { authorization, proof: proof(&head.headers), parameters, arrival, agent })
 }
 
-/// Only a reason that lies with the client is an error on which it would throw its tokens away.
+/// Only a fault of the client gets an error code after which it discards its tokens.
 pub(super) fn refused(refusal: &TokenRefusal, asked_with_header: bool) -> Response<Body> {
     let response = match &refusal.reason {
         Reason::OAuth(error) if error.error == ErrorCode::InvalidClient => invalid_client(error, asked_with_header),

@@ -1,6 +1,6 @@
-//! People who open an address in a browser that is meant for MCP clients get a page; programs get what they expect.
+//! Browsers that open an address meant for MCP clients get a page; programs get what they expect.
 //!
-//! The pages are rendered once, at start: a request costs the copy of a pointer.
+//! The pages are rendered once, at start: a request costs a pointer copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl ReadyPage {
         Self(Arc::new(Ready { html: page.html.into(), headers: page.headers }))
     }
 
-    /// Replaces an answer's body by the page. The status stays, and so do headers that do not describe the body, such as
+    /// Replaces a response's body by the page. The status stays, and so do headers that do not describe the body, such as
     /// `WWW-Authenticate` and the request's id.
     pub(crate) fn instead_of<A, B>(&self, answer: Response<A>, body: impl FnOnce(Bytes) -> B) -> Response<B> {
         let (mut head, _) = answer.into_parts();
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_accept_header_is_judged(accept in "[ -~]{0,80}") {
+        fn any_accept_header_is_handled(accept in "[ -~]{0,80}") {
             let person = is_person(&Method::GET, &headers(&[("accept", &accept)]));
             prop_assert!(!person || accept.to_ascii_lowercase().contains("text/html"));
         }

@@ -162,7 +162,7 @@ async fn users_of_one_name_at_two_providers_are_two_users() {
     assert_eq!(location(&browser.submit(&gate, &form).await), "/account");
     let page = browser.get(&gate, "/account").await;
     assert!(page.body.contains("Staff") && !page.body.contains("Of the first alice"), "{page:?}");
-    let unknown = choose(&gate, &mut Browser::default(), "nobody").await;
+    let unknown = choose(&gate, &mut Browser::default(), "unknown").await;
     assert_eq!(unknown.status, 400, "{unknown:?}");
 }
 

@@ -206,7 +206,7 @@ async fn misuse_of_a_token_is_reported_once_for_each_grant_and_kind() {
     let caller = caller.each_ref().map(|text| text.trim_matches('"'));
 
     let kept = audited(&mut gate, |_| {}).await;
-    let headers = [("authorization", &*bearer), ("mcp-session-id", "somebody.elses")];
+    let headers = [("authorization", &*bearer), ("mcp-session-id", "another.users")];
     assert_says(
         &ten_calls(&gate, &kept, &headers, 404).await,
         "UnknownSession",
@@ -249,11 +249,11 @@ async fn a_request_without_a_valid_token_causes_no_audit_event() {
     for forged in ["", "a.b.c", &format!("{head}.AAAA")] {
         for method in ["GET", "POST", "DELETE"] {
             let request = gate.request(method, "/mcp").header("authorization", format!("Bearer {forged}"));
-            let answer = gate.send(request.header("mcp-session-id", "somebody.elses"), "").await;
+            let answer = gate.send(request.header("mcp-session-id", "another.users"), "").await;
             assert_eq!(answer.status, 401, "{answer:?}");
         }
     }
-    gate.send(gate.request("GET", "/mcp").header("mcp-session-id", "somebody.elses"), "").await;
+    gate.send(gate.request("GET", "/mcp").header("mcp-session-id", "another.users"), "").await;
     gate.redeem(&crate::support::gate::TestClient { id: "c_x".to_owned(), redirect_uri: String::new() }, "no").await;
     assert_eq!(kept.take(), []);
 }

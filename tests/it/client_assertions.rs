@@ -94,7 +94,7 @@ async fn post_from(gate: &TestGate, from: &str, assertion: &str, more: &[(&str, 
     gate.send_from(from.parse::<IpAddr>().unwrap(), request, body).await
 }
 
-/// What becomes of an assertion: whoever is authenticated reads that this code is not known.
+/// The outcome for an assertion: an authenticated client is told that the code is unknown.
 async fn outcome(gate: &TestGate, assertion: &str) -> String {
     outcome_from(gate, HERE, assertion).await
 }

@@ -339,7 +339,7 @@ async fn a_tampered_consent_form_is_refused() {
         let answer = browser.submit(&gate, &form.clone().with("form", &bad)).await;
         assert_eq!(answer.status, 400);
     }
-    let unknown = browser.submit(&gate, &form.clone().with("identity", "nobody")).await;
+    let unknown = browser.submit(&gate, &form.clone().with("identity", "unknown")).await;
     assert_eq!(unknown.status, 400);
 }
 

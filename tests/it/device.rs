@@ -182,7 +182,7 @@ async fn only_clients_with_the_grant_type_may_use_it() {
         let fields = [("client_id", "agent"), ("client_secret", secret)];
         assert_eq!(gate.post_form("/device_authorization", &fields).await.status, status, "{secret}");
     }
-    assert_eq!(gate.post_form("/device_authorization", &[("client_id", "nobody")]).await.error(), "invalid_client");
+    assert_eq!(gate.post_form("/device_authorization", &[("client_id", "unknown")]).await.error(), "invalid_client");
     let authorize = gate.get("/authorize?response_type=code&client_id=agent&redirect_uri=https://evil.example").await;
     assert_eq!((authorize.status, authorize.header("location")), (400, ""), "{authorize:?}");
 }
@@ -525,7 +525,7 @@ async fn a_client_that_registered_while_it_was_allowed_loses_the_device_grant_wi
         assert_eq!((answer.status, answer.error().as_str()), (400, "unauthorized_client"), "{answer:?}");
     }
     let page = enter(&closed, &mut Browser::default(), &waiting.user_code).await;
-    assert!(page.status == 400 && page.body.contains("no longer good"), "nobody is asked about it: {page:?}");
+    assert!(page.status == 400 && page.body.contains("no longer good"), "the user is not asked about it: {page:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../docs/operations.md");
-const AUDIT: &str = include_str!("../../src/audit.rs");
+const AUDIT: &str = include_str!("../../src/audit/log.rs");
 const REFUSAL: &str = include_str!("../../src/gateway/refusal/mod.rs");
 const CALL_RECORD: &str = include_str!("../../src/gateway/call_record.rs");
 const GRANT: &str = include_str!("../../src/model/grant.rs");

@@ -13,8 +13,8 @@ use std::path::Path;
 use portcullis::clock::Clock;
 use portcullis::config::{Config, ForwardedGroups, Identity, IdentityKind, OidcFlavour, OidcSettings};
 
+use crate::entra_emulator::{APP, APP_ID_URI, APP_SECRET, CONTOSO, Directory, Emulator, Visit};
 use crate::support::browser::{Browser, location, parameter};
-use crate::support::entra::{APP, APP_ID_URI, APP_SECRET, CONTOSO, Directory, Emulator, Visit};
 use crate::support::gate::{Answer, Given, START, TestClient, TestGate, tokens};
 
 /// Where Entra ID sends the browser back.

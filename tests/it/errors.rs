@@ -287,10 +287,10 @@ async fn an_authorization_header_that_is_no_client_gets_401_with_a_challenge_or_
         assert_error(&answer, status, &header);
         assert_eq!(!answer.header("www-authenticate").is_empty(), status.0 == 401, "{header}");
     }
-    let nobody: Vec<_> = redeem.iter().copied().filter(|(name, _)| *name != "client_id").collect();
+    let unnamed: Vec<_> = redeem.iter().copied().filter(|(name, _)| *name != "client_id").collect();
     let header = basic("zq9\0é%00:zq9".as_bytes());
     let request = gate.request("POST", "/token").header(CONTENT_TYPE, FORM).header(AUTHORIZATION, &header);
-    assert_error(&gate.send(request, form(&nobody)).await, (401, "invalid_client"), "NUL in a client id");
+    assert_error(&gate.send(request, form(&unnamed)).await, (401, "invalid_client"), "NUL in a client id");
     let twice = gate.request("POST", "/token").header(CONTENT_TYPE, FORM);
     let twice = twice.header(AUTHORIZATION, "Basic zq9").header(AUTHORIZATION, "Basic zq9");
     assert_error(&gate.send(twice, form(&redeem)).await, (400, "invalid_request"), "two headers");

@@ -5,6 +5,7 @@ mod id_token;
 mod renewal;
 mod several;
 mod sign_in;
+mod userinfo;
 
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::OidcSettings;

@@ -1,4 +1,4 @@
-//! `/introspect` (RFC 7662): what a resource server learns, and what nobody else does.
+//! `/introspect` (RFC 7662): what a resource server learns and no other caller does.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -117,7 +117,7 @@ async fn only_configured_servers_that_authenticate_are_answered() {
     };
     refused(gate.post_form("/introspect", &[token, ("client_id", &client.id)]).await);
     refused(gate.post_form("/introspect", &[token, ("client_id", "server")]).await);
-    refused(gate.post_form("/introspect", &[token, ("client_id", "c_nobody"), secret]).await);
+    refused(gate.post_form("/introspect", &[token, ("client_id", "c_unknown"), secret]).await);
     refused(gate.post_as(("server", "wrong"), "/introspect", &[token]).await);
     refused(gate.post_as(("chat", SERVER_SECRET), "/introspect", &[token]).await);
     let bearer = gate.request("POST", "/introspect").header("content-type", "application/x-www-form-urlencoded");
@@ -141,9 +141,9 @@ async fn refused_callers_are_rate_limited_and_a_busy_server_is_not() {
         gate.send_from(from, request, format!("client_id={client}&token={}", given.access)).await.status
     };
     for _ in 0..600 {
-        assert_eq!(ask_as("c_nobody").await, 401);
+        assert_eq!(ask_as("c_unknown").await, 401);
     }
-    assert_eq!((ask_as("c_nobody").await, ask_as(&client.id).await), (429, 429));
+    assert_eq!((ask_as("c_unknown").await, ask_as(&client.id).await), (429, 429));
     for _ in 0..700 {
         assert_inactive(&ask(&gate, "made.up.token").await);
     }

@@ -26,6 +26,8 @@ mod documents;
 mod dpop;
 mod engines;
 mod entra;
+#[path = "../entra/emulator/mod.rs"]
+mod entra_emulator;
 mod errors;
 mod flood;
 mod gateway;

@@ -132,7 +132,7 @@ async fn the_table_knows_the_route_of_a_path_exactly_if_the_router_does() {
 #[tokio::test]
 async fn odd_paths_are_404_or_an_error_page() {
     let gate = TestGate::new().await;
-    for path in ["/callback/%ff", "/callback/%00", "/callback/a%2fb", "/callback/nobody", "/sign-in/%ff", "/sign-in/x"]
+    for path in ["/callback/%ff", "/callback/%00", "/callback/a%2fb", "/callback/unknown", "/sign-in/%ff", "/sign-in/x"]
     {
         let answer = gate.get(path).await;
         assert_eq!(answer.status, 400, "{path}");

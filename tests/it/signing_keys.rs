@@ -368,7 +368,7 @@ async fn a_withdrawn_key_reaches_into_introspection_and_revocation() {
     gate.clock.advance(SECOND);
     process.tend().await;
     assert!(!ask().await);
-    // whoever has the key could name any grant
+    // the holder of the key could name any grant
     assert_eq!(gate.revoke(&client, &given.access).await.status, 200);
     tokens(&gate.refresh(&client, &given.refresh).await);
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use portcullis::config::Standing;
 use serde_json::json;
 
 use crate::support::bench::{Bench, provider_settings};
-use crate::support::browser::{Browser, parameter};
-use crate::support::gate::{WORKS, claims, tokens};
+use crate::support::browser::{Browser, location, parameter};
+use crate::support::gate::{Answer, WORKS, claims, tokens};
 use crate::support::log::watch;
 use crate::support::provider::Reply;
 
@@ -29,7 +29,7 @@ async fn while_the_provider_is_down_tokens_work_and_a_refresh_can_be_repeated() 
 }
 
 #[tokio::test]
-async fn only_invalid_grant_from_the_provider_ends_a_grant() {
+async fn only_a_plain_refusal_of_the_token_ends_a_grant() {
     for reply in [
         Reply::html(500),
         Reply::html(429),
@@ -53,6 +53,67 @@ async fn only_invalid_grant_from_the_provider_ends_a_grant() {
     assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"));
     assert_eq!(bench.gate.call(&given.access).await.status, 401);
     assert!(bench.provider.revoked().is_empty());
+}
+
+#[tokio::test]
+async fn a_second_client_of_one_person_does_not_end_the_first_where_the_provider_keeps_one_token() {
+    let mut bench = Bench::new().await;
+    bench.provider.keep_one_token_per_user();
+    let mut first = bench.tokens().await;
+    let mut second = bench.tokens().await;
+    for _ in 0..3 {
+        for given in [&mut first, &mut second] {
+            *given = tokens(&bench.gate.refresh(&bench.client, &given.refresh).await);
+        }
+    }
+    let refreshes = [&first, &second].map(|given| bench.gate.refresh(&bench.client, &given.refresh));
+    let [one, other]: [Answer; 2] = join_all(refreshes).await.try_into().unwrap();
+    assert_eq!((one.status, other.status), (200, 200), "one after the other");
+    bench.gate.revoke(&bench.client, &tokens(&one).refresh).await;
+    bench.gate.settle().await;
+    assert!(bench.provider.revoked().is_empty(), "the other one lives by it");
+    assert_eq!(bench.gate.refresh(&bench.client, &tokens(&other).refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_that_meets_a_sign_in_of_the_same_person_goes_on_with_the_new_token() {
+    let mut bench = Bench::new().await;
+    bench.provider.keep_one_token_per_user();
+    let given = bench.tokens().await;
+    let url = bench.approve().await;
+    let back = bench.provider.visit(&url);
+    // the provider has given the new token, and we have not read its answer yet
+    let hold = bench.provider.hold_token();
+    let Bench { gate, provider, client, browser } = &mut bench;
+    let path = back.strip_prefix(gate.origin()).unwrap().to_owned();
+    let signing_in = browser.get(gate, &path);
+    let refreshing = async {
+        hold.reached().await;
+        let refreshing = gate.refresh(client, &given.refresh);
+        let release = async {
+            while provider.calls("/token") < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            drop(hold);
+        };
+        join(refreshing, release).await.0
+    };
+    let (answer, refreshed) = join(signing_in, refreshing).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let code = parameter(&location(&answer), "code").unwrap();
+    let second = tokens(&gate.redeem(client, &code).await);
+    assert_eq!(gate.refresh(client, &second.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_dead_token_ends_the_grant_whatever_the_provider_calls_it() {
+    let mut bench = Bench::new().await;
+    bench.provider.keep_one_token_per_user();
+    let given = bench.tokens().await;
+    bench.provider.end_sessions();
+    let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
+    assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"));
+    assert_eq!(bench.gate.call(&given.access).await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

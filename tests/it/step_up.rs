@@ -138,7 +138,7 @@ async fn a_token_carries_what_was_granted_and_the_server_sees_what_that_implies(
 }
 
 #[tokio::test]
-async fn a_refresh_is_judged_by_what_the_granted_scopes_imply() {
+async fn a_refresh_is_checked_against_what_the_granted_scopes_imply() {
     let gate = TestGate::with(simple).await;
     let client = gate.register().await;
     let wide = given(&gate, &client, "mcp:admin").await;

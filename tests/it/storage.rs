@@ -12,6 +12,7 @@ mod machine_grants;
 mod postgres;
 mod refresh_tokens;
 mod sealed;
+mod shared_tokens;
 mod signing_keys;
 mod single_use;
 mod sqlite;
@@ -224,7 +225,7 @@ impl Fresh {
     /// Takes the lease and rotates a refresh token.
     pub(crate) async fn rotate(&self, grant: &GrantId, used: &Sha256) -> NewRefreshToken {
         let successor = refresh_token(self.now());
-        assert!(self.store.take_refresh_lease(used, "us", self.now() + MINUTE, self.now()).await.unwrap());
+        assert!(self.store.take_refresh_lease(used, "us", self.now() + MINUTE, self.now()).await.unwrap().is_some());
         assert!(self.store.rotate_refresh_token(&rotation(grant, used, &successor, self.now())).await.unwrap());
         successor
     }
@@ -245,6 +246,7 @@ pub(crate) fn new_standing() -> &'static ProviderStanding {
         offline: false,
         ends_at: None,
         renewable: false,
+        line: 0,
     });
     &STANDING
 }
@@ -262,7 +264,7 @@ pub(crate) fn rotation<'a>(
         parameters: parameters(),
         sealed_response: b"sealed",
         successor,
-        standing: new_standing(),
+        standing: Some(new_standing()),
         user: None,
         bound_to: None,
         now,
@@ -329,6 +331,7 @@ pub(crate) fn ada() -> SignIn {
             offline: true,
             ends_at: Some(START + 60 * DAY),
             renewable: true,
+            line: 0,
         },
     }
 }

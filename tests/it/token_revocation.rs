@@ -121,7 +121,7 @@ async fn a_request_without_a_client_or_token_is_refused_with_the_code_of_the_rfc
         (&[("client_id", id)], 400, "invalid_request"),
         (&[("client_id", id), ("token", "")], 400, "invalid_request"),
         (&[("client_id", id), ("token", &given.refresh), ("token", &given.refresh)], 400, "invalid_request"),
-        (&[("client_id", "c_nobody"), ("token", &given.refresh)], 401, "invalid_client"),
+        (&[("client_id", "c_unknown"), ("token", &given.refresh)], 401, "invalid_client"),
         (&[("client_id", id), ("client_secret", "guess"), ("token", &given.refresh)], 401, "invalid_client"),
     ] {
         let answer = gate.post_form("/revoke", fields).await;
@@ -178,10 +178,10 @@ async fn fruitless_requests_are_rate_limited_and_right_ones_never_are() {
         gate.send_from(from, request, format!("client_id={client}&token={token}")).await
     };
     for number in 0..600 {
-        let (client, status) = if number % 2 == 0 { (client.id.as_str(), 200) } else { ("c_nobody", 401) };
+        let (client, status) = if number % 2 == 0 { (client.id.as_str(), 200) } else { ("c_unknown", 401) };
         assert_eq!(revoke(client, "pcr_x").await.status, status, "{number}");
     }
-    for client in [client.id.as_str(), "c_nobody"] {
+    for client in [client.id.as_str(), "c_unknown"] {
         let answer = revoke(client, "pcr_x").await;
         assert_eq!((answer.status, answer.error().as_str()), (429, "temporarily_unavailable"));
         assert!(!answer.header("retry-after").is_empty());

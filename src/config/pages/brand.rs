@@ -127,7 +127,7 @@ mod tests {
             "javascript:alert(1)",
             "data:text/html,x",
             "mailto:",
-            "mailto:nobody",
+            "mailto:support",
             "https://user:pass@help.example.com/",
             "https://help.example.com/ x",
             "https:///x y",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logo_is_a_small_png_or_svg_judged_by_its_bytes() {
+    fn a_logo_is_a_small_png_or_svg_as_its_bytes_show() {
         let directory = tempfile::tempdir().unwrap();
         let read = |bytes: &[u8]| {
             let path = directory.path().join("logo.gif");

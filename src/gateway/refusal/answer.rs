@@ -11,7 +11,7 @@ use crate::mcp::{ErrorCode, error_response};
 use crate::oauth::challenge::{Challenge, TokenError};
 use crate::wire::{Body, Cause, RETRY_SOON, RequestId, full};
 
-/// What an answer needs to know of its request.
+/// What a response needs to know of its request.
 pub(in crate::gateway) struct Asked<'a> {
     pub(in crate::gateway) upstream: &'a Upstream,
     pub(in crate::gateway) names: &'a ResourceNames,
@@ -20,7 +20,7 @@ pub(in crate::gateway) struct Asked<'a> {
     pub(in crate::gateway) request_id: &'a RequestId,
     /// The id of the message, when it was read.
     pub(in crate::gateway) message_id: Option<&'a RawValue>,
-    /// Whether the request came under the scheme DPoP, where that is on.
+    /// Whether the request uses the DPoP scheme, where that is on.
     pub(in crate::gateway) speaks_dpop: bool,
 }
 
@@ -53,8 +53,8 @@ impl Refusal {
         response
     }
 
-    /// One challenge for each scheme that the client may use: a client that speaks DPoP is answered in that, and so are all where
-    /// nothing else is taken. Elsewhere Bearer comes first, for clients that read the first challenge alone.
+    /// One challenge for each scheme that the client may use: DPoP alone for a client that uses it, and where no other scheme
+    /// is accepted. Elsewhere Bearer comes first, for clients that read the first challenge alone.
     fn challenges(&self, asked: &Asked<'_>) -> Vec<HeaderValue> {
         let error = match self {
             Self::NoToken => None,

@@ -1,5 +1,5 @@
-//! Why a call is refused. Our own answers on an upstream's path are JSON-RPC errors that say who refused, and under which id
-//! the log has the reason. `words.rs` has the texts, `answer.rs` the response.
+//! Why a call is refused. Our own responses on an upstream's path are JSON-RPC errors that say who refused, and the id under
+//! which the log has the reason. `words.rs` has the texts, `answer.rs` the response.
 
 mod answer;
 mod words;
@@ -11,19 +11,19 @@ pub(super) use answer::Asked;
 use crate::policy::{Denial, MissingScopes};
 use crate::upstream::UpstreamError;
 
-/// Why a token is refused whose grant has ended. The words are for the log.
+/// The log's text for a token whose grant has ended.
 pub(super) const ENDED: &str = "the token's grant has ended";
 /// See [`crate::keys::KeyWatch`].
 pub(super) const KEY_WITHDRAWN: &str = "the token's signing key was withdrawn";
 
-/// Why a request is not forwarded, or its answer not passed on.
+/// Why a request is not forwarded, or its response not returned.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// It can be read in two ways (two framings, two tokens), or carries its token in the query.
     Malformed(&'static str),
     /// No token came.
     NoToken,
-    /// The token is malformed, expired, ended, or for another resource. The words are for the log.
+    /// The token is malformed, expired, ended, or for another resource. The text is for the log.
     InvalidToken(&'static str),
     /// The DPoP proof is missing or wrong, and why (RFC 9449 7.1).
     InvalidProof(&'static str),
@@ -36,23 +36,23 @@ pub(crate) enum Refusal {
     UnknownSession,
     /// A browser of an origin that may not call.
     Origin,
-    /// A host name that is none of ours (DNS rebinding). The words are for the log.
+    /// A host name that is not ours (DNS rebinding). The text is for the log.
     Misdirected(String),
     /// A method that no MCP server has.
     Method,
-    /// The user has more calls open than one may.
+    /// The user has too many open calls.
     TooManyCalls,
     /// Too many API keys were looked up for this address; seconds to wait.
     TooManyKeys(u64),
-    /// What a call needs is in use by others. The words are for the log.
+    /// A resource that the call needs is used up. The text is for the log.
     Busy(&'static str),
     /// The body came too slowly.
     SlowBody,
     /// The body ended early.
     BrokenBody,
-    /// We cannot know whether the token is good.
+    /// Whether the token is valid cannot be determined now.
     Unavailable(String),
-    /// The upstream cannot be reached, or broke off.
+    /// The upstream cannot be reached, or closed the connection early.
     BadGateway(String),
     /// The upstream refused *our* call with 401, 403 or 421. No client sees that status: it would take it for ours, and start
     /// another sign-in. VS Code treats a 403 without a challenge like a 401: it drops the scopes that it asked for, then
@@ -112,7 +112,7 @@ impl Refusal {
         }
     }
 
-    /// What was decided about the call, for the access line; `None` when it was permitted and something failed later.
+    /// The decision about the call, for the access log; `None` when it was permitted and something failed later.
     pub(super) const fn decision(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) | Self::Method => Some("malformed"),

@@ -1,4 +1,4 @@
-//! What a refusal says: to the client, and to the operator.
+//! The texts of a refusal: for the client, and for the operator.
 
 use http::StatusCode;
 
@@ -7,7 +7,7 @@ use crate::config::{ResourceNames, Upstream};
 use crate::upstream::status_words;
 
 impl Refusal {
-    /// Words for the reader of the client's log.
+    /// The text for the reader of the client's log.
     pub(super) fn message(&self, upstream: &Upstream, names: &ResourceNames) -> String {
         let name = &upstream.settings.name;
         match self {
@@ -60,7 +60,7 @@ impl Refusal {
         }
     }
 
-    /// Words for the operator's log.
+    /// The text for the operator's log.
     pub(super) fn cause(&self, upstream: &Upstream) -> Option<String> {
         let id = &upstream.settings.id;
         match self {

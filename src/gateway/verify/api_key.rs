@@ -1,7 +1,7 @@
 //! API keys: one read of the key, and one of its grant.
 //!
-//! Defends against: guessing that reaches the database (a wrong checksum never comes here, look-ups are rate limited by
-//! address, and a key that is not known is remembered for a while).
+//! Defends against: brute force that reaches the database (a wrong checksum never gets here, lookups are rate limited by
+//! address, and an unknown key is cached for a while).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl ApiKeyVerifier {
     /// Verifies a key that came from this address.
     ///
     /// # Errors
-    /// When it is not good, when too many were looked up for this address, or when it cannot be known now.
+    /// When it is not valid, when too many were looked up for this address, or when that cannot be determined now.
     pub(in crate::gateway) async fn verify(
         &self,
         key: &Token<ApiKey>,
@@ -101,13 +101,13 @@ impl ApiKeyVerifier {
             key_bound_to: None,
             expires_at: grant.expires_at,
             under,
-            // no signing key stands behind it
+            // it is not signed, so there is no signing key
             key: KeyWatch::default(),
             validity: Validity::until(grant.expires_at),
         }
     }
 
-    /// Notes that a key was used, coarsely, and beside the call: it does not wait for the writer of the store.
+    /// Notes that a key was used, coarsely and in the background: the call does not wait for the writer of the store.
     fn note_use(&self, key: &GrantId, before: Timestamp, now: Timestamp) {
         if now.since(before) < NOTED_EVERY {
             return;

@@ -39,9 +39,9 @@ impl EndedCredential {
 /// Why a token was not verified. All who asked at the same time share it.
 #[derive(Debug, Clone)]
 pub(super) enum Unverified {
-    /// It is not good. The words are for the log.
+    /// It is not good. The text is for the log.
     Invalid(&'static str),
-    /// That cannot be known now. The words are for the log.
+    /// That cannot be known now. The text is for the log.
     Unavailable(String),
     /// Too many are looked up for its address; seconds to wait.
     Limited(u64),

@@ -49,7 +49,7 @@ impl OwnTokens {
             return Ok(Verified::Ended(Arc::new(ended)));
         }
         if !grant.is_live(now) {
-            // not remembered: a refresh that is under way may move this end
+            // not remembered: a refresh in progress may move this end
             return Err(Unverified::Invalid(ENDED));
         }
         let caller = Caller {

@@ -93,7 +93,7 @@ impl Assertions {
         };
         let query = [("api-version", version), ("resource", &identity.audience), ("client_id", &identity.client_id)];
         let url = crate::oauth::parameters::add_to_query(url, &query);
-        let fetched = self.fetcher.get_with(&url, &[header], TIMEOUT).await?;
+        let fetched = self.fetcher.get_showing(&url, header, TIMEOUT).await?;
         if fetched.status != StatusCode::OK {
             let answers = Diagnosis::new(format!("its endpoint answers {}", fetched.status.as_u16()));
             return Err(answers.with_hint(

@@ -41,11 +41,11 @@ pub(in crate::identity) async fn groups_from_graph(
 ) -> Result<Vec<String>, NoGroups> {
     let url = format!("{graph_url}/v1.0/me/getMemberObjects");
     let body = json!({"securityEnabledOnly": true}).to_string();
-    let fetched = fetcher.post_json(&url, token, body, timeout).await.map_err(|failure| {
+    let answered = fetcher.post_json(&url, token, body, timeout).await.map_err(|failure| {
         NoGroups::Away(Diagnosis::from(failure).in_context(format_args!("Microsoft Graph at {url}")))
     })?;
-    let answers = || Diagnosis::new(format!("Microsoft Graph at {url} answers {}", fetched.status.as_u16()));
-    match fetched.status {
+    let answers = || Diagnosis::new(format!("Microsoft Graph at {url} answers {}", answered.status.as_u16()));
+    match answered.status {
         StatusCode::OK => {}
         StatusCode::TOO_MANY_REQUESTS => return Err(NoGroups::Away(answers())),
         status if status.is_server_error() => return Err(NoGroups::Away(answers())),
@@ -56,7 +56,7 @@ pub(in crate::identity) async fn groups_from_graph(
         }
         _ => return Err(NoGroups::Refused(answers())),
     }
-    let Ok(Answer { value: groups }) = serde_json::from_slice(&fetched.body) else {
+    let Ok(Answer { value: groups }) = serde_json::from_slice(&answered.body) else {
         return Err(NoGroups::Refused(Diagnosis::new(format!(
             "Microsoft Graph at {url} answers with no list of groups"
         ))));

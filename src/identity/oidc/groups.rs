@@ -67,12 +67,14 @@ impl Oidc {
         if !identified.groups_left_out {
             return Ok(identified);
         }
-        identified.user.groups = match &self.settings.flavour {
+        let groups = match &self.settings.flavour {
             OidcFlavour::Entra(entra) if entra.groups_overage == GroupsOverage::Graph => {
                 self.ask_graph(entra, metadata, &answer.access_token, deadline).await?
             }
             _ => return Err(self.too_many("groups_overage = \"graph\" asks Microsoft Graph for them")),
         };
+        identified.user.user.groups = groups;
+        identified.user.names_groups = true;
         Ok(identified)
     }
 

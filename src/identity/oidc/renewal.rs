@@ -6,16 +6,18 @@ use super::{Oidc, provider_token};
 use crate::config::Standing;
 use crate::identity::exchange::{RenewError, Renewed};
 use crate::identity::generic::SessionEnd;
-use crate::identity::id_token::Identified;
 use crate::identity::id_tokens::{Received, Unidentified};
 use crate::identity::metadata::ProviderMetadata;
-use crate::identity::token_endpoint::ProviderRefusal;
-use crate::secret::SecretText;
+use crate::identity::token_endpoint::{Answer, ProviderRefusal};
+use crate::identity::userinfo::{About, AnotherUser};
+use crate::model::user::User;
+use crate::secret::{SecretText, base64url, random};
 
 impl Oidc {
     pub(in crate::identity) async fn renew(
         &self,
         key: &str,
+        known: &User,
         token: Option<&SecretText>,
     ) -> Result<Renewed, RenewError> {
         if self.settings.standing == Standing::None {
@@ -36,17 +38,12 @@ impl Oidc {
         form.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let asked_at = self.clock.now();
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.ask(&metadata, &form, &[token.expose()], left).await.map_err(ProviderRefusal::at_renewal)?;
-        let user = match &answer.id_token {
-            Some(id_token) => {
-                let received = Received { id_token, access_token: &answer.access_token, nonce: None };
-                match self.identified(&metadata, &received, key, deadline).await? {
-                    Some(identified) => Some(self.with_groups(&metadata, identified, &answer, deadline).await?.user),
-                    None => None,
-                }
-            }
-            None => None,
+        let answer = match self.ask(&metadata, &form, &[token.expose()], left).await {
+            Ok(answer) => answer,
+            Err(refusal) => return Err(self.refused(&metadata, refusal, deadline).await),
         };
+        self.health.renewed();
+        let user = self.user_of(&metadata, &answer, (key, known), deadline).await?;
         let offline = answer.names_offline_access == Some(true) || answer.session_end == SessionEnd::Never;
         // the same token with another end
         let kept = (answer.session_end != SessionEnd::Unsaid).then_some(token);
@@ -54,29 +51,67 @@ impl Oidc {
         Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user })
     }
 
-    /// The user of a renewal's ID token. The provider has spent our old refresh token by now, so that keys which cannot be
+    /// What a refusal means for the grant. A refused token has no code of its own everywhere (Dex says `invalid_request`), so an
+    /// unclear refusal is compared with the answer to a token that the provider never issued: when they are alike, ours is worth
+    /// as little. What stays unclear costs no grant, and degrades.
+    async fn refused(&self, metadata: &ProviderMetadata, refusal: ProviderRefusal, deadline: Instant) -> RenewError {
+        if !refusal.may_concern_the_token() || self.settings.flavour.names_refused_tokens() {
+            return refusal.at_renewal();
+        }
+        let made_up = base64url(&random::<32>());
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &made_up)];
+        let left = deadline.saturating_duration_since(Instant::now());
+        let diagnosis = refusal.diagnosis().to_string();
+        match self.ask(metadata, &form, &[&made_up], left).await {
+            Err(other) if other.is_like(&refusal) => RenewError::Ended(format!("{diagnosis}, as to an unknown token")),
+            _ => {
+                let words = format!("it is not clear whether a refresh token was refused: {diagnosis}");
+                self.health.renewal_unclear(&words);
+                RenewError::Unavailable(words)
+            }
+        }
+    }
+
+    /// The user of a renewal, if the provider tells. It has spent our old refresh token by now, so that keys which cannot be
     /// had must not cost us the new one: the user then stays as it was. A token that is wrong is another matter.
-    async fn identified(
+    async fn user_of(
         &self,
         metadata: &ProviderMetadata,
-        received: &Received<'_>,
-        key: &str,
+        answer: &Answer,
+        (key, known): (&str, &User),
         deadline: Instant,
-    ) -> Result<Option<Identified>, RenewError> {
-        match timeout_at(deadline, self.id_tokens.identify(metadata, received)).await {
-            Ok(Ok(identified)) if identified.key == key => Ok(Some(identified)),
-            Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
-                tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
-                Ok(None)
+    ) -> Result<Option<User>, RenewError> {
+        let identified = match &answer.id_token {
+            None => None,
+            Some(id_token) => {
+                let received = Received { id_token, access_token: &answer.access_token, nonce: None };
+                match timeout_at(deadline, self.id_tokens.identify(metadata, &received)).await {
+                    Ok(Ok(identified)) if identified.key == key => {
+                        Some(self.with_groups(metadata, identified, answer, deadline).await?)
+                    }
+                    Ok(Ok(_)) => return Err(self.another_user()),
+                    Ok(Err(Unidentified::Untrue(words))) => return Err(RenewError::Unavailable(words)),
+                    // whom a setting no longer admits is out; the sign-in that follows says why
+                    Ok(Err(Unidentified::NotAdmitted { why, .. })) => return Err(RenewError::Ended(why)),
+                    Err(_) | Ok(Err(Unidentified::NoKeys(_))) => {
+                        tracing::warn!(identity = self.identity, "the ID token of a renewal cannot be verified now");
+                        return Ok(None);
+                    }
+                }
             }
-            Ok(Err(Unidentified::Untrue(words))) => Err(RenewError::Unavailable(words)),
-            // whom a setting no longer admits is out; the sign-in that follows says why
-            Ok(Err(Unidentified::NotAdmitted { why, .. })) => Err(RenewError::Ended(why)),
-            Ok(Ok(_)) => Err(RenewError::Unavailable(format!(
-                "identity {} answered the refresh token of one user with the ID token of another: nothing of it is used",
-                self.identity
-            ))),
-        }
+        };
+        let about = identified.as_ref().map_or(About::Key(key), About::Token);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let user = self.whole_user(metadata, about, &answer.access_token, known, left).await;
+        let user = user.map_err(|AnotherUser(words)| RenewError::Unavailable(words))?;
+        Ok((user != *known).then_some(user))
+    }
+
+    fn another_user(&self) -> RenewError {
+        RenewError::Unavailable(format!(
+            "identity {} answered the refresh token of one user with the ID token of another: nothing of it is used",
+            self.identity
+        ))
     }
 
     fn late(&self) -> RenewError {

@@ -2,6 +2,7 @@
 
 mod parts;
 mod sign_in;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -17,13 +18,9 @@ use super::metadata::PublicDocuments;
 use super::resources::Resources;
 use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
-use super::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
-use super::tokens::{
-    AccessTokens, ClientCredentials, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls, PresentedTokens, Proofs,
-    Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint,
-};
+use super::token_state::{Introspection, TokenRevocation};
+use super::tokens::{Proofs, TokenEndpoint};
 use crate::clock::Clock;
-use crate::identity::AssertionIssuers;
 use crate::keys::ClientKeySets;
 use crate::keys::dpop::Nonces;
 use crate::oauth::paths;
@@ -61,9 +58,9 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
         accounts: accounts(&parts, &shared, &sign_in),
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
         sign_in,
-        tokens: tokens(&parts, &shared),
-        revocation: revocation(&parts, &shared),
-        introspection: introspection(&parts, &shared),
+        tokens: tokens::tokens(&parts, &shared),
+        revocation: tokens::revocation(&parts, &shared),
+        introspection: tokens::introspection(&parts, &shared),
         registrations: registrations(&parts, &rules),
         management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
@@ -199,143 +196,5 @@ fn expiry(parts: &IssuerParts, shared: &Shared, adoption: Arc<Adoption>) -> Expi
         lifetimes: parts.config.lifetimes.clone(),
         remember_for: parts.config.consent.remember_for,
         runs: parts.metrics.background.task(Task::Expiry, &parts.clock),
-    }
-}
-
-fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
-    let IssuerParts { config, store, identities, clock, metrics, .. } = parts;
-    let access_tokens = AccessTokens {
-        issuer: Arc::clone(&shared.issuer),
-        ring: parts.ring.clone(),
-        lifetime: config.lifetimes.access_token,
-        refresh_idle: config.lifetimes.refresh_idle,
-    };
-    let new_grants = NewGrants {
-        proofs: shared.proofs.clone(),
-        identities: identities.clone(),
-        access_tokens: access_tokens.clone(),
-        ends: shared.ends.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-        lifetimes: config.lifetimes.clone(),
-        metrics: metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    };
-    TokenEndpoint {
-        authentication: shared.authentication.clone(),
-        proofs: shared.proofs.clone(),
-        metrics: metrics.grants.clone(),
-        client_credentials: client_credentials(parts, shared, &access_tokens),
-        jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
-        refreshes: refreshes(parts, shared, access_tokens),
-        device_polls: config.device.enabled.then(|| DevicePolls {
-            polls: Polls::new(clock.clone()),
-            new_grants: new_grants.clone(),
-            resources: shared.resources.clone(),
-            identities: identities.clone(),
-            store: store.clone(),
-            clock: clock.clone(),
-        }),
-        redemptions: Redemptions {
-            clients: shared.clients.clone(),
-            resources: shared.resources.clone(),
-            identities: identities.clone(),
-            new_grants,
-            ends: shared.ends.clone(),
-            store: store.clone(),
-            clock: clock.clone(),
-            audit: parts.audit.clone(),
-        },
-    }
-}
-
-fn machine_grants(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> MachineGrants {
-    MachineGrants {
-        proofs: shared.proofs.clone(),
-        access_tokens: access_tokens.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        metrics: parts.metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    }
-}
-
-fn presented_access_tokens(parts: &IssuerParts, shared: &Shared) -> PresentedAccessTokens {
-    PresentedAccessTokens {
-        issuer: Arc::clone(&shared.issuer),
-        lifetime: parts.config.lifetimes.access_token,
-        ring: parts.ring.clone(),
-        clock: parts.clock.clone(),
-    }
-}
-
-fn revocation(parts: &IssuerParts, shared: &Shared) -> TokenRevocation {
-    TokenRevocation {
-        authentication: shared.authentication.clone(),
-        access_tokens: presented_access_tokens(parts, shared),
-        ends: shared.ends.clone(),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        limits: parts.limits.clone(),
-        metrics: parts.metrics.grants.clone(),
-        audit: parts.audit.clone(),
-    }
-}
-
-fn client_credentials(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<ClientCredentials> {
-    shared.bounds.has_machines().then(|| ClientCredentials {
-        bounds: shared.bounds.clone(),
-        resources: shared.resources.clone(),
-        grants: machine_grants(parts, shared, access_tokens),
-    })
-}
-
-fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens) -> Option<JwtBearer> {
-    let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
-    (!issuers.is_empty()).then(|| JwtBearer {
-        issuers,
-        issuer: Arc::clone(&shared.issuer),
-        resources: shared.resources.clone(),
-        grants: machine_grants(parts, shared, access_tokens),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-    })
-}
-
-fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspection {
-    Introspection {
-        introspectors: Introspectors::new(&parts.config),
-        authentication: shared.authentication.clone(),
-        access_tokens: presented_access_tokens(parts, shared),
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        limits: parts.limits.clone(),
-        metrics: parts.metrics.grants.clone(),
-    }
-}
-
-fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {
-    let IssuerParts { config, store, identities, clock, .. } = parts;
-    Refreshes {
-        presented: PresentedTokens {
-            store: store.clone(),
-            clock: clock.clone(),
-            resources: shared.resources.clone(),
-            ends: shared.ends.clone(),
-            proofs: shared.proofs.clone(),
-            replay_window: config.lifetimes.replay_window,
-        },
-        leases: RefreshLeases::new(store.clone(), clock.clone()),
-        renewals: Renewals {
-            identities: identities.clone(),
-            provider_tokens: shared.provider_tokens.clone(),
-            ends: shared.ends.clone(),
-            store: store.clone(),
-        },
-        access_tokens,
-        provider_tokens: shared.provider_tokens.clone(),
-        limits: parts.limits.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct IssuerParts {
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
-    /// What it counts in.
+    /// Its metrics.
     pub metrics: Metrics,
     /// Where it records who was granted what.
     pub audit: Audit,

@@ -5,8 +5,8 @@
 //!   client, so that no client can use up the ids of another;
 //! - forgery (RFC 8725): only asymmetric algorithms, one key for each assertion, and no key that the assertion brings along;
 //! - assertions that were made for another server (`assertion_rules`);
-//! - work for untrusted clients: everything that the text itself tells is checked before the client is looked up, keys are fetched only
-//!   for an assertion that passed, and fetches are limited by address.
+//! - work for untrusted clients: everything that the text alone shows is checked before the client is looked up, keys are
+//!   fetched only for an assertion that passed, and fetches are limited by address.
 
 use super::assertion_rules::{Assertion, AssertionRules, Claims, EXPLICIT_TYPE, LEEWAY};
 use crate::clock::Clock;
@@ -33,9 +33,9 @@ pub(in crate::issuer) struct Assertions {
     pub(in crate::issuer) limits: Limits,
 }
 
-/// Why a secret or an assertion proves nothing.
+/// Why a secret or an assertion is not accepted.
 pub(super) enum Unproven {
-    /// It is wrong: words for the client's developer.
+    /// It is wrong; the text is for the client's developer.
     Wrong(&'static str),
     /// A limit is used up.
     Limited(Limited),
@@ -50,10 +50,10 @@ impl From<Limited> for Unproven {
 }
 
 impl Assertions {
-    /// Checks what the text of an assertion tells by itself.
+    /// Checks what can be checked in the text of an assertion alone.
     ///
     /// # Errors
-    /// Words for the client's developer.
+    /// The text is for the client's developer.
     pub(super) fn read(&self, text: &str) -> Result<Assertion, &'static str> {
         self.rules.read(text, self.clock.now())
     }
@@ -69,7 +69,7 @@ impl Assertions {
         let text = assertion.text.expose();
         let verified = match keys {
             ClientKeys::Set(keys) => {
-                // an earlier release kept such keys; to try again would not help
+                // an earlier release stored such keys; another attempt would not help
                 let unusable = "no key of this client can verify a signature: register other keys";
                 let keys = PublicKeys::of_client(keys).map_err(|_cause| Unproven::Wrong(unusable))?;
                 verify_signed_jwt(text, &keys)
@@ -77,7 +77,7 @@ impl Assertions {
             ClientKeys::Url(url) => self.verify_with_set(url, assertion, address).await?,
         };
         let verified = verified.map_err(|error| Unproven::Wrong(wrong(&error)))?;
-        // checked again: now it is certain that the client said it
+        // checked again: the claims are authentic only now
         let is_explicit = verified.typ.as_deref() == Some(EXPLICIT_TYPE);
         let claims = self.rules.check(&verified.claims, is_explicit, self.clock.now());
         let claims = claims.map_err(Unproven::Wrong)?;
@@ -85,7 +85,7 @@ impl Assertions {
             return Err(Unproven::Wrong("client_assertion is of another client"));
         }
         self.limits.check(Limit::Assertions, &counted_by(client, address)).await?;
-        // until nobody accepts it any more, for its age
+        // until it is refused for its age everywhere
         let used = self.store.use_once(&name(&client.id, &claims.jti), claims.expires_at + LEEWAY + LEEWAY).await;
         match used {
             Ok(true) => Ok(()),
@@ -128,7 +128,7 @@ impl Assertions {
             Ok(FetchedKeys::Failed(cause)) => Unproven::Unavailable(cause.to_string()),
             Err(limited) => limited.into(),
         };
-        // asked again: a host that answers that the set is gone has taken its keys back
+        // an answer that the set is gone withdraws its keys
         match self.sets.known(url).await {
             KnownKeys::Fresh(keys) | KnownKeys::Stale(keys) => Ok(keys),
             KnownKeys::Unknown => Err(failed),
@@ -146,8 +146,8 @@ fn is_older(keys: &ReadKeys, assertion: &Claims) -> bool {
     assertion.issued_at.is_some_and(|issued_at| issued_at > keys.read_at)
 }
 
-/// Whose assertions count together. Anyone can register clients with keys, or publish their documents, and each assertion
-/// leaves a row: so all of these count together for one address.
+/// The key of the rate limit. Anyone can register clients with keys or publish their documents, and each assertion leaves a
+/// row, so all of these clients share one limit per address.
 fn counted_by(client: &Client, address: ClientAddress) -> Key {
     match client.origin {
         ClientOrigin::Configured => Key::of(&[Part::Client(&client.id), Part::Address(address)]),
@@ -155,7 +155,7 @@ fn counted_by(client: &Client, address: ClientAddress) -> Key {
     }
 }
 
-/// Under which name the `jti` of a client is used up.
+/// The name under which the `jti` of a client is used up.
 fn name(client: &ClientId, jti: &str) -> Sha256 {
     Sha256::of(serde_json::json!(["client assertion", client, jti]).to_string().as_bytes())
 }

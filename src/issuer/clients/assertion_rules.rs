@@ -1,9 +1,9 @@
 //! What an assertion of a client must say (RFC 7521 4.2, RFC 7523 3), checked against its text alone: without keys and
 //! without I/O.
 //!
-//! Defends against assertions that were made for another server. The audience is our issuer. The URL of our token endpoint
-//! counts too, because RFC 7523 asked for it and hosted clients send it; an audience that names anyone else beside us does not
-//! count at all. With the token endpoint as audience, a malicious server that a client also uses can name our token endpoint as
+//! Defends against assertions that were made for another server. The audience is our issuer. The URL of our token endpoint is
+//! accepted too, because RFC 7523 asked for it and hosted clients send it; an assertion that names another audience beside us
+//! is refused. With the token endpoint as audience, a malicious server that a client also uses can name our token endpoint as
 //! its own and replay what the client then sends to another endpoint of that server (audience injection, 2025). The revised
 //! RFC 7523 closes this by allowing the issuer only, and marks such assertions by their `typ`: those are held to it.
 
@@ -27,21 +27,21 @@ pub(super) const EXPLICIT_TYPE: &str = "client-authentication+jwt";
 const MAX_ASSERTION: usize = 16 * 1024;
 /// The longest `jti`, in bytes.
 const MAX_JTI: usize = 256;
-/// How far the clocks of clients may be off.
+/// The tolerated clock skew of clients.
 pub(super) const LEEWAY: Duration = Duration::from_mins(1);
 /// How long an assertion may live: Authlib makes them for an hour. Its `jti` is remembered that long.
 const MAX_LIFETIME: Duration = Duration::from_hours(1);
 /// How many audiences are looked at.
 const MAX_AUDIENCES: usize = 4;
 
-/// For whom assertions must be made. Cheap to clone.
+/// The audiences that assertions must have. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AssertionRules {
     issuer: Arc<str>,
     token_endpoint: Arc<str>,
 }
 
-/// An assertion whose text is in order; nothing is proven yet.
+/// An assertion whose text is valid; its signature is not verified yet.
 pub(crate) struct Assertion {
     pub(super) text: SecretText,
     pub(super) claims: Claims,
@@ -56,7 +56,7 @@ pub(super) struct Claims {
 }
 
 impl Assertion {
-    /// The client that it speaks of.
+    /// The client that it is about.
     pub(crate) fn client(&self) -> &str {
         &self.claims.client
     }
@@ -67,10 +67,10 @@ impl AssertionRules {
         Self { issuer, token_endpoint: token_endpoint.into() }
     }
 
-    /// Checks what the text of an assertion tells by itself.
+    /// Checks what can be checked in the text of an assertion alone.
     ///
     /// # Errors
-    /// Words for the client's developer.
+    /// The text is for the client's developer.
     pub(crate) fn read(&self, text: &str, now: Timestamp) -> Result<Assertion, &'static str> {
         if text.len() > MAX_ASSERTION {
             return Err("client_assertion is longer than 16 KiB");
@@ -85,7 +85,7 @@ impl AssertionRules {
         Ok(Assertion { text: text.to_owned().into(), claims })
     }
 
-    /// RFC 7523 3: who speaks, to whom, and when.
+    /// RFC 7523 3: issuer, audience and times.
     pub(super) fn check(&self, claims: &Members, is_explicit: bool, now: Timestamp) -> Result<Claims, &'static str> {
         let text = |name| claims.text(name).ok().flatten().filter(|text| !text.is_empty());
         let client = match (text("iss"), text("sub")) {

@@ -1,7 +1,7 @@
 //! Client authentication (RFC 6749 2.3, OAuth 2.1 2.4): one function for every endpoint that needs it.
 //!
 //! Defends against: brute force of a client's secret. `config` refuses short secrets, those that we make have 256 bits, and
-//! wrong ones are rate limited per client and address; there is no lockout, because a right secret is always accepted. A client
+//! wrong ones are rate limited per client and address; there is no lockout: the right secret is always accepted. A client
 //! that registered keys cannot fall back to anything weaker.
 
 use super::assertion::{Assertions, JWT_BEARER, Unproven};
@@ -30,7 +30,7 @@ pub(in crate::issuer) enum AuthenticationError {
     /// The request is malformed.
     #[error(transparent)]
     Malformed(#[from] OAuthError),
-    /// The id leads to no client.
+    /// The id names no client.
     #[error(transparent)]
     Find(#[from] FindError),
     /// The client did not prove itself: `invalid_client`.
@@ -38,7 +38,7 @@ pub(in crate::issuer) enum AuthenticationError {
     Refused {
         /// The client.
         client: ClientId,
-        /// Words for its developer.
+        /// The text for its developer.
         words: &'static str,
     },
     /// Too many wrong secrets or assertions came.
@@ -49,7 +49,7 @@ pub(in crate::issuer) enum AuthenticationError {
         /// The limit that is used up.
         limited: Limited,
     },
-    /// It cannot be found out now.
+    /// It cannot be determined now.
     #[error("client {client}: {cause}")]
     Unavailable {
         /// The client.
@@ -71,7 +71,7 @@ struct Credentials {
     sent: Sent,
 }
 
-/// With what a client authenticates.
+/// How a client authenticates.
 enum Sent {
     Nothing,
     Secret(SecretText),
@@ -113,8 +113,8 @@ impl ClientAuthentication {
         }
     }
 
-    /// Counts what was wrong. A right secret is accepted even where the limit is used up: the users of a hosted client share
-    /// its address, and one of them must not be able to lock out the others.
+    /// Counts wrong credentials. The right secret is accepted even when the limit is exceeded: the users of a hosted client
+    /// share its address, and one of them must not be able to lock out the others.
     async fn count(&self, client: ClientId, unproven: Unproven, address: ClientAddress) -> AuthenticationError {
         let words = match unproven {
             Unproven::Wrong(words) => words,
@@ -135,7 +135,7 @@ fn check_secret(hash: &Sha256, secret: &SecretText) -> Result<(), Unproven> {
     if is_right { Ok(()) } else { Err(Unproven::Wrong("the client secret is wrong")) }
 }
 
-/// Holds what was sent against what the client authenticates with.
+/// Compares the credentials that were sent with the client's method.
 fn proof(authentication: &Authentication, sent: Sent) -> Result<Proof<'_>, &'static str> {
     match (authentication, sent) {
         (Authentication::None, Sent::Nothing) => Ok(Proof::None),
@@ -148,7 +148,7 @@ fn proof(authentication: &Authentication, sent: Sent) -> Result<Proof<'_>, &'sta
     }
 }
 
-/// Reads the credentials; an assertion is checked as far as its text tells. With one, `client_id` may be absent (RFC 7521 4.2).
+/// Reads the credentials; of an assertion only the text is checked. With one, `client_id` may be absent (RFC 7521 4.2).
 fn credentials(
     authorization: Option<&str>,
     parameters: &Parameters,

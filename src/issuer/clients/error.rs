@@ -22,7 +22,7 @@ pub(in crate::issuer) enum FindError {
         /// The reason.
         why: Cow<'static, str>,
     },
-    /// The id is the URL of a document, and there is none that counts.
+    /// The id is the URL of a document, and no valid document is there.
     #[error("the metadata document of client {client} cannot be used: {cause}")]
     Document {
         /// The id.
@@ -43,16 +43,16 @@ pub(in crate::issuer) enum FindError {
     },
 }
 
-/// Why there is no document that counts. The words are for the operator: an untrusted client is not told which of these it is.
+/// Why there is no valid document. The text is for the operator: an untrusted client does not learn which of these it is.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(in crate::issuer) enum DocumentError {
     /// Its host says that there is none.
     #[error("{0}")]
     Gone(String),
-    /// There is one, and it makes no client.
+    /// There is one, but it describes no valid client.
     #[error("{0}")]
     Refused(String),
-    /// Nobody knows whether there is one.
+    /// It is not known whether there is one.
     #[error("{0}")]
     Unreachable(String),
     /// Too many were fetched.
@@ -60,8 +60,8 @@ pub(in crate::issuer) enum DocumentError {
     Limited(#[from] Limited),
 }
 
-/// A strange id, cut off and without spaces, so that it cannot carry a message to the user or a line to the log. No id of
-/// ours has a space (RFC 6749 A.1 allows them).
+/// An untrusted id, cut off and without spaces, so that it cannot carry a message to the user or a line into the log (log
+/// injection). No id of ours has a space (RFC 6749 A.1 allows them).
 pub(super) fn shown(client_id: &str) -> String {
     client_id.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

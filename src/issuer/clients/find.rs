@@ -1,4 +1,4 @@
-//! Who a client id names, and where its codes may go.
+//! Finds the client of an id, and checks where its codes may go.
 //!
 //! Defends against: an open redirector and stolen codes (RFC 9700 4.1). A code or an error goes only to a redirect URI that
 //! the client registered, checked anew at `/authorize`, at consent and at the callback.
@@ -32,7 +32,7 @@ pub(in crate::issuer) struct Clients {
     registered_devices: bool,
 }
 
-/// Why a client gets no answer at a redirect URI.
+/// Why no response may be sent to a redirect URI.
 #[derive(Debug, thiserror::Error)]
 #[error("client {client}: {why}")]
 pub(in crate::issuer) struct RedirectRefused {
@@ -47,7 +47,7 @@ impl Clients {
         Self { store, documents, configured, redirect_policy, registered_devices: config.registers_devices() }
     }
 
-    /// Finds a client by the id that a request names. `from` is who sent the request.
+    /// Finds a client by the id that a request names. `from` is the address of the request.
     pub(in crate::issuer) async fn find(&self, id: &str, from: ClientAddress) -> Result<Client, FindError> {
         self.look_up(id, from, Need::Kept).await
     }
@@ -63,7 +63,7 @@ impl Clients {
             return Ok(client.clone());
         }
         if is_url(id) {
-            // first: nothing is fetched for a client that gets no answer
+            // first: nothing is fetched for a disabled client
             self.check_enabled(&ClientId::from(id)).await?;
             return self.documents.find(id, from, need).await;
         }
@@ -86,7 +86,7 @@ impl Clients {
         self.configured.iter().find(|client| client.id == *id)
     }
 
-    /// Keeps what a later request must find again of a client for which a user has just signed in.
+    /// Stores the document of a client for which a user has just signed in: a later request must find it.
     pub(in crate::issuer) async fn keep(&self, client: &Client, arrival: &Arrival) -> Result<(), StoreError> {
         match client.origin {
             ClientOrigin::Document => self.documents.keep(client, arrival).await,

@@ -1,13 +1,14 @@
-//! How a registered client reads, updates and deletes itself (RFC 7592). Clients that share an id, which are the public ones,
-//! have no registration access token, and so nothing of this.
+//! How a registered client reads, updates and deletes itself (RFC 7592). Public clients share their ids, so they have no
+//! registration access token and cannot do this.
 //!
-//! Defends against: an oracle. The client is found by the hash of the token and then compared with the one that the path names,
-//! so every wrong token has the same answer, whether or not the client exists. Against guessing (256 bits, wrong tokens are
-//! rate limited, the right one is always accepted), a token that leaked once (each update replaces it), and a flood of writes.
+//! Defends against: an oracle. The client is found by the hash of the token and then compared with the one that the path
+//! names, so every wrong token has the same answer, whether or not the client exists. Also against: brute force (256 bits,
+//! wrong tokens are rate limited, the right one is always accepted), a token that leaked once (each update replaces it), and
+//! a flood of writes.
 
 use std::sync::Arc;
 
-use super::registration::{RegistrationRefusal, authentication};
+use super::registration::{ChosenAuthentication, RegistrationRefusal, authentication};
 use super::rules::{Issued, MetadataRules, as_spelt};
 use crate::audit::{Audit, Event};
 use crate::issuer::grants::GrantEnds;
@@ -46,7 +47,7 @@ struct Authorized {
 }
 
 impl ClientManagement {
-    /// What the client is told of itself (RFC 7592 2.1). Its secret is not known here any more.
+    /// The client's registration (RFC 7592 2.1), without its secret, of which only the hash is stored.
     ///
     /// # Errors
     /// See [`RegistrationRefusal`].
@@ -74,7 +75,8 @@ impl ClientManagement {
         check(&client, &update)?;
         update.token_endpoint_auth_method.get_or_insert_with(|| client.authentication.method().as_str().to_owned());
         let metadata = self.rules.check(update)?;
-        let (authentication, secret) = authentication(&metadata, client.authentication.secret_hash().copied());
+        let kept = client.authentication.secret_hash().copied();
+        let ChosenAuthentication { authentication, secret } = authentication(&metadata, kept);
         if authentication == Authentication::None {
             return Err(invalid("a client with a secret or keys cannot become public: register a new one").into());
         }
@@ -115,7 +117,7 @@ impl ClientManagement {
     }
 }
 
-/// RFC 7592 2.2: an update repeats who the client is, and cannot choose what we assign.
+/// RFC 7592 2.2: an update repeats the client's id, and cannot choose what we assign.
 fn check(client: &Client, update: &RegistrationRequest) -> Result<(), OAuthError> {
     if update.client_id.as_deref() != Some(client.id.as_str()) {
         return Err(invalid("client_id is missing, or is not the one of this client"));

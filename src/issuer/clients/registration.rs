@@ -51,8 +51,8 @@ pub(crate) enum RegistrationRefusal {
     Store(#[from] StoreError),
 }
 
-/// What sends a registration. Browsers are counted apart from programs: any page may have its visitors' browsers register
-/// (clients that run in a page must), and must not use up what programs behind the same address need.
+/// The sender of a registration. Browsers and programs have separate limits: any page can make its visitors' browsers
+/// register (clients that run in a page must), and must not exhaust the limit of programs behind the same address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Via {
     /// A browser: there is an `Origin`.
@@ -72,12 +72,25 @@ pub(crate) struct RegistrationAttempt<'a> {
     pub via: Via,
 }
 
-/// A client that is about to be registered, and what only the answer tells.
+/// A client that is about to be registered, and its secrets, which only the response contains.
 struct New {
     client: Client,
     secret: Option<Token<ClientSecret>>,
     /// Public clients share their ids, so none of them manages one.
     management: Option<Token<Management>>,
+}
+
+/// A registration as the client and the metrics see it.
+struct Registered {
+    response: RegistrationResponse,
+    outcome: RegistrationOutcome,
+}
+
+/// How a client authenticates.
+pub(super) struct ChosenAuthentication {
+    pub(super) authentication: Authentication,
+    /// The secret that was made for it, if one was.
+    pub(super) secret: Option<Token<ClientSecret>>,
 }
 
 impl Registrations {
@@ -92,21 +105,21 @@ impl Registrations {
     ) -> Result<RegistrationResponse, RegistrationRefusal> {
         let registered = self.answer(attempt, arrival).await;
         self.metrics.registered(match &registered {
-            Ok((_, outcome)) => *outcome,
+            Ok(registered) => registered.outcome,
             Err(RegistrationRefusal::Invalid(_) | RegistrationRefusal::Unauthorized { .. }) => {
                 RegistrationOutcome::Refused
             }
             Err(RegistrationRefusal::Limited(_)) => RegistrationOutcome::Limited,
             Err(RegistrationRefusal::Store(_)) => RegistrationOutcome::Unavailable,
         });
-        registered.map(|(response, _)| response)
+        registered.map(|registered| registered.response)
     }
 
     async fn answer(
         &self,
         attempt: &RegistrationAttempt<'_>,
         arrival: &Arrival,
-    ) -> Result<(RegistrationResponse, RegistrationOutcome), RegistrationRefusal> {
+    ) -> Result<Registered, RegistrationRefusal> {
         self.admit(attempt.token.as_ref(), arrival.address).await?;
         let metadata = self.rules.check(RegistrationRequest::parse(attempt.body)?)?;
         let redirect_uris = as_spelt(&metadata.redirect_uris);
@@ -122,10 +135,11 @@ impl Registrations {
         }
         let outcome = if known.is_some() { RegistrationOutcome::Known } else { RegistrationOutcome::Created };
         let issued = Issued { secret: new.secret.as_ref(), management: new.management.as_ref() };
-        Ok((self.rules.response(known.as_ref().unwrap_or(&new.client), redirect_uris, issued), outcome))
+        let response = self.rules.response(known.as_ref().unwrap_or(&new.client), redirect_uris, issued);
+        Ok(Registered { response, outcome })
     }
 
-    /// Where the operator gave out initial access tokens, one must come (RFC 7591 3).
+    /// Checks the initial access token, where the operator requires one (RFC 7591 3).
     async fn admit(&self, token: Option<&SecretText>, address: ClientAddress) -> Result<(), RegistrationRefusal> {
         let accepted = &self.settings.initial_access_tokens;
         if accepted.is_empty() {
@@ -142,7 +156,7 @@ impl Registrations {
     }
 
     fn new_client(&self, metadata: &ClientMetadata) -> New {
-        let (authentication, secret) = authentication(metadata, None);
+        let ChosenAuthentication { authentication, secret } = authentication(metadata, None);
         let management = (authentication != Authentication::None).then(Token::generate);
         New { client: Client::registered(metadata, authentication, self.clock.now()), secret, management }
     }
@@ -159,8 +173,8 @@ impl Registrations {
         }
     }
 
-    /// Counts a registration and says whether it is written down. A known client is answered however often it comes:
-    /// several register at every start.
+    /// Counts a registration and returns whether it is recorded. A known client is answered however often it comes: several
+    /// register at every start.
     async fn is_recorded(
         &self,
         is_known: bool,
@@ -182,23 +196,20 @@ impl Registrations {
     }
 }
 
-/// How a client with this metadata authenticates, and the secret that was made for it, if one was. `kept` is the hash of a
-/// secret that it has already and keeps.
-pub(super) fn authentication(
-    metadata: &ClientMetadata,
-    kept: Option<Sha256>,
-) -> (Authentication, Option<Token<ClientSecret>>) {
+/// How a client with this metadata authenticates. `kept` is the hash of a secret that it has already and keeps.
+pub(super) fn authentication(metadata: &ClientMetadata, kept: Option<Sha256>) -> ChosenAuthentication {
     let method = match metadata.token_endpoint_auth_method {
         AuthMethod::ClientSecretBasic => SecretMethod::Basic,
         AuthMethod::ClientSecretPost => SecretMethod::Post,
         AuthMethod::None | AuthMethod::PrivateKeyJwt => {
             // validated metadata have keys with that method, and with no other
-            return (metadata.keys.clone().map_or(Authentication::None, Authentication::Keys), None);
+            let authentication = metadata.keys.clone().map_or(Authentication::None, Authentication::Keys);
+            return ChosenAuthentication { authentication, secret: None };
         }
     };
     if let Some(hash) = kept {
-        return (Authentication::Secret(hash, method), None);
+        return ChosenAuthentication { authentication: Authentication::Secret(hash, method), secret: None };
     }
     let secret = Token::<ClientSecret>::generate();
-    (Authentication::Secret(secret.sha256(), method), Some(secret))
+    ChosenAuthentication { authentication: Authentication::Secret(secret.sha256(), method), secret: Some(secret) }
 }

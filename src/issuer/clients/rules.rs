@@ -1,4 +1,4 @@
-//! What holds for the metadata of every registered client, whether it registers or updates itself, and what it is answered.
+//! The rules for the metadata of registered clients, at registration and at updates, and the response to both.
 
 use crate::config::{Config, Registration};
 use crate::issuer::resources::{entry_scopes, known_scopes};
@@ -24,12 +24,12 @@ pub(in crate::issuer) struct MetadataRules {
     endpoint: String,
 }
 
-/// The secrets that an answer carries.
+/// The secrets in a response.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Issued<'a> {
     /// A secret that was made for this answer.
     pub(super) secret: Option<&'a Token<ClientSecret>>,
-    /// What manages the client.
+    /// The registration access token.
     pub(super) management: Option<&'a Token<Management>>,
 }
 
@@ -46,7 +46,7 @@ impl MetadataRules {
         }
     }
 
-    /// What may be stored of what a client says of itself.
+    /// The metadata of a client, reduced to what may be stored.
     pub(super) fn check(&self, request: RegistrationRequest) -> Result<ClientMetadata, OAuthError> {
         let mut metadata = request.validate(&self.redirect_policy, self.device)?;
         metadata.scope = self.known_scopes(&metadata.scope);
@@ -60,7 +60,7 @@ impl MetadataRules {
         if known.is_empty() { self.entry_scopes.clone() } else { known }
     }
 
-    /// What a client is told of itself, with its redirect URIs as it spelt them.
+    /// The response to a client, with its redirect URIs as it spelt them.
     pub(super) fn response(
         &self,
         client: &Client,

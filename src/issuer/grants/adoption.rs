@@ -1,7 +1,7 @@
 //! Makes the store fit today's configuration: the providers behind the ids of identities, and the end of the grants of clients
 //! and identities that have left.
 //!
-//! Defends against: a provider that was exchanged under the same id. Equal `sub`s of two providers would be one user (account
+//! Defends against: a provider that was replaced under the same id. Equal `sub`s of two providers would be one user (account
 //! takeover), and refresh tokens of the old one would be sent to the new one.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub enum Unfit {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another provider stands under the id of an identity.
+    /// Another provider has the id of an identity.
     #[error(
         "identity {id} was {before}, and the configuration now says {now}: users of the two providers with the same `sub` would become one user"
     )]
@@ -40,8 +40,8 @@ pub enum Unfit {
     StillUsed(IdentityId),
 }
 
-/// What had left the configuration when this process started. What turns up later may be of a newer configuration than ours,
-/// and is not ours to end.
+/// What had left the configuration when this process started. Later differences may come from a newer configuration than
+/// ours, and are not ours to end.
 #[derive(Debug)]
 struct Departed {
     identities: Vec<IdentityId>,
@@ -50,7 +50,7 @@ struct Departed {
 
 /// How often the grants of a replaced provider are ended, when another process makes new ones meanwhile.
 const REPLACE_TRIES: u32 = 5;
-/// How many grants of machines are looked at in one read.
+/// How many grants of machines one query reads.
 const PAGE: i64 = 500;
 
 /// Makes the store fit the configuration.

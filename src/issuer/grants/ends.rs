@@ -45,7 +45,7 @@ impl GrantEnds {
         Self { store, clock, revocation, provider_tokens, metrics, audit }
     }
 
-    /// Ends a grant and everything under it. Nothing happens when it has ended.
+    /// Ends a grant and everything under it. Does nothing when it has ended.
     pub(in crate::issuer) async fn end(
         &self,
         id: &GrantId,
@@ -58,8 +58,7 @@ impl GrantEnds {
         Ok(())
     }
 
-    /// Ends all grants of a user who wants that, and first those that would come of remembered consents and of codes which no
-    /// client has redeemed yet.
+    /// Ends all grants at a user's request. Remembered consents and unredeemed codes go first: grants could come of them.
     pub(in crate::issuer) async fn end_all_of_user(
         &self,
         subject: &Subject,
@@ -82,7 +81,7 @@ impl GrantEnds {
         ended.map(drop)
     }
 
-    /// Ends all grants of a client or at an identity, and answers how many. Their tokens at the provider are revoked in the
+    /// Ends all grants of a client or at an identity, and returns how many. Their tokens at the provider are revoked in the
     /// background.
     pub(super) async fn end_of(&self, whose: GrantsOf<'_>, reason: EndReason) -> Result<usize, StoreError> {
         self.end_all_of(whose, reason, Actor::Upkeep).await
@@ -109,7 +108,8 @@ impl GrantEnds {
         self.end_all_of(its, EndReason::ClientDeleted, arrival.into()).await.map(drop)
     }
 
-    /// Forgets a registered client and cancels its sign-ins in progress; `None` when there is none. Answers how many sign-ins.
+    /// Deletes a registered client and cancels its sign-ins in progress; returns how many, `None` when there is no such
+    /// client.
     pub(super) async fn forget_client(&self, id: &ClientId, origin: Actor<'_>) -> Result<Option<u64>, StoreError> {
         let Some(cancelled) = self.store.delete_client(id).await? else { return Ok(None) };
         self.audit.record(&Event::ClientDeleted { client: id }, origin);
@@ -117,7 +117,7 @@ impl GrantEnds {
         Ok(Some(cancelled))
     }
 
-    /// Ends grants that the configuration does not allow any more, and answers how many were still live.
+    /// Ends grants that the configuration does not allow any more, and returns how many were still live.
     pub(super) async fn end_removed(&self, ids: &[GrantId]) -> Result<usize, StoreError> {
         if ids.is_empty() {
             return Ok(0);
@@ -136,7 +136,7 @@ impl GrantEnds {
         }
     }
 
-    /// Cancels the sign-ins in progress whose grants this filter would match; answers how many.
+    /// Cancels the sign-ins in progress whose grants this filter would match; returns how many.
     pub(super) async fn cancel_sign_ins(&self, filter: &GrantFilter, origin: Actor<'_>) -> Result<u64, StoreError> {
         let cancelled = self.store.cancel_sign_ins(filter).await?;
         self.note_cancelled(filter, cancelled, origin);
@@ -155,8 +155,8 @@ impl GrantEnds {
         Ok((ended, tokens))
     }
 
-    /// Ends batch after batch until none is left, and answers how many grants ended. Adds to `tokens` what must be revoked
-    /// now. That list counts after a failure, too: the store no longer has the tokens of the batches before it.
+    /// Ends batch after batch until none is left, and returns how many grants ended. Adds to `tokens` what must be revoked
+    /// now. That list is valid after a failure, too: the store no longer has the tokens of the batches before it.
     async fn end_all<F>(
         &self,
         tokens: &mut Vec<EndedToken>,
@@ -177,8 +177,8 @@ impl GrantEnds {
         }
     }
 
-    /// What follows when grants have ended, whoever ended them: the holders of tokens and the audit log are told. Answers the
-    /// providers' tokens that must be revoked now.
+    /// Tells the holders of tokens and the audit log that grants have ended, and returns the providers' tokens that must be
+    /// revoked now.
     fn note_ends(&self, ended: &[EndedGrant], origin: Actor<'_>) -> Vec<EndedToken> {
         for EndedGrant { grant, reason, .. } in ended {
             self.revocation.note_ended(&grant.id);

@@ -1,4 +1,4 @@
-//! The ends that an operator asks for, at the command line: of chosen grants, of all that a filter matches, of a client.
+//! Ends grants for an operator's command: chosen ones, all that a filter matches, or those of a client.
 //!
 //! Defends against: a sign-in in progress that becomes a grant of what was just ended (sign-ins are cancelled first), and a
 //! provider's token that outlives the user's last grant (the grants of a user end in one transaction).
@@ -12,7 +12,7 @@ use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
 use crate::storage::{EndedGrant, GrantFilter, StoreError};
 
-/// How many grants one transaction ends, and some more: all grants of a user end in the same one.
+/// How many grants one transaction ends, at least: all grants of a user end in the same one.
 const BATCH: usize = 100;
 /// How many rows one query reads.
 const PAGE: i64 = 500;
@@ -39,7 +39,7 @@ impl ChosenGrants {
         self.0.len()
     }
 
-    /// Batches that divide no user's grants.
+    /// Batches that do not split the grants of a user.
     fn batches(self) -> impl Iterator<Item = Vec<GrantId>> {
         let mut users = self.0.into_values();
         std::iter::from_fn(move || {
@@ -61,7 +61,7 @@ pub(crate) struct EndReport {
     pub(crate) ended: Vec<EndedGrant>,
     /// The number of sign-ins in progress that were cancelled.
     pub(crate) cancelled_sign_ins: u64,
-    /// How revoking their offline tokens went, at each provider that had something to revoke.
+    /// The outcome of revoking their offline tokens, by provider.
     pub(crate) revocations: BTreeMap<IdentityId, Revocations>,
 }
 
@@ -79,7 +79,7 @@ impl GrantEnds {
         }
     }
 
-    /// The grants of these ids that live, and the ids of which there is none.
+    /// The live grants with these ids, and the ids without one.
     pub(crate) async fn chosen<'a>(
         &self,
         ids: impl IntoIterator<Item = &'a str> + Send,

@@ -1,4 +1,4 @@
-//! The refresh tokens that providers gave us: sealed for their owner, opened, and revoked when nothing needs them any more.
+//! The refresh tokens that providers gave us: sealed for their owner, opened, and revoked once nothing needs them.
 //!
 //! Defends against: theft from the database (they are sealed) and a confused deputy (the seal names provider, user and our
 //! client id, so a token cannot be moved to another row, and a provider that took another's place never gets its tokens).
@@ -14,7 +14,7 @@ use crate::model::authorization::ProviderStanding;
 use crate::model::grant::EndReason;
 use crate::model::ids::{IdentityId, Subject};
 use crate::secret::SecretText;
-use crate::storage::{EndedGrant, Store};
+use crate::storage::{EndedGrant, Store, StoreError};
 
 /// How long one round of revocations may take.
 const REVOCATIONS: Duration = Duration::from_mins(1);
@@ -54,20 +54,20 @@ pub(super) struct EndedToken {
     token: Result<SecretText, &'static str>,
 }
 
-/// How revocations at one provider went.
+/// The outcome of revocations at one provider.
 #[derive(Debug, Default)]
 pub(crate) struct Revocations {
     /// How many tokens were revoked.
     pub(crate) revoked: usize,
     /// How many were not.
     pub(crate) kept: usize,
-    /// Why the first of them was not.
+    /// The reason for the first of them.
     pub(crate) failure: Option<String>,
     /// Whether the provider was asked and did not do it.
     failed: bool,
 }
 
-/// What follows when a provider was asked and did not revoke a token.
+/// What to do after a provider failed to revoke a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AfterFailure {
     /// The next one may succeed.
@@ -94,7 +94,7 @@ impl ProviderTokens {
         Self { identities, sealer, store, clock, tasks }
     }
 
-    /// Revokes tokens, one at a time; a provider that failed once is not asked again. Answers how it went at each provider.
+    /// Revokes tokens, one at a time; a provider that failed once is not asked again. Returns the outcome by provider.
     pub(super) async fn revoke_now(&self, tokens: &[EndedToken]) -> BTreeMap<IdentityId, Revocations> {
         let mut all = BTreeMap::new();
         self.revoke(tokens, AfterFailure::Stop, &mut all).await;
@@ -121,7 +121,7 @@ impl ProviderTokens {
         }
     }
 
-    /// How a new grant of this user would stand with the provider, its token sealed.
+    /// The standing of a new grant of this user with the provider, its token sealed.
     pub(in crate::issuer) fn standing(
         &self,
         provider: &Provider,
@@ -134,11 +134,12 @@ impl ProviderTokens {
             offline: token.is_some_and(|token| token.offline),
             ends_at: token.and_then(|token| token.ends_at),
             renewable: signed_in.renewable,
+            line: 0,
         }
     }
 
-    /// Revokes, in the background, the token of a sign-in that came to nothing: no grant will ever hold it.
-    /// As at the end of a grant, only an offline one, and not while the user has a grant there.
+    /// Finds a use for the token of a sign-in that came to nothing: the user's grants take an offline one, because the provider
+    /// may have ended theirs when it gave it. Without such a grant it is revoked, in the background.
     pub(in crate::issuer) async fn give_up(
         &self,
         identity: &IdentityId,
@@ -146,11 +147,27 @@ impl ProviderTokens {
         standing: &ProviderStanding,
     ) {
         let Some(token) = self.ended(identity, subject, standing) else { return };
-        match self.store.has_live_grant(subject, identity, self.clock.now()).await {
+        match self.is_used(identity, subject, standing).await {
             Ok(true) => {}
             Ok(false) => self.revoke_in_background(vec![token]),
             Err(error) => tracing::warn!(%identity, %error, "an unused provider token could not be revoked"),
         }
+    }
+
+    /// Whether the user's grants take this token, or the user has other grants there: as at the end of a grant, nothing is
+    /// revoked then.
+    async fn is_used(
+        &self,
+        identity: &IdentityId,
+        subject: &Subject,
+        standing: &ProviderStanding,
+    ) -> Result<bool, StoreError> {
+        if let Some(provider) = self.identities.get(identity.as_str())
+            && self.store.share_provider_token(subject, provider.issuer(), standing).await?
+        {
+            return Ok(true);
+        }
+        self.store.has_live_grant(subject, identity, self.clock.now()).await
     }
 
     /// The providers' tokens that end with these grants. While the user has another grant at a provider its token stays,

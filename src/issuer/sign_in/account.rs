@@ -3,10 +3,10 @@
 //! Defends against: login CSRF (only the browser that was shown the form can begin, and end, the sign-in).
 
 use super::authorization_response::Recipient;
-use super::beginning::{AnsweredForm, Beginnings};
+use super::beginning::{AnsweredForm, Beginnings, Prepared};
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
-use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
+use super::form::{FormPage, OpenedForm, Question, RenderedForm, SealedForms};
 use crate::model::authorization::Purpose;
 use crate::storage::Store;
 use crate::wire::ClientAddress;
@@ -37,31 +37,30 @@ pub struct AccountEntryView {
 }
 
 impl AccountSignIns {
-    /// The page of a user who is not signed in, with the cookie that must come back with its form.
+    /// The page of a user who is not signed in.
     ///
     /// # Errors
     /// When no identity provider can be reached now.
-    pub(in crate::issuer) async fn page(&self) -> Result<(AccountEntryView, AuthorizationCookie), Fault> {
+    pub(in crate::issuer) async fn page(&self) -> Result<FormPage<AccountEntryView>, Fault> {
         let providers = self.choices.reachable(false).await?;
         let RenderedForm { field: form, cookie } = self.forms.render(AccountEntry {})?;
-        Ok((AccountEntryView { providers, form }, cookie))
+        Ok(FormPage { view: AccountEntryView { providers, form }, cookie })
     }
 
-    /// Takes the user's choice. `cookie` is the value of the form's cookie.
+    /// Takes the user's choice.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn begin(
         &self,
         form: &OpenedForm<AccountEntry>,
-        cookie: Option<&str>,
         identity: &str,
         address: ClientAddress,
     ) -> Result<AnsweredForm, Fault> {
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.beginnings.check_age(form)?;
         self.beginnings.admit(address).await?;
-        let (authorization, begun) = self.beginnings.prepare(&proven, identity, Purpose::Account, false)?;
+        let Prepared { authorization, begun } = self.beginnings.prepare(&proven, identity, Purpose::Account, false)?;
         if self.store.insert_authorization(&authorization).await? {
             return Ok(AnsweredForm::SignIn(begun));
         }

@@ -17,11 +17,11 @@ pub(crate) enum Answered {
     ToProvider(String),
     /// To the consent page: what was remembered is not the consent of the user who signed in.
     Ask(Box<Validated>),
-    /// Nowhere else: a page says how it went.
+    /// To a page with the outcome.
     Told(Told),
-    /// Nowhere by itself: a page says why the provider did not sign the user in.
+    /// To a page: why the provider did not sign the user in.
     NotSignedIn(Box<NotSignedIn>),
-    /// Nowhere by itself: this sign-in was answered before.
+    /// To a page: this sign-in was answered before.
     Earlier(EarlierOutcome),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct NotSignedIn {
 pub(crate) enum EarlierOutcome {
     /// The session at the user's own page that the sign-in opened is still good.
     Account(Token<AccountSession>),
-    /// A page says how it went.
+    /// A page with the outcome.
     Told(Told),
     /// A page says that it was answered before, and what is left to do for the client that asked.
     Left(EarlierAnswer),
@@ -67,7 +67,7 @@ impl std::fmt::Debug for EarlierAnswer {
     }
 }
 
-/// How a sign-in went that no client's redirect waits for.
+/// The outcome of a sign-in that no client's redirect waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// A device gets its tokens.
@@ -81,7 +81,7 @@ pub enum Told {
     DeviceFailed,
     /// The identity provider did not sign the user in at their own page.
     NotSignedIn {
-        /// Whether it is worth to try again in a minute.
+        /// Whether another attempt in a minute may succeed.
         passing: bool,
     },
 }

@@ -6,7 +6,7 @@
 use super::answered::EarlierOutcome;
 use super::authorization_response::{Answer, ClientRecipient, ClientRedirect, Recipient, Recipients};
 use super::authorize::{Authorize, Validated};
-use super::beginning::{Again, Beginnings, Begun, Withdrawal};
+use super::beginning::{Again, Beginnings, Begun, Prepared, Withdrawal};
 use super::fault::{Fault, Trouble};
 use super::form::{OpenedForm, ProvenForm};
 use super::remembering::Remembering;
@@ -39,22 +39,29 @@ pub(in crate::issuer) struct Approvals {
 /// The user's answer, and the browser that it came from.
 #[derive(Debug)]
 pub(crate) struct Decision {
-    /// The value of the form's cookie.
-    pub cookie: Option<String>,
     /// The chosen provider, or `None` for a denial.
     pub identity: Option<String>,
     /// Whether an approval is to be remembered in this browser.
     pub remember: bool,
     /// The browser's mark, if it has one.
     pub mark: Option<Token<BrowserMark>>,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
+}
+
+/// An approval that came in time.
+struct Approval<'a> {
+    request: ClientRequest,
+    /// The chosen provider.
+    identity: &'a str,
+    /// The mark of the browser in which it is to be remembered.
+    mark: Option<Token<BrowserMark>>,
 }
 
 /// What an answered form leads to.
 #[derive(Debug)]
 pub(crate) enum ConsentOutcome {
-    /// The browser goes to the identity provider, or to our own sign-in page, with a cookie that the way back demands.
+    /// The browser goes to the identity provider, or to our own sign-in page, with the cookie that the callback requires.
     SignIn(Begun),
     /// The user denied access: back to the client.
     Denied(ClientRedirect),
@@ -81,9 +88,9 @@ impl Approvals {
         }
         let late = now >= rendered_at + self.lifetimes.consent;
         let recipient = self.recipients.of_request(form.question(), address).await?;
-        let proven = match form.proven(decision.cookie.as_deref()) {
+        let proven = match form.proven() {
             Ok(proven) => proven,
-            // browsers drop the cookie when the form expires; to ask once more needs no proof
+            // browsers drop the cookie when the form expires; asking once more needs no proof
             Err(_) if late => return self.ask_again(form, recipient),
             Err(fault) => return Err(fault),
         };
@@ -96,19 +103,15 @@ impl Approvals {
                 None => self.ask_again(form, recipient),
             },
             Some(identity) => {
-                let (consent, mark) = self.consent(&proven, decision, &request, &recipient);
-                let mut approval = self.approve(&proven, (request, consent), identity, recipient).await?;
-                if let ConsentOutcome::SignIn(begun) = &mut approval {
-                    begun.mark = mark;
-                }
-                Ok(approval)
+                let mark = self.mark(&proven, decision, &request, &recipient);
+                self.approve(&proven, Approval { request, identity, mark }, recipient).await
             }
         }
     }
 
     fn ask_again(&self, form: &OpenedForm<ClientRequest>, recipient: ClientRecipient) -> Result<ConsentOutcome, Fault> {
         let ClientRecipient { client, redirect_uri, .. } = recipient;
-        let validated = self.authorize.judged_anew(form.question().clone(), client, redirect_uri)?;
+        let validated = self.authorize.revalidate(form.question().clone(), client, redirect_uri)?;
         Ok(ConsentOutcome::Expired(Box::new(validated)))
     }
 
@@ -138,35 +141,41 @@ impl Approvals {
         Ok(denied)
     }
 
-    /// How the user consents, and the mark that the browser gets when that is to be remembered.
-    fn consent(
+    /// The mark of the browser in which the consent is to be remembered, if it is.
+    fn mark(
         &self,
         form: &ProvenForm,
         decision: &Decision,
         request: &ClientRequest,
         ClientRecipient { client, redirect_uri, .. }: &ClientRecipient,
-    ) -> (Consent, Option<Token<BrowserMark>>) {
+    ) -> Option<Token<BrowserMark>> {
         if !decision.remember || self.remembering.allowed(request, client, redirect_uri).is_none() {
-            return (Consent::Asked, None);
+            return None;
         }
-        let mark = decision.mark.clone().unwrap_or_else(|| form.binding.browser_mark());
-        (Consent::AskedOnce(mark.sha256()), Some(mark))
+        Some(decision.mark.clone().unwrap_or_else(|| form.binding.browser_mark()))
     }
 
     async fn approve(
         &self,
         form: &ProvenForm,
-        (request, consent): (ClientRequest, Consent),
-        identity: &str,
+        approval: Approval<'_>,
         recipient: ClientRecipient,
     ) -> Result<ConsentOutcome, Fault> {
+        let Approval { request, identity, mark } = approval;
         let refresh = request.refresh;
-        let (authorization, begun) = self.beginnings.prepare(form, identity, Purpose::Client(request), refresh)?;
+        let Prepared { authorization, begun } =
+            self.beginnings.prepare(form, identity, Purpose::Client(request), refresh)?;
+        let consent = mark.as_ref().map_or(Consent::Asked, |mark| Consent::AskedOnce(mark.sha256()));
         let authorization = Authorization { consent, ..authorization };
-        if self.store.insert_authorization(&authorization).await? {
-            return Ok(ConsentOutcome::SignIn(begun));
-        }
-        self.posted_again(form, recipient).await
+        let outcome = if self.store.insert_authorization(&authorization).await? {
+            ConsentOutcome::SignIn(begun)
+        } else {
+            self.posted_again(form, recipient).await?
+        };
+        Ok(match outcome {
+            ConsentOutcome::SignIn(begun) => ConsentOutcome::SignIn(Begun { mark, ..begun }),
+            settled => settled,
+        })
     }
 
     async fn posted_again(&self, form: &ProvenForm, recipient: ClientRecipient) -> Result<ConsentOutcome, Fault> {

@@ -1,7 +1,7 @@
-//! The authorization response (RFC 6749 4.1.2): who waits for the outcome of a sign-in, and what they are told.
+//! The authorization response (RFC 6749 4.1.2): the recipient of a sign-in's outcome, and the response.
 //!
-//! Defends against: mix-up of authorization servers (RFC 9207: `iss` stands in each response, exactly once) and CSRF of the
-//! client (`state` is echoed as it came). A response goes only to a redirect URI that `clients` has checked in this request.
+//! Defends against: mix-up of authorization servers (RFC 9207: `iss` is in each response exactly once) and CSRF of the client
+//! (`state` is echoed as it came). A response goes only to a redirect URI that `clients` has checked in this request.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) enum Recipient {
     Device(DeviceRecipient),
 }
 
-/// A device, and the client that it is.
+/// A device and its client.
 pub(super) struct DeviceRecipient {
     pub(super) client: Client,
     pub(super) request: DeviceRequest,
@@ -60,7 +60,7 @@ pub(crate) struct ClientRedirect {
     pub user: Option<String>,
 }
 
-/// How an authorization went.
+/// The outcome of an authorization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// There is a code.
@@ -86,7 +86,7 @@ pub(super) enum Answer<'a> {
     Code(&'a str),
     /// The user's own denial.
     Denied,
-    /// An error, in words for the client's developer.
+    /// An error, with a text for the client's developer.
     Error(ErrorCode, &'a str),
 }
 

@@ -41,14 +41,15 @@ pub(crate) struct Validated {
     pub(super) client: Client,
     /// Where the code would go.
     pub(super) redirect_uri: RedirectUri,
-    /// Whether the user must be asked, whatever is remembered: the client says `prompt`, or something was in the way.
+    /// Whether the user must be asked even if a consent is remembered: the client sent `prompt`, or the remembered consent
+    /// could not be used.
     pub(super) prompt: bool,
 }
 
-/// What a request that did not pass leads to.
+/// The response to an invalid request.
 #[derive(Debug)]
 pub(crate) enum AuthorizeRejection {
-    /// A page. The redirect URI cannot be trusted, or it belongs to a client that made itself known: sending the browser
+    /// A page. The redirect URI cannot be trusted, or it belongs to a client that registered itself: sending the browser
     /// there before the user agreed to anything would make us an open redirector (RFC 9700 4.11.2).
     Page(Fault),
     /// The error goes back to the client (RFC 6749 4.1.2.1).
@@ -78,7 +79,7 @@ impl Authorize {
         }
         match self.request(parameters, &client, &redirect_uri, state) {
             Ok(request) => {
-                // of the values of OpenID Connect Core 3.1.2.1 none means less than to ask, and `none` is not supported
+                // every value of OpenID Connect Core 3.1.2.1 asks at least for consent, except `none`, which is not supported
                 let prompt = !matches!(parameters.one("prompt"), Ok(None));
                 Ok(Validated { request, client, redirect_uri, prompt })
             }
@@ -90,7 +91,7 @@ impl Authorize {
     ///
     /// # Errors
     /// When its resource has left the configuration.
-    pub(super) fn judged_anew(
+    pub(super) fn revalidate(
         &self,
         mut request: ClientRequest,
         client: Client,
@@ -122,7 +123,7 @@ impl Authorize {
         let redirect_uri = self.clients.redirect_uri(&client, requested)?;
         let portless = client.origin != ClientOrigin::Configured && redirect_uri.class() == RedirectClass::Loopback;
         if portless && sent.is_none() {
-            // its port was cut out when the client became known: the code would go to whatever listens on the default port
+            // the port was removed at registration: the code would go to whatever listens on the default port
             let words = "redirect_uri is missing: an address on the user's machine must be sent, with its port";
             return Err(wrong(invalid_request(words)));
         }
@@ -212,8 +213,8 @@ impl Authorize {
     }
 }
 
-/// The scope that is granted: what the resource does not know is dropped, and nothing left means what its calls need. Nothing
-/// else is ever taken away, so a client that asks for all that a challenge names gets it and is not challenged again.
+/// The granted scope: scopes that the resource does not know are dropped, and an empty rest means those that its calls need.
+/// Nothing else is ever taken away, so a client that asks for all that a challenge names gets it and is not challenged again.
 fn granted(asked: &ScopeSet, upstream: &Upstream) -> ScopeSet {
     let scopes = &upstream.settings.scopes;
     let known = asked.intersection(&scopes.known());

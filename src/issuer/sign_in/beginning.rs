@@ -28,23 +28,29 @@ pub(in crate::issuer) struct Beginnings {
     pub(in crate::issuer) limits: Limits,
 }
 
+/// A sign-in that begins once its authorization is stored.
+pub(super) struct Prepared {
+    pub(super) authorization: Authorization,
+    pub(super) begun: Begun,
+}
+
 /// Where the browser goes to sign in.
 #[derive(Debug)]
 pub(crate) struct Begun {
     /// The identity provider, or our own sign-in page.
     pub location: String,
-    /// The cookie that the way back demands.
+    /// The cookie that the callback requires.
     pub binding: AuthorizationCookie,
     /// The mark of the browser, where the consent is to be remembered in it.
     pub mark: Option<Token<BrowserMark>>,
 }
 
-/// What an answered form leads to that no client's redirect waits for.
+/// The result of an answered form that no client's redirect waits for.
 #[derive(Debug)]
 pub(crate) enum AnsweredForm {
     /// The browser goes to sign in.
     SignIn(Begun),
-    /// A page says what came of it.
+    /// A page with the outcome.
     Told(Told),
     /// This form was answered before and the sign-in is over.
     Answered(EarlierOutcome),
@@ -59,21 +65,21 @@ impl From<Again> for AnsweredForm {
     }
 }
 
-/// What a form leads to that is posted again.
+/// The result of a form that is posted again.
 pub(super) enum Again {
-    /// The same way once more: the sign-in is pending.
+    /// The same redirect once more: the sign-in is pending.
     SignIn(Begun),
-    /// What its first post has left to do.
+    /// The outcome of its first post.
     Answered(EarlierOutcome),
 }
 
-/// What comes of a denial after the form was posted.
+/// The result of a denial after the form was posted.
 pub(super) enum Withdrawal {
-    /// The sign-in was taken back.
+    /// The sign-in was cancelled.
     Done,
     /// It was denied before: a second denial gets the response of the first.
     Repeated,
-    /// It came to its end before.
+    /// It had ended before.
     TooLate(EarlierOutcome),
 }
 
@@ -99,7 +105,7 @@ impl Beginnings {
         identity: &str,
         purpose: Purpose,
         refresh: bool,
-    ) -> Result<(Authorization, Begun), Fault> {
+    ) -> Result<Prepared, Fault> {
         let ProvenForm { authorization: id, binding } = form;
         let provider = self.identities.get(identity);
         let provider =
@@ -110,7 +116,7 @@ impl Beginnings {
             identity: Some(provider.id().clone()),
             binding_hash: binding.sha256(),
             round: 0,
-            // who gets no refresh token has no use for access that outlives the user's session
+            // a client without a refresh token has no use for access that outlives the user's session
             offline: provider.asks_offline() && refresh,
             retried: false,
             stage: Stage::Pending,
@@ -120,7 +126,8 @@ impl Beginnings {
             consent: Consent::Asked,
         };
         let location = self.leg.location(provider, &authorization, binding)?;
-        Ok((authorization, Begun { location, binding: AuthorizationCookie::binding(id, binding), mark: None }))
+        let begun = Begun { location, binding: AuthorizationCookie::binding(id, binding), mark: None };
+        Ok(Prepared { authorization, begun })
     }
 
     /// A sign-in for a device is of no use once the device has stopped asking.
@@ -152,7 +159,7 @@ impl Beginnings {
         }
     }
 
-    /// Takes back a form that was posted before, unless that sign-in came to its end.
+    /// Cancels the sign-in of a form that was posted before, unless it has ended.
     pub(super) async fn withdraw(&self, form: &ProvenForm, recipient: &Recipient) -> Result<Withdrawal, Fault> {
         let ProvenForm { authorization: id, binding } = form;
         if self.store.withdraw_authorization(id).await? {

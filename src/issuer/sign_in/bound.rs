@@ -1,8 +1,8 @@
 //! The authorization that a browser comes back with: one way in for the identity provider's answer and for our own sign-in
 //! page.
 //!
-//! Defends against: login CSRF, session fixation and code injection (RFC 9700 4.5). An answer counts only in the browser that
-//! consented, which the binding cookie proves, and only from the provider that the browser was sent to.
+//! Defends against: login CSRF, session fixation and code injection (RFC 9700 4.5). An answer is accepted only from the
+//! browser that consented, which the binding cookie proves, and only from the provider that it was sent to.
 
 use super::authorization_response::{Recipient, Recipients};
 use super::fault::{Fault, Trouble};
@@ -27,7 +27,7 @@ pub(super) struct Bound<'a> {
     pub(super) provider: &'a Provider,
     pub(super) authorization: Authorization,
     pub(super) binding: Binding,
-    /// Who waits for the outcome: looked up here, once for the whole request.
+    /// The recipient of the outcome, looked up once per request.
     pub(super) recipient: Recipient,
 }
 
@@ -53,7 +53,7 @@ fn too_late(id: &AuthorizationId) -> Fault {
 
 impl BoundSignIns {
     /// Finds an authorization and proves that this browser began it, with this provider. `cookie` is the value of the
-    /// authorization's binding cookie, `from` who sent the request.
+    /// authorization's binding cookie, `from` the address of the request.
     pub(super) async fn bind(
         &self,
         identity: &str,

@@ -1,7 +1,7 @@
 //! The identity provider's answer (OpenID Connect Core 3.1.2.5, RFC 9207 2.4).
 //!
-//! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a path of its
-//! own for each, and `iss`), and replay (only the first answer of a round moves anything).
+//! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a separate path
+//! for each, and `iss`), and replay (only the first answer of a round has an effect).
 
 use super::answered::{Answered, explained, refused};
 use super::bound::{Bound, BoundSignIns};
@@ -37,14 +37,14 @@ pub(in crate::issuer) struct Callbacks {
     pub(in crate::issuer) clock: Clock,
 }
 
-/// What the provider sent with the browser.
+/// The provider's answer.
 #[derive(Debug)]
 pub(crate) struct ProviderAnswer {
     /// The provider, from the path.
     pub identity: String,
     /// The query.
     pub parameters: Parameters,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
 }
 
@@ -101,11 +101,11 @@ impl Callbacks {
         arrival: &Arrival,
     ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
-        // only the first answer may move anything: a good one that is being worked on is not undone by this
+        // only the first answer may have an effect: this one must not undo a valid one that is being processed
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
             return self.first_answers.repeated(bound).await;
         }
-        let RedirectRefusal { meaning, diagnosis, told: explanation } = redirect(bound)?.refused(error);
+        let RedirectRefusal { meaning, diagnosis, told: explanation } = redirect(bound)?.redirect_refusal(error);
         if meaning == Meaning::AskAgain && !authorization.retried {
             return self.another_round(bound, AnotherRound::Retry).await;
         }
@@ -215,7 +215,7 @@ impl Callbacks {
 const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
     match meaning {
         Meaning::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
-        Meaning::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
+        Meaning::NotCompleted | Meaning::UserMustAct => (ErrorCode::AccessDenied, "the sign-in was not completed"),
         Meaning::Unavailable | Meaning::AskAgain => (ErrorCode::TemporarilyUnavailable, UNAVAILABLE),
         Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => {
             (ErrorCode::ServerError, "the identity provider refused the sign-in; the gateway's log has the reason")

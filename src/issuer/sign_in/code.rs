@@ -1,7 +1,7 @@
-//! The code that a sign-in ends in (RFC 6749 4.1.2).
+//! Issues the code of a sign-in (RFC 6749 4.1.2).
 //!
-//! Defends against: theft of codes from the database (only the hash is stored, and the code follows from the browser's
-//! binding), and orphaned tokens of the provider (what no code will hold is revoked).
+//! Defends against: theft of codes from the database (only the hash is stored; the code is derived from the browser's
+//! binding), and orphaned tokens of the provider (a token that no code will hold is revoked).
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(in crate::issuer) struct Codes {
 /// A code that is to be issued.
 struct Issuing<'a> {
     client: &'a Client,
-    /// What is stored of it.
+    /// The hash of the code.
     hash: &'a Sha256,
     expires_at: Timestamp,
     /// How the user consented; `None`: they must be asked first.
@@ -66,7 +66,7 @@ impl Codes {
         Ok(user.map(|user| ClientRedirect { user, ..recipient.respond(Answer::Code(code.expose())) }))
     }
 
-    /// Makes a device code the code that its device redeems with the next poll.
+    /// Issues the device code as the code that the device redeems with its next poll.
     pub(super) async fn for_device(
         &self,
         bound: &Bound<'_>,
@@ -81,8 +81,7 @@ impl Codes {
         self.issue(bound, &issued, signed_in, arrival).await.map(Option::flatten)
     }
 
-    /// Issues a code for an authorization that was claimed, and answers what the user is called; `None` when the user must be
-    /// asked first.
+    /// Issues a code for an authorization that was claimed; `None` when the user must be asked first.
     async fn issue(
         &self,
         bound: &Bound<'_>,
@@ -100,7 +99,7 @@ impl Codes {
         }
         let issued = issued?;
         if issued != CodeIssue::Issued {
-            // so that another answer of this browser finds it settled, and does not wait for a code
+            // so that another answer of this browser finds it settled and does not wait
             self.store.refuse_authorization(&authorization.id, authorization.round).await?;
         }
         match issued {

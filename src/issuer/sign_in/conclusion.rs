@@ -1,7 +1,7 @@
-//! What a sign-in ends in once the user is known: the one place that turns a purpose into an outcome.
+//! The conclusion of a sign-in once the user is known: the one place that turns a purpose into an outcome.
 //!
 //! Defends against: a confused deputy. The purpose is that of the stored authorization; nothing in the request that ends a
-//! sign-in can turn it to another one.
+//! sign-in can change it.
 
 use super::answered::{Answered, Told};
 use super::authorization_response::{ClientRecipient, Recipient};
@@ -43,13 +43,13 @@ impl Conclusions {
         }
     }
 
-    /// The question that was passed over because an earlier consent seemed to answer it: it is not this user's.
+    /// The consent page after all: the remembered consent that let it be skipped is not this user's.
     fn ask(&self, bound: &Bound<'_>, recipient: &ClientRecipient) -> Result<Answered, Fault> {
         let Purpose::Client(request) = &bound.authorization.purpose else {
             return Err(Fault::not_ours("a client waits for a sign-in of another purpose"));
         };
         let (client, redirect_uri) = (recipient.client.clone(), recipient.redirect_uri.clone());
-        let validated = self.authorize.judged_anew(request.clone(), client, redirect_uri)?;
+        let validated = self.authorize.revalidate(request.clone(), client, redirect_uri)?;
         Ok(Answered::Ask(Box::new(validated)))
     }
 }

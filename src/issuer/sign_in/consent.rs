@@ -1,23 +1,21 @@
 //! The consent form: what the user is asked. It travels sealed (`form`), and nothing is stored until the user answers.
 //!
-//! Defends against: a confused deputy (each client is consented to, at every authorization unless `remembering` knows better), and phishing by a client's own name
-//! (an address that the operator does not know is pointed out, also where a well-known host describes the client: many programs may
-//! share that document).
+//! Defends against: a confused deputy (consent is per client, and asked at every authorization unless it is remembered), and
+//! phishing by a client's own name (an address that the operator does not know is pointed out, even if a well-known host
+//! describes the client: many programs may share that document).
 
 use std::time::Duration;
 
 use super::authorize::Validated;
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
-use super::form::{AuthorizationCookie, Question, RenderedForm, SealedForms};
+use super::form::{FormPage, Question, RenderedForm, SealedForms};
 use super::receivers::Receivers;
 use super::remembering::Remembering;
-use crate::config::ScopeText;
-use crate::issuer::resources::Resources;
+use crate::issuer::resources::{AccessView, Resources};
 use crate::model::authorization::ClientRequest;
 use crate::model::client::Client;
 use crate::oauth::redirect_uri::RedirectUri;
-use crate::oauth::scope::ScopeSet;
 
 /// Makes consent forms.
 pub(in crate::issuer) struct ConsentForms {
@@ -28,15 +26,6 @@ pub(in crate::issuer) struct ConsentForms {
     pub(in crate::issuer) forms: SealedForms,
 }
 
-/// A consent page and the cookie that belongs to it.
-#[derive(Debug)]
-pub(crate) struct ConsentPrompt {
-    /// The page.
-    pub view: ConsentView,
-    /// The cookie that must come back with the form.
-    pub cookie: AuthorizationCookie,
-}
-
 /// What the consent page shows.
 #[derive(Debug)]
 pub struct ConsentView {
@@ -44,16 +33,10 @@ pub struct ConsentView {
     pub client: Client,
     /// Where the code will go.
     pub redirect_uri: RedirectUri,
-    /// Whether the operator, or everybody, knows who receives codes there: others are pointed out.
+    /// Whether the receiver of codes there is known: the page points out unknown ones.
     pub known_receiver: bool,
-    /// What people call the server that is asked for.
-    pub resource_name: String,
-    /// What the client will be allowed: the scope that will be granted, and what it implies.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether a refresh token will be given, even where `scope` does not name `offline_access`.
-    pub refresh: bool,
+    /// What the client will be allowed.
+    pub access: AccessView,
     /// For how long the user may have the answer remembered in this browser; `None`: not at all.
     pub remember_for: Option<Duration>,
     /// The providers that can sign the user in; at least one.
@@ -72,25 +55,24 @@ impl ConsentForms {
     ///
     /// # Errors
     /// When no identity provider can be reached now.
-    pub(in crate::issuer) async fn prompt(&self, validated: Validated, direct: bool) -> Result<ConsentPrompt, Fault> {
+    pub(in crate::issuer) async fn prompt(
+        &self,
+        validated: Validated,
+        direct: bool,
+    ) -> Result<FormPage<ConsentView>, Fault> {
         let providers = self.choices.reachable(validated.request.refresh).await?;
         let remember_for = self.remembering.offer(&validated).filter(|_| direct);
         let Validated { request, client, redirect_uri, prompt: _ } = validated;
         let RenderedForm { field: form, cookie } = self.forms.render(request.clone())?;
-        let upstream = self.resources.of_audience(&request.resource);
-        let scopes = upstream.map(|upstream| &upstream.settings.scopes);
         let view = ConsentView {
             known_receiver: self.receivers.know(&client, &redirect_uri),
-            resource_name: self.resources.name_of(&request.resource),
-            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&request.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: request.refresh,
+            access: self.resources.access_view(&request.resource, &request.scope, request.refresh),
             client,
             redirect_uri,
             remember_for,
             providers,
             form,
         };
-        Ok(ConsentPrompt { view, cookie })
+        Ok(FormPage { view, cookie })
     }
 }

@@ -1,11 +1,11 @@
 //! The user's answer to a device (RFC 8628 3.3), and what it starts.
 //!
-//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code, from whichever browser: the
-//! first one counts, by one conditional statement.
+//! Defends against: CSRF (form and cookie must agree), and a second answer to a device code from any browser (one conditional
+//! statement records the first).
 
 use super::answered::Told;
 use super::authorization_response::{Recipient, Recipients};
-use super::beginning::{AnsweredForm, Beginnings, Withdrawal};
+use super::beginning::{AnsweredForm, Beginnings, Prepared, Withdrawal};
 use super::fault::{Fault, Trouble};
 use super::form::{OpenedForm, ProvenForm};
 use crate::audit::{Audit, Event};
@@ -26,20 +26,18 @@ pub(in crate::issuer) struct DeviceAnswers {
 }
 
 impl DeviceAnswers {
-    /// Takes the user's answer. `cookie` is the value of the form's cookie; `identity` the chosen provider, or `None` for a
-    /// denial.
+    /// Takes the user's answer. `identity` is the chosen provider, or `None` for a denial.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn answer(
         &self,
         form: &OpenedForm<DeviceRequest>,
-        cookie: Option<&str>,
         identity: Option<&str>,
         arrival: &Arrival,
     ) -> Result<AnsweredForm, Fault> {
         let address = arrival.address;
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.beginnings.admit(address).await?;
         let request = form.question().clone();
         let recipient = Recipient::Device(self.recipients.of_device(request.clone(), address).await?);
@@ -57,7 +55,8 @@ impl DeviceAnswers {
         recipient: &Recipient,
     ) -> Result<AnsweredForm, Fault> {
         let (device_code, refresh) = (request.device_code, request.access.refresh);
-        let (authorization, begun) = self.beginnings.prepare(form, identity, Purpose::Device(request), refresh)?;
+        let Prepared { authorization, begun } =
+            self.beginnings.prepare(form, identity, Purpose::Device(request), refresh)?;
         match self.store.answer_device_code(&device_code, &authorization, self.clock.now()).await? {
             DeviceAnswer::Recorded => Ok(AnsweredForm::SignIn(begun)),
             DeviceAnswer::Posted => Ok(self.beginnings.again(form, recipient).await?.into()),

@@ -1,29 +1,27 @@
 //! Where a user types the code that a device shows, and what they are asked then (RFC 8628 3.3).
 //!
-//! Defends against: guessing of user codes (limits per form, per address and for all together), and phishing with device codes (RFC
-//! 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which address, since
-//! when, and that only the user's own device may be answered.
+//! Defends against: brute force of user codes (rate limits per form, per address and in total), and phishing with device
+//! codes (RFC 8628 5.4): a link with the code fills in the form and nothing more; the page says which client asks, from which
+//! address, since when, and that only the user's own device may be answered.
 
 use super::authorization_response::{DeviceRecipient, Recipients};
 use super::choices::{ProviderChoice, ProviderChoices};
 use super::fault::Fault;
-use super::form::{AuthorizationCookie, OpenedForm, Question, RenderedForm, SealedForms};
+use super::form::{FormPage, OpenedForm, Question, RenderedForm, SealedForms};
 use super::user_codes::UserCodes;
 use crate::clock::Clock;
-use crate::config::ScopeText;
-use crate::issuer::resources::Resources;
+use crate::issuer::resources::{AccessView, Resources};
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::authorization::DeviceRequest;
 use crate::model::client::Client;
 use crate::model::device_code::OpenDeviceCode;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::device::UserCode;
-use crate::oauth::scope::ScopeSet;
 use crate::storage::Store;
 use crate::wire::ClientAddress;
 
-/// The least that a try costs of the limit for all together. It costs as much as codes are open, so the chance that any try of
-/// an hour hits is bounded, while few open codes leave room for many tries.
+/// The minimum cost of an attempt against the total limit. An attempt costs as much as there are open codes, so the chance
+/// that any attempt of an hour succeeds is bounded, while few open codes leave room for many attempts.
 const LEAST_COST: i64 = 100;
 
 /// Finds device codes for users.
@@ -61,7 +59,7 @@ pub struct DeviceEntryView {
     pub form: String,
 }
 
-/// Why a code leads nowhere.
+/// Why a code is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryProblem {
     /// It is not known here, or has expired.
@@ -73,7 +71,7 @@ pub enum EntryProblem {
 /// What a user is asked about a device.
 #[derive(Debug)]
 pub struct DeviceView {
-    /// The client that the device is.
+    /// The client of the device.
     pub client: Client,
     /// The code that the device must show.
     pub user_code: String,
@@ -85,25 +83,19 @@ pub struct DeviceView {
     pub agent: Option<String>,
     /// For how many seconds the device has been waiting.
     pub waiting: u64,
-    /// What people call the server that is asked for.
-    pub resource_name: String,
-    /// What the client will be allowed: the scope that will be granted, and what it implies.
-    pub scope: ScopeSet,
-    /// What people read of the server's scopes, in the operator's order.
-    pub scope_texts: Vec<ScopeText>,
-    /// Whether a refresh token will be given.
-    pub refresh: bool,
+    /// What the client will be allowed.
+    pub access: AccessView,
     /// The providers that can sign the user in; at least one.
     pub providers: Vec<ProviderChoice>,
     /// The form's hidden field: the sealed request.
     pub form: String,
 }
 
-/// What a typed code leads to.
+/// The result of a typed code.
 #[derive(Debug)]
 pub(crate) enum EntryStep {
-    /// The question about the device, with the cookie that must come back with its form.
-    Ask(Box<DeviceView>, AuthorizationCookie),
+    /// The question about the device.
+    Ask(Box<FormPage<DeviceView>>),
     /// The same page again.
     Again(DeviceEntryView),
 }
@@ -113,25 +105,24 @@ impl DeviceEntries {
     ///
     /// # Errors
     /// A fault of ours.
-    pub(in crate::issuer) fn page(&self, typed: &str) -> Result<(DeviceEntryView, AuthorizationCookie), Fault> {
+    pub(in crate::issuer) fn page(&self, typed: &str) -> Result<FormPage<DeviceEntryView>, Fault> {
         let RenderedForm { field: form, cookie } = self.forms.render(CodeEntry {})?;
-        // nothing but a code is shown back: a link must not put words on our page
+        // only a well-formed code is shown: a link must not put text on our page (content injection)
         let typed = UserCode::parse(typed).map(|code| code.to_string()).unwrap_or_default();
-        Ok((DeviceEntryView { typed, problem: None, form }, cookie))
+        Ok(FormPage { view: DeviceEntryView { typed, problem: None, form }, cookie })
     }
 
-    /// Takes a typed code. `cookie` is the value of the form's cookie, `field` the form itself.
+    /// Takes a typed code.
     ///
     /// # Errors
     /// What the user is told on a page.
     pub(in crate::issuer) async fn enter(
         &self,
-        (form, field): (&OpenedForm<CodeEntry>, &str),
-        cookie: Option<&str>,
+        form: &OpenedForm<CodeEntry>,
         typed: &str,
         address: ClientAddress,
     ) -> Result<EntryStep, Fault> {
-        let proven = form.proven(cookie)?;
+        let proven = form.proven()?;
         self.admit(&proven.authorization, address).await?;
         let code = UserCode::parse(typed);
         let found = match &code {
@@ -140,7 +131,7 @@ impl DeviceEntries {
         };
         let again = |problem| {
             let typed = code.as_ref().map(ToString::to_string).unwrap_or_default();
-            Ok(EntryStep::Again(DeviceEntryView { typed, problem: Some(problem), form: field.to_owned() }))
+            Ok(EntryStep::Again(DeviceEntryView { typed, problem: Some(problem), form: form.field().to_owned() }))
         };
         match (found, &code) {
             (Some(found), _) if found.answered => again(EntryProblem::Answered),
@@ -149,7 +140,7 @@ impl DeviceEntries {
         }
     }
 
-    /// Counts a try, whether or not it will be right: a limit that spares right ones would not stop a guess.
+    /// Counts an attempt, right or wrong: a limit that spares right ones would not stop brute force.
     async fn admit(&self, form: &AuthorizationId, address: ClientAddress) -> Result<(), Fault> {
         self.limits.check(Limit::UserCodesPerForm, &Key::of(&[Part::Authorization(form)])).await?;
         self.limits.check(Limit::UserCodesPerAddress, &Key::of(&[Part::Address(address)])).await?;
@@ -172,24 +163,21 @@ impl DeviceEntries {
     async fn ask(&self, found: OpenDeviceCode, code: &UserCode, browser: ClientAddress) -> Result<EntryStep, Fault> {
         let OpenDeviceCode { request, address, agent, created_at, answered: _ } = found;
         let DeviceRecipient { client, request } = self.recipients.of_device(request, browser).await?;
-        let access = request.access.clone();
-        let providers = self.choices.reachable(access.refresh).await?;
+        let providers = self.choices.reachable(request.access.refresh).await?;
+        let access = &request.access;
+        let access = self.resources.access_view(&access.resource, &access.scope, access.refresh);
         let RenderedForm { field: form, cookie } = self.forms.render(request)?;
-        let scopes = self.resources.of_audience(&access.resource).map(|upstream| &upstream.settings.scopes);
         let view = DeviceView {
             user_code: code.to_string(),
             same_network: address.parse().is_ok_and(|device| ClientAddress(device).network() == browser.network()),
             waiting: self.clock.now().since(created_at).as_secs(),
-            resource_name: self.resources.name_of(&access.resource),
-            scope: scopes.map_or_else(ScopeSet::empty, |scopes| scopes.hierarchy.effective(&access.scope)),
-            scope_texts: scopes.map_or_else(Vec::new, |scopes| scopes.texts.clone()),
-            refresh: access.refresh,
+            access,
             client,
             address,
             agent,
             providers,
             form,
         };
-        Ok(EntryStep::Ask(Box::new(view), cookie))
+        Ok(EntryStep::Ask(Box::new(FormPage { view, cookie })))
     }
 }

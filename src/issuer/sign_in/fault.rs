@@ -1,4 +1,4 @@
-//! What can go wrong where a browser is, and may not be told to the client.
+//! Failures that are shown in the browser and not reported to the client.
 
 use crate::issuer::clients::{DocumentError, FindError, RedirectRefused};
 use crate::limits::Limited;
@@ -20,19 +20,19 @@ pub(crate) struct Fault {
 pub(crate) enum Trouble {
     /// The client is not known here (any more); the page names the client's own remedy.
     UnknownClient {
-        /// The id that came.
+        /// The id in the request.
         client_id: String,
         /// Where the client wanted its answer, unchecked: it only tells which remedy to show.
         redirect_uri: Option<String>,
     },
-    /// The client is known by a document, and there is none that counts. It reads the same whether the document's host is
-    /// unknown, private, not allowed, or says that there is none.
+    /// The client has a document, and no valid one was found. The page is the same whether the document's host is unknown,
+    /// private, not allowed, or has none (SSRF oracle).
     ClientDocument,
     /// The operator disabled the client.
     ClientDisabled,
-    /// The redirect URI is none of the client's.
+    /// The redirect URI is not one of the client's.
     RedirectUri,
-    /// The request itself is wrong; the words are for the client's developer.
+    /// The request itself is invalid; the text is for the client's developer.
     Request(OAuthError),
     /// The form was made for another browser, or cookies are switched off.
     OtherBrowser,
@@ -49,7 +49,7 @@ pub(crate) enum Trouble {
     },
     /// Too many sign-ins were begun from this address.
     Limited(Limited),
-    /// Something of ours cannot be reached now.
+    /// One of our own services cannot be reached now.
     Unavailable,
 }
 

@@ -1,7 +1,7 @@
 //! The result of a sign-in's first answer, for repeated ones: browsers send callbacks and forms twice.
 //!
-//! Defends against: replay. The first answer of an authorization is kept, and a later one undoes nothing. It leads on as far
-//! as the first did, because a browser that sends something twice shows only the second response.
+//! Defends against: replay. The first answer of an authorization is kept, and a later one undoes nothing. It leads as far as
+//! the first did, because a browser that sends a request twice shows only the second response.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::model::authorization::{Authorization, Binding, Stage};
 use crate::model::ids::AuthorizationId;
 use crate::storage::Store;
 
-/// How long a second answer waits until the first one is worked out, and how often it looks.
+/// How long a second answer waits for the first one to be processed, and how often it checks.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Finds out what the first answers led to. Cheap to clone.
+/// Finds the outcomes of first answers. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct FirstAnswers {
     pub(in crate::issuer) codes: Codes,
@@ -82,7 +82,7 @@ impl FirstAnswers {
     }
 }
 
-/// How the sign-in for a device went.
+/// The outcome of a device's sign-in.
 fn told(stage: Stage) -> Option<Told> {
     match stage {
         Stage::CodeIssued | Stage::Redeemed => Some(Told::DeviceConnected { user: None }),

@@ -1,8 +1,8 @@
-//! Sealed forms: what a page asks travels in its form, so that nothing is stored until the user answers.
+//! Sealed forms: the form carries the question, so that nothing is stored until the user answers.
 //!
-//! Each rendering has an id and a secret of its own: the secret lies in a cookie of the one browser that saw the page, its hash
-//! in the sealed form. What the provider's leg needs is derived from that secret, so a form that is posted twice leads to the same
-//! place twice.
+//! Each rendering has an id and a secret of its own: the secret is in a cookie of the one browser that saw the page, its hash
+//! in the sealed form. The sign-in at the provider is derived from that secret, so a form that is posted twice leads to the
+//! same place twice.
 //!
 //! Defends against: CSRF (a form without its cookie is refused), forged and altered requests (the seal), and a confused deputy
 //! (each kind of form is sealed under a label of its own, so no form can be answered as one of another kind).
@@ -30,7 +30,7 @@ pub(in crate::issuer) struct SealedForms {
 
 /// What a form asks.
 pub(crate) trait Question: Serialize + DeserializeOwned {
-    /// What it is sealed for, and how the log calls it.
+    /// The purpose of the seal, and its name in the log.
     const LABEL: &'static str;
 }
 
@@ -39,6 +39,13 @@ pub(super) struct RenderedForm {
     /// The hidden field.
     pub(super) field: String,
     pub(super) cookie: AuthorizationCookie,
+}
+
+/// A page with a form, and the cookie that must come back with it.
+#[derive(Debug)]
+pub(crate) struct FormPage<V> {
+    pub view: V,
+    pub cookie: AuthorizationCookie,
 }
 
 /// A cookie of the browser that saw a form: one kind proves the form, the other binds the sign-in after it.
@@ -67,18 +74,22 @@ struct Sealed<Q> {
     question: Q,
 }
 
-/// A posted form that is one of ours; whose it is, the cookie must prove.
-pub(crate) struct OpenedForm<Q>(Sealed<Q>);
+/// A posted form that is one of ours, with the cookie that came with it. [`Self::proven`] checks that they belong together.
+pub(crate) struct OpenedForm<Q> {
+    sealed: Sealed<Q>,
+    field: String,
+    cookie: Option<String>,
+}
 
 /// A posted form of ours that came from the browser that was shown it.
 pub(super) struct ProvenForm {
     pub(super) authorization: AuthorizationId,
-    /// What ties the rest of the sign-in to that browser.
+    /// Binds the rest of the sign-in to that browser.
     pub(super) binding: Binding,
 }
 
 impl ProvenForm {
-    /// In the place of a form that is not shown: the browser that gets the binding began the sign-in.
+    /// Replaces a form that is not shown: the browser that gets the binding began the sign-in.
     pub(super) fn unasked() -> Self {
         Self { authorization: AuthorizationId::random(), binding: Binding::of_render(&render_secret()) }
     }
@@ -100,43 +111,48 @@ impl SealedForms {
         Ok(RenderedForm { field, cookie })
     }
 
-    /// Opens a posted form.
+    /// Opens a posted form. `cookie_of` finds the value of the cookie that was set with it.
     ///
     /// # Errors
     /// When it is not one of ours, or of another kind.
-    pub(in crate::issuer) fn open<Q: Question>(&self, field: &str) -> Result<OpenedForm<Q>, Fault> {
+    pub(in crate::issuer) fn open<Q: Question>(
+        &self,
+        field: &str,
+        cookie_of: impl FnOnce(&AuthorizationId) -> Option<String>,
+    ) -> Result<OpenedForm<Q>, Fault> {
         let not_ours = |why: &str| Fault::not_ours(format!("{}: {why}", Q::LABEL));
-        let sealed = BASE64URL_NOPAD.decode(field.as_bytes()).or(Err(not_ours("not base64url")))?;
-        let plain = self.sealer.open(Q::LABEL, self.issuer.as_bytes(), &sealed);
+        let bytes = BASE64URL_NOPAD.decode(field.as_bytes()).or(Err(not_ours("not base64url")))?;
+        let plain = self.sealer.open(Q::LABEL, self.issuer.as_bytes(), &bytes);
         let plain = plain.map_err(|unsealable| not_ours(&unsealable.to_string()))?;
-        serde_json::from_slice(&plain).map(OpenedForm).map_err(|error| not_ours(&error.to_string()))
+        let sealed: Sealed<Q> = serde_json::from_slice(&plain).map_err(|error| not_ours(&error.to_string()))?;
+        let cookie = cookie_of(&sealed.authorization);
+        Ok(OpenedForm { sealed, field: field.to_owned(), cookie })
     }
 }
 
 impl<Q: Question> OpenedForm<Q> {
-    /// The authorization that it is about: the consent cookie of that name must come with it.
-    #[must_use]
-    pub(crate) const fn authorization(&self) -> &AuthorizationId {
-        &self.0.authorization
-    }
-
     /// What the user was asked.
     pub(super) const fn question(&self) -> &Q {
-        &self.0.question
+        &self.sealed.question
     }
 
     /// When it was shown.
     pub(super) const fn rendered_at(&self) -> Timestamp {
-        self.0.rendered_at
+        self.sealed.rendered_at
     }
 
-    /// Proves that `cookie` is the one that was set with the form.
-    pub(super) fn proven(&self, cookie: Option<&str>) -> Result<ProvenForm, Fault> {
-        let id = &self.0.authorization;
+    /// The hidden field, to show the same form again.
+    pub(super) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// Checks that the cookie is the one that was set with the form (CSRF).
+    pub(super) fn proven(&self) -> Result<ProvenForm, Fault> {
+        let id = &self.sealed.authorization;
         let other = |why: &str| Fault::new(Trouble::OtherBrowser, format!("{} of {id}: {why}", Q::LABEL));
-        let cookie = cookie.ok_or_else(|| other("its cookie did not come"))?;
+        let cookie = self.cookie.as_deref().ok_or_else(|| other("its cookie did not come"))?;
         let secret = BASE64URL_NOPAD.decode(cookie.as_bytes()).or(Err(other("its cookie is malformed")))?;
-        if !same_text(&base64url(Sha256::of(&secret).as_bytes()), &self.0.secret_hash) {
+        if !same_text(&base64url(Sha256::of(&secret).as_bytes()), &self.sealed.secret_hash) {
             return Err(other("its cookie is another one's"));
         }
         Ok(ProvenForm { authorization: id.clone(), binding: Binding::of_render(&secret) })

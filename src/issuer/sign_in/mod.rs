@@ -1,4 +1,4 @@
-//! The way of a sign-in, one file per step.
+//! A sign-in, one file per step.
 //!
 //! | file | what |
 //! |---|---|
@@ -64,7 +64,6 @@ pub(super) use choices::ProviderChoices;
 pub(super) use code::Codes;
 pub(super) use conclusion::Conclusions;
 pub(super) use consent::ConsentForms;
-pub(crate) use consent::ConsentPrompt;
 pub use consent::ConsentView;
 pub(super) use device_answer::DeviceAnswers;
 pub(super) use device_entry::DeviceEntries;
@@ -73,10 +72,10 @@ pub use device_entry::{DeviceEntryView, DeviceView, EntryProblem};
 pub(crate) use fault::{Fault, Trouble};
 pub(super) use first_answer::FirstAnswers;
 pub(super) use form::SealedForms;
-pub(crate) use form::{AuthorizationCookie, OpenedForm, Question};
+pub(crate) use form::{AuthorizationCookie, FormPage, OpenedForm, Question};
 pub(super) use password::PasswordSignIn;
+pub use password::{Asker, SignInProblem, SignInView};
 pub(crate) use password::{SignInAttempt, SignInStep};
-pub use password::{SignInProblem, SignInView};
 pub(super) use provider_leg::ProviderLeg;
 pub(super) use receivers::Receivers;
 pub(super) use remembered_start::RememberedSignIns;

@@ -1,7 +1,7 @@
-//! Sign-in with a password of our own: the page that takes the identity provider's place.
+//! Sign-in of local users with a password: the page that replaces the identity provider.
 //!
 //! Defends against: CSRF and session fixation (binding cookie and form token must agree), brute force of passwords
-//! (`identity::Local` limits tries per user and address), and user enumeration (a wrong name and a wrong password get the
+//! (`identity::Local` limits attempts per user and address), and user enumeration (a wrong name and a wrong password get the
 //! same answer in the same time).
 
 use super::answered::Answered;
@@ -47,13 +47,21 @@ pub struct SignInView {
     pub authorization: AuthorizationId,
     /// The CSRF token: it ties the form to the browser's binding cookie.
     pub form_token: String,
-    /// The client that the user signs in for, and what people call the server that it asks for; `None` when the user opens
-    /// their own page.
-    pub asker: Option<(Client, String)>,
+    /// `None` when the user opens their own page.
+    pub asker: Option<Asker>,
     /// The user name that was typed before; empty at first.
     pub username: String,
     /// Why the page is shown again.
     pub problem: Option<SignInProblem>,
+}
+
+/// The client that a user signs in for.
+#[derive(Debug)]
+pub struct Asker {
+    /// The client.
+    pub client: Client,
+    /// What people call the server that it asks for.
+    pub resource_name: String,
 }
 
 /// A filled-in sign-in page.
@@ -69,20 +77,20 @@ pub(crate) struct SignInAttempt {
     pub username: String,
     /// The password that was typed.
     pub password: SecretText,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
 }
 
 /// Why a sign-in page is shown again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInProblem {
-    /// User or password is wrong; which of the two is not said.
+    /// User name or password is wrong; which of the two is not said (user enumeration).
     Wrong,
-    /// Too many came for this user or from this address, or too many are being checked.
+    /// Too many attempts for this user or from this address, or too many passwords are being checked.
     Busy,
 }
 
-/// What the sign-in page, or what was typed there, leads to.
+/// The result of the sign-in page or of its form.
 #[derive(Debug)]
 pub(crate) enum SignInStep {
     /// The page, for the first time or once more.
@@ -171,7 +179,7 @@ impl PasswordSignIn {
             identity: provider.id().to_string(),
             identity_name: provider.name().to_owned(),
             form_token: binding.form_token(),
-            asker: client.zip(resource_name),
+            asker: client.zip(resource_name).map(|(client, resource_name)| Asker { client, resource_name }),
             authorization: authorization.id,
             username,
             problem,

@@ -1,4 +1,4 @@
-//! Who receives codes, as far as the operator knows.
+//! Which receivers of codes the operator knows.
 
 use crate::config::Pages;
 use crate::issuer::clients::Clients;
@@ -9,14 +9,14 @@ use crate::oauth::redirect_uri::{RedirectClass, RedirectUri};
 #[derive(Clone)]
 pub(in crate::issuer) struct Receivers {
     pub(in crate::issuer) clients: Clients,
-    /// The operator's list of receivers that people are not warned of.
+    /// The operator's list of receivers that need no warning.
     pub(in crate::issuer) pages: Pages,
 }
 
 impl Receivers {
-    /// Whether it is known who receives codes at an address: by the operator's lists, or because a configured client has it.
-    /// Earlier sign-ins do not count, because an attacker could have made them. Any program may listen on loopback, and the
-    /// page says so in plain words: a warning at every sign-in would teach people to skip warnings.
+    /// Whether the receiver of codes at an address is known: from the operator's lists, or because a configured client has
+    /// it. Earlier sign-ins prove nothing, because an attacker could have made them. Any program may listen on loopback, and
+    /// the page says so in plain words: a warning at every sign-in would teach people to skip warnings.
     pub(super) fn know(&self, client: &Client, redirect_uri: &RedirectUri) -> bool {
         match redirect_uri.class() {
             RedirectClass::Loopback | RedirectClass::ListedApplication => true,

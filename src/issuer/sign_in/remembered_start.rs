@@ -2,7 +2,7 @@
 //! why that is safe.
 
 use super::authorize::Validated;
-use super::beginning::{Beginnings, Begun};
+use super::beginning::{Beginnings, Begun, Prepared};
 use super::fault::Fault;
 use super::form::ProvenForm;
 use super::remembering::Remembering;
@@ -24,7 +24,7 @@ pub(in crate::issuer) struct RememberedSignIns {
 /// How a browser came to `/authorize`.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Whether no other site sent it, as far as it says: a browser that says nothing counts as sent.
+    /// Whether its headers say that no other site sent it; without such headers the answer is no.
     pub direct: bool,
     /// The browser's mark, if it has one.
     pub mark: Option<Token<BrowserMark>>,
@@ -48,7 +48,8 @@ impl RememberedSignIns {
         self.beginnings.admit(address).await?;
         let (purpose, refresh) = (Purpose::Client(request.clone()), request.refresh);
         let form = ProvenForm::unasked();
-        let (authorization, begun) = self.beginnings.prepare(&form, consent.identity.as_str(), purpose, refresh)?;
+        let Prepared { authorization, begun } =
+            self.beginnings.prepare(&form, consent.identity.as_str(), purpose, refresh)?;
         let authorization = Authorization { consent: Consent::Remembered(browser), ..authorization };
         Ok(self.store.insert_authorization(&authorization).await?.then_some(begun))
     }

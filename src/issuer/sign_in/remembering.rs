@@ -1,14 +1,13 @@
 //! Remembered consent: when the consent page is skipped, and why that is safe. Off by default.
 //!
-//! The page comes before the identity provider sees the browser, so the user is not known yet when it is to be skipped. The
-//! order is:
+//! The page comes before the identity provider, so the user is not known yet when it is skipped. The order is:
 //!
 //! 1. `/authorize`: the browser's mark (a cookie) finds what was allowed in it. If that covers the request, the browser goes on to
 //!    the provider that signed that user in.
 //! 2. The provider's answer: a code is issued only if the user who signed in is one who allowed as much in this browser; the same
 //!    transaction looks and issues (`storage::CodeConsent`). Everyone else is shown the page, and goes to the provider once more.
 //!
-//! Thus the mark alone is worth nothing: in another browser it leads a thief to a sign-in as themself.
+//! So the mark alone is useless: in another browser it leads a thief to a sign-in of their own.
 //!
 //! Defends against: a confused deputy and an authorization server in the middle, which rides on an earlier consent (only
 //! clients that the operator names, only web servers that are known here, never a start from another site), another user at

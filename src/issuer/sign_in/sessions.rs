@@ -20,7 +20,7 @@ use crate::storage::{NewAccountSession, Store};
 use crate::telemetry::metrics::{self, SignInOutcome};
 use crate::wire::Arrival;
 
-/// How old the last noted use may be. Not every request of a session is a write.
+/// How old the recorded last use may be: not every request of a session is a write.
 const NOTED: Duration = Duration::from_mins(1);
 
 /// Opens and finds sessions. Cheap to clone.

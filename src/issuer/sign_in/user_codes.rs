@@ -1,5 +1,5 @@
-//! The codes that users type for their devices, as they are stored: by a MAC under the root keys. A mere hash of 34 bits would
-//! be inverted by trying all of them.
+//! The codes that users type for their devices, as they are stored: by a MAC under the root keys. A plain hash of 34 bits
+//! could be inverted by brute force.
 
 use std::sync::Arc;
 

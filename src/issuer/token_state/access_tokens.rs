@@ -1,4 +1,4 @@
-//! An access token that someone presents who does not call with it.
+//! Access tokens that are presented for revocation or introspection, not to call an upstream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ pub(in crate::issuer) struct PresentedAccessTokens {
 }
 
 impl PresentedAccessTokens {
-    /// What a token says; `None` when it is not one of ours, or expired, or signed with a key that was withdrawn. Random text
+    /// The claims of a token; `None` when it is not one of ours, or expired, or signed with a withdrawn key. Random text
     /// costs no read of the store.
     ///
     /// # Errors
-    /// When that cannot be known now.
+    /// When that cannot be determined now.
     pub(super) async fn read(&self, token: &str) -> Result<Option<VerifiedToken>, TokenRefusal> {
         let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now: self.clock.now() };
         match verify_access_token(&self.ring, token, &expected).await {

@@ -3,8 +3,8 @@
 //! A refresh token is never active here: no resource server may accept one. JWT responses (RFC 9701) are left out.
 //!
 //! Defends against: an oracle. Only configured servers that authenticate are answered, and each learns of tokens for its own
-//! upstreams alone: for a token of another one, an expired one, one whose grant ended and made-up text the answer is the same.
-//! Name and e-mail address of the user are not in it.
+//! upstreams alone: a token for another upstream, an expired or ended one and a forged one all get the same answer. Name and
+//! e-mail address of the user are not in it.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::secret::SecretText;
 use crate::storage::Store;
 use crate::telemetry::metrics::{self, IntrospectionOutcome};
 
-/// Which clients may ask, and for tokens of which audiences.
+/// Which clients may introspect tokens, and of which audiences.
 pub(in crate::issuer) struct Introspectors(HashMap<ClientId, Vec<String>>);
 
 impl Introspectors {
@@ -62,7 +62,7 @@ impl Introspection {
         Ok(answer?.unwrap_or_else(|| INACTIVE.to_vec()))
     }
 
-    /// What is told of an active token.
+    /// The response for an active token.
     async fn check(&self, request: TokenRequest) -> Result<Option<Vec<u8>>, TokenRefusal> {
         let token = request.parameters.one("token")?;
         let token = token.ok_or_else(|| TokenRefusal::invalid_request("token is missing"))?;
@@ -83,7 +83,7 @@ impl Introspection {
         serde_json::to_vec(&active).map(Some).map_err(TokenRefusal::unavailable)
     }
 
-    /// The audiences that the caller may ask about. The rest of the world is refused, and counted by address.
+    /// The audiences that the caller may ask about. Other callers are refused, with a rate limit by address.
     async fn audiences_of_caller(&self, request: &TokenRequest) -> Result<&[String], TokenRefusal> {
         let TokenRequest { authorization, proof: _, parameters, arrival, agent: _ } = request;
         let authorization = authorization.as_ref().map(SecretText::expose);

@@ -1,4 +1,4 @@
-//! What others may do with a token that they hold, besides calling with it: end its grant, or ask whether it is good.
+//! The other uses of a token besides calling: ending its grant, and asking whether it is active.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! `/revoke` (RFC 7009): a client ends the grant of one of its tokens, and everything under it.
 //!
 //! Any refresh token of the grant will do, whether it is the newest or was used before, and any access token that is still
-//! valid. Which of them it is shows in its form, so `token_type_hint` is not needed. An expired access token is an invalid token
-//! (RFC 7009 2.2) and ends nothing: after a while nobody could verify it any more.
+//! valid. The kind is recognised by the form of the token, so `token_type_hint` is not needed. An expired access token is an
+//! invalid token (RFC 7009 2.2) and ends nothing: once its signing key is retired it cannot be verified.
 //!
 //! Defends against: an oracle (a token of another client is answered like one that does not exist, and nothing ends), ends of
 //! other clients' grants, and floods of made-up tokens (a checksum or a signature is checked before the store is asked).
@@ -36,7 +36,7 @@ pub(in crate::issuer) struct TokenRevocation {
 }
 
 impl TokenRevocation {
-    /// Ends the grant of the token that a request names. What names nothing of this client's is no error (RFC 7009 2.2).
+    /// Ends the grant of the token in a request. A token that is not this client's is no error (RFC 7009 2.2).
     ///
     /// # Errors
     /// See [`TokenRefusal`].
@@ -66,7 +66,7 @@ impl TokenRevocation {
         Ok(RevocationOutcome::Ended)
     }
 
-    /// Authenticates the client. A client that does not exist counts as fruitless.
+    /// Authenticates the client. A client that does not exist counts against the limit.
     async fn authenticate(
         &self,
         authorization: Option<&SecretText>,
@@ -103,8 +103,8 @@ impl TokenRevocation {
         None
     }
 
-    /// Counts a request that came to nothing, if anyone could have sent it. One that ends a grant never counts, so that users
-    /// of a hosted client, who share its address, cannot keep each other from signing out.
+    /// Counts a request without effect, if anyone could have sent it. One that ends a grant never counts, so that users of a
+    /// hosted client, who share its address, cannot keep each other from signing out.
     async fn count_fruitless(&self, client: &Client, address: ClientAddress) -> Result<(), TokenRefusal> {
         if matches!(client.authentication, Authentication::None) {
             self.limits.check(Limit::FruitlessQueries, &Key::of(&[Part::Address(address)])).await?;

@@ -31,7 +31,7 @@ pub(in crate::issuer) struct AccessTokens {
     pub(in crate::issuer) refresh_idle: Duration,
 }
 
-/// What an access token is for, and what its response says of that.
+/// What an access token grants, and what its response names.
 pub(super) struct Answered<'a> {
     /// What the token allows: the grant's scope or less.
     pub(super) allowed: &'a ScopeSet,
@@ -55,7 +55,7 @@ impl Answered<'_> {
 }
 
 impl AccessTokens {
-    /// A refresh token for a grant: it ends when it is not used, with its grant, or when the provider said.
+    /// A refresh token for a grant: it expires when unused, with its grant, or with the session at the provider.
     pub(super) fn fresh_refresh_token(&self, grant: &Grant, now: Timestamp) -> FreshRefreshToken {
         let token = Token::<Refresh>::generate();
         let idle = now + self.refresh_idle;

@@ -27,7 +27,7 @@ use crate::secret::{Code, Sha256, Token};
 use crate::storage::{Store, StoreError};
 use crate::wire::Arrival;
 
-/// A second redemption this soon after the first is a client's own retry; a later one is taken for a thief's.
+/// A second redemption this soon after the first is the client's own retry; a later one is treated as theft.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Redeems codes.
@@ -50,9 +50,9 @@ impl Redemptions {
         let unknown = || TokenRefusal::invalid_grant("the code is not known here, or has expired");
         let hash = Token::<Code>::parse(code).ok_or_else(unknown)?.sha256();
         let issued = self.store.issued_code(&hash).await?.ok_or_else(unknown)?;
-        // only `device_code` redeems another one
+        // only `device_code` redeems a device's code
         let Purpose::Client(request) = &issued.purpose else { return Err(unknown()) };
-        // failures of a dead code are not counted: each would be a write that anyone who knows it could cause
+        // failures of a dead code are not counted: each would be a write that anyone with the code could cause
         let dead = issued.failed_redemptions >= MAX_CODE_FAILURES || self.clock.now() >= issued.code_expires_at;
         if let Err(refusal) = self.check(by, parameters, request, &issued.identity) {
             if !dead && issued.redeemed.is_none() {

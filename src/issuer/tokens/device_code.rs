@@ -1,6 +1,6 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 3.4, 3.5): a device polls until its user has answered.
 //!
-//! A poll costs one read, or none when it comes too early. There is no PKCE and no redirect URI: whoever holds the device
+//! A poll costs one read, or none when it comes too early. There is no PKCE and no redirect URI: the holder of the device
 //! code gets the tokens, so it is as secret as they are.
 //!
 //! Defends against: a device code of another client (compared before anything else is told), replay (it is redeemed once, by the

@@ -1,9 +1,9 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer` with an identity assertion (ID-JAG; MCP extension
 //! `io.modelcontextprotocol/enterprise-managed-authorization`): the user's enterprise has decided, so there is no consent page.
 //!
-//! Defends against: replay (the `jti` counts once, in all processes), an assertion that was made for another client or resource
-//! (confused deputy), and scopes that the identity provider did not allow. Without a trusted issuer in the configuration the
-//! grant type does not exist, and nothing of an assertion is read.
+//! Defends against: replay (a `jti` is accepted once in all processes), an assertion that was made for another client or
+//! resource (confused deputy), and scopes that the identity provider did not allow. Without a trusted issuer in the
+//! configuration the grant type does not exist, and assertions are not read.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::oauth::scope::{ScopeSet, named_values};
 use crate::secret::Sha256;
 use crate::storage::Store;
 
-/// How much longer than it is accepted a `jti` is remembered: the clocks of our processes differ.
+/// How long a `jti` is remembered after its assertion has expired: the clocks of our processes differ.
 const SKEW: Duration = Duration::from_mins(5);
 
 /// Exchanges assertions for access tokens.
@@ -88,7 +88,7 @@ impl JwtBearer {
         upstream.ok_or_else(|| TokenRefusal::invalid_grant("the assertion is for no server here that it may open"))
     }
 
-    /// Replay: one conditional insert decides, between all processes.
+    /// Replay: one conditional insert decides between all processes.
     async fn use_up(&self, issuer: &AssertionIssuer, assertion: &Assertion) -> Result<(), TokenRefusal> {
         let name = serde_json::json!(["id-jag", issuer.issuer, assertion.jti]).to_string();
         let remembered = assertion.refused_from.max(self.clock.now()) + SKEW;
@@ -100,8 +100,8 @@ impl JwtBearer {
     }
 }
 
-/// What the issuer, the configuration and the upstream allow together, narrowed to what is asked. Nothing asked that is
-/// allowed means all that is; nothing allowed is never widened.
+/// What the issuer, the configuration and the upstream allow together, narrowed to what is asked. If none of the requested
+/// scopes is allowed, all allowed ones are granted; an empty set is never widened.
 fn scope(
     issuer: &AssertionIssuer,
     assertion: &Assertion,

@@ -31,7 +31,7 @@ pub(in crate::issuer) struct MachineGrants {
     pub(in crate::issuer) audit: Audit,
 }
 
-/// What is asked for, every rule checked.
+/// The checked request.
 pub(super) struct MachineRequest<'a> {
     pub(super) basis: Basis,
     pub(super) identity: IdentityId,
@@ -71,8 +71,8 @@ impl MachineGrants {
         self.access_tokens.response(&grant, &answered, None, now).map_err(|refusal| refusal.of_grant(&grant.id))
     }
 
-    /// The grant that serves as it is. A client that acts for itself asks the same again and again, so most of its requests
-    /// write nothing; what an assertion says of its user is new each time.
+    /// A live grant that can be used unchanged. A client that acts for itself asks the same again and again, so most of its
+    /// requests write nothing; what an assertion says of its user is new each time.
     async fn kept(&self, wanted: &Grant, basis: Basis) -> Result<Option<Grant>, TokenRefusal> {
         match basis {
             Basis::ClientCredentials => {
@@ -109,7 +109,7 @@ impl MachineGrants {
     fn wanted(&self, request: MachineRequest<'_>) -> Grant {
         let now = self.clock.now();
         let lifetime = self.access_tokens.lifetime;
-        // the spare lifetime is what lets the requests of one lifetime go without a write
+        // because of the spare lifetime, the requests of one lifetime need no write
         let spare = if request.basis == Basis::ClientCredentials { lifetime } else { Duration::ZERO };
         Grant {
             id: GrantId::random(),

@@ -10,9 +10,9 @@
 //! | `jwt_bearer` | an identity provider's assertion in place of consent (ID-JAG) |
 //! | `machine_grant` | what those two share: a grant without a refresh token |
 //! | `proofs`, `requester` | the key that tokens are bound to (DPoP), and who asks |
-//! | `presented` | what the store says of a presented refresh token: unused, a retry, or a replay |
+//! | `presented` | the state of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
-//! | `renewal` | asking the identity provider whether the user is still good |
+//! | `renewal` | asking the identity provider whether the account is still active |
 //! | `access_token` | the signed token and the response that carries it |
 //! | `refusal` | why there is none |
 //!
@@ -47,6 +47,7 @@ pub(super) use presented::PresentedTokens;
 pub(super) use proofs::Proofs;
 pub(crate) use proofs::SentProof;
 pub(super) use refresh_lease::RefreshLeases;
+use refresh_token::Refreshed;
 pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
@@ -60,8 +61,8 @@ use crate::secret::SecretText;
 use crate::telemetry::metrics::{self, RefreshOutcome};
 use crate::wire::Arrival;
 
-/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is a fault of the request
-/// and no word about its code or token, which the client would throw away after `invalid_grant`.
+/// The parameters that a request may not repeat, whatever its grant type (RFC 6749 3.2). A repeated one is an error of the
+/// request, not of its code or token, which the client would discard after `invalid_grant`.
 const SINGLE: &[&str] = &[
     "assertion",
     "client_assertion",
@@ -85,7 +86,7 @@ pub(crate) struct TokenRequest {
     pub proof: SentProof,
     /// The form.
     pub parameters: Parameters,
-    /// The request that brought it.
+    /// The request that carried it.
     pub arrival: Arrival,
     /// The family of the program that sent it.
     pub agent: Option<String>,
@@ -132,7 +133,7 @@ impl TokenEndpoint {
             Some("refresh_token") => {
                 let refreshed = self.refreshes.refresh(&by, &parameters).await;
                 self.metrics.refreshed(outcome(&refreshed));
-                refreshed.map(|(document, _)| document)
+                refreshed.map(|refreshed| refreshed.response)
             }
             Some(grant_type::DEVICE_CODE) if let Some(devices) = &self.device_polls => {
                 devices.poll(&by, &parameters).await
@@ -152,9 +153,9 @@ impl TokenEndpoint {
     }
 }
 
-fn outcome(refreshed: &Result<(Vec<u8>, RefreshOutcome), TokenRefusal>) -> RefreshOutcome {
+fn outcome(refreshed: &Result<Refreshed, TokenRefusal>) -> RefreshOutcome {
     match refreshed {
-        Ok((_, outcome)) => *outcome,
+        Ok(refreshed) => refreshed.outcome,
         Err(TokenRefusal { reason: Reason::OAuth(_), .. }) => RefreshOutcome::Refused,
         Err(TokenRefusal { reason: Reason::Limited(_), .. }) => RefreshOutcome::Limited,
         Err(TokenRefusal { reason: Reason::Unavailable(_), .. }) => RefreshOutcome::Unavailable,

@@ -1,4 +1,4 @@
-//! The grant that a redeemed code becomes, be it the code of a client or of a device.
+//! The grant of a redeemed code, whether a client's or a device's.
 //!
 //! Defends against: replay. The code is consumed, and all that follows from it is stored, by one transaction.
 
@@ -38,7 +38,7 @@ pub(super) struct Approved {
     pub(super) access: Access,
     pub(super) identity: IdentityId,
     pub(super) sign_in: SignIn,
-    /// Where the code was sent, if it was sent anywhere.
+    /// The receiver of the code, if it was sent by redirect.
     pub(super) receiver: Option<String>,
 }
 
@@ -117,8 +117,7 @@ fn gives_refresh(client: &Client, approved: &Approved) -> bool {
     if asked && !renewable {
         tracing::warn!(
             identity = %approved.identity, client = %client.id,
-            "the identity provider gave no refresh token, so this client gets none and signs in again when its token ends: \
-             let the provider's client have refresh tokens, or set standing = \"none\""
+            "the identity provider gave no refresh token, so this client gets none and signs in again when its token ends"
         );
     }
     asked && renewable

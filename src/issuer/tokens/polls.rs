@@ -1,6 +1,6 @@
-//! When devices polled last, in this process. The interval that they must keep is in the store, for all processes.
+//! The last polls of devices, in this process. The polling interval is in the store, for all processes.
 //!
-//! Defends against: floods of polls. One that comes too early is answered from here.
+//! Defends against: floods of polls (a poll that comes too early is answered from memory).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +34,8 @@ impl Polls {
         Self { clock, last: Arc::default() }
     }
 
-    /// The interval that a poll did not keep; `None` when it came in time. The store is asked in between: the first time
-    /// without an interval, which notes nothing, then with the one that is stored.
+    /// The interval that a poll violated; `None` when it came in time. The store is asked in between: the first time without
+    /// an interval, which notes nothing, then with the one that is stored.
     pub(super) fn came_too_early(&self, code: &Sha256, stored: Option<i64>) -> Option<i64> {
         let now = self.clock.monotonic();
         let mut polls = self.polls();

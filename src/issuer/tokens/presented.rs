@@ -1,8 +1,8 @@
-//! A refresh token that a client presents, and what the store says of it.
+//! The state of a presented refresh token: unused, a retry, or a replay.
 //!
-//! Defends against: replay of a stolen refresh token (OAuth 2.1 4.3.1). A client whose response got lost comes again with the
-//! old token and gets the same response; a token that comes from another client, after the replay window, or after its
-//! successor was used, is held by two parties, and the grant ends.
+//! Defends against: replay of a stolen refresh token (OAuth 2.1 4.3.1). A client that lost the response retries with the old
+//! token and gets the same response; a token that comes from another client, after the replay window, or after its successor
+//! was used, is held by two parties, and the grant ends.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub(super) struct Presented<'a> {
     pub(super) by: &'a Requester<'a>,
     pub(super) token: Token<Refresh>,
     pub(super) hash: Sha256,
-    /// What else the client sent: a retry sends the same.
+    /// The other parameters of the request: a retry has the same.
     pub(super) parameters_hash: Sha256,
-    /// The scope that it names; `None` when it names none.
+    /// The requested scope, if any.
     pub(super) scope: Option<ScopeSet>,
     parameters: &'a Parameters,
 }
@@ -54,16 +54,23 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// What the store says of a presented token.
+/// The state of a presented token.
 pub(super) enum Found {
-    /// It is unused: go on with its grant, and bind the new tokens to this key.
-    Unused(Box<Grant>, Option<Thumbprint>),
-    /// It was used, and this is a retry: the response that it got.
+    /// It is unused.
+    Unused(Box<Unused>),
+    /// It was used, and this is a retry: the response of the first use.
     Answered(GrantId, Vec<u8>),
 }
 
-/// What is checked of a token and its grant.
-enum Judged {
+/// What an unused token refreshes.
+pub(super) struct Unused {
+    pub(super) grant: Grant,
+    /// The key that the new tokens are bound to.
+    pub(super) key: Option<Thumbprint>,
+}
+
+/// The outcome of the checks of a token and its grant.
+enum Checked {
     Fresh(Option<Thumbprint>),
     Repeat(Vec<u8>),
 }
@@ -84,20 +91,20 @@ impl PresentedTokens {
         let stored = self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
         let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
         match self.check(presented, &stored, &grant).await {
-            Ok(Judged::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
-            Ok(Judged::Fresh(key)) => Ok(Found::Unused(Box::new(grant), key)),
+            Ok(Checked::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
+            Ok(Checked::Fresh(key)) => Ok(Found::Unused(Box::new(Unused { grant, key }))),
             Err(refusal) => Err(refusal.of_grant(&grant.id)),
         }
     }
 
-    /// A token of a bound grant is nothing without the key, used or not: whoever stole it alone must not be able to end the
-    /// grant of its owner.
+    /// A token of a bound grant is refused without the key, used or not: a thief of the token alone must not be able to end
+    /// the owner's grant.
     async fn check(
         &self,
         presented: &Presented<'_>,
         stored: &StoredRefreshToken,
         grant: &Grant,
-    ) -> Result<Judged, TokenRefusal> {
+    ) -> Result<Checked, TokenRefusal> {
         let now = self.clock.now();
         if !grant.is_live(now) {
             return Err(TokenRefusal::invalid_grant("the grant has ended"));
@@ -107,7 +114,7 @@ impl PresentedTokens {
             if grant.bound_to.is_some() {
                 key?;
             }
-            return self.replayed(presented, used, grant).await.map(Judged::Repeat);
+            return self.replayed(presented, used, grant).await.map(Checked::Repeat);
         }
         let key = key?;
         if presented.by.client.id != grant.client_id {
@@ -118,7 +125,7 @@ impl PresentedTokens {
         }
         self.check_opens(grant)?;
         self.resources.check(presented.parameters, &grant.resource)?;
-        Ok(Judged::Fresh(key))
+        Ok(Checked::Fresh(key))
     }
 
     /// The key for the new tokens. A token that came without the key of its grant may have been stolen.

@@ -4,8 +4,9 @@
 //! only lacks our nonce. It is used up when every other rule has been checked, right before something is given for it: by one
 //! conditional insert, which decides between all processes.
 //!
-//! Defends against: replay of proofs, stolen codes (`dpop_jkt`) and refresh tokens (both are useless without the key, and whoever
-//! presents one without it ends nothing for its owner), and downgrades: a grant that was bound never gives a bearer token again.
+//! Defends against: replay of proofs, stolen codes (`dpop_jkt`) and refresh tokens (both are useless without the key, and
+//! presenting one without it does not end the owner's grant), and downgrades: a grant that was bound never gives a bearer
+//! token again.
 
 use std::sync::Arc;
 use std::time::Duration;

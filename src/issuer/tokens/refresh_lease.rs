@@ -1,6 +1,6 @@
 //! One refresh of a grant at a time, in this process and in all others.
 //!
-//! Defends against: races. A provider that rotates its refresh tokens takes the second use of one for theft, and ends the
+//! Defends against: races. A provider that rotates its refresh tokens treats the second use of one as theft and ends the
 //! user's session.
 
 use std::collections::HashMap;
@@ -14,17 +14,20 @@ use super::presented::Presented;
 use super::refusal::TokenRefusal;
 use crate::clock::{Clock, Timestamp};
 use crate::issuer::single_flight::SingleFlight;
+use crate::model::authorization::ProviderStanding;
 use crate::model::ids::GrantId;
 use crate::secret::random_id;
 use crate::storage::Store;
 
-/// How long one refresh may keep the others out.
+/// How long one refresh may block the others.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// The right to refresh a grant. It is held until it is released; one that is lost ends by itself.
 pub(super) struct RefreshLease {
     pub(super) grant: GrantId,
     pub(super) holder: String,
+    /// How the grant stands with the provider now: its token may be newer than when the grant was read.
+    pub(super) standing: ProviderStanding,
     _in_this_process: OwnedMutexGuard<()>,
 }
 
@@ -36,7 +39,7 @@ pub(in crate::issuer) struct RefreshLeases {
     left_behind: Mutex<HashMap<GrantId, LeftBehind>>,
 }
 
-/// A lease that the store may still hold for us, because it failed when the lease was taken or given back. Without it, the next
+/// A lease that the store may still hold for us, because it failed when the lease was taken or released. Without it, the next
 /// refresh would have to wait for its end, long after the store has recovered.
 struct LeftBehind {
     holder: String,
@@ -63,10 +66,12 @@ impl RefreshLeases {
         let holder = self.left_behind().remove(grant).map_or_else(|| random_id("l_"), |lease| lease.holder);
         let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await;
         let taken = taken.inspect_err(|_| self.leave_behind(grant, &holder))?;
-        Ok(taken.then(|| RefreshLease { grant: grant.clone(), holder, _in_this_process: in_this_process }))
+        let lease =
+            |standing| RefreshLease { grant: grant.clone(), holder, standing, _in_this_process: in_this_process };
+        Ok(taken.map(lease))
     }
 
-    /// Gives a lease back. After a rotation it is gone already, and this changes nothing.
+    /// Releases a lease. A rotation has released it already; then this changes nothing.
     pub(super) async fn release(&self, lease: &RefreshLease) {
         if let Err(error) = self.store.release_refresh_lease(&lease.grant, &lease.holder).await {
             tracing::warn!(grant = %lease.grant, %error, "a refresh lease could not be released");

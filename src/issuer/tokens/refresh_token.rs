@@ -1,5 +1,5 @@
 //! `grant_type=refresh_token` (RFC 6749 6, OAuth 2.1 4.3), from the presented token to the response: look it up, take the
-//! grant's lease, ask the identity provider, and make everything true in one transaction.
+//! grant's lease, ask the identity provider, and write everything in one transaction.
 //!
 //! Defends against: stolen refresh tokens (each use rotates the token; `presented` recognises replays), and races between
 //! processes. The lease is given only while the token is unused. The grant that was read before is then the latest: without
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::access_token::{AccessTokens, Answered};
-use super::presented::{Found, Presented, PresentedTokens};
+use super::presented::{Found, Presented, PresentedTokens, Unused};
 use super::refresh_lease::{RefreshLease, RefreshLeases, too_long};
 use super::refusal::TokenRefusal;
 use super::renewal::Renewals;
@@ -22,21 +22,23 @@ use crate::keys::seal_with;
 use crate::limits::{Key, Limit, Limits, Part};
 use crate::model::grant::Grant;
 use crate::model::ids::GrantId;
-use crate::oauth::dpop::Thumbprint;
 use crate::oauth::parameters::Parameters;
 use crate::storage::{Rotation, Store};
 use crate::telemetry::metrics::RefreshOutcome;
 
 /// How long a refresh waits for another one of the same grant: clients give up after 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How long it waits before it asks for a lease again that another process has.
+/// The delay before it asks again for a lease that another process holds.
 const POLL: Duration = Duration::from_millis(100);
-/// How often, and how far apart, a rotation is written that the provider has agreed to.
+/// How often, and at which intervals, the write of a rotation is attempted after the provider has agreed.
 const ROTATION_TRIES: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 
 /// The response, and whether it is a new one.
-type Refreshed = (Vec<u8>, RefreshOutcome);
+pub(super) struct Refreshed {
+    pub(super) response: Vec<u8>,
+    pub(super) outcome: RefreshOutcome,
+}
 
 /// Answers refreshes.
 pub(in crate::issuer) struct Refreshes {
@@ -55,25 +57,25 @@ impl Refreshes {
     pub(super) async fn refresh(&self, by: &Requester<'_>, parameters: &Parameters) -> Result<Refreshed, TokenRefusal> {
         let presented = Presented::read(by, parameters)?;
         let deadline = Instant::now() + PATIENCE;
-        // when no lease is given, the refresh that had it before has most likely used the token: look at once
+        // when the lease is refused, its previous holder has most likely used the token: look it up at once
         let mut pause = Duration::ZERO;
         loop {
-            let (grant, key) = match self.presented.look_up(&presented).await? {
+            let unused = match self.presented.look_up(&presented).await? {
                 Found::Answered(grant, response) => return self.repeated(by, &grant, response).await,
-                Found::Unused(grant, key) => (grant, key),
+                Found::Unused(unused) => unused,
             };
-            if let Some(lease) = self.leases.take(&presented, &grant.id, deadline).await? {
-                return self.under_lease(&lease, &presented, (&grant, key)).await;
+            if let Some(lease) = self.leases.take(&presented, &unused.grant.id, deadline).await? {
+                return self.under_lease(&lease, &presented, *unused).await;
             }
             if Instant::now() >= deadline {
-                return Err(too_long(&grant.id));
+                return Err(too_long(&unused.grant.id));
             }
             sleep(pause).await;
             pause = POLL;
         }
     }
 
-    /// The response that a used token got. A retry needs a proof of its own, whose use is a write: it counts like a refresh.
+    /// The response of a used token. A retry needs a proof of its own, whose use is a write: it counts like a refresh.
     async fn repeated(
         &self,
         by: &Requester<'_>,
@@ -84,7 +86,7 @@ impl Refreshes {
             self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(grant)])).await?;
             self.presented.proofs.use_up(by).await?;
         }
-        Ok((response, RefreshOutcome::Repeated))
+        Ok(Refreshed { response, outcome: RefreshOutcome::Repeated })
     }
 
     /// Refreshes, and releases the lease unless the rotation did.
@@ -92,13 +94,14 @@ impl Refreshes {
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        (grant, key): (&Grant, Option<Thumbprint>),
+        mut unused: Unused,
     ) -> Result<Refreshed, TokenRefusal> {
-        let answer = self.rotate(lease, presented, (grant, key)).await;
+        unused.grant.standing = lease.standing.clone();
+        let answer = self.rotate(lease, presented, &unused).await;
         if answer.is_err() {
             self.leases.release(lease).await;
         }
-        answer.map_err(|refusal| refusal.of_grant(&grant.id))
+        answer.map_err(|refusal| refusal.of_grant(&unused.grant.id))
     }
 
     /// Asks the provider, signs, and writes.
@@ -106,19 +109,20 @@ impl Refreshes {
         &self,
         lease: &RefreshLease,
         presented: &Presented<'_>,
-        (grant, key): (&Grant, Option<Thumbprint>),
+        unused: &Unused,
     ) -> Result<Refreshed, TokenRefusal> {
+        let Unused { grant, key } = unused;
         // a response that is given again asks no provider, and does not count
         self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
         self.presented.proofs.use_up(presented.by).await?;
-        let renewed = self.renewals.ask(grant, presented.by.arrival).await?;
-        let grant = self.renewals.renewed_grant(grant, &renewed);
+        let (asked, renewed) = self.renewals.ask(grant, presented.by.arrival).await?;
+        let grant = self.renewals.renewed_grant(&asked, &renewed);
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
         let answered = Answered {
             allowed: narrowed.as_ref().unwrap_or(&grant.scope),
             named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
-            key,
+            key: *key,
         };
         let fresh = self.access_tokens.fresh_refresh_token(&grant, now);
         let response = self.access_tokens.response(&grant, &answered, Some(&fresh.token), now)?;
@@ -129,13 +133,13 @@ impl Refreshes {
             parameters: &presented.parameters_hash,
             sealed_response: &seal_with(presented.token.expose().as_bytes(), &response),
             successor: &fresh.stored,
-            standing: &grant.standing,
+            standing: renewed.token.is_some().then_some(&grant.standing),
             user: renewed.user.as_ref(),
             bound_to: key.as_ref(),
             now,
         };
         if self.write(&rotation).await? {
-            Ok((response, RefreshOutcome::Rotated))
+            Ok(Refreshed { response, outcome: RefreshOutcome::Rotated })
         } else {
             self.lost(presented, &grant).await
         }
@@ -160,8 +164,8 @@ impl Refreshes {
     /// there is none, no grant holds the token that the provider has just given, and it is revoked.
     async fn lost(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Refreshed, TokenRefusal> {
         match self.presented.look_up(presented).await {
-            Ok(Found::Answered(_, response)) => Ok((response, RefreshOutcome::Repeated)),
-            Ok(Found::Unused(..)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
+            Ok(Found::Answered(_, response)) => Ok(Refreshed { response, outcome: RefreshOutcome::Repeated }),
+            Ok(Found::Unused(_)) => Err(TokenRefusal::unavailable("the refresh lease was lost")),
             Err(refusal) => {
                 self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
                 Err(refusal)

@@ -1,4 +1,4 @@
-//! Why no token is given: what the client is told, and what the operator reads beside it.
+//! Why no token is issued: the client's error, and the operator's text for the log.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::ParameterError;
 use crate::storage::StoreError;
 
-/// Why no token is given. Displayed, it names the client and the grant, as far as they are known: that is for the log.
+/// Why no token is issued. Its `Display`, for the log, names the client and the grant if they are known.
 #[derive(Debug)]
 pub(crate) struct TokenRefusal {
     /// What the client is told.
@@ -18,13 +18,13 @@ pub(crate) struct TokenRefusal {
     grant: Option<GrantId>,
 }
 
-/// What a client is told in the place of a token.
+/// The client's error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Reason {
     /// The request is at fault.
     #[error(transparent)]
     OAuth(#[from] OAuthError),
-    /// It will pass: 503 with `temporarily_unavailable`, and nothing was lost. The words are for the log.
+    /// A temporary failure: 503 with `temporarily_unavailable`, and nothing was lost. The text is for the log.
     #[error("{0}")]
     Unavailable(String),
     /// This grant is refreshed in a loop, or a secret is guessed: 429 with `temporarily_unavailable`, and nothing was lost.
@@ -110,7 +110,7 @@ impl From<AuthenticationError> for TokenRefusal {
     }
 }
 
-/// RFC 6749 5.2: an unknown client is `invalid_client`, upon which clients register again.
+/// RFC 6749 5.2: an unknown client gets `invalid_client`, after which clients register again.
 fn no_client(error: &FindError) -> TokenRefusal {
     match error {
         FindError::Unknown(client) => {

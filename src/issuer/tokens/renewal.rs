@@ -1,9 +1,13 @@
-//! What the identity provider is asked at a refresh, and what its answer means for the grant.
+//! Asks the identity provider at a refresh, and applies its answer to the grant.
 //!
-//! Defends against: access that outlives the account (the provider is asked at each refresh). Only its `invalid_grant` ends
-//! the grant; a fault that passes does not cost the user a sign-in. Where the provider only wants something of the user, such
-//! as a second factor, the client is told `invalid_grant`, so that it begins a sign-in, and the grant stays: it is good again
-//! as soon as the provider says so.
+//! Defends against: access that outlives the account (the provider is asked at each refresh). Only its plain refusal of the token
+//! ends the grant; a temporary failure does not cost the user a sign-in, and neither does a sign-in with another application that
+//! replaces the token at the same moment. Where the provider wants something of the user, such as a second factor, the client is
+//! told `invalid_grant`, so that it begins a sign-in; the grant stays, and is good again as soon as the provider says so.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::refusal::TokenRefusal;
 use crate::identity::{Identities, Provider, RenewError, Renewed};
@@ -15,7 +19,10 @@ use crate::secret::SecretText;
 use crate::storage::{Store, StoreError};
 use crate::wire::Arrival;
 
-/// Asks identity providers whether users are still good.
+/// How long a sign-in may take to store the token that the provider gave for it.
+const FINISHING: Duration = Duration::from_secs(1);
+
+/// Asks identity providers whether accounts are still active.
 pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
@@ -24,17 +31,25 @@ pub(in crate::issuer) struct Renewals {
 }
 
 impl Renewals {
-    /// Asks whether the user is still good; the provider's word that the session is over, and nothing else, ends the grant.
-    pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<Renewed, TokenRefusal> {
+    /// Asks whether the account is still active; only the provider's refusal of the token ends the grant. Answers the grant with
+    /// the token that was sent, and what the provider said.
+    pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<(Grant, Renewed), TokenRefusal> {
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
                 "identity {} is not configured: add it again, or its users must sign in again",
                 grant.identity
             )));
         };
-        let token = self.token(provider, grant, arrival).await?;
-        match provider.renew(grant.subject.key(), token.as_ref()).await {
-            Ok(renewed) => Ok(renewed),
+        let mut grant = grant.clone();
+        let mut asked = self.ask_with(provider, &grant, arrival).await?;
+        if let Err(RenewError::Ended(_)) = asked
+            && let Some(later) = self.replaced(&grant).await?
+        {
+            grant.standing = later;
+            asked = self.ask_with(provider, &grant, arrival).await?;
+        }
+        match asked {
+            Ok(renewed) => Ok((grant, renewed)),
             Err(RenewError::Ended(why)) => {
                 tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
                 self.ends.end(&grant.id, EndReason::IdentityProvider, arrival).await?;
@@ -51,6 +66,33 @@ impl Renewals {
                 Err(TokenRefusal::unavailable(format_args!("{}: {why}", grant.identity)))
             }
         }
+    }
+
+    async fn ask_with(
+        &self,
+        provider: &Provider,
+        grant: &Grant,
+        arrival: &Arrival,
+    ) -> Result<Result<Renewed, RenewError>, TokenRefusal> {
+        let token = self.token(provider, grant, arrival).await?;
+        Ok(provider.renew(grant.subject.key(), &grant.user, token.as_ref()).await)
+    }
+
+    /// How the grant stands when its offline token was replaced by that of a later sign-in, since it was read or within the next
+    /// moment: a provider with one token per user has refused ours because of the other.
+    async fn replaced(&self, grant: &Grant) -> Result<Option<ProviderStanding>, TokenRefusal> {
+        if !grant.standing.offline {
+            return Ok(None);
+        }
+        let finishing = self.store.has_claimed_sign_in(&grant.identity).await?;
+        for pause in [Some(Duration::ZERO), finishing.then_some(FINISHING)].into_iter().flatten() {
+            sleep(pause).await;
+            let now = self.store.grant(&grant.id).await?;
+            if let Some(now) = now.filter(|now| now.ended_at.is_none() && now.standing.line > grant.standing.line) {
+                return Ok(Some(now.standing));
+            }
+        }
+        Ok(None)
     }
 
     /// The token to ask with, if the provider gave one. A token of another provider or client must not be sent.
@@ -84,7 +126,7 @@ impl Renewals {
         Ok(stored.is_some_and(|stored| stored.issuer == provider.issuer()))
     }
 
-    /// The grant with the provider's new token and news of the user.
+    /// The grant with the provider's new token and claims.
     pub(super) fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
         let mut grant = grant.clone();
         let provider = self.identities.get(grant.identity.as_str());
@@ -95,6 +137,7 @@ impl Renewals {
                 offline: token.offline || grant.standing.offline,
                 ends_at: token.ends_at,
                 renewable: true,
+                line: grant.standing.line,
             };
         }
         if let Some(user) = &renewed.user {

@@ -1,4 +1,4 @@
-//! Who asks for tokens.
+//! The client of a token request.
 
 use crate::keys::dpop::VerifiedProof;
 use crate::model::client::Client;

@@ -1,5 +1,5 @@
 //! Verifies a proof (RFC 9449 4.3). What costs little is checked first: the signature comes last, and only for a proof with a
-//! nonce of ours, so that nobody who has not asked before causes a signature to be verified.
+//! nonce of ours, so that only a client that was given one can make us verify a signature.
 //!
 //! Defends against: forgery and algorithm confusion (RFC 8725: asymmetric algorithms only, the key verifies those of its own
 //! type, nothing but the key is taken from the header), private keys that are published by mistake, large proofs, a proof for
@@ -19,8 +19,8 @@ use crate::secret::{Sha256, base64url, same_text};
 pub const MAX_PROOF: usize = 4 * 1024;
 /// The longest `jti`, in bytes.
 const MAX_JTI: usize = 256;
-/// How far the clock of a client may be off. The nonce already tells when a proof was made; many clients run on machines
-/// whose clock nobody sets.
+/// How far the clock of a client may be off. The nonce already tells when a proof was made; many clients run on machines with
+/// a wrong clock.
 const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_mins(5);
 /// The `typ` of a proof.
 const PROOF_TYPE: &str = "dpop+jwt";

@@ -115,12 +115,12 @@ async fn a_published_key_signs_in_every_process_from_its_second_on() {
     clock.advance(Duration::from_secs(599));
     assert_eq!((&signed_with(&one), &signed_with(&other)), (old, old));
     clock.advance(Duration::from_secs(1));
-    assert_eq!((&signed_with(&one), &signed_with(&other)), (next, next), "nobody read anything");
+    assert_eq!((&signed_with(&one), &signed_with(&other)), (next, next), "there was no read");
     assert_eq!(one.standing().unwrap().signing_since, clock.now());
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_is_gone_after_the_next_read_and_whoever_watches_it_is_told() {
+async fn a_withdrawn_key_is_gone_after_the_next_read_and_its_watchers_are_told() {
     let (shelf, clock) = (TestShelf::default(), clock());
     let ring = shelf.ring(Es256, &clock).await.unwrap();
     let kid = signed_with(&ring);

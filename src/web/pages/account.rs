@@ -1,6 +1,6 @@
 //! The user's own page: what they granted, and the question whether to end it.
 //!
-//! Defends against: clickjacking (`Branding::headers`), and ending something by a link (a link leads to a question, whose form is
+//! Defends against: clickjacking (`Branding::headers`), and CSRF by a link (a link only leads to a question, whose form is
 //! posted).
 
 use askama::Template;
@@ -17,7 +17,7 @@ struct EntryPage<'a> {
     view: &'a AccountEntryView,
 }
 
-/// The lists of grants and of remembered consents. The forms go to `/account/sign-out` with `form_token`, and to `/account/forget` with
+/// Lists grants and remembered consents. The forms go to `/account/sign-out` with `form_token`, and to `/account/forget` with
 /// `form_token` and `consent`.
 #[derive(Template)]
 #[template(path = "account.html")]

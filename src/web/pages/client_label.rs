@@ -1,4 +1,5 @@
-//! How a page names a client. What a client says of itself is shown as its claim: that defends against phishing by a name.
+//! How a page names a client. A name that the client chose itself is marked as its claim. Defends against: phishing by a
+//! well-known name.
 
 use askama::Template;
 

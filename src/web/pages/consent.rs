@@ -1,8 +1,8 @@
 //! The consent page: who asks, where the code goes, what for, and with which provider.
 //!
-//! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (what it says of itself is shown
-//! as its claim, with the host that says so, and the receiver of the code stands above the buttons). No picture from an
-//! unverified client is shown.
+//! Defends against: clickjacking (`Branding::headers`), and phishing by a client's own name (it is shown as a claim, with the
+//! host that publishes it, and the receiver of the code is named above the buttons). No picture from an unverified client is
+//! shown.
 
 use askama::Template;
 
@@ -10,8 +10,8 @@ use super::{Branding, ClientLabel, Page, when, words};
 use crate::issuer::ConsentView;
 use crate::oauth::redirect_uri::RedirectClass;
 
-/// What is asked of the user. The form goes to `/consent` with `form`, `identity` and `decision` (`approve` or `deny`),
-/// all three always, and `remember` where that is offered and ticked.
+/// The question. The form goes to `/consent` with `form`, `identity` and `decision` (`approve` or `deny`), all three always,
+/// and `remember` where that is offered and ticked.
 #[derive(Debug, Template)]
 #[template(path = "consent.html")]
 struct ConsentPage<'a> {
@@ -26,12 +26,11 @@ struct ConsentPage<'a> {
 pub enum ConsentNotice {
     /// The form of the first page was too old.
     Expired,
-    /// What this browser remembers is not the consent of the user who signed in, or not any more.
+    /// The consent remembered in this browser is not, or no longer, that of the user who signed in.
     NotAllowed,
 }
 
-/// The longest that a client's name, the host that describes it and its receiver may be together, in bytes, to fit a phone's
-/// screen.
+/// The total length of a client's name, publisher and receiver that fits a phone's screen, in bytes.
 const SHORT: usize = 80;
 
 /// Asks for consent. `notice` says why the page is shown again.

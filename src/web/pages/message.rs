@@ -130,7 +130,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
     Page::render(page.branding, &message)
 }
 
-/// Says how a sign-in went that no client's redirect waits for.
+/// The outcome of a sign-in that no client's redirect waits for.
 #[must_use]
 pub fn told(branding: &Branding, told: &Told, request_id: &RequestId) -> Page {
     let connected;

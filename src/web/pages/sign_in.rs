@@ -12,11 +12,11 @@ use crate::issuer::{SignInProblem, SignInView};
 struct SignInPage<'a> {
     branding: &'a Branding,
     view: &'a SignInView,
-    asker: Option<(ClientLabel<'a>, &'a str)>,
+    client: Option<ClientLabel<'a>>,
 }
 
 impl SignInPage<'_> {
-    /// The problem in words, which do not say which of the two is wrong: that would tell which users exist.
+    /// The text for the problem. It does not say whether the user name or the password is wrong (user enumeration).
     fn problem_in_words(&self) -> Option<&'static str> {
         self.view.problem.map(|problem| match problem {
             SignInProblem::Wrong => "Wrong user name or password.",
@@ -28,6 +28,6 @@ impl SignInPage<'_> {
 /// Asks for user name and password.
 #[must_use]
 pub fn sign_in(branding: &Branding, view: &SignInView) -> Page {
-    let asker = view.asker.as_ref().map(|(client, resource_name)| (client.into(), resource_name.as_str()));
-    Page::render(branding, &SignInPage { branding, view, asker })
+    let client = view.asker.as_ref().map(|asker| (&asker.client).into());
+    Page::render(branding, &SignInPage { branding, view, client })
 }

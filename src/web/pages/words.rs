@@ -2,10 +2,10 @@
 
 use askama::Template;
 
-use crate::config::ScopeText;
+use crate::issuer::AccessView;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 
-/// One scope on the page: in words if there are any, otherwise its value.
+/// One scope on the page: its text if it has one, otherwise its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Template)]
 #[template(
     ext = "html",
@@ -34,13 +34,14 @@ const ASKED: [(&str, &str); 8] = [
     (OFFLINE_ACCESS, "whether your account is still active while you are away"),
 ];
 
-/// What a grant allows: the operator's words first, in their order. Never empty: every grant allows entering.
-pub(super) fn granted<'a>(scope: &'a ScopeSet, refresh: bool, texts: &'a [ScopeText]) -> Vec<Meaning<'a>> {
+/// What a grant allows: the operator's texts first, in their order. Never empty: every grant allows entering.
+pub(super) fn granted(access: &AccessView) -> Vec<Meaning<'_>> {
+    let AccessView { scope, scope_texts: texts, refresh, resource_name: _ } = access;
     let own = texts.iter().map(|own| (own.value.as_str(), own.text.as_str()));
     let ours = GRANTED.into_iter().filter(|(value, _)| texts.iter().all(|own| own.value != *value));
     let mut meanings = in_words(&own.chain(ours).collect::<Vec<_>>(), scope);
     let stay = Meaning::Known(STAY);
-    if refresh && !meanings.contains(&stay) {
+    if *refresh && !meanings.contains(&stay) {
         meanings.push(stay);
     }
     if scope.without(&ScopeSet::empty().with(OFFLINE_ACCESS)).is_empty() {

@@ -12,7 +12,7 @@ CURSOR = "cursor://anysphere.cursor-mcp/oauth/callback"
 
 def test_an_unknown_client_gets_a_page_with_a_remedy(dev: Dev, listener: RedirectListener, page: Page) -> None:
     client = Client.register(dev.url(), redirect_uris=[listener.redirect_uri])
-    response = page.goto(client.attempt(client_id="c_nobodyhaseverseenthis0000").url)
+    response = page.goto(client.attempt(client_id="c_neverregisteredhere000000").url)
     assert response is not None
     assert response.status == 400
     photograph(page, "unknown-client")

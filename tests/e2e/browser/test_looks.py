@@ -34,7 +34,7 @@ def test_every_page_fits_its_screen(screen: tuple[str, BrowserContext], dev: Dev
     sign_in(page, "alice", "not the password")
     page.get_by_role("alert").wait_for()
     assert_fits(page, f"sign-in-again-{name}")
-    page.goto(client.attempt(client_id="c_nobodyhaseverseenthis0000").url)
+    page.goto(client.attempt(client_id="c_neverregisteredhere000000").url)
     assert_fits(page, f"error-{name}")
     assert is_dark(page) == name.endswith("dark")
 

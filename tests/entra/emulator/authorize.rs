@@ -110,7 +110,7 @@ impl State {
         }
         let Some(name) = self.signs_in.clone() else { return Ok(None) };
         let user = self.user(&name).clone();
-        self.may_enter(request, &user)?;
+        Self::may_enter(request, &user)?;
         if self.declines {
             let text = "User declined to consent to access the app.";
             return Err(EntraError::new("access_denied", 65004, text).into());
@@ -119,7 +119,7 @@ impl State {
     }
 
     /// Who is of another tenant, or not assigned, learns it on a page and does not come back.
-    fn may_enter(&self, request: &Request<'_>, user: &User) -> Result<(), Shown> {
+    fn may_enter(request: &Request<'_>, user: &User) -> Result<(), Shown> {
         let home = user.tenant == request.app.tenant || request.app.multi_tenant;
         if !home || !request.realm.admits(&user.tenant) {
             let text =

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::documents::Realm;
 use super::error::EntraError;
 use super::grants::Asked;
-use super::state::{Call, DeviceCode, Session, State};
+use super::state::{Call, DeviceAnswer, DeviceCode, Session, State};
 
 /// How long a device code is good, and how often a device may ask.
 const EXPIRES_IN: i64 = 900;
@@ -30,7 +30,7 @@ impl State {
             scopes: scope.split(' ').map(str::to_owned).collect::<BTreeSet<_>>(),
             tenant: realm.tenant.clone().unwrap_or_default(),
             expires_at: self.now() + EXPIRES_IN,
-            answer: None,
+            answer: DeviceAnswer::Pending,
         };
         self.devices.insert(device_code.clone(), code);
         let place = "https://microsoft.com/devicelogin";
@@ -46,7 +46,7 @@ impl State {
         let name = self.signs_in.clone().expect("someone signs in");
         let user = self.user(&name).clone();
         let code = self.devices.values_mut().find(|code| code.user_code == user_code).expect("there is such a code");
-        code.answer = Some(approves.then_some(user));
+        code.answer = if approves { DeviceAnswer::Confirmed(user) } else { DeviceAnswer::Declined };
     }
 
     /// The session of a device that was confirmed; the code counts once.
@@ -59,15 +59,17 @@ impl State {
             return Err(EntraError::new("expired_token", 70020, "The device code has expired."));
         }
         let user = match code.answer {
-            None => {
+            DeviceAnswer::Pending => {
                 return Err(EntraError::new(
                     "authorization_pending",
                     70016,
                     "OAuth 2.0 device flow error. Authorization is pending.",
                 ));
             }
-            Some(None) => return Err(EntraError::new("authorization_declined", 70018, "The user declined.")),
-            Some(Some(user)) => user,
+            DeviceAnswer::Declined => {
+                return Err(EntraError::new("authorization_declined", 70018, "The user declined."));
+            }
+            DeviceAnswer::Confirmed(user) => user,
         };
         self.devices.remove(&name);
         Ok(Session {

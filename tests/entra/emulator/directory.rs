@@ -39,10 +39,10 @@ pub(crate) struct App {
     /// Thumbprint (base64url SHA-256 of the DER form) and RSA modulus and exponent of each uploaded certificate.
     pub(crate) certificates: BTreeMap<String, (Vec<u8>, Vec<u8>)>,
     pub(crate) federated: Vec<FederatedCredential>,
-    pub(crate) app_id_uris: Vec<String>,
+    pub(crate) identifier_uris: Vec<String>,
     /// The short names of the scopes that it exposes.
     pub(crate) exposes: Vec<String>,
-    pub(crate) app_roles: Vec<String>,
+    pub(crate) roles_of_machines: Vec<String>,
     /// `requestedAccessTokenVersion`: null and 1 are version 1.
     pub(crate) token_version: u8,
     /// Whether its tokens carry groups (`groupMembershipClaims`).
@@ -95,9 +95,9 @@ impl Directory {
                 secrets: vec![APP_SECRET.to_owned()],
                 certificates: BTreeMap::new(),
                 federated: Vec::new(),
-                app_id_uris: vec![APP_ID_URI.to_owned()],
+                identifier_uris: vec![APP_ID_URI.to_owned()],
                 exposes: vec!["mcp.access".to_owned(), "mcp.read".to_owned()],
-                app_roles: vec!["Mcp.All".to_owned()],
+                roles_of_machines: vec!["Mcp.All".to_owned()],
                 token_version: 2,
                 groups: true,
                 idtyp: true,
@@ -133,6 +133,6 @@ impl User {
 /// A GUID that follows from its parts.
 pub(crate) fn guid(parts: &[&[u8]]) -> String {
     let hash = portcullis::secret::Sha256::of(&parts.join(&b"|"[..]));
-    let hex: String = hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..16]);
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }

@@ -94,7 +94,7 @@ impl State {
 
     /// The keys. Their `issuer` is that of their version; Azure AD B2C publishes keys without that member.
     pub(super) fn key_document(&self, realm: &Realm, version: u8) -> Value {
-        let mut document = self.keys.document(&self.issuer_template(version, false));
+        let mut document = super::keys::SigningKeys::document(&self.issuer_template(version, false));
         if realm.policy.is_some() {
             for key in document["keys"].as_array_mut().expect("a list") {
                 key.as_object_mut().expect("a key").remove("issuer");

@@ -99,7 +99,7 @@ impl State {
         };
         let resolved = self.resolve(scope)?;
         self.check_resource(asked.get("resource"), &resolved)?;
-        let api = self.one_api(&resolved)?;
+        let api = Self::one_api(&resolved)?;
         self.used_codes.insert(code);
         Ok(self.response(asked, &app, &session, &resolved, &api))
     }
@@ -143,7 +143,7 @@ impl State {
         let scope = asked.get("scope").map_or_else(|| join(&session.scopes), str::to_owned);
         let resolved = self.resolve(&scope)?;
         self.check_resource(asked.get("resource"), &resolved)?;
-        let api = self.one_api(&resolved)?;
+        let api = Self::one_api(&resolved)?;
         // today's user, and no nonce: it belongs to the sign-in alone
         let user = self.user(&user).clone();
         let session = Session { user, nonce: None, at: self.now(), ..session };
@@ -196,7 +196,7 @@ impl State {
             return Err(EntraError::new("invalid_request", 90002, text));
         }
         let resolved = self.resolve(asked.get("scope").unwrap_or_default())?;
-        let api = self.one_api(&resolved)?;
+        let api = Self::one_api(&resolved)?;
         if !resolved.oidc.is_empty() || !api.1.contains(".default") {
             let text = "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.";
             return Err(EntraError::new("invalid_scope", 1_002_012, text));
@@ -236,7 +236,7 @@ impl State {
             return Err(error.with_suberror(Some("basic_action")).with_claims(challenge.claims.clone()));
         }
         let resolved = self.resolve(asked.get("scope").unwrap_or_default())?;
-        let api = self.one_api(&resolved)?;
+        let api = Self::one_api(&resolved)?;
         let qualified = api.1.iter().map(|name| format!("{}/{name}", api.0));
         let consented: BTreeSet<String> = app.admin_consent.clone();
         let all = qualified.clone().all(|scope| consented.contains(&scope));
@@ -273,7 +273,7 @@ impl State {
         let session = self.confirmed_device(asked)?;
         let app = self.app(&session.client_id).cloned().expect("the app of a device code is there");
         let resolved = self.resolve(&join(&session.scopes))?;
-        let api = self.one_api(&resolved)?;
+        let api = Self::one_api(&resolved)?;
         Ok(self.response(asked, &app, &session, &resolved, &api))
     }
 }

@@ -80,7 +80,7 @@ impl SigningKeys {
 
     /// The published keys. Each names the issuer whose tokens it signs: a template for most, and for the key of personal accounts
     /// one exact issuer. `alg` is missing; `use` is there. `template` is the issuer of this version.
-    pub(super) fn document(&self, template: &str) -> Value {
+    pub(super) fn document(template: &str) -> Value {
         let jwk = |index: usize, issuer: String| {
             let SigningKey { pair, kid } = key(index);
             let (n, e) = public_key_of(&pair);

@@ -17,7 +17,7 @@ pub(super) fn can_be_registered(uri: &str) -> bool {
 }
 
 /// The platform of a redirect URI that fits a registered one: character for character, upper and lower case of the path included.
-/// Only for http://localhost the port makes no difference; for http://127.0.0.1 it does.
+/// Only for `http://localhost` the port makes no difference; for `http://127.0.0.1` it does.
 pub(super) fn platform(app: &App, uri: &str) -> Option<Platform> {
     let registered = app.redirect_uris.iter().filter(|(_, registered)| can_be_registered(registered));
     let fits = |registered: &str| {
@@ -26,7 +26,7 @@ pub(super) fn platform(app: &App, uri: &str) -> Option<Platform> {
     registered.into_iter().find(|(_, registered)| fits(registered)).map(|(platform, _)| *platform)
 }
 
-/// A URI of http://localhost without its port.
+/// A URI of `http://localhost` without its port.
 fn without_port(uri: &str) -> Option<(String, Option<String>)> {
     let url = Url::parse(uri).ok()?;
     let local = url.scheme() == "http" && url.host_str() == Some("localhost");

@@ -64,7 +64,8 @@ impl State {
         if resource == "https://graph.microsoft.com" || resource == GRAPH || resource == graph {
             return Some(GRAPH.to_owned());
         }
-        let named = |app: &&super::App| app.client_id == resource || app.app_id_uris.iter().any(|uri| uri == resource);
+        let named =
+            |app: &&super::App| app.client_id == resource || app.identifier_uris.iter().any(|uri| uri == resource);
         self.directory.apps.iter().find(named).map(|app| app.client_id.clone())
     }
 
@@ -79,7 +80,7 @@ impl State {
 
     /// The one API of a token request. Scopes of a second one are refused here, though not at the authorization endpoint; with
     /// none the token is for Microsoft Graph.
-    pub(super) fn one_api(&self, resolved: &Resolved) -> Result<(String, BTreeSet<String>), EntraError> {
+    pub(super) fn one_api(resolved: &Resolved) -> Result<(String, BTreeSet<String>), EntraError> {
         if resolved.apis.len() > 1 {
             let text =
                 "Provided value for the input parameter scope is not valid because it contains more than one resource.";
@@ -102,7 +103,7 @@ impl State {
                 Err(EntraError::new("invalid_request", 901_002, text))
             }
             // character for character, without a slash at the end; and a request for no API matches none
-            ResourceEra::Match if owners().any(|app| app.app_id_uris.iter().any(|uri| uri == resource)) => Ok(()),
+            ResourceEra::Match if owners().any(|app| app.identifier_uris.iter().any(|uri| uri == resource)) => Ok(()),
             ResourceEra::Match => {
                 let text = "The resource parameter provided in the request doesn't match with the requested scopes.";
                 Err(EntraError::new("invalid_target", 9_010_010, text))

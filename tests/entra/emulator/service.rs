@@ -152,13 +152,13 @@ impl State {
 
     fn form(&self, call: &Call) -> String {
         let escape = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-        let hidden: String = call
-            .query
-            .iter()
-            .map(|(name, value)| format!("<input type=hidden name=\"{}\" value=\"{}\">", escape(name), escape(value)))
-            .collect();
+        let field = |(name, value): (&String, &String)| {
+            format!("<input type=hidden name=\"{}\" value=\"{}\">", escape(name), escape(value))
+        };
+        let hidden = call.query.iter().map(field).collect::<Vec<_>>().concat();
         let button = |name: &str, upn: &str| format!("<button name=emulator_user value=\"{name}\">{upn}</button> ");
-        let buttons: String = self.directory.users.iter().map(|user| button(&user.name, &user.upn)).collect();
+        let buttons =
+            self.directory.users.iter().map(|user| button(&user.name, &user.upn)).collect::<Vec<_>>().concat();
         format!("<!doctype html><title>Pick an account</title><h1>Pick an account</h1><form>{hidden}{buttons}</form>")
     }
 

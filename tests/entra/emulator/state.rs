@@ -66,6 +66,14 @@ pub(crate) struct Challenge {
     pub(crate) claims: Option<String>,
 }
 
+/// What the user said to a device.
+#[derive(Debug, Clone)]
+pub(crate) enum DeviceAnswer {
+    Pending,
+    Declined,
+    Confirmed(User),
+}
+
 /// A device code.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceCode {
@@ -74,8 +82,7 @@ pub(crate) struct DeviceCode {
     pub(crate) scopes: BTreeSet<String>,
     pub(crate) tenant: String,
     pub(crate) expires_at: i64,
-    /// `None` while the user has not answered.
-    pub(crate) answer: Option<Option<User>>,
+    pub(crate) answer: DeviceAnswer,
 }
 
 type Edit = Box<dyn Fn(&mut Value, &mut Value) + Send>;

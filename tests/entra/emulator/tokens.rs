@@ -116,32 +116,29 @@ impl State {
         let (party, proof) = if version == 1 { ("appid", "appidacr") } else { ("azp", "azpacr") };
         claims[party] = json!(client.client_id);
         claims[proof] = json!(authentication);
-        match session {
+        if let Some(Session { user, .. }) = session {
             // `scp` holds short names, separated by spaces
-            Some(Session { user, .. }) => {
-                let names =
-                    if scopes.contains(".default") { api.exposes.clone() } else { scopes.iter().cloned().collect() };
-                claims["scp"] = json!(names.join(" "));
-                claims["oid"] = json!(user.oid);
-                claims["sub"] = json!(pairwise(user, &api.client_id));
-                claims["name"] = json!(user.name);
-                if version == 1 {
-                    claims["upn"] = json!(user.upn);
-                    claims["unique_name"] = json!(user.upn);
-                    claims["amr"] = json!(["pwd"]);
-                } else {
-                    claims["preferred_username"] = json!(user.upn);
-                }
+            let names =
+                if scopes.contains(".default") { api.exposes.clone() } else { scopes.iter().cloned().collect() };
+            claims["scp"] = json!(names.join(" "));
+            claims["oid"] = json!(user.oid);
+            claims["sub"] = json!(pairwise(user, &api.client_id));
+            claims["name"] = json!(user.name);
+            if version == 1 {
+                claims["upn"] = json!(user.upn);
+                claims["unique_name"] = json!(user.upn);
+                claims["amr"] = json!(["pwd"]);
+            } else {
+                claims["preferred_username"] = json!(user.upn);
             }
+        } else {
             // an application's own token has roles in the place of `scp`, and one id as oid and sub
-            None => {
-                let own = super::directory::guid(&[b"service principal", client.client_id.as_bytes()]);
-                claims["oid"] = json!(own);
-                claims["sub"] = json!(own);
-                claims["roles"] = json!(api.app_roles);
-                if api.idtyp {
-                    claims["idtyp"] = json!("app");
-                }
+            let own = super::directory::guid(&[b"service principal", client.client_id.as_bytes()]);
+            claims["oid"] = json!(own);
+            claims["sub"] = json!(own);
+            claims["roles"] = json!(api.roles_of_machines);
+            if api.idtyp {
+                claims["idtyp"] = json!("app");
             }
         }
         self.keys.sign(&self.keys.header(version), &claims)
@@ -154,7 +151,7 @@ impl State {
             return api.client_id.clone();
         }
         let mut forms = vec![api.client_id.clone()];
-        forms.extend(api.app_id_uris.iter().flat_map(|uri| [uri.clone(), format!("{uri}/")]));
+        forms.extend(api.identifier_uris.iter().flat_map(|uri| [uri.clone(), format!("{uri}/")]));
         let chance = Sha256::of(&self.counter.to_be_bytes());
         forms[usize::from(chance.as_bytes()[0]) % forms.len()].clone()
     }

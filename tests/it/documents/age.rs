@@ -157,7 +157,7 @@ async fn a_redirect_uri_that_left_the_document_gets_no_answer_of_a_sign_in_under
 }
 
 #[tokio::test]
-async fn an_unredeemed_code_is_judged_by_the_document_of_today() {
+async fn an_unredeemed_code_is_checked_against_the_document_of_today() {
     let (host, client, gate) = published().await;
     authorize(&gate, &client).await;
     gate.clock.advance(4 * MINUTE + 30 * SECOND);

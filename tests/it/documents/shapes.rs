@@ -85,7 +85,7 @@ fn programs() -> Vec<Shape> {
         (
             "a document with nulls, empty texts and wrong types in optional members",
             json!({
-                "client_name": "Odd", "redirect_uris": ["http://127.0.0.1/callback"], "scope": "", "contacts": "nobody",
+                "client_name": "Odd", "redirect_uris": ["http://127.0.0.1/callback"], "scope": "", "contacts": "support",
                 "logo_uri": null, "grant_types": "authorization_code", "jwks": [], "software_id": 7,
             }),
             "http://127.0.0.1:1234/callback",

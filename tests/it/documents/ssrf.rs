@@ -139,7 +139,7 @@ async fn ssrf_our_own_names_are_never_called() {
 }
 
 #[tokio::test]
-async fn dns_rebinding_an_answer_that_changes_is_judged_at_every_fetch() {
+async fn dns_rebinding_an_answer_that_changes_is_checked_at_every_fetch() {
     let (host, names) = (DocumentHost::start().await, Names::default());
     let trap = TcpListener::bind(("127.0.0.2", host.port())).await.unwrap();
     let client = host.publish_at("client.example", "/client.json", document());

@@ -18,7 +18,7 @@ async fn announced(gate: &TestGate) -> (Value, Value, Value) {
 }
 
 #[tokio::test]
-async fn metadata_announces_proofs_exactly_where_they_are_judged() {
+async fn metadata_announces_proofs_exactly_where_they_are_checked() {
     let algorithms = json!(["ES256", "Ed25519", "EdDSA", "PS256", "RS256"]);
     for (takes, supported, required) in [
         (BoundTokens::Off, Value::Null, Value::Null),

@@ -338,7 +338,7 @@ async fn a_client_of_bound_tokens_alone_gets_no_others() {
 }
 
 #[tokio::test]
-async fn where_bound_tokens_are_required_nobody_gets_others() {
+async fn where_bound_tokens_are_required_no_client_gets_bearer_tokens() {
     let gate = TestGate::with(|config| {
         take(config, BoundTokens::Required);
         confidential(config);

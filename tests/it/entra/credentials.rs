@@ -8,10 +8,10 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::Value;
 
 use super::{Bench, Written, flavour};
-use crate::support::browser::{location, parameter};
-use crate::support::entra::{
+use crate::entra_emulator::{
     APP, App, CONTOSO, Directory, FederatedCredential, IDENTITY, IDENTITY_HEADER, IDENTITY_OBJECT, external_token,
 };
+use crate::support::browser::{location, parameter};
 use crate::support::gate::START;
 use crate::support::log::watch;
 
@@ -35,7 +35,7 @@ fn certificate(app: &mut App, place: &Path) -> String {
     std::fs::write(place.join("key.pem"), key.serialize_pem()).unwrap();
     let thumbprint = base64url(Sha256::of(certificate.der()).as_bytes());
     let pair = aws_lc_rs::rsa::KeyPair::from_pkcs8(&key.serialize_der()).unwrap();
-    app.certificates.insert(thumbprint.clone(), crate::support::entra::public_key_of(&pair));
+    app.certificates.insert(thumbprint.clone(), crate::entra_emulator::public_key_of(&pair));
     thumbprint
 }
 
@@ -157,7 +157,7 @@ async fn a_managed_identity_of_a_machine_is_asked_once_until_its_token_nears_its
     let call = bench.emulator.last_call("/metadata/identity/oauth2/token");
     assert_eq!(call.headers["metadata"], "true");
     assert_eq!((call.query["resource"].as_str(), call.query["client_id"].as_str()), (EXCHANGE, IDENTITY));
-    bench.clock.advance(std::time::Duration::from_secs(86_399 - 299));
+    bench.clock.advance(std::time::Duration::from_mins(23 * 60 + 56));
     // one that still counts is used while its endpoint fails
     bench.emulator.state().fail_next("/metadata/identity/oauth2/token", 429, None);
     given = bench.refreshed(&given).await;

@@ -9,7 +9,7 @@ use portcullis::outbound::{Fetched, Fetcher};
 use serde_json::Value;
 
 use super::CALLBACK;
-use crate::support::entra::{APP, APP_ID_URI, APP_SECRET, CONTOSO, Directory, Emulator, GRAPH, ResourceEra, Visit};
+use crate::entra_emulator::{APP, APP_ID_URI, APP_SECRET, CONTOSO, Directory, Emulator, GRAPH, ResourceEra, Visit};
 use crate::support::gate::START;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -251,7 +251,7 @@ async fn the_subject_is_another_one_for_each_client() {
     let (_, answer) = client.redeem(&format!("openid profile {APP_ID_URI}/mcp.read")).await;
     let (id_token, access) = (claims(&answer["id_token"]), claims(&answer["access_token"]));
     assert_eq!(id_token["oid"], access["oid"]);
-    let other = crate::support::entra::App {
+    let other = crate::entra_emulator::App {
         client_id: "11112222-bbbb-3333-cccc-4444dddd5555".to_owned(),
         ..client.emulator.state().our_app().clone()
     };

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Bench, link_back, stopped};
+use crate::entra_emulator::{CORRELATION, EntraError, TRACE};
 use crate::support::browser::{location, parameter};
-use crate::support::entra::{CORRELATION, EntraError, TRACE};
 use crate::support::log::watch;
 
 /// An error on the redirect as Entra ID writes it.

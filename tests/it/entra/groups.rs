@@ -1,8 +1,8 @@
 //! Groups: those of the token, and those that it leaves out.
 
 use super::{Bench, Written, link_back};
+use crate::entra_emulator::GRAPH;
 use crate::support::browser::{location, parameter};
-use crate::support::entra::GRAPH;
 use crate::support::gate::tokens;
 use crate::support::log::watch;
 

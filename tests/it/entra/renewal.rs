@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Bench, Written};
+use crate::entra_emulator::{APP_ID_URI, CORRELATION, TRACE};
 use crate::support::browser::{location, parameter};
-use crate::support::entra::{APP_ID_URI, CORRELATION, TRACE};
 use crate::support::gate::WORKS;
 use crate::support::log::watch;
 

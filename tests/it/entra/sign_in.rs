@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{Bench, Written};
+use crate::entra_emulator::{APP_ID_URI, CONTOSO, ResourceEra};
 use crate::support::browser::{location, parameter};
-use crate::support::entra::{APP_ID_URI, CONTOSO, ResourceEra};
 use crate::support::gate::{WORKS, claims, tokens};
 use crate::support::log::watch;
 
@@ -175,7 +175,7 @@ async fn a_policy_of_b2c_is_asked_for_a_login_and_its_tokens_need_no_tid() {
         .state()
         .our_app()
         .redirect_uris
-        .push((crate::support::entra::Platform::Web, "http://127.0.0.1:6749/callback/b2c".to_owned()));
+        .push((crate::entra_emulator::Platform::Web, "http://127.0.0.1:6749/callback/b2c".to_owned()));
     let mut bench = Bench { emulator, gate, client, browser, clock, directory };
     let form = bench.gate.consent_form(&mut bench.browser, &bench.client, &[]).await;
     let form = form.with("decision", "approve").with("identity", "b2c");
@@ -204,9 +204,8 @@ async fn no_parameter_for_the_provider_comes_near_four_thousand_characters() {
     let scopes: Vec<String> = (0..36).map(|number| format!("\"scope.with.a.long.name.{number}\"")).collect();
     let more = format!("scopes = [\"profile\", {}]\n", scopes.join(", "));
     let mut bench = Bench::with(Written { more, ..Written::default() }).await;
-    let mut state = bench.emulator.state();
-    state.our_app().exposes.extend((0..36).map(|number| format!("scope.with.a.long.name.{number}")));
-    drop(state);
+    let names = (0..36).map(|number| format!("scope.with.a.long.name.{number}"));
+    bench.emulator.state().our_app().exposes.extend(names);
     let long = "x".repeat(1900);
     let url = bench.gate.authorize_path(&bench.client, &[("state", &long)]);
     let page = bench.browser.get(&bench.gate, &url).await;

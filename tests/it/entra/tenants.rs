@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Bench, Written, link_back, stopped};
+use crate::entra_emulator::{CONSUMERS, CONTOSO, FABRIKAM};
 use crate::support::browser::{location, parameter};
-use crate::support::entra::{CONSUMERS, CONTOSO, FABRIKAM};
 use crate::support::gate::claims;
 use crate::support::log::watch;
 

@@ -43,7 +43,7 @@ async fn an_upstream_gets_only_the_groups_that_are_listed_for_it() {
     for (lines, expected) in [
         ("", Some("staff,mcp-read,mcp-write,wheel")),
         ("groups = [\"staff\", \"mcp-*\"]", Some("staff,mcp-read,mcp-write")),
-        ("groups = [\"nobody\"]", None),
+        ("groups = [\"none\"]", None),
         ("groups = []", None),
     ] {
         let gate = gate(&behind, &groups, [lines, "groups = [\"wheel\"]"]).await;

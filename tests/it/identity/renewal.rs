@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use portcullis::config::OidcFlavour;
 use portcullis::config::Standing;
 use portcullis::identity::{RenewError, Renewed};
+use portcullis::model::user::User;
 use portcullis::secret::SecretText;
 use serde_json::json;
 
@@ -23,7 +25,7 @@ impl SignedInBench {
     }
 
     async fn renew(&self) -> Result<Renewed, RenewError> {
-        self.bench.us().renew("alice-id", Some(&self.token)).await
+        self.bench.us().renew("alice-id", &User::default(), Some(&self.token)).await
     }
 }
 
@@ -73,7 +75,7 @@ async fn a_provider_that_does_not_rotate_leaves_our_refresh_token_in_use() {
 }
 
 #[tokio::test]
-async fn only_invalid_grant_from_the_provider_ends_a_renewal() {
+async fn only_a_plain_refusal_of_the_token_ends_a_renewal() {
     let refusals = [
         (
             Reply::error(400, "unauthorized_client", "Invalid client"),
@@ -84,11 +86,10 @@ async fn only_invalid_grant_from_the_provider_ends_a_renewal() {
             "`client_id` and `client_secret` of identity keycloak",
         ),
         (Reply::error(401, "invalid_client", "Invalid client"), "`client_id` and `client_secret` of identity keycloak"),
-        (Reply::error(401, "invalid_grant", "odd"), "401"),
-        (Reply::error(403, "invalid_grant", "odd"), "403"),
         (Reply::error(400, "invalid_scope", "x"), "`scopes`"),
         (Reply::error(400, "not_allowed", "x"), "realm role offline_access"),
-        (Reply::error(400, "invalid_request", "x"), "invalid_request"),
+        (Reply::error(400, "invalid_request", "x"), "not clear whether a refresh token was refused"),
+        (Reply::error(400, "access_denied", "x"), "not clear whether a refresh token was refused"),
         (Reply::error(500, "invalid_grant", "x"), "500"),
         (Reply::error(503, "unknown_error", "Bootstrap in progress"), "503"),
         (Reply::error(429, "x", "x"), "429"),
@@ -111,6 +112,64 @@ async fn only_invalid_grant_from_the_provider_ends_a_renewal() {
     let error = signed_in.renew().await.unwrap_err();
     assert!(matches!(&error, RenewError::Ended(words) if words.contains("Session not active")), "{error}");
     assert_eq!(signed_in.bench.us().trouble(), None, "a plain answer is no trouble");
+}
+
+#[tokio::test]
+async fn a_refused_token_ends_a_renewal_whatever_the_status() {
+    for (status, error) in [
+        (401, "invalid_grant"),
+        // Auth0
+        (403, "invalid_grant"),
+        (400, "interaction_required"),
+        (400, "login_required"),
+    ] {
+        let signed_in = SignedInBench::new(Standing::Offline).await;
+        signed_in.bench.provider.answer_token(Reply::error(status, error, "x"));
+        let error = signed_in.renew().await.unwrap_err();
+        assert!(matches!(&error, RenewError::Ended(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_like_an_unknown_one_ends_a_renewal_and_a_different_answer_is_trouble() {
+    let signed_in = SignedInBench::new(Standing::Offline).await;
+    let provider = &signed_in.bench.provider;
+    let refusals = |of_the_unknown: Reply| {
+        provider.answer_token(Reply::error(400, "invalid_request", "Refresh token is invalid"));
+        provider.answer_token(of_the_unknown);
+    };
+    for other in [
+        Reply::error(401, "invalid_request", "x"),
+        Reply::error(400, "invalid_client", "x"),
+        Reply::error(503, "invalid_request", "x"),
+        Reply::json(200, &json!({"access_token": "for anything"})),
+    ] {
+        let shown = format!("{other:?}");
+        refusals(other);
+        assert!(unavailable(signed_in.renew().await).contains("invalid_request"), "{shown}");
+        let asked = provider.last_call("/token").form["refresh_token"].clone();
+        assert_ne!(asked, signed_in.token.expose(), "{shown}: the second one is made up");
+        assert!(signed_in.bench.us().trouble().is_some(), "{shown}");
+    }
+    refusals(Reply::error(400, "invalid_request", "Refresh token is invalid"));
+    let error = signed_in.renew().await.unwrap_err();
+    assert!(matches!(&error, RenewError::Ended(words) if words.contains("unknown token")), "{error}");
+    signed_in.renew().await.unwrap();
+    assert_eq!(signed_in.bench.us().trouble(), None, "a renewal that succeeds ends the trouble");
+}
+
+#[tokio::test]
+async fn consent_is_asked_for_with_offline_access_where_the_standard_says_so() {
+    for (flavour, offline, prompt) in [
+        (OidcFlavour::Generic, true, Some("consent")),
+        (OidcFlavour::Generic, false, None),
+        (OidcFlavour::Keycloak, true, None),
+    ] {
+        let bench = Bench::with(|settings| settings.flavour = flavour).await;
+        bench.us().prepare().await.unwrap();
+        let url = bench.authorization_url(offline).unwrap();
+        assert_eq!(crate::support::browser::parameter(&url, "prompt").as_deref(), prompt, "{url}");
+    }
 }
 
 #[tokio::test]
@@ -166,7 +225,7 @@ async fn a_renewal_without_keys_keeps_the_next_token() {
     let next = renewed.token.unwrap().token;
     bench.provider.edit_jwks(|_| {});
     bench.clock.advance(Duration::from_secs(11));
-    assert!(bench.us().renew("alice-id", Some(&next)).await.unwrap().user.is_some());
+    assert!(bench.us().renew("alice-id", &User::default(), Some(&next)).await.unwrap().user.is_some());
 }
 
 #[tokio::test]
@@ -186,7 +245,7 @@ async fn the_first_renewal_after_a_restart_fetches_metadata_and_keys() {
     let signed_in = SignedInBench::new(Standing::Offline).await;
     let SignedInBench { bench, token } = signed_in;
     let restarted = Bench::around(bench.provider, bench.clock, |_| {});
-    assert!(restarted.us().renew("alice-id", Some(&token)).await.unwrap().user.is_some());
+    assert!(restarted.us().renew("alice-id", &User::default(), Some(&token)).await.unwrap().user.is_some());
 }
 
 #[tokio::test]
@@ -196,12 +255,12 @@ async fn standing_none_never_asks_the_provider_and_a_missing_token_needs_a_sign_
     let calls = bench.provider.calls("/token");
     let old = SecretText::from("of an older configuration".to_owned());
     for token in [None, Some(&old)] {
-        let renewed = bench.us().renew("alice-id", token).await.unwrap();
+        let renewed = bench.us().renew("alice-id", &User::default(), token).await.unwrap();
         assert!(renewed.token.is_none() && renewed.user.is_none());
     }
     assert_eq!(bench.provider.calls("/token"), calls);
     let bench = Bench::with(|settings| settings.standing = Standing::Session).await;
-    assert!(matches!(bench.us().renew("alice-id", None).await, Err(RenewError::Ended(_))));
+    assert!(matches!(bench.us().renew("alice-id", &User::default(), None).await, Err(RenewError::Ended(_))));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis::config::{Identity, IdentityKind, LocalUser, OidcFlavour, Standing};
 use portcullis::identity::{ExchangeError, Identities, SignInMethod, hash_password};
+use portcullis::model::user::User;
 use portcullis::oauth::scope::ScopeSet;
 use portcullis::secret::SecretText;
 use portcullis::telemetry::metrics::Metrics;
@@ -351,8 +352,8 @@ async fn local_users_type_a_password_here_and_have_no_provider_endpoints() {
     let demo = bench.identities.get("demo").unwrap();
     assert!(matches!(demo.sign_in_method(), SignInMethod::Password(_)));
     assert!(demo.prepare().await.is_ok() && !demo.asks_offline() && demo.trouble().is_none());
-    assert!(demo.renew("u_1", None).await.unwrap().user.is_some());
-    assert!(demo.renew("u_2", None).await.is_err());
+    assert!(demo.renew("u_1", &User::default(), None).await.unwrap().user.is_some());
+    assert!(demo.renew("u_2", &User::default(), None).await.is_err());
     assert!(matches!(bench.us().sign_in_method(), SignInMethod::Redirect(_)));
     let names: Vec<_> = bench.identities.iter().map(|provider| (provider.id().as_str(), provider.name())).collect();
     assert_eq!(names, [("demo", "Demo"), ("keycloak", "Keycloak")]);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use portcullis::clock::Timestamp;
 use portcullis::config::{Color, Logo, Pages, ScopeText, Support};
-use portcullis::issuer::{ConsentView, EarlierAnswer, Outcome, ProviderChoice, SignInProblem, SignInView};
+use portcullis::issuer::{
+    AccessView, Asker, ConsentView, EarlierAnswer, Outcome, ProviderChoice, SignInProblem, SignInView,
+};
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::model::ids::AuthorizationId;
 use portcullis::oauth::redirect_uri::{RedirectPolicy, RedirectUri};
@@ -122,10 +124,12 @@ impl Consent<'_> {
             client: client(self.client),
             redirect_uri: redirect(self.redirect_uri),
             known_receiver: self.known_receiver,
-            resource_name: self.resource_name.to_owned(),
-            scope: scope(self.scope),
-            scope_texts: self.scope_texts.to_vec(),
-            refresh: self.refresh,
+            access: AccessView {
+                resource_name: self.resource_name.to_owned(),
+                scope: scope(self.scope),
+                scope_texts: self.scope_texts.to_vec(),
+                refresh: self.refresh,
+            },
             remember_for: self.remember_for,
             providers: self.identities.iter().map(choice).collect(),
             form: "c2VhbGVk".to_owned(),
@@ -142,7 +146,7 @@ pub(super) fn sign_in_page(label: ClientLabel<'_>, username: &str, problem: Opti
     let view = SignInView {
         identity: "demo".to_owned(),
         identity_name: "Demo accounts".to_owned(),
-        asker: Some((client(label), "Expenses".to_owned())),
+        asker: Some(Asker { client: client(label), resource_name: "Expenses".to_owned() }),
         authorization: AuthorizationId::from("r_4ndcxgkbnsbnhkxk5gu6hyjcwi"),
         form_token: "dG9rZW4".to_owned(),
         username: username.to_owned(),

@@ -2,8 +2,8 @@
 
 use portcullis::clock::Timestamp;
 use portcullis::issuer::{
-    AccountEntryView, AccountUser, AccountView, DeviceEntryView, DeviceView, EndView, EntryProblem, GrantView,
-    ProviderChoice, RememberedView, Told,
+    AccessView, AccountEntryView, AccountUser, AccountView, DeviceEntryView, DeviceView, EndView, EntryProblem,
+    GrantView, ProviderChoice, RememberedView, Told,
 };
 use portcullis::model::client::ClientOrigin;
 use portcullis::model::grant::Holder;
@@ -23,12 +23,18 @@ pub(super) fn grant_view(text: &str, origin: ClientOrigin) -> GrantView {
             address: Some("2001:db8:85a3:1234:5678:8a2e:370:7334".to_owned()),
             agent: Some(text.to_owned()),
         },
-        resource_name: text.to_owned(),
+        access: access(text),
+        created_at: Timestamp(1_800_000_000),
+        last_used_at: Timestamp(1_800_400_000),
+    }
+}
+
+fn access(resource_name: &str) -> AccessView {
+    AccessView {
+        resource_name: resource_name.to_owned(),
         scope: scope("mcp:access"),
         scope_texts: Vec::new(),
         refresh: true,
-        created_at: Timestamp(1_800_000_000),
-        last_used_at: Timestamp(1_800_400_000),
     }
 }
 
@@ -74,10 +80,7 @@ pub(super) fn device_page(label: ClientLabel<'_>, text: &str, same_network: bool
         same_network,
         agent: Some(text.to_owned()),
         waiting: 75,
-        resource_name: text.to_owned(),
-        scope: scope("mcp:access"),
-        scope_texts: Vec::new(),
-        refresh: true,
+        access: access(text),
         providers: vec![choice(KEYCLOAK)],
         form: "c2VhbGVk".to_owned(),
     };

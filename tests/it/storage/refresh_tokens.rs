@@ -21,7 +21,7 @@ async fn a_rotation_changes_token_grant_and_lease_together(fresh: Fresh) {
     let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now() + MINUTE));
     let (id, used) = (&signed_in.grant.id, signed_in.token.hash);
     fresh.clock.advance(MINUTE);
-    assert!(fresh.store.take_refresh_lease(&used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(&used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap().is_some());
     let renamed = User { name: Some("Ada King".to_owned()), ..User::default() };
     let rotation = Rotation { user: Some(&renamed), ..rotation(id, &used, &successor, fresh.now()) };
     assert!(fresh.store.rotate_refresh_token(&rotation).await.unwrap());
@@ -40,8 +40,12 @@ async fn a_rotation_changes_token_grant_and_lease_together(fresh: Fresh) {
     assert_eq!(new, expected);
     let grant = fresh.store.grant(id).await.unwrap().unwrap();
     assert_eq!(grant, Grant { user: renamed, standing: new_standing().clone(), ..signed_in.grant.clone() });
-    let free =
-        fresh.store.take_refresh_lease(&successor.hash, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap();
+    let free = fresh
+        .store
+        .take_refresh_lease(&successor.hash, "them", fresh.now() + MINUTE, fresh.now())
+        .await
+        .unwrap()
+        .is_some();
     assert!(free, "the lease was given back");
 }
 
@@ -60,9 +64,9 @@ async fn a_rotation_without_the_lease_changes_nothing(fresh: Fresh) {
     let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
     let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
     changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
-    assert!(fresh.store.take_refresh_lease(used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap().is_some());
     fresh.clock.advance(MINUTE);
-    assert!(fresh.store.take_refresh_lease(used, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(used, "them", fresh.now() + MINUTE, fresh.now()).await.unwrap().is_some());
     changes_nothing(&fresh, rotation(id, used, &successor, fresh.now())).await;
 }
 
@@ -70,7 +74,14 @@ async fn a_used_refresh_token_cannot_be_rotated_again(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
     let successor = fresh.rotate(id, used).await;
-    assert!(fresh.store.take_refresh_lease(&successor.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(
+        fresh
+            .store
+            .take_refresh_lease(&successor.hash, "us", fresh.now() + MINUTE, fresh.now())
+            .await
+            .unwrap()
+            .is_some()
+    );
     changes_nothing(&fresh, rotation(id, used, &refresh_token(fresh.now()), fresh.now())).await;
     let unknown = some_hash();
     changes_nothing(&fresh, rotation(id, &unknown, &refresh_token(fresh.now()), fresh.now())).await;
@@ -79,7 +90,14 @@ async fn a_used_refresh_token_cannot_be_rotated_again(fresh: Fresh) {
 async fn a_refresh_token_cannot_be_rotated_under_another_grant(fresh: Fresh) {
     let (ours, theirs) = (fresh.signed_in("c_1").await, fresh.signed_in("c_1").await);
     let id = &ours.grant.id;
-    assert!(fresh.store.take_refresh_lease(&ours.token.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap());
+    assert!(
+        fresh
+            .store
+            .take_refresh_lease(&ours.token.hash, "us", fresh.now() + MINUTE, fresh.now())
+            .await
+            .unwrap()
+            .is_some()
+    );
     changes_nothing(&fresh, rotation(id, &theirs.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
 }
 
@@ -87,7 +105,12 @@ async fn an_ended_grant_cannot_rotate_a_token(fresh: Fresh) {
     let signed_in = fresh.signed_in("c_1").await;
     let id = &signed_in.grant.id;
     assert!(
-        fresh.store.take_refresh_lease(&signed_in.token.hash, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap()
+        fresh
+            .store
+            .take_refresh_lease(&signed_in.token.hash, "us", fresh.now() + MINUTE, fresh.now())
+            .await
+            .unwrap()
+            .is_some()
     );
     fresh.store.end_grant(id, EndReason::RefreshTokenReplayed, fresh.now()).await.unwrap().unwrap();
     changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
@@ -102,6 +125,7 @@ async fn an_expired_grant_cannot_rotate_a_token(fresh: Fresh) {
             .take_refresh_lease(&signed_in.token.hash, "us", fresh.now() + 2 * MINUTE, fresh.now())
             .await
             .unwrap()
+            .is_some()
     );
     fresh.clock.advance(MINUTE);
     changes_nothing(&fresh, rotation(id, &signed_in.token.hash, &refresh_token(fresh.now()), fresh.now())).await;
@@ -109,7 +133,7 @@ async fn an_expired_grant_cannot_rotate_a_token(fresh: Fresh) {
 
 async fn one_of_many_concurrent_rotations_succeeds(fresh: Fresh) {
     let (signed_in, now) = (fresh.signed_in("c_1").await, fresh.now());
-    assert!(fresh.store.take_refresh_lease(&signed_in.token.hash, "us", now + MINUTE, now).await.unwrap());
+    assert!(fresh.store.take_refresh_lease(&signed_in.token.hash, "us", now + MINUTE, now).await.unwrap().is_some());
     let rotated = at_once(32, |_| {
         let (store, id, used) = (fresh.store.clone(), signed_in.grant.id.clone(), signed_in.token.hash);
         async move {

@@ -6,8 +6,6 @@ pub(crate) mod cluster;
 pub mod database;
 pub(crate) mod documents;
 pub(crate) mod dpop;
-#[path = "../../entra/emulator/mod.rs"]
-pub(crate) mod entra;
 pub mod gate;
 pub mod log;
 pub(crate) mod provider;

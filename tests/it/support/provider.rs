@@ -226,6 +226,16 @@ impl FakeProvider {
         self.state().ended = true;
     }
 
+    /// Behaves as Dex: a sign-in ends the refresh token of the same user's sign-in before, and a dead one is `invalid_request`.
+    pub(crate) fn keep_one_token_per_user(&self) {
+        self.state().one_token_per_user = true;
+    }
+
+    /// The userinfo endpoint says this from now on.
+    pub(crate) fn say_at_userinfo(&self, claims: Value) {
+        self.state().userinfo = Some(claims);
+    }
+
     /// Refuses offline access, or grants it again.
     pub(crate) fn refuse_offline(&self, how: Option<OfflineRefusal>) {
         self.state().offline_refusal = how;

@@ -24,8 +24,8 @@ pub(super) struct Fetch {
 impl Fetch {
     /// Fetches the document at a URL.
     ///
-    /// What is no JSON document at all (a login page, an error page with status 200, a redirect) says nothing about the client:
-    /// the last good document goes on to serve. A JSON document that breaks a rule is what the publisher says now.
+    /// What is no JSON document at all (a login page, an error page with status 200, a redirect) is no statement about the
+    /// client: the last good document stays in use. A JSON document that breaks a rule is the publisher's current statement.
     pub(super) async fn get(&self, url: &ClientIdUrl) -> Result<Known, DocumentError> {
         let fetched_at = self.clock.now();
         let document = self.untrusted.get(url.as_str(), MAX_DOCUMENT).await.map_err(|error| failed(&error))?;
@@ -37,7 +37,7 @@ impl Fetch {
         let fresh_until = fetched_at + fresh_for(&document.headers, fetched_at);
         let kept = KeptDocument { text, fetched_at, fresh_until };
         Known::read(url, kept, &self.redirect_policy).map_err(|why| {
-            // the words may quote the document
+            // the message may quote the document
             DocumentError::Refused(excerpt(&why.to_string()).into_owned())
         })
     }

@@ -1,5 +1,5 @@
-//! How long a document counts without asking its host again (RFC 9111 4.2), within bounds of ours: a host must not make us ask
-//! at every sign-in, and a document that was changed or taken back must not count for ever.
+//! How long a document is fresh (RFC 9111 4.2), within our bounds: a host must not make us fetch at every sign-in, and a
+//! document that was changed or withdrawn must not stay valid for ever.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
 
 use crate::clock::Timestamp;
 
-/// At least so long, whatever the host says.
+/// The lower bound, whatever the host says.
 const LEAST: Duration = Duration::from_mins(5);
-/// At most so long.
+/// The upper bound.
 const MOST: Duration = Duration::from_hours(24);
 
 /// For how long a document with this header, which came at `now`, is fresh.
@@ -29,7 +29,8 @@ enum Said {
     NoCache,
 }
 
-/// What `Cache-Control` says. The strictest directive counts; a malformed `max-age` means a stale document (RFC 9111 4.2.1).
+/// The freshness by `Cache-Control`. The strictest directive applies; a malformed `max-age` means a stale document (RFC 9111
+/// 4.2.1).
 fn directive(headers: &HeaderMap) -> Option<Said> {
     let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut age: Option<u64> = None;

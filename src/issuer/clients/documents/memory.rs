@@ -1,7 +1,7 @@
-//! What this process remembers: documents that make clients, and for a moment which ones it could not get.
+//! The cache of this process: documents of clients, and for a short time the fetches that failed.
 //!
 //! Defends against: exhaustion of memory (untrusted clients can name any number of documents; the least recently used goes),
-//! and a dead URL that makes us hammer its host (it rests after a failure).
+//! and a dead URL that makes us hammer its host (back-off after a failure).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 const OVERHEAD: usize = 1024;
 /// How many failures are remembered.
 const MOST_FAILURES: u64 = 10_000;
-/// How long a URL rests after a failure.
+/// How long a URL is not fetched again after a failure.
 const REST: Duration = Duration::from_secs(10);
-/// The same while its last good document serves: nobody waits for the next one.
+/// The same while its last good document serves: no request waits for the next one.
 const REST_WHILE_SERVED: Duration = Duration::from_mins(1);
 
 /// What this process remembers.
@@ -63,12 +63,12 @@ impl Memory {
         self.known.invalidate(id).await;
     }
 
-    /// Lets a URL rest from `now` on.
+    /// Starts the back-off of a URL at `now`.
     pub(super) async fn note_failure(&self, id: &str, error: &DocumentError, now: Duration) {
         self.failures.insert(id.to_owned(), Failure { at: now, error: error.clone() }).await;
     }
 
-    /// Why a URL rests, while it does. `is_served`: whether its last good document serves meanwhile.
+    /// The failure of a URL during its back-off. `is_served`: whether its last good document serves meanwhile.
     pub(super) async fn rest(&self, id: &str, is_served: bool, now: Duration) -> Option<DocumentError> {
         let Failure { at, error } = self.failures.get(id).await?;
         let rest = if is_served { REST_WHILE_SERVED } else { REST };

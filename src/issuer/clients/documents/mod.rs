@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `mod` | from the id to the client: memory, the store, the document's host |
 //! | `fetch` | one call for a document, and what its answer means |
-//! | `freshness` | how long a document counts |
+//! | `freshness` | how long a document is fresh |
 //! | `memory` | what this process remembers |
 //! | `known` | a document and the client that it makes |
 //!
-//! Anyone can make us fetch a document, before any sign-in. Defends against: SSRF (`outbound::Strangers`; hosts that the
-//! operator does not allow are never called), floods and amplification (rate limits per address and per host, one call at a time
-//! for each document, a rest after a failure), and a host that is down (the last good document serves for some days).
+//! Anyone can make us fetch a document, before any sign-in. Defends against: SSRF (`outbound::UntrustedFetcher`; hosts that
+//! the operator does not allow are never called), floods and amplification (rate limits per address and per host, one call at
+//! a time for each document, a rest after a failure), and a host that is down (the last good document serves for some days).
 //!
 //! Nothing is stored before a user has signed in for the client: see [`Documents::keep`].
 
@@ -45,12 +45,12 @@ use crate::storage::{Store, StoreError};
 use crate::telemetry::metrics::{self, DocumentOutcome};
 use crate::wire::{Arrival, ClientAddress};
 
-/// How current a document must be.
+/// How fresh a document must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// As current as its host says: a new authorization is asked for.
+    /// As fresh as its host says: for a new authorization.
     Current,
-    /// The last good one will do, and its host is asked in the background: the client is on its way, or a program waits.
+    /// The last good one will do, and its host is asked in the background: a sign-in is in progress, or a program waits.
     Kept,
 }
 
@@ -116,7 +116,7 @@ impl Documents {
     /// Keeps the document of a client for which a user has just signed in, so that every process has it when the code is
     /// redeemed, and it outlives a restart.
     pub(super) async fn keep(&self, client: &Client, arrival: &Arrival) -> Result<(), StoreError> {
-        // it was found in this very request; if so many others were since that it went, the code cannot be redeemed
+        // it was found in this request; if so many others were found since that it was evicted, the code cannot be redeemed
         let Some(known) = self.0.memory.get(client.id.as_str()).await else { return Ok(()) };
         let known = if known.is_stored() {
             if self.0.store.client_document(&client.id).await?.is_some() {
@@ -163,7 +163,7 @@ impl Inner {
         }
     }
 
-    /// What is remembered here, or else in the store.
+    /// The document from memory, or else from the store.
     async fn known(&self, url: &ClientIdUrl) -> Result<Option<Arc<Known>>, StoreError> {
         if let Some(known) = self.memory.get(url.as_str()).await {
             return Ok(Some(known));
@@ -183,7 +183,7 @@ impl Inner {
         }
     }
 
-    /// The current document, for as many callers as ask at once by one call.
+    /// The current document, by one fetch for all concurrent callers.
     async fn current(
         &self,
         url: &ClientIdUrl,
@@ -197,7 +197,7 @@ impl Inner {
         }
     }
 
-    /// Asks the host. The last good document serves when that fails in a way that says nothing about the client.
+    /// Asks the host. The last good document stays in use when that fails for a reason that is not the client's.
     async fn renewed(
         &self,
         url: &ClientIdUrl,
@@ -229,9 +229,9 @@ impl Inner {
         }
     }
 
-    /// Counts a call that is about to be made. One for a stored document, which users signed in for, does not count:
-    /// untrusted clients who name dead URLs at its host must not keep it from being renewed, and a hosted client refreshes
-    /// the grants of all its users from a few addresses.
+    /// Counts a fetch before it is made. That of a stored document, which users signed in for, is not counted: untrusted
+    /// clients who name dead URLs at its host must not keep it from being renewed, and a hosted client refreshes the grants
+    /// of all its users from a few addresses.
     async fn count(&self, url: &ClientIdUrl, known: Option<&Known>, from: ClientAddress) -> Result<(), Limited> {
         if known.is_some_and(Known::is_stored) {
             return Ok(());
@@ -265,7 +265,7 @@ impl Inner {
         fetched
     }
 
-    /// What an answer without a document means: the last good one serves, or the client is no more.
+    /// What a response without a document means: the last good one stays in use, or the client is gone.
     async fn without(
         &self,
         url: &ClientIdUrl,
@@ -286,7 +286,7 @@ impl Inner {
         }
     }
 
-    /// The publisher took the document back, or published one that makes no client.
+    /// The publisher withdrew the document, or published one that describes no valid client.
     async fn revoke(&self, url: &ClientIdUrl) {
         self.memory.forget(url.as_str()).await;
         let client = ClientId::from(url.as_str());

@@ -40,6 +40,10 @@ pub(super) struct State {
     pub(super) client_secret: Option<String>,
     pub(super) offline_refusal: Option<OfflineRefusal>,
     pub(super) ended: bool,
+    /// As Dex: one refresh token for each user, and `invalid_request` for a dead one.
+    pub(super) one_token_per_user: bool,
+    /// What the userinfo endpoint says; `None`: there is no such endpoint.
+    pub(super) userinfo: Option<Value>,
     codes: HashMap<String, Signed>,
     refresh_tokens: HashMap<String, Signed>,
     pub(super) revoked: Vec<String>,
@@ -82,6 +86,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
                 Some(redirect(&state.authorize(&Url::parse(&url).unwrap())))
             }
             (Method::POST, "/token") => state.token(&call),
+            (Method::GET, "/userinfo") => Some(state.userinfo(&call)),
             (Method::POST, "/revoke") => Some(state.revoke(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
         };
@@ -128,6 +133,8 @@ impl State {
             client_secret: Some(CLIENT_SECRET.to_owned()),
             offline_refusal: None,
             ended: false,
+            one_token_per_user: false,
+            userinfo: None,
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
             revoked: Vec::new(),
@@ -158,8 +165,19 @@ impl State {
             "code_challenge_methods_supported": ["plain", "S256"],
             "authorization_response_iss_parameter_supported": true,
         });
+        if self.userinfo.is_some() {
+            document["userinfo_endpoint"] = json!(at("/userinfo"));
+        }
         (self.edit_discovery)(&mut document);
         document
+    }
+
+    fn userinfo(&self, call: &Call) -> Response<Full<Bytes>> {
+        let bearer = call.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match &self.userinfo {
+            Some(claims) if bearer.starts_with("Bearer the provider's access token-") => json_answer(200, claims),
+            _ => json_answer(401, &json!({"error": "invalid_token"})),
+        }
     }
 
     /// As Keycloak publishes it: the key for encryption first.
@@ -254,6 +272,7 @@ impl State {
                     let user = if self.user["sub"] == signed.user["sub"] { self.user.clone() } else { signed.user };
                     (200, self.tokens(&Signed { user, nonce: None, ..signed }))
                 }
+                _ if self.one_token_per_user => error(400, "invalid_request", "Refresh token is invalid"),
                 _ => error(400, "invalid_grant", "Session not active"),
             },
             _ => error(400, "unsupported_grant_type", "Unsupported grant_type"),
@@ -276,6 +295,9 @@ impl State {
 
     fn tokens(&mut self, signed: &Signed) -> Value {
         let refresh_token = self.next("provider-refresh-token");
+        if self.one_token_per_user {
+            self.refresh_tokens.retain(|_, other| other.user["sub"] != signed.user["sub"]);
+        }
         self.refresh_tokens.insert(refresh_token.clone(), signed.clone());
         let offline = signed.scope.contains("offline_access");
         let access_token = self.next("the provider's access token");

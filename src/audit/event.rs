@@ -1,0 +1,212 @@
+//! The events of the audit log.
+
+use crate::clock::Timestamp;
+use crate::model::grant::{EndReason, Grant};
+use crate::model::ids::{ClientId, GrantId, KeyId, Subject};
+
+/// An event of the audit log.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A client registered itself.
+    Registered {
+        /// The client.
+        client: &'a ClientId,
+        /// Its own name.
+        name: Option<&'a str>,
+    },
+    /// The metadata document of a client is kept for the first time, or differs from the one before: a user signed in for it.
+    DocumentKept {
+        /// The client.
+        client: &'a ClientId,
+        /// Its own name.
+        name: Option<&'a str>,
+    },
+    /// The metadata document of a client was withdrawn, or no longer describes a valid client: it gets no tokens.
+    DocumentRevoked {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// A user signed in for a client.
+    SignedIn {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+        /// Whether the consent page was skipped, because the user's consent was remembered in this browser.
+        remembered: bool,
+    },
+    /// A user's consent is remembered in a browser from now on.
+    ConsentRemembered {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// A user had a remembered consent forgotten.
+    ConsentForgotten {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// A client's request was denied on our page. The user is not known: the denial comes before the sign-in.
+    Denied {
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+    },
+    /// An identity provider did not sign a user in, or its response could not be used.
+    SignInRefused {
+        /// The identity provider.
+        identity: &'a str,
+        /// The client, if the sign-in was for one.
+        client: Option<&'a ClientId>,
+        /// What the client is told (RFC 6749 4.1.2.1).
+        error: &'a str,
+    },
+    /// A user signed in at their own page.
+    AccountOpened {
+        /// The user.
+        subject: &'a Subject,
+    },
+    /// A password was wrong, or too many were.
+    SignInFailed {
+        /// The identity provider.
+        identity: &'a str,
+        /// Whether the rate limit refused the attempt before the password was checked.
+        limited: bool,
+    },
+    /// A code was redeemed: from now on the client can act for the user.
+    Granted {
+        /// The grant.
+        grant: &'a Grant,
+        /// Whether the client got a refresh token.
+        refresh: bool,
+    },
+    /// A grant ended.
+    Ended {
+        /// The grant as it was before.
+        grant: &'a Grant,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A registered client changed its metadata.
+    ClientUpdated {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// A registered client was deleted, by itself or by the operator.
+    ClientDeleted {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator disabled a client.
+    ClientDisabled {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// The operator enabled a client again.
+    ClientEnabled {
+        /// The client.
+        client: &'a ClientId,
+    },
+    /// Sign-ins in progress were cancelled together with the grants that they would have become.
+    SignInsCancelled {
+        /// The user, if one was named.
+        subject: Option<&'a str>,
+        /// The client, if one was named.
+        client: Option<&'a str>,
+        /// The audience, if one was named.
+        resource: Option<&'a str>,
+        /// How many.
+        count: u64,
+    },
+    /// A grant made room for a newer one.
+    MadeRoom {
+        /// The grant.
+        grant: &'a GrantId,
+    },
+    /// A code was revoked after too many failed attempts to redeem it.
+    CodeAttacked {
+        /// The client of the last attempt.
+        client: &'a ClientId,
+        /// How often it failed.
+        failures: i64,
+    },
+    /// A rule forbids a call: its token lacks a required scope.
+    CallDenied {
+        /// The caller.
+        acting: Acting<'a>,
+        /// The upstream's id.
+        upstream: &'a str,
+        /// The setting of the upstream that forbids it.
+        rule: &'a str,
+        /// The scopes that the token lacks.
+        missing: &'a str,
+    },
+    /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.
+    UnknownSession {
+        /// The caller.
+        acting: Acting<'a>,
+        /// The upstream's id.
+        upstream: &'a str,
+    },
+    /// A token was used although its grant has ended.
+    EndedGrantUsed {
+        /// The holder of the token.
+        acting: Acting<'a>,
+    },
+    /// A client asked to revoke a token that is another client's. Nothing ended.
+    ForeignTokenPresented {
+        /// The client that asked.
+        client: &'a ClientId,
+        /// The grant of the token.
+        grant: &'a GrantId,
+    },
+    /// A token was presented without the key that it is bound to (RFC 9449): it may have been stolen.
+    KeyNotProven {
+        /// The grant of the token.
+        grant: &'a GrantId,
+        /// Its client.
+        client: &'a ClientId,
+        /// What was wrong with the proof.
+        how: &'static str,
+    },
+    /// A signing key was published.
+    KeyPublished {
+        /// The key.
+        key: &'a KeyId,
+        /// Its JWS algorithm.
+        algorithm: &'a str,
+        /// When it begins to sign.
+        active_from: Timestamp,
+    },
+    /// A signing key was deleted: its last token has expired.
+    KeyRetired {
+        /// The key.
+        key: &'a KeyId,
+    },
+    /// A signing key was withdrawn: its tokens are refused.
+    KeyWithdrawn {
+        /// The key.
+        key: &'a KeyId,
+    },
+}
+
+/// A client that acts for a user under a grant.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// The grant.
+    pub grant: &'a GrantId,
+    /// The user.
+    pub subject: &'a str,
+    /// The client.
+    pub client: &'a ClientId,
+}

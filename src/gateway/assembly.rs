@@ -1,0 +1,109 @@
+//! How the parts of the gateway are put together: each is given what it uses, once, at start.
+
+use std::sync::Arc;
+
+use super::authenticate::Authenticator;
+use super::calls::Calls;
+use super::cors::Cors;
+use super::forward::Forwarder;
+use super::incidents::Incidents;
+use super::lease::Ends;
+use super::proofs::Proofs;
+use super::resource_metadata::Documents;
+use super::routes::Routes;
+use super::seen_proofs::SeenProofs;
+use super::verify::{ApiKeyVerifier, OwnTokens};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delegation::Delegation;
+use crate::keys::dpop::Nonces;
+use crate::keys::{KeyRing, Sealer};
+use crate::limits::{Budget, Limits};
+use crate::revocation::Revocation;
+use crate::signal::Signal;
+use crate::storage::Store;
+use crate::telemetry::metrics;
+
+/// What the gateway is made of.
+#[derive(Clone)]
+pub(crate) struct GatewayParts {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// Read once for each token.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
+    /// What binds sessions.
+    pub sealer: Sealer,
+    /// Time.
+    pub clock: Clock,
+    /// How many calls, and how much memory for their bodies.
+    pub budget: Budget,
+    /// Set when open streams must end.
+    pub drained: Signal,
+    /// What calls and their tokens count in.
+    pub metrics: metrics::Calls,
+    /// How often API keys are looked up for one address.
+    pub limits: Limits,
+    /// Where misused tokens are recorded.
+    pub audit: Audit,
+}
+
+/// The parts behind the facade.
+pub(super) struct Inner {
+    pub(super) config: Arc<Config>,
+    pub(super) routes: Routes,
+    pub(super) authenticator: Authenticator,
+    pub(super) proofs: Proofs,
+    pub(super) forwarder: Forwarder,
+    pub(super) cors: Cors,
+    pub(super) metadata: Documents,
+    pub(super) calls: Calls,
+    pub(super) incidents: Arc<Incidents>,
+    pub(super) budget: Budget,
+}
+
+impl Inner {
+    /// Builds the parts; opens no connection.
+    pub(super) fn new(parts: GatewayParts) -> Self {
+        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, metrics, limits, audit } =
+            parts;
+        let incidents = Arc::new(Incidents::new(audit));
+        let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let nonces = Nonces::new(&sealer, config.public_url.as_str());
+        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
+        let api_keys =
+            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
+        let own = OwnTokens {
+            issuer: config.public_url.as_str().to_owned(),
+            lifetime: config.lifetimes.access_token,
+            ring,
+            store,
+            revocation,
+            clock,
+            delegation,
+        };
+        let ends = Ends { max_age: config.server.max_stream_age, drained };
+        Self {
+            routes: Routes::new(&config, budget.idle_per_upstream, &metrics),
+            authenticator: Authenticator::new(
+                own,
+                api_keys,
+                config.server.revocation_staleness,
+                &metrics,
+                Arc::clone(&incidents),
+            ),
+            proofs,
+            forwarder: Forwarder::new(&config.public_url, &sealer),
+            cors: Cors::new(&config),
+            metadata: Documents::new(&config),
+            incidents,
+            calls: Calls { ends, connections: budget.calls.clone() },
+            budget,
+            config,
+        }
+    }
+}
