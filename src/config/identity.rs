@@ -9,6 +9,7 @@ use super::CaFile;
 use super::entra::EntraSettings;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
+use super::needs::SecretFor;
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::scope::check_scope;
@@ -81,7 +82,7 @@ pub struct OidcSettings {
     pub discovery: Url,
     /// Our client id at the provider.
     pub client_id: String,
-    /// Our client secret at the provider; `None` for a public client.
+    /// Our client secret at the provider; `None` for a public client, and for a command that goes on without it.
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
@@ -225,7 +226,9 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         let mistake = Mistake::new("is the current issuer").hint("write the previous issuer, or remove it");
         reading.error(&section.at("replaces_issuer"), mistake);
     }
-    let client_secret = written.client_secret.map(|source| reading.secret(&section.at("client_secret"), &source));
+    let secret_at = section.at("client_secret");
+    let client_secret =
+        written.client_secret.and_then(|source| reading.secret(&secret_at, SecretFor::Provider, &source));
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
@@ -236,7 +239,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         issuer: written.issuer,
         discovery: discovery?,
         client_id: written.client_id,
-        client_secret: client_secret.flatten(),
+        client_secret,
         scopes,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),

@@ -18,7 +18,7 @@ use super::health::Health;
 use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
 use super::token_endpoint::{Answer, ProviderRefusal, ProviderTokenEndpoint};
-use super::userinfo::{About, AnotherUser};
+use super::userinfo::{About, AnotherUser, Question};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
 use crate::model::ids::ClientId;
@@ -231,8 +231,13 @@ impl Oidc {
         self.tell_of_missing_scopes(&answer, exchange.offline);
         let deadline = Instant::now() + EXCHANGE_TIMEOUT;
         let identified = self.with_groups(&metadata, identified, &answer, deadline).await?;
-        let (about, nothing) = (About::Token(&identified), User::default());
-        let user = self.whole_user(&metadata, about, &answer.access_token, &nothing, USERINFO_TIMEOUT).await;
+        let question = Question {
+            about: About::Token(&identified),
+            access_token: &answer.access_token,
+            known: &User::default(),
+            timeout: USERINFO_TIMEOUT,
+        };
+        let user = self.whole_user(&metadata, question).await;
         let user = user.map_err(|AnotherUser(words)| ExchangeError::Refused(words))?;
         let token = match self.settings.standing {
             Standing::None => None,

@@ -26,6 +26,17 @@ pub(super) enum About<'a> {
     Key(&'a str),
 }
 
+/// What is known when the endpoint is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) about: About<'a>,
+    /// The provider's, from the same answer.
+    pub(super) access_token: &'a SecretText,
+    /// The user as known until now.
+    pub(super) known: &'a User,
+    pub(super) timeout: Duration,
+}
+
 /// The answer is about another user, in words for the operator.
 pub(super) struct AnotherUser(pub(super) String);
 
@@ -38,23 +49,20 @@ impl Oidc {
     pub(super) async fn whole_user(
         &self,
         metadata: &ProviderMetadata,
-        about: About<'_>,
-        access_token: &SecretText,
-        known: &User,
-        timeout: Duration,
+        question: Question<'_>,
     ) -> Result<User, AnotherUser> {
-        let said = match about {
+        let said = match question.about {
             About::Token(identified) => identified.user.clone(),
             About::Key(_) => UserClaims::default(),
         };
-        let known = UserClaims { user: known.clone(), ..UserClaims::default() };
+        let known = UserClaims { user: question.known.clone(), ..UserClaims::default() };
         if self.settings().flavour.says_all(&said) {
             // a claim that is absent is empty: no groups. Without a token nothing was said
-            let names_groups = matches!(about, About::Token(_));
+            let names_groups = matches!(question.about, About::Token(_));
             return Ok(UserClaims { names_groups, ..said }.or(known).user);
         }
         let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(said.or(known).user) };
-        match self.userinfo(endpoint, about, access_token, timeout).await? {
+        match self.userinfo(endpoint, question).await? {
             Ok(more) => Ok(UserClaims { names_groups: true, ..more.or(said) }.or(known).user),
             Err(failure) => {
                 tracing::warn!(identity = self.identity(), cause = %failure, "the user's claims could not be read");
@@ -66,9 +74,7 @@ impl Oidc {
     async fn userinfo(
         &self,
         endpoint: &str,
-        about: About<'_>,
-        access_token: &SecretText,
-        timeout: Duration,
+        Question { about, access_token, timeout, .. }: Question<'_>,
     ) -> Result<Result<UserClaims, Diagnosis>, AnotherUser> {
         let asked = async { Ok(self.fetcher().get_with(endpoint, access_token, timeout).await?) };
         let fetched = match self.calls().timed(ProviderCall::Userinfo, asked).await {

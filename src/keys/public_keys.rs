@@ -99,7 +99,7 @@ impl fmt::Debug for PublicKeys {
 impl PublicKey {
     pub(super) fn read(key: &Value) -> Option<Self> {
         let kid = optional_text(key, "kid").ok()?.map(str::to_owned);
-        let alg = optional_text(key, "alg").ok()?.map(Algorithm::from_str).transpose().ok()?;
+        let alg = optional_text(key, "alg").ok()?.map(algorithm).transpose().ok()?;
         let issuer = optional_text(key, "issuer").ok()?.map(str::to_owned);
         is_for_signatures(key).then_some(())?;
         Some(Self { kid, alg, issuer, material: Material::read(key)? })
@@ -172,6 +172,11 @@ fn point_members(curve: &str, point: &[u8]) -> String {
     let coordinates = point.get(1..).unwrap_or_default();
     let (x, y) = coordinates.split_at(coordinates.len() / 2);
     format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y))
+}
+
+/// Reads the `alg` of a key. Browsers and Node write the name of RFC 9864 for Ed25519.
+fn algorithm(name: &str) -> Result<Algorithm, jsonwebtoken::errors::Error> {
+    if name == "Ed25519" { Ok(Algorithm::EdDSA) } else { Algorithm::from_str(name) }
 }
 
 struct NotText;
@@ -272,6 +277,19 @@ mod tests {
         let whole = json!({"kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"});
         let key = super::PublicKey::read(&whole).unwrap();
         assert_eq!(base64url(key.thumbprint().as_bytes()), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn an_ed25519_key_may_name_its_algorithm_by_either_name_and_no_other() {
+        let key =
+            json!({"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        for alg in ["EdDSA", "Ed25519"] {
+            let keys = parse(&[edited(key.clone(), "alg", json!(alg))]).unwrap();
+            assert!(keys.find(Some("k"), Algorithm::EdDSA).is_ok(), "{alg}");
+        }
+        let as_another = parse(&[edited(ec("k"), "alg", json!("Ed25519"))]).unwrap();
+        assert_eq!(as_another.find(Some("k"), Algorithm::ES256), Err(NoKey::Unknown));
+        assert_eq!(as_another.find(Some("k"), Algorithm::EdDSA), Err(NoKey::Unknown));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::config::{Lifetimes, Registration};
 
 /// A rate limit. Each allows a number per hour, all at once if need be.
+///
+/// An address is an IPv4 address or an IPv6 /64. One customer may have 256 or 65,536 of those, so most limits by address count by the
+/// IPv6 /48 as well, which may have [`NETWORKS`] times as much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// New clients that one address registers for one redirect host. Against a flood of registrations. The servers of hosted
@@ -70,6 +73,10 @@ pub(crate) enum Limit {
     FruitlessQueries,
 }
 
+/// How many of its networks a /48 may use up. It is often a company with many networks, or 256 households: they share four times what
+/// as many users behind one IPv4 address share. Not more, because a /48 must not get at what all share: with four times its device codes
+/// open (3,600 of 10,000), four times its typed codes use up a fifteenth of `user_codes`.
+const NETWORKS: u32 = 4;
 /// How many redirect hosts may register as often as one address may for each.
 const HOSTS: u32 = 10;
 /// The least number of refreshes. A client refreshes once per access token.
@@ -139,6 +146,35 @@ impl Limit {
             Self::FruitlessQueries => {
                 "too many requests about unknown tokens came from this address: wait, then try again"
             }
+        }
+    }
+
+    /// How many times as much as an address its IPv6 /48 may have; `None`: it is not counted.
+    pub(super) const fn networks_per_site(self) -> Option<NonZeroU32> {
+        match self {
+            Self::Registrations
+            | Self::RegistrationsOfAllHosts
+            | Self::KnownRegistrations
+            | Self::DocumentsPerAddress
+            | Self::ClientSecrets
+            | Self::Assertions
+            | Self::KeySets
+            | Self::RegistrationTokens
+            | Self::SignIns
+            | Self::DeviceCodes
+            | Self::DeviceCodesOfAllClients
+            | Self::UserCodesPerAddress
+            | Self::PasswordsPerAddress
+            | Self::ApiKeys
+            | Self::FruitlessQueries => NonZeroU32::new(NETWORKS),
+            // `PasswordsPerUser` bounds guesses from many addresses, and lets no neighbour lock a user out
+            Self::PasswordsPerUserAndAddress
+            | Self::DocumentsPerHost
+            | Self::ClientUpdates
+            | Self::UserCodesPerForm
+            | Self::UserCodes
+            | Self::PasswordsPerUser
+            | Self::Refreshes => None,
         }
     }
 

@@ -12,32 +12,50 @@ use crate::telemetry::metrics;
 
 /// Counts what is rate limited, within this process. Cheap to clone; clones count together.
 #[derive(Clone)]
-pub(crate) struct Limits(Arc<Sketches>);
+pub(crate) struct Limits(Arc<Counters>);
 
-struct Sketches {
-    registrations: Sketch,
-    registrations_of_all_hosts: Sketch,
-    known_registrations: Sketch,
-    documents_per_address: Sketch,
-    documents_per_host: Sketch,
-    client_secrets: Sketch,
-    assertions: Sketch,
-    key_sets: Sketch,
-    registration_tokens: Sketch,
-    client_updates: Sketch,
-    sign_ins: Sketch,
-    device_codes: Sketch,
-    device_codes_of_all_clients: Sketch,
-    user_codes_per_form: Sketch,
-    user_codes_per_address: Sketch,
-    user_codes: Sketch,
-    passwords_per_user_and_address: Sketch,
-    passwords_per_user: Sketch,
-    passwords_per_address: Sketch,
-    api_keys: Sketch,
-    refreshes: Sketch,
-    fruitless_queries: Sketch,
+struct Counters {
+    registrations: Counter,
+    registrations_of_all_hosts: Counter,
+    known_registrations: Counter,
+    documents_per_address: Counter,
+    documents_per_host: Counter,
+    client_secrets: Counter,
+    assertions: Counter,
+    key_sets: Counter,
+    registration_tokens: Counter,
+    client_updates: Counter,
+    sign_ins: Counter,
+    device_codes: Counter,
+    device_codes_of_all_clients: Counter,
+    user_codes_per_form: Counter,
+    user_codes_per_address: Counter,
+    user_codes: Counter,
+    passwords_per_user_and_address: Counter,
+    passwords_per_user: Counter,
+    passwords_per_address: Counter,
+    api_keys: Counter,
+    refreshes: Counter,
+    fruitless_queries: Counter,
     counted: metrics::Limits,
+}
+
+/// What counts for one limit.
+struct Counter {
+    networks: Sketch,
+    /// By IPv6 /48, where the limit counts by that.
+    sites: Option<Sketch>,
+}
+
+impl Counter {
+    /// Counts a use; the error says how many seconds to wait.
+    fn check(&self, key: &Key, cost: NonZeroU32) -> Result<(), u64> {
+        self.networks.check(key, cost)?;
+        match (&self.sites, key.of_site()) {
+            (Some(sites), Some(site)) => sites.check(site, cost),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Limits {
@@ -49,33 +67,38 @@ impl Limits {
         clock: &Clock,
         counted: metrics::Limits,
     ) -> Self {
-        let sketch = |limit: Limit, width| Sketch::new(limit.per_hour(registration, lifetimes), width, clock);
-        Self(Arc::new(Sketches {
-            registrations: sketch(Limit::Registrations, WIDE),
-            registrations_of_all_hosts: sketch(Limit::RegistrationsOfAllHosts, WIDE),
+        let counting = |limit: Limit, width| {
+            let per_hour = limit.per_hour(registration, lifetimes);
+            let of_site = limit.networks_per_site().map(|networks| per_hour.saturating_mul(networks));
+            let sketch = |per_hour| Sketch::new(per_hour, width, clock);
+            Counter { networks: sketch(per_hour), sites: of_site.map(sketch) }
+        };
+        Self(Arc::new(Counters {
+            registrations: counting(Limit::Registrations, WIDE),
+            registrations_of_all_hosts: counting(Limit::RegistrationsOfAllHosts, WIDE),
             // a key that is limited by mistake loses nothing but the record of a use
-            known_registrations: sketch(Limit::KnownRegistrations, NARROW),
+            known_registrations: counting(Limit::KnownRegistrations, NARROW),
             // a key that is limited by mistake can still use every stored document
-            documents_per_address: sketch(Limit::DocumentsPerAddress, NARROW),
-            documents_per_host: sketch(Limit::DocumentsPerHost, NARROW),
-            client_secrets: sketch(Limit::ClientSecrets, WIDE),
-            assertions: sketch(Limit::Assertions, WIDE),
-            key_sets: sketch(Limit::KeySets, WIDE),
-            registration_tokens: sketch(Limit::RegistrationTokens, WIDE),
-            client_updates: sketch(Limit::ClientUpdates, NARROW),
-            sign_ins: sketch(Limit::SignIns, WIDE),
-            device_codes: sketch(Limit::DeviceCodes, WIDE),
-            device_codes_of_all_clients: sketch(Limit::DeviceCodesOfAllClients, WIDE),
-            user_codes_per_form: sketch(Limit::UserCodesPerForm, WIDE),
-            user_codes_per_address: sketch(Limit::UserCodesPerAddress, WIDE),
+            documents_per_address: counting(Limit::DocumentsPerAddress, NARROW),
+            documents_per_host: counting(Limit::DocumentsPerHost, NARROW),
+            client_secrets: counting(Limit::ClientSecrets, WIDE),
+            assertions: counting(Limit::Assertions, WIDE),
+            key_sets: counting(Limit::KeySets, WIDE),
+            registration_tokens: counting(Limit::RegistrationTokens, WIDE),
+            client_updates: counting(Limit::ClientUpdates, NARROW),
+            sign_ins: counting(Limit::SignIns, WIDE),
+            device_codes: counting(Limit::DeviceCodes, WIDE),
+            device_codes_of_all_clients: counting(Limit::DeviceCodesOfAllClients, WIDE),
+            user_codes_per_form: counting(Limit::UserCodesPerForm, WIDE),
+            user_codes_per_address: counting(Limit::UserCodesPerAddress, WIDE),
             // it has a single key
-            user_codes: sketch(Limit::UserCodes, NARROW),
-            passwords_per_user_and_address: sketch(Limit::PasswordsPerUserAndAddress, WIDE),
-            passwords_per_user: sketch(Limit::PasswordsPerUser, WIDE),
-            passwords_per_address: sketch(Limit::PasswordsPerAddress, WIDE),
-            api_keys: sketch(Limit::ApiKeys, WIDE),
-            refreshes: sketch(Limit::Refreshes, WIDE),
-            fruitless_queries: sketch(Limit::FruitlessQueries, NARROW),
+            user_codes: counting(Limit::UserCodes, NARROW),
+            passwords_per_user_and_address: counting(Limit::PasswordsPerUserAndAddress, WIDE),
+            passwords_per_user: counting(Limit::PasswordsPerUser, WIDE),
+            passwords_per_address: counting(Limit::PasswordsPerAddress, WIDE),
+            api_keys: counting(Limit::ApiKeys, WIDE),
+            refreshes: counting(Limit::Refreshes, WIDE),
+            fruitless_queries: counting(Limit::FruitlessQueries, NARROW),
             counted,
         }))
     }
@@ -96,10 +119,10 @@ impl Limits {
     #[expect(clippy::unused_async, reason = "its callers allow for counts that are kept elsewhere")]
     pub(crate) async fn check_cost(&self, limit: Limit, key: &Key, cost: u32) -> Result<(), Limited> {
         let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
-        self.sketch(limit).check(key, cost).map_err(|retry_after| self.refused(limit, retry_after))
+        self.counter(limit).check(key, cost).map_err(|retry_after| self.refused(limit, retry_after))
     }
 
-    fn sketch(&self, limit: Limit) -> &Sketch {
+    fn counter(&self, limit: Limit) -> &Counter {
         match limit {
             Limit::Registrations => &self.0.registrations,
             Limit::RegistrationsOfAllHosts => &self.0.registrations_of_all_hosts,
@@ -139,6 +162,7 @@ mod tests {
     use crate::clock::{Clock, Timestamp};
     use crate::config::{Lifetimes, Registration};
     use crate::limits::Part;
+    use crate::wire::ClientAddress;
 
     #[tokio::test]
     async fn limits_count_apart_and_clones_together() {
@@ -170,5 +194,51 @@ mod tests {
             }
             assert!(limits.check_cost(Limit::UserCodes, &Key::of(&[]), open).await.is_err());
         }
+    }
+
+    fn unused() -> (Limits, Clock) {
+        let clock = Clock::manual(Timestamp(1_800_000_000));
+        let counted = crate::telemetry::metrics::Metrics::default().limits;
+        (Limits::new(&Registration::default(), &Lifetimes::default(), &clock, counted), clock)
+    }
+
+    /// How often a limit lets a caller through who takes another of these addresses each time.
+    async fn passed(limits: &Limits, limit: Limit, addresses: impl Iterator<Item = String>) -> usize {
+        let mut passed = 0;
+        for address in addresses {
+            let key = Key::of(&[Part::Address(ClientAddress(address.parse().unwrap()))]);
+            passed += usize::from(limits.check(limit, &key).await.is_ok());
+        }
+        passed
+    }
+
+    #[tokio::test]
+    async fn the_holder_of_an_ipv6_site_gets_four_times_as_much_as_one_network_and_its_neighbours_lose_nothing() {
+        let (limits, clock) = unused();
+        let site = |prefix: &'static str| (0..20_000).map(move |n| format!("{prefix}:{n:x}::1"));
+        for (limit, of_one) in [
+            (Limit::DeviceCodesOfAllClients, 900),
+            (Limit::UserCodesPerAddress, 120),
+            (Limit::SignIns, 600),
+            (Limit::PasswordsPerAddress, 1000),
+            (Limit::ClientSecrets, 30),
+        ] {
+            let one = std::iter::repeat_n("2001:db8:1:1::1".to_owned(), 4 * of_one + 1);
+            assert_eq!(passed(&limits, limit, one).await, of_one, "{limit:?}");
+            assert_eq!(passed(&limits, limit, site("2001:db8:1")).await, 3 * of_one, "{limit:?}");
+            let other = std::iter::once("2001:db8:2::1".to_owned());
+            assert_eq!(passed(&limits, limit, other).await, 1, "{limit:?}: another site");
+            let ipv4 = (0..5000).map(|n| format!("203.{}.{}.1", n / 250, n % 250));
+            assert_eq!(passed(&limits, limit, ipv4).await, 5000, "{limit:?}: addresses that are no site");
+        }
+        clock.advance(std::time::Duration::from_hours(1));
+        assert_eq!(passed(&limits, Limit::SignIns, site("2001:db8:1")).await, 2400);
+    }
+
+    #[tokio::test]
+    async fn neighbours_in_an_ipv6_site_cannot_lock_a_user_out() {
+        let (limits, _clock) = unused();
+        let neighbours = (0..10_000).map(|n| format!("2001:db8:1:{n:x}::1"));
+        assert_eq!(passed(&limits, Limit::PasswordsPerUserAndAddress, neighbours).await, 10_000);
     }
 }

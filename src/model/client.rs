@@ -205,6 +205,7 @@ impl Client {
             self.device,
             self.scope,
             self.application_type,
+            self.dpop_bound,
         ]);
         Sha256::of(known.to_string().as_bytes())
     }

@@ -180,6 +180,9 @@ pub struct StoredRefreshToken {
     pub grant_id: GrantId,
     /// When it expires if it is not used.
     pub expires_at: Timestamp,
+    /// Whether its client proved a key when it got the token. One that did not is a bearer token, whatever key its grant was bound
+    /// to later: by a thief, perhaps.
+    pub bound: bool,
     /// Its one use, if it was used.
     pub used: Option<RefreshUse>,
 }
@@ -210,17 +213,18 @@ pub enum Replay {
 }
 
 impl RefreshUse {
-    /// Checks a reuse; `window` is the replay window, counted from the first use.
+    /// Checks a reuse; `window` is the replay window, counted from the first use. `same_holder`: it comes from the client of the grant,
+    /// which proves the key of the grant, if that has one.
     #[must_use]
     pub fn replayed(
         &self,
-        same_client: bool,
+        same_holder: bool,
         parameters: &Sha256,
         now: Timestamp,
         window: std::time::Duration,
     ) -> Replay {
         let late = now >= self.at + window;
-        if !same_client || late || self.successor_used {
+        if !same_holder || late || self.successor_used {
             return Replay::End;
         }
         match &self.sealed_response {

@@ -101,9 +101,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ProviderStanding>, StoreError> {
         let lease = values![token, holder, until, now];
-        let taken =
+        let leased =
             self.write(Priority::Token, Exclusive::UserOf(token), async |tx| tx.optional(TAKE_LEASE, lease).await);
-        Ok(taken.await?.map(|Leased(standing)| standing))
+        Ok(leased.await?.map(|Leased(standing)| standing))
     }
 
     /// Releases the lease, if it is still `holder`'s.

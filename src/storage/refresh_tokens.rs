@@ -18,10 +18,10 @@ use crate::oauth::dpop::Thumbprint;
 use crate::secret::Sha256;
 
 sql! {
-    INSERT = "INSERT INTO refresh_tokens (hash, grant_id, expires_at) VALUES ($1, $2, $3)";
+    INSERT = "INSERT INTO refresh_tokens (hash, grant_id, expires_at, bound) VALUES ($1, $2, $3, $4)";
 
     FIND = "
-        SELECT t.hash, t.grant_id, t.expires_at, t.used_at, t.parameters, t.sealed_response,
+        SELECT t.hash, t.grant_id, t.expires_at, t.bound, t.used_at, t.parameters, t.sealed_response,
             s.used_at AS successor_used_at
         FROM refresh_tokens t LEFT JOIN refresh_tokens s ON s.hash = t.successor_hash
         WHERE t.hash = $1";
@@ -55,6 +55,8 @@ pub struct NewRefreshToken {
     pub hash: Sha256,
     /// When it expires unless it is used.
     pub expires_at: Timestamp,
+    /// See [`StoredRefreshToken::bound`].
+    pub bound: bool,
 }
 
 /// One use of a refresh token: everything that becomes true at once.
@@ -99,6 +101,7 @@ impl FromRow for StoredRefreshToken {
             hash: row.sha256("hash")?,
             grant_id: GrantId::from(row.text("grant_id")?),
             expires_at: row.time("expires_at")?,
+            bound: row.get("bound")?,
             used,
         })
     }
@@ -163,6 +166,6 @@ async fn supersede(tx: &mut Transaction, rotation: &Rotation<'_>) -> Result<bool
 
 /// Inserts a new token into the grant's family.
 pub(super) async fn insert(tx: &mut Transaction, grant: &GrantId, token: &NewRefreshToken) -> Result<(), Failure> {
-    tx.execute(INSERT, values![&token.hash, grant.as_str(), token.expires_at]).await?;
+    tx.execute(INSERT, values![&token.hash, grant.as_str(), token.expires_at, token.bound]).await?;
     Ok(())
 }

@@ -48,19 +48,19 @@ pub(super) async fn get(
     }
 }
 
-/// Whether the browser came without another site's doing: a person opened the address, or an application had the browser open
-/// it. A browser that sends no such headers may have been sent by a site, and so may one that prefetches. (`none` does not
-/// exclude a redirect by a site on the way: see `config::Consent`.)
+/// Whether the browser came without any site's doing: a person opened the address, or an application had the browser open it. Our
+/// own site counts, too: it sends the browser wherever a client wants its answer, and a client may have registered `/authorize` with
+/// another client's request. A browser that sends no such headers may have been sent by a site, and so may one that prefetches.
+/// (`none` does not exclude a redirect by a site on the way: see `config::Consent`.)
 fn is_direct(headers: &HeaderMap) -> bool {
-    let is = |name: &str, wanted: &[&str]| {
+    let is = |name: &str, wanted: &str| {
         let mut values = headers.get_all(name).iter();
-        values.next().is_some_and(|value| wanted.iter().any(|wanted| value == wanted)) && values.next().is_none()
+        values.next().is_some_and(|value| value == wanted) && values.next().is_none()
     };
-    is("sec-fetch-site", &["none", "same-origin"])
-        && is("sec-fetch-mode", &["navigate"])
-        && is("sec-fetch-dest", &["document"])
-        && !headers.contains_key("sec-purpose")
-        && !headers.contains_key("purpose")
+    is("sec-fetch-site", "none")
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
+        && !["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| headers.contains_key(*name))
 }
 
 #[cfg(test)]
@@ -77,15 +77,21 @@ mod tests {
         };
         let (mode, dest) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
         assert!(is(&[("sec-fetch-site", "none"), mode, dest]));
-        assert!(is(&[("sec-fetch-site", "same-origin"), mode, dest]));
         assert!(!is(&[]));
         assert!(!is(&[mode, dest]));
-        for site in ["cross-site", "same-site", "None", ""] {
+        for site in ["cross-site", "same-site", "same-origin", "None", ""] {
             assert!(!is(&[("sec-fetch-site", site), mode, dest]), "{site}");
         }
         assert!(!is(&[("sec-fetch-site", "none"), mode, ("sec-fetch-dest", "iframe")]));
         assert!(!is(&[("sec-fetch-site", "none"), ("sec-fetch-mode", "no-cors"), dest]));
-        assert!(!is(&[("sec-fetch-site", "none"), mode, dest, ("sec-purpose", "prefetch;prerender")]));
+        for ahead in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+        ] {
+            assert!(!is(&[("sec-fetch-site", "none"), mode, dest, ahead]), "{ahead:?}");
+        }
     }
 
     #[test]

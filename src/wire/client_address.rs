@@ -29,6 +29,15 @@ impl ClientAddress {
             IpAddr::V6(network) => format!("{network}/64"),
         }
     }
+
+    /// The first address of the IPv6 /48 around it: what one customer of a provider may hold, with 65,536 networks in it. `None`
+    /// for an IPv4 address, of which nobody has more for the asking.
+    pub(crate) fn site(self) -> Option<Ipv6Addr> {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80))),
+            IpAddr::V4(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -43,5 +52,14 @@ mod tests {
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(key("2001:db8:1:2:ffff::1"), key("2001:db8:1:2::"));
         assert_ne!(key("2001:db8:1:3::"), key("2001:db8:1:2::"));
+    }
+
+    #[test]
+    fn only_an_ipv6_address_lies_in_a_site() {
+        let site = |text: &str| ClientAddress(text.parse().unwrap()).site().map(|site| site.to_string());
+        assert_eq!(site("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1::"));
+        assert_eq!(site("2001:db8:1:ffff::"), site("2001:db8:1::1"));
+        assert_ne!(site("2001:db8:2::"), site("2001:db8:1::"));
+        assert_eq!((site("203.0.113.7"), site("::ffff:203.0.113.7")), (None, None));
     }
 }

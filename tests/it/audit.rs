@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use portcullis::app::App;
 use portcullis::audit::{Actor, Audit, Event, Sink};
-use portcullis::config::Config;
+use portcullis::config::{Config, Device};
+use portcullis::oauth::grant_type::DEVICE_CODE;
 use portcullis::oauth::scope::ScopeSet;
 
 use crate::account::{alice, question};
 use crate::support::bench::Bench;
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Form};
 use crate::support::gate::{Answer, TestGate, claims};
 
 /// A sink that keeps events.
@@ -102,6 +103,29 @@ async fn a_client_that_registers_again_is_recorded_once() {
     let again = gate.post_json("/register", &body).await;
     assert_eq!((again.status, again.json()["client_id"].clone()), (201, first.json()["client_id"].clone()));
     assert_eq!(kept.take(), []);
+}
+
+#[tokio::test]
+async fn the_denial_of_a_device_is_recorded_once_with_its_client() {
+    let mut gate = TestGate::new().await;
+    let kept = audited(&mut gate, |config| {
+        config.device = Device { enabled: true, registered_clients: true };
+    })
+    .await;
+    let metadata = serde_json::json!({ "client_name": "Agent", "grant_types": [DEVICE_CODE] });
+    let client = gate.post_json("/register", &metadata).await.json()["client_id"].as_str().unwrap().to_owned();
+    let asked = gate.post_form("/device_authorization", &[("client_id", &client)]).await.json();
+    let mut browser = Browser::default();
+    let page = browser.get(&gate, "/device").await;
+    let code = asked["user_code"].as_str().unwrap();
+    let page = browser.submit(&gate, &Form::on(&page.body).with("user_code", code)).await;
+    kept.take();
+    let no = Form::on(&page.body).with("decision", "deny");
+    let denied = browser.submit(&gate, &no).await;
+    assert_says(&kept.one(&denied), "Denied", &[&client, "/mcp"]);
+    browser.submit(&gate, &no).await;
+    browser.submit(&gate, &Form::on(&page.body).with("decision", "approve").with("identity", "local")).await;
+    assert_eq!(kept.take(), [], "a double click, and a change of mind that comes too late");
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn outcome_from(gate: &TestGate, from: &str, assertion: &str) -> String {
 #[tokio::test]
 async fn a_client_with_keys_redeems_and_refreshes_by_assertions_alone() {
     let gate = TestGate::new().await;
-    for algorithm in [TestAlgorithm::Es256, TestAlgorithm::Rs256] {
+    for algorithm in [TestAlgorithm::Es256, TestAlgorithm::Rs256, TestAlgorithm::Ps256] {
         let signer = Signer::register(&gate, algorithm).await;
         let client = TestClient { id: signer.id.clone(), redirect_uri: REDIRECT_URI.to_owned() };
         let code = gate.code(&client).await;
@@ -150,6 +150,23 @@ async fn a_configured_client_signs_with_the_keys_that_the_operator_named() {
     assert_eq!(outcome(&gate, &signer.assertion(&gate)).await, "authenticated");
     let bare = gate.post_form("/token", &[("grant_type", "refresh_token"), ("client_id", "machine")]).await;
     assert_eq!((bare.status, bare.error().as_str()), (401, "invalid_client"));
+}
+
+#[tokio::test]
+async fn a_key_for_one_rsa_padding_does_not_verify_the_other() {
+    let gate = TestGate::new().await;
+    let supported = gate.get("/.well-known/oauth-authorization-server").await.json();
+    let supported = &supported["token_endpoint_auth_signing_alg_values_supported"];
+    assert!(supported.as_array().unwrap().contains(&json!("PS256")), "{supported}");
+    let [plain, pss] = [TestAlgorithm::Rs256, TestAlgorithm::Ps256];
+    for (registered, used) in [(plain, pss), (pss, plain)] {
+        let signer = Signer::register(&gate, registered).await;
+        let other = Signer { id: signer.id.clone(), key: TestKey::new(used, "k1") };
+        assert_eq!(outcome(&gate, &other.assertion(&gate)).await, "refused", "the alg of the key is another");
+        let disguised = other.headed(&gate, &[("alg", json!(signer.key.algorithm_name()))]);
+        assert_eq!(outcome(&gate, &disguised).await, "refused", "the padding is another");
+        assert_eq!(outcome(&gate, &signer.assertion(&gate)).await, "authenticated");
+    }
 }
 
 #[tokio::test]

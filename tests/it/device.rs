@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use portcullis::config::{Config, ConfiguredClient, Device};
+use portcullis::config::{BoundTokens, Config, ConfiguredClient, Device};
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::grant_type::DEVICE_CODE;
 use portcullis::storage::GrantFilter;
@@ -14,7 +14,8 @@ use crate::engines::also_on_postgres;
 use crate::support::bench::Bench;
 use crate::support::browser::{Browser, ELSEWHERE, Form, location, parameter};
 use crate::support::database::number;
-use crate::support::gate::{Answer, TestGate, WORKS, as_alice, tokens, upstream};
+use crate::support::dpop::{self, Holder};
+use crate::support::gate::{Answer, TestClient, TestGate, WORKS, as_alice, claims, tokens, upstream};
 
 also_on_postgres! {
     a_device_gets_tokens_when_its_user_has_signed_in,
@@ -603,4 +604,36 @@ async fn the_users_page_shows_a_device_and_ends_its_access() {
     let form = Form::on(&browser.get(&gate, "/account/end?all=yes").await.body);
     browser.submit(&gate, &form).await;
     assert_eq!(gate.call(&given.access).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_device_that_proves_a_key_gets_tokens_that_are_bound_to_it() {
+    let gate = TestGate::with(|config| {
+        enabled(config);
+        dpop::take(config, BoundTokens::Required);
+    })
+    .await;
+    let client = device_client(&gate, "Build agent").await;
+    let (asked, holder) = (ask(&gate, &client).await, Holder::new());
+    let polled = async |proofs: &[&str]| {
+        gate.clock.advance(INTERVAL);
+        let fields = [("grant_type", DEVICE_CODE), ("client_id", &*client), ("device_code", &*asked.device_code)];
+        dpop::ask(&gate, &fields, proofs).await
+    };
+    let waiting = holder.for_tokens(&gate);
+    assert_eq!(polled(&[&waiting]).await.error(), "authorization_pending");
+    connect(&gate, &mut Browser::default(), &asked).await;
+    assert_eq!(polled(&[]).await.error(), "invalid_dpop_proof", "and the code stays good");
+    let without_nonce = holder.edited(&gate, ("POST", "/token"), |_, claims| claims["nonce"] = Value::Null);
+    assert_eq!(polled(&[&without_nonce]).await.error(), "use_dpop_nonce");
+    let proof = holder.for_tokens(&gate);
+    let given = tokens(&polled(&[&proof]).await);
+    assert_eq!(claims(&given.access)["cnf"]["jkt"], json!(holder.jkt()));
+    assert_eq!(holder.call(&gate, &given.access).await.status, WORKS);
+    assert_eq!(gate.call(&given.access).await.status, 401);
+    let thief = Holder::new();
+    let client = TestClient { id: client.clone(), redirect_uri: String::new() };
+    assert_eq!(thief.refresh(&gate, &client, &given.refresh).await.error(), "invalid_grant");
+    assert_eq!(gate.refresh(&client, &given.refresh).await.error(), "invalid_dpop_proof");
+    assert_eq!(holder.refresh(&gate, &client, &given.refresh).await.json()["token_type"], "DPoP");
 }

@@ -2,4 +2,5 @@
 
 mod calls;
 mod metadata;
+mod thieves;
 mod token_endpoint;

@@ -12,12 +12,12 @@ use tokio::time::{Instant, timeout};
 use crate::support::gate::{Answer, REDIRECT_URI, TestGate, tokens};
 use crate::support::log;
 
-/// How many strangers register at once, and how often each, always from another /64.
+/// How many strangers register at once, and how often each, always from another /48.
 const STRANGERS: u16 = 1000;
 const EACH: u16 = 3;
 
 async fn register_from(gate: &TestGate, number: u16) -> Answer {
-    let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, number, 0, 0, 0, 1));
+    let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, 1));
     let body = json!({"client_name": format!("client {number}"), "redirect_uris": [REDIRECT_URI]}).to_string();
     let request = gate.request("POST", "/register").header("content-type", "application/json");
     gate.send_from(address, request, body).await

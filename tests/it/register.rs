@@ -333,6 +333,24 @@ async fn registrations_are_rate_limited_per_address() {
 }
 
 #[tokio::test]
+async fn the_holder_of_an_ipv6_48_registers_four_times_as_many_clients_as_that_of_a_64() {
+    let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
+    let register = async |from: &str, n: usize| {
+        let body = json!({"client_name": format!("{n}"), "redirect_uris": ["https://a.example/"]}).to_string();
+        let request = gate.request("POST", "/register").header("content-type", "application/json");
+        gate.send_from(from.parse().unwrap(), request, body).await.status
+    };
+    let mut registered = 0;
+    for n in 0..100 {
+        registered += usize::from(register(&format!("2001:db8:1:{n:x}::1"), n).await == 201);
+    }
+    assert_eq!(registered, 20);
+    for (n, other) in ["2001:db8:2::1", "203.0.113.7", "::ffff:203.0.113.8"].into_iter().enumerate() {
+        assert_eq!(register(other, 1000 + n).await, 201, "{other}");
+    }
+}
+
+#[tokio::test]
 async fn clients_of_one_host_do_not_use_up_the_registrations_of_another_at_a_shared_address() {
     let gate = TestGate::with(|config| config.registration.per_address_per_hour = 5).await;
     let register = async |uris: &[&str], n: usize| {

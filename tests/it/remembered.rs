@@ -12,6 +12,7 @@ use portcullis::oauth::scope::ScopeSet;
 use portcullis::storage::GrantFilter;
 
 use crate::support::browser::{Browser, Form, location, parameter};
+use crate::support::documents::DocumentHost;
 use crate::support::gate::{Answer, TestClient, TestGate, local_user, tokens};
 use crate::support::log::watch;
 
@@ -164,7 +165,7 @@ async fn another_user_who_signs_in_in_the_same_browser_is_asked_and_gets_no_code
 async fn a_start_from_another_site_asks_and_so_does_one_that_says_nothing() {
     let (gate, mut browser) = remembered().await;
     let [_, mode, dest] = DIRECT;
-    for site in ["cross-site", "same-site", ""] {
+    for site in ["cross-site", "same-site", "same-origin", ""] {
         let answer = start_saying(&gate, &mut browser, &desk(), &[], &[("sec-fetch-site", site), mode, dest]).await;
         assert!(asks(&answer) && offer(&answer).is_none(), "{site}: {answer:?}");
     }
@@ -173,8 +174,58 @@ async fn a_start_from_another_site_asks_and_so_does_one_that_says_nothing() {
     assert!(asks(&start_saying(&gate, &mut browser, &desk(), &[], &framed).await));
     let ahead = [DIRECT[0], mode, dest, ("sec-purpose", "prefetch")];
     assert!(asks(&start_saying(&gate, &mut browser, &desk(), &[], &ahead).await));
-    let same = [("sec-fetch-site", "same-origin"), mode, dest];
-    assert!(is_silent(&start_saying(&gate, &mut browser, &desk(), &[], &same).await));
+}
+
+/// A malicious client that names our own `/authorize`, with the request of another client, as its redirect URI: when its user denies
+/// it (or when it is approved), we send the browser there ourselves.
+#[tokio::test]
+async fn a_client_whose_answer_goes_to_our_own_authorize_does_not_start_another_clients_sign_in_unasked() {
+    let (gate, mut browser) = remembered().await;
+    let trap = format!("{}{}", gate.origin(), gate.authorize_path(&desk(), &[("state", "")]));
+    let evil = gate.register_as(&serde_json::json!({"client_name": "Evil", "redirect_uris": [trap]})).await;
+    let cross = [("sec-fetch-site", "cross-site")];
+    let page = start_saying(&gate, &mut browser, &evil, &[("state", "of the attacker")], &cross).await;
+    let denied = browser.submit(&gate, &Form::on(&page.body).with("decision", "deny")).await;
+    let place = location(&denied);
+    assert!(place.starts_with(&trap) && place.contains("state=of+the+attacker"), "{denied:?}");
+    let says = [("sec-fetch-site", "same-origin"), DIRECT[1], DIRECT[2]];
+    let sent = browser.get_saying(&gate, place.strip_prefix(gate.origin()).unwrap(), &says).await;
+    assert!(asks(&sent) && sent.body.contains("Desk"), "{sent:?}");
+}
+
+/// A client that is known by its document, and whose document changes.
+#[tokio::test]
+async fn a_client_with_a_document_is_remembered_until_its_document_changes() {
+    let host = DocumentHost::start().await;
+    let document = |name: &str, more: &[&str]| {
+        let uris: Vec<_> = [WEB].into_iter().chain(more.iter().copied()).collect();
+        serde_json::json!({"client_name": name, "redirect_uris": uris})
+    };
+    let client = host.publish("/desk.json", document("Desk", &[]));
+    let other = host.publish("/other.json", document("Desk", &[]));
+    let gate = TestGate::with(|config| {
+        host.trusted(config);
+        remembering(config);
+        config.consent.remember_clients = vec![client.id.clone()];
+    })
+    .await;
+    let mut browser = Browser::default();
+    let url = remember(&gate, &mut browser, &client, &[]).await;
+    tokens(&gate.redeem(&client, &parameter(&url, "code").unwrap()).await);
+    let begun = start(&gate, &mut browser, &client, &[]).await;
+    assert!(is_silent(&begun), "{begun:?}");
+    let url = location(&sign_in(&gate, &mut browser, &begun, ALICE).await);
+    tokens(&gate.redeem(&client, &parameter(&url, "code").unwrap()).await);
+    let page = start(&gate, &mut browser, &other, &[]).await;
+    assert!(asks(&page) && offer(&page).is_none(), "another document of the same host: {page:?}");
+    for changed in [document("Desk 2", &[]), document("Desk", &["https://evil.example/callback"])] {
+        host.publish("/desk.json", changed);
+        gate.clock.advance(DAY);
+        assert!(asks(&start(&gate, &mut browser, &client, &[]).await));
+    }
+    host.publish("/desk.json", document("Desk", &[]));
+    gate.clock.advance(DAY);
+    assert!(is_silent(&start(&gate, &mut browser, &client, &[]).await), "as it was when it was allowed");
 }
 
 #[tokio::test]
@@ -292,6 +343,21 @@ async fn a_client_that_changed_asks_again() {
 }
 
 #[tokio::test]
+async fn a_client_that_gives_up_the_protection_of_its_tokens_asks_again() {
+    let gate = TestGate::with(|config| {
+        remembering(config);
+        crate::support::dpop::take(config, portcullis::config::BoundTokens::Optional);
+        config.clients[0].dpop_bound = true;
+    })
+    .await;
+    let mut browser = Browser::default();
+    remember(&gate, &mut browser, &desk(), &[]).await;
+    assert!(is_silent(&start(&gate, &mut browser, &desk(), &[]).await));
+    let gate = gate.restart_with(|config| config.clients[0].dpop_bound = false).await;
+    assert!(asks(&start(&gate, &mut browser, &desk(), &[]).await));
+}
+
+#[tokio::test]
 async fn a_memory_expires_by_todays_setting() {
     let (gate, mut browser) = remembered().await;
     let mut browser_with_a_slow_clock = browser.slow();
@@ -371,7 +437,10 @@ async fn a_user_sees_what_is_remembered_and_has_it_forgotten() {
     let (gate, mut browser) = remembered().await;
     let mut elsewhere = Browser::default();
     let page = own_page(&gate, &mut elsewhere, ALICE).await;
-    assert!(page.body.contains("Where you are not asked again") && page.body.contains("Desk"), "{page:?}");
+    let (_, listed) = page.body.split_once("Where you are not asked again").unwrap_or_else(|| panic!("{page:?}"));
+    for words in ["Desk", "Server mcp", "call its tools", "stay connected while you are away", "desk.example"] {
+        assert!(listed.contains(words), "{words} is not listed: {listed}");
+    }
     let form = forget_form(&page);
 
     let mut bobs = Browser::default();

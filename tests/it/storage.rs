@@ -272,7 +272,7 @@ pub(crate) fn rotation<'a>(
 }
 
 pub(crate) fn refresh_token(now: Timestamp) -> NewRefreshToken {
-    NewRefreshToken { hash: some_hash(), expires_at: now + 30 * DAY }
+    NewRefreshToken { hash: some_hash(), expires_at: now + 30 * DAY, bound: false }
 }
 
 pub(crate) fn client(id: &str, now: Timestamp) -> Client {

@@ -180,8 +180,8 @@ async fn a_refresh_that_waits_for_another_process_is_503_before_clients_give_up(
     let first = gate.tokens(&client).await;
     let (token, now) = (Token::<Refresh>::parse(&first.refresh).unwrap().sha256(), gate.clock.now());
     let lease = Duration::from_secs(30);
-    let taken = gate.app.store().take_refresh_lease(&token, "l_another", now + lease, now).await.unwrap();
-    assert!(taken.is_some());
+    let leased = gate.app.store().take_refresh_lease(&token, "l_another", now + lease, now).await.unwrap();
+    assert!(leased.is_some());
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let refreshing = gate.refresh(&client, &first.refresh);

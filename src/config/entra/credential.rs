@@ -8,6 +8,7 @@ use url::Url;
 use super::cloud::exchange_audience_of;
 use super::settings::{EntraCredential, ManagedIdentity, ManagedIdentityEndpoint};
 use crate::config::ClientCertificate;
+use crate::config::needs::SecretFor;
 use crate::config::problem::Mistake;
 use crate::config::reading::{Reading, Section};
 use crate::config::secret_source::SecretSource;
@@ -62,7 +63,7 @@ pub(super) fn read(
     if let Some(file) = written.token_file {
         return Some(EntraCredential::TokenFile(token_file(file, section, reading)));
     }
-    let identity = written.managed_identity?;
+    let identity = written.managed_identity.filter(|_| reading.reads(SecretFor::Provider))?;
     managed_identity(identity, authority, section, reading).map(EntraCredential::ManagedIdentity)
 }
 
@@ -71,7 +72,7 @@ fn certificate(
     section: &Section<'_>,
     reading: &mut Reading<'_>,
 ) -> Option<ClientCertificate> {
-    let key = reading.secret(&section.nested("client_certificate", "key"), &written.key)?;
+    let key = reading.secret(&section.nested("client_certificate", "key"), SecretFor::Provider, &written.key)?;
     let path = reading.resolve(&written.certificate);
     reading.keep(&section.at("client_certificate"), ClientCertificate::read(&path, &key))
 }

@@ -11,6 +11,7 @@ use super::settings::{EntraPrompt, EntraSettings, EntraTenant, GroupsOverage};
 use crate::config::identity::{
     MAX_SCOPES, OidcFlavour, OidcSettings, Standing, check_filled, default_discovery, default_scopes, scopes, web_url,
 };
+use crate::config::needs::SecretFor;
 use crate::config::problem::Mistake;
 use crate::config::reading::{Reading, Section};
 use crate::config::secret_source::SecretSource;
@@ -89,8 +90,10 @@ pub(in crate::config) fn read(
         managed_identity: written.managed_identity.as_ref(),
     };
     let credential = credential::read(&keys, &authority, section, reading);
-    let client_secret =
-        written.client_secret.as_ref().and_then(|source| reading.secret(&section.at("client_secret"), source));
+    let client_secret = written
+        .client_secret
+        .as_ref()
+        .and_then(|source| reading.secret(&section.at("client_secret"), SecretFor::Provider, source));
     let scopes = scopes(written.scopes.clone().unwrap_or_else(default_scopes), section, reading);
     let settings = EntraSettings {
         allowed_tenants: allowed_tenants(&written, &tenant, section, reading),

@@ -9,7 +9,7 @@ use crate::identity::generic::SessionEnd;
 use crate::identity::id_tokens::{Received, Unidentified};
 use crate::identity::metadata::ProviderMetadata;
 use crate::identity::token_endpoint::{Answer, ProviderRefusal};
-use crate::identity::userinfo::{About, AnotherUser};
+use crate::identity::userinfo::{About, AnotherUser, Question};
 use crate::model::user::User;
 use crate::secret::{SecretText, base64url, random};
 
@@ -101,8 +101,9 @@ impl Oidc {
             }
         };
         let about = identified.as_ref().map_or(About::Key(key), About::Token);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let user = self.whole_user(metadata, about, &answer.access_token, known, left).await;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let question = Question { about, access_token: &answer.access_token, known, timeout };
+        let user = self.whole_user(metadata, question).await;
         let user = user.map_err(|AnotherUser(words)| RenewError::Unavailable(words))?;
         Ok((user != *known).then_some(user))
     }

@@ -49,6 +49,7 @@ pub(super) fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             resources: shared.resources.clone(),
             identities: identities.clone(),
             new_grants,
+            proofs: shared.proofs.clone(),
             ends: shared.ends.clone(),
             store: store.clone(),
             clock: clock.clone(),

@@ -55,12 +55,13 @@ impl Answered<'_> {
 }
 
 impl AccessTokens {
-    /// A refresh token for a grant: it expires when unused, with its grant, or with the session at the provider.
-    pub(super) fn fresh_refresh_token(&self, grant: &Grant, now: Timestamp) -> FreshRefreshToken {
+    /// A refresh token for a grant: it expires when unused, with its grant, or with the session at the provider. `bound`: its client
+    /// proves a key.
+    pub(super) fn fresh_refresh_token(&self, grant: &Grant, bound: bool, now: Timestamp) -> FreshRefreshToken {
         let token = Token::<Refresh>::generate();
         let idle = now + self.refresh_idle;
         let expires_at = idle.min(grant.expires_at).min(grant.standing.ends_at.unwrap_or(idle));
-        FreshRefreshToken { stored: NewRefreshToken { hash: token.sha256(), expires_at }, token }
+        FreshRefreshToken { stored: NewRefreshToken { hash: token.sha256(), expires_at, bound }, token }
     }
 
     /// Signs an access token and writes the response.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::new_grant::{Approved, NewGrants};
-use super::proofs::check_code;
+use super::proofs::{Proofs, check_code};
 use super::refusal::TokenRefusal;
 use super::requester::Requester;
 use crate::audit::{Audit, Event};
@@ -24,7 +24,7 @@ use crate::model::ids::{GrantId, IdentityId};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::pkce::CodeVerifier;
 use crate::secret::{Code, Sha256, Token};
-use crate::storage::{Store, StoreError};
+use crate::storage::Store;
 use crate::wire::Arrival;
 
 /// A second redemption this soon after the first is the client's own retry; a later one is treated as theft.
@@ -36,6 +36,7 @@ pub(in crate::issuer) struct Redemptions {
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) new_grants: NewGrants,
+    pub(in crate::issuer) proofs: Proofs,
     pub(in crate::issuer) ends: GrantEnds,
     pub(in crate::issuer) store: Store,
     pub(in crate::issuer) clock: Clock,
@@ -119,18 +120,19 @@ impl Redemptions {
         Ok(self.resources.check(parameters, &request.resource)?)
     }
 
-    /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3). Without the key
-    /// of a bound grant it proves nothing.
+    /// A second redemption that proves itself: at once it is a retry, later the code was stolen (OAuth 2.1 4.1.3). Only a code that
+    /// is bound itself needs the key (`check_code`): the key of the grant may be that of a thief who was first. A recorded
+    /// request, whose proof was used, proves nothing.
     async fn end_if_replayed(
         &self,
         redeemed_at: Timestamp,
         grant: &GrantId,
         by: &Requester<'_>,
-    ) -> Result<(), StoreError> {
-        let key = by.proof.as_ref().map(|proof| &proof.key);
+    ) -> Result<(), TokenRefusal> {
         let late = self.clock.now() >= redeemed_at + RETRY;
-        let stands = |grant: Grant| grant.ended_at.is_none() && grant.is_proven_by(by.client, key);
+        let stands = |grant: Grant| grant.ended_at.is_none();
         if late && self.store.grant(grant).await?.is_some_and(stands) {
+            self.proofs.use_up(by).await?;
             self.ends.end(grant, EndReason::CodeReplayed, by.arrival).await?;
         }
         Ok(())

@@ -20,6 +20,7 @@ use crate::model::ids::{IdentityId, Subject};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::{ScopeSet, named_values};
+use crate::policy;
 use crate::secret::Sha256;
 use crate::storage::Store;
 
@@ -101,7 +102,8 @@ impl JwtBearer {
 }
 
 /// What the issuer, the configuration and the upstream allow together, narrowed to what is asked. If none of the requested
-/// scopes is allowed, all allowed ones are granted; an empty set is never widened.
+/// scopes is allowed, all allowed ones are granted; an empty set is never widened. (A client that asks for too little is told so
+/// at its first call, and may ask for more.)
 fn scope(
     issuer: &AssertionIssuer,
     assertion: &Assertion,
@@ -112,8 +114,14 @@ fn scope(
     let bounds = issuer.bounds.scopes_of(scopes);
     let allowed =
         assertion.scope.as_ref().map_or_else(|| bounds.clone(), |scope| scopes.hierarchy.covered(scope, &bounds));
+    // tokens would be refused at every call, and no other request of the client could change that
+    let lacking = policy::missing(&allowed, upstream);
+    if !lacking.is_empty() {
+        let words = format!("the assertion does not allow what its server requires: {lacking}");
+        return Err(OAuthError::new(ErrorCode::InvalidScope, words).into());
+    }
     if allowed.is_empty() {
-        return Err(TokenRefusal::invalid_grant("the assertion allows no scope of its server"));
+        return Err(OAuthError::new(ErrorCode::InvalidScope, "the assertion allows no scope of its server").into());
     }
     let given = scopes.hierarchy.covered(asked, &allowed);
     Ok(if given.is_empty() { allowed } else { given })

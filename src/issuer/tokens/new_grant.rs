@@ -61,7 +61,7 @@ impl NewGrants {
         };
         let bound_to = key.filter(|_| gives_refresh);
         let grant = Grant { bound_to, ..self.grant(approved, gives_refresh, now) };
-        let fresh = gives_refresh.then(|| self.access_tokens.fresh_refresh_token(&grant, now));
+        let fresh = gives_refresh.then(|| self.access_tokens.fresh_refresh_token(&grant, key.is_some(), now));
         let answered = Answered { allowed: &grant.scope, named: grant.named_scope.as_ref(), key };
         let response = self.access_tokens.response(&grant, &answered, fresh.as_ref().map(|fresh| &fresh.token), now)?;
         let redemption = Redemption {

@@ -88,17 +88,23 @@ pub(in crate::issuer) struct PresentedTokens {
 impl PresentedTokens {
     /// Finds the token and its grant, and checks them: two reads.
     pub(super) async fn look_up(&self, presented: &Presented<'_>) -> Result<Found, TokenRefusal> {
-        let stored = self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown)?;
-        let grant = self.store.grant(&stored.grant_id).await?.ok_or_else(unknown)?;
-        match self.check(presented, &stored, &grant).await {
+        let stored = async || self.store.refresh_token(&presented.hash).await?.ok_or_else(unknown);
+        let mut token = stored().await?;
+        let grant = self.store.grant(&token.grant_id).await?.ok_or_else(unknown)?;
+        if token.used.is_none() && !token.bound && grant.bound_to.is_some() {
+            // it was used between the two reads, by the refresh that bound the grant: a thief's, perhaps
+            token = stored().await?;
+        }
+        match self.check(presented, &token, &grant).await {
             Ok(Checked::Repeat(response)) => Ok(Found::Answered(grant.id, response)),
             Ok(Checked::Fresh(key)) => Ok(Found::Unused(Box::new(Unused { grant, key }))),
             Err(refusal) => Err(refusal.of_grant(&grant.id)),
         }
     }
 
-    /// A token of a bound grant is refused without the key, used or not: a thief of the token alone must not be able to end
-    /// the owner's grant.
+    /// A bound token is refused without the key, used or not: a thief of the token alone must not be able to end the owner's
+    /// grant. A used bearer token ends the grant whatever key it comes with: a thief who used it first may have bound the grant to
+    /// a key of their own, and the owner has none.
     async fn check(
         &self,
         presented: &Presented<'_>,
@@ -109,12 +115,13 @@ impl PresentedTokens {
         if !grant.is_live(now) {
             return Err(TokenRefusal::invalid_grant("the grant has ended"));
         }
-        let key = self.key(presented, grant);
+        let key = self.key(presented, stored, grant);
         if let Some(used) = &stored.used {
-            if grant.bound_to.is_some() {
+            let proven = grant.bound_to.is_none() || key.is_ok();
+            if stored.bound {
                 key?;
             }
-            return self.replayed(presented, used, grant).await.map(Checked::Repeat);
+            return self.replayed(presented, used, proven, grant).await.map(Checked::Repeat);
         }
         let key = key?;
         if presented.by.client.id != grant.client_id {
@@ -128,11 +135,16 @@ impl PresentedTokens {
         Ok(Checked::Fresh(key))
     }
 
-    /// The key for the new tokens. A token that came without the key of its grant may have been stolen.
-    fn key(&self, presented: &Presented<'_>, grant: &Grant) -> Result<Option<Thumbprint>, TokenRefusal> {
+    /// The key for the new tokens. A bound token that came without the key of its grant may have been stolen.
+    fn key(
+        &self,
+        presented: &Presented<'_>,
+        stored: &StoredRefreshToken,
+        grant: &Grant,
+    ) -> Result<Option<Thumbprint>, TokenRefusal> {
         let Requester { client, arrival, .. } = presented.by;
         let key = self.proofs.key_under(grant, presented.by);
-        if key.is_err() && grant.bound_to.is_some() {
+        if key.is_err() && stored.bound {
             let event = Event::KeyNotProven { grant: &grant.id, client: &client.id, how: "refresh token" };
             self.ends.audit.record(&event, *arrival);
         }
@@ -149,21 +161,26 @@ impl PresentedTokens {
         Err(TokenRefusal::invalid_grant("the grant no longer covers what its server requires: sign in again"))
     }
 
+    /// `proven`: whether the client has the key of the grant, if that has one. A client that lacks it is not the one that got the
+    /// response, even within the window.
     async fn replayed(
         &self,
         presented: &Presented<'_>,
         used: &RefreshUse,
+        proven: bool,
         grant: &Grant,
     ) -> Result<Vec<u8>, TokenRefusal> {
         let refused = || TokenRefusal::invalid_grant("the refresh token was used before");
-        let same_client = presented.by.client.id == grant.client_id;
+        let same_holder = proven && presented.by.client.id == grant.client_id;
         let now = self.clock.now();
-        match used.replayed(same_client, &presented.parameters_hash, now, self.replay_window) {
+        match used.replayed(same_holder, &presented.parameters_hash, now, self.replay_window) {
             Replay::Repeat(sealed) => {
                 open_with(presented.token.expose().as_bytes(), &sealed).map_err(|_unsealable| refused())
             }
             Replay::Refuse => Err(refused()),
             Replay::End => {
+                // a request that was recorded as a whole comes from someone without the key, so it ends nothing
+                self.proofs.use_up(presented.by).await?;
                 self.ends.end(&grant.id, EndReason::RefreshTokenReplayed, presented.by.arrival).await?;
                 Err(refused())
             }

@@ -124,7 +124,7 @@ impl Refreshes {
             named: presented.scope.as_ref().or(grant.named_scope.as_ref()),
             key: *key,
         };
-        let fresh = self.access_tokens.fresh_refresh_token(&grant, now);
+        let fresh = self.access_tokens.fresh_refresh_token(&grant, key.is_some(), now);
         let response = self.access_tokens.response(&grant, &answered, Some(&fresh.token), now)?;
         let rotation = Rotation {
             grant: &grant.id,

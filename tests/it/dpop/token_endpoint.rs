@@ -289,22 +289,6 @@ async fn a_code_that_was_bound_by_dpop_jkt_is_redeemed_with_that_key_alone() {
 }
 
 #[tokio::test]
-async fn a_late_second_redemption_ends_a_bound_grant_only_with_its_key() {
-    let gate = optional().await;
-    let (client, holder) = (gate.register().await, Holder::new());
-    let code = gate.code(&client).await;
-    let given = tokens(&redeem(&gate, &client, &code, &[&holder.for_tokens(&gate)]).await);
-    gate.clock.advance(Duration::from_mins(10));
-    for proofs in [vec![], vec![Holder::new().for_tokens(&gate)]] {
-        let proofs: Vec<_> = proofs.iter().map(String::as_str).collect();
-        assert_eq!(redeem(&gate, &client, &code, &proofs).await.error(), "invalid_grant");
-        assert_eq!(holder.call(&gate, &given.access).await.status, WORKS);
-    }
-    assert_eq!(redeem(&gate, &client, &code, &[&holder.for_tokens(&gate)]).await.error(), "invalid_grant");
-    assert_eq!(holder.call(&gate, &given.access).await.status, 401);
-}
-
-#[tokio::test]
 async fn a_client_of_bound_tokens_alone_gets_no_others() {
     let gate = TestGate::with(|config| {
         take(config, BoundTokens::Optional);

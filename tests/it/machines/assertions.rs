@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use portcullis::config::{AssertionIssuer, Config};
+use portcullis::config::{AssertionIssuer, BoundTokens, Config};
 use portcullis::model::grant::EndReason;
 use portcullis::oauth::grant_type::JWT_BEARER;
+use portcullis::oauth::scope::ScopeSet;
 use portcullis::storage::GrantFilter;
 use serde_json::{Value, json};
 
-use super::{add_upstream, ask, bounds, confidential, live_grants};
+use super::{SECRET, add_upstream, ask, bounds, confidential, live_grants};
 use crate::engines::also_on_postgres;
 use crate::support::bench::provider_settings;
+use crate::support::dpop::{self, Holder};
 use crate::support::gate::{Answer, START, TestGate, WORKS, claims};
 use crate::support::log::watch;
 use crate::support::provider::{FakeProvider, TestAlgorithm, TestKey};
@@ -91,6 +93,10 @@ fn access(answer: &Answer) -> String {
     answer.json()["access_token"].as_str().unwrap().to_owned()
 }
 
+fn is_invalid_scope(answer: &Answer, of: &str) {
+    assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_scope"), "{of}: {answer:?}");
+}
+
 fn is_invalid_grant(answer: &Answer, of: &str) {
     assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_grant"), "{of}: {answer:?}");
 }
@@ -146,7 +152,6 @@ async fn an_assertion_for_another_audience_client_or_resource_is_refused_and_not
         ("resource", json!("https://elsewhere.example/mcp")),
         ("resource", json!(third)),
         ("resource", Value::Null),
-        ("scope", json!("admin")),
         ("exp", json!(START.0 - 61)),
         ("iat", json!(START.0 + 120)),
         ("cnf", json!({"jkt": "x"})),
@@ -232,9 +237,9 @@ async fn without_a_trusted_issuer_nothing_of_an_assertion_is_read() {
 
 #[tokio::test]
 async fn the_scope_is_what_all_of_them_allow_and_never_more_than_the_assertion() {
-    let wide = portcullis::oauth::scope::ScopeSet::parse("a b c").unwrap();
     let bench = Bench::with(|config| {
-        config.upstreams[0].settings.scopes.required = wide;
+        let scopes = &mut config.upstreams[0].settings.scopes;
+        (scopes.required, scopes.optional) = (ScopeSet::empty(), ScopeSet::parse("a b c").unwrap());
         config.assertion_issuers[0].bounds = bounds(&["mcp"], Some("a b"));
     })
     .await;
@@ -256,9 +261,36 @@ async fn the_scope_is_what_all_of_them_allow_and_never_more_than_the_assertion()
         let answer = ask(&bench.gate, "agent", &[GRANT, ("assertion", &assertion), ("scope", asked)]).await;
         match given {
             Some(given) => assert_eq!(claims(&access(&answer))["scope"], given, "{in_assertion} {asked}"),
-            None => is_invalid_grant(&answer, &format!("{in_assertion} {asked}")),
+            None => is_invalid_scope(&answer, &format!("{in_assertion} {asked}")),
         }
     }
+}
+
+#[tokio::test]
+async fn an_assertion_without_a_scope_that_its_server_requires_gives_no_token_that_every_call_would_refuse() {
+    let bench = Bench::with(|config| {
+        let scopes = &mut config.upstreams[0].settings.scopes;
+        (scopes.required, scopes.optional) =
+            (ScopeSet::parse("enter read").unwrap(), ScopeSet::parse("write").unwrap());
+        config.assertion_issuers[0].bounds = bounds(&["mcp"], Some("enter read write"));
+    })
+    .await;
+    for (scope, asked) in
+        [("enter write", ""), ("enter", "enter"), ("write", ""), ("admin", ""), ("", ""), ("enter write", "enter read")]
+    {
+        let assertion = bench.with_claim("1", "scope", json!(scope));
+        let answer = ask(&bench.gate, "agent", &[GRANT, ("assertion", &assertion), ("scope", asked)]).await;
+        is_invalid_scope(&answer, scope);
+        let words = answer.json()["error_description"].as_str().unwrap().to_owned();
+        assert!(words.contains("read"), "the scope that lacks: {words}");
+    }
+    assert_eq!(live_grants(&bench.gate).await, 0);
+    let token = access(&bench.exchange(&bench.with_claim("1", "scope", json!("read enter"))).await);
+    assert_eq!(bench.gate.call(&token).await.status, WORKS, "it was not used up");
+    // a client that asks for less than it may have is told what lacks, and asks again
+    let narrow = [GRANT, ("assertion", &bench.with_claim("2", "scope", json!("read enter"))), ("scope", "read")];
+    let token = access(&ask(&bench.gate, "agent", &narrow).await);
+    assert_eq!(bench.gate.call(&token).await.status, 403);
 }
 
 #[tokio::test]
@@ -330,4 +362,34 @@ async fn an_assertion_issuer_keeps_its_id_for_ever() {
     let error = app.adopt().await.unwrap_err().to_string();
     assert!(error.contains("acme"), "{error}");
     assert_eq!(bench.gate.call(&token).await.status, WORKS);
+}
+
+#[tokio::test]
+async fn an_assertion_with_a_proof_becomes_a_token_that_is_bound_to_its_key() {
+    let bench = Bench::with(|config| dpop::take(config, BoundTokens::Required)).await;
+    let (gate, holder) = (&bench.gate, Holder::new());
+    let assertion = bench.assertion("1");
+    let exchange = async |proofs: &[&str]| {
+        let fields = [GRANT, ("client_id", "agent"), ("client_secret", SECRET), ("assertion", assertion.as_str())];
+        dpop::ask(gate, &fields, proofs).await
+    };
+    // neither uses the assertion up
+    assert_eq!(exchange(&[]).await.error(), "invalid_dpop_proof");
+    let without_nonce = holder.edited(gate, ("POST", "/token"), |_, claims| claims["nonce"] = Value::Null);
+    assert_eq!(exchange(&[&without_nonce]).await.error(), "use_dpop_nonce");
+    let proof = holder.for_tokens(gate);
+    let answer = exchange(&[&proof]).await;
+    assert_eq!(answer.json()["token_type"], "DPoP", "{answer:?}");
+    let token = access(&answer);
+    assert_eq!(claims(&token)["cnf"]["jkt"], json!(holder.jkt()));
+    assert_eq!(holder.call(gate, &token).await.status, WORKS);
+    assert_eq!(gate.call(&token).await.status, 401);
+    assert_eq!(Holder::new().call(gate, &token).await.status, 401);
+    assert_eq!(exchange(&[&proof]).await.error(), "invalid_dpop_proof", "replayed as a whole");
+    assert_eq!(exchange(&[&holder.for_tokens(gate)]).await.error(), "invalid_grant", "with a new proof");
+    // the grant of the user is the same for another key; each token has its own
+    let other = Holder::new();
+    let fields = [GRANT, ("client_id", "agent"), ("client_secret", SECRET), ("assertion", &bench.assertion("2"))];
+    let second = access(&dpop::ask(gate, &fields, &[&other.for_tokens(gate)]).await);
+    assert_eq!((other.call(gate, &second).await.status, holder.call(gate, &second).await.status), (WORKS, 401));
 }

@@ -2,7 +2,7 @@
 
 use portcullis::model::grant::{EndReason, Grant, RefreshUse, StoredRefreshToken};
 use portcullis::model::user::User;
-use portcullis::storage::Rotation;
+use portcullis::storage::{NewRefreshToken, Rotation};
 
 use super::{Fresh, MINUTE, at_once, contract, new_standing, parameters, refresh_token, rotation, some_hash};
 
@@ -18,7 +18,8 @@ contract! {
 }
 
 async fn a_rotation_changes_token_grant_and_lease_together(fresh: Fresh) {
-    let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now() + MINUTE));
+    let signed_in = fresh.signed_in("c_1").await;
+    let successor = NewRefreshToken { bound: true, ..refresh_token(fresh.now() + MINUTE) };
     let (id, used) = (&signed_in.grant.id, signed_in.token.hash);
     fresh.clock.advance(MINUTE);
     assert!(fresh.store.take_refresh_lease(&used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap().is_some());
@@ -35,9 +36,9 @@ async fn a_rotation_changes_token_grant_and_lease_together(fresh: Fresh) {
     };
     assert_eq!(old.used, Some(expected));
     let new = fresh.store.refresh_token(&successor.hash).await.unwrap().unwrap();
-    let expected =
-        StoredRefreshToken { hash: successor.hash, grant_id: id.clone(), expires_at: successor.expires_at, used: None };
-    assert_eq!(new, expected);
+    let NewRefreshToken { hash, expires_at, bound } = successor;
+    assert_eq!(new, StoredRefreshToken { hash, grant_id: id.clone(), expires_at, bound, used: None });
+    assert!(!old.bound, "each token for itself");
     let grant = fresh.store.grant(id).await.unwrap().unwrap();
     assert_eq!(grant, Grant { user: renamed, standing: new_standing().clone(), ..signed_in.grant.clone() });
     let free = fresh

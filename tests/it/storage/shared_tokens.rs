@@ -143,7 +143,7 @@ async fn of_many_grants_that_share_a_token_one_has_a_lease(fresh: Fresh) {
     }
     let now = fresh.now();
     let taken = at_once(64, |number| {
-        let (store, hash) = (fresh.store.clone(), refreshes[number % 8].1.hash.clone());
+        let (store, hash) = (fresh.store.clone(), refreshes[number % 8].1.hash);
         async move { store.take_refresh_lease(&hash, &format!("holder {number}"), now + MINUTE, now).await.unwrap() }
     })
     .await;

@@ -111,6 +111,19 @@ fn a_proof_of_every_advertised_algorithm_holds_for_the_key_that_made_it() {
     }
 }
 
+#[test]
+fn a_key_as_browsers_export_it_makes_proofs() {
+    for (alg, of_key) in [("ES256", "ES256"), ("Ed25519", "Ed25519"), ("EdDSA", "Ed25519"), ("RS256", "RS256")] {
+        let key = Key::of(alg);
+        let proof = key.proof(|header, _| {
+            header["jwk"]["alg"] = json!(of_key);
+            header["jwk"]["ext"] = json!(true);
+            header["jwk"]["key_ops"] = json!(["verify"]);
+        });
+        assert_eq!(check(&proof, Some(key.thumbprint())), Ok(key.thumbprint()), "{alg}");
+    }
+}
+
 /// The words of the refusal.
 fn why(proof: &str, key: &Key) -> &'static str {
     match check(proof, Some(key.thumbprint())) {

@@ -7,7 +7,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    RsaPublicKeyComponents,
 };
 use portcullis::secret::base64url;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyUsagePurpose};
@@ -20,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) enum TestAlgorithm {
     Es256,
     Rs256,
+    Ps256,
 }
 
 /// A key of the provider's.
@@ -31,14 +33,16 @@ pub(crate) struct TestKey {
 
 enum Pair {
     Ecdsa(EcdsaKeyPair),
-    Rsa(RsaKeyPair),
+    Rsa(RsaKeyPair, TestAlgorithm),
 }
 
 impl TestKey {
     pub(crate) fn new(algorithm: TestAlgorithm, kid: &str) -> Self {
         let pair = match algorithm {
             TestAlgorithm::Es256 => Pair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
-            TestAlgorithm::Rs256 => Pair::Rsa(RsaKeyPair::from_pkcs8(rsa_key()).unwrap()),
+            TestAlgorithm::Rs256 | TestAlgorithm::Ps256 => {
+                Pair::Rsa(RsaKeyPair::from_pkcs8(rsa_key()).unwrap(), algorithm)
+            }
         };
         Self { kid: kid.to_owned(), pair: Arc::new(pair) }
     }
@@ -50,7 +54,8 @@ impl TestKey {
     pub(crate) fn algorithm_name(&self) -> &'static str {
         match *self.pair {
             Pair::Ecdsa(_) => "ES256",
-            Pair::Rsa(_) => "RS256",
+            Pair::Rsa(_, TestAlgorithm::Ps256) => "PS256",
+            Pair::Rsa(..) => "RS256",
         }
     }
 
@@ -61,7 +66,7 @@ impl TestKey {
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
                 json!({"kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y)})
             }
-            Pair::Rsa(pair) => {
+            Pair::Rsa(pair, _) => {
                 let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 json!({"kty": "RSA", "n": base64url(&public.n), "e": base64url(&public.e), "x5c": ["MII"]})
             }
@@ -92,9 +97,11 @@ impl TestKey {
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::Ecdsa(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
-            Pair::Rsa(pair) => {
+            Pair::Rsa(pair, algorithm) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                let is_pss = *algorithm == TestAlgorithm::Ps256;
+                let encoding: &'static dyn RsaEncoding = if is_pss { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                pair.sign(encoding, &random, message, &mut signature).unwrap();
                 signature
             }
         }
