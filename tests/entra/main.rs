@@ -8,6 +8,14 @@
 //! `/emulator/device?user_code=…` change what it does.
 
 #![expect(dead_code, unused_imports, reason = "the tests use more of it")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it is a tool of the tests, which may fail loudly"
+)]
 
 mod emulator;
 
