@@ -2,6 +2,7 @@
 
 mod groups;
 mod renewal;
+mod userinfo;
 
 use std::sync::Arc;
 use std::time::Duration;
