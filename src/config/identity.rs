@@ -1,9 +1,12 @@
 //! `[[identity]]`: the identity providers that sign users in.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::authorize_params;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
 use super::problem::{Mistake, nearest};
@@ -73,6 +76,8 @@ pub struct OidcSettings {
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
+    /// Further parameters of the authorization request, none of them ours.
+    pub authorize_params: Vec<(String, String)>,
     /// How long grants of its users last.
     pub standing: Standing,
     /// The ID token claim that lists the groups.
@@ -116,6 +121,7 @@ pub(super) struct Written {
     client_id: String,
     client_secret: Option<SecretSource>,
     scopes: Option<Vec<String>>,
+    authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
     trust_email: Option<bool>,
@@ -201,6 +207,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
     let client_secret = written.client_secret.map(|source| reading.secret(&section.at("client_secret"), &source));
     let default_scopes = || vec!["profile".to_owned(), "email".to_owned()];
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
+    let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
         flavour: written.kind,
@@ -209,6 +216,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         client_id: written.client_id,
         client_secret: client_secret.flatten(),
         scopes,
+        authorize_params,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),
