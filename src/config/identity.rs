@@ -1,9 +1,12 @@
 //! `[[identity]]`: the identity providers that sign users in.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::authorize_params;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
 use super::needs::SecretFor;
@@ -74,6 +77,8 @@ pub struct OidcSettings {
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
+    /// Further parameters of the authorization request, none of them ours.
+    pub authorize_params: Vec<(String, String)>,
     /// How long grants of its users last.
     pub standing: Standing,
     /// The ID token claim that lists the groups.
@@ -117,6 +122,7 @@ pub(super) struct Written {
     client_id: String,
     client_secret: Option<SecretSource>,
     scopes: Option<Vec<String>>,
+    authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
     trust_email: Option<bool>,
@@ -204,6 +210,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         written.client_secret.and_then(|source| reading.secret(&secret_at, SecretFor::Provider, &source));
     let default_scopes = || vec!["profile".to_owned(), "email".to_owned()];
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
+    let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
         flavour: written.kind,
@@ -212,6 +219,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         client_id: written.client_id,
         client_secret,
         scopes,
+        authorize_params,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),

@@ -138,6 +138,10 @@ impl Oidc {
             ("code_challenge_method", "S256"),
         ];
         request.extend(self.settings.flavour.prompt(begin.offline).map(|prompt| ("prompt", prompt)));
+        for (name, value) in &self.settings.authorize_params {
+            request.retain(|(ours, _)| ours != name);
+            request.push((name, value));
+        }
         Ok(add_to_query(&metadata.authorization_endpoint, &request))
     }
 
@@ -236,7 +240,7 @@ impl Oidc {
         match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
             Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
             Err(ProviderRefusal::Away(failure) | ProviderRefusal::Strange(failure)) => Err(failure),
-            Err(ProviderRefusal::Error { .. }) => Ok(()),
+            Err(ProviderRefusal::Error { .. }) => self.try_out_renewal(&metadata).await,
             Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
                 .with_hint("do not trust this provider with sign-ins: check `issuer`")),
         }
