@@ -1,11 +1,13 @@
 //! `[[identity]]`: the identity providers that sign users in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::authorize_params;
 use super::entra::EntraSettings;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
@@ -86,6 +88,8 @@ pub struct OidcSettings {
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
+    /// Further parameters of the authorization request, none of them ours.
+    pub authorize_params: Vec<(String, String)>,
     /// How long grants of its users last.
     pub standing: Standing,
     /// The ID token claim that lists the groups.
@@ -132,6 +136,7 @@ pub(super) struct Written {
     client_id: String,
     client_secret: Option<SecretSource>,
     scopes: Option<Vec<String>>,
+    authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
     trust_email: Option<bool>,
@@ -230,6 +235,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
     let client_secret =
         written.client_secret.and_then(|source| reading.secret(&secret_at, SecretFor::Provider, &source));
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
+    let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
         flavour: match written.kind {
@@ -241,6 +247,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         client_id: written.client_id,
         client_secret,
         scopes,
+        authorize_params,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),

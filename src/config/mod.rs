@@ -12,6 +12,7 @@ mod addresses;
 mod api_keys;
 mod assembly;
 mod assertion_issuer;
+mod authorize_params;
 mod bounds;
 mod ca_file;
 mod client;

@@ -137,6 +137,7 @@ mod tests {
             client_id: "portcullis".to_owned(),
             client_secret: None,
             scopes: ScopeSet::empty(),
+            authorize_params: Vec::new(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
             trust_email: false,

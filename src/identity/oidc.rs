@@ -159,7 +159,14 @@ impl Oidc {
             ("code_challenge_method", "S256"),
         ];
         request.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
-        request.extend(claims.as_deref().map(|claims| ("claims", claims)));
+        for (name, value) in &self.settings.authorize_params {
+            request.retain(|(ours, _)| ours != name);
+            request.push((name, value));
+        }
+        if let Some(claims) = &claims {
+            request.retain(|(name, _)| *name != "claims");
+            request.push(("claims", claims));
+        }
         Ok(add_to_query(&metadata.authorization_endpoint, &request))
     }
 
@@ -272,7 +279,7 @@ impl Oidc {
         match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
             Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
             Err(ProviderRefusal::Away(failure) | ProviderRefusal::Strange(failure)) => Err(failure),
-            Err(ProviderRefusal::Error(_)) => Ok(()),
+            Err(ProviderRefusal::Error(_)) => self.try_out_renewal(&metadata).await,
             Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
                 .with_hint("do not trust this provider with sign-ins: check `issuer`")),
         }

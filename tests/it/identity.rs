@@ -2,6 +2,7 @@
 
 mod discovery;
 mod id_token;
+mod products;
 mod renewal;
 mod several;
 mod sign_in;

@@ -1,5 +1,6 @@
 //! Reads an entry with `kind = "entra"`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use url::Url;
 use super::cloud::{WORLDWIDE, graph_of, is_b2c};
 use super::credential::{self, CertificateWritten, ManagedIdentityWritten};
 use super::settings::{EntraPrompt, EntraSettings, EntraTenant, GroupsOverage};
+use crate::config::authorize_params;
 use crate::config::identity::{
     MAX_SCOPES, OidcFlavour, OidcSettings, Standing, check_filled, default_discovery, default_scopes, scopes, web_url,
 };
@@ -42,6 +44,7 @@ pub(in crate::config) struct Written {
     scopes: Option<Vec<String>>,
     send_resource: Option<bool>,
     prompt: Option<PromptWritten>,
+    authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
     groups_overage: Option<GroupsOverage>,
@@ -109,6 +112,7 @@ pub(in crate::config) fn read(
     };
     check_agreement(&settings, &scopes, &written, section, reading);
     let issuer = issuer(&settings, &authority);
+    let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
         discovery: Url::parse(&default_discovery(&issuer)).ok()?,
@@ -120,6 +124,7 @@ pub(in crate::config) fn read(
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),
+        authorize_params,
         replaces_issuer: written.replaces_issuer,
         ca_file,
     })

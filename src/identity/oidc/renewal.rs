@@ -1,8 +1,10 @@
 //! Whether a user is still good, by the refresh token that the provider gave us.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, timeout_at};
 
-use super::{Oidc, provider_token};
+use super::{EXCHANGE_TIMEOUT, Oidc, provider_token};
 use crate::config::Standing;
 use crate::identity::exchange::{RenewError, Renewed};
 use crate::identity::generic::SessionEnd;
@@ -11,6 +13,7 @@ use crate::identity::metadata::ProviderMetadata;
 use crate::identity::token_endpoint::{Answer, ProviderRefusal};
 use crate::identity::userinfo::{About, AnotherUser, Question};
 use crate::model::user::User;
+use crate::outbound::Diagnosis;
 use crate::secret::{SecretText, base64url, random};
 
 impl Oidc {
@@ -58,11 +61,9 @@ impl Oidc {
         if !refusal.may_concern_the_token() || self.settings.flavour.names_refused_tokens() {
             return refusal.at_renewal();
         }
-        let made_up = base64url(&random::<32>());
-        let form = [("grant_type", "refresh_token"), ("refresh_token", &made_up)];
         let left = deadline.saturating_duration_since(Instant::now());
         let diagnosis = refusal.diagnosis().to_string();
-        match self.ask(metadata, &form, &[&made_up], left).await {
+        match self.ask_with_unknown_token(metadata, left).await {
             Err(other) if other.is_like(&refusal) => RenewError::Ended(format!("{diagnosis}, as to an unknown token")),
             _ => {
                 let words = format!("it is not clear whether a refresh token was refused: {diagnosis}");
@@ -70,6 +71,31 @@ impl Oidc {
                 RenewError::Unavailable(words)
             }
         }
+    }
+
+    /// Some providers look at a code before they look at who redeems it (ZITADEL's library), and at a refresh token after.
+    ///
+    /// # Errors
+    /// When the provider does not accept our credentials.
+    pub(super) async fn try_out_renewal(&self, metadata: &ProviderMetadata) -> Result<(), Diagnosis> {
+        if self.settings.standing == Standing::None {
+            return Ok(());
+        }
+        match self.ask_with_unknown_token(metadata, EXCHANGE_TIMEOUT).await {
+            Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Redeems a refresh token that the provider never issued.
+    async fn ask_with_unknown_token(
+        &self,
+        metadata: &ProviderMetadata,
+        timeout: Duration,
+    ) -> Result<Answer, ProviderRefusal> {
+        let made_up = base64url(&random::<32>());
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &made_up)];
+        self.ask(metadata, &form, &[&made_up], timeout).await
     }
 
     /// The user of a renewal, if the provider tells. It has spent our old refresh token by now, so that keys which cannot be

@@ -101,7 +101,7 @@ impl State {
         self.check_resource(asked.get("resource"), &resolved)?;
         let api = Self::one_api(&resolved)?;
         self.used_codes.insert(code);
-        Ok(self.response(asked, &app, &session, &resolved, &api))
+        Ok(self.response(asked, (&app, &session), &resolved, &api))
     }
 
     /// An old refresh token stays good when a new one is given: none is taken for stolen. It belongs to no API, so that scopes of
@@ -147,7 +147,7 @@ impl State {
         // today's user, and no nonce: it belongs to the sign-in alone
         let user = self.user(&user).clone();
         let session = Session { user, nonce: None, at: self.now(), ..session };
-        Ok(self.response(asked, &app, &session, &resolved, &api))
+        Ok(self.response(asked, (&app, &session), &resolved, &api))
     }
 
     /// A refresh token comes only with `offline_access`, an ID token only with `openid`. `scope` repeats the names of the request
@@ -155,8 +155,7 @@ impl State {
     fn response(
         &mut self,
         asked: &Asked<'_>,
-        app: &App,
-        session: &Session,
+        (app, session): (&App, &Session),
         resolved: &Resolved,
         api: &(String, BTreeSet<String>),
     ) -> Value {
@@ -274,7 +273,7 @@ impl State {
         let app = self.app(&session.client_id).cloned().expect("the app of a device code is there");
         let resolved = self.resolve(&join(&session.scopes))?;
         let api = Self::one_api(&resolved)?;
-        Ok(self.response(asked, &app, &session, &resolved, &api))
+        Ok(self.response(asked, (&app, &session), &resolved, &api))
     }
 }
 

@@ -180,7 +180,7 @@ impl State {
                 _ => return (400, json!({"error": "path and status are missing"})),
             },
             "/emulator/revoke" => self.revoke_sessions(&get("user")),
-            "/emulator/mfa" => self.challenge(&get("user"), "invalid_grant", Some("basic_action"), 50076, None),
+            "/emulator/mfa" => self.challenge(&get("user"), ("invalid_grant", Some("basic_action")), 50076, None),
             "/emulator/device" => self.answer_device(&get("user_code"), get("deny").is_empty()),
             _ => return (404, json!({"error": "no such switch"})),
         }

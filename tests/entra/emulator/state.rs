@@ -216,8 +216,7 @@ impl State {
     pub(crate) fn challenge(
         &mut self,
         user: &str,
-        error: &'static str,
-        suberror: Option<&'static str>,
+        (error, suberror): (&'static str, Option<&'static str>),
         number: u32,
         claims: Option<&str>,
     ) {

@@ -87,7 +87,7 @@ impl State {
         let expires_in = 3600 + i64::try_from(self.counter * 97 % 1800).unwrap_or_default();
         let (now, user) = (self.now(), session.map(|session| session.user.clone()));
         let token = match self.app(resource).cloned() {
-            Some(api) => self.token_for(client, &api, scopes, session, (now + expires_in, authentication)),
+            Some(api) => self.token_for((client, &api), scopes, session, (now + expires_in, authentication)),
             // a token for Microsoft Graph cannot be verified by others: its signature is over another header
             None => format!("{}.graph-token-{}.unverifiable", base64url(br#"{"typ":"JWT","nonce":"x"}"#), self.counter),
         };
@@ -99,8 +99,7 @@ impl State {
 
     fn token_for(
         &self,
-        client: &App,
-        api: &App,
+        (client, api): (&App, &App),
         scopes: &BTreeSet<String>,
         session: Option<&Session>,
         (expires_at, authentication): (i64, &str),

@@ -1,6 +1,7 @@
 //! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`, `migrate`, `storage`.
 
 mod api_keys;
+mod authorize_params;
 mod client_documents;
 mod commands;
 mod consent;

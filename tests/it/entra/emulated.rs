@@ -218,7 +218,7 @@ async fn machines_and_apis_have_grants_of_their_own() {
     assert_eq!(number(&on_behalf(text(&machine["access_token"])).await), 7_000_114);
     let (_, graph) = client.redeem("openid User.Read").await;
     assert_eq!(number(&on_behalf(text(&graph["access_token"])).await), 50013);
-    client.emulator.state().challenge("alice", "interaction_required", None, 50076, Some("{}"));
+    client.emulator.state().challenge("alice", ("interaction_required", None), 50076, Some("{}"));
     let wanted = on_behalf(text(&user["access_token"])).await;
     assert_eq!((wanted.1["error"].as_str(), wanted.1["claims"].as_str()), (Some("interaction_required"), Some("{}")));
 }

@@ -59,7 +59,7 @@ async fn what_conditional_access_wants_leads_to_a_new_sign_in_and_ends_nothing()
     ] {
         let mut bench = Bench::new().await;
         let given = bench.tokens().await;
-        bench.emulator.state().challenge("alice", error, suberror, number, claims);
+        bench.emulator.state().challenge("alice", (error, suberror), number, claims);
         let (lines, _guard) = watch();
         let refused = bench.refresh(&given).await;
         assert_eq!((refused.status, refused.error().as_str()), (400, "invalid_grant"), "{error} {number}");
@@ -78,7 +78,7 @@ async fn what_conditional_access_wants_leads_to_a_new_sign_in_and_ends_nothing()
 async fn claims_are_not_sent_for_other_clients_nor_for_ever() {
     let mut bench = Bench::new().await;
     let given = bench.tokens().await;
-    bench.emulator.state().challenge("alice", "interaction_required", None, 50076, Some(CLAIMS));
+    bench.emulator.state().challenge("alice", ("interaction_required", None), 50076, Some(CLAIMS));
     assert_eq!(bench.refresh(&given).await.status, 400);
     let ours = std::mem::replace(&mut bench.client, bench.gate.register_named("Another").await);
     assert_eq!(parameter(&bench.approve().await, "claims"), None);
@@ -94,7 +94,7 @@ async fn claims_that_are_no_short_object_are_not_sent_on() {
     for claims in ["not json", "[]", long.as_str()] {
         let mut bench = Bench::new().await;
         let given = bench.tokens().await;
-        bench.emulator.state().challenge("alice", "interaction_required", None, 50076, Some(claims));
+        bench.emulator.state().challenge("alice", ("interaction_required", None), 50076, Some(claims));
         assert_eq!(bench.refresh(&given).await.status, 400);
         assert_eq!(parameter(&bench.approve().await, "claims"), None, "{claims:.20}");
     }
