@@ -2,6 +2,7 @@
 
 mod background;
 mod observe;
+mod ports;
 mod start_error;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use background::Background;
 
 pub use crate::inbound::Drain;
 pub use crate::wire::Body;
+pub use ports::{Listeners, Ports};
 pub use start_error::StartError;
 
 /// What a process meets outside of itself besides its configuration; tests put in their own.
@@ -221,13 +223,8 @@ impl App {
     ///
     /// # Errors
     /// When one cannot be opened; the words include the hint.
-    pub async fn listen(&self) -> Result<Listeners, StartError> {
-        let public = open("server.listen", self.config.server.listen).await?;
-        let operations = match self.config.server.operations {
-            Some(address) => Some(open("server.operations", address).await?),
-            None => None,
-        };
-        Ok(Listeners { public, operations })
+    pub fn listen(&self) -> Result<Listeners, StartError> {
+        Ports::take(&self.config.server)?.listen()
     }
 
     /// Serves one listener until drained, without the background tasks.
@@ -262,24 +259,4 @@ impl App {
         self.close().await;
         Ok(())
     }
-}
-
-/// The open listeners.
-pub struct Listeners {
-    public: TcpListener,
-    operations: Option<TcpListener>,
-}
-
-impl Listeners {
-    /// Where clients connect; a port of 0 has become a real one.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.public.local_addr()
-    }
-}
-
-async fn open(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { setting, address, cause })
 }

@@ -2,5 +2,3 @@
 -- offline token per user and client of theirs, so the newest one is copied to all of the user's grants that rest on one.
 ALTER TABLE grants ADD COLUMN provider_line BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE authorizations ADD COLUMN provider_line BIGINT NOT NULL DEFAULT 0;
--- The sign-ins that a provider may be answering now.
-CREATE INDEX authorizations_claimed_by_identity ON authorizations (identity) WHERE stage = 'claimed';

@@ -76,6 +76,13 @@ pub enum Event<'a> {
         /// The user.
         subject: &'a Subject,
     },
+    /// Sessions at the own page were ended: all of a user or of everyone, except the one in which the user asked for it.
+    AccountSessionsEnded {
+        /// The user, if one was named.
+        subject: Option<&'a str>,
+        /// How many.
+        count: u64,
+    },
     /// A password was wrong, or too many were.
     SignInFailed {
         /// The identity provider.
@@ -102,7 +109,7 @@ pub enum Event<'a> {
         /// The client.
         client: &'a ClientId,
     },
-    /// A registered client was deleted, by itself or by the operator.
+    /// A registered client was deleted, by itself or by the operator; or the operator deleted the metadata document of a client.
     ClientDeleted {
         /// The client.
         client: &'a ClientId,

@@ -2,7 +2,9 @@
 
 use super::event::{Acting, Event};
 use super::sink::{Actor, Sink};
+use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
+use crate::model::ids::KeyId;
 
 pub(super) struct ToLog;
 
@@ -37,6 +39,9 @@ impl Sink for ToLog {
                 line!(warn, origin, "sign-in refused by the identity provider", identity, client, error);
             }
             Event::AccountOpened { subject } => line!(info, origin, "signed in at the own page", %subject),
+            Event::AccountSessionsEnded { subject, count } => {
+                line!(info, origin, "sessions at the own page ended", subject, count);
+            }
             Event::SignInFailed { identity, limited } => line!(warn, origin, "sign-in failed", identity, limited),
             Event::Granted { grant, refresh } => {
                 let Grant { id, subject, client_id: client, resource, scope, .. } = grant;
@@ -71,14 +76,15 @@ impl Sink for ToLog {
             Event::KeyNotProven { grant, client, how } => {
                 line!(warn, origin, "a bound token was presented without its key", %grant, %client, how);
             }
-            Event::KeyPublished { key, algorithm, active_from } => {
-                let active_from = active_from.0;
-                line!(info, origin, "signing key published", kid = %key, algorithm, active_from);
-            }
+            Event::KeyPublished { key, algorithm, active_from } => key_published(key, algorithm, *active_from, origin),
             Event::KeyRetired { key } => line!(info, origin, "signing key retired", kid = %key),
             Event::KeyWithdrawn { key } => line!(warn, origin, "signing key withdrawn", kid = %key),
         }
     }
+}
+
+fn key_published(key: &KeyId, algorithm: &str, active_from: Timestamp, origin: &Actor<'_>) {
+    line!(info, origin, "signing key published", kid = %key, algorithm, active_from = active_from.0);
 }
 
 fn ended(grant: &Grant, reason: EndReason, origin: &Actor<'_>) {

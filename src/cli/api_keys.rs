@@ -1,4 +1,6 @@
-//! `portcullis api-keys`: makes, lists and revokes the keys of machines that cannot ask for tokens.
+//! `portcullis api-keys`: makes and lists the keys of machines that cannot ask for tokens; `revoke` revokes them.
+
+mod revoke;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,14 +9,14 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::shown::{self, escaped, moment, pluralize, quoted};
-use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
+use super::{ConfigFile, Outcome, Terminal, database, load, operator, process};
 use crate::audit::{Actor, Audit, Event};
 use crate::clock::Clock;
-use crate::config::{Config, Upstream, duration};
+use crate::config::{Config, Needs, Upstream, duration};
 use crate::model::api_key::{NEVER, NewApiKey};
 use crate::model::grant::Grant;
 use crate::oauth::scope::ScopeSet;
-use crate::secret::{ApiKey, Kind, Token};
+use crate::secret::{ApiKey, Token};
 use crate::storage::ListedApiKey;
 
 /// The longest name and owner, in characters.
@@ -34,7 +36,7 @@ const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 3653);
 pub(super) enum ApiKeys {
     Create(Create),
     List(List),
-    Revoke(Revoke),
+    Revoke(revoke::Revoke),
 }
 
 /// Create a key and print it, once: only its hash is stored
@@ -85,20 +87,6 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Revoke keys: they are refused within a second, and streams that they opened end
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  portcullis api-keys revoke k_…")]
-pub(super) struct Revoke {
-    /// The keys, as `api-keys list` shows them
-    #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
-    #[command(flatten)]
-    file: ConfigFile,
-    /// Do not ask for confirmation
-    #[arg(long, short)]
-    yes: bool,
-}
-
 impl ApiKeys {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         match self {
@@ -112,7 +100,7 @@ impl ApiKeys {
 impl Create {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let new = match self.new_key(&config) {
             Ok(new) => new,
             Err(words) => return process::end(Err(words), terminal),
@@ -223,7 +211,7 @@ fn expiry(text: &str) -> Result<Duration, String> {
 
 impl List {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let read = self.upstream.map(|id| upstream(&config, &id)).transpose().and_then(|upstream| {
             process::block_on(async {
                 let store = database::open(&config).await?;
@@ -276,47 +264,4 @@ fn show(key: &ListedApiKey, out: &mut dyn Write) -> io::Result<()> {
     };
     let ends = if key.expires_at == NEVER { "never expires".to_owned() } else { ends(key.expires_at) };
     writeln!(out, "    created   {}, {used}, {ends}\n", moment(key.created_at))
-}
-
-/// Says that an id names no live key. A key in its place is not repeated: the output may be recorded.
-fn refuse_unknown(id: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
-    let what = if id.starts_with(ApiKey::PREFIX) {
-        "this is a key, and not the id of one".to_owned()
-    } else {
-        format!("{}: there is no such live key", escaped(id))
-    };
-    writeln!(terminal.err, "error: {what}\n  hint: `portcullis api-keys list` shows the ids, which begin with k_")
-}
-
-impl Revoke {
-    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
-        let log = config.log.clone();
-        let revoked = process::block_on_logged(terminal.start_log, &log, async {
-            let store = database::open(&config).await?;
-            let live = database::api_keys(&store, None).await?;
-            let is_live = |id: &String| live.iter().any(|key| key.id.as_str() == *id);
-            let (known, unknown): (Vec<String>, Vec<String>) = self.ids.into_iter().partition(is_live);
-            let question = format!("Revoke {}?", pluralize(known.len(), "key"));
-            let agreed =
-                known.is_empty() || self.yes || confirm(&question, terminal).map_err(|error| error.to_string())?;
-            let ends = database::grant_ends(&config, &store);
-            let chosen = ends.chosen(known.iter().filter(|_| agreed).map(String::as_str)).await;
-            let (chosen, _ended_meanwhile) = chosen.map_err(database::message)?;
-            let report = ends.end_chosen(chosen, &operator).await;
-            store.close().await;
-            Ok((report.map_err(database::message)?.ended, unknown))
-        });
-        match revoked {
-            Ok((ended, unknown)) => {
-                unknown.iter().try_for_each(|id| refuse_unknown(id, terminal))?;
-                for ended in &ended {
-                    writeln!(terminal.out, "{}: revoked", ended.grant.id)?;
-                }
-                Ok(if unknown.is_empty() { Outcome::Done } else { Outcome::Failed })
-            }
-            Err(words) => process::end(Err(words), terminal),
-        }
-    }
 }

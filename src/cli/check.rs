@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::{ConfigFile, Outcome, Terminal, online, process, shown};
+use super::online::{self, Asked};
+use super::{ConfigFile, Outcome, Terminal, process, shown};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::identity::Identities;
@@ -25,7 +26,8 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Check {
     #[command(flatten)]
     file: ConfigFile,
-    /// Also contact the MCP servers and identity providers, as far as that works without a user; not the database
+    /// Also contact the database, the MCP servers, the identity providers and the assertion issuers, as far as that works without
+    /// a user, and print what each answered; nothing is changed anywhere
     #[arg(long)]
     online: bool,
     /// Print JSON for a program, an empty list when all is well
@@ -40,12 +42,13 @@ impl Check {
             Ok(Loaded { config, warnings }) => (Some(config), warnings),
             Err(problems) => (None, problems),
         };
+        let mut asked = Vec::new();
         if let Some(config) = config.as_ref().filter(|_| self.online) {
-            let identities = Identities::new(config, &Clock::system(), &Metrics::default().providers);
-            match process::block_on(async { Ok(online::check(config, &identities).await) }) {
-                Ok(found) => problems.extend(found),
+            match process::block_on(async { Ok(ask_all(config).await) }) {
+                Ok(answers) => asked = answers,
                 Err(words) => return process::end(Err(words), terminal),
             }
+            problems.extend(asked.iter().flat_map(Asked::problems).cloned().collect());
         }
         let outcome = if problems.has_errors() { Outcome::Failed } else { Outcome::Done };
         if self.json {
@@ -59,8 +62,20 @@ impl Check {
             writeln!(terminal.out, "{}: ok", file.display())?;
             summarize(&config, terminal.out)?;
         }
+        if !asked.is_empty() {
+            writeln!(terminal.out, "\n  what was asked, and what answered")?;
+            let width = asked.iter().map(Asked::width).max().unwrap_or_default();
+            asked.iter().try_for_each(|asked| asked.write(width, terminal.out))?;
+        }
         Ok(outcome)
     }
+}
+
+/// Asks everything that `serve` needs, the database first.
+async fn ask_all(config: &Config) -> Vec<Asked> {
+    let identities = Identities::new(config, &Clock::system(), &Metrics::default().providers);
+    let (database, others) = tokio::join!(online::ask_database(config), online::check(config, &identities));
+    std::iter::once(database).chain(others).collect()
 }
 
 /// Prints the URLs that clients and identity providers need.

@@ -3,18 +3,19 @@
 use crate::app::StartError;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, RootKey, Secrets};
 use crate::identity::Identities;
 use crate::issuer::GrantEnds;
 use crate::keys::Sealer;
 use crate::model::ids::ClientId;
+use crate::secret::random;
 use crate::storage::{GrantFilter, ListedApiKey, ListedClient, ListedDocument, ListedGrant, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// How many rows one query reads.
 const PAGE: i64 = 500;
 
-/// Opens an existing database.
+/// Opens an existing database. Commands do not make one, nor change its schema: `serve` and `migrate` do.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
     if let Database::Sqlite(file) = &config.storage.database
         && !file.exists()
@@ -25,7 +26,7 @@ pub(super) async fn open(config: &Config) -> Result<Store, String> {
         ));
     }
     let metrics = Metrics::default().store;
-    Store::open(&config.storage, config.limits.waiting_writes, metrics).await.map_err(message)
+    Store::open_existing(&config.storage, config.limits.waiting_writes, metrics).await.map_err(message)
 }
 
 /// Ends grants for an operator. It serves no requests and runs no background tasks.
@@ -34,8 +35,16 @@ pub(super) fn grant_ends(config: &Config, store: &Store) -> GrantEnds {
     // a command is not scraped
     let metrics = Metrics::default();
     let identities = Identities::new(config, &clock, &metrics.providers);
-    let sealer = Sealer::new(&config.secrets);
+    let sealer = sealer(&config.secrets);
     GrantEnds::for_operator(store.clone(), identities, sealer, clock, Audit::to_log())
+}
+
+/// Opens what is sealed. Where the root keys are not at hand nothing opens, which is reported for each token that would be revoked.
+fn sealer(secrets: &Secrets) -> Sealer {
+    if secrets.keys.is_empty() {
+        return Sealer::new(&Secrets { keys: vec![RootKey::from_bytes(random())] });
+    }
+    Sealer::new(secrets)
 }
 
 /// The error message of a command.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Outcome, Terminal, process};
-use crate::app::StartError;
 use crate::config::Log;
-use crate::dev;
+use crate::dev::{self, DevError};
 
 /// Try everything on this machine: a gateway with demo users in front of your MCP server, or of a built-in one
 ///
@@ -40,9 +39,9 @@ impl Dev {
         };
         let options = dev::DevOptions { port: self.port, upstream: self.upstream, state_home };
         let ended = process::block_on_logged(terminal.start_log, &Log::default(), async {
-            let mut dev = dev::Dev::prepare(&options).await.map_err(|error| error.to_string())?;
-            let started = process::start(Arc::clone(&dev.config)).await;
-            let (app, listeners) = started.map_err(|error| with_port(&error, self.port))?;
+            let (mut dev, ports) = dev::Dev::prepare(&options).await.map_err(|error| error.to_string())?;
+            let started = process::start(Arc::clone(&dev.config), ports).await;
+            let (app, listeners) = started.map_err(|error| DevError::listen(error, self.port).to_string())?;
             let shown = write!(terminal.out, "{}", dev.screen).and_then(|()| terminal.out.flush());
             shown.map_err(|error| format!("the screen cannot be written: {error}"))?;
             let config = Arc::clone(&dev.config);
@@ -62,13 +61,4 @@ fn state_home(environment: &[(String, String)]) -> Option<PathBuf> {
     get("XDG_STATE_HOME")
         .and_then(|home| absolute(home.into()))
         .or_else(|| get("HOME").map(|home| PathBuf::from(home).join(".local/state")))
-}
-
-fn with_port(error: &StartError, port: u16) -> String {
-    match error {
-        StartError::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => format!(
-            "port {port} is in use by another program\n  hint: stop it, or choose another with --port and give clients the new URL"
-        ),
-        other => other.to_string(),
-    }
 }

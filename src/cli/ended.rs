@@ -9,8 +9,12 @@ use super::{Outcome, Terminal};
 use crate::issuer::EndReport;
 use crate::storage::EndedGrant;
 
-/// The grants that ended, the sign-ins that were cancelled, and the offline tokens that were revoked or kept.
+/// The grants and sessions that ended, the sign-ins that were cancelled, and the offline tokens that were revoked or kept.
 pub(super) struct Ended(pub(super) EndReport);
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
 
 impl Ended {
     /// The same as [`Self::print`], for a program.
@@ -34,6 +38,7 @@ impl Ended {
         json!({
             "ended": ended.collect::<Vec<_>>(),
             "cancelled_sign_ins": self.0.cancelled_sign_ins,
+            "ended_sessions": self.0.ended_sessions,
             "offline_tokens": revocations.collect::<Vec<_>>(),
         })
     }
@@ -51,15 +56,17 @@ impl Ended {
 
     /// Prints which grants ended, and which tokens could not be revoked.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let EndReport { ended, cancelled_sign_ins, revocations } = &self.0;
+        let EndReport { ended, cancelled_sign_ins, ended_sessions, revocations } = &self.0;
         for EndedGrant { grant, .. } in ended {
             let (id, user, client) = (&grant.id, escaped(grant.subject.as_str()), escaped(grant.client_id.as_str()));
             writeln!(terminal.out, "{id}: ended (user {user}, client {client})")?;
         }
         writeln!(terminal.out, "{} ended", pluralize(ended.len(), "grant"))?;
         if *cancelled_sign_ins > 0 {
-            let cancelled = usize::try_from(*cancelled_sign_ins).unwrap_or(usize::MAX);
-            writeln!(terminal.out, "{} in progress cancelled", pluralize(cancelled, "sign-in"))?;
+            writeln!(terminal.out, "{} in progress cancelled", pluralize(count(*cancelled_sign_ins), "sign-in"))?;
+        }
+        if *ended_sessions > 0 {
+            writeln!(terminal.out, "{} at /account ended", pluralize(count(*ended_sessions), "session"))?;
         }
         for (identity, tally) in revocations {
             if tally.revoked > 0 {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ended::Ended;
 use super::shown::{self, escaped, moment, pluralize, quoted};
 use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::issuer::{ChosenGrants, EndReport};
 use crate::storage::{GrantFilter, ListedGrant};
 
@@ -59,9 +59,9 @@ struct Which {
 
 /// End grants: their access and refresh tokens are refused within a second
 ///
-/// Sign-ins in progress that match are cancelled, unless grants are selected by ID. Offline tokens of these grants are
-/// revoked at the identity provider if it can be reached. Clients stay registered, and users can sign in again unless the
-/// identity provider refuses them.
+/// Sign-ins in progress that match are cancelled, unless grants are selected by ID. With --user alone, or --all, users are also
+/// signed out of their own page (/account). Offline tokens of these grants are revoked at the identity provider if it can be
+/// reached. Clients stay registered, and users can sign in again unless the identity provider refuses them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -114,7 +114,7 @@ fn audience(config: &Config, id: &str) -> Result<String, String> {
 
 impl List {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let read = self.which.filter(&config).and_then(|filter| {
             process::block_on(async {
                 let store = database::open(&config).await?;
@@ -185,7 +185,7 @@ fn show(grant: &ListedGrant, config: &Config, out: &mut dyn Write) -> io::Result
 impl End {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Revocation, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let (log, as_json) = (config.log.clone(), self.json);
         match process::block_on_logged(terminal.start_log, &log, self.end(config, terminal, &operator)) {
             Ok((report, unknown)) => {

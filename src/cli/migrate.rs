@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::shown::pluralize;
 use super::{ConfigFile, Outcome, Terminal, database, load, process};
+use crate::config::Needs;
 use crate::storage::Store;
 
 /// Bring the schema of the database up to date
@@ -25,7 +26,7 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let migrated = process::block_on(async { Store::migrate(&config.storage).await.map_err(database::message) });
         let applied = match migrated {
             Ok(applied) => applied,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, Terminal};
-use crate::app::{App, Listeners, StartError};
+use crate::app::{App, Listeners, Ports, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Log};
 
@@ -37,11 +37,11 @@ fn no_threads(cause: &io::Error) -> String {
     format!("threads cannot be started: {cause}\n  hint: raise the limits of processes and open files (ulimit -u, -n)")
 }
 
-/// Builds the application, opens its listeners, and only then changes the store to fit the configuration: a second instance
-/// fails on the port before it changes anything.
-pub(super) async fn start(config: Arc<Config>) -> Result<(App, Listeners), StartError> {
+/// Builds the application on ports that were taken before, and only then changes the store to fit the configuration: a second
+/// instance fails on the port before it opens the database. Connections are accepted when everything is ready.
+pub(super) async fn start(config: Arc<Config>, ports: Ports) -> Result<(App, Listeners), StartError> {
     let app = App::build(config, Clock::system()).await?;
-    let listeners = app.listen().await?;
+    let listeners = ports.listen()?;
     app.adopt().await?;
     Ok((app, listeners))
 }

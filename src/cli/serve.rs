@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{ConfigFile, Outcome, Terminal, load, online, process};
-use crate::config::{Config, OutboundProxy, Problem};
+use super::online::{self, Asked};
+use super::{ConfigFile, Outcome, Terminal, load, process};
+use crate::app::Ports;
+use crate::config::{Config, Needs, OutboundProxy, Problem};
 use crate::identity::Identities;
 
 /// Run the gateway that a configuration file describes
@@ -25,10 +27,12 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Everything, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let config = Arc::new(config);
         let ended = process::block_on_logged(terminal.start_log, &config.log, async {
-            let (app, listeners) = process::start(Arc::clone(&config)).await.map_err(|error| error.to_string())?;
+            let ports = Ports::take(&config.server).map_err(|error| error.to_string())?;
+            let started = process::start(Arc::clone(&config), ports).await;
+            let (app, listeners) = started.map_err(|error| error.to_string())?;
             announce(&config);
             check_online(Arc::clone(&config), app.identities().clone());
             process::run(app, listeners, &config).await
@@ -40,7 +44,8 @@ impl Serve {
 /// Checks the upstreams and providers in the background; failures are warnings.
 fn check_online(config: Arc<Config>, identities: Identities) {
     tokio::spawn(async move {
-        for Problem { subject, what, hint, .. } in online::check(&config, &identities).await {
+        let asked = online::check(&config, &identities).await;
+        for Problem { subject, what, hint, .. } in asked.into_iter().flat_map(Asked::into_problems) {
             tracing::warn!(about = subject, hint, "{what}");
         }
     });

@@ -10,7 +10,7 @@ use super::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, pr
 use crate::app::StartError;
 use crate::audit::{Actor, Audit};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::keys::{HORIZON, KeyError, Replaced, Rotation, RotationTerms, Sealer};
 use crate::model::ids::KeyId;
 use crate::model::signing_key::{StoredSigningKey, WithdrawnKey, signing_at};
@@ -60,7 +60,7 @@ struct Stored {
 
 impl List {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let read = process::block_on(async {
             let store = database::open(&config).await?;
             let keys = store.signing_keys().await.map_err(database::message)?;
@@ -152,7 +152,7 @@ fn rows<'a>(stored: &'a Stored, terms: &RotationTerms, now: Timestamp) -> Vec<Ro
 impl Rotate {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::SigningKeys, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let log = config.log.clone();
         let rotated = process::block_on_logged(terminal.start_log, &log, async {
             let store = database::open(&config).await?;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::shown::pluralize;
 use super::{ConfigFile, Outcome, Terminal, database, load, process};
-use crate::config::Database;
+use crate::config::{Database, Needs};
 use crate::storage::copy_to_postgres;
 
 /// Copy a SQLite database to PostgreSQL
@@ -45,7 +45,7 @@ impl Storage {
 
 impl Copy {
     fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let Database::Postgres(target) = &config.storage.database else {
             let words = "storage.url names a SQLite file\n  hint: write the postgres: URL of the target there first";
             return process::end(Err(words.to_owned()), terminal);

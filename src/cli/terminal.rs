@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::config::{Config, Loaded, Log};
+use crate::config::{Config, Loaded, Log, Needs};
 
 /// The option for the configuration file.
 #[derive(Debug, Args)]
@@ -51,9 +51,10 @@ pub struct Terminal<'a> {
     pub environment: Vec<(String, String)>,
 }
 
-/// Reads a configuration and prints its problems; `None` when it has errors. Empties the environment.
-pub(super) fn load(file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
-    match Config::load(file, terminal.environment.drain(..)) {
+/// Reads a configuration, with the secrets that the command needs, and prints its problems; `None` when it has errors. Empties the
+/// environment.
+pub(super) fn load(needs: Needs, file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
+    match Config::load_for(needs, file, terminal.environment.drain(..)) {
         Ok(Loaded { config, warnings }) => {
             if !warnings.is_empty() {
                 writeln!(terminal.err, "{warnings}")?;

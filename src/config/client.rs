@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::bounds::{self, Bounds, Places};
 use super::id::{Seen, duplicate};
 use super::name::check_name;
+use super::needs::SecretFor;
 use super::problem::{Mistake, io_message};
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSource;
@@ -92,13 +93,13 @@ pub(super) fn read(
     }
     let keys = keys(&written, section, reading);
     let client_secret = match &written.client_secret {
-        Some(source) => {
+        Some(source) if reading.reads(SecretFor::Serving) => {
             let at = section.at("client_secret");
-            let secret = reading.secret(&at, source)?;
+            let secret = reading.secret(&at, SecretFor::Serving, source)?;
             reading.keep(&at, check_secret(&secret))?;
             Some(secret)
         }
-        None => None,
+        _ => None,
     };
     let auth_method = auth_method?;
     let machine = machine(written.machine_upstreams, written.machine_scopes, auth_method, section, reading);

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::needs::SecretFor;
 use super::problem::Location;
 use super::reading::{Reading, ValueRef};
 use super::secret_source::SecretSource;
@@ -29,7 +30,7 @@ impl WrittenUrl {
                 Some(FoundUrl { text: text.into(), may_have_password: matches!(at.location, Location::Variable(_)) })
             }
             Self::Source(source) => {
-                let text = reading.secret(at, &source)?;
+                let text = reading.secret(at, SecretFor::Storage, &source)?;
                 Some(FoundUrl { text, may_have_password: true })
             }
         }

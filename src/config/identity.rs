@@ -9,6 +9,7 @@ use super::CaFile;
 use super::authorize_params;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
+use super::needs::SecretFor;
 use super::problem::{Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::scope::check_scope;
@@ -72,7 +73,7 @@ pub struct OidcSettings {
     pub discovery: Url,
     /// Our client id at the provider.
     pub client_id: String,
-    /// Our client secret at the provider; `None` for a public client.
+    /// Our client secret at the provider; `None` for a public client, and for a command that goes on without it.
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
@@ -204,7 +205,9 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         let mistake = Mistake::new("is the current issuer").hint("write the previous issuer, or remove it");
         reading.error(&section.at("replaces_issuer"), mistake);
     }
-    let client_secret = written.client_secret.map(|source| reading.secret(&section.at("client_secret"), &source));
+    let secret_at = section.at("client_secret");
+    let client_secret =
+        written.client_secret.and_then(|source| reading.secret(&secret_at, SecretFor::Provider, &source));
     let default_scopes = || vec!["profile".to_owned(), "email".to_owned()];
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
     let authorize_params = authorize_params::read(written.authorize_params, section, reading);
@@ -214,7 +217,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         issuer: written.issuer,
         discovery: discovery?,
         client_id: written.client_id,
-        client_secret: client_secret.flatten(),
+        client_secret,
         scopes,
         authorize_params,
         standing: written.standing.unwrap_or_default(),

@@ -31,6 +31,7 @@ mod lifetimes;
 mod limits;
 mod log;
 mod name;
+mod needs;
 mod node_deserializer;
 mod outbound;
 mod pages;
@@ -79,6 +80,7 @@ pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings,
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use needs::Needs;
 pub use outbound::Outbound;
 pub use pages::{Color, Logo, Pages, Support};
 pub use postgres::{Postgres, PostgresHost, PostgresServer, PostgresTls};
@@ -122,9 +124,21 @@ impl Config {
     /// # Errors
     /// Every problem, with its location.
     pub fn load(file: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+        Self::load_for(Needs::Everything, file, environment)
+    }
+
+    /// The same for a run that needs fewer secrets. Those that it does not read are missing from the configuration.
+    ///
+    /// # Errors
+    /// Every problem, with its location.
+    pub fn load_for(
+        needs: Needs,
+        file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Problems> {
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
         let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let mut reading = Reading::new(absolute.parent().unwrap_or(&absolute), &environment);
+        let mut reading = Reading::new(needs, absolute.parent().unwrap_or(&absolute), &environment);
         let config = read(file, &mut reading);
         let problems = Problems::new(file.display().to_string(), reading.finish());
         match config {

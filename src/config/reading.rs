@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ca_file::CaFile;
 use super::document::Node;
+use super::needs::{Need, Needs, SecretFor};
 use super::problem::{Location, Mistake, Problem, Severity};
 use super::secret_source::SecretSource;
 use super::shape::{self, ShapeMistake, Step, is_plain};
@@ -16,6 +17,7 @@ use crate::secret::SecretText;
 
 /// One run over one configuration file.
 pub(super) struct Reading<'a> {
+    needs: Needs,
     directory: &'a Path,
     environment: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
@@ -127,8 +129,8 @@ impl<'a> Section<'a> {
 
 impl<'a> Reading<'a> {
     /// `directory` is where relative paths begin.
-    pub(super) const fn new(directory: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
-        Self { directory, environment, problems: Vec::new(), placeholders: Vec::new() }
+    pub(super) const fn new(needs: Needs, directory: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
+        Self { needs, directory, environment, problems: Vec::new(), placeholders: Vec::new() }
     }
 
     pub(super) const fn directory(&self) -> &'a Path {
@@ -230,14 +232,44 @@ impl<'a> Reading<'a> {
         self.keep(&section.at("ca_file"), read)
     }
 
-    /// Reads a secret.
-    pub(super) fn secret(&mut self, at: &ValueRef, source: &SecretSource) -> Option<SecretText> {
+    /// Whether this run must have such a secret.
+    pub(super) fn requires(&self, purpose: SecretFor) -> bool {
+        self.needs.of(purpose) == Need::Required
+    }
+
+    /// Whether this run reads such a secret.
+    pub(super) fn reads(&self, purpose: SecretFor) -> bool {
+        self.needs.of(purpose) != Need::Unused
+    }
+
+    /// Returns what was made of a secret, or reports the mistake: as a warning where this run can do without.
+    pub(super) fn keep_secret<T>(
+        &mut self,
+        at: &ValueRef,
+        purpose: SecretFor,
+        result: Result<T, Mistake>,
+    ) -> Option<T> {
+        match result {
+            Err(mistake) if !self.requires(purpose) => {
+                let what = format!("{}: tokens at the identity provider cannot be revoked without it", mistake.what);
+                self.warn(at, Mistake { what: what.into(), ..mistake });
+                None
+            }
+            result => self.keep(at, result),
+        }
+    }
+
+    /// Reads a secret, if this run reads such ones.
+    pub(super) fn secret(&mut self, at: &ValueRef, purpose: SecretFor, source: &SecretSource) -> Option<SecretText> {
+        if !self.reads(purpose) {
+            return None;
+        }
         let (secret, exposed) = source.fetch(self.directory, |name| self.variable(name));
         if exposed {
             let mistake = Mistake::new("other users of this machine can read the secret's file");
             self.warn(at, mistake.hint("chmod 600 it"));
         }
-        self.keep(at, secret)
+        self.keep_secret(at, purpose, secret)
     }
 
     /// All problems found.

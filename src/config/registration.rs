@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::needs::SecretFor;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::secret_source::SecretSources;
@@ -109,7 +110,7 @@ fn initial_access_tokens(
     let mut hashes = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let at = section.item("initial_access_tokens", index);
-        let Some(token) = reading.secret(&at, source) else { continue };
+        let Some(token) = reading.secret(&at, SecretFor::Serving, source) else { continue };
         let is_token = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
         if !is_token || token.expose().len() < SHORTEST_TOKEN {
             let what = format!("must be at least {SHORTEST_TOKEN} printable ASCII characters without spaces");

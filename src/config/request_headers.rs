@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::header_names::{HeaderNames, OTHER_PROXIES, PROTECTED, folded};
 use super::id::Seen;
+use super::needs::SecretFor;
 use super::problem::Mistake;
 use super::quantity::Scalar;
 use super::reading::{Reading, Section, ValueRef};
@@ -185,7 +186,7 @@ pub(super) fn client_header(written: &str) -> Result<HeaderName, Mistake> {
 }
 
 fn header_value(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> Option<HeaderValue> {
-    let secret = reading.secret(at, source)?;
+    let secret = reading.secret(at, SecretFor::Serving, source)?;
     let text = secret.expose();
     let value = HeaderValue::from_str(text).ok().filter(|_| text.trim() == text && text.len() <= LONGEST_VALUE);
     let value = value.ok_or_else(|| {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::needs::SecretFor;
 use super::problem::Mistake;
 use super::reading::{Reading, Section, ValueRef};
 use super::secret_source::{SecretSource, SecretSources};
@@ -40,7 +41,7 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// The key ring, with at least one key: the first encrypts, all decrypt.
+/// The key ring: the first key encrypts, all decrypt. It has at least one, except for a command that goes on without root keys.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// The keys, in order.
@@ -56,12 +57,14 @@ pub(super) struct Written {
 /// Reads the section. A missing root key is an error.
 pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
     let written: Written = reading.shape(section)?;
+    if !reading.reads(SecretFor::Sealing) {
+        return Some(Secrets { keys: Vec::new() });
+    }
     let sources = written.keys.map(|SecretSources(sources)| sources).unwrap_or_default();
     if sources.is_empty() {
         let mistake = Mistake::new("there is no root key")
             .hint("`portcullis keys generate --out portcullis.key` makes one: keys = [{ file = \"portcullis.key\" }]");
-        reading.error(&section.at("keys"), mistake);
-        return None;
+        return reading.keep(&section.at("keys"), Err(mistake));
     }
     let mut keys: Vec<RootKey> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
@@ -81,10 +84,10 @@ fn root_key(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> 
     {
         let directory = reading.directory().display();
         let hint = format!("`portcullis keys generate --out FILE` makes one; relative paths begin at {directory}");
-        reading.error(at, Mistake::new("the root key's file does not exist").hint(hint));
-        return None;
+        let mistake = Mistake::new("the root key's file does not exist").hint(hint);
+        return reading.keep_secret(at, SecretFor::Sealing, Err(mistake));
     }
-    let text = reading.secret(at, source)?;
+    let text = reading.secret(at, SecretFor::Sealing, source)?;
     let key = RootKey::parse(text.expose()).ok_or_else(|| {
         Mistake::new("the secret is not a root key (32 bytes in base64)").hint("`portcullis keys generate` makes one")
     });

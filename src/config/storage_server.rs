@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::database_url::{FoundUrl, WrittenUrl};
+use super::needs::SecretFor;
 use super::postgres::{Postgres, PostgresHost, PostgresServer, PostgresTls};
 use super::problem::Mistake;
 use super::reading::{Reading, Section, ValueRef};
@@ -36,7 +37,7 @@ pub(super) fn read(
 ) -> Option<Postgres> {
     warn_of_variables(section, reading);
     let password = match written.password {
-        Some(source) => reading.secret(&section.at("password"), &source).map(Some),
+        Some(source) => reading.secret(&section.at("password"), SecretFor::Storage, &source).map(Some),
         None => Some(None),
     };
     let tls = tls(written.tls.as_deref(), written.ca_file, section, reading);

@@ -1,7 +1,9 @@
 //! Why `portcullis dev` does not start.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use crate::app::StartError;
 use crate::config::io_message;
 
 /// Why `dev` does not start, with a hint.
@@ -35,6 +37,14 @@ pub enum DevError {
         /// The process that holds the lock.
         holder: String,
     },
+    /// Another program listens on the port.
+    #[error(
+        "port {0} is in use by another program\n  hint: stop it, or choose another with --port and give clients the new URL"
+    )]
+    PortInUse(u16),
+    /// The port cannot be had for another reason.
+    #[error("{0}")]
+    Listen(StartError),
     /// `--upstream` is not a URL that can be called.
     #[error(
         "--upstream {url:?} {why}\n  hint: give the URL where your MCP server itself listens, such as http://127.0.0.1:8420/mcp"
@@ -61,4 +71,15 @@ pub enum DevError {
     /// The built-in server cannot listen.
     #[error("the built-in MCP server cannot listen on loopback: {0}")]
     DemoServer(#[from] std::io::Error),
+}
+
+impl DevError {
+    /// A failure to listen on the port.
+    #[must_use]
+    pub fn listen(error: StartError, port: u16) -> Self {
+        match error {
+            StartError::Listen { cause, .. } if cause.kind() == ErrorKind::AddrInUse => Self::PortInUse(port),
+            other => Self::Listen(other),
+        }
+    }
 }

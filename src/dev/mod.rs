@@ -14,6 +14,7 @@ use std::sync::Arc;
 use demo_server::DemoServer;
 use http::Uri;
 
+use crate::app::{Ports, StartError};
 use crate::config::{
     ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes, Limits, Log,
     Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
@@ -49,15 +50,26 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Opens the state directory, makes the users and checks or starts the upstream.
+    /// Takes the port, checks or starts the upstream, opens the state directory and makes the users; in this order, so that a
+    /// start that fails leaves nothing behind.
     ///
     /// # Errors
     /// See [`DevError`].
-    pub async fn prepare(options: &DevOptions) -> Result<Self, DevError> {
+    pub async fn prepare(options: &DevOptions) -> Result<(Self, Ports), DevError> {
         let server = server(options.port);
         let given = options.upstream.as_deref().map(|url| read_upstream(url, server.listen)).transpose()?;
         let origin = format!("http://127.0.0.1:{}", options.port);
         let public_url = PublicUrl::parse(&origin).or(Err(DevError::Port(options.port)))?;
+        let ports = Ports::take(&server).map_err(|error| not_free(error, options))?;
+        let (demo_server, settings) = if let Some(url) = given {
+            (None, upstream(url, "My MCP server"))
+        } else {
+            let demo = demo_server::start().await?;
+            let url = upstream_url(&demo.url()).map_err(|why| DevError::BadUpstream { url: demo.url(), why })?;
+            (Some(demo), upstream(url, "Demo server"))
+        };
+        let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
+        check(&upstream).await?;
         let state = State::open(&options.state_home, options.port, &origin)?;
         let (users, root_key) = (state.users()?, state.root_key()?);
         let screen = Screen {
@@ -67,15 +79,6 @@ impl Dev {
             directory: state.directory(),
         }
         .text();
-        let (demo_server, settings) = if let Some(url) = given {
-            (None, upstream(url, "your MCP server"))
-        } else {
-            let demo = demo_server::start().await?;
-            let url = upstream_url(&demo.url()).map_err(|why| DevError::BadUpstream { url: demo.url(), why })?;
-            (Some(demo), upstream(url, "the demo server"))
-        };
-        let upstream = Upstream::new(&public_url, settings).ok_or(DevError::Port(options.port))?;
-        check(&upstream).await?;
         let config = Config {
             public_url,
             server,
@@ -97,7 +100,7 @@ impl Dev {
             clients: Vec::new(),
             assertion_issuers: Vec::new(),
         };
-        Ok(Self { config: Arc::new(config), screen, _state: state, demo_server })
+        Ok((Self { config: Arc::new(config), screen, _state: state, demo_server }, ports))
     }
 
     /// Completes when the built-in MCP server ends by itself, which is a fault; never when there is none.
@@ -106,6 +109,14 @@ impl Dev {
             Some(server) => server.ended().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// Another `dev` on the port is told by its lock, which names the process.
+fn not_free(error: StartError, options: &DevOptions) -> DevError {
+    match State::holder(&options.state_home, options.port) {
+        Some(holder) => DevError::Running { holder },
+        None => DevError::listen(error, options.port),
     }
 }
 

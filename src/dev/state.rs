@@ -26,12 +26,23 @@ pub(super) struct DemoUser {
 impl State {
     /// Opens or creates the directory under `state_home`, and locks it.
     pub(super) fn open(state_home: &Path, port: u16, url: &str) -> Result<Self, DevError> {
-        let directory = state_home.join("portcullis").join(format!("dev-{port}"));
+        let directory = directory(state_home, port);
         let failed = |cause: std::io::Error| DevError::State { path: directory.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let lock = lock(&directory, url)?;
         Ok(Self { directory, _lock: lock })
+    }
+
+    /// The process that holds the directory, as its lock names it, if one does. Makes nothing.
+    pub(super) fn holder(state_home: &Path, port: u16) -> Option<String> {
+        let mut lock = File::open(directory(state_home, port).join("lock")).ok()?;
+        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        let mut holder = String::new();
+        lock.read_to_string(&mut holder).ok()?;
+        Some(holder.trim().to_owned())
     }
 
     /// The path of the directory.
@@ -64,6 +75,10 @@ impl State {
         }
         Ok(people.into_iter().zip(passwords).map(|(person, password)| demo_user(person, password)).collect())
     }
+}
+
+fn directory(state_home: &Path, port: u16) -> PathBuf {
+    state_home.join("portcullis").join(format!("dev-{port}"))
 }
 
 /// Reads a file, or creates it atomically with mode 0600.

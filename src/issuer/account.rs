@@ -18,6 +18,7 @@ use crate::model::grant::{EndReason, Holder};
 use crate::model::ids::{ConsentId, GrantId, Subject};
 use crate::model::remembered_consent::{Allowed, RememberedConsent};
 use crate::oauth::client_id_url::publisher;
+use crate::oauth::redirect_uri::RedirectPolicy;
 use crate::secret::{self, Token, base64url, hmac_sha256, same_text};
 use crate::storage::Store;
 use crate::wire::Arrival;
@@ -106,8 +107,10 @@ pub struct RememberedView {
     pub client_name: Option<String>,
     /// Where that name comes from.
     pub origin: ClientOrigin,
-    /// What people call the server; its URL when it has left the configuration.
-    pub resource_name: String,
+    /// What it may do without a question.
+    pub access: AccessView,
+    /// The host that receives the codes.
+    pub receiver: String,
     /// When the user was asked.
     pub created_at: Timestamp,
     /// Until when they are not asked again.
@@ -153,19 +156,24 @@ impl Accounts {
 
     async fn remembered(&self, subject: &Subject) -> Result<Vec<RememberedView>, Fault> {
         let known = self.store.consents_of(subject, self.remembering.since()).await?;
-        let views = known.into_iter().map(|RememberedConsent { id, allowed, client_name, created_at, .. }| {
-            let configured = self.clients.configured(&allowed.client_id);
-            RememberedView {
-                id: id.to_string(),
-                client_id: allowed.client_id.to_string(),
-                origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
-                client_name: configured.map_or(client_name, |client| client.name.clone()),
-                resource_name: self.resources.name_of(&allowed.resource),
-                created_at,
-                until: created_at + self.remembering.settings.remember_for,
-            }
-        });
-        Ok(views.collect())
+        Ok(known.into_iter().map(|consent| self.remembered_view(consent)).collect())
+    }
+
+    fn remembered_view(&self, consent: RememberedConsent) -> RememberedView {
+        let RememberedConsent { id, allowed, client_name, created_at, .. } = consent;
+        let configured = self.clients.configured(&allowed.client_id);
+        let receiver = RedirectPolicy::default().parse(&allowed.redirect_uri).map(|uri| uri.receiver());
+        RememberedView {
+            id: id.to_string(),
+            client_id: allowed.client_id.to_string(),
+            origin: configured.map_or(ClientOrigin::Document, |client| client.origin),
+            client_name: configured.map_or(client_name, |client| client.name.clone()),
+            access: self.resources.access_view(&allowed.resource, &allowed.scope, allowed.refresh),
+            // only https is remembered, which every policy accepts
+            receiver: receiver.unwrap_or(allowed.redirect_uri),
+            created_at,
+            until: created_at + self.remembering.settings.remember_for,
+        }
     }
 
     /// Forgets a remembered consent of the session's user. Does nothing for the consent of another user, or when the session
@@ -211,7 +219,7 @@ impl Accounts {
                     self.ends.end(id, EndReason::User, arrival).await?;
                 }
             }
-            Ending::All => self.ends.end_all_of_user(&session.subject, arrival).await?,
+            Ending::All => self.ends.end_all_of_user(&session.subject, &cookie.sha256(), arrival).await?,
         }
         Ok(())
     }

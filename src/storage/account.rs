@@ -4,7 +4,7 @@
 //! or ending another user's grants (every statement names the subject).
 
 use super::error::Failure;
-use super::exclusive::Exclusive::{Batch, Nothing};
+use super::exclusive::Exclusive::{Batch, Nothing, SignIn};
 use super::row::{FromRow, Row};
 use super::value::values;
 use super::{Priority, Store, StoreError};
@@ -15,11 +15,13 @@ use crate::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject}
 use crate::secret::Sha256;
 
 sql! {
-    /// No session is opened by a sign-in that was cancelled, or whose provider another process has replaced.
+    /// No session is opened by a sign-in that was cancelled or barred, or whose provider another process has replaced.
     SIGN_IN = "
         UPDATE authorizations SET stage = 'redeemed', redeemed_at = $2, subject = $3
         WHERE id = $1 AND stage = 'claimed' AND purpose = 'account'
-          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $4)";
+          AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $4)
+          AND NOT EXISTS (
+              SELECT 1 FROM barred_sign_ins b WHERE b.authorization_id = authorizations.id AND b.subject = $3)";
 
     INSERT = "
         INSERT INTO account_sessions (hash, subject, identity, issuer, name, created_at, last_used_at)
@@ -32,6 +34,9 @@ sql! {
     TOUCH = "UPDATE account_sessions SET last_used_at = $2 WHERE hash = $1 AND last_used_at < $2";
 
     END = "DELETE FROM account_sessions WHERE hash = $1";
+
+    /// Of a user, or of all; `$2` stays.
+    END_THOSE = "DELETE FROM account_sessions WHERE (CAST($1 AS TEXT) IS NULL OR subject = $1) AND hash <> $2";
 
     pub(super) DELETE_EXPIRED = "
         DELETE FROM account_sessions WHERE hash IN (
@@ -109,7 +114,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let NewAccountSession { hash, subject, identity, issuer, name } = *session;
-        self.write(Priority::Claimed, Nothing, async |tx| {
+        self.write(Priority::Claimed, SignIn(subject), async |tx| {
             if tx.execute(SIGN_IN, values![id.as_str(), now, subject.as_str(), issuer]).await? == 0 {
                 return Ok(false);
             }
@@ -143,6 +148,20 @@ impl Store {
     pub async fn end_account_session(&self, hash: &Sha256) -> Result<(), StoreError> {
         self.execute(Priority::SignIn, Nothing, END, values![hash]).await?;
         Ok(())
+    }
+
+    /// Ends the sessions of a user, or of all users if none is named, except one that goes on; answers how many.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_account_sessions(
+        &self,
+        subject: Option<&str>,
+        except: Option<&Sha256>,
+    ) -> Result<u64, StoreError> {
+        // no hash is empty
+        let except = except.map_or(&[][..], |hash| hash.as_bytes());
+        self.execute(Priority::Token, Batch, END_THOSE, values![subject, except]).await
     }
 
     /// At most `count` live grants of a user, the last used one first.

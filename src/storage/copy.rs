@@ -9,13 +9,13 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Postgres, Row};
 
 use super::error::StoreError;
 use super::nul::escape;
 use super::server::Server;
-use super::{Store, sqlite};
+use super::{Store, sqlite, sqlite_inspection};
 use crate::config;
 
 /// How many rows one statement inserts.
@@ -127,8 +127,7 @@ async fn open(source: &Path) -> Result<SqliteConnection, String> {
     if !source.is_file() {
         return Err("does not exist".to_owned());
     }
-    let options = SqliteConnectOptions::new().filename(source).create_if_missing(false).pragma("query_only", "ON");
-    let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| sqlite::message(&error))?;
+    let mut file = sqlite_inspection::connect_to_read(source).await?;
     let schema = sqlite::inspect(&mut file).await?;
     if schema.is_current() {
         Ok(file)

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::error::{Failure, StoreError};
 use super::exclusive::Exclusive;
+use super::migrations::Upgrade;
 use super::row::{FromRow, Row};
 use super::value::Value;
-use super::{postgres, postgres_schema, postgres_words, sqlite};
+use super::{postgres, postgres_schema, postgres_words, sqlite, sqlite_inspection};
 use crate::config::{Database, Storage};
 
 /// The database that was opened.
@@ -20,15 +21,15 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// Opens the database. Brings its schema up to date if the settings say so, and returns the names of what was applied.
-    pub(super) async fn open(settings: &Storage) -> Result<(Self, Vec<&'static str>), StoreError> {
+    /// Opens the database, and returns the names of the migrations that were applied.
+    pub(super) async fn open(settings: &Storage, upgrade: Upgrade) -> Result<(Self, Vec<&'static str>), StoreError> {
         Ok(match &settings.database {
             Database::Sqlite(file) => {
-                let (pools, applied) = sqlite::open(file, settings.migrate).await?;
+                let (pools, applied) = sqlite_inspection::open(file, upgrade).await?;
                 (Self::Sqlite(pools), applied)
             }
             Database::Postgres(server) => {
-                let (pool, applied) = postgres_schema::open(server, settings.migrate).await?;
+                let (pool, applied) = postgres_schema::open(server, upgrade).await?;
                 (Self::Postgres(Box::new(pool)), applied)
             }
         })

@@ -20,14 +20,14 @@ pub(super) enum Exclusive<'a> {
     /// Statements that pick rows from a whole table and change many: deletion, and what is told once to the process that takes
     /// it (`codes::ABANDONED`). Two of them would lock rows in different orders, and deadlock.
     Batch,
-    /// The same for the sign-ins in progress and one user: none of them may give that user a code (`cancelled_sign_ins::BAR`
-    /// against `codes::ISSUE_CODE`).
+    /// The same for the sign-ins in progress and one user: none of them may give that user a code or a session
+    /// (`cancelled_sign_ins::BAR` against `codes::ISSUE_CODE` and `account::SIGN_IN`).
     BatchOf(&'a str),
     /// The provider behind an identity: it is replaced while no grant of the old one lives (`identities::REPLACE` against
     /// `codes::REDEEM`).
     Identity(&'a IdentityId),
-    /// What a sign-in gives one user, at a provider that stays: no code after a bar (`codes::ISSUE_CODE`), at most
-    /// `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
+    /// What a sign-in gives one user, at a provider that stays: no code and no session after a bar (`codes::ISSUE_CODE`,
+    /// `account::SIGN_IN`), at most `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
     SignIn(&'a Subject),
     /// The same for what a machine is given: one grant that is extended (`machine_grants::EXTEND`). And, shared with its like,
     /// whether its client is disabled.

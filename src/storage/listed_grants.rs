@@ -37,6 +37,12 @@ impl GrantFilter {
     pub fn of_client(id: &ClientId) -> Self {
         Self { client: Some(id.as_str().to_owned()), ..Self::default() }
     }
+
+    /// Whether it matches all grants of each user that it matches.
+    #[must_use]
+    pub const fn is_of_whole_users(&self) -> bool {
+        self.client.is_none() && self.resource.is_none()
+    }
 }
 
 /// What a grant rests on, as an operator sees it.

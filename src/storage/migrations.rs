@@ -35,9 +35,28 @@ sql! {
     pub(super) APPLIED = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";
 }
 
+/// What an open does about a schema that is not current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    /// Brings it up to date.
+    Apply,
+    /// Fails: `storage.migrate` is off.
+    SwitchedOff,
+    /// Fails: a command works with what is there.
+    NotByCommands,
+}
+
+impl Upgrade {
+    /// What `serve` does by these settings.
+    pub(super) const fn by_serve(migrate: bool) -> Self {
+        if migrate { Self::Apply } else { Self::SwitchedOff }
+    }
+}
+
 /// The schema of a database, against the files of an engine.
 pub(super) struct Schema {
     missing: Vec<&'static str>,
+    is_absent: bool,
 }
 
 impl Schema {
@@ -59,12 +78,13 @@ impl Schema {
         let is_missing = |name: &'static str| {
             migration((name, "")).is_none_or(|ours| applied.iter().all(|(version, _)| *version != ours.version))
         };
-        Ok(Self { missing: files.iter().map(|(name, _)| *name).filter(|name| is_missing(name)).collect() })
+        let missing = files.iter().map(|(name, _)| *name).filter(|name| is_missing(name));
+        Ok(Self { missing: missing.collect(), is_absent: false })
     }
 
     /// An empty database.
     pub(super) fn empty(files: Files) -> Self {
-        Self { missing: files.iter().map(|(name, _)| *name).collect() }
+        Self { missing: files.iter().map(|(name, _)| *name).collect(), is_absent: true }
     }
 
     pub(super) const fn is_current(&self) -> bool {
@@ -76,13 +96,28 @@ impl Schema {
         self.missing.clone()
     }
 
+    /// Whether nothing of ours is in the database.
+    pub(super) const fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+
     /// The message for a schema that is not current, when this process may not change it.
-    pub(super) fn outdated(&self) -> String {
-        format!(
-            "lacks {} of this program ({}), and storage.migrate is off: run `portcullis migrate` first",
-            if self.missing.len() == 1 { "a migration" } else { "migrations" },
-            self.missing.join(", ")
-        )
+    pub(super) fn refusal(&self, upgrade: Upgrade) -> String {
+        let lacks = if self.is_absent {
+            "is empty".to_owned()
+        } else {
+            let migrations = if self.missing.len() == 1 { "a migration" } else { "migrations" };
+            format!("lacks {migrations} of this program ({})", self.missing.join(", "))
+        };
+        match upgrade {
+            Upgrade::NotByCommands if self.is_absent => {
+                format!("{lacks}\n  hint: `serve` or `portcullis migrate` makes the tables; check storage.url")
+            }
+            Upgrade::NotByCommands => format!("{lacks}\n  hint: run `portcullis migrate` first"),
+            Upgrade::Apply | Upgrade::SwitchedOff => {
+                format!("{lacks}, and storage.migrate is off: run `portcullis migrate` first")
+            }
+        }
     }
 }
 
@@ -129,7 +164,7 @@ fn another_build(version: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Files, POSTGRES, SQLITE, Schema, migrator};
+    use super::{Files, POSTGRES, SQLITE, Schema, Upgrade, migrator};
 
     /// Number, description and the first bytes of the SHA-384: what a database of an earlier release holds.
     const RELEASED: [(i64, &str, [u8; 8]); 4] = [
@@ -175,7 +210,14 @@ mod tests {
         for files in [SQLITE, POSTGRES] {
             assert_eq!(Schema::empty(files).missing().len(), files.len());
             let early = Schema::read(files, &applied(files, 1), 1).unwrap();
-            assert!(early.outdated().contains("(0002_ends_and_identities, "), "{}", early.outdated());
+            for upgrade in [Upgrade::SwitchedOff, Upgrade::NotByCommands] {
+                let words = early.refusal(upgrade);
+                assert!(
+                    words.contains("(0002_ends_and_identities, ") && words.contains("`portcullis migrate`"),
+                    "{words}"
+                );
+                assert!(Schema::empty(files).refusal(upgrade).starts_with("is empty"));
+            }
             let mut later = applied(files, files.len());
             later.push((9998, vec![1]));
             assert!(Schema::read(files, &later, 1).unwrap().is_current(), "a later release added something");

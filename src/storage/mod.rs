@@ -32,6 +32,7 @@ mod expiry;
 mod grant_ends;
 mod grants;
 mod identities;
+mod inspection;
 mod listed_clients;
 mod listed_documents;
 mod listed_grants;
@@ -51,6 +52,7 @@ mod shared_tokens;
 mod signing_keys;
 mod single_use;
 mod sqlite;
+mod sqlite_inspection;
 mod value;
 mod write_queue;
 
@@ -68,6 +70,7 @@ pub use error::StoreError;
 pub use expiry::Retention;
 pub use grant_ends::{EndedGrant, GrantsOf};
 pub use identities::StoredIdentity;
+pub use inspection::{Inspection, SchemaState};
 pub use listed_clients::{ClientUse, ListedClient};
 pub use listed_documents::ListedDocument;
 pub use listed_grants::{GrantFilter, GrantKind, ListedGrant};
@@ -86,6 +89,7 @@ use self::call_limit::CALL_LIMIT;
 use self::engine::{Engine, Transaction};
 use self::error::Failure;
 use self::exclusive::Exclusive;
+use self::migrations::Upgrade;
 use self::row::FromRow;
 use self::value::Value;
 use self::write_queue::{Priority, WriteQueue, WriteSlot};
@@ -122,7 +126,29 @@ impl Store {
         waiting_writes: usize,
         metrics: metrics::Store,
     ) -> Result<Self, StoreError> {
-        let (engine, applied) = Engine::open(settings).await?;
+        let upgrade = Upgrade::by_serve(settings.migrate);
+        Self::open_with(settings, upgrade, waiting_writes, metrics).await
+    }
+
+    /// Opens a database for a command: nothing is made, and its schema stays as it is.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], and when the schema is not there or older than this program.
+    pub async fn open_existing(
+        settings: &config::Storage,
+        waiting_writes: usize,
+        metrics: metrics::Store,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(settings, Upgrade::NotByCommands, waiting_writes, metrics).await
+    }
+
+    async fn open_with(
+        settings: &config::Storage,
+        upgrade: Upgrade,
+        waiting_writes: usize,
+        metrics: metrics::Store,
+    ) -> Result<Self, StoreError> {
+        let (engine, applied) = Engine::open(settings, upgrade).await?;
         if !applied.is_empty() {
             tracing::info!(migrations = applied.join(" "), "the schema of the database is up to date");
         }
@@ -143,8 +169,7 @@ impl Store {
     /// # Errors
     /// Those of [`Self::open`].
     pub async fn migrate(settings: &config::Storage) -> Result<Vec<&'static str>, StoreError> {
-        let settings = config::Storage { migrate: true, ..settings.clone() };
-        let (engine, applied) = Engine::open(&settings).await?;
+        let (engine, applied) = Engine::open(settings, Upgrade::Apply).await?;
         engine.close().await;
         Ok(applied)
     }

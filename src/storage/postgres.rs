@@ -29,7 +29,7 @@ const SOON: Duration = Duration::from_secs(1);
 const FOR_READS: u32 = 4;
 
 sql! {
-    BEGIN = "
+    pub(super) BEGIN = "
         BEGIN ISOLATION LEVEL READ COMMITTED;
         SET LOCAL statement_timeout = 4500; SET LOCAL lock_timeout = 4000;
         SET LOCAL idle_in_transaction_session_timeout = 4500";

@@ -10,9 +10,9 @@ use sqlx::{Connection, PgTransaction};
 
 use super::call_limit::CONNECT_LIMIT;
 use super::error::StoreError;
-use super::migrations::{self, POSTGRES, Schema};
+use super::migrations::{self, POSTGRES, Schema, Upgrade};
 use super::pooler;
-use super::postgres::ServerPool;
+use super::postgres::{BEGIN, ServerPool};
 use super::postgres_words::message;
 use super::server::Server;
 use crate::config;
@@ -25,23 +25,29 @@ const OLDEST_SERVER: i64 = 150_000;
 sql! {
     SERVER = "SELECT current_setting('server_encoding'), current_setting('server_version_num')::BIGINT";
 
+    MAY_CREATE = "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE)";
+
     HAS_SCHEMA = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AND to_regclass('compatibility') IS NOT NULL";
 }
 
-/// Opens the database. Brings its schema up to date if `migrate`, and returns the names of what was applied.
+/// Opens the database, and returns the names of the migrations that were applied.
 pub(super) async fn open(
     settings: &config::Postgres,
-    migrate: bool,
+    upgrade: Upgrade,
 ) -> Result<(ServerPool, Vec<&'static str>), StoreError> {
     let server = Server::new(&settings.server);
-    let preparing = tokio::time::timeout(PATIENCE, prepare(&server, settings, migrate));
+    let preparing = tokio::time::timeout(PATIENCE, prepare(&server, settings, upgrade));
     let applied = preparing.await.unwrap_or_else(|_elapsed| {
         Err(server.about("has been locked for a minute by another process that prepares it: wait, or stop it"))
     })?;
     Ok((ServerPool::new(server, settings.connections), applied))
 }
 
-async fn prepare(server: &Server, settings: &config::Postgres, migrate: bool) -> Result<Vec<&'static str>, StoreError> {
+async fn prepare(
+    server: &Server,
+    settings: &config::Postgres,
+    upgrade: Upgrade,
+) -> Result<Vec<&'static str>, StoreError> {
     let schema = inspect(server).await?;
     let pooled = is_pooled(server).await?;
     if pooled {
@@ -50,18 +56,11 @@ async fn prepare(server: &Server, settings: &config::Postgres, migrate: bool) ->
     if schema.is_current() {
         return Ok(Vec::new());
     }
-    if !migrate {
-        return Err(server.about(schema.outdated()));
+    if upgrade != Upgrade::Apply {
+        return Err(server.about(schema.refusal(upgrade)));
     }
-    match settings.direct.as_ref().map(Server::new) {
-        Some(direct) if is_pooled(&direct).await? => return Err(direct.about(
-            "is behind a pooler that shares connections among transactions: storage.direct_url must name the server itself",
-        )),
+    match direct(server, settings, pooled).await? {
         Some(direct) => run_missing(&direct).await?,
-        None if pooled => return Err(server.about(
-            "is behind a pooler that shares connections among transactions, through which its schema cannot be changed: \
-             name the server itself in storage.direct_url",
-        )),
         None => run_missing(server).await?,
     }
     if inspect(server).await?.is_current() {
@@ -69,6 +68,72 @@ async fn prepare(server: &Server, settings: &config::Postgres, migrate: bool) ->
     } else {
         Err(server.about("is another database than that of storage.direct_url, or another schema of it is in use"))
     }
+}
+
+/// The server that changes the schema, where it is another than the one that is asked everything else: without a pooler.
+async fn direct(server: &Server, settings: &config::Postgres, pooled: bool) -> Result<Option<Server>, StoreError> {
+    match settings.direct.as_ref().map(Server::new) {
+        Some(direct) if is_pooled(&direct).await? => Err(direct.about(
+            "is behind a pooler that shares connections among transactions: storage.direct_url must name the server itself",
+        )),
+        None if pooled => Err(server.about(
+            "is behind a pooler that shares connections among transactions, through which its schema cannot be changed: \
+             name the server itself in storage.direct_url",
+        )),
+        direct => Ok(direct),
+    }
+}
+
+/// What is found without changing anything: the schema, and whether a pooler stands before the server. `probe` is a statement
+/// that changes no row, and needs the right to write.
+///
+/// # Errors
+/// When a start would fail.
+pub(super) async fn examine(
+    server: &Server,
+    settings: &config::Postgres,
+    upgrade: Upgrade,
+    probe: &'static str,
+) -> Result<(Schema, bool), StoreError> {
+    let (schema, pooled) = (inspect(server).await?, is_pooled(server).await?);
+    if !schema.is_absent() {
+        try_write(server, probe).await?;
+    }
+    if !schema.is_current() {
+        if upgrade != Upgrade::Apply {
+            return Err(server.about(schema.refusal(upgrade)));
+        }
+        let direct = direct(server, settings, pooled).await?;
+        require_creator(direct.as_ref().unwrap_or(server)).await?;
+    }
+    Ok((schema, pooled))
+}
+
+async fn try_write(server: &Server, probe: &'static str) -> Result<(), StoreError> {
+    let mut connection = server.connect().await?;
+    let tried = async {
+        let mut tx = connection.begin_with(BEGIN).await?;
+        sqlx::query(probe).persistent(false).execute(&mut *tx).await?;
+        tx.rollback().await
+    };
+    tried.await.map_err(|error| server.explain(&error))
+}
+
+async fn require_creator(server: &Server) -> Result<(), StoreError> {
+    let mut connection = server.connect().await?;
+    let asked = async {
+        let mut tx = connection.begin_with(BEGIN).await?;
+        let may: bool = sqlx::query_scalar(MAY_CREATE).persistent(false).fetch_one(&mut *tx).await?;
+        tx.rollback().await?;
+        Ok(may)
+    };
+    let may = asked.await.map_err(|error: sqlx::Error| server.explain(&error))?;
+    if may {
+        return Ok(());
+    }
+    Err(server.about(
+        "lacks tables that this user may not make: run `portcullis migrate` as one that may, or GRANT CREATE ON SCHEMA",
+    ))
 }
 
 /// Refuses what this program cannot use, and compares the schema with ours.

@@ -14,7 +14,7 @@ use super::row::{FromRow, Row};
 use super::value::values;
 use super::{Priority, Store, StoreError};
 use crate::model::authorization::ProviderStanding;
-use crate::model::ids::{GrantId, IdentityId, Subject};
+use crate::model::ids::{GrantId, Subject};
 
 sql! {
     /// Codes keep the token until they are redeemed.
@@ -46,17 +46,16 @@ sql! {
 
     /// A grant's token is the later one of two in the same line: the code's was not renewed.
     NEWEST = "
-        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line FROM (
-            SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 1 AS place
-            FROM grants
-            WHERE subject = $1 AND ended_at IS NULL AND basis IS NULL AND provider_offline AND provider_token IS NOT NULL
-            UNION ALL
-            SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 0 AS place
-            FROM authorizations
-            WHERE subject = $1 AND stage = 'code_issued' AND provider_offline AND provider_token IS NOT NULL) AS tokens
-        WHERE provider_line >= $2 ORDER BY provider_line DESC, place DESC LIMIT 1";
-
-    IS_CLAIMED = "SELECT EXISTS (SELECT 1 FROM authorizations WHERE identity = $1 AND stage = 'claimed')";
+        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 1 AS place
+        FROM grants
+        WHERE subject = $1 AND ended_at IS NULL AND basis IS NULL AND provider_offline AND provider_token IS NOT NULL
+          AND provider_line >= $2
+        UNION ALL
+        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 0 AS place
+        FROM authorizations
+        WHERE subject = $1 AND stage = 'code_issued' AND provider_offline AND provider_token IS NOT NULL
+          AND provider_line >= $2
+        ORDER BY provider_line DESC, place DESC LIMIT 1";
 
     IS_BEHIND = "SELECT EXISTS (SELECT 1 FROM identities WHERE id = $1 AND issuer = $2)";
 }
@@ -89,14 +88,6 @@ impl Store {
             Ok(share(tx, subject, &ProviderStanding { line, ..standing.clone() }).await? > 0)
         })
         .await
-    }
-
-    /// Whether a sign-in at this provider is being finished: it may bring a later token than the one that a grant holds.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn has_claimed_sign_in(&self, identity: &IdentityId) -> Result<bool, StoreError> {
-        self.holds(IS_CLAIMED, values![identity.as_str()]).await
     }
 }
 

@@ -17,7 +17,7 @@ use sqlx::{Connection, Executor, SqlitePool};
 
 use super::call_limit::CALL_LIMIT;
 use super::error::StoreError;
-use super::migrations::{self, SQLITE, Schema};
+use super::migrations::{self, SQLITE, Schema, Upgrade};
 use super::row::Row;
 use super::value::Value;
 
@@ -95,12 +95,8 @@ fn query<'q>(sql: &'static str, values: &[Value<'_>]) -> Query<'q, Sqlite, Sqlit
     })
 }
 
-/// Opens the file. If `migrate`, makes it if it is not there, brings its schema up to date, and returns the names of what was
-/// applied.
-pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'static str>), StoreError> {
-    if !migrate && matches!(file.try_exists(), Ok(false)) {
-        return Err(StoreError::about(file.display(), "does not exist: run `portcullis migrate`, which makes it"));
-    }
+/// Opens the file, which is made if it is not there, and returns the names of the migrations that were applied.
+pub(super) async fn open(file: &Path, upgrade: Upgrade) -> Result<(Pools, Vec<&'static str>), StoreError> {
     let lock = lock_beside(file).await?;
     create(file)?;
     let explain = |error| StoreError::about(file.display(), message(&error));
@@ -116,7 +112,7 @@ pub(super) async fn open(file: &Path, migrate: bool) -> Result<(Pools, Vec<&'sta
         .connect_with(options(file).journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(explain)?;
-    let applied = prepare(&writer, migrate).await.map_err(|message| StoreError::about(file.display(), message))?;
+    let applied = prepare(&writer, upgrade).await.map_err(|message| StoreError::about(file.display(), message))?;
     drop(lock);
     warn_of_readers(file);
     let readers = pool(READERS).connect_with(options(file).pragma("query_only", "ON")).await.map_err(explain)?;
@@ -136,7 +132,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 /// `synchronous=NORMAL` does not wait for the disk at every commit. A process that dies, by whatever signal, loses nothing; a
 /// power cut or a crash of the machine may lose the commits of the last moments (never part of one): users who signed in then
 /// sign in again, and a refresh token that was exchanged then can be used once more.
-fn options(file: &Path) -> SqliteConnectOptions {
+pub(super) fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(false)
@@ -221,13 +217,13 @@ fn refused(file: &Path, path: &Path, error: &io::Error) -> StoreError {
     StoreError::about(file.display(), format_args!("cannot be opened: {} cannot be made: {why}", path.display()))
 }
 
-async fn prepare(writer: &SqlitePool, migrate: bool) -> Result<Vec<&'static str>, String> {
+async fn prepare(writer: &SqlitePool, upgrade: Upgrade) -> Result<Vec<&'static str>, String> {
     let schema = inspect_with(writer).await?;
     if schema.is_current() {
         return Ok(Vec::new());
     }
-    if !migrate {
-        return Err(schema.outdated());
+    if upgrade != Upgrade::Apply {
+        return Err(schema.refusal(upgrade));
     }
     migrations::migrator(SQLITE).run(writer).await.map_err(|error| migrations::message(error, message))?;
     inspect_with(writer).await?;

@@ -16,8 +16,8 @@ use super::value::values;
 use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, cancelled_sign_ins,
     client_documents, clients, codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities,
-    listed_clients, listed_documents, listed_grants, machine_grants, migrations, refresh_tokens, remembered_consents,
-    sealed, shared_tokens, signing_keys, single_use,
+    inspection, listed_clients, listed_documents, listed_grants, machine_grants, migrations, refresh_tokens,
+    remembered_consents, sealed, shared_tokens, signing_keys, single_use,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -26,7 +26,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 25] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -40,6 +40,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
     ("grant_ends.rs", grant_ends::STATEMENTS),
     ("grants.rs", grants::STATEMENTS),
     ("identities.rs", identities::STATEMENTS),
+    ("inspection.rs", inspection::STATEMENTS),
     ("listed_clients.rs", listed_clients::STATEMENTS),
     ("listed_documents.rs", listed_documents::STATEMENTS),
     ("listed_grants.rs", listed_grants::STATEMENTS),
@@ -57,7 +58,7 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 24] = [
 const OF_ONE_ENGINE: [&str; 5] = ["copy.rs", "pooler.rs", "postgres.rs", "postgres_schema.rs", "sqlite.rs"];
 
 /// Whole tables (or a whole index) that may be read, because they are small or because counting is the point.
-const SCANS: [(&str, &str); 18] = [
+const SCANS: [(&str, &str); 19] = [
     ("migrations.rs", "OLDEST_PROGRAM"),
     ("migrations.rs", "APPLIED"),
     // a handful of rows: the keys that sign, follow and precede, and those withdrawn in the last month
@@ -82,6 +83,8 @@ const SCANS: [(&str, &str); 18] = [
     ("client_documents.rs", "EVICT_ONE"),
     // the disabled clients: as many as an operator made them
     ("grant_ends.rs", "OF_DISABLED"),
+    // the sessions of the last hour, when an operator or a user ends all access
+    ("account.rs", "END_THOSE"),
 ];
 
 /// How many writes of a kind may wait here.

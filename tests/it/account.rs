@@ -15,6 +15,7 @@ use crate::support::gate::{Answer, TestGate, WORKS, as_alice, local_user, tokens
 also_on_postgres! {
     a_user_sees_what_they_granted_and_ends_it_at_once,
     all_access_ends_together_and_with_it_a_code_that_no_client_has_redeemed,
+    ending_all_access_signs_the_user_out_in_every_other_browser,
     users_neither_see_nor_end_the_grants_of_others,
     a_session_ends_by_signing_out_and_a_stolen_cookie_with_it,
     expired_sessions_are_deleted,
@@ -101,6 +102,25 @@ async fn all_access_ends_together_and_with_it_a_code_that_no_client_has_redeemed
     }
     assert_eq!(gate.redeem(&other, &code).await.error(), "invalid_grant");
     assert_eq!(grants(&gate).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn ending_all_access_signs_the_user_out_in_every_other_browser() {
+    let gate = TestGate::with(two_users).await;
+    let (mut here, mut elsewhere, mut bobs) = (Browser::default(), Browser::default(), Browser::default());
+    alice(&gate, &mut here).await;
+    alice(&gate, &mut elsewhere).await;
+    signed_in(&gate, &mut bobs, ("bob", "builder")).await;
+    gate.tokens(&gate.register().await).await;
+    let [grant] = &grants(&gate).await[..] else { panic!() };
+    let one = question(&gate, &mut here, &format!("grant={grant}")).await;
+    here.submit(&gate, &one).await;
+    assert!(!is_signed_out(&elsewhere.get(&gate, "/account").await), "one grant is not all access");
+    let all = question(&gate, &mut here, "all=yes").await;
+    here.submit(&gate, &all).await;
+    assert!(is_signed_out(&elsewhere.get(&gate, "/account").await));
+    assert!(!is_signed_out(&here.get(&gate, "/account").await), "the browser that asked goes on");
+    assert!(!is_signed_out(&bobs.get(&gate, "/account").await));
 }
 
 #[tokio::test]
@@ -237,7 +257,7 @@ async fn expired_sessions_are_deleted() {
 }
 
 /// What a browser has in hand that began at the page with the fake provider: the URL there.
-async fn begin(bench: &mut Bench) -> String {
+pub(super) async fn begin(bench: &mut Bench) -> String {
     location(&choose(&bench.gate, &mut bench.browser, "keycloak").await)
 }
 

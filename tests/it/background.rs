@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_millis(300);
 /// Runs the program with its listeners until `what` is true. `passes` is the time that has to pass for it, if any.
 #[expect(clippy::future_not_send, reason = "a test runs on one thread")]
 async fn run_until(gate: &TestGate, passes: Option<Duration>, what: impl AsyncFn() -> bool) {
-    let listeners = gate.app.listen().await.unwrap();
+    let listeners = gate.app.listen().unwrap();
     let comes_true = async {
         for _ in 0..100 {
             if tokio::time::timeout(SOON, async { while !what().await {} }).await.is_ok() {

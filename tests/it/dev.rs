@@ -12,8 +12,12 @@ use crate::support::upstream::{Upstream, answer};
 const PORT: u16 = 16_749;
 
 async fn prepare(state_home: &Path, upstream: &str) -> Result<Dev, String> {
-    let options = DevOptions { port: PORT, upstream: Some(upstream.to_owned()), state_home: state_home.to_owned() };
-    Dev::prepare(&options).await.map_err(|error| error.to_string())
+    prepare_on(PORT, state_home, upstream).await
+}
+
+async fn prepare_on(port: u16, state_home: &Path, upstream: &str) -> Result<Dev, String> {
+    let options = DevOptions { port, upstream: Some(upstream.to_owned()), state_home: state_home.to_owned() };
+    Dev::prepare(&options).await.map(|(dev, _ports)| dev).map_err(|error| error.to_string())
 }
 
 /// What `dev` says about an upstream with this answer to a bare GET.
@@ -92,11 +96,41 @@ async fn dev_refuses_an_invalid_or_looping_upstream_before_it_writes_anything() 
 }
 
 #[tokio::test]
+async fn dev_leaves_nothing_behind_when_its_upstream_or_its_port_cannot_be_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let words = prepare(directory.path(), "http://127.0.0.1:9/mcp").await.err().unwrap();
+    assert!(words.starts_with("--upstream http://127.0.0.1:9/mcp cannot be reached: "), "{words}");
+    let upstream = Upstream::polite().await;
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let words = prepare_on(port, directory.path(), &upstream.url()).await.err().unwrap();
+    assert!(words.starts_with(&format!("port {port} is in use by another program\n  hint: stop it")), "{words}");
+    assert_eq!(upstream.count(), 0, "the port comes first");
+    assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn a_second_dev_on_a_port_names_the_first_one() {
+    let (directory, upstream) = (tempfile::tempdir().unwrap(), Upstream::polite().await);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let options = DevOptions { port, upstream: Some(upstream.url()), state_home: directory.path().to_owned() };
+    let running =
+        format!("portcullis dev is already running: process {} on http://127.0.0.1:{port}", std::process::id());
+    let (_dev, ports) = Dev::prepare(&options).await.unwrap();
+    let words = prepare_on(port, directory.path(), &upstream.url()).await.err().unwrap();
+    assert!(words.starts_with(&running), "it does not listen yet: {words}");
+    let _listeners = ports.listen().unwrap();
+    let words = prepare_on(port, directory.path(), &upstream.url()).await.err().unwrap();
+    assert!(words.starts_with(&running), "it listens: {words}");
+}
+
+#[tokio::test]
 async fn an_unusable_state_directory_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let words = prepare(&file, "http://127.0.0.1:9/mcp").await.err().unwrap();
+    let upstream = Upstream::polite().await;
+    let words = prepare(&file, &upstream.url()).await.err().unwrap();
     assert!(words.starts_with(&format!("{}/portcullis/dev-{PORT} cannot be used: ", file.display())), "{words}");
     assert!(
         words.ends_with("hint: make it writable for your user, or set XDG_STATE_HOME to another directory"),

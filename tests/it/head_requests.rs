@@ -70,7 +70,7 @@ async fn head_over_http_2_gets_no_body_from_the_operations_listener() {
         config.server.operations = Some(address);
     })
     .await;
-    let listeners = gate.app.listen().await.unwrap();
+    let listeners = gate.app.listen().unwrap();
     let app = gate.app.clone();
     tokio::spawn(async move { app.run(listeners).await });
     let mut sender = over_http2(address).await;

@@ -265,7 +265,7 @@ async fn metrics_are_served_on_the_operations_listener_alone() {
     })
     .await;
     assert_eq!(gate.get("/metrics").await.status, 404);
-    let listeners = gate.app.listen().await.unwrap();
+    let listeners = gate.app.listen().unwrap();
     let app = gate.app.clone();
     let running = tokio::spawn(async move { app.run(listeners).await });
     let scraped = async {

@@ -34,7 +34,7 @@ async fn failing_dependencies_are_reported_as_degraded_and_not_as_unready() {
     })
     .await;
     let given = bench.tokens().await;
-    let listeners = bench.gate.app.listen().await.unwrap();
+    let listeners = bench.gate.app.listen().unwrap();
     let app = bench.gate.app.clone();
     let running = tokio::spawn(async move { app.run(listeners).await });
     let says = async |what: &str| {
@@ -73,7 +73,7 @@ async fn request_smuggling_is_refused_on_the_operations_listener() {
         config.server.operations = Some(operations);
     })
     .await;
-    let listeners = bench.gate.app.listen().await.unwrap();
+    let listeners = bench.gate.app.listen().unwrap();
     let app = bench.gate.app.clone();
     let running = tokio::spawn(async move { app.run(listeners).await });
     for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"] {

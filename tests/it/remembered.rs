@@ -437,7 +437,10 @@ async fn a_user_sees_what_is_remembered_and_has_it_forgotten() {
     let (gate, mut browser) = remembered().await;
     let mut elsewhere = Browser::default();
     let page = own_page(&gate, &mut elsewhere, ALICE).await;
-    assert!(page.body.contains("Where you are not asked again") && page.body.contains("Desk"), "{page:?}");
+    let (_, listed) = page.body.split_once("Where you are not asked again").unwrap_or_else(|| panic!("{page:?}"));
+    for words in ["Desk", "Server mcp", "call its tools", "stay connected while you are away", "desk.example"] {
+        assert!(listed.contains(words), "{words} is not listed: {listed}");
+    }
     let form = forget_form(&page);
 
     let mut bobs = Browser::default();

@@ -428,7 +428,7 @@ async fn the_running_program_refuses_tokens_of_a_withdrawn_key() {
     let client = gate.register().await;
     let given = gate.tokens(&client).await;
     assert_eq!(gate.call(&given.access).await.status, WORKS);
-    let listeners = gate.app.listen().await.unwrap();
+    let listeners = gate.app.listen().unwrap();
     let refused = async {
         withdraw(&gate).await;
         let began = tokio::time::Instant::now();

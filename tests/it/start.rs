@@ -2,8 +2,13 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use portcullis::app::App;
+use portcullis::clock::Clock;
+use portcullis::config::Config;
 
 const CONFIGURATION: &str = r#"
 public_url = "http://127.0.0.1:6749"
@@ -44,19 +49,25 @@ fn write_key(directory: &Path, letter: &str) {
 
 /// The error of a start in this directory, which must fail.
 fn last_words(directory: &Path, setting: &Setting<'_>) -> String {
-    let text = CONFIGURATION
-        .replace("LISTEN", setting.listen)
-        .replace("OPERATIONS", setting.operations)
-        .replace("DATABASE", &directory.join(setting.database).display().to_string());
-    std::fs::write(directory.join("portcullis.toml"), text).unwrap();
+    let file = write(directory, setting);
     let mut portcullis = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-    portcullis.args(["serve", "--config"]).arg(directory.join("portcullis.toml"));
+    portcullis.args(["serve", "--config"]).arg(file);
     portcullis.env_clear().env("KEYCLOAK_CLIENT_SECRET", "a-secret").stdin(Stdio::null());
     let ended = portcullis.output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     let at = said.rfind("error: ").unwrap_or_else(|| panic!("no error: {said}"));
     said[at..].replace(&directory.display().to_string(), "/srv")
+}
+
+fn write(directory: &Path, setting: &Setting<'_>) -> PathBuf {
+    let text = CONFIGURATION
+        .replace("LISTEN", setting.listen)
+        .replace("OPERATIONS", setting.operations)
+        .replace("DATABASE", &directory.join(setting.database).display().to_string());
+    let file = directory.join("portcullis.toml");
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 #[test]
@@ -92,16 +103,18 @@ fn an_unavailable_listen_address_is_reported_with_its_setting_and_a_hint() {
     error: server.listen: cannot listen on 192.0.2.1:8080: Cannot assign requested address (os error 99)
       hint: this machine does not have that address: use 127.0.0.1 for this machine only, 0.0.0.0 for everyone
     ");
+    assert!(!directory.join("portcullis.db").exists(), "the address comes before the database");
 }
 
-#[test]
-fn a_database_sealed_with_another_root_key_is_reported_with_a_hint() {
+#[tokio::test]
+async fn a_database_sealed_with_another_root_key_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
     write_key(directory, "A");
-    let listen = other.local_addr().unwrap().to_string();
-    assert!(last_words(directory, &Setting { listen: &listen, ..FINE }).contains("listen"), "the key is made before");
+    let file = write(directory, &FINE);
+    let secret = ("KEYCLOAK_CLIENT_SECRET".to_owned(), "a-secret".to_owned());
+    let config = Config::load(&file, [secret]).unwrap().config;
+    App::build(Arc::new(config), Clock::system()).await.unwrap().close().await;
     write_key(directory, "E");
     let words = last_words(directory, &FINE);
     let id = words.split_whitespace().find(|word| word.starts_with("k_")).unwrap_or_default();

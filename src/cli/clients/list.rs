@@ -7,6 +7,7 @@ use clap::Args;
 use super::record::Record;
 use crate::cli::shown::{self, pluralize};
 use crate::cli::{ConfigFile, Outcome, Terminal, database, load, process};
+use crate::config::Needs;
 
 /// List configured and registered clients and those with a metadata document, the most recently used first
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub(in crate::cli) struct List {
 
 impl List {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let records = process::block_on(async {
             let store = database::open(&config).await?;
             let records = Record::all(&config, &store).await;

@@ -16,19 +16,19 @@ use crate::storage::{ClientUse, ListedClient, ListedDocument, Store};
 
 /// How a client is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Actor {
-    Configured,
-    Registered,
+pub(super) enum KnownBy {
+    Configuration,
+    Registration,
     Document,
-    /// Only that it is disabled is known.
-    Unknown,
+    /// Nothing else: only that it is disabled is known.
+    Disabling,
 }
 
 /// A client.
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    origin: Actor,
+    pub(super) known_by: KnownBy,
     pub(super) disabled: bool,
     redirect_uris: Vec<String>,
     auth_method: String,
@@ -41,7 +41,7 @@ impl Record {
         Ok(Self {
             id: client.client_id.clone(),
             name: client.name.clone(),
-            origin: Actor::Configured,
+            known_by: KnownBy::Configuration,
             disabled: store.is_client_disabled(&id).await.map_err(database::message)?,
             redirect_uris: client.redirect_uris.clone(),
             auth_method: client.auth_method.as_str().to_owned(),
@@ -53,7 +53,7 @@ impl Record {
         Self {
             id: client.id.as_str().to_owned(),
             name: client.name,
-            origin: Actor::Registered,
+            known_by: KnownBy::Registration,
             disabled: client.disabled,
             redirect_uris: client.redirect_uris,
             auth_method: client.auth_method,
@@ -73,7 +73,15 @@ impl Record {
         let (name, redirect_uris, auth_method) = client.map_or(unusable, |client| {
             (client.name, client.redirect_uris, client.authentication.method().as_str().to_owned())
         });
-        Self { id: id.as_str().to_owned(), name, origin: Actor::Document, disabled, redirect_uris, auth_method, use_of }
+        Self {
+            id: id.as_str().to_owned(),
+            name,
+            known_by: KnownBy::Document,
+            disabled,
+            redirect_uris,
+            auth_method,
+            use_of,
+        }
     }
 
     /// A client of which only its id is known, and that it is disabled.
@@ -81,7 +89,7 @@ impl Record {
         Self {
             id: id.as_str().to_owned(),
             name: None,
-            origin: if is_url(id.as_str()) { Actor::Document } else { Actor::Unknown },
+            known_by: KnownBy::Disabling,
             disabled: true,
             redirect_uris: Vec::new(),
             auth_method: "unknown".to_owned(),
@@ -126,12 +134,13 @@ impl Record {
             .ok_or_else(|| format!("there is no client {}\n  hint: `portcullis clients list` shows them", escaped(id)))
     }
 
-    const fn origin(&self) -> &'static str {
-        match self.origin {
-            Actor::Configured => "configured",
-            Actor::Registered => "registered",
-            Actor::Document => "document",
-            Actor::Unknown => "unknown",
+    fn origin(&self) -> &'static str {
+        match self.known_by {
+            KnownBy::Configuration => "configured",
+            KnownBy::Registration => "registered",
+            KnownBy::Document => "document",
+            KnownBy::Disabling if is_url(&self.id) => "document",
+            KnownBy::Disabling => "unknown",
         }
     }
 

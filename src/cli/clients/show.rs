@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::record::Record;
 use crate::cli::{ConfigFile, Outcome, Terminal, database, load, process, shown};
+use crate::config::Needs;
 
 /// Show one client
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(in crate::cli) struct Show {
 
 impl Show {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let record = process::block_on(async {
             let store = database::open(&config).await?;
             let record = Record::find(&self.id, &config, &store).await;

@@ -9,7 +9,7 @@ use super::record::Record;
 use crate::cli::ended::Ended;
 use crate::cli::shown::{self, escaped, pluralize, quoted};
 use crate::cli::{ConfigFile, Outcome, Terminal, confirm, database, load, operator, process};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::issuer::EndReport;
 use crate::model::ids::ClientId;
 use crate::storage::{GrantFilter, Store};
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Enable {
 impl Disable {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Revocation, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let (start_log, log) = (terminal.start_log, config.log.clone());
         let (id, as_json) = (self.id.clone(), self.json);
         match process::block_on_logged(start_log, &log, self.disable(config, terminal, &operator)) {
@@ -95,7 +95,7 @@ async fn name(id: &str, config: &Config, store: &Store) -> Result<String, String
 impl Enable {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let operator = operator::name(&terminal.environment);
-        let Some(config) = load(&self.file.config, terminal)? else { return Ok(Outcome::Failed) };
+        let Some(config) = load(Needs::Storage, &self.file.config, terminal)? else { return Ok(Outcome::Failed) };
         let (start_log, log) = (terminal.start_log, config.log.clone());
         let enabled = process::block_on_logged(start_log, &log, async {
             let store = database::open(&config).await?;

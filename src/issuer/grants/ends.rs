@@ -12,6 +12,7 @@ use crate::keys::Sealer;
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, Subject};
 use crate::revocation::Revocation;
+use crate::secret::Sha256;
 use crate::storage::{EndedGrant, GrantFilter, GrantsOf, Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::wire::Arrival;
@@ -58,17 +59,34 @@ impl GrantEnds {
         Ok(())
     }
 
-    /// Ends all grants at a user's request. Remembered consents and unredeemed codes go first: grants could come of them.
+    /// Ends all grants at a user's request. Remembered consents and unredeemed codes go first: grants could come of them. The
+    /// user's sessions in other browsers end, too: one of them may be the reason.
     pub(in crate::issuer) async fn end_all_of_user(
         &self,
         subject: &Subject,
+        session: &Sha256,
         arrival: &Arrival,
     ) -> Result<(), StoreError> {
+        self.end_sessions(Some(subject.as_str()), Some(session), arrival.into()).await?;
         self.store.forget_consents_of(subject).await?;
         let cancelled = self.store.refuse_codes_of(subject).await?;
         let theirs = GrantFilter { subject: Some(subject.as_str().to_owned()), ..GrantFilter::default() };
         self.note_cancelled(&theirs, cancelled, arrival.into());
         self.end_all_of(GrantsOf::User(subject), EndReason::User, arrival.into()).await.map(drop)
+    }
+
+    /// Ends the sessions at the own page of a user, or of all users, except one that goes on; answers how many.
+    pub(super) async fn end_sessions(
+        &self,
+        subject: Option<&str>,
+        except: Option<&Sha256>,
+        origin: Actor<'_>,
+    ) -> Result<u64, StoreError> {
+        let count = self.store.end_account_sessions(subject, except).await?;
+        if count > 0 {
+            self.audit.record(&Event::AccountSessionsEnded { subject, count }, origin);
+        }
+        Ok(count)
     }
 
     /// Ends the grants that can no longer be used, where an access token lives for `access_token`. It waits for the

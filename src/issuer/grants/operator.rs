@@ -61,6 +61,8 @@ pub(crate) struct EndReport {
     pub(crate) ended: Vec<EndedGrant>,
     /// The number of sign-ins in progress that were cancelled.
     pub(crate) cancelled_sign_ins: u64,
+    /// The number of sessions at users' own pages that ended.
+    pub(crate) ended_sessions: u64,
     /// The outcome of revoking their offline tokens, by provider.
     pub(crate) revocations: BTreeMap<IdentityId, Revocations>,
 }
@@ -116,12 +118,18 @@ impl GrantEnds {
         failure.map_or(Ok(report), Err)
     }
 
-    /// Ends all grants that this filter matches, and cancels the sign-ins in progress that would become such grants.
+    /// Ends all grants that this filter matches, and cancels the sign-ins in progress that would become such grants. Where those
+    /// are all grants of a user, the user's sessions at their own page end as well.
     pub(crate) async fn end_matching(&self, filter: &GrantFilter, operator: &str) -> Result<EndReport, StoreError> {
         // sign-ins first: one that became a grant meanwhile is found by the query
         let cancelled_sign_ins = self.cancel_sign_ins(filter, Actor::Operator(operator)).await?;
+        let ended_sessions = if filter.is_of_whole_users() {
+            self.end_sessions(filter.subject.as_deref(), None, Actor::Operator(operator)).await?
+        } else {
+            0
+        };
         let report = self.end_chosen(self.matching(filter).await?, operator).await?;
-        Ok(EndReport { cancelled_sign_ins, ..report })
+        Ok(EndReport { cancelled_sign_ins, ended_sessions, ..report })
     }
 
     /// Disables a client: it gets no more codes and tokens. Its grants end.
@@ -140,6 +148,16 @@ impl GrantEnds {
             self.audit.record(&Event::ClientEnabled { client: id }, Actor::Operator(operator));
         }
         Ok(enabled)
+    }
+
+    /// Forgets the metadata document of a client. Its grants end. If it was disabled it stays so: its id is not ours to take back,
+    /// and the next request for it would read the document again.
+    pub(crate) async fn forget_documented(&self, id: &ClientId, operator: &str) -> Result<EndReport, StoreError> {
+        // first: none of its sign-ins becomes a grant afterwards
+        if self.store.forget_client_document(id).await? {
+            self.audit.record(&Event::ClientDeleted { client: id }, Actor::Operator(operator));
+        }
+        self.end_matching(&GrantFilter::of_client(id), operator).await
     }
 
     /// Deletes a registered client, disabled or not. Its grants end.

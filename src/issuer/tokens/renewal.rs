@@ -18,7 +18,7 @@ use crate::secret::SecretText;
 use crate::storage::{Store, StoreError};
 use crate::wire::Arrival;
 
-/// How long a sign-in may take to store the token that the provider gave for it.
+/// How long a sign-in may take to store the token that the provider gave for it. The end of a grant waits for it.
 const FINISHING: Duration = Duration::from_secs(1);
 
 /// Asks identity providers whether accounts are still active.
@@ -76,8 +76,7 @@ impl Renewals {
         if !grant.standing.offline {
             return Ok(None);
         }
-        let finishing = self.store.has_claimed_sign_in(&grant.identity).await?;
-        for pause in [Some(Duration::ZERO), finishing.then_some(FINISHING)].into_iter().flatten() {
+        for pause in [Duration::ZERO, FINISHING] {
             sleep(pause).await;
             let now = self.store.grant(&grant.id).await?;
             if let Some(now) = now.filter(|now| now.ended_at.is_none() && now.standing.line > grant.standing.line) {

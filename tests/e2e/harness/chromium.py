@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Locator, Page, sync_playwright
 
 from harness.person import Answer, read_answer
 from harness.places import SCREENSHOTS
@@ -34,11 +34,16 @@ def executable() -> str | None:
 def chromium() -> Iterator[Browser]:
     """A browser for the whole run."""
     with sync_playwright() as playwright:
-        # Chromium's own sandbox refuses to run as root.
-        arguments = [*ARGUMENTS, "--no-sandbox"] if os.geteuid() == 0 else ARGUMENTS
-        browser = playwright.chromium.launch(executable_path=executable(), args=arguments)
+        browser = launch(playwright.chromium)
         yield browser
         browser.close()
+
+
+def launch(kind: BrowserType, *more: str) -> Browser:
+    """Starts a browser with more arguments than the usual ones."""
+    # Chromium's own sandbox refuses to run as root.
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return kind.launch(executable_path=executable(), args=[*ARGUMENTS, *sandbox, *more])
 
 
 class RedirectListener:

@@ -109,3 +109,45 @@ async fn a_key_that_could_not_be_used_is_not_created() {
     "#);
     assert_eq!(running.run(&["api-keys", "list"]).out, "0 live keys\n");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_found_is_revoked_by_itself_and_never_printed() {
+    let mut running = running().await;
+    let key = running.run(&[&CREATE[..], &["--never-expires"]].concat()).out.trim_end().to_owned();
+    assert_eq!(running.bench.gate.status_of_call(&key).await, WORKS);
+    let revoke = |running: &mut Running, typed: String, more: &[&str]| {
+        running.operator.answers = typed.leak();
+        let printed = running.run(&[&["api-keys", "revoke", "--key-stdin"], more].concat());
+        assert!(!format!("{}{}", printed.out, printed.err).contains(&key[..12]), "{}{}", printed.out, printed.err);
+        printed
+    };
+    let mistyped = format!("{}{}", &key[..61], if key.ends_with('a') { 'b' } else { 'a' });
+    for damaged in ["", "\n", "k_1\n", &key[..40], &key.replace("pck_", "pcr_"), &mistyped] {
+        let printed = revoke(&mut running, damaged.to_owned(), &["--yes"]);
+        assert_eq!(printed.outcome, Outcome::Failed, "{damaged}");
+        assert!(printed.err.contains("error: standard input has no whole API key\n  hint: "), "{}", printed.err);
+    }
+    let printed = revoke(&mut running, format!("{key}\n"), &[]);
+    assert!(printed.outcome == Outcome::Failed && printed.err.contains("there was no answer"), "{}", printed.err);
+    let printed = revoke(&mut running, format!("{key}\nn\n"), &[]);
+    assert!(printed.outcome == Outcome::Done && printed.err.contains("\"nightly report\"? [y/N] nothing was done"));
+    assert_eq!(running.bench.gate.status_of_call(&key).await, WORKS);
+    let printed = revoke(&mut running, format!("  {key}\r\ny\n"), &[]);
+    assert!(printed.outcome == Outcome::Done && printed.out.ends_with(": revoked\n"), "{}{}", printed.out, printed.err);
+    let refused = async {
+        while running.bench.gate.status_of_call(&key).await != 401 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(1), refused).await.is_ok());
+    let printed = revoke(&mut running, format!("{key}\n"), &["--yes"]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert_snapshot!(printed.err, @"
+    The key: 
+    error: this key is not live here
+      hint: it was revoked or has expired, or it is of another gateway; nothing was done
+    ");
+    for misused in [&["api-keys", "revoke"][..], &["api-keys", "revoke", "k_1", "--key-stdin"]] {
+        assert_eq!(running.run(misused).outcome, Outcome::Misused, "{misused:?}");
+    }
+}

@@ -9,6 +9,8 @@ use super::{Operator, Printed};
 use crate::support::provider::{CLIENT_SECRET, FakeProvider, Reply};
 use crate::support::upstream::{Upstream, answer};
 
+const AGENT_SECRET: &str = "a-secret-of-thirty-two-characters";
+
 /// What `check --online` prints about this upstream and this provider.
 fn look(url: &str, issuer: &str, secret: &str) -> Printed {
     look_with("", url, issuer, secret)
@@ -21,13 +23,21 @@ fn look_with(keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
 
 /// Runs the command on a thread of its own, while both keep serving.
 fn run(command: &[&str], keys: &str, url: &str, issuer: &str, secret: &str) -> Printed {
-    let operator = Operator::new().with("SECRET", secret).with("UPSTREAM_KEY", "Bearer k");
-    let text = format!(
+    run_as(Operator::new().with("SECRET", secret), command, &configuration(keys, url, issuer))
+}
+
+fn configuration(keys: &str, url: &str, issuer: &str) -> String {
+    format!(
         "public_url = \"https://mcp.example.com\"\n[storage]\nurl = \"sqlite:portcullis.db\"\n\
          [secrets]\nkeys = [{{ file = \"portcullis.key\" }}]\n\
          [[identity]]\nid = \"keycloak\"\nkind = \"keycloak\"\nissuer = \"{issuer}\"\nclient_id = \"portcullis\"\n\
          client_secret = {{ env = \"SECRET\" }}\n[[upstream]]\nid = \"expenses\"\npath = \"/mcp\"\nurl = \"{url}\"\n{keys}"
-    );
+    )
+}
+
+/// Runs the command with this file, with an operator who has the provider's secret or not.
+fn run_as(operator: Operator, command: &[&str], text: &str) -> Printed {
+    let operator = operator.with("UPSTREAM_KEY", "Bearer k").with("AGENT_SECRET", AGENT_SECRET);
     let file = operator.path("portcullis.toml").display().to_string();
     std::fs::write(&file, text).unwrap();
     let arguments = [command, &["--config", &file]].concat();
@@ -57,7 +67,77 @@ async fn check_online_accepts_working_servers_after_a_code_and_a_refresh_token_t
     let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
     assert!(printed.out.starts_with("portcullis.toml: ok\n"), "{}", printed.out);
+    let (_, asked) = printed.out.split_once("\n\n  what was asked").unwrap();
+    let asked =
+        asked.replace(&behind.address.to_string(), "BEHIND").replace(&provider.address().to_string(), "PROVIDER");
+    assert_snapshot!(asked, @r"
+    , and what answered
+        database           /etc/portcullis/portcullis.db: not made yet, which `serve` does at its first start
+        upstream expenses  http://BEHIND/backend: answers as an MCP server may
+        identity keycloak  http://PROVIDER/realms/mcp: its metadata, its keys and its token endpoint answer
+    ");
     assert_eq!((behind.count(), provider.calls("/token")), (1, 2));
+}
+
+/// An issuer of assertions whose keys are there, and the client that may use them.
+fn with_issuer(jwks_uri: &str) -> String {
+    format!(
+        "[[client]]\nclient_id = \"agent\"\nclient_secret = {{ env = \"AGENT_SECRET\" }}\n\
+         redirect_uris = [\"https://agent.example/cb\"]\n\
+         [[assertion_issuer]]\nid = \"okta\"\nissuer = \"https://example.okta.com\"\njwks_uri = \"{jwks_uri}\"\n\
+         clients = [\"agent\"]\nupstreams = [\"expenses\"]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_reads_the_keys_of_assertion_issuers() {
+    let (behind, provider, issuer) = (Upstream::polite().await, provider().await, provider().await);
+    let good = with_issuer(&format!("{}/certs", issuer.issuer()));
+    let printed = look_with(&good, &behind.url(), &provider.issuer(), CLIENT_SECRET);
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    let line = format!("    assertion_issuer okta  {}/certs: its keys can be read\n", issuer.issuer());
+    assert!(printed.out.ends_with(&line), "{}", printed.out);
+    assert_eq!((issuer.calls("/certs"), provider.calls("/certs")), (1, 1));
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    issuer.edit_jwks(|keys| *keys = json!({"error": "not a key set"}));
+    for (jwks_uri, why) in [
+        (format!("http://{free}/certs"), "127.0.0.1 refuses the connection: nothing listens there"),
+        (format!("{}/none", issuer.issuer()), "answers 404"),
+        (format!("{}/certs", issuer.issuer()), "key set"),
+    ] {
+        let printed = look_with(&with_issuer(&jwks_uri), &behind.url(), &provider.issuer(), CLIENT_SECRET);
+        assert_eq!(printed.outcome, Outcome::Failed, "{jwks_uri}");
+        let said =
+            "portcullis.toml: error: assertion_issuer \"okta\": jwks_uri: the keys of this issuer cannot be read: ";
+        assert!(printed.err.starts_with(said) && printed.err.contains(why), "{}", printed.err);
+        assert!(printed.err.contains("hint: its discovery document names jwks_uri"), "{}", printed.err);
+        let line = format!("    assertion_issuer okta  {jwks_uri}: failed (see the error above)\n");
+        assert!(printed.out.ends_with(&line), "{}", printed.out);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_looks_at_the_database_and_plain_check_does_not() {
+    let (behind, provider) = (Upstream::polite().await, provider().await);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let operator = || {
+        let operator = Operator::new().with("SECRET", CLIENT_SECRET);
+        operator.with("PORTCULLIS_STORAGE__URL", &format!("postgres://u:pw-1@{free}/d"))
+    };
+    let text = configuration("", &behind.url(), &provider.issuer());
+    let printed = run_as(operator(), &["check"], &text);
+    assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
+    let printed = run_as(operator(), &["check", "--online"], &text);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    let said = format!("error: storage: url: the database cannot be used: the PostgreSQL database d at {free} ");
+    assert!(printed.err.contains(&said) && !printed.err.contains("pw-1"), "{}", printed.err);
+    assert!(
+        printed.out.contains("    database           storage.url: failed (see the error above)\n"),
+        "{}",
+        printed.out
+    );
+    assert!(!printed.out.contains("ok\n") && printed.out.contains("upstream expenses"), "{}", printed.out);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

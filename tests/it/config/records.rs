@@ -5,7 +5,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use portcullis::cli::Outcome;
 use portcullis::clock::Clock;
-use portcullis::config::Config;
+use portcullis::config::{Config, Postgres, Storage};
 use portcullis::model::authorization::Stage;
 use portcullis::model::client::{Authentication, Client, ClientOrigin};
 use portcullis::oauth::scope::ScopeSet;
@@ -13,8 +13,10 @@ use portcullis::telemetry::metrics::{Metrics, Task};
 use serde_json::{Value, json};
 
 use super::{Operator, Printed};
+use crate::account::begin;
 use crate::support::bench::Bench;
-use crate::support::browser::{Browser, parameter};
+use crate::support::browser::{Browser, location, parameter};
+use crate::support::cluster::{blocking, cluster};
 use crate::support::database;
 use crate::support::gate::{Given, TestGate, WORKS, claims};
 use crate::support::log::watch;
@@ -208,6 +210,7 @@ async fn grants_are_listed_by_id_and_revoked_with_a_report_for_a_program() {
         json!({
             "ended": [ended],
             "cancelled_sign_ins": 0,
+            "ended_sessions": 0,
             "offline_tokens": [{"identity": "keycloak", "revoked": 1, "kept": 0, "failure": null}],
         })
     );
@@ -225,6 +228,67 @@ async fn all_grants_of_a_user_end_together_and_each_offline_token_is_revoked() {
     assert!(running.is_refused_soon(&first).await && running.is_refused_soon(&second).await);
     assert_eq!(running.bench.provider.revoked().len(), 2);
     assert_eq!(running.status(&bob).await, WORKS);
+}
+
+/// Signs a user in at their own page.
+async fn own_page(running: &mut Running, user: &str) -> Browser {
+    running.bench.provider.sign_in_as(json!({"sub": user}));
+    running.bench.browser = Browser::default();
+    let url = begin(&mut running.bench).await;
+    let back = running.bench.provider.visit(&url);
+    assert_eq!(location(&running.bench.back(&back).await), "/account");
+    running.bench.browser.clone()
+}
+
+async fn is_signed_in(running: &Running, browser: &Browser) -> bool {
+    let page = browser.clone().get(&running.bench.gate, "/account").await;
+    page.body.contains("You are signed in as")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ending_all_grants_of_a_user_signs_them_out_of_their_own_page() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    let client = running.bench.client.id.clone();
+    let anns = [own_page(&mut running, "ann").await, own_page(&mut running, "ann").await];
+    let bobs = own_page(&mut running, "bob").await;
+    let grant = grant_of(&ann);
+    for narrower in
+        [&["grants", "end", &grant][..], &["grants", "end", "--user", "keycloak|ann", "--client", &client, "--yes"]]
+    {
+        assert_eq!(running.run(narrower).outcome, Outcome::Done);
+        assert!(is_signed_in(&running, &anns[0]).await, "{narrower:?}");
+    }
+    let (printed, log) = running.run_logged(&["grants", "end", "--user", "keycloak|ann", "--yes"]);
+    assert_eq!(printed.out, "0 grants ended\n2 sessions at /account ended\n", "{}", printed.err);
+    let line = log.lines().find(|line| line.contains("sessions at the own page ended")).expect("an audit line");
+    assert!(line.contains("operator=\"") && line.contains("count=2") && line.contains("keycloak|ann"), "{line}");
+    for session in &anns {
+        assert!(!is_signed_in(&running, session).await);
+    }
+    assert!(is_signed_in(&running, &bobs).await);
+    let printed = running.run(&["grants", "end", "--all", "--yes", "--json"]);
+    let report: Value = serde_json::from_str(&printed.out).unwrap();
+    assert_eq!(report["ended_sessions"], 1, "{report}");
+    assert!(!is_signed_in(&running, &bobs).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_at_the_own_page_that_is_under_way_while_grants_end_opens_no_session() {
+    let mut running = Running::new().await;
+    running.bench.provider.sign_in_as(json!({"sub": "ann"}));
+    for which in [["--user", "keycloak|ann"].as_slice(), &["--all"]] {
+        running.bench.browser = Browser::default();
+        let url = begin(&mut running.bench).await;
+        let back = running.bench.provider.visit(&url);
+        let printed = running.run(&[&["grants", "end", "--yes"], which].concat());
+        assert_eq!(printed.outcome, Outcome::Done, "{}", printed.err);
+        running.bench.back(&back).await;
+        let session = running.bench.browser.clone();
+        assert!(!is_signed_in(&running, &session).await, "{which:?}");
+    }
+    let session = own_page(&mut running, "ann").await;
+    assert!(is_signed_in(&running, &session).await, "the next one works");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -441,6 +505,124 @@ fn listing_does_not_create_a_missing_database() {
     error: there is no database at /etc/portcullis/portcullis.db
       hint: `serve` creates it at its first start; check storage.url
     ");
-    assert_eq!(operator.run(&["clients", "list", "-c", &file]).err, printed.err);
+    for command in COMMANDS {
+        assert_eq!(operator.run(&[*command, &["-c", &file]].concat()).err, printed.err, "{command:?}");
+    }
     assert!(!database.exists());
+    std::fs::write(&database, "").unwrap();
+    for command in COMMANDS {
+        let printed = operator.run(&[*command, &["-c", &file]].concat());
+        assert_eq!(printed.outcome, Outcome::Failed, "{command:?}");
+        assert_eq!(printed.err, EMPTY.replace("PLACE", "/etc/portcullis/portcullis.db"), "{command:?}");
+    }
+    assert_eq!(std::fs::metadata(&database).unwrap().len(), 0);
+    let files = std::fs::read_dir(operator.directory.path()).unwrap().count();
+    assert_eq!(files, 3, "the configuration, the key, and the empty file");
+}
+
+/// What works on an existing database.
+const COMMANDS: &[&[&str]] = &[
+    &["grants", "list"],
+    &["grants", "end", "--all", "--yes"],
+    &["clients", "list"],
+    &["clients", "show", "c_1"],
+    &["clients", "disable", "c_1", "--yes"],
+    &["clients", "enable", "c_1"],
+    &["clients", "delete", "c_1", "--yes"],
+    &["api-keys", "list"],
+    &["api-keys", "revoke", "k_1", "--yes"],
+    &["keys", "list"],
+    &["keys", "rotate"],
+];
+
+/// What they say of an empty one.
+const EMPTY: &str = "error: storage: the database cannot be used: PLACE is empty
+  hint: `serve` or `portcullis migrate` makes the tables; check storage.url
+";
+
+#[test]
+fn no_command_makes_tables_in_an_empty_database_on_postgres() {
+    let database = cluster().create(None);
+    let operator = Operator::new().with("PORTCULLIS_STORAGE__URL", &database.url());
+    let text = format!("public_url = \"https://mcp.example.com\"{}", super::REST);
+    std::fs::write(operator.path("portcullis.toml"), text).unwrap();
+    let file = operator.path("portcullis.toml").display().to_string();
+    for command in COMMANDS {
+        let printed = operator.run(&[*command, &["-c", &file]].concat());
+        assert_eq!(printed.outcome, Outcome::Failed, "{command:?}");
+        let (before, after) = EMPTY.split_once("PLACE").unwrap();
+        assert!(printed.err.starts_with(before) && printed.err.ends_with(after), "{command:?}: {}", printed.err);
+    }
+    let storage: Storage = Postgres::at(database.url().parse().unwrap()).into();
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()";
+    assert_eq!(blocking(async move { database::number(&storage, tables).await }), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_leaves_the_schema_of_an_older_version_alone() {
+    let running = Running::new().await;
+    let storage = &running.bench.gate.config.storage;
+    database::by_hand(storage, "DROP TABLE single_use; DELETE FROM _sqlx_migrations WHERE version = 5").await;
+    let printed = running.run(&["grants", "list"]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    let lacks = "lacks a migration of this program (0005_single_use)\n  hint: run `portcullis migrate` first\n";
+    assert!(printed.err.ends_with(lacks), "{}", printed.err);
+    assert_eq!(running.run(&["migrate"]).outcome, Outcome::Done);
+    assert_eq!(running.run(&["grants", "list"]).outcome, Outcome::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_secret_stops_only_the_commands_that_need_it() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    running.operator.environment.retain(|(name, _)| name != "SECRET");
+    for command in
+        [&["grants", "list"][..], &["clients", "list"], &["api-keys", "list"], &["keys", "list"], &["migrate"]]
+    {
+        let printed = running.run(command);
+        assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""), "{command:?}");
+    }
+    assert_eq!(running.run(&["keys", "rotate"]).outcome, Outcome::Done, "it needs the root keys alone");
+    let printed = running.run(&["check"]);
+    assert!(printed.outcome == Outcome::Failed && printed.err.contains("client_secret"), "{}", printed.err);
+    let printed = running.run(&["grants", "end", &grant_of(&ann)]);
+    assert_eq!(printed.outcome, Outcome::Failed, "the grant has ended, and its token at the provider has not");
+    assert!(printed.out.contains("1 grant ended\n"), "{}", printed.out);
+    assert!(printed.err.contains("warning: identity \"keycloak\": client_secret: "), "{}", printed.err);
+    assert!(printed.err.contains("cannot be revoked without it"), "{}", printed.err);
+    assert!(printed.err.contains("error: 1 offline token could not be revoked at keycloak"), "{}", printed.err);
+    assert!(running.is_refused_soon(&ann).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_end_without_the_root_keys() {
+    let mut running = Running::new().await;
+    let ann = running.tokens("ann").await;
+    std::fs::remove_file(running.operator.path("portcullis.key")).unwrap();
+    assert_eq!(running.run(&["grants", "list"]).outcome, Outcome::Done);
+    assert_eq!(running.run(&["keys", "rotate"]).outcome, Outcome::Failed);
+    let printed = running.run(&["grants", "end", "--user", "keycloak|ann", "--yes"]);
+    assert!(printed.out.contains("1 grant ended\n"), "{}{}", printed.out, printed.err);
+    assert!(printed.err.contains("warning: secrets: keys[0]: the root key's file does not exist"), "{}", printed.err);
+    let kept = "error: 1 offline token could not be revoked at keycloak: it cannot be opened\n";
+    assert!(printed.err.contains(kept), "{}", printed.err);
+    assert!(running.is_refused_soon(&ann).await);
+    assert_eq!(running.bench.provider.calls("/revoke"), 0);
+}
+
+#[test]
+fn the_password_of_the_database_is_always_needed() {
+    let operator = Operator::new();
+    let storage = "url = \"postgres://u@127.0.0.1/d\"\npassword = { env = \"DATABASE_PASSWORD\" }";
+    let text = super::REST.replace("url = \"sqlite:portcullis.db\"", storage);
+    std::fs::write(operator.path("portcullis.toml"), format!("public_url = \"https://mcp.example.com\"{text}"))
+        .unwrap();
+    let file = operator.path("portcullis.toml").display().to_string();
+    let printed = operator.run(&["grants", "list", "-c", &file]);
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert!(
+        printed.err.contains("error: storage: password: the environment variable DATABASE_PASSWORD"),
+        "{}",
+        printed.err
+    );
 }

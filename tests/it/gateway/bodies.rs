@@ -193,7 +193,7 @@ async fn slowloris_a_stalled_streamed_body_is_408_and_not_the_upstreams_fault() 
         assert!((after..after + 7).contains(&began.elapsed().as_secs()), "{after}: {:?}", began.elapsed());
     }
     tokio::time::resume();
-    let (listeners, app) = (gate.app.listen().await.unwrap(), gate.app.clone());
+    let (listeners, app) = (gate.app.listen().unwrap(), gate.app.clone());
     let running = tokio::spawn(async move { app.run(listeners).await });
     let mut connection = TcpStream::connect(operations).await.unwrap();
     connection.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();

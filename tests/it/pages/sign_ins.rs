@@ -53,7 +53,8 @@ pub(super) fn remembering_page(text: &str) -> Page {
         client_id: "chat".to_owned(),
         client_name: Some(text.to_owned()),
         origin: ClientOrigin::Configured,
-        resource_name: text.to_owned(),
+        access: access(text),
+        receiver: "chat.example".to_owned(),
         created_at: Timestamp(1_800_000_000),
         until: Timestamp(1_802_000_000),
     };

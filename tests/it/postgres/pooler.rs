@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use portcullis::config::Postgres;
-use portcullis::storage::Store;
+use portcullis::storage::{SchemaState, Store};
 
 use super::{open, refused, settings};
 use crate::storage::{Fresh, MINUTE, START, at_once, refresh_token, rotation};
@@ -26,8 +26,9 @@ async fn a_pooler_that_shares_connections_is_found_and_a_server_is_not_taken_for
     let words = "is behind a pooler that shares connections among transactions";
     for (settings, found) in [(pooled, true), (settings(&database.url()), false)] {
         let (log, _guard) = watch();
-        open(settings).await.unwrap().close().await;
+        open(settings.clone()).await.unwrap().close().await;
         assert_eq!(log.text().contains(words), found, "{}", log.text());
+        assert_eq!(Store::inspect(&settings.into()).await.unwrap().pooled, found);
     }
 }
 
@@ -58,6 +59,8 @@ async fn a_schema_is_changed_through_the_direct_url_only() {
     let pooled = settings(&cluster().pooled_url(database.name()));
     let error = refused(pooled.clone()).await;
     assert!(error.contains("name the server itself in storage.direct_url"), "{error}");
+    let error = Store::inspect(&pooled.clone().into()).await.unwrap_err().to_string();
+    assert!(error.contains("name the server itself in storage.direct_url"), "before a start: {error}");
     let indirect = Postgres { direct: Some(pooled.server.clone()), ..pooled.clone() };
     let error = refused(indirect).await;
     assert!(error.contains("storage.direct_url must name the server itself"), "{error}");
@@ -66,6 +69,8 @@ async fn a_schema_is_changed_through_the_direct_url_only() {
     let error = refused(elsewhere).await;
     assert!(error.contains("is another database than that of storage.direct_url"), "{error}");
     let direct = Postgres { direct: Some(settings(&database.url()).server), ..pooled.clone() };
+    let found = Store::inspect(&direct.clone().into()).await.unwrap();
+    assert_eq!((found.schema, found.pooled), (SchemaState::Absent, true));
     open(direct).await.unwrap().close().await;
     open(pooled).await.unwrap().close().await;
 }

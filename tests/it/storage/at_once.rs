@@ -43,6 +43,7 @@ contract_at_once! {
     a_reader_of_the_feed_misses_no_end_of_many_at_once,
     of_many_answers_to_a_device_code_at_once_one_counts,
     of_many_openings_of_one_account_session_at_once_one_succeeds,
+    no_account_session_outlives_an_end_that_comes_while_sessions_are_opened,
     a_machine_that_asks_many_times_at_once_has_one_grant,
     no_grant_outlives_its_client_that_is_disabled_while_it_asks,
     many_batches_at_once_do_not_stand_in_each_others_way,
@@ -460,6 +461,39 @@ async fn of_many_openings_of_one_account_session_at_once_one_succeeds(fresh: Fre
     let opened: Vec<_> = opened.into_iter().filter(|(_, opened)| *opened).map(|(n, _)| n).collect();
     assert!(matches!(opened[..], [n] if n % 4 != 0), "{opened:?}");
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM account_sessions").await, 1);
+}
+
+async fn no_account_session_outlives_an_end_that_comes_while_sessions_are_opened(fresh: Fresh) {
+    let (now, subject) = (fresh.now(), ada().subject);
+    let mut claimed = Vec::new();
+    for _ in 0..CALLERS {
+        let pending = Authorization { purpose: Purpose::Account, ..authorization("", now) };
+        assert!(fresh.store.insert_authorization(&pending).await.unwrap());
+        assert!(fresh.store.claim_authorization(&pending.id, 0, now).await.unwrap());
+        claimed.push(pending.id);
+    }
+    linger(&fresh, &[("authorizations", 40)]).await;
+    at_once(CALLERS, |n| {
+        let (store, id, subject) = (fresh.store.clone(), claimed[n].clone(), subject.clone());
+        async move {
+            if n == 8 {
+                let ends = GrantFilter { subject: Some(subject.as_str().to_owned()), ..GrantFilter::default() };
+                store.cancel_sign_ins(&ends).await.unwrap();
+                store.end_account_sessions(Some(subject.as_str()), None).await.unwrap();
+                return;
+            }
+            let session = NewAccountSession {
+                hash: &some_hash(),
+                subject: &subject,
+                identity: &IdentityId::from("keycloak"),
+                issuer: ISSUER,
+                name: None,
+            };
+            store.open_account_session(&id, &session, now).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(number(&fresh.settings, "SELECT count(*) FROM account_sessions").await, 0);
 }
 
 async fn a_machine_that_asks_many_times_at_once_has_one_grant(fresh: Fresh) {
