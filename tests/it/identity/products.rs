@@ -213,7 +213,7 @@ async fn a_clock_a_minute_off_and_foreign_keys_in_the_set_cost_no_sign_in() {
     for skew in [-59_i64, 59] {
         bench.provider.edit_id_token(move |_, claims| {
             for name in ["iat", "nbf", "auth_time", "exp"] {
-                let lifetime = if name == "exp" { 1 } else { 0 };
+                let lifetime = i64::from(name == "exp");
                 claims[name] = json!(NOW + skew + lifetime);
             }
         });
