@@ -26,8 +26,8 @@ from harness.waiting import free_port, wait_until
 
 CLIENT_ID = "portcullis"
 # bcrypt, because Dex takes only hashes, at the lowest cost that it takes
-PASSWORD = "correct horse of alice"
-PASSWORD_HASH = "$2b$10$nPWAnCw7tbzR2PBxp1xPtOu7HN4hyLL58Qf7V7oXG6rDVT90Rq93."
+PASSWORD = "correct-horse-of-alice"
+PASSWORD_HASH = "$2b$10$edY1CyNRcPjmbCjbrPDzzOyECB4P.KMxf3uSyTBoZ4MGZn5YcWpGC"
 Json = dict[str, Any]
 
 

@@ -76,12 +76,6 @@ def test_a_provider_that_forgot_its_tokens_ends_the_grant_and_signs_in_again_at_
     assert not each.degraded()
 
 
-def test_keys_that_change_while_nobody_refreshes_cost_no_sign_in(each: Behind) -> None:
-    each.provider.forget()
-    client, tokens = each.signed_in()
-    assert Tokens.read(client.refresh(tokens.refresh_token)).access_token
-
-
 def test_while_the_provider_is_away_refreshes_are_503_and_nothing_is_lost(each: Behind) -> None:
     client, tokens = each.signed_in()
     each.provider.cable.cut()
