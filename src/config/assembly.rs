@@ -14,8 +14,8 @@ use super::upstream::{Taken, UpstreamSettings};
 use super::{
     AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Limits, Outbound,
     OutboundProxy, PublicUrl, Registration, Server, Upstream, assertion_issuer, bounds, client, client_documents,
-    consent, device, identity, issuers, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage,
-    tokens, upstream,
+    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, secrets, server,
+    storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -195,11 +195,14 @@ fn identities(
     let (mut identities, mut count) = (Vec::new(), 0);
     for section in sections.list("identity") {
         count += 1;
-        let Some(identity) = identity::read(&section, &mut seen, reading) else { continue };
+        let Some(identity) = identities::read(&section, &mut seen, reading) else { continue };
         let ours = |settings: &super::OidcSettings| public_url.is_some_and(|ours| settings.issuer == ours.as_str());
         if matches!(&identity.kind, IdentityKind::Oidc(settings) if ours(settings)) {
             let mistake = Mistake::new("is public_url: Portcullis would send users to itself to sign in");
             reading.error(&section.at("issuer"), mistake.hint("write the identity provider's issuer"));
+        }
+        if let (Some(ours), IdentityKind::Oidc(settings)) = (public_url, &identity.kind) {
+            entra::check_redirect_uri(ours, settings, &section, reading);
         }
         let at = section.at("name");
         if let Err(before) = names.insert(&identity.name, &at.location) {

@@ -1,9 +1,14 @@
 //! `[[identity]]`: the identity providers that sign users in.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::authorize_params;
+use super::entra::EntraSettings;
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
 use super::needs::SecretFor;
@@ -36,14 +41,23 @@ pub enum IdentityKind {
 }
 
 /// How a provider deviates from the standard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone)]
 pub enum OidcFlavour {
     /// `kind = "keycloak"`.
+    Keycloak,
+    /// `kind = "entra"`.
+    Entra(Arc<EntraSettings>),
+    /// `kind = "oidc"`.
+    Generic,
+}
+
+/// The kinds that share their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Kind {
     #[serde(rename = "keycloak")]
     Keycloak,
-    /// `kind = "oidc"`.
     #[serde(rename = "oidc")]
-    Generic,
+    Oidc,
 }
 
 /// How long a grant may outlive the user's session at the provider.
@@ -74,6 +88,8 @@ pub struct OidcSettings {
     pub client_secret: Option<SecretText>,
     /// The scopes requested besides `openid`.
     pub scopes: ScopeSet,
+    /// Further parameters of the authorization request, none of them ours.
+    pub authorize_params: Vec<(String, String)>,
     /// How long grants of its users last.
     pub standing: Standing,
     /// The ID token claim that lists the groups.
@@ -103,6 +119,9 @@ pub struct LocalUser {
     pub groups: Vec<String>,
 }
 
+/// The longest list of scopes, so that no parameter of the authorization request comes near 4000 characters.
+pub(super) const MAX_SCOPES: usize = 3000;
+
 /// The path of provider metadata (OpenID Connect Discovery 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -111,12 +130,13 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 pub(super) struct Written {
     id: String,
     name: Option<String>,
-    kind: OidcFlavour,
+    kind: Kind,
     issuer: String,
     discovery: Option<String>,
     client_id: String,
     client_secret: Option<SecretSource>,
     scopes: Option<Vec<String>>,
+    authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
     trust_email: Option<bool>,
@@ -124,9 +144,13 @@ pub(super) struct Written {
     ca_file: Option<String>,
 }
 
-/// Reads one entry. `seen` holds the ids of those before it.
+/// Reads one entry of any kind but Entra ID's. `seen` holds the ids of those before it.
 pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<Identity> {
-    if let Some(mistake) = section.node().text("kind").and_then(unknown_kind) {
+    let mistake = match section.node().text("kind") {
+        Some(kind) => unknown_kind(kind),
+        None => section.has("kind").then(|| Mistake::new(NO_KIND)),
+    };
+    if let Some(mistake) = mistake {
         reading.error(&section.at("kind"), mistake);
         if section.node().text("kind").is_some_and(is_future_kind) {
             return None;
@@ -134,53 +158,64 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
         reading.suppress(section, "kind");
     }
     let written: Written = reading.shape(section)?;
-    let at = section.at("id");
-    let id = check_identity_id(&written.id)
-        .and_then(|()| seen.insert(&written.id, &at.location).map_err(|before| duplicate(&before)));
-    reading.keep(&at, id);
-    if let Some(name) = &written.name {
-        reading.keep(&section.at("name"), check_name(name));
-    }
+    check_names(&written.id, written.name.as_deref(), section, seen, reading);
     let name = written.name.clone().unwrap_or_else(|| default_name(written.kind, &written.id));
     let id = written.id.clone();
     let kind = IdentityKind::Oidc(Box::new(settings(written, section, reading)?));
     Some(Identity { id, name, kind })
 }
 
+/// Checks the id and the name of an entry.
+pub(super) fn check_names(
+    id: &str,
+    name: Option<&str>,
+    section: &Section<'_>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) {
+    let at = section.at("id");
+    let unique =
+        check_identity_id(id).and_then(|()| seen.insert(id, &at.location).map_err(|before| duplicate(&before)));
+    reading.keep(&at, unique);
+    if let Some(name) = name {
+        reading.keep(&section.at("name"), check_name(name));
+    }
+}
+
 /// The name of a provider without a configured one: that of the product, if known.
-fn default_name(kind: OidcFlavour, id: &str) -> String {
+fn default_name(kind: Kind, id: &str) -> String {
     match kind {
-        OidcFlavour::Keycloak => "Keycloak".to_owned(),
-        OidcFlavour::Generic => id.to_owned(),
+        Kind::Keycloak => "Keycloak".to_owned(),
+        Kind::Oidc => id.to_owned(),
     }
 }
 
 /// Whether a later version has this kind, with keys unknown to this one.
 pub(super) fn is_future_kind(kind: &str) -> bool {
-    matches!(kind, "entra" | "local")
+    kind == "local"
 }
 
-/// The mistake for an unknown kind. `None` for a likely misspelling, which deserialization reports.
+const KINDS: [&str; 3] = ["keycloak", "entra", "oidc"];
+const NO_KIND: &str = "must be \"keycloak\", \"entra\" or \"oidc\"";
+
+/// The mistake for an unknown kind.
 fn unknown_kind(kind: &str) -> Option<Mistake> {
     match kind {
-        "entra" => {
-            Some(Mistake::new("\"entra\" is not supported in this version").hint("use \"keycloak\" or \"oidc\""))
-        }
         "local" => Some(
             Mistake::new("\"local\" is not supported in this version")
-                .hint("`portcullis dev` has built-in users; use \"keycloak\" or \"oidc\" here"),
+                .hint("`portcullis dev` has built-in users; use \"keycloak\", \"entra\" or \"oidc\" here"),
         ),
-        "keycloak" | "oidc" => None,
-        other if nearest(other, &["keycloak", "oidc"]).is_some() => None,
-        _ => {
-            Some(Mistake::new("must be \"keycloak\" or \"oidc\"").hint("\"oidc\" is any other OpenID Connect provider"))
-        }
+        kind if KINDS.contains(&kind) => None,
+        other => Some(Mistake::new(NO_KIND).hint(match nearest(other, &KINDS) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "\"oidc\" is any other OpenID Connect provider".to_owned(),
+        })),
     }
 }
 
 fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<OidcSettings> {
     let issuer = reading.keep(&section.at("issuer"), check_issuer(&written.issuer));
-    let is_keycloak = written.kind == OidcFlavour::Keycloak && !reading.is_placeholder(&section.at("kind"));
+    let is_keycloak = written.kind == Kind::Keycloak && !reading.is_placeholder(&section.at("kind"));
     if is_keycloak && issuer.as_ref().is_some_and(|issuer| !names_a_realm(issuer)) {
         let mistake = Mistake::new("Keycloak's issuers end in /realms/NAME, without a trailing slash")
             .hint("for other providers, use kind = \"oidc\"");
@@ -190,11 +225,8 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         Some(discovery) => reading.keep(&section.at("discovery"), check_discovery(discovery)),
         None => issuer.and_then(|_| Url::parse(&default_discovery(&written.issuer)).ok()),
     };
-    for (key, text) in [("client_id", Some(&written.client_id)), ("groups_claim", written.groups_claim.as_ref())] {
-        if text.is_some_and(|text| text.trim().is_empty()) {
-            reading.error(&section.at(key), Mistake::new("is empty"));
-        }
-    }
+    let filled = [("client_id", Some(&written.client_id)), ("groups_claim", written.groups_claim.as_ref())];
+    check_filled(section, reading, &filled);
     if written.replaces_issuer.as_ref() == Some(&written.issuer) {
         let mistake = Mistake::new("is the current issuer").hint("write the previous issuer, or remove it");
         reading.error(&section.at("replaces_issuer"), mistake);
@@ -202,22 +234,38 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
     let secret_at = section.at("client_secret");
     let client_secret =
         written.client_secret.and_then(|source| reading.secret(&secret_at, SecretFor::Provider, &source));
-    let default_scopes = || vec!["profile".to_owned(), "email".to_owned()];
     let scopes = scopes(written.scopes.unwrap_or_else(default_scopes), section, reading);
+    let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
     Some(OidcSettings {
-        flavour: written.kind,
+        flavour: match written.kind {
+            Kind::Keycloak => OidcFlavour::Keycloak,
+            Kind::Oidc => OidcFlavour::Generic,
+        },
         issuer: written.issuer,
         discovery: discovery?,
         client_id: written.client_id,
         client_secret,
         scopes,
+        authorize_params,
         standing: written.standing.unwrap_or_default(),
         groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),
         replaces_issuer: written.replaces_issuer,
         ca_file,
     })
+}
+
+pub(super) fn check_filled(section: &Section<'_>, reading: &mut Reading<'_>, texts: &[(&str, Option<&String>)]) {
+    for (key, text) in texts {
+        if text.is_some_and(|text| text.trim().is_empty()) {
+            reading.error(&section.at(key), Mistake::new("is empty"));
+        }
+    }
+}
+
+pub(super) fn default_scopes() -> Vec<String> {
+    vec!["profile".to_owned(), "email".to_owned()]
 }
 
 fn names_a_realm(issuer: &Url) -> bool {
@@ -234,7 +282,7 @@ pub(super) fn check_issuer(issuer: &str) -> Result<Url, Mistake> {
     const HINT: &str = "copy it from \"issuer\" in the provider's own openid-configuration, such as \"https://sso.example.com/realms/mcp\"";
     if issuer.contains(['{', '<']) || is_for_many_tenants(issuer) {
         return Err(Mistake::new("is a template: each tenant's tokens name another issuer")
-            .hint("use your own tenant's issuer: its id in place of {tenantid}, common, organizations or consumers"));
+            .hint("for Microsoft Entra ID use kind = \"entra\", which knows tenants"));
     }
     let url = web_url(issuer)
         .filter(|url| url.query().is_none())
@@ -272,7 +320,7 @@ pub(super) fn web_url(text: &str) -> Option<Url> {
     (plain && host && matches!(url.scheme(), "http" | "https")).then_some(url)
 }
 
-fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
+pub(super) fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> ScopeSet {
     for (index, scope) in written.iter().enumerate() {
         let checked = if scope == OFFLINE_ACCESS {
             Err(Mistake::new("offline_access is requested through standing")
@@ -281,6 +329,11 @@ fn scopes(written: Vec<String>, section: &Section<'_>, reading: &mut Reading<'_>
             check_scope(scope)
         };
         reading.keep(&section.item("scopes", index), checked);
+    }
+    if written.iter().map(|scope| scope.len() + 1).sum::<usize>() > MAX_SCOPES {
+        let mistake = Mistake::new(format!("are longer than {MAX_SCOPES} characters together"));
+        reading
+            .error(&section.at("scopes"), mistake.hint("Keycloak drops a parameter of 4000 characters without a word"));
     }
     written.into_iter().filter(|scope| scope != "openid").collect()
 }

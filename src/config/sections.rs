@@ -6,8 +6,8 @@ use super::problem::{Location, Mistake, nearest};
 use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
-    assertion_issuer, client, client_documents, consent, device, identity, lifetimes, limits, log, pages, proxy,
-    registration, secrets, server, shape, storage, token_issuer, tokens, upstream,
+    assertion_issuer, client, client_documents, consent, device, identities, identity, lifetimes, limits, log, pages,
+    proxy, registration, secrets, server, shape, storage, token_issuer, tokens, upstream,
 };
 
 enum Form {
@@ -123,7 +123,8 @@ impl Sections {
             for (index, entry) in list.iter_mut().enumerate().filter(|(_, entry)| !is_from_a_later_version(name, entry))
             {
                 let called = entry_name(name, index, entry);
-                if let (Some(known), Some(entries)) = (known(name), entry.entries_mut()) {
+                let of_kind = (*name == "identity").then(|| identities::keys(entry.text("kind")));
+                if let (Some(known), Some(entries)) = (of_kind.or_else(|| known(name)), entry.entries_mut()) {
                     spell(entries, known, later, &called, reading);
                 }
             }

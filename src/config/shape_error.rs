@@ -88,7 +88,8 @@ impl Error for ShapeError {
             "id" => "add a short name such as id = \"main\"",
             "path" => "add path = \"/mcp\": public_url and this path are the server's URL in clients",
             "url" => "add url = \"http://127.0.0.1:8420/mcp\": where the MCP server listens",
-            "kind" => "add kind = \"keycloak\", or \"oidc\" for any other OpenID Connect provider",
+            "kind" => "add kind = \"keycloak\" or \"entra\", or \"oidc\" for any other OpenID Connect provider",
+            "tenant" => "add tenant = \"…\": the Directory (tenant) ID of the app registration",
             "issuer" => "add issuer = \"https://sso.example.com/realms/mcp\": the provider's own name for itself",
             "client_id" => "add client_id = \"…\"",
             "redirect_uris" => {

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use super::document::{Entry, Node, Value};
 use super::{
-    Config, assembly, assertion_issuer, client, client_documents, consent, device, document, identity, lifetimes,
-    limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, token_issuer, tokens, upstream,
+    Config, assembly, assertion_issuer, client, client_documents, consent, device, document, entra, identity,
+    lifetimes, limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, token_issuer,
+    tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -45,6 +46,7 @@ impl Directory {
             "REGISTRATION_TOKEN",
             "DATABASE_PASSWORD",
             "ISSUER_CLIENT_SECRET",
+            "ENTRA_CLIENT_SECRET",
         ]
         .map(|name| (name, "a-secret-of-thirty-two-characters"));
         let environment = secrets.iter().chain(variables).map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
@@ -104,6 +106,10 @@ fn keys_of<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
     known.iter().map(move |key| format!("{section}.{key}"))
 }
 
+/// Keys that exclude one which the example has: a comment names them.
+const INSTEAD: [&str; 3] =
+    ["identity.client_certificate", "identity.federated_token_file", "identity.managed_identity"];
+
 fn known_keys() -> BTreeSet<String> {
     let keys = keys_of::<assembly::Written>("")
         .chain(keys_of::<server::Written>("server"))
@@ -121,14 +127,19 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
         .chain(keys_of::<token_issuer::Written>("issuer"))
+        .chain(keys_of::<entra::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
         .chain(keys_of::<client::Written>("client"))
         .chain(keys_of::<assertion_issuer::Written>("assertion_issuer"));
-    keys.collect()
+    keys.filter(|key| !INSTEAD.contains(&key.as_str())).collect()
 }
 
 #[test]
 fn the_example_contains_every_key_and_no_other() {
+    for key in INSTEAD {
+        let (_, key) = key.split_once('.').unwrap();
+        assert!(EXAMPLE.contains(&format!("\n#   {key} = ")), "{key}");
+    }
     assert_eq!(written_keys(&uncommented(true)), known_keys());
     let sections: BTreeSet<String> = known_keys().iter().map(|key| key.split('.').next().unwrap().to_owned()).collect();
     for name in sections::names() {
@@ -141,7 +152,7 @@ fn the_example_explains_every_key() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     for (at, line) in lines.iter().enumerate() {
         let is_key = line.trim_start_matches('#').starts_with(|c: char| c.is_ascii_lowercase());
-        if is_key && !line.starts_with("# ") && !line.starts_with("client_secret") {
+        if is_key && !line.starts_with("# ") && !line.trim_start_matches('#').starts_with("client_secret") {
             assert!(lines[at - 1].starts_with("# ") && lines[at - 1].len() > 10, "{line}");
         }
     }
@@ -193,6 +204,10 @@ fn as_variable(node: &Node) -> String {
             });
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
+        Value::Table(entries) if !entries.iter().any(|entry| matches!(&*entry.key, "env" | "file")) => {
+            let pairs = entries.iter().map(|Entry { key, node, .. }| format!("{key:?} = {:?}", as_variable(node)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
         _ => "a-secret-of-thirty-two-characters".to_owned(),
     }
 }
@@ -228,9 +243,9 @@ fn every_value_can_be_overridden_by_a_variable() {
         assert_same(&directory.load(&text, &[(name, value)]), &as_written);
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let ids = "[[identity]]\nid = 'keycloak'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n\
-        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n[[assertion_issuer]]\nid = 'okta'\n\
-        [[issuer]]\nid = 'corp'\n[[issuer]]\nid = 'entra'\n";
+    let ids = "[[identity]]\nid = 'keycloak'\n[[identity]]\nid = 'entra'\n[[upstream]]\nid = 'expenses'\n\
+        [[client]]\nclient_id = 'chat'\n[[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n\
+        [[assertion_issuer]]\nid = 'okta'\n[[issuer]]\nid = 'corp'\n[[issuer]]\nid = 'entra'\n";
     assert_same(&directory.load(ids, &all), &as_written);
 }
 

@@ -1,6 +1,10 @@
 //! What goes to a provider and what comes back, whatever kind it is.
 
+use std::borrow::Cow;
+
+use super::generic::Meaning;
 use crate::clock::Timestamp;
+use crate::model::ids::ClientId;
 use crate::model::user::User;
 use crate::oauth::pkce::{CodeChallenge, CodeVerifier};
 use crate::outbound::Diagnosis;
@@ -19,6 +23,9 @@ pub struct Begin<'a> {
     pub redirect_uri: &'a str,
     /// Whether to ask for `offline_access`.
     pub offline: bool,
+    /// The client that gets a grant by the sign-in, if there is one. It is not sent: it finds what the provider wants to be
+    /// asked with, see [`RenewError::SignInAgain`].
+    pub client: Option<&'a ClientId>,
 }
 
 /// What the provider's code is exchanged with.
@@ -81,6 +88,56 @@ pub enum ExchangeError {
     /// It will not pass by itself: a setting, or an answer that must not be believed.
     #[error("{0}")]
     Refused(String),
+    /// The same, and the user can be told more than that it failed.
+    #[error("{why}")]
+    Explained {
+        /// For the operator.
+        why: String,
+        /// For the user.
+        told: Explanation,
+    },
+}
+
+/// Why a user is not signed in, in words for them. Nothing of it is secret, and nothing was written by others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What the client is told.
+    pub verdict: Verdict,
+    /// What happened.
+    pub happened: Cow<'static, str>,
+    /// What the user can do.
+    pub hint: Cow<'static, str>,
+}
+
+/// How a sign-in failed, as far as a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// This user does not get in.
+    Denied,
+    /// The user did not finish what is asked for.
+    NotCompleted,
+    /// Something is wrong between the provider and us.
+    Failed,
+}
+
+/// An error on the provider's redirect (RFC 6749 4.1.2.1).
+#[derive(Debug)]
+pub struct RedirectError<'a> {
+    /// `error`.
+    pub error: &'a str,
+    /// `error_description`.
+    pub description: Option<&'a str>,
+}
+
+/// What it means.
+#[derive(Debug)]
+pub struct RedirectRefusal {
+    /// For us.
+    pub meaning: Meaning,
+    /// For the operator, on one line.
+    pub diagnosis: Diagnosis,
+    /// For the user, where there is more to say than that it failed.
+    pub told: Option<Explanation>,
 }
 
 impl ExchangeError {
@@ -96,6 +153,14 @@ pub enum RenewError {
     /// The provider said `invalid_grant`: the user's session or account is over.
     #[error("the provider ended the user's session: {0}")]
     Ended(String),
+    /// The provider wants something of the user, such as a second factor: a new sign-in brings it, and nothing has ended.
+    #[error("the provider wants the user to sign in again: {why}")]
+    SignInAgain {
+        /// For the operator.
+        why: String,
+        /// What the next authorization request must carry (`claims`, OpenID Connect Core 5.5).
+        claims: Option<String>,
+    },
     /// Everything else: nothing is lost, ask again later. The words name the setting.
     #[error("{0}")]
     Unavailable(String),

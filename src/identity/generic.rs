@@ -1,14 +1,16 @@
 //! A provider that follows OpenID Connect and OAuth 2.0 to the letter; what other products are compared with.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::Value;
 
 use super::user_claims::UserClaims;
 use crate::config::OidcSettings;
 use crate::keys::Members;
-use crate::oauth::scope::ScopeSet;
 use crate::secret::SecretText;
+use crate::telemetry::excerpt;
 
 /// OpenID Connect Core 2: a `sub` has at most 255 ASCII characters.
 const MAX_SUBJECT: usize = 255;
@@ -24,6 +26,8 @@ pub enum Meaning {
     Denied,
     /// The user did not finish what the provider asks for.
     NotCompleted,
+    /// The provider wants something of the user at a new sign-in, and the session is not over by that.
+    UserMustAct,
     /// It passes by itself.
     Unavailable,
     /// The user's session or account is over.
@@ -56,13 +60,12 @@ pub(super) enum SecretIn {
     Body,
 }
 
-/// How we prove who we are at the token endpoint.
-#[derive(Debug)]
+/// How we prove who we are at the token endpoint. Not printed: it holds secrets.
 pub(super) enum Credentials<'a> {
     /// Id and secret in the header (RFC 6749 2.3.1).
     Basic(&'a str, &'a SecretText),
     /// Fields of the form: the id alone, or with what proves it.
-    Form(Vec<(&'static str, &'a str)>),
+    Form(Vec<(&'static str, Cow<'a, str>)>),
 }
 
 /// When the session behind a refresh token ends, as the provider states it with the token.
@@ -81,6 +84,21 @@ pub(super) enum SessionEnd {
 /// Compared byte for byte (OpenID Connect Discovery 4.3, RFC 9207 2.4).
 pub(super) fn issuer_is(configured: &str, stated: &str) -> bool {
     configured == stated
+}
+
+/// The issuer of a token is that of the metadata (OpenID Connect Core 3.1.3.7).
+pub(super) fn check_issuer(claims: &Members, issuer: &str) -> Result<(), String> {
+    match claims.text("iss")? {
+        Some(iss) if iss == issuer => Ok(()),
+        Some(iss) => Err(format!("its iss is {:?}, the configured `issuer` is {issuer:?}", excerpt(iss))),
+        None => Err("it has no iss".to_owned()),
+    }
+}
+
+/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
+pub(super) fn email_is_verified(claims: &Members) -> bool {
+    matches!(claims.get("email_verified"), Some(Value::Bool(true)))
+        || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")
 }
 
 /// The subject, which never changes and is never given to another user.
@@ -102,19 +120,15 @@ pub(super) fn says_all(said: &UserClaims) -> bool {
     said.names_user() && said.names_groups
 }
 
-pub(super) fn outward_scopes(scopes: &ScopeSet) -> String {
-    scopes.to_string()
-}
-
 /// A client without a secret only names itself.
 pub(super) fn credentials(settings: &OidcSettings, secret_in: SecretIn) -> Credentials<'_> {
     let id = settings.client_id.as_str();
     match (&settings.client_secret, secret_in) {
         (Some(secret), SecretIn::Header) => Credentials::Basic(id, secret),
         (Some(secret), SecretIn::Body) => {
-            Credentials::Form(vec![("client_id", id), ("client_secret", secret.expose())])
+            Credentials::Form(vec![("client_id", id.into()), ("client_secret", secret.expose().into())])
         }
-        (None, _) => Credentials::Form(vec![("client_id", id)]),
+        (None, _) => Credentials::Form(vec![("client_id", id.into())]),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::exchange::Explanation;
 use super::health::Health;
 use super::id_token::{self, Expected, IdTokenError, Identified};
 use super::metadata::ProviderMetadata;
@@ -37,6 +38,13 @@ pub(super) enum Unidentified {
     NoKeys(String),
     /// It must not be believed.
     Untrue(String),
+    /// It is believed, and its user may not sign in.
+    NotAdmitted {
+        /// For the operator.
+        why: String,
+        /// For the user.
+        told: Explanation,
+    },
 }
 
 impl IdTokens {
@@ -73,8 +81,8 @@ impl IdTokens {
             self.no_keys(&cause.to_string())
         })?;
         let expected = Expected {
-            flavour: self.settings.flavour,
-            issuer: &self.settings.issuer,
+            flavour: &self.settings.flavour,
+            issuer: &metadata.issuer,
             client_id: &self.settings.client_id,
             nonce: received.nonce,
             access_token: received.access_token.expose(),
@@ -97,6 +105,9 @@ impl IdTokens {
         verified.map_err(|error| match error {
             IdTokenError::UnknownKey => self.untrue(&format!("no key of {} signed it", metadata.jwks_uri)),
             IdTokenError::Untrue(cause) => self.untrue(&cause),
+            IdTokenError::NotAdmitted { why, told } => {
+                Unidentified::NotAdmitted { why: format!("the ID token of identity {}: {why}", self.identity), told }
+            }
         })
     }
 

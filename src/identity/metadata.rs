@@ -47,7 +47,7 @@ impl ProviderMetadata {
             let cause = excerpt(&cause);
             Diagnosis::new(format!("it is not a discovery document ({cause})")).with_hint(WRONG_ADDRESS)
         })?;
-        if !settings.flavour.issuer_is(&settings.issuer, &metadata.issuer) {
+        if !settings.flavour.metadata_issuer_is(&settings.issuer, &metadata.issuer) {
             return Err(metadata.another_issuer(settings, identity));
         }
         metadata.check_endpoints(settings)?;
@@ -137,6 +137,7 @@ mod tests {
             client_id: "portcullis".to_owned(),
             client_secret: None,
             scopes: ScopeSet::empty(),
+            authorize_params: Vec::new(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
             trust_email: false,

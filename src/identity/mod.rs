@@ -16,12 +16,15 @@
 //! | `id_jag` | the rules of an identity assertion, and the user whom it names |
 //! | `assertion_issuers` | who may make one, and their keys |
 //! | `health` | its state, for `/ready` |
+//! | `client_authentication` | how we prove who we are there |
 //! | `flavour` | what differs between products, and which file knows it |
-//! | `generic`, `keycloak` | those files: the standard, and where Keycloak departs from it |
+//! | `generic`, `keycloak`, `entra` | those files: the standard, and where a product departs from it |
 //! | `local` | users of our own |
 
 mod assertion_issuers;
+mod client_authentication;
 mod discovery;
+mod entra;
 mod exchange;
 mod flavour;
 mod generic;
@@ -38,7 +41,10 @@ mod user_claims;
 mod userinfo;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
-pub use exchange::{Begin, Exchange, ExchangeError, ProviderToken, RenewError, Renewed, SignedIn};
+pub use exchange::{
+    Begin, Exchange, ExchangeError, Explanation, ProviderToken, RedirectError, RedirectRefusal, RenewError, Renewed,
+    SignedIn, Verdict,
+};
 pub use generic::Meaning;
 pub(crate) use id_jag::Assertion;
 #[cfg(any(test, fuzzing))]
@@ -53,7 +59,7 @@ use futures_util::future::join_all;
 
 use crate::clock::Clock;
 use crate::config::{Config, IdentityKind};
-use crate::model::ids::IdentityId;
+use crate::model::ids::{ClientId, IdentityId};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
 use crate::outbound::Diagnosis;
@@ -234,6 +240,15 @@ impl Provider {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.renew(key, known, token).await,
             Kind::Local(local) => local.renew(key),
+        }
+    }
+
+    /// Keeps what the provider wants to be asked with when a user signs in again through a client: see
+    /// [`RenewError::SignInAgain`].
+    pub fn challenged(&self, client: &ClientId, claims: &str) {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.challenged(client, claims),
+            Kind::Local(_) => {}
         }
     }
 

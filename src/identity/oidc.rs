@@ -1,6 +1,8 @@
 //! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good.
 
+mod groups;
 mod renewal;
+mod userinfo;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +10,11 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::client_authentication::ClientAuthentication;
 use super::discovery::Discovery;
-use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, SignedIn};
-use super::generic::{Meaning, SessionEnd, Symptom};
+use super::entra::Challenges;
+use super::exchange::{Begin, Exchange, ExchangeError, ProviderToken, RedirectError, RedirectRefusal, SignedIn};
+use super::generic::{SessionEnd, Symptom};
 use super::health::Health;
 use super::id_tokens::{IdTokens, Received, Unidentified};
 use super::metadata::ProviderMetadata;
@@ -18,6 +22,7 @@ use super::token_endpoint::{Answer, ProviderRefusal, ProviderTokenEndpoint};
 use super::userinfo::{About, AnotherUser, Question};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{OidcSettings, Outbound, Standing};
+use crate::model::ids::ClientId;
 use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
@@ -44,6 +49,8 @@ pub struct Oidc {
     health: Arc<Health>,
     discovery: Discovery,
     id_tokens: IdTokens,
+    authentication: ClientAuthentication,
+    challenges: Challenges,
     renew_timeout: Duration,
 }
 
@@ -59,8 +66,18 @@ impl Oidc {
         let health = Arc::new(Health::new(calls));
         let discovery = Discovery::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
         let id_tokens = IdTokens::new(identity, settings, fetcher.clone(), Arc::clone(&health), clock.clone());
-        let (identity, settings, clock) = (identity.to_owned(), settings.clone(), clock.clone());
-        Self { identity, settings, fetcher, clock, health, discovery, id_tokens, renew_timeout: RENEW_TIMEOUT }
+        Self {
+            authentication: ClientAuthentication::new(settings, clock),
+            challenges: Challenges::new(clock.clone()),
+            identity: identity.to_owned(),
+            settings: settings.clone(),
+            clock: clock.clone(),
+            fetcher,
+            health,
+            discovery,
+            id_tokens,
+            renew_timeout: RENEW_TIMEOUT,
+        }
     }
 
     pub(super) const fn settings(&self) -> &OidcSettings {
@@ -109,7 +126,9 @@ impl Oidc {
 
     pub(super) fn asks_offline(&self) -> bool {
         let listed = || self.discovery.known().is_some_and(|metadata| metadata.lists_offline_access());
-        self.settings.standing == Standing::Offline && (self.settings.scopes.contains(OFFLINE_ACCESS) || listed())
+        let known =
+            self.settings.scopes.contains(OFFLINE_ACCESS) || self.settings.flavour.always_knows_offline_access();
+        self.settings.standing == Standing::Offline && (known || listed())
     }
 
     pub(super) fn requested_scopes(&self, offline: bool) -> ScopeSet {
@@ -126,6 +145,8 @@ impl Oidc {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
             ExchangeError::Unavailable(words)
         })?;
+        let more = self.settings.flavour.authorization_parameters(begin.offline);
+        let claims = begin.client.and_then(|client| self.challenges.of(client));
         let scope = self.settings.flavour.outward_scopes(&self.requested_scopes(begin.offline));
         let mut request = vec![
             ("response_type", "code"),
@@ -137,7 +158,15 @@ impl Oidc {
             ("code_challenge", begin.code_challenge.as_str()),
             ("code_challenge_method", "S256"),
         ];
-        request.extend(self.settings.flavour.prompt(begin.offline).map(|prompt| ("prompt", prompt)));
+        request.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+        for (name, value) in &self.settings.authorize_params {
+            request.retain(|(ours, _)| ours != name);
+            request.push((name, value));
+        }
+        if let Some(claims) = &claims {
+            request.retain(|(name, _)| *name != "claims");
+            request.push(("claims", claims));
+        }
         Ok(add_to_query(&metadata.authorization_endpoint, &request))
     }
 
@@ -147,9 +176,11 @@ impl Oidc {
     /// # Errors
     /// Words for the operator.
     pub fn check_iss(&self, iss: Option<&str>) -> Result<(), String> {
-        let (id, flavour) = (&self.identity, self.settings.flavour);
-        match (iss, self.discovery.known()) {
-            (Some(iss), _) if flavour.issuer_is(&self.settings.issuer, iss) => Ok(()),
+        let (id, flavour) = (&self.identity, &self.settings.flavour);
+        let known = self.discovery.known();
+        let in_metadata = known.as_ref().map(|metadata| metadata.issuer.as_str());
+        match (iss, &known) {
+            (Some(iss), _) if flavour.answer_issuer_is(&self.settings.issuer, in_metadata, iss) => Ok(()),
             (Some(iss), _) => Err(format!(
                 "the answer says that it comes from {:?}, identity {id} is {:?}: check `issuer`",
                 excerpt(iss),
@@ -164,10 +195,14 @@ impl Oidc {
         }
     }
 
-    /// What an error code on the provider's redirect means.
+    /// What an error on the provider's redirect means.
     #[must_use]
-    pub fn meaning(&self, error: &str) -> Meaning {
-        self.settings.flavour.meaning(error)
+    pub fn redirect_refusal(&self, error: &RedirectError<'_>) -> RedirectRefusal {
+        self.settings.flavour.redirect_refusal(error)
+    }
+
+    pub(super) fn challenged(&self, client: &ClientId, claims: &str) {
+        self.challenges.keep(client, claims);
     }
 
     /// Exchanges the provider's code and verifies the ID token.
@@ -177,12 +212,14 @@ impl Oidc {
     pub async fn exchange(&self, exchange: &Exchange<'_>) -> Result<SignedIn, ExchangeError> {
         let metadata = self.discovery.get().await.map_err(|failure| ExchangeError::unavailable(&failure))?;
         let verifier = exchange.code_verifier.expose();
-        let form = [
+        let more = self.token_parameters(exchange.offline);
+        let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", exchange.code),
             ("redirect_uri", exchange.redirect_uri),
             ("code_verifier", verifier),
         ];
+        form.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let asked_at = self.clock.now();
         let answer = self.ask(&metadata, &form, &[exchange.code, verifier], EXCHANGE_TIMEOUT).await;
         let answer = answer.map_err(|refusal| refusal.at_exchange(exchange.offline))?;
@@ -197,7 +234,11 @@ impl Oidc {
         let identified = identified.map_err(|why| match why {
             Unidentified::NoKeys(words) => ExchangeError::Unavailable(words),
             Unidentified::Untrue(words) => ExchangeError::Refused(words),
+            Unidentified::NotAdmitted { why, told } => ExchangeError::Explained { why, told },
         })?;
+        self.tell_of_missing_scopes(&answer, exchange.offline);
+        let deadline = Instant::now() + EXCHANGE_TIMEOUT;
+        let identified = self.with_groups(&metadata, identified, &answer, deadline).await?;
         let question = Question {
             about: About::Token(&identified),
             access_token: &answer.access_token,
@@ -227,16 +268,18 @@ impl Oidc {
         let metadata = self.discovery.get().await?;
         self.id_tokens.prepare(&metadata).await?;
         let (code, verifier) = (base64url(&random::<32>()), base64url(&random::<32>()));
-        let form = [
+        let more = self.token_parameters(self.asks_offline());
+        let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", &code),
             ("redirect_uri", redirect_uri),
             ("code_verifier", &verifier),
         ];
+        form.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         match self.ask(&metadata, &form, &[&code, &verifier], EXCHANGE_TIMEOUT).await {
             Err(refusal) if refusal.concerns_our_credentials() => Err(refusal.diagnosis().clone()),
             Err(ProviderRefusal::Away(failure) | ProviderRefusal::Strange(failure)) => Err(failure),
-            Err(ProviderRefusal::Error { .. }) => Ok(()),
+            Err(ProviderRefusal::Error(_)) => self.try_out_renewal(&metadata).await,
             Ok(_) => Err(Diagnosis::new(format!("identity {} accepts a code that it never issued", self.identity))
                 .with_hint("do not trust this provider with sign-ins: check `issuer`")),
         }
@@ -260,7 +303,27 @@ impl Oidc {
     }
 
     fn endpoint<'a>(&'a self, metadata: &'a ProviderMetadata) -> ProviderTokenEndpoint<'a> {
-        ProviderTokenEndpoint { identity: &self.identity, settings: &self.settings, fetcher: &self.fetcher, metadata }
+        ProviderTokenEndpoint {
+            identity: &self.identity,
+            settings: &self.settings,
+            fetcher: &self.fetcher,
+            metadata,
+            authentication: &self.authentication,
+        }
+    }
+
+    /// What the token endpoint is asked with besides the grant.
+    fn token_parameters(&self, offline: bool) -> Vec<(&'static str, String)> {
+        self.settings.flavour.token_parameters(&self.requested_scopes(offline))
+    }
+
+    /// A permission that was not granted shows only later, as a refusal of the API.
+    fn tell_of_missing_scopes(&self, answer: &Answer, offline: bool) {
+        let asked = self.requested_scopes(offline);
+        let missing = self.settings.flavour.missing_scopes(&asked, answer.scope.as_deref());
+        if !missing.is_empty() {
+            tracing::warn!(identity = self.identity, ?missing, "the provider granted fewer scopes than were asked for");
+        }
     }
 
     /// Asks the token endpoint and remembers how it fared.
@@ -283,7 +346,7 @@ impl Oidc {
                 self.health.answered();
                 self.health.credentials_refused(&refusal.diagnosis().to_string());
             }
-            Ok(_) | Err(ProviderRefusal::Error { .. }) => {
+            Ok(_) | Err(ProviderRefusal::Error(_)) => {
                 self.health.answered();
                 self.health.credentials_accepted();
             }

@@ -1,20 +1,19 @@
 //! Asking a provider's token endpoint (RFC 6749 4.1.3, 5, 6), and what its refusals mean.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::exchange::{ExchangeError, RenewError};
-use super::generic::{Credentials, Meaning, SessionEnd, Symptom};
+use super::client_authentication::ClientAuthentication;
+use super::exchange::{ExchangeError, Explanation, RenewError};
+use super::generic::{Credentials, Meaning, SessionEnd};
 use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
 use crate::config::{OidcFlavour, OidcSettings};
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::outbound::{Diagnosis, Fetched, Fetcher};
 use crate::secret::SecretText;
-use crate::telemetry::excerpt;
 
 /// The hint when a token endpoint redirects.
 const REDIRECTS: &str =
@@ -26,17 +25,20 @@ pub(super) struct ProviderTokenEndpoint<'a> {
     pub(super) settings: &'a OidcSettings,
     pub(super) fetcher: &'a Fetcher,
     pub(super) metadata: &'a ProviderMetadata,
+    pub(super) authentication: &'a ClientAuthentication,
 }
 
 /// What a good answer carries.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Not used as a token: the ID token may name its hash.
+    /// The ID token may name its hash. It is used as a token at most to ask the provider for more of the user.
     pub(super) access_token: SecretText,
     pub(super) id_token: Option<SecretText>,
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
     pub(super) names_offline_access: Option<bool>,
+    /// The granted scopes by the provider's names, if the answer names any.
+    pub(super) scope: Option<String>,
     /// When the session behind the refresh token ends.
     pub(super) session_end: SessionEnd,
 }
@@ -47,9 +49,31 @@ pub(super) enum ProviderRefusal {
     /// No answer, or one that says to come back later: it passes by itself.
     Away(Diagnosis),
     /// An error document (RFC 6749 5.2).
-    Error { status: StatusCode, error: String, meaning: Meaning, diagnosis: Diagnosis },
+    Error(Box<ErrorAnswer>),
     /// An answer that no token endpoint gives.
     Strange(Diagnosis),
+}
+
+/// An error document, and what it means.
+#[derive(Debug)]
+pub(super) struct ErrorAnswer {
+    status: StatusCode,
+    error: String,
+    meaning: Meaning,
+    diagnosis: Diagnosis,
+    /// For the user, where there is more to say than that it failed.
+    told: Option<Explanation>,
+    /// What the next authorization request must carry (`claims`, OpenID Connect Core 5.5).
+    claims: Option<String>,
+}
+
+/// What a product knows of an error document.
+pub(super) struct Refusal {
+    pub(super) meaning: Meaning,
+    /// The error and its description on one line.
+    pub(super) said: String,
+    pub(super) hint: Option<String>,
+    pub(super) told: Option<Explanation>,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +87,28 @@ struct AnswerDocument {
 }
 
 #[derive(Deserialize)]
-struct ErrorDocument {
-    error: String,
-    error_description: Option<String>,
+pub(super) struct ErrorDocument {
+    pub(super) error: String,
+    pub(super) error_description: Option<String>,
+    /// Members of Microsoft's. What has another form than theirs is as good as absent.
+    suberror: Option<Value>,
+    error_codes: Option<Value>,
+    claims: Option<Value>,
+}
+
+impl ErrorDocument {
+    pub(super) fn suberror(&self) -> Option<&str> {
+        self.suberror.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn claims(&self) -> Option<&str> {
+        self.claims.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        let codes = self.error_codes.as_ref().and_then(Value::as_array).into_iter().flatten();
+        codes.filter_map(|code| u32::try_from(code.as_u64()?).ok()).collect()
+    }
 }
 
 impl ProviderTokenEndpoint<'_> {
@@ -80,7 +123,7 @@ impl ProviderTokenEndpoint<'_> {
             self.post("token", &self.metadata.token_endpoint, form, timeout).await.map_err(ProviderRefusal::Away)?;
         let status = fetched.status;
         if status == StatusCode::OK {
-            return read_answer(&fetched, self.settings.flavour).ok_or_else(|| {
+            return read_answer(&fetched, &self.settings.flavour).ok_or_else(|| {
                 let cause = format!("{} answers 200 with something that is not a token response", self.name());
                 ProviderRefusal::Strange(Diagnosis::new(cause).with_hint(WRONG_ADDRESS))
             });
@@ -104,18 +147,19 @@ impl ProviderTokenEndpoint<'_> {
         form: &[(&str, &str)],
         timeout: Duration,
     ) -> Result<Fetched, Diagnosis> {
+        let in_context =
+            |failure: Diagnosis| failure.in_context(format_args!("the {kind} endpoint of identity {}", self.identity));
+        let credentials = self.authentication.credentials(self.settings, self.metadata).await.map_err(in_context)?;
         let mut form = form.to_vec();
-        let basic = match self.settings.flavour.credentials(self.settings, self.metadata.secret_in()) {
-            Credentials::Basic(id, secret) => Some((id, secret)),
+        let basic = match &credentials {
+            Credentials::Basic(id, secret) => Some((*id, *secret)),
             Credentials::Form(fields) => {
-                form.extend(fields);
+                form.extend(fields.iter().map(|(name, value)| (*name, &**value)));
                 None
             }
         };
         let fetched = self.fetcher.post_form(endpoint, &form, basic, timeout).await;
-        fetched.map_err(|failure| {
-            Diagnosis::from(failure).in_context(format!("the {kind} endpoint of identity {}", self.identity))
-        })
+        fetched.map_err(|failure| in_context(failure.into()))
     }
 
     fn name(&self) -> String {
@@ -126,31 +170,28 @@ impl ProviderTokenEndpoint<'_> {
         let ours = self.settings.client_secret.as_ref().map(SecretText::expose);
         let mut hidden = secrets.iter().copied().chain(ours);
         let description = document.error_description.as_deref().unwrap_or_default();
-        let (error, description) =
-            if hidden.any(|secret| description.contains(secret) || document.error.contains(secret)) {
-                (Cow::Borrowed("an error"), Cow::Borrowed(""))
-            } else {
-                (excerpt(&document.error), excerpt(description))
-            };
-        let said = if description.is_empty() { String::new() } else { format!(" ({description})") };
-        let diagnosis = Diagnosis::new(format!("{} answers {} {error}{said}", self.name(), status.as_u16()));
-        let diagnosis = match self.settings.flavour.hint(Symptom::Error(&document.error), self.identity) {
+        let repeats_a_secret = hidden.any(|secret| description.contains(secret) || document.error.contains(secret));
+        let Refusal { meaning, said, hint, told } = self.settings.flavour.refusal(document, self.identity);
+        let said = if repeats_a_secret { "an error".to_owned() } else { said };
+        let diagnosis = Diagnosis::new(format!("{} answers {} {said}", self.name(), status.as_u16()));
+        let diagnosis = match hint {
             Some(hint) => diagnosis.with_hint(hint),
             None => diagnosis,
         };
-        let meaning = self.settings.flavour.meaning(&document.error);
-        ProviderRefusal::Error { status, error: document.error.clone(), meaning, diagnosis }
+        let (error, claims) = (document.error.clone(), document.claims().map(str::to_owned));
+        ProviderRefusal::Error(Box::new(ErrorAnswer { status, error, meaning, diagnosis, told, claims }))
     }
 }
 
-fn read_answer(fetched: &Fetched, flavour: OidcFlavour) -> Option<Answer> {
+fn read_answer(fetched: &Fetched, flavour: &OidcFlavour) -> Option<Answer> {
     let document: AnswerDocument = serde_json::from_slice(&fetched.body).ok()?;
-    let scope = document.scope.as_ref().and_then(Value::as_str);
+    let scope = document.scope.as_ref().and_then(Value::as_str).map(str::to_owned);
     Some(Answer {
         access_token: document.access_token.into(),
         id_token: document.id_token.map(SecretText::from),
         refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
-        names_offline_access: scope.map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
+        names_offline_access: scope.as_ref().map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
+        scope,
         session_end: flavour.session_end(document.refresh_expires_in.as_ref().and_then(whole_seconds)),
     })
 }
@@ -163,39 +204,43 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 impl ProviderRefusal {
     /// Whether it is about who we are, not about the user.
     pub(super) fn concerns_our_credentials(&self) -> bool {
-        matches!(self, Self::Error { meaning: Meaning::ClientRefused, .. })
+        matches!(self, Self::Error(answer) if answer.meaning == Meaning::ClientRefused)
     }
 
     pub(super) const fn diagnosis(&self) -> &Diagnosis {
         match self {
-            Self::Away(diagnosis) | Self::Strange(diagnosis) | Self::Error { diagnosis, .. } => diagnosis,
+            Self::Away(diagnosis) | Self::Strange(diagnosis) => diagnosis,
+            Self::Error(answer) => &answer.diagnosis,
         }
     }
 
     /// What it means for a sign-in. `offline`: whether this round asked for `offline_access`.
     pub(super) fn at_exchange(self, offline: bool) -> ExchangeError {
-        match self {
-            Self::Away(diagnosis) => ExchangeError::Unavailable(diagnosis.to_string()),
-            Self::Error { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, diagnosis, .. }
-                if offline =>
-            {
-                ExchangeError::OfflineRefused(diagnosis.to_string())
+        let answer = match self {
+            Self::Away(diagnosis) => return ExchangeError::Unavailable(diagnosis.to_string()),
+            Self::Strange(diagnosis) => return ExchangeError::Refused(diagnosis.to_string()),
+            Self::Error(answer) => *answer,
+        };
+        let why = answer.diagnosis.to_string();
+        match answer {
+            ErrorAnswer { status: StatusCode::BAD_REQUEST, meaning: Meaning::ScopeRefused, .. } if offline => {
+                ExchangeError::OfflineRefused(why)
             }
-            Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => ExchangeError::Refused(diagnosis.to_string()),
+            ErrorAnswer { meaning: Meaning::Unavailable, .. } => ExchangeError::Unavailable(why),
+            ErrorAnswer { told: Some(told), .. } => ExchangeError::Explained { why, told },
+            ErrorAnswer { .. } => ExchangeError::Refused(why),
         }
     }
 
     /// Whether it may be about the refresh token, without the standard's word for that (RFC 6749 5.2).
     pub(super) fn may_concern_the_token(&self) -> bool {
-        matches!(self, Self::Error { meaning: Meaning::Other | Meaning::Denied, .. })
+        matches!(self, Self::Error(answer) if matches!(answer.meaning, Meaning::Other | Meaning::Denied))
     }
 
     /// Whether the provider gave the same answer to another request.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Error { status, error, .. }, Self::Error { status: other_status, error: other_error, .. }) => {
-                status == other_status && error == other_error
-            }
+            (Self::Error(answer), Self::Error(other)) => (answer.status, &answer.error) == (other.status, &other.error),
             _ => false,
         }
     }
@@ -203,13 +248,15 @@ impl ProviderRefusal {
     /// What it means for a grant: only the provider's plain word that the user's session is over ends it, or that it wants to
     /// see the user. A rotated client secret or an outage must not cost every user a sign-in. Auth0 says it with 403.
     pub(super) fn at_renewal(self) -> RenewError {
-        match self {
-            Self::Error { meaning: Meaning::SessionOver | Meaning::NotCompleted, diagnosis, .. } => {
-                RenewError::Ended(diagnosis.to_string())
-            }
-            Self::Away(diagnosis) | Self::Error { diagnosis, .. } | Self::Strange(diagnosis) => {
-                RenewError::Unavailable(diagnosis.to_string())
-            }
+        let answer = match self {
+            Self::Away(diagnosis) | Self::Strange(diagnosis) => return RenewError::Unavailable(diagnosis.to_string()),
+            Self::Error(answer) => *answer,
+        };
+        let why = answer.diagnosis.to_string();
+        match answer.meaning {
+            Meaning::SessionOver | Meaning::NotCompleted => RenewError::Ended(why),
+            Meaning::UserMustAct => RenewError::SignInAgain { why, claims: answer.claims },
+            _ => RenewError::Unavailable(why),
         }
     }
 }

@@ -18,17 +18,17 @@ pub(super) struct UserClaims {
 }
 
 impl UserClaims {
-    /// Reads them. With `trust_email` an address counts that the provider does not call verified.
+    /// Reads them. `email_counts`: whether the provider calls the address verified, or the operator does.
     ///
     /// # Errors
     /// Which claim is malformed.
-    pub(super) fn read(claims: &Members, groups_claim: &str, trust_email: bool) -> Result<Self, String> {
+    pub(super) fn read(claims: &Members, groups_claim: &str, email_counts: bool) -> Result<Self, String> {
         let email = claims.text("email")?;
         let user = User {
             name: claims.text("name")?.map(str::to_owned),
             preferred_username: claims.text("preferred_username")?.map(str::to_owned),
             // an unverified address may be another person's
-            email: email.filter(|_| trust_email || is_verified(claims)).map(str::to_owned),
+            email: email.filter(|_| email_counts).map(str::to_owned),
             groups: groups(claims.get(groups_claim)),
         };
         let email_withheld = email.is_some() && user.email.is_none();
@@ -57,12 +57,6 @@ impl UserClaims {
     }
 }
 
-/// Some providers send `"true"`. Anything else counts as unverified and does not fail the sign-in.
-fn is_verified(claims: &Members) -> bool {
-    matches!(claims.get("email_verified"), Some(Value::Bool(true)))
-        || matches!(claims.get("email_verified"), Some(Value::String(text)) if text == "true")
-}
-
 /// An array of names; some providers send one name alone.
 fn groups(claim: Option<&Value>) -> Vec<String> {
     match claim {
@@ -77,9 +71,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::UserClaims;
+    use crate::identity::generic::email_is_verified;
 
     fn read(claims: &Value) -> UserClaims {
-        UserClaims::read(&serde_json::from_value(claims.clone()).unwrap(), "groups", false).unwrap()
+        let claims = serde_json::from_value(claims.clone()).unwrap();
+        UserClaims::read(&claims, "groups", email_is_verified(&claims)).unwrap()
     }
 
     #[test]

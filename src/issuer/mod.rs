@@ -50,8 +50,8 @@ pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
 pub use resources::AccessView;
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
-    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, FormPage, OpenedForm, ProviderAnswer, Question,
-    SignInAttempt, SignInStep, Start, Trouble, Validated,
+    ConsentOutcome, Decision, EarlierOutcome, EntryStep, Fault, FormPage, NotSignedIn, OpenedForm, ProviderAnswer,
+    Question, SignInAttempt, SignInStep, Start, Trouble, Validated,
 };
 pub use sign_in::{
     AccountEntryView, Asker, ConsentView, DeviceEntryView, DeviceView, EarlierAnswer, EntryProblem, Outcome,

@@ -46,7 +46,7 @@ pub(crate) fn issuing_tenant(issuer: &str, token: &SignedJwt) -> Result<TenantId
 }
 
 /// Whether the issuer stands for many tenants.
-pub(crate) fn is_template(issuer: &str) -> bool {
+fn is_template(issuer: &str) -> bool {
     placeholder(issuer).is_some()
 }
 

@@ -38,7 +38,7 @@ mod token_issuer;
 mod verifier;
 
 pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
-pub(crate) use entra_issuer::{filled, issuing_tenant};
+pub(crate) use entra_issuer::{filled, first_segment, issuing_tenant};
 pub use error::{KeyError, VerifyError};
 pub use key_ring::{KeyRing, KeyStanding};
 pub(crate) use provider_token::{OpenedToken, TokenOwner, open_provider_token, seal_provider_token};

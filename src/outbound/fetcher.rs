@@ -105,6 +105,36 @@ impl Fetcher {
         self.fetch(self.client.get(url).header(AUTHORIZATION, header), url, timeout).await
     }
 
+    /// GET of a JSON document with a header whose value is not printed.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get_showing(
+        &self,
+        url: &str,
+        (name, value): (&'static str, &str),
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let value = sensitive(value.to_owned(), "the secret does not fit a header")?;
+        self.fetch(self.client.get(url).header(name, value), url, timeout).await
+    }
+
+    /// POST of a JSON document with a bearer token.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn post_json(
+        &self,
+        url: &str,
+        bearer: &SecretText,
+        body: String,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let bearer = sensitive(format!("Bearer {}", bearer.expose()), "the access token does not fit a header")?;
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").header(AUTHORIZATION, bearer);
+        self.fetch(request.body(body), url, timeout).await
+    }
+
     /// POST of a form. `basic` is a client id and secret, sent form-urlencoded in the header (RFC 6749 2.3.1).
     ///
     /// # Errors

@@ -86,6 +86,7 @@ pub(super) async fn onwards(
             consent_page(endpoints, headers, *validated, asking, request_id).await
         }
         Answered::Told(told) => pages::told(branding, &told, request_id).into_response(),
+        Answered::NotSignedIn(failed) => pages::not_signed_in(branding, &failed, request_id).into_response(),
         Answered::Earlier(outcome) => already_answered(endpoints, &outcome, request_id),
     }
 }

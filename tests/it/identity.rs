@@ -2,6 +2,7 @@
 
 mod discovery;
 mod id_token;
+mod products;
 mod renewal;
 mod several;
 mod sign_in;
@@ -71,6 +72,7 @@ impl Bench {
             code_challenge: &Self::verifier().challenge(),
             redirect_uri: CALLBACK,
             offline,
+            client: None,
         })
     }
 

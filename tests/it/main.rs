@@ -25,6 +25,9 @@ mod documented;
 mod documents;
 mod dpop;
 mod engines;
+mod entra;
+#[path = "../entra/emulator/mod.rs"]
+mod entra_emulator;
 mod errors;
 mod flood;
 mod foreign;

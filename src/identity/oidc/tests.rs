@@ -60,6 +60,7 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         client_id: "portcullis".to_owned(),
         client_secret: None,
         scopes: ScopeSet::empty(),
+        authorize_params: Vec::new(),
         standing: Standing::Session,
         groups_claim: "groups".to_owned(),
         trust_email: false,

@@ -2,6 +2,7 @@
 
 use super::authorization_response::{Answer, ClientRedirect, Recipient};
 use super::authorize::Validated;
+use crate::identity::Explanation;
 use crate::oauth::error::ErrorCode;
 use crate::secret::{AccountSession, Token};
 
@@ -18,8 +19,19 @@ pub(crate) enum Answered {
     Ask(Box<Validated>),
     /// To a page with the outcome.
     Told(Told),
+    /// To a page: why the provider did not sign the user in.
+    NotSignedIn(Box<NotSignedIn>),
     /// To a page: this sign-in was answered before.
     Earlier(EarlierOutcome),
+}
+
+/// A sign-in that failed for a reason that the user is told.
+#[derive(Debug)]
+pub(crate) struct NotSignedIn {
+    /// The reason.
+    pub(crate) told: Explanation,
+    /// Where a link tells the client, if one waits at its redirect URI.
+    pub(crate) client: Option<ClientRedirect>,
 }
 
 /// What a repeated answer leads to.
@@ -81,4 +93,13 @@ pub(super) fn refused(recipient: &Recipient, code: ErrorCode, words: &str) -> An
         Recipient::Account => Answered::Told(Told::NotSignedIn { passing: code == ErrorCode::TemporarilyUnavailable }),
         Recipient::Device(_) => Answered::Told(Told::DeviceFailed),
     }
+}
+
+/// The same with a reason for the user. The client is told when they go on: a page of the client's would say less.
+pub(super) fn explained(recipient: &Recipient, code: ErrorCode, words: &str, told: Explanation) -> Answered {
+    let client = match recipient {
+        Recipient::Client(client) => Some(client.respond(Answer::Error(code, words))),
+        Recipient::Account | Recipient::Device(_) => None,
+    };
+    Answered::NotSignedIn(Box::new(NotSignedIn { told, client }))
 }

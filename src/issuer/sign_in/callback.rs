@@ -3,7 +3,7 @@
 //! Defends against: CSRF and code injection (`state` and the binding cookie must agree), mix-up of providers (a separate path
 //! for each, and `iss`), and replay (only the first answer of a round has an effect).
 
-use super::answered::{Answered, refused};
+use super::answered::{Answered, explained, refused};
 use super::bound::{Bound, BoundSignIns};
 use super::conclusion::Conclusions;
 use super::fault::Fault;
@@ -11,7 +11,9 @@ use super::first_answer::FirstAnswers;
 use super::provider_leg::{ProviderLeg, unavailable};
 use crate::audit::{Audit, Event};
 use crate::clock::Clock;
-use crate::identity::{Exchange, ExchangeError, Meaning, Oidc, SignInMethod};
+use crate::identity::{
+    Exchange, ExchangeError, Explanation, Meaning, Oidc, RedirectError, RedirectRefusal, SignInMethod, Verdict,
+};
 use crate::model::authorization::AnotherRound;
 use crate::model::ids::AuthorizationId;
 use crate::oauth::error::ErrorCode;
@@ -83,7 +85,10 @@ impl Callbacks {
             return self.first_answers.repeated(&bound).await;
         }
         match (one("error")?, one("code")?) {
-            (Some(error), _) => self.provider_error(&bound, error, one("error_description")?, &answer.arrival).await,
+            (Some(error), _) => {
+                let error = RedirectError { error, description: one("error_description")? };
+                self.provider_error(&bound, &error, &answer.arrival).await
+            }
             (None, Some(code)) => self.provider_code(&bound, code, &answer.arrival).await,
             (None, None) => Err(Fault::not_ours("an answer with neither code nor error")),
         }
@@ -92,8 +97,7 @@ impl Callbacks {
     async fn provider_error(
         &self,
         bound: &Bound<'_>,
-        error: &str,
-        description: Option<&str>,
+        error: &RedirectError<'_>,
         arrival: &Arrival,
     ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
@@ -101,7 +105,7 @@ impl Callbacks {
         if !self.store.claim_authorization(&authorization.id, authorization.round, self.clock.now()).await? {
             return self.first_answers.repeated(bound).await;
         }
-        let meaning = redirect(bound)?.meaning(error);
+        let RedirectRefusal { meaning, diagnosis, told: explanation } = redirect(bound)?.redirect_refusal(error);
         if meaning == Meaning::AskAgain && !authorization.retried {
             return self.another_round(bound, AnotherRound::Retry).await;
         }
@@ -113,13 +117,13 @@ impl Callbacks {
             );
             return self.another_round(bound, AnotherRound::WithoutOffline).await;
         }
-        let (said, description) = (excerpt(error), description.map(excerpt));
+        let (error, description) = (excerpt(error.error), error.description.map(|_| diagnosis.to_string()));
         tracing::warn!(
-            identity = %bound.provider.id(), authorization = %authorization.id, error = &*said, description = description.as_deref(),
+            identity = %bound.provider.id(), authorization = %authorization.id, error = &*error, description = description.as_deref(),
             "the identity provider answered with an error"
         );
         let (code, words) = told(meaning);
-        self.refuse(bound, code, words, arrival).await
+        self.refuse(bound, (code, words), explanation, arrival).await
     }
 
     /// Sends the browser to the provider once more, with a new `state`, without asking the user.
@@ -136,8 +140,8 @@ impl Callbacks {
     async fn refuse(
         &self,
         bound: &Bound<'_>,
-        code: ErrorCode,
-        words: &str,
+        (code, words): (ErrorCode, &str),
+        explanation: Option<Explanation>,
         arrival: &Arrival,
     ) -> Result<Answered, Fault> {
         let authorization = &bound.authorization;
@@ -150,7 +154,10 @@ impl Callbacks {
         let client = authorization.purpose.asked().map(|(client, _)| client);
         let identity = bound.provider.id().as_str();
         self.audit.record(&Event::SignInRefused { identity, client, error: code.as_str() }, arrival);
-        Ok(refused(&bound.recipient, code, words))
+        Ok(match explanation {
+            Some(explanation) => explained(&bound.recipient, code, words, explanation),
+            None => refused(&bound.recipient, code, words),
+        })
     }
 
     async fn provider_code(&self, bound: &Bound<'_>, code: &str, arrival: &Arrival) -> Result<Answered, Fault> {
@@ -189,12 +196,16 @@ impl Callbacks {
             }
             ExchangeError::Unavailable(why) => {
                 tracing::warn!(%identity, why, "the sign-in could not be finished");
-                self.refuse(bound, ErrorCode::TemporarilyUnavailable, UNAVAILABLE, arrival).await
+                self.refuse(bound, (ErrorCode::TemporarilyUnavailable, UNAVAILABLE), None, arrival).await
             }
             ExchangeError::OfflineRefused(why) | ExchangeError::Refused(why) => {
                 tracing::error!(%identity, why, "the sign-in could not be finished");
                 let words = "the identity provider's response could not be used; the gateway's log has the reason";
-                self.refuse(bound, ErrorCode::ServerError, words, arrival).await
+                self.refuse(bound, (ErrorCode::ServerError, words), None, arrival).await
+            }
+            ExchangeError::Explained { why, told } => {
+                tracing::warn!(%identity, why, "the sign-in could not be finished");
+                self.refuse(bound, verdict(told.verdict), Some(told), arrival).await
             }
         }
     }
@@ -204,9 +215,20 @@ impl Callbacks {
 const fn told(meaning: Meaning) -> (ErrorCode, &'static str) {
     match meaning {
         Meaning::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
-        Meaning::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
+        Meaning::NotCompleted | Meaning::UserMustAct => (ErrorCode::AccessDenied, "the sign-in was not completed"),
         Meaning::Unavailable | Meaning::AskAgain => (ErrorCode::TemporarilyUnavailable, UNAVAILABLE),
         Meaning::ScopeRefused | Meaning::SessionOver | Meaning::ClientRefused | Meaning::Other => {
+            (ErrorCode::ServerError, "the identity provider refused the sign-in; the gateway's log has the reason")
+        }
+    }
+}
+
+/// What the client is told when the user is told more.
+const fn verdict(verdict: Verdict) -> (ErrorCode, &'static str) {
+    match verdict {
+        Verdict::Denied => (ErrorCode::AccessDenied, "the identity provider denied access"),
+        Verdict::NotCompleted => (ErrorCode::AccessDenied, "the sign-in was not completed"),
+        Verdict::Failed => {
             (ErrorCode::ServerError, "the identity provider refused the sign-in; the gateway's log has the reason")
         }
     }

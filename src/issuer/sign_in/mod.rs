@@ -44,6 +44,7 @@ mod user_codes;
 pub(crate) use account::AccountEntry;
 pub use account::AccountEntryView;
 pub(super) use account::AccountSignIns;
+pub(crate) use answered::NotSignedIn;
 pub(crate) use answered::{Answered, EarlierOutcome};
 pub use answered::{EarlierAnswer, Told};
 pub(super) use approval::Approvals;

@@ -39,6 +39,7 @@ impl ProviderLeg {
             code_challenge: &binding.code_verifier(round).challenge(),
             redirect_uri: &self.callback_uri(provider),
             offline: authorization.offline,
+            client: authorization.purpose.asked().map(|(client, _)| client),
         };
         oidc.authorization_url(&begin).map_err(|error| unavailable(provider, &error))
     }

@@ -2,7 +2,8 @@
 //!
 //! Defends against: access that outlives the account (the provider is asked at each refresh). Only its plain refusal of the token
 //! ends the grant; a temporary failure does not cost the user a sign-in, and neither does a sign-in with another application that
-//! replaces the token at the same moment.
+//! replaces the token at the same moment. Where the provider wants something of the user, such as a second factor, the client is
+//! told `invalid_grant`, so that it begins a sign-in; the grant stays, and is good again as soon as the provider says so.
 
 use std::time::Duration;
 
@@ -53,6 +54,13 @@ impl Renewals {
                 tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
                 self.ends.end(&grant.id, EndReason::IdentityProvider, arrival).await?;
                 Err(TokenRefusal::invalid_grant("the identity provider ended the user's session: sign in again"))
+            }
+            Err(RenewError::SignInAgain { why, claims }) => {
+                tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider wants a new sign-in");
+                if let Some(claims) = claims {
+                    provider.challenged(&grant.client_id, &claims);
+                }
+                Err(TokenRefusal::invalid_grant("the identity provider wants the user to sign in again"))
             }
             Err(RenewError::Unavailable(why)) => {
                 Err(TokenRefusal::unavailable(format_args!("{}: {why}", grant.identity)))

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::page::Gate;
 use super::{Branding, Page};
-use crate::issuer::{EarlierAnswer, Told};
+use crate::issuer::{EarlierAnswer, NotSignedIn, Told};
 use crate::telemetry::RequestId;
 
 /// An error that must not or cannot be reported to the client by a redirect.
@@ -58,7 +58,7 @@ pub fn busy(branding: &Branding) -> Page {
             happened: "It did not handle your request. Nothing is lost.",
             hint: "Wait a few seconds, then load this page again.",
             for_developer: None,
-            finish: None,
+            onwards: None,
             request_id: None,
         },
     )
@@ -73,8 +73,8 @@ struct Message<'a> {
     happened: &'a str,
     hint: &'a str,
     for_developer: Option<&'a str>,
-    /// The link that finishes the sign-in.
-    finish: Option<&'a str>,
+    /// The link that leads on, and what it says.
+    onwards: Option<(&'a str, &'a str)>,
     request_id: Option<&'a RequestId>,
 }
 
@@ -90,7 +90,7 @@ pub fn error(page: &ErrorPage<'_>) -> Page {
             happened: page.happened,
             hint: page.hint,
             for_developer: page.for_developer,
-            finish: None,
+            onwards: None,
             request_id: Some(page.request_id),
         },
     )
@@ -107,7 +107,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
         happened,
         hint: "If the application works, close this window. If it still waits for you, connect from there again.",
         for_developer: None,
-        finish: None,
+        onwards: None,
         request_id: Some(page.request_id),
     };
     let message = match page.answer {
@@ -116,7 +116,7 @@ pub fn already_answered(page: &AlreadyAnsweredPage<'_>) -> Page {
             gate: Gate::Raised,
             title: "One step is left",
             hint: "If the application still waits for you, finish here. If it already works, close this window.",
-            finish: Some(place),
+            onwards: Some((place, "Finish signing in")),
             request_id: None,
             ..over
         },
@@ -173,8 +173,26 @@ pub fn told(branding: &Branding, told: &Told, request_id: &RequestId) -> Page {
         happened,
         hint,
         for_developer: None,
-        finish: None,
+        onwards: None,
         request_id: matches!(told, Told::DeviceFailed | Told::NotSignedIn { .. }).then_some(request_id),
+    };
+    Page::render(branding, &message)
+}
+
+/// Says why the provider did not sign the user in. A link tells the client: by itself the browser would only show what the client
+/// makes of an error.
+#[must_use]
+pub(in crate::web) fn not_signed_in(branding: &Branding, failed: &NotSignedIn, request_id: &RequestId) -> Page {
+    let back = failed.client.as_ref().map(|redirect| (&*redirect.location, "Go back to the application"));
+    let message = Message {
+        branding,
+        gate: Gate::Down,
+        title: "You were not signed in",
+        happened: &failed.told.happened,
+        hint: &failed.told.hint,
+        for_developer: None,
+        onwards: back,
+        request_id: Some(request_id),
     };
     Page::render(branding, &message)
 }
@@ -194,7 +212,7 @@ pub fn unavailable(page: &UnavailablePage<'_>) -> Page {
             happened: &happened,
             hint: "Connect from the application again in a minute. If that does not help, tell your operator.",
             for_developer: Some("temporarily_unavailable: the identity provider cannot be reached"),
-            finish: None,
+            onwards: None,
             request_id: Some(page.request_id),
         },
     )

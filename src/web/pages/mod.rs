@@ -24,6 +24,7 @@ pub use client_label::ClientLabel;
 pub use consent::{ConsentNotice, consent};
 pub use device::{device, device_entry};
 pub use front::{ClientSettings, FrontPage, ServerPage, front, not_found, server};
+pub(in crate::web) use message::not_signed_in;
 pub use message::{AlreadyAnsweredPage, ErrorPage, UnavailablePage, already_answered, busy, error, told, unavailable};
 pub use page::Page;
 pub use return_to_application::{ReturnPage, return_to_application};

@@ -16,3 +16,5 @@ PYTHON_1_INTERPRETER = STATE / "venv-python-1.20" / "bin" / "python"
 REALM_FILE = REPOSITORY / "deploy" / "keycloak" / "realm.json"
 BINARY = Path(os.environ.get("BINARY_UNDER_TEST", REPOSITORY / "target" / "debug" / "portcullis"))
 KEYCLOAK_HOME = Path(os.environ.get("KEYCLOAK_HOME") or STATE / "keycloak")
+PROVIDERS = STATE / "providers"
+OIDC_PROVIDER = REPOSITORY / "tests" / "providers" / "oidc-provider"

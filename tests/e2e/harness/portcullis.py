@@ -1,7 +1,9 @@
 """`portcullis serve` as a process: configuration file, start, health, crash."""
 
 import base64
+import os
 import secrets
+import subprocess
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +55,7 @@ class Portcullis:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port, self.operations_port = free_port(), free_port()
-        self._environment = {"KEYCLOAK_CLIENT_SECRET": client_secret, "RUST_LOG": "debug"}
+        self._environment = {identity["client_secret"]["env"]: client_secret, "RUST_LOG": "debug"}
         self._config = directory / "portcullis.toml"
         self._child: Child | None = None
         key_file = directory / "root.key"
@@ -105,6 +107,12 @@ class Portcullis:
             return self.ready().status_code == 200
         except httpx2.TransportError:
             return False
+
+    def check_online(self) -> subprocess.CompletedProcess[str]:
+        """Runs `portcullis check --online` on the same configuration."""
+        command = [str(BINARY), "check", "--online", "--config", str(self._config)]
+        environment = {**os.environ, **self._environment, "RUST_LOG": "off"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def ready(self) -> httpx2.Response:
         """The response of `/ready`."""

@@ -67,7 +67,7 @@ fn every_mistake_in_an_identity_provider_is_reported() {
         hint: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
     portcullis.toml:3:6: error: identity #1: id: is not a valid id
         hint: a lower-case letter, then lower-case letters, digits and single underscores, at most 32 characters: "expenses"
-    portcullis.toml:4:8: error: identity #1: kind: must be "keycloak" or "oidc"
+    portcullis.toml:4:8: error: identity #1: kind: must be "keycloak", "entra" or "oidc"
         hint: did you mean "keycloak"?
     portcullis.toml:7:8: error: identity "keycloak": name: must be 1 to 100 characters on one line
     portcullis.toml:9:10: error: identity "keycloak": issuer: must be https unless the provider runs on this machine
@@ -102,15 +102,17 @@ fn every_mistake_in_an_identity_provider_is_reported() {
         hint: choose another id
     portcullis.toml:28:10: error: identity "key": issuer: is public_url: Portcullis would send users to itself to sign in
         hint: write the identity provider's issuer
-    portcullis.toml:32:8: error: identity "entra": kind: "entra" is not supported in this version
-        hint: use "keycloak" or "oidc"
+    portcullis.toml:30:1: error: identity "entra": "client_id" is missing
+        hint: add client_id = "…"
+    portcullis.toml:33:10: error: identity "entra": tenant: is not a tenant
+        hint: write the Directory (tenant) ID of the app registration's overview, a verified domain, or "organizations" or "common" with allowed_tenants
     portcullis.toml:36:8: error: identity "us": kind: "local" is not supported in this version
-        hint: `portcullis dev` has built-in users; use "keycloak" or "oidc" here
+        hint: `portcullis dev` has built-in users; use "keycloak", "entra" or "oidc" here
     portcullis.toml:40:10: error: identity "more": issuer: is the URL of the metadata
         hint: remove /.well-known/openid-configuration
     portcullis.toml:42:1: error: identity #8: "id" is missing
         hint: add a short name such as id = "main"
-    portcullis.toml: 30 errors
+    portcullis.toml: 31 errors
     "#);
 }
 

@@ -212,7 +212,7 @@ fn a_section_of_the_wrong_type_is_not_reported_as_missing_too() {
     portcullis.toml:7:1: error: identity "x": "issuer" is missing
         hint: add issuer = "https://sso.example.com/realms/mcp": the provider's own name for itself
     portcullis.toml:7:1: error: identity "x": "kind" is missing
-        hint: add kind = "keycloak", or "oidc" for any other OpenID Connect provider
+        hint: add kind = "keycloak" or "entra", or "oidc" for any other OpenID Connect provider
     portcullis.toml:7:2: error: identity: must be a list of tables
         hint: write [[identity]]
     portcullis.toml: 10 errors
@@ -365,7 +365,7 @@ fn an_unknown_kind_of_provider_is_pointed_to_oidc() {
     };
     assert!(problems("\"google\"").contains("hint: \"oidc\" is any other OpenID Connect provider"));
     assert!(problems("\"keyclock\"").contains("hint: did you mean \"keycloak\"?"));
-    assert!(problems("3").contains("kind: must be \"keycloak\" or \"oidc\""));
+    assert!(problems("3").contains("kind: must be \"keycloak\", \"entra\" or \"oidc\""));
 }
 
 /// One mistake per line, or a missing key under a header: wrong names, types and values, several in each table.
@@ -446,7 +446,7 @@ fn thirty_mistakes_in_one_file_are_reported_in_one_run() {
     portcullis.toml:21:14: error: registration: max_unused: must be at least 1
     portcullis.toml:22:1: error: identity #1: "client_id" is missing
     portcullis.toml:23:6: error: identity #1: id: is not a valid id
-    portcullis.toml:24:8: error: identity #1: kind: must be "keycloak" or "oidc"
+    portcullis.toml:24:8: error: identity #1: kind: must be "keycloak", "entra" or "oidc"
     portcullis.toml:25:10: error: identity #1: issuer: must be https unless the provider runs on this machine
     portcullis.toml:26:12: error: identity #1: standing: must be one of "offline", "session", "none"
     portcullis.toml:27:11: error: identity #1: scopes[0]: is not a single scope
@@ -484,7 +484,7 @@ fn an_unreadable_value_causes_no_further_errors() {
     let client = "[[client]]\nclient_id = \"chat\"\nredirect_uris = [\"https://a.example/\"]\n\
                   client_secret = 3\ntoken_endpoint_auth_method = \"client_secret_post\"\n[server]\nlisten = 3\noperations = \"127.0.0.1:8080\"\n";
     assert_snapshot!(Operator::new().problems(format!("{text}{client}")), @r#"
-    portcullis.toml:8:8: error: identity "keycloak": kind: must be "keycloak" or "oidc"
+    portcullis.toml:8:8: error: identity "keycloak": kind: must be "keycloak", "entra" or "oidc"
     portcullis.toml:13:8: error: upstream "expenses": path: must be a string in quotes
     portcullis.toml:18:17: error: client "chat": client_secret: must name one source for the secret
         hint: write { file = "/run/secrets/NAME" } or { env = "NAME" }

@@ -1,12 +1,14 @@
 //! What an operator sees of the commands: `check`, `keys`, `grants`, `clients`, `api-keys`, `migrate`, `storage`.
 
 mod api_keys;
+mod authorize_params;
 mod client_documents;
 mod commands;
 mod consent;
 mod disabling;
 mod documented_clients;
 mod dpop;
+mod entra;
 mod entries;
 mod file;
 mod hostile;
@@ -149,6 +151,7 @@ fn whole_operator() -> Operator {
         "REGISTRATION_TOKEN",
         "DATABASE_PASSWORD",
         "ISSUER_CLIENT_SECRET",
+        "ENTRA_CLIENT_SECRET",
     ]
     .into_iter()
     .fold(Operator::without_proxy(), |operator, name| operator.with(name, "a-secret-of-thirty-two-characters"));

@@ -62,7 +62,7 @@ async fn of_an_upstream(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_online_accepts_working_servers_after_one_request_to_each() {
+async fn check_online_accepts_working_servers_after_a_code_and_a_refresh_token_that_it_made_up() {
     let (behind, provider) = (Upstream::polite().await, provider().await);
     let printed = look(&behind.url(), &provider.issuer(), CLIENT_SECRET);
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""));
@@ -76,7 +76,7 @@ async fn check_online_accepts_working_servers_after_one_request_to_each() {
         upstream expenses  http://BEHIND/backend: answers as an MCP server may
         identity keycloak  http://PROVIDER/realms/mcp: its metadata, its keys and its token endpoint answer
     ");
-    assert_eq!((behind.count(), provider.calls("/token")), (1, 1));
+    assert_eq!((behind.count(), provider.calls("/token")), (1, 2));
 }
 
 /// An issuer of assertions whose keys are there, and the client that may use them.
@@ -258,6 +258,15 @@ async fn check_online_finds_a_wrong_client_secret_without_a_sign_in() {
         hint: check `client_id` and `client_secret` of identity keycloak; Keycloak shows the secret in the client's tab Credentials; the client must be enabled, with client authentication and standard flow on
     portcullis.toml: 1 error
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_finds_a_wrong_client_secret_where_the_provider_looks_at_the_code_first() {
+    let (behind, provider) = (Upstream::polite().await, provider().await);
+    provider.answer_token(Reply::error(400, "invalid_grant", "invalid code"));
+    let printed = look(&behind.url(), &provider.issuer(), "wrong-Secret");
+    assert_eq!(printed.outcome, Outcome::Failed);
+    assert!(printed.err.contains("check `client_id` and `client_secret`"), "{}", printed.err);
 }
 
 /// What `check --online` says about this provider, without its address.

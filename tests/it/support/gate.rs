@@ -210,6 +210,15 @@ impl TestGate {
         (Self::start(home, Arc::new(config), clock, Arc::new(behind)).await, provider)
     }
 
+    /// The same with a clock that something else shares, such as a provider.
+    pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+        let behind = Behind::polite().await;
+        let home = Home::new();
+        let mut config = config(home.storage(), &behind.url());
+        change(&mut config);
+        Self::start(home, Arc::new(config), clock, Arc::new(behind)).await
+    }
+
     /// Several processes that start at once on a new database.
     pub async fn many_at_once(count: usize) -> Vec<Self> {
         let (home, behind) = (Home::new(), Arc::new(Behind::polite().await));

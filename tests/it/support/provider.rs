@@ -202,6 +202,7 @@ impl FakeProvider {
             client_id: CLIENT_ID.to_owned(),
             client_secret: Some(SecretText::from(CLIENT_SECRET.to_owned())),
             scopes: ScopeSet::parse("profile email").unwrap(),
+            authorize_params: Vec::new(),
             standing: Standing::Offline,
             groups_claim: "groups".to_owned(),
             trust_email: false,
@@ -229,6 +230,11 @@ impl FakeProvider {
     /// Behaves as Dex: a sign-in ends the refresh token of the same user's sign-in before, and a dead one is `invalid_request`.
     pub(crate) fn keep_one_token_per_user(&self) {
         self.state().one_token_per_user = true;
+    }
+
+    /// Behaves as Google and Cognito: a refresh token that was used is as good as before.
+    pub(crate) fn keep_used_refresh_tokens(&self) {
+        self.state().keeps_used_tokens = true;
     }
 
     /// The userinfo endpoint says this from now on.

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) ended: bool,
     /// As Dex: one refresh token for each user, and `invalid_request` for a dead one.
     pub(super) one_token_per_user: bool,
+    /// As Google: a refresh token can be used again.
+    pub(super) keeps_used_tokens: bool,
     /// What the userinfo endpoint says; `None`: there is no such endpoint.
     pub(super) userinfo: Option<Value>,
     codes: HashMap<String, Signed>,
@@ -137,6 +139,7 @@ impl State {
             offline_refusal: None,
             ended: false,
             one_token_per_user: false,
+            keeps_used_tokens: false,
             userinfo: None,
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
@@ -272,6 +275,9 @@ impl State {
             }
             "refresh_token" => match self.refresh_tokens.remove(get("refresh_token")) {
                 Some(signed) if !self.ended => {
+                    if self.keeps_used_tokens {
+                        self.refresh_tokens.insert(get("refresh_token").to_owned(), signed.clone());
+                    }
                     // Today's user, and no nonce.
                     let user = if self.user["sub"] == signed.user["sub"] { self.user.clone() } else { signed.user };
                     (200, self.tokens(&Signed { user, nonce: None, ..signed }))
