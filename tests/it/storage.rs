@@ -205,6 +205,15 @@ impl Fresh {
         self.signed_in_as(|grant| grant.client_id = ClientId::from(client)).await
     }
 
+    /// Signs in a user of its own: the grants of one user share a token of the provider, and with it the lease.
+    pub(crate) async fn signed_in_alone(&self, client: &str) -> SignedIn {
+        self.signed_in_as(|grant| {
+            grant.client_id = ClientId::from(client);
+            grant.subject = Subject::new(&IdentityId::from("keycloak"), grant.id.as_str());
+        })
+        .await
+    }
+
     /// Signs in and lets the caller say how the grant differs from Ada's.
     pub(crate) async fn signed_in_as(&self, differs: impl FnOnce(&mut Grant)) -> SignedIn {
         let mut grant = grant("c_inspector", self.now());
@@ -334,6 +343,11 @@ pub(crate) fn ada() -> SignIn {
             line: 0,
         },
     }
+}
+
+/// Ada, whose provider has given offline tokens for so many sign-ins.
+pub(crate) fn ada_after(sign_ins: i64) -> SignIn {
+    SignIn { standing: ProviderStanding { line: sign_ins, ..ada().standing }, ..ada() }
 }
 
 pub(crate) fn new_code<'a>(hash: &'a Sha256, expires_at: Timestamp, sign_in: &'a SignIn) -> NewCode<'a> {

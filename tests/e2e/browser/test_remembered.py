@@ -38,6 +38,8 @@ class Desk:
     def finish(self, page: Page, attempt: Attempt) -> None:
         """Waits for the code, and redeems it."""
         answer = self.web.wait_for_answer(page, attempt.state)
+        # the answer has arrived, but the browser may still be on its way: a next navigation would meet this one
+        page.wait_for_url(re.compile(re.escape(REDIRECT_URI)), wait_until="load")
         assert Tokens.read(self.client.redeem(attempt, answer)).access_token
 
     def connect(self, page: Page, username: str, *, remember: bool) -> None:

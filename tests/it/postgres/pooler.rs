@@ -108,7 +108,7 @@ const ROUNDS: usize = 8;
 async fn one_caller(process: &Fresh, n: usize) -> usize {
     let id = format!("c_{n}");
     let client = process.register(&id, &format!("A{n}")).await;
-    let signed_in = process.signed_in_as(|grant| grant.client_id = client.id.clone()).await;
+    let signed_in = process.signed_in_alone(&id).await;
     let (store, now, mut token) = (&process.store, process.now(), signed_in.token.hash);
     for round in 0..ROUNDS {
         assert_eq!(store.client(&client.id).await.unwrap().as_ref(), Some(&client));

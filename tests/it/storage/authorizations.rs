@@ -5,7 +5,8 @@ use portcullis::model::ids::{GrantId, Subject};
 use portcullis::model::user::User;
 
 use super::{
-    Fresh, MINUTE, ada, at_once, authorization, contract, grant, new_code, redemption, refresh_token, some_hash,
+    Fresh, MINUTE, ada, ada_after, at_once, authorization, contract, grant, new_code, redemption, refresh_token,
+    some_hash,
 };
 use portcullis::storage::{CodeIssue, GrantFilter, NewCode, Redemption};
 
@@ -113,7 +114,7 @@ async fn a_code_is_issued_only_for_a_claimed_authorization(fresh: Fresh) {
     );
     let issued = fresh.store.issued_code(&code).await.unwrap().unwrap();
     assert_eq!((issued.purpose, Some(issued.identity)), (pending.purpose, pending.identity));
-    assert_eq!(issued.sign_in, ada());
+    assert_eq!(issued.sign_in, ada_after(1));
     assert_eq!((issued.code_expires_at, issued.failed_redemptions, issued.redeemed), (expires_at, 0, None));
 }
 
@@ -224,7 +225,7 @@ async fn sign_ins_of_a_deleted_client_are_refused_and_their_tokens_stay_revocabl
     assert_eq!(stage(&fresh, &other).await, Stage::CodeIssued);
     let grant = grant("c_1", fresh.now());
     assert_eq!(fresh.store.redeem_code(&redemption(&code, &grant, None, fresh.now())).await.unwrap(), None);
-    assert_eq!(fresh.store.issued_code(&code).await.unwrap().unwrap().sign_in, ada());
+    assert_eq!(fresh.store.issued_code(&code).await.unwrap().unwrap().sign_in, ada_after(2));
     fresh.clock.advance(60 * MINUTE);
     assert_eq!(fresh.store.take_abandoned_tokens(fresh.now(), 10).await.unwrap().len(), 2);
 }

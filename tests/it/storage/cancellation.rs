@@ -96,7 +96,7 @@ async fn a_redemption_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh)
 
 async fn a_rotation_that_is_dropped_happened_whole_or_not_at_all(fresh: Fresh) {
     at_every_moment(async |polls, leaves| {
-        let (signed_in, successor) = (fresh.signed_in("c_1").await, refresh_token(fresh.now()));
+        let (signed_in, successor) = (fresh.signed_in_alone("c_1").await, refresh_token(fresh.now()));
         let (id, used) = (&signed_in.grant.id, &signed_in.token.hash);
         assert!(fresh.store.take_refresh_lease(used, "us", fresh.now() + MINUTE, fresh.now()).await.unwrap().is_some());
         let rotation = rotation(id, used, &successor, fresh.now());
