@@ -1,5 +1,6 @@
 //! The composition root: everything is built once, here, and handed down.
 
+mod authority;
 mod background;
 mod observe;
 mod ports;
@@ -14,23 +15,22 @@ use tokio::net::TcpListener;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RootKey, Secrets};
 use crate::gateway::{Gateway, GatewayParts};
-use crate::identity::Identities;
 use crate::inbound::{self, Door, DoorParts, Operations};
-use crate::issuer::{Issuer, IssuerParts};
-use crate::keys::{KeyRing, Resealing, Rotation, RotationSchedule, RotationTerms, Sealer};
+use crate::keys::Sealer;
 use crate::limits::{Budget, Limits};
-use crate::outbound::{LookUp, UntrustedFetcher, machine_look_up};
-use crate::revocation::Revocation;
-use crate::storage::Store;
-use crate::telemetry::metrics::{Metrics, Task};
+use crate::outbound::{LookUp, machine_look_up};
+use crate::secret::random;
+use crate::telemetry::metrics::Metrics;
 use crate::web::Web;
 use crate::wire::BoxError;
+use authority::AuthorityParts;
 use background::Background;
 
 pub use crate::inbound::Drain;
 pub use crate::wire::Body;
+pub use authority::Authority;
 pub use ports::{Listeners, Ports};
 pub use start_error::StartError;
 
@@ -53,13 +53,7 @@ impl Default for Outside {
 pub struct App {
     door: Door,
     gateway: Gateway,
-    issuer: Issuer,
-    identities: Identities,
-    revocation: Revocation,
-    store: Store,
-    sealer: Sealer,
-    ring: KeyRing,
-    audit: Audit,
+    authority: Option<Authority>,
     config: Arc<Config>,
     drain: Drain,
     budget: Budget,
@@ -93,61 +87,40 @@ impl App {
         let Outside { audit, look_up } = outside;
         let drain = Drain::default();
         let metrics = Metrics::default();
-        let waiting = config.limits.waiting_writes;
-        let store = Store::open(&config.storage, waiting, metrics.store.clone()).await?;
-        let sealer = Sealer::new(&config.secrets);
-        let ring = KeyRing::load(store.clone(), sealer.clone(), config.tokens.algorithm, clock.clone()).await?;
-        let identities = Identities::new(&config, &clock, &metrics.providers);
-        let revocation = Revocation::new(clock.clone());
+        let sealer = Sealer::new(&secrets(&config));
         let budget = Budget::new(&config, &metrics.limits);
         let limits = Limits::new(&config.registration, &config.lifetimes, &clock, metrics.limits.clone());
+        let authority = if config.issues_tokens() {
+            let parts = AuthorityParts {
+                config: Arc::clone(&config),
+                sealer: sealer.clone(),
+                limits: limits.clone(),
+                look_up,
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                audit: audit.clone(),
+            };
+            Some(Authority::build(parts).await?)
+        } else {
+            None
+        };
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
-            store: store.clone(),
-            revocation: revocation.clone(),
-            ring: ring.clone(),
-            sealer: sealer.clone(),
+            own: authority.as_ref().map(Authority::own_parts),
+            sealer,
             clock: clock.clone(),
             budget: budget.clone(),
             drained: drain.streams_end().clone(),
-            metrics: metrics.calls.clone(),
-            limits: limits.clone(),
-            audit: audit.clone(),
-        });
-        let untrusted = UntrustedFetcher::configured(&config, look_up);
-        let issuer = Issuer::new(IssuerParts {
-            config: Arc::clone(&config),
-            store: store.clone(),
-            revocation: revocation.clone(),
-            ring: ring.clone(),
-            sealer: sealer.clone(),
-            identities: identities.clone(),
-            untrusted,
-            limits,
-            clock: clock.clone(),
             metrics: metrics.clone(),
-            audit: audit.clone(),
+            limits,
+            audit,
         });
-        let web = Web::new(Arc::clone(&config), issuer.clone(), gateway.clone());
+        let issuer = authority.as_ref().map(|authority| authority.issuer().clone());
+        let web = Web::new(Arc::clone(&config), issuer, gateway.clone());
         let requests = metrics.requests.clone();
         let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests };
         let door = Door::new(&config, behind);
-        Ok(Self {
-            door,
-            gateway,
-            issuer,
-            identities,
-            revocation,
-            store,
-            sealer,
-            ring,
-            audit,
-            config,
-            drain,
-            budget,
-            clock,
-            metrics,
-        })
+        Ok(Self { door, gateway, authority, config, drain, budget, clock, metrics })
     }
 
     /// Makes the store fit the configuration: grants of clients and identities that have left end, and a provider that
@@ -157,7 +130,10 @@ impl App {
     /// # Errors
     /// When the configuration does not fit, or the store fails.
     pub async fn adopt(&self) -> Result<(), StartError> {
-        Ok(self.issuer.adopt_configuration().await?)
+        match &self.authority {
+            Some(authority) => Ok(authority.issuer().adopt_configuration().await?),
+            None => Ok(()),
+        }
     }
 
     /// Answers one request as if it came from a connection of `peer`.
@@ -169,41 +145,10 @@ impl App {
         self.door.handle(request, peer).await.map(BodyExt::boxed_unsync)
     }
 
-    /// The authorization server.
+    /// Our authorization server; `None` where every upstream accepts the tokens of other issuers alone.
     #[must_use]
-    pub const fn issuer(&self) -> &Issuer {
-        &self.issuer
-    }
-
-    /// The identity providers.
-    #[must_use]
-    pub const fn identities(&self) -> &Identities {
-        &self.identities
-    }
-
-    /// Which grants have ended.
-    #[must_use]
-    pub const fn revocation(&self) -> &Revocation {
-        &self.revocation
-    }
-
-    /// The store.
-    #[must_use]
-    pub const fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// What rotates the signing keys.
-    #[must_use]
-    pub fn key_rotation(&self) -> RotationSchedule {
-        let rotation = Rotation {
-            store: self.store.clone(),
-            sealer: self.sealer.clone(),
-            terms: RotationTerms::of(&self.config),
-            clock: self.clock.clone(),
-            audit: self.audit.clone(),
-        };
-        RotationSchedule::new(self.ring.clone(), rotation)
+    pub const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
     }
 
     /// The stages of shutdown.
@@ -214,9 +159,13 @@ impl App {
 
     /// Waits for running tasks, then closes upstream connections and the store.
     pub async fn close(&self) {
-        self.issuer.settle().await;
+        if let Some(authority) = &self.authority {
+            authority.settle().await;
+        }
         self.gateway.close();
-        self.store.close().await;
+        if let Some(authority) = &self.authority {
+            authority.close().await;
+        }
     }
 
     /// Opens the listeners of the configuration.
@@ -238,16 +187,10 @@ impl App {
     /// Names the task that ended.
     pub async fn run(&self, listeners: Listeners) -> Result<(), String> {
         let mut background = Background::default();
-        let runs = |task| self.metrics.background.task(task, &self.clock);
-        background.spawn("the refresh of the identity providers' metadata", self.identities.clone().run());
-        background.spawn(
-            "the feed of ended grants",
-            self.revocation.clone().run(self.store.clone(), runs(Task::RevocationFeed)),
-        );
-        background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
-        let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
-        background.spawn("the resealing under the first root key", resealing.run(runs(Task::Resealing)));
-        background.spawn("the rotation of the signing keys", self.key_rotation().run(runs(Task::SigningKeys)));
+        if let Some(authority) = &self.authority {
+            authority.run(&mut background);
+        }
+        background.spawn("the refresh of the other issuers' keys", self.gateway.clone().keep_issuers());
         if let Some(listener) = listeners.operations {
             let hosts = self.config.server.operations_hosts.clone();
             let operations =
@@ -259,4 +202,13 @@ impl App {
         self.close().await;
         Ok(())
     }
+}
+
+/// The root keys. Where the operator wrote none nothing is stored, and a key that lives as long as this process binds the
+/// sessions of MCP servers: another process refuses them, and clients start new ones.
+fn secrets(config: &Config) -> Secrets {
+    if config.secrets.keys.is_empty() {
+        return Secrets { keys: vec![RootKey::from_bytes(random())] };
+    }
+    config.secrets.clone()
 }

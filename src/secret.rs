@@ -53,6 +53,18 @@ impl Sha256 {
         Self(out)
     }
 
+    /// Hashes parts as if they were one, without putting them together.
+    #[must_use]
+    pub fn of_parts<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(part);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.finish().as_ref());
+        Self(out)
+    }
+
     /// The value as it is stored.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -122,6 +134,12 @@ pub trait Kind: Send + Sync + 'static {
     const PREFIX: &'static str;
     /// Its name in messages.
     const NAME: &'static str;
+}
+
+/// Whether a text begins like an opaque secret of ours (`pc`, a letter, `_`): no one else must be sent it.
+#[must_use]
+pub fn has_our_prefix(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'p', b'c', b'a'..=b'z', b'_', ..])
 }
 
 /// An authorization code (`pcc_`).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::App;
+use super::{App, Authority};
 use crate::inbound::{HealthReport, Scrape};
 
 impl App {
@@ -33,12 +33,21 @@ impl App {
             requests.set_connections(listener, pool.taken().saturating_sub(1));
         }
         self.metrics.calls.set_cached_tokens(self.gateway.remembered_tokens().await);
-        for provider in self.identities.iter() {
-            self.metrics.providers.set_up(provider.id().as_str(), provider.trouble().is_none());
+        if let Some(authority) = &self.authority {
+            self.measure_authority(authority);
+        }
+        for (id, up) in self.gateway.issuers() {
+            self.metrics.providers.set_up(id, up);
         }
         self.metrics.background.set_ready(self.drain.is_ready(), self.trouble().len());
-        self.metrics.background.set_feed_age(self.revocation.staleness().as_secs());
-        if let Some(keys) = self.ring.standing() {
+    }
+
+    fn measure_authority(&self, authority: &Authority) {
+        for provider in authority.identities().iter() {
+            self.metrics.providers.set_up(provider.id().as_str(), provider.trouble().is_none());
+        }
+        self.metrics.background.set_feed_age(authority.revocation().staleness().as_secs());
+        if let Some(keys) = authority.ring().standing() {
             let age = self.clock.now().since(keys.signing_since).as_secs();
             self.metrics.background.set_signing_keys(age, keys.published);
         }
@@ -46,21 +55,9 @@ impl App {
 
     /// What is wrong with what this process depends on; each entry is a sentence.
     fn trouble(&self) -> Vec<String> {
-        let mut trouble = Vec::new();
-        for provider in self.identities.iter() {
-            trouble.extend(provider.trouble().map(|words| format!("identity {}: {words}", provider.id())));
-        }
+        let mut trouble = self.authority.as_ref().map(Authority::trouble).unwrap_or_default();
+        trouble.extend(self.gateway.troubled_issuers());
         trouble.extend(self.gateway.failing().into_iter().map(|id| format!("upstream {id}: the last call failed")));
-        if self.store.is_degraded() {
-            trouble.push("storage: the last call failed".to_owned());
-        }
-        if self.ring.standing().is_none() {
-            trouble.push("keys: every signing key that can be used here was withdrawn".to_owned());
-        }
-        let stale = self.revocation.staleness();
-        if !stale.is_zero() {
-            trouble.push(format!("revocation: the feed was last read {} s ago", stale.as_secs()));
-        }
         trouble
     }
 }

@@ -1,5 +1,7 @@
 //! The events of the audit log.
 
+use tracing::field::DisplayValue;
+
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::ids::{ClientId, GrantId, KeyId, Subject};
@@ -179,10 +181,8 @@ pub enum Event<'a> {
     },
     /// A token was presented without the key that it is bound to (RFC 9449): it may have been stolen.
     KeyNotProven {
-        /// The grant of the token.
-        grant: &'a GrantId,
-        /// Its client.
-        client: &'a ClientId,
+        /// The holder of the token.
+        acting: Acting<'a>,
         /// What was wrong with the proof.
         how: &'static str,
     },
@@ -207,13 +207,48 @@ pub enum Event<'a> {
     },
 }
 
-/// A client that acts for a user under a grant.
+/// A client that acts for a user.
 #[derive(Debug, Clone, Copy)]
 pub struct Acting<'a> {
-    /// The grant.
-    pub grant: &'a GrantId,
+    /// Under what.
+    pub right: Right<'a>,
     /// The user.
     pub subject: &'a str,
     /// The client.
     pub client: &'a ClientId,
+}
+
+/// The right to act for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right<'a> {
+    /// A grant of ours.
+    Grant(&'a GrantId),
+    /// A token of another issuer, by its id in the configuration.
+    Token {
+        /// The issuer.
+        issuer: &'a str,
+    },
+}
+
+impl<'a> Acting<'a> {
+    /// Its parts as fields of a line.
+    pub(super) fn fields(&self) -> (Option<DisplayValue<&'a GrantId>>, Option<&'a str>, &'a str, &'a ClientId) {
+        (self.right.grant().map(tracing::field::display), self.right.issuer(), self.subject, self.client)
+    }
+}
+
+impl<'a> Right<'a> {
+    const fn grant(self) -> Option<&'a GrantId> {
+        match self {
+            Self::Grant(grant) => Some(grant),
+            Self::Token { .. } => None,
+        }
+    }
+
+    const fn issuer(self) -> Option<&'a str> {
+        match self {
+            Self::Grant(_) => None,
+            Self::Token { issuer } => Some(issuer),
+        }
+    }
 }

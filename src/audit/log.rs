@@ -1,6 +1,6 @@
 //! The sink that writes each event as one line of the log.
 
-use super::event::{Acting, Event};
+use super::event::Event;
 use super::sink::{Actor, Sink};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
@@ -61,25 +61,49 @@ impl Sink for ToLog {
             Event::CodeAttacked { client, failures } => {
                 line!(warn, origin, "a code was ended by failed redemptions", %client, failures);
             }
-            Event::CallDenied { acting: Acting { grant, subject, client }, upstream, rule, missing } => {
-                line!(warn, origin, "call denied", %grant, subject, %client, upstream, rule, missing);
-            }
-            Event::UnknownSession { acting: Acting { grant, subject, client }, upstream } => {
-                line!(warn, origin, "a session id did not verify for this caller", %grant, subject, %client, upstream);
-            }
-            Event::EndedGrantUsed { acting: Acting { grant, subject, client } } => {
-                line!(warn, origin, "a token of an ended grant was used", %grant, subject, %client);
-            }
             Event::ForeignTokenPresented { client, grant } => {
                 line!(warn, origin, "a client asked to revoke another client's token", %client, %grant);
             }
-            Event::KeyNotProven { grant, client, how } => {
-                line!(warn, origin, "a bound token was presented without its key", %grant, %client, how);
-            }
+            Event::CallDenied { .. }
+            | Event::UnknownSession { .. }
+            | Event::EndedGrantUsed { .. }
+            | Event::KeyNotProven { .. } => misused(event, origin),
             Event::KeyPublished { key, algorithm, active_from } => key_published(key, algorithm, *active_from, origin),
             Event::KeyRetired { key } => line!(info, origin, "signing key retired", kid = %key),
             Event::KeyWithdrawn { key } => line!(warn, origin, "signing key withdrawn", kid = %key),
         }
+    }
+}
+
+/// Misuse of a token that is good, or was.
+fn misused(event: &Event<'_>, origin: &Actor<'_>) {
+    match event {
+        Event::CallDenied { acting, upstream, rule, missing } => {
+            let (grant, issuer, subject, client) = acting.fields();
+            line!(warn, origin, "call denied", grant, issuer, subject, %client, upstream, rule, missing);
+        }
+        Event::UnknownSession { acting, upstream } => {
+            let (grant, issuer, subject, client) = acting.fields();
+            line!(
+                warn,
+                origin,
+                "a session id did not verify for this caller",
+                grant,
+                issuer,
+                subject,
+                %client,
+                upstream
+            );
+        }
+        Event::EndedGrantUsed { acting } => {
+            let (grant, issuer, subject, client) = acting.fields();
+            line!(warn, origin, "a token of an ended grant was used", grant, issuer, subject, %client);
+        }
+        Event::KeyNotProven { acting, how } => {
+            let (grant, issuer, _, client) = acting.fields();
+            line!(warn, origin, "a bound token was presented without its key", grant, issuer, %client, how);
+        }
+        _ => {}
     }
 }
 

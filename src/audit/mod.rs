@@ -10,7 +10,7 @@ mod sink;
 
 use std::sync::Arc;
 
-pub use event::{Acting, Event};
+pub use event::{Acting, Event, Right};
 pub use sink::{Actor, Sink};
 
 use log::ToLog;

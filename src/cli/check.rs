@@ -74,17 +74,37 @@ impl Check {
 /// Asks everything that `serve` needs, the database first.
 async fn ask_all(config: &Config) -> Vec<Asked> {
     let identities = Identities::new(config, &Clock::system(), &Metrics::default().providers);
-    let (database, others) = tokio::join!(online::ask_database(config), online::check(config, &identities));
-    std::iter::once(database).chain(others).collect()
+    let database = async {
+        // without an authorization server nothing is stored
+        if config.issues_tokens() { Some(online::ask_database(config).await) } else { None }
+    };
+    let (database, others) = tokio::join!(database, online::check(config, Some(&identities)));
+    database.into_iter().chain(others).collect()
 }
 
 /// Prints the URLs that clients and identity providers need.
 fn summarize(config: &Config, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\n  public URL, and issuer of all tokens\n    {}", config.public_url)?;
+    let issuers = config.token_issuers();
+    let role = match (config.issues_tokens(), issuers.is_empty()) {
+        (true, true) => "public URL, and issuer of all tokens",
+        (true, false) => "public URL, and issuer of our own tokens",
+        (false, _) => "public URL",
+    };
+    writeln!(out, "\n  {role}\n    {}", config.public_url)?;
     writeln!(out, "\n  server URLs for clients")?;
     let longest = config.upstreams.iter().map(|upstream| upstream.settings.id.len()).max().unwrap_or_default();
     for upstream in &config.upstreams {
         writeln!(out, "    {:longest$}  {}", upstream.settings.id, upstream.plain.resource)?;
+    }
+    if !issuers.is_empty() {
+        writeln!(out, "\n  other issuers whose tokens are accepted")?;
+    }
+    let longest = issuers.iter().map(|issuer| issuer.id.len()).max().unwrap_or_default();
+    for issuer in &issuers {
+        writeln!(out, "    {:longest$}  {}", issuer.id, issuer.issuer)?;
+    }
+    if config.identities.is_empty() {
+        return Ok(());
     }
     writeln!(out, "\n  redirect URIs to register at the identity providers")?;
     let longest = config.identities.iter().map(|identity| identity.id.len()).max().unwrap_or_default();

@@ -17,6 +17,10 @@ const PAGE: i64 = 500;
 
 /// Opens an existing database. Commands do not make one, nor change its schema: `serve` and `migrate` do.
 pub(super) async fn open(config: &Config) -> Result<Store, String> {
+    if !config.issues_tokens() {
+        let words = "there is no database: every upstream accepts the tokens of other issuers alone";
+        return Err(format!("{words}\n  hint: grants, clients and keys are theirs; ask their administrators"));
+    }
     if let Database::Sqlite(file) = &config.storage.database
         && !file.exists()
     {

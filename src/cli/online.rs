@@ -1,15 +1,17 @@
-//! Checks over the network: whether the database, upstreams, identity providers and assertion issuers answer as the configuration
+//! Checks over the network: whether the database, upstreams, identity providers and other issuers answer as the configuration
 //! expects.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use super::database;
 use super::shown::escaped;
 use crate::clock::Clock;
-use crate::config::{Config, Location, Problem, Severity, Upstream};
+use crate::config::{Config, Location, Problem, Severity, TokenIssuer, Upstream};
 use crate::identity::{AssertionIssuers, Identities, Provider};
+use crate::keys::IssuerClient;
 use crate::oauth::paths;
 use crate::storage::{Inspection, SchemaState, Store};
 use crate::telemetry::metrics::Metrics;
@@ -53,18 +55,34 @@ impl Asked {
 }
 
 /// Checks what `serve` calls, all of it at once; takes as long as the slowest, at most 15 s.
-pub(super) async fn check(config: &Config, identities: &Identities) -> Vec<Asked> {
+pub(super) async fn check(config: &Config, identities: Option<&Identities>) -> Vec<Asked> {
     let issuers = AssertionIssuers::new(config, &Clock::system(), &Metrics::default().providers);
     let upstreams = join_all(config.upstreams.iter().map(|upstream| ask_upstream(config, upstream)));
-    let providers = join_all(identities.iter().map(|provider| ask_provider(config, provider)));
-    let (upstreams, providers, issuers) = tokio::join!(upstreams, providers, issuers.try_out());
+    let providers = identities.into_iter().flat_map(Identities::iter);
+    let providers = join_all(providers.map(|provider| ask_provider(config, provider)));
+    let others = join_all(config.token_issuers().into_iter().map(|issuer| ask_token_issuer(config, issuer)));
+    let (upstreams, providers, issuers, others) = tokio::join!(upstreams, providers, issuers.try_out(), others);
     let issuers = config.assertion_issuers.iter().zip(issuers).map(|(settings, failure)| Asked {
         subject: format!("assertion_issuer {}", settings.id),
         place: settings.jwks_uri.to_string(),
         answer: "its keys can be read".to_owned(),
         problems: failure.map(|cause| issuer_problem(&settings.id, &cause)).into_iter().collect(),
     });
-    upstreams.into_iter().chain(providers).chain(issuers).collect()
+    upstreams.into_iter().chain(providers).chain(issuers).chain(others).collect()
+}
+
+/// Whether the metadata and keys of an issuer can be read, or its introspection endpoint answers us.
+async fn ask_token_issuer(config: &Config, issuer: Arc<TokenIssuer>) -> Asked {
+    let (place, asks, id) = (issuer.issuer.clone(), issuer.introspects(), issuer.id.clone());
+    let calls = Metrics::default().providers.of(&id);
+    let client = IssuerClient::new(issuer, &config.outbound, &Clock::system(), calls);
+    let failure = client.try_out().await.err().map(|diagnosis| {
+        let (what, hint) = diagnosis.into_parts();
+        Problem { location: Location::File, severity: Severity::Error, subject: format!("issuer {id:?}"), what, hint }
+    });
+    let answer = if asks { "its introspection endpoint answers" } else { "its keys can be read" };
+    let problems = failure.into_iter().collect();
+    Asked { subject: format!("issuer {id}"), place, answer: answer.to_owned(), problems }
 }
 
 /// Looks at the database, and changes nothing there.

@@ -34,7 +34,8 @@ impl Serve {
             let started = process::start(Arc::clone(&config), ports).await;
             let (app, listeners) = started.map_err(|error| error.to_string())?;
             announce(&config);
-            check_online(Arc::clone(&config), app.identities().clone());
+            let identities = app.authority().map(|authority| authority.identities().clone());
+            check_online(Arc::clone(&config), identities);
             process::run(app, listeners, &config).await
         });
         process::end(ended, terminal)
@@ -42,9 +43,9 @@ impl Serve {
 }
 
 /// Checks the upstreams and providers in the background; failures are warnings.
-fn check_online(config: Arc<Config>, identities: Identities) {
+fn check_online(config: Arc<Config>, identities: Option<Identities>) {
     tokio::spawn(async move {
-        let asked = online::check(&config, &identities).await;
+        let asked = online::check(&config, identities.as_ref()).await;
         for Problem { subject, what, hint, .. } in asked.into_iter().flat_map(Asked::into_problems) {
             tracing::warn!(about = subject, hint, "{what}");
         }
@@ -53,6 +54,10 @@ fn check_online(config: Arc<Config>, identities: Identities) {
 
 /// Logs the effective configuration that operators look for first.
 fn announce(config: &Config) {
+    if !config.issues_tokens() {
+        announce_gateway(config);
+        return;
+    }
     tracing::info!(issuer = %config.public_url, listen = %config.server.listen, "serving");
     let lifetimes = &config.lifetimes;
     tracing::info!(
@@ -68,11 +73,28 @@ fn announce(config: &Config) {
         jwks_max_age = lifetimes.jwks_max_age.as_secs(),
         "lifetimes in seconds"
     );
+    announce_upstreams(config);
+}
+
+/// The same where there is no authorization server.
+fn announce_gateway(config: &Config) {
+    tracing::info!(listen = %config.server.listen, "serving: every upstream accepts the tokens of other issuers alone");
+    if config.secrets.keys.is_empty() {
+        tracing::info!(
+            "there is no root key: MCP sessions end when this process does, and no other process knows them; with several \
+             processes, give all of them the same key (secrets.keys)"
+        );
+    }
+    announce_upstreams(config);
+}
+
+fn announce_upstreams(config: &Config) {
     if let OutboundProxy::Through(proxies) = &config.outbound.proxy {
         tracing::info!(https = ?proxies.https, http = ?proxies.http, "identity providers are called through a proxy");
     }
     for upstream in &config.upstreams {
         let (id, resource) = (&upstream.settings.id, &upstream.plain.resource);
-        tracing::info!(upstream = id, resource, url = %upstream.settings.reach.url(), "upstream");
+        let accepts = upstream.settings.accepts.authorization_servers(config.public_url.as_str()).join(" ");
+        tracing::info!(upstream = id, resource, url = %upstream.settings.reach.url(), accepts, "upstream");
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::accepts::Issuers;
 use super::consistency::{check_device, check_memory, check_way_in, check_ways_out};
 use super::id::Seen;
 use super::identity::IdentityKind;
@@ -11,9 +12,10 @@ use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::{Taken, UpstreamSettings};
 use super::{
-    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Outbound, OutboundProxy,
-    PublicUrl, Registration, Upstream, assertion_issuer, bounds, client, client_documents, consent, device, entra,
-    identities, lifetimes, limits, log, pages, proxy, registration, secrets, server, storage, tokens, upstream,
+    AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Limits, Outbound,
+    OutboundProxy, PublicUrl, Registration, Server, Upstream, assertion_issuer, bounds, client, client_documents,
+    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, secrets, server,
+    storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -27,41 +29,43 @@ pub(super) struct Written {
 
 /// Reads and checks every section. `None` when a problem leaves a part without a value.
 pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Config> {
+    let issues = issuers::issues_tokens(sections);
     let Top { public_url, named: ours, outbound } = top(sections, reading);
     let server = table(sections, "server", server::read, reading);
     let log = table(sections, "log", log::read, reading);
     let limits = table(sections, "limits", limits::read, reading);
-    let storage = table(sections, "storage", storage::read, reading);
-    let secrets = table(sections, "secrets", secrets::read, reading);
+    let storage = table(sections, "storage", |section, reading| storage::read(issues, section, reading), reading);
+    let secrets = table(sections, "secrets", |section, reading| secrets::read(issues, section, reading), reading);
     let lifetimes = table(sections, "lifetimes", lifetimes::read, reading);
     let tokens = table(sections, "tokens", tokens::read, reading);
     let registration = table(sections, "registration", registration::read, reading);
     let device = table(sections, "device", device::read, reading);
     let pages = table(sections, "pages", pages::read, reading);
-    let identities = identities(sections, public_url.as_ref(), reading);
-    let proxy = proxy(sections, &identities, reading);
+    let identities = identities(sections, issues, public_url.as_ref(), reading);
+    let others = issuers::read(sections, &identities, public_url.as_ref(), reading);
+    let proxy = proxy(sections, &identities, &others, reading);
     let opened = registration.as_ref().is_none_or(|registration| registration.enabled);
     let direct = proxy.as_ref().is_none_or(|proxy| matches!(proxy, OutboundProxy::Off));
     let client_documents = client_documents(sections, opened && direct, reading);
-    let settings = upstreams(sections, reading);
+    let settings = upstreams(sections, &others, reading);
+    issuers::warn_of_unused(sections, &others, &settings, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
-    if !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
+    if issues && !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
         warn_of_closed(sections, reading);
     }
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
+    issuers::warn_of_no_authorization_server(issues, sections, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);
     }
-    let listens = !reading.is_refused(&sections.table("server").at("listen"));
-    let listening = server.as_ref().filter(|_| listens);
-    if let (Some(public_url), Some(server)) = (&public_url, listening) {
-        check_way_in(public_url, server, sections, reading);
-    }
-    check_ways_out(ours.as_ref(), listening, &settings, reading);
-    if let (Some(server), Some(limits)) = (&server, &limits) {
-        check_memory(server, limits, sections, reading);
-    }
+    check_server(
+        ours.as_ref(),
+        public_url.as_ref(),
+        (server.as_ref(), limits.as_ref()),
+        (sections, &settings),
+        reading,
+    );
     let public_url = public_url?;
     let upstreams = named(&public_url, settings, reading);
     Some(Config {
@@ -79,17 +83,37 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         consent: consent?,
         pages: pages?,
         outbound: Outbound { proxy: proxy?, ..outbound? },
-        identities,
+        // without an authorization server of our own there is nothing that they could do
+        identities: if issues { identities } else { Vec::new() },
         upstreams,
-        clients,
-        assertion_issuers,
+        clients: if issues { clients } else { Vec::new() },
+        assertion_issuers: if issues { assertion_issuers } else { Vec::new() },
     })
+}
+
+/// Checks addresses and memory against each other.
+fn check_server(
+    ours: Option<&Url>,
+    public_url: Option<&PublicUrl>,
+    (server, limits): (Option<&Server>, Option<&Limits>),
+    (sections, settings): (&Sections, &[(Section<'_>, UpstreamSettings)]),
+    reading: &mut Reading<'_>,
+) {
+    let listens = !reading.is_refused(&sections.table("server").at("listen"));
+    let listening = server.filter(|_| listens);
+    if let (Some(public_url), Some(server)) = (public_url, listening) {
+        check_way_in(public_url, server, sections, reading);
+    }
+    check_ways_out(ours, listening, settings, reading);
+    if let (Some(server), Some(limits)) = (server, limits) {
+        check_memory(server, limits, sections, reading);
+    }
 }
 
 fn table<T>(
     sections: &Sections,
     name: &'static str,
-    read: fn(&Section<'_>, &mut Reading<'_>) -> Option<T>,
+    read: impl FnOnce(&Section<'_>, &mut Reading<'_>) -> Option<T>,
     reading: &mut Reading<'_>,
 ) -> Option<T> {
     if sections.is_unreadable(name) { None } else { read(&sections.table(name), reading) }
@@ -138,9 +162,15 @@ fn named_origin(text: &str) -> Option<Url> {
     Some(url)
 }
 
-fn proxy(sections: &Sections, identities: &[Identity], reading: &mut Reading<'_>) -> Option<OutboundProxy> {
+fn proxy(
+    sections: &Sections,
+    identities: &[Identity],
+    issuers: &Issuers,
+    reading: &mut Reading<'_>,
+) -> Option<OutboundProxy> {
     let proxy = table(sections, "outbound", proxy::read, reading);
-    if identities.iter().any(|identity| matches!(identity.kind, IdentityKind::Oidc(_))) {
+    let has_provider = identities.iter().any(|identity| matches!(identity.kind, IdentityKind::Oidc(_)));
+    if has_provider || !issuers.read.is_empty() {
         proxy::warn_of_unused(&sections.table("outbound"), reading);
     }
     proxy
@@ -155,7 +185,12 @@ fn client_documents(sections: &Sections, default: bool, reading: &mut Reading<'_
     client_documents::read(&sections.table("client_documents"), default, reading)
 }
 
-fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut Reading<'_>) -> Vec<Identity> {
+fn identities(
+    sections: &Sections,
+    needed: bool,
+    public_url: Option<&PublicUrl>,
+    reading: &mut Reading<'_>,
+) -> Vec<Identity> {
     let (mut seen, mut names) = (Seen::default(), Seen::default());
     let (mut identities, mut count) = (Vec::new(), 0);
     for section in sections.list("identity") {
@@ -176,7 +211,7 @@ fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut
         }
         identities.push(identity);
     }
-    if count == 0 && !sections.is_unreadable("identity") {
+    if count == 0 && needed && !sections.is_unreadable("identity") {
         let mistake =
             Mistake::new("there is no valid identity provider").hint("add [[identity]], which signs users in");
         reading.error_at(Location::File, "identity", mistake);
@@ -184,12 +219,16 @@ fn identities(sections: &Sections, public_url: Option<&PublicUrl>, reading: &mut
     identities
 }
 
-fn upstreams<'a>(sections: &'a Sections, reading: &mut Reading<'_>) -> Vec<(Section<'a>, UpstreamSettings)> {
+fn upstreams<'a>(
+    sections: &'a Sections,
+    issuers: &Issuers,
+    reading: &mut Reading<'_>,
+) -> Vec<(Section<'a>, UpstreamSettings)> {
     let mut duplicate = Taken::default();
     let (mut all, mut count) = (Vec::new(), 0);
     for section in sections.list("upstream") {
         count += 1;
-        let settings = upstream::read(&section, &mut duplicate, reading);
+        let settings = upstream::read(&section, issuers, &mut duplicate, reading);
         all.extend(settings.map(|settings| (section, settings)));
     }
     if count == 0 && !sections.is_unreadable("upstream") {

@@ -305,7 +305,7 @@ fn is_for_many_tenants(issuer: &str) -> bool {
     matches!(path.strip_suffix("/v2.0").unwrap_or(path), "/common" | "/organizations" | "/consumers")
 }
 
-fn check_discovery(discovery: &str) -> Result<Url, Mistake> {
+pub(super) fn check_discovery(discovery: &str) -> Result<Url, Mistake> {
     web_url(discovery).ok_or_else(|| {
         Mistake::new("must be an absolute http or https URL")
             .hint("such as \"http://keycloak:8080/realms/mcp/.well-known/openid-configuration\"")

@@ -8,6 +8,7 @@
 //! ```
 //! A run reports the first syntax error, or else every unknown key, wrong type and wrong value.
 
+mod accepts;
 mod addresses;
 mod api_keys;
 mod assembly;
@@ -30,6 +31,8 @@ pub(crate) mod header_names;
 mod id;
 mod identities;
 mod identity;
+mod issuer_checks;
+mod issuers;
 mod lifetimes;
 mod limits;
 mod log;
@@ -61,6 +64,7 @@ mod spelling;
 mod storage;
 mod storage_server;
 mod tenant;
+mod token_issuer;
 mod tokens;
 mod upstream;
 
@@ -71,6 +75,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+pub use accepts::{AcceptedIssuer, Accepts};
 pub use api_keys::ApiKeys;
 pub use assertion_issuer::AssertionIssuer;
 pub use bounds::Bounds;
@@ -85,6 +90,7 @@ pub use entra::{
     EntraCredential, EntraPrompt, EntraSettings, EntraTenant, GroupsOverage, ManagedIdentity, ManagedIdentityEndpoint,
 };
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
+pub use issuer_checks::IssuerKind;
 pub use lifetimes::Lifetimes;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
@@ -105,6 +111,7 @@ pub use server::Server;
 pub use spelling::Spelling;
 pub use storage::{Database, Storage};
 pub use tenant::TenantId;
+pub use token_issuer::{TokenIssuer, Verification};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, Upstream, UpstreamSettings};
 

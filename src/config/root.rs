@@ -1,5 +1,7 @@
 //! The whole configuration, section by section.
 
+use std::sync::Arc;
+
 use super::assertion_issuer::AssertionIssuer;
 use super::client::ConfiguredClient;
 use super::client_documents::ClientDocuments;
@@ -16,6 +18,7 @@ use super::registration::Registration;
 use super::secrets::Secrets;
 use super::server::Server;
 use super::storage::Storage;
+use super::token_issuer::TokenIssuer;
 use super::tokens::Tokens;
 use super::upstream::Upstream;
 
@@ -28,7 +31,7 @@ pub struct Config {
     pub server: Server,
     /// The log.
     pub log: Log,
-    /// The database.
+    /// The database. It is never opened where no upstream accepts our own tokens.
     pub storage: Storage,
     /// The root keys.
     pub secrets: Secrets,
@@ -50,7 +53,7 @@ pub struct Config {
     pub pages: Pages,
     /// How we reach providers and upstreams.
     pub outbound: Outbound,
-    /// The identity providers; at least one.
+    /// The identity providers; at least one where an upstream accepts our own tokens.
     pub identities: Vec<Identity>,
     /// The MCP servers; at least one.
     pub upstreams: Vec<Upstream>,
@@ -65,6 +68,24 @@ impl Config {
     #[must_use]
     pub const fn registers_devices(&self) -> bool {
         self.device.enabled && self.device.registered_clients
+    }
+
+    /// Whether an upstream accepts tokens of our own. Otherwise there is no authorization server here, and nothing is stored.
+    #[must_use]
+    pub fn issues_tokens(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.settings.accepts.own)
+    }
+
+    /// The other issuers whose tokens upstreams accept, each once.
+    #[must_use]
+    pub fn token_issuers(&self) -> Vec<Arc<TokenIssuer>> {
+        let mut issuers: Vec<Arc<TokenIssuer>> = Vec::new();
+        for accepted in self.upstreams.iter().flat_map(|upstream| &upstream.settings.accepts.foreign) {
+            if !issuers.iter().any(|known| known.id == accepted.issuer.id) {
+                issuers.push(Arc::clone(&accepted.issuer));
+            }
+        }
+        issuers
     }
 
     /// Whether an upstream takes tokens that are bound to keys (RFC 9449): only then is anything of it announced or read.

@@ -41,7 +41,8 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// The key ring: the first key encrypts, all decrypt. It has at least one, except for a command that goes on without root keys.
+/// The key ring: the first key encrypts, all decrypt. It is empty for a command that goes on without root keys, and where nothing is
+/// stored and the operator wrote none.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// The keys, in order.
@@ -54,14 +55,14 @@ pub(super) struct Written {
     keys: Option<SecretSources>,
 }
 
-/// Reads the section. A missing root key is an error.
-pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
+/// Reads the section. A missing root key is an error where something is stored.
+pub(super) fn read(stores: bool, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Secrets> {
     let written: Written = reading.shape(section)?;
     if !reading.reads(SecretFor::Sealing) {
         return Some(Secrets { keys: Vec::new() });
     }
     let sources = written.keys.map(|SecretSources(sources)| sources).unwrap_or_default();
-    if sources.is_empty() {
+    if sources.is_empty() && stores {
         let mistake = Mistake::new("there is no root key")
             .hint("`portcullis keys generate --out portcullis.key` makes one: keys = [{ file = \"portcullis.key\" }]");
         return reading.keep(&section.at("keys"), Err(mistake));

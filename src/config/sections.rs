@@ -7,7 +7,7 @@ use super::reading::{Reading, Section};
 use super::shape_error::unknown_key;
 use super::{
     assertion_issuer, client, client_documents, consent, device, identities, identity, lifetimes, limits, log, pages,
-    proxy, registration, secrets, server, shape, storage, tokens, upstream,
+    proxy, registration, secrets, server, shape, storage, token_issuer, tokens, upstream,
 };
 
 enum Form {
@@ -19,7 +19,7 @@ enum Form {
 /// Returns the known keys of a table.
 type Keys = fn() -> &'static [&'static str];
 
-const KNOWN: [(&str, Form); 19] = [
+const KNOWN: [(&str, Form); 20] = [
     ("public_url", Form::Value),
     ("ca_file", Form::Value),
     ("server", Form::Table(shape::keys::<server::Written>)),
@@ -36,6 +36,7 @@ const KNOWN: [(&str, Form); 19] = [
     ("pages", Form::Table(shape::keys::<pages::Written>)),
     ("outbound", Form::Table(shape::keys::<proxy::Written>)),
     ("identity", Form::List(shape::keys::<identity::Written>)),
+    ("issuer", Form::List(shape::keys::<token_issuer::Written>)),
     ("upstream", Form::List(shape::keys::<upstream::Written>)),
     ("client", Form::List(shape::keys::<client::Written>)),
     ("assertion_issuer", Form::List(shape::keys::<assertion_issuer::Written>)),
@@ -118,7 +119,7 @@ impl Sections {
             }
         }
         for (name, list) in &mut self.lists {
-            let later = if *name == "upstream" { &upstream::FUTURE_KEYS[..] } else { &[] };
+            let later = if *name == "upstream" { &upstream::OTHER_KEYS[..] } else { &[] };
             for (index, entry) in list.iter_mut().enumerate().filter(|(_, entry)| !is_from_a_later_version(name, entry))
             {
                 let called = entry_name(name, index, entry);

@@ -59,12 +59,16 @@ pub(super) struct Written {
     migrate: Option<bool>,
 }
 
-/// Reads the section.
-pub(super) fn read(section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Storage> {
+/// Reads the section. Without `stores` nothing is ever stored, so it may be missing: the value then names a file that no one
+/// opens.
+pub(super) fn read(stores: bool, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<Storage> {
     let written: Written = reading.shape(section)?;
     let Written { url, direct_url, password, tls, ca_file, connections, migrate } = written;
     let at = section.at("url");
     let Some(url) = url else {
+        if !stores {
+            return Some(Database::Sqlite(reading.resolve("portcullis.db")).into());
+        }
         reading.error(&at, Mistake::new("is missing").hint(EXAMPLE));
         return None;
     };

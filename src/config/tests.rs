@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::document::{Entry, Node, Value};
 use super::{
     Config, assembly, assertion_issuer, client, client_documents, consent, device, document, entra, identity,
-    lifetimes, limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, tokens, upstream,
+    lifetimes, limits, log, pages, proxy, registration, secrets, sections, server, shape, storage, token_issuer,
+    tokens, upstream,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -44,6 +45,7 @@ impl Directory {
             "EXPENSES_KEY",
             "REGISTRATION_TOKEN",
             "DATABASE_PASSWORD",
+            "ISSUER_CLIENT_SECRET",
             "ENTRA_CLIENT_SECRET",
         ]
         .map(|name| (name, "a-secret-of-thirty-two-characters"));
@@ -124,6 +126,7 @@ fn known_keys() -> BTreeSet<String> {
         .chain(keys_of::<pages::Written>("pages"))
         .chain(keys_of::<proxy::Written>("outbound"))
         .chain(keys_of::<identity::Written>("identity"))
+        .chain(keys_of::<token_issuer::Written>("issuer"))
         .chain(keys_of::<entra::Written>("identity"))
         .chain(keys_of::<upstream::Written>("upstream"))
         .chain(keys_of::<client::Written>("client"))
@@ -240,8 +243,9 @@ fn every_value_can_be_overridden_by_a_variable() {
         assert_same(&directory.load(&text, &[(name, value)]), &as_written);
     }
     let all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let ids = "[[identity]]\nid = 'keycloak'\n[[identity]]\nid = 'entra'\n[[upstream]]\nid = 'expenses'\n[[client]]\nclient_id = 'chat'\n\
-        [[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n[[assertion_issuer]]\nid = 'okta'\n";
+    let ids = "[[identity]]\nid = 'keycloak'\n[[identity]]\nid = 'entra'\n[[upstream]]\nid = 'expenses'\n\
+        [[client]]\nclient_id = 'chat'\n[[client]]\nclient_id = 'agent'\n[[client]]\nclient_id = 'signer'\n\
+        [[assertion_issuer]]\nid = 'okta'\n[[issuer]]\nid = 'corp'\n[[issuer]]\nid = 'entra'\n";
     assert_same(&directory.load(ids, &all), &as_written);
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::accepts::{self, Accepts, Issuers};
 use super::api_keys::{self, ApiKeys};
 use super::dpop::{self, BoundTokens, Dpop, ProofReplay};
 use super::id::{Seen, check_id, duplicate};
@@ -33,6 +33,8 @@ pub struct UpstreamSettings {
     pub reach: Reach,
     /// Its scopes.
     pub scopes: UpstreamScopes,
+    /// Whose access tokens open it.
+    pub accepts: Accepts,
     /// Whether it is the resource of clients that name none.
     pub default: bool,
     /// Where callers may send an API key.
@@ -118,7 +120,8 @@ pub(super) struct Written {
     implies: Option<Implications>,
     scope: Option<Vec<ScopeText>>,
     default: Option<bool>,
-    authorization_server: Option<AuthorizationServer>,
+    accepts: Option<Vec<String>>,
+    audiences: Option<Vec<String>>,
     api_keys: Option<Vec<String>>,
     dpop: Option<BoundTokens>,
     dpop_replay: Option<ProofReplay>,
@@ -134,15 +137,10 @@ pub(super) struct Written {
     reconnect: Option<Scalar>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum AuthorizationServer {
-    Own,
-    External(IgnoredAny),
-}
-
-/// Keys of transports that later versions support.
-pub(super) const FUTURE_KEYS: [&str; 2] = ["sse", "command"];
+/// Keys of transports that later versions support, and one of an earlier version.
+pub(super) const OTHER_KEYS: [&str; 3] = ["sse", "command", RENAMED];
+/// What `accepts` was called.
+const RENAMED: &str = "authorization_server";
 
 /// Values that must be unique among upstreams.
 #[derive(Default)]
@@ -153,28 +151,33 @@ pub(super) struct Taken {
 }
 
 /// Reads one entry. `others` holds the values of those before it.
-pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
-    for key in FUTURE_KEYS {
-        if section.has(key) {
-            let mistake = Mistake::new("is not supported in this version")
-                .hint("give the server's Streamable HTTP endpoint as url");
-            reading.error(&section.at(key), mistake);
+pub(super) fn read(
+    section: &Section<'_>,
+    issuers: &Issuers,
+    others: &mut Taken,
+    reading: &mut Reading<'_>,
+) -> Option<UpstreamSettings> {
+    for key in OTHER_KEYS.into_iter().filter(|key| section.has(key)) {
+        let mistake = if key == RENAMED {
+            Mistake::new("is called accepts now")
+                .hint("accepts = [\"own\"] is the default; other issuers are [[issuer]] entries")
+        } else {
             reading.suppress(section, "url");
-        }
+            Mistake::new("is not supported in this version").hint("give the server's Streamable HTTP endpoint as url")
+        };
+        reading.error(&section.at(key), mistake);
     }
     let written: Written = reading.shape(section)?;
     check_names(&written, section, others, reading);
-    if let Some(AuthorizationServer::External(_)) = written.authorization_server {
-        let mistake = Mistake::new("external authorization servers are not supported in this version");
-        reading.error(&section.at("authorization_server"), mistake.hint("write \"own\", or leave it out"));
-    }
+    let accepts = accepts::Written { accepts: written.accepts, audiences: written.audiences };
+    let accepts = accepts::read(accepts, issuers, section, reading);
     let scopes = scopes::Written {
         required: written.scopes,
         optional: written.optional_scopes,
         implies: written.implies,
         texts: written.scope,
     };
-    let scopes = scopes::read(scopes, section, reading);
+    let scopes = scopes::read(scopes, accepts.own, section, reading);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,
@@ -184,6 +187,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     };
     let request_headers = request_headers::read(request_headers, section, reading);
     let api_keys = api_keys::read(written.api_keys, section, reading);
+    check_own(&accepts, &api_keys, section, reading);
     let dpop = dpop::Written { dpop: written.dpop, replay: written.dpop_replay };
     let dpop = dpop::read(&dpop, &api_keys, section, reading);
     let keep_alive = written
@@ -202,6 +206,7 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         id: written.id,
         path: written.path,
         scopes,
+        accepts,
         default: written.default.unwrap_or_default(),
         api_keys,
         dpop,
@@ -233,5 +238,24 @@ fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, rea
                 .hint("a client that names no resource can mean one upstream only")
         });
         reading.keep(&at, only);
+    }
+}
+
+/// Checks what only an upstream that accepts our own credentials can have.
+fn check_own(accepts: &Accepts, api_keys: &ApiKeys, section: &Section<'_>, reading: &mut Reading<'_>) {
+    if accepts.own || reading.is_refused(&section.at("accepts")) {
+        return;
+    }
+    if api_keys.bearer || !api_keys.headers.is_empty() || !api_keys.parameters.is_empty() {
+        let mistake = Mistake::new("needs \"own\" in accepts: API keys are credentials that Portcullis makes");
+        reading.error(&section.at("api_keys"), mistake.hint("add \"own\" to accepts, or remove this line"));
+    }
+    if section.has("dpop_replay") {
+        let mistake = Mistake::new("needs \"own\" in accepts: without it nothing is stored");
+        reading.error(&section.at("dpop_replay"), mistake.hint("add \"own\" to accepts, or remove this line"));
+    }
+    if section.has("default") {
+        let mistake = Mistake::new("needs \"own\" in accepts: it is about clients that ask Portcullis for tokens");
+        reading.error(&section.at("default"), mistake.hint("remove it"));
     }
 }

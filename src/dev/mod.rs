@@ -16,9 +16,9 @@ use http::Uri;
 
 use crate::app::{Ports, StartError};
 use crate::config::{
-    ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes, Limits, Log,
-    Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens, Upstream,
-    UpstreamScopes, UpstreamSettings, reaches, upstream_url,
+    Accepts, ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes,
+    Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens,
+    Upstream, UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{self, shown};
@@ -146,6 +146,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         name: name.to_owned(),
         reach: Reach::Http(ReachHttp::at(url)),
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
+        accepts: Accepts::default(),
         default: true,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),

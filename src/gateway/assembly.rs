@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::authenticate::Authenticator;
+use super::authenticate::{Authenticator, OwnCredentials};
 use super::calls::Calls;
 use super::cors::Cors;
 use super::forward::Forwarder;
@@ -12,7 +12,7 @@ use super::proofs::Proofs;
 use super::resource_metadata::Documents;
 use super::routes::Routes;
 use super::seen_proofs::SeenProofs;
-use super::verify::{ApiKeyVerifier, OwnTokens};
+use super::verify::{ApiKeyVerifier, ForeignTokens, OwnTokens};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -30,12 +30,8 @@ use crate::telemetry::metrics;
 pub(crate) struct GatewayParts {
     /// The whole configuration.
     pub config: Arc<Config>,
-    /// Read once for each token.
-    pub store: Store,
-    /// Which grants have ended.
-    pub revocation: Revocation,
-    /// Our signing keys.
-    pub ring: KeyRing,
+    /// What our own tokens and API keys are verified with; `None` where no upstream accepts them.
+    pub own: Option<OwnParts>,
     /// What binds sessions.
     pub sealer: Sealer,
     /// Time.
@@ -45,11 +41,22 @@ pub(crate) struct GatewayParts {
     /// Set when open streams must end.
     pub drained: Signal,
     /// What calls and their tokens count in.
-    pub metrics: metrics::Calls,
+    pub metrics: metrics::Metrics,
     /// How often API keys are looked up for one address.
     pub limits: Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
+}
+
+/// What our own tokens and API keys are verified with.
+#[derive(Clone)]
+pub(crate) struct OwnParts {
+    /// Read once for each token.
+    pub store: Store,
+    /// Which grants have ended.
+    pub revocation: Revocation,
+    /// Our signing keys.
+    pub ring: KeyRing,
 }
 
 /// The parts behind the facade.
@@ -69,33 +76,15 @@ pub(super) struct Inner {
 impl Inner {
     /// Builds the parts; opens no connection.
     pub(super) fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { config, store, revocation, ring, sealer, clock, budget, drained, metrics, limits, audit } =
-            parts;
-        let incidents = Arc::new(Incidents::new(audit));
-        let delegation = Arc::new(Delegation::new(&config.upstreams));
+        let incidents = Arc::new(Incidents::new(parts.audit.clone()));
+        let authenticator = authenticator(&parts, &incidents);
+        let GatewayParts { config, own, sealer, clock, budget, drained, metrics, .. } = parts;
         let nonces = Nonces::new(&sealer, config.public_url.as_str());
-        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: store.clone(), clock: clock.clone() };
-        let api_keys =
-            ApiKeyVerifier::new(store.clone(), revocation.clone(), clock.clone(), Arc::clone(&delegation), limits);
-        let own = OwnTokens {
-            issuer: config.public_url.as_str().to_owned(),
-            lifetime: config.lifetimes.access_token,
-            ring,
-            store,
-            revocation,
-            clock,
-            delegation,
-        };
+        let proofs = Proofs { nonces, seen: SeenProofs::default(), store: own.map(|own| own.store), clock };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self {
-            routes: Routes::new(&config, budget.idle_per_upstream, &metrics),
-            authenticator: Authenticator::new(
-                own,
-                api_keys,
-                config.server.revocation_staleness,
-                &metrics,
-                Arc::clone(&incidents),
-            ),
+            routes: Routes::new(&config, budget.idle_per_upstream, &metrics.calls),
+            authenticator,
             proofs,
             forwarder: Forwarder::new(&config.public_url, &sealer),
             cors: Cors::new(&config),
@@ -106,4 +95,31 @@ impl Inner {
             config,
         }
     }
+}
+
+fn authenticator(parts: &GatewayParts, incidents: &Arc<Incidents>) -> Authenticator {
+    let GatewayParts { config, own, clock, metrics, limits, .. } = parts;
+    let delegation = Arc::new(Delegation::new(&config.upstreams));
+    let lifetime = config.lifetimes.access_token;
+    let own = own.as_ref().map(|OwnParts { store, revocation, ring }| OwnCredentials {
+        api_keys: ApiKeyVerifier::new(
+            store.clone(),
+            revocation.clone(),
+            clock.clone(),
+            Arc::clone(&delegation),
+            limits.clone(),
+        ),
+        tokens: OwnTokens {
+            issuer: config.public_url.as_str().to_owned(),
+            lifetime,
+            ring: ring.clone(),
+            store: store.clone(),
+            revocation: revocation.clone(),
+            clock: clock.clone(),
+            delegation: Arc::clone(&delegation),
+        },
+        max_staleness: config.server.revocation_staleness,
+    });
+    let foreign = ForeignTokens::new(config, clock, &delegation, limits.clone(), metrics);
+    Authenticator::new(own, foreign, lifetime, (&metrics.calls, clock.clone()), Arc::clone(incidents))
 }

@@ -14,7 +14,9 @@ use super::caller::VerifiedCaller;
 use super::credential::Credential;
 use super::incidents::Incidents;
 use super::refusal::{ENDED, Refusal};
-use super::verify::{ApiKeyVerifier, OwnTokens, Unverified, Verified};
+use super::routes::Served;
+use super::verify::{ApiKeyVerifier, Chosen, ForeignTokens, OwnTokens, Question, Unverified, Verified};
+use crate::clock::Clock;
 use crate::secret::Sha256;
 use crate::telemetry::metrics::{self, TokenCheck};
 use crate::wire::Arrival;
@@ -26,15 +28,34 @@ const ENTRY: usize = 512;
 
 /// Authenticates requests.
 pub(super) struct Authenticator {
-    verifier: OwnTokens,
-    api_keys: ApiKeyVerifier,
+    /// `None` where no upstream accepts our own credentials.
+    own: Option<OwnCredentials>,
+    foreign: ForeignTokens,
     remembered: Remembered,
-    max_staleness: Option<Duration>,
     checks: Checks,
+    clock: Clock,
     incidents: Arc<Incidents>,
 }
 
-/// Counters of how tokens were checked, looked up once.
+/// Verifiers of what we issue.
+pub(super) struct OwnCredentials {
+    pub(super) tokens: OwnTokens,
+    pub(super) api_keys: ApiKeyVerifier,
+    /// When the feed of ended grants was not read for so long, nothing under a grant is good any more.
+    pub(super) max_staleness: Option<Duration>,
+}
+
+impl OwnCredentials {
+    fn check_feed(&self) -> Result<(), Refusal> {
+        let stale = self.max_staleness.is_some_and(|max| self.tokens.revocation.staleness() > max);
+        if stale {
+            return Err(Refusal::Unavailable("the feed of ended grants is older than revocation_staleness".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// How tokens were checked: counters that are found once.
 struct Checks {
     cached: Counter,
     verified: Counter,
@@ -53,13 +74,28 @@ impl Checks {
         }
     }
 
-    /// A request without a token, or with two, is not counted.
+    const fn of(&self, result: TokenCheck) -> &Counter {
+        match result {
+            TokenCheck::Cached => &self.cached,
+            TokenCheck::Verified => &self.verified,
+            TokenCheck::Refused => &self.refused,
+            TokenCheck::Unknown => &self.unknown,
+        }
+    }
+
     fn count_refusal(&self, refusal: &Refusal) {
-        match refusal {
-            Refusal::InvalidToken(_) => self.refused.inc(),
-            Refusal::Unavailable(_) => self.unknown.inc(),
-            _ => return,
-        };
+        if let Some(result) = result_of(refusal) {
+            self.of(result).inc();
+        }
+    }
+}
+
+/// How a refused token was checked. A request without a token, or with two, is no check of one.
+const fn result_of(refusal: &Refusal) -> Option<TokenCheck> {
+    match refusal {
+        Refusal::InvalidToken(_) | Refusal::Unfit(..) => Some(TokenCheck::Refused),
+        Refusal::Unavailable(_) => Some(TokenCheck::Unknown),
+        _ => None,
     }
 }
 
@@ -86,67 +122,68 @@ fn size(verified: &Verified) -> usize {
 }
 
 impl Authenticator {
-    /// `max_staleness`: when the feed of ended grants was not read for this long, every token is refused.
+    /// `lifetime` is that of our access tokens.
     pub(super) fn new(
-        verifier: OwnTokens,
-        api_keys: ApiKeyVerifier,
-        max_staleness: Option<Duration>,
-        calls: &metrics::Calls,
+        own: Option<OwnCredentials>,
+        foreign: ForeignTokens,
+        lifetime: Duration,
+        (calls, clock): (&metrics::Calls, Clock),
         incidents: Arc<Incidents>,
     ) -> Self {
-        let remembered = Remembered::new(verifier.lifetime);
-        Self { verifier, api_keys, remembered, max_staleness, checks: Checks::new(calls), incidents }
+        let (remembered, checks) = (Remembered::new(lifetime), Checks::new(calls));
+        Self { own, foreign, remembered, checks, clock, incidents }
     }
 
     /// How many tokens are remembered.
     pub(super) async fn remembered(&self) -> u64 {
         self.remembered.0.run_pending_tasks().await;
-        self.remembered.0.entry_count()
+        self.remembered.0.entry_count() + self.foreign.opaque().remembered().await
     }
 
-    /// Authenticates a request.
+    /// The other issuers whose tokens are accepted.
+    pub(super) const fn foreign(&self) -> &ForeignTokens {
+        &self.foreign
+    }
+
+    /// Finds out whose request to an upstream this is.
     ///
     /// # Errors
     /// 401 when there is no valid token, 503 when that cannot be determined now, 400 when the request is ambiguous.
     pub(super) async fn authenticate(
         &self,
         credential: Result<Credential<'_>, Refusal>,
+        served: &Arc<Served>,
         arrival: &Arrival,
     ) -> Result<Arc<VerifiedCaller>, Refusal> {
         let checked = match credential {
-            Ok(credential) => self.check(&credential, arrival).await,
+            Ok(credential) => self.check(&credential, served, arrival).await,
             Err(refusal) => Err(refusal),
         };
         match &checked {
-            Ok((_, counter)) => drop(counter.inc()),
+            Ok((caller, result)) => {
+                self.checks.of(*result).inc();
+                if let Some(issuer) = caller.issuer() {
+                    self.foreign.count(issuer, *result);
+                }
+            }
             Err(refusal) => self.checks.count_refusal(refusal),
         }
         checked.map(|(caller, _)| caller)
     }
 
-    /// The caller, and the counter that the check counts in.
+    /// The caller, and how the token was checked.
     async fn check(
         &self,
         credential: &Credential<'_>,
+        served: &Arc<Served>,
         arrival: &Arrival,
-    ) -> Result<(Arc<VerifiedCaller>, &Counter), Refusal> {
-        if let Some(max) = self.max_staleness
-            && self.verifier.revocation.staleness() > max
-        {
-            return Err(Refusal::Unavailable("the feed of ended grants is older than revocation_staleness".to_owned()));
-        }
-        let key = credential.sha256();
-        let (verified, counter) = if let Some(verified) = self.remembered.0.get(&key).await {
-            (verified, &self.checks.cached)
+    ) -> Result<(Arc<VerifiedCaller>, TokenCheck), Refusal> {
+        let key = remembered_as(credential, served);
+        let (verified, result) = if let Some(verified) = self.recall(&key, served).await {
+            (verified, TokenCheck::Cached)
         } else {
-            // boxed: the future of a verification is large, and every call's future would have to hold it
-            let verified = Box::pin(self.remembered.0.try_get_with(key, self.verify(credential, arrival)));
-            let verified = verified.await.map_err(|why| match &*why {
-                Unverified::Invalid(why) => Refusal::InvalidToken(why),
-                Unverified::Unavailable(why) => Refusal::Unavailable(why.clone()),
-                Unverified::Limited(retry_after) => Refusal::TooManyKeys(*retry_after),
-            })?;
-            (verified, &self.checks.verified)
+            // boxed: verifying takes much room, which every call would have to hold
+            Box::pin(self.find_out(credential, key, (served, arrival))).await?
         };
         let caller = match verified {
             Verified::Good(caller) => caller,
@@ -155,29 +192,119 @@ impl Authenticator {
                 return Err(Refusal::InvalidToken(ENDED));
             }
         };
-        if !caller.grant_stands() {
+        if caller.has_ended_grant() {
             self.incidents.ended_grant_used(caller.acting(), arrival);
         }
-        caller.check_now(self.verifier.clock.now())?;
-        Ok((caller, counter))
+        if let Some(own) = self.own.as_ref().filter(|_| caller.is_under_grant()) {
+            own.check_feed()?;
+        }
+        caller.check_now(self.clock.now())?;
+        Ok((caller, result))
     }
 
-    async fn verify(&self, credential: &Credential<'_>, arrival: &Arrival) -> Result<Verified, Unverified> {
-        match credential {
-            Credential::AccessToken(token) => self.verifier.verify(token.text).await,
-            Credential::ApiKey(key) => self.api_keys.verify(key, arrival.address).await,
+    /// What is known of a credential.
+    async fn recall(&self, key: &Sha256, served: &Served) -> Option<Verified> {
+        if let Some(verified) = self.remembered.0.get(key).await {
+            return Some(verified);
+        }
+        served.config.settings.accepts.introspecting()?;
+        self.foreign.opaque().known_caller(key).await.map(Verified::Good)
+    }
+
+    /// Verifies a credential at its first use in this process. Of an opaque token its issuer's answer is remembered elsewhere,
+    /// for as long as it counts.
+    async fn find_out(
+        &self,
+        credential: &Credential<'_>,
+        key: Sha256,
+        (served, arrival): (&Arc<Served>, &Arrival),
+    ) -> Result<(Verified, TokenCheck), Refusal> {
+        let Credential::AccessToken(token) = credential else {
+            return self.remember(key, self.verify_key(credential, arrival)).await;
+        };
+        let chosen = self.foreign.choose(token.text, &served.config).map_err(|why| Refusal::from(&why))?;
+        match chosen {
+            Chosen::Own => self.remember(key, self.verify_own(token.text)).await,
+            Chosen::Jwt(accepted, jwt) => {
+                let verifying = self.foreign.verify((token.text, &jwt), accepted, &served.config);
+                let verified = Box::pin(self.remember(key, verifying)).await;
+                verified.inspect_err(|refusal| self.count_foreign(&accepted.issuer.id, refusal))
+            }
+            Chosen::Opaque(accepted) => {
+                let issuer = &accepted.issuer.id;
+                let question = Question { served, issuer, token: token.text, key };
+                let found = self.foreign.opaque().caller(question, Some(arrival.address)).await;
+                let (caller, cached) = found
+                    .map_err(|why| Refusal::from(&why))
+                    .inspect_err(|refusal| self.count_foreign(issuer, refusal))?;
+                let result = if cached { TokenCheck::Cached } else { TokenCheck::Verified };
+                Ok((Verified::Good(caller), result))
+            }
+        }
+    }
+
+    fn count_foreign(&self, issuer: &str, refusal: &Refusal) {
+        if let Some(result) = result_of(refusal) {
+            self.foreign.count(issuer, result);
+        }
+    }
+
+    /// Concurrent first uses wait for one verification.
+    async fn remember(
+        &self,
+        key: Sha256,
+        verifying: impl Future<Output = Result<Verified, Unverified>>,
+    ) -> Result<(Verified, TokenCheck), Refusal> {
+        let verified = self.remembered.0.try_get_with(key, verifying).await;
+        verified.map(|verified| (verified, TokenCheck::Verified)).map_err(|why| Refusal::from(&*why))
+    }
+
+    async fn verify_own(&self, token: &str) -> Result<Verified, Unverified> {
+        match &self.own {
+            Some(own) => own.tokens.verify(token).await,
+            None => Err(Unverified::Invalid("no upstream accepts tokens of ours")),
+        }
+    }
+
+    async fn verify_key(&self, credential: &Credential<'_>, arrival: &Arrival) -> Result<Verified, Unverified> {
+        match (credential, &self.own) {
+            (Credential::ApiKey(key), Some(own)) => own.api_keys.verify(key, arrival.address).await,
+            _ => Err(Unverified::Invalid("no upstream accepts API keys")),
         }
     }
 
     /// How long the caller's right to call lasts if nothing ends it earlier.
     pub(super) fn time_left(&self, caller: &VerifiedCaller) -> Duration {
-        caller.expires_at.since(self.verifier.clock.now())
+        caller.expires_at.since(self.clock.now())
     }
 
-    /// The hash of a credential, when it is remembered.
-    pub(super) fn known(&self, credential: &Credential<'_>) -> Option<Sha256> {
-        let key = credential.sha256();
-        self.remembered.0.contains_key(&key).then_some(key)
+    /// The hash of a credential, when it is remembered as good.
+    pub(super) fn known(&self, credential: &Credential<'_>, served: &Served) -> Option<Sha256> {
+        let key = remembered_as(credential, served);
+        (self.remembered.0.contains_key(&key) || self.foreign.opaque().knows(&key)).then_some(key)
+    }
+}
+
+impl From<&Unverified> for Refusal {
+    fn from(why: &Unverified) -> Self {
+        match why {
+            Unverified::Invalid(why) => Self::InvalidToken(why),
+            Unverified::Unfit(fault, why) => Self::Unfit(*fault, why),
+            Unverified::Unavailable(why) => Self::Unavailable(why.clone()),
+            Unverified::Limited(retry_after) => Self::TooManyKeys(*retry_after),
+        }
+    }
+}
+
+/// What a credential is remembered by. What a token of another issuer opens depends on the upstream, so there the upstream is a
+/// part of it.
+fn remembered_as(credential: &Credential<'_>, served: &Served) -> Sha256 {
+    match credential.access_token() {
+        // no token has a NUL in it, so this is the hash of no other
+        Some(token) if !served.config.settings.accepts.foreign.is_empty() => {
+            Sha256::of_parts([served.id.as_bytes(), b"\0", token.text.as_bytes()])
+        }
+        _ => credential.sha256(),
     }
 }
 

@@ -3,10 +3,12 @@
 //! Defends against: use of a token after its grant ended or its signing key was withdrawn, also by a call that is already
 //! open, and a token for another resource (confused deputy).
 
+use std::future::pending;
 use std::sync::Arc;
 
-use super::refusal::{ENDED, KEY_WITHDRAWN, Refusal};
-use crate::audit::Acting;
+use super::refusal::{ENDED, KEY_WITHDRAWN, Refusal, TOKEN_ENDED};
+use super::token_watch::TokenWatch;
+use crate::audit::{Acting, Right};
 use crate::clock::Timestamp;
 use crate::delegation::IdentityHeaders;
 use crate::keys::{KeyWatch, Validity};
@@ -34,23 +36,60 @@ pub(super) struct VerifiedCaller {
     pub(super) validity: Validity,
 }
 
-/// The basis of a caller's right to call. A token of another authorization server becomes a variant of its own, which only
-/// its `exp` ends: such a caller is made by a verifier beside `verify/own.rs`, and everything that holds a caller asks here.
+/// What a caller calls under. Everything that holds a caller asks here.
 pub(super) enum Under {
     /// A grant of ours, which may end at any time.
     Grant(GrantId, Arc<GrantWatch>),
+    /// A token of another issuer.
+    Token(ForeignToken),
+}
+
+/// A token of another issuer. A JWT only its `exp` ends; of any other the issuer may say that it has ended.
+pub(super) struct ForeignToken {
+    issuer: Box<str>,
+    watch: Option<TokenWatch>,
+}
+
+impl ForeignToken {
+    /// A token of the issuer with this id, which nothing but time ends.
+    pub(super) fn of(issuer: &str) -> Self {
+        Self { issuer: issuer.into(), watch: None }
+    }
+
+    /// A token that its issuer is asked about.
+    pub(super) fn watched(issuer: &str, watch: TokenWatch) -> Self {
+        Self { issuer: issuer.into(), watch: Some(watch) }
+    }
 }
 
 impl Under {
     fn has_ended(&self) -> bool {
         match self {
             Self::Grant(_, watch) => watch.has_ended(),
+            Self::Token(token) => token.watch.as_ref().is_some_and(TokenWatch::has_ended),
         }
     }
 
     async fn ended(&self) {
         match self {
             Self::Grant(_, watch) => watch.ended().await,
+            Self::Token(ForeignToken { watch: Some(watch), .. }) => watch.ended().await,
+            Self::Token(_) => pending().await,
+        }
+    }
+
+    const fn end(&self) -> &'static str {
+        match self {
+            Self::Grant(..) => ENDED,
+            Self::Token(_) => TOKEN_ENDED,
+        }
+    }
+
+    /// The bytes of its texts.
+    fn size(&self) -> usize {
+        match self {
+            Self::Grant(grant, _) => grant.as_str().len(),
+            Self::Token(token) => token.issuer.len() + token.watch.as_ref().map_or(0, |watch| watch.size),
         }
     }
 }
@@ -58,8 +97,24 @@ impl Under {
 impl VerifiedCaller {
     /// Who acts for whom, for the audit log.
     pub(super) fn acting(&self) -> Acting<'_> {
-        let Under::Grant(grant, _) = &self.under;
-        Acting { grant, subject: &self.caller.subject, client: &self.caller.client }
+        let right = match &self.under {
+            Under::Grant(grant, _) => Right::Grant(grant),
+            Under::Token(token) => Right::Token { issuer: &token.issuer },
+        };
+        Acting { right, subject: &self.caller.subject, client: &self.caller.client }
+    }
+
+    /// The id of the issuer whose token it is; `None` for our own.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        match &self.under {
+            Under::Grant(..) => None,
+            Under::Token(token) => Some(&token.issuer),
+        }
+    }
+
+    /// Why the right to call ends by itself.
+    pub(super) const fn end(&self) -> &'static str {
+        self.under.end()
     }
 }
 
@@ -70,9 +125,14 @@ impl AsRef<Caller> for VerifiedCaller {
 }
 
 impl VerifiedCaller {
-    /// Whether the grant has not ended.
-    pub(super) fn grant_stands(&self) -> bool {
-        !self.under.has_ended()
+    /// Whether it calls under a grant of ours that has ended.
+    pub(super) fn has_ended_grant(&self) -> bool {
+        self.is_under_grant() && self.under.has_ended()
+    }
+
+    /// Whether it calls under a grant of ours.
+    pub(super) const fn is_under_grant(&self) -> bool {
+        matches!(self.under, Under::Grant(..))
     }
 
     /// Checks that nothing has ended the right to call: two atomic reads.
@@ -81,7 +141,7 @@ impl VerifiedCaller {
     /// What ended it.
     pub(super) fn check_stands(&self) -> Result<(), &'static str> {
         if self.under.has_ended() {
-            return Err(ENDED);
+            return Err(self.under.end());
         }
         if self.key.is_withdrawn() { Err(KEY_WITHDRAWN) } else { Ok(()) }
     }
@@ -90,7 +150,7 @@ impl VerifiedCaller {
     pub(super) async fn ended(&self) -> &'static str {
         tokio::select! {
             biased;
-            () = self.under.ended() => ENDED,
+            () = self.under.ended() => self.under.end(),
             () = self.key.withdrawn() => KEY_WITHDRAWN,
         }
     }
@@ -118,12 +178,8 @@ impl VerifiedCaller {
         let Caller { subject, identity, client, scope, user } = &self.caller;
         let user_names = [&user.name, &user.preferred_username, &user.email].into_iter().flatten();
         let user = user_names.chain(&user.groups).map(String::len).sum::<usize>();
-        let Under::Grant(grant, _) = &self.under;
-        let ids = grant.as_str().len()
-            + subject.len()
-            + identity.as_str().len()
-            + client.as_str().len()
-            + self.audience.len();
+        let ids =
+            self.under.size() + subject.len() + identity.as_str().len() + client.as_str().len() + self.audience.len();
         ids + user + scope.to_string().len() + self.identity.size()
     }
 }

@@ -13,6 +13,9 @@ use crate::keys::MAX_ACCESS_TOKEN;
 use crate::oauth::dpop::TOKEN_TYPE;
 use crate::secret::{ApiKey, Kind, SecretText, Sha256, Token};
 
+/// The longest token of another issuer, in bytes: users in hundreds of groups have long ones. The head of a request has 64 KiB.
+const LONGEST: usize = 32 * 1024;
+
 /// The one credential of a request.
 #[derive(Debug)]
 pub(super) enum Credential<'a> {
@@ -56,15 +59,6 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// The credentials that an upstream takes besides bearer tokens.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Takes<'a> {
-    /// Where API keys may be.
-    pub(super) api_keys: &'a ApiKeys,
-    /// Whether bound tokens are taken, or nothing else.
-    pub(super) dpop: Dpop,
-}
-
 /// The key that a query held.
 pub(super) enum QueryKey {
     None,
@@ -73,19 +67,38 @@ pub(super) enum QueryKey {
     Several,
 }
 
+/// Which credentials an upstream takes.
+#[derive(Clone, Copy)]
+pub(super) struct Takes<'a> {
+    /// Where API keys may be.
+    pub(super) api_keys: &'a ApiKeys,
+    /// Whether tokens may be bound to keys.
+    pub(super) dpop: Dpop,
+    /// What access tokens may look like.
+    pub(super) tokens: TokenForms,
+}
+
+/// What access tokens may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenForms {
+    /// As ours: signed JWTs, none of them long.
+    Own,
+    /// As those of other issuers: anything that fits a header.
+    Any,
+}
+
 /// Reads the credential of a request to an upstream that takes these.
 ///
 /// # Errors
 /// When there is none, when there are several, or when it is malformed.
 pub(super) fn read<'a>(
     headers: &'a HeaderMap,
-    takes: Takes<'_>,
+    Takes { api_keys, dpop, tokens }: Takes<'_>,
     in_query: &QueryKey,
 ) -> Result<Credential<'a>, Refusal> {
-    let Takes { api_keys, dpop } = takes;
     let authorization = one(headers, &AUTHORIZATION, "more than one Authorization header")?;
     let mut credential = authorization
-        .map(|authorization| token_in(authorization, dpop).and_then(|token| check(token, api_keys.bearer)));
+        .map(|authorization| token_in(authorization, dpop).and_then(|token| check(token, api_keys.bearer, tokens)));
     for name in &api_keys.headers {
         if let Some(key) = one(headers, name, "more than one API key")? {
             set(&mut credential, key)?;
@@ -140,15 +153,24 @@ pub(super) fn speaks_dpop(headers: &HeaderMap, dpop: Dpop) -> bool {
     dpop.is_on() && headers.get(AUTHORIZATION).is_some_and(is_dpop)
 }
 
-fn check(token: AccessToken<'_>, takes_api_keys: bool) -> Result<Credential<'_>, Refusal> {
+fn check(token: AccessToken<'_>, takes_api_keys: bool, tokens: TokenForms) -> Result<Credential<'_>, Refusal> {
     let AccessToken { text, scheme } = token;
     if takes_api_keys && scheme == Scheme::Bearer && text.starts_with(ApiKey::PREFIX) {
         return api_key(text);
     }
-    if text.is_empty() || text.len() > MAX_ACCESS_TOKEN || text.bytes().filter(|byte| *byte == b'.').count() != 2 {
-        return Err(Refusal::InvalidToken("not an access token of ours"));
+    let fits = match tokens {
+        TokenForms::Own => text.len() <= MAX_ACCESS_TOKEN && text.bytes().filter(|byte| *byte == b'.').count() == 2,
+        TokenForms::Any => text.len() <= LONGEST && text.bytes().all(is_of_token),
+    };
+    if fits && !text.is_empty() {
+        return Ok(Credential::AccessToken(token));
     }
-    Ok(Credential::AccessToken(token))
+    Err(Refusal::InvalidToken("it has the form of no access token that is accepted here"))
+}
+
+/// The characters of a bearer token (RFC 6750 2.1).
+const fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
 /// A key with a wrong checksum costs no look-up.
@@ -196,7 +218,7 @@ mod tests {
     use http::header::{AUTHORIZATION, HeaderName};
     use http::{HeaderMap, HeaderValue, Uri};
 
-    use super::{Credential, QueryKey, Scheme, Takes, is_in_query, read, speaks_dpop, take_from_query};
+    use super::{Credential, QueryKey, Scheme, Takes, TokenForms, is_in_query, read, speaks_dpop, take_from_query};
     use crate::config::{ApiKeys, BoundTokens, Dpop};
     use crate::gateway::refusal::Refusal;
     use crate::secret::{ApiKey, Token};
@@ -206,6 +228,10 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
         values.iter().map(header).collect()
+    }
+
+    fn taking(api_keys: &ApiKeys, dpop: Dpop) -> Takes<'_> {
+        Takes { api_keys, dpop, tokens: TokenForms::Own }
     }
 
     fn everywhere() -> ApiKeys {
@@ -221,7 +247,7 @@ mod tests {
         let bearer = |values: &[&str]| {
             let headers: HeaderMap =
                 values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect();
-            match read(&headers, Takes { api_keys: &ApiKeys::default(), dpop: Dpop::default() }, &QueryKey::None) {
+            match read(&headers, taking(&ApiKeys::default(), Dpop::default()), &QueryKey::None) {
                 Ok(Credential::AccessToken(token)) => Ok(token.text.to_owned()),
                 Ok(Credential::ApiKey(_)) => panic!("an API key"),
                 Err(refusal) => Err(refusal),
@@ -251,7 +277,7 @@ mod tests {
         ] {
             let dpop = Dpop { tokens, ..Dpop::default() };
             let headers = headers(&[("authorization", value)]);
-            let credential = read(&headers, Takes { api_keys: &everywhere, dpop }, &QueryKey::None);
+            let credential = read(&headers, taking(&everywhere, dpop), &QueryKey::None);
             let token = credential.as_ref().ok().and_then(Credential::access_token);
             assert_eq!(token.map(|token| token.scheme), read_as, "{value} {tokens:?}");
             assert!(token.is_none_or(|token| token.text == "a.b.c"));
@@ -275,8 +301,7 @@ mod tests {
         ] {
             for (api_keys, takes) in settings.iter().zip(takers) {
                 let headers = headers(&[(name, value)]);
-                let takes_these = Takes { api_keys, dpop: Dpop::default() };
-                let credential = read(&headers, takes_these, &QueryKey::None);
+                let credential = read(&headers, taking(api_keys, Dpop::default()), &QueryKey::None);
                 assert_eq!(matches!(credential, Ok(Credential::ApiKey(_))), takes, "{name} {api_keys:?}");
             }
         }
@@ -299,7 +324,7 @@ mod tests {
             (vec![], QueryKey::Several),
         ] {
             let headers = headers(&fields);
-            let refused = read(&headers, Takes { api_keys: &api_keys, dpop: Dpop::default() }, &query);
+            let refused = read(&headers, taking(&api_keys, Dpop::default()), &query);
             assert!(matches!(refused, Err(Refusal::Malformed(_))), "{fields:?}");
         }
     }

@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Uri};
 
-use super::credential::{Credential, QueryKey, Scheme, Takes, is_in_query, read, take_from_query};
+use super::credential::{Credential, QueryKey, Scheme, Takes, TokenForms, is_in_query, read, take_from_query};
 use crate::config::{ApiKeys, BoundTokens, Dpop};
 use crate::secret::{ApiKey, Token};
 
@@ -44,16 +44,26 @@ pub(crate) fn assert_credential(headers: &HeaderMap) {
     let everywhere = ApiKeys { bearer: true, headers: vec![API_KEY], parameters: Vec::new() };
     let bound = Dpop { tokens: BoundTokens::Optional, ..Dpop::default() };
     let sent = |name: &HeaderName| headers.get_all(name).iter().count();
-    let nothing = Takes { api_keys: &ApiKeys::default(), dpop: Dpop::default() };
-    if let Ok(credential) = read(headers, nothing, &QueryKey::None) {
+    if let Ok(credential) = read(headers, takes(&ApiKeys::default(), Dpop::default(), TokenForms::Own), &QueryKey::None)
+    {
         let token = credential.access_token();
         assert!(token.is_some_and(|token| token.scheme == Scheme::Bearer), "API keys and bound tokens are off");
         assert_eq!(sent(&AUTHORIZATION), 1);
     }
-    if let Ok(credential) = read(headers, Takes { api_keys: &everywhere, dpop: bound }, &QueryKey::None) {
+    if let Ok(credential) = read(headers, takes(&everywhere, bound, TokenForms::Own), &QueryKey::None) {
         assert_eq!(sent(&AUTHORIZATION) + sent(&API_KEY), 1);
         if let Credential::AccessToken(token) = credential {
             assert_eq!(token.text.bytes().filter(|byte| *byte == b'.').count(), 2);
         }
     }
+    if let Ok(Credential::AccessToken(token)) =
+        read(headers, takes(&ApiKeys::default(), bound, TokenForms::Any), &QueryKey::None)
+    {
+        assert!(!token.text.is_empty() && token.text.len() <= 32 * 1024 && token.text.is_ascii());
+        assert!(!token.text.contains([' ', ',', '"']));
+    }
+}
+
+const fn takes(api_keys: &ApiKeys, dpop: Dpop, tokens: TokenForms) -> Takes<'_> {
+    Takes { api_keys, dpop, tokens }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::caller::VerifiedCaller;
-use super::refusal::{ENDED, Refusal};
+use super::refusal::Refusal;
 use crate::limits::Share;
 use crate::signal::Signal;
 use crate::telemetry::metrics::OpenStream;
@@ -73,7 +73,7 @@ impl Ends {
     pub(super) fn lease(&self, caller: Arc<VerifiedCaller>, left: Duration) -> CallLease {
         let (lasts, then) = match self.max_age {
             Some(age) if age < left => (age, Over::Aged),
-            _ => (left, Over::Ended(ENDED)),
+            _ => (left, Over::Ended(caller.end())),
         };
         let until = Instant::now() + lasts.min(LONGEST);
         let terms = Terms { caller, drained: self.drained.clone(), until, then };
@@ -169,9 +169,10 @@ mod tests {
 
     use tokio::time::{Instant, sleep};
 
-    use super::{ENDED, Ends, Over, UNWATCHED};
+    use super::{Ends, Over, UNWATCHED};
     use crate::clock::{Clock, Timestamp};
     use crate::gateway::caller::VerifiedCaller;
+    use crate::gateway::refusal::ENDED;
     use crate::revocation::Revocation;
     use crate::signal::Signal;
 

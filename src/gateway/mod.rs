@@ -36,6 +36,7 @@ mod seen_proofs;
 mod session;
 mod shape;
 mod stream;
+mod token_watch;
 mod verify;
 
 use std::pin::pin;
@@ -47,13 +48,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Uri};
 use serde_json::value::RawValue;
 
-pub(crate) use assembly::GatewayParts;
+pub(crate) use assembly::{GatewayParts, OwnParts};
 pub(crate) use call::{Incoming, Known};
 pub(crate) use call_record::CallRecord;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::UpstreamRoute;
 
 use crate::config::Spelling;
+use crate::keys::IssuerClient;
 use crate::oauth::dpop::NONCE;
 use crate::policy::{self, Content};
 use crate::secret::Sha256;
@@ -94,7 +96,8 @@ impl Gateway {
 
     /// The hash of the credential in the headers of a request, when it was verified before. It may have ended since.
     pub(crate) fn known_token(&self, route: &UpstreamRoute, headers: &HeaderMap) -> Option<Sha256> {
-        self.0.authenticator.known(&credential::read(headers, route.takes(), &QueryKey::None).ok()?)
+        let credential = credential::read(headers, route.takes(), &QueryKey::None).ok()?;
+        self.0.authenticator.known(&credential, &route.served)
     }
 
     /// The ids of the upstreams whose last call failed.
@@ -102,6 +105,23 @@ impl Gateway {
     pub(crate) fn failing(&self) -> Vec<String> {
         let failing = self.0.routes.served().filter(|served| served.upstream.has_failed());
         failing.map(|served| served.config.settings.id.clone()).collect()
+    }
+
+    /// The other issuers whose last call failed, by id, and how.
+    #[must_use]
+    pub(crate) fn troubled_issuers(&self) -> Vec<String> {
+        self.0.authenticator.foreign().clients().filter_map(IssuerClient::trouble).collect()
+    }
+
+    /// The ids of the other issuers, and whether their last call succeeded.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = (&str, bool)> {
+        let clients = self.0.authenticator.foreign().clients();
+        clients.map(|client| (client.settings().id.as_str(), client.trouble().is_none()))
+    }
+
+    /// Keeps metadata and keys of the other issuers at hand.
+    pub(crate) async fn keep_issuers(self) {
+        self.0.authenticator.foreign().keep().await;
     }
 
     /// How many verified tokens are in memory.
@@ -213,7 +233,7 @@ impl Gateway {
         let served = &*route.served;
         let credential = credential::read(&head.headers, route.takes(), in_query);
         let token = credential.as_ref().ok().and_then(Credential::access_token);
-        let caller = self.0.authenticator.authenticate(credential, arrival).await?;
+        let caller = self.0.authenticator.authenticate(credential, &route.served, arrival).await?;
         let proven = self.prove(route, head, token, &caller).await;
         proven.map_err(|unproven| unproven.told(&self.0.incidents, caller.acting(), arrival))?;
         record.is_by(&caller);
@@ -227,7 +247,8 @@ impl Gateway {
         let denied = |denial: &policy::Denial| {
             incidents.denied(caller.acting(), &served.id, denial, arrival);
         };
-        let entry = policy::enter(&*caller, served).inspect_err(denied)?;
+        let entry = policy::enter(&*caller, served).inspect_err(denied);
+        let entry = entry.map_err(|denial| in_words_of_issuer(denial, &caller, served))?;
         record.entered(&head.method);
         admission.leave();
         let mut lease = self.0.calls.begin(&caller, self.0.authenticator.time_left(&caller)).await?;
@@ -247,6 +268,15 @@ impl Gateway {
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
         self.0.forwarder.forward(&permit, outgoing, lease).await
     }
+}
+
+/// The refusal of a denied call. The client of another issuer is told the scopes by the names that it must ask for there.
+fn in_words_of_issuer(denial: policy::Denial, caller: &VerifiedCaller, served: &Served) -> Refusal {
+    let policy::Denial::Scopes(mut scopes) = denial;
+    if let Some(accepted) = caller.issuer().and_then(|id| served.config.settings.accepts.of(id)) {
+        scopes.sufficient = accepted.their_names(&scopes.sufficient);
+    }
+    Refusal::InsufficientScope(scopes)
 }
 
 /// The nonce for the next proof of a client that speaks DPoP (RFC 9449 8.2).

@@ -34,7 +34,8 @@ const SKEW: Duration = Duration::from_mins(5);
 pub(super) struct Proofs {
     pub(super) nonces: Nonces,
     pub(super) seen: SeenProofs,
-    pub(super) store: Store,
+    /// `None` where nothing is stored.
+    pub(super) store: Option<Store>,
     pub(super) clock: Clock,
 }
 
@@ -121,11 +122,10 @@ impl Proofs {
 
     /// Uses a proof up in all processes, where the operator asks for that.
     pub(super) async fn use_up(&self, route: &UpstreamRoute, proof: &VerifiedProof) -> Result<(), Unproven> {
-        if route.served.config.settings.dpop.replay == ProofReplay::Process {
-            return Ok(());
-        }
+        let shared = route.served.config.settings.dpop.replay == ProofReplay::Database;
+        let Some(store) = self.store.as_ref().filter(|_| shared) else { return Ok(()) };
         let remembered = proof.good_until.max(self.clock.now()) + SKEW;
-        match self.store.use_once(&proof.id, remembered).await {
+        match store.use_once(&proof.id, remembered).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Unproven::Suspect(Refusal::InvalidProof(REPLAYED), "access token with a used proof")),
             Err(error) => Err(Refusal::Unavailable(error.to_string()).into()),

@@ -46,8 +46,8 @@ impl Documents {
 fn document(config: &Config, upstream: &Upstream, names: &ResourceNames) -> Document {
     let metadata = ResourceMetadata {
         resource: names.resource.clone(),
-        authorization_servers: [config.public_url.as_str().to_owned()],
-        scopes_supported: upstream.settings.scopes.required.clone(),
+        authorization_servers: upstream.settings.accepts.authorization_servers(config.public_url.as_str()),
+        scopes_supported: upstream.settings.accepts.scopes_to_ask(&upstream.settings.scopes.required),
         bearer_methods_supported: ["header"],
         resource_name: upstream.settings.name.clone(),
         dpop_signing_alg_values_supported: upstream.settings.dpop.is_on().then_some(dpop::ALGORITHMS),

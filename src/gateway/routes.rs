@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::credential::Takes;
+use super::credential::{Takes, TokenForms};
 use super::headers::RequestRules;
 use crate::config::{self, Config};
 use crate::oauth::dpop::ProofTargets;
@@ -38,10 +38,11 @@ pub(crate) struct UpstreamRoute {
 }
 
 impl UpstreamRoute {
-    /// Which credentials it takes besides bearer tokens.
+    /// Which credentials it takes.
     pub(super) fn takes(&self) -> Takes<'_> {
         let settings = &self.served.config.settings;
-        Takes { api_keys: &settings.api_keys, dpop: settings.dpop }
+        let tokens = if settings.accepts.foreign.is_empty() { TokenForms::Own } else { TokenForms::Any };
+        Takes { api_keys: &settings.api_keys, dpop: settings.dpop, tokens }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `client_key_sets` | key sets that clients publish: untrusted clients name them |
 //! | `signed_jwt` | verifies tokens of other issuers |
 //! | `entra_issuer` | which tenant of Microsoft Entra ID issued a token |
+//! | `token_issuer` | other authorization servers whose access tokens are accepted |
 //! | `dpop` | proofs that a client has the key of its token |
 //! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
@@ -33,6 +34,7 @@ mod signed_jwt;
 mod signing_key;
 #[cfg(test)]
 mod test_shelf;
+mod token_issuer;
 mod verifier;
 
 pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
@@ -49,5 +51,6 @@ pub use schedule::RotationSchedule;
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
 pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
 pub use signing_key::KeyWatch;
+pub(crate) use token_issuer::{Askers, Introspected, IssuerClient, Unverified as UnverifiedToken};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, VerifiedToken, verify_access_token};

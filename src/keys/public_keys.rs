@@ -80,6 +80,11 @@ impl PublicKeys {
         Self::parse(&serde_json::to_vec(keys).unwrap_or_default())
     }
 
+    /// Whether it holds the key with this thumbprint.
+    pub(super) fn holds(&self, thumbprint: &Sha256) -> bool {
+        self.0.iter().any(|key| key.thumbprint() == *thumbprint)
+    }
+
     /// The one key that can have made a signature: with the token's `kid` when it names one, and allowed for its algorithm.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, NoKey> {
         let mut fitting =

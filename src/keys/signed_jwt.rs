@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::public_keys::{NoKey, PublicKeys};
 use crate::clock::Timestamp;
-use crate::secret::base64url;
+use crate::secret::{Sha256, base64url};
 
 /// No token is longer, in bytes. A user in a thousand groups has one of about 100 KiB.
 const MAX_JWT: usize = 256 * 1024;
@@ -48,6 +48,8 @@ pub(crate) struct SignedJwt {
     pub(crate) typ: Option<String>,
     pub(crate) claims: Members,
     pub(crate) algorithm: Algorithm,
+    /// The thumbprint of the key that signed it.
+    pub(crate) key: Sha256,
     /// The `issuer` member of the key that signed it, if it has one.
     pub(crate) key_issuer: Option<String>,
 }
@@ -85,7 +87,8 @@ pub(crate) fn verify_signed_jwt(token: &str, keys: &PublicKeys) -> Result<Signed
         return Err(invalid("its signature is wrong"));
     }
     let claims = Members::decode(claims).ok_or(invalid("its claims cannot be read, or a member is repeated"))?;
-    Ok(SignedJwt { typ, claims, algorithm, key_issuer: key.issuer().map(str::to_owned) })
+    let key_issuer = key.issuer().map(str::to_owned);
+    Ok(SignedJwt { typ, claims, algorithm, key: key.thumbprint(), key_issuer })
 }
 
 /// The algorithm, once the header holds nothing that would change what the signature means.
@@ -123,7 +126,7 @@ impl SignedJwt {
     #[cfg(test)]
     pub(crate) fn of_claims(claims: Value) -> Self {
         let claims = serde_json::from_value(claims).unwrap();
-        Self { typ: None, claims, algorithm: Algorithm::ES256, key_issuer: None }
+        Self { typ: None, claims, algorithm: Algorithm::ES256, key: Sha256::of(b""), key_issuer: None }
     }
 
     /// The left half of a text's hash by the hash function of the token's own algorithm: what `at_hash` must be
@@ -167,6 +170,14 @@ impl Members {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(format!("its {name} is not a string")),
         }
+    }
+
+    /// A member by name or, when `place` begins with a slash, by JSON pointer (RFC 6901).
+    pub(crate) fn at(&self, place: &str) -> Option<&Value> {
+        let Some(pointer) = place.strip_prefix('/') else { return self.get(place) };
+        let (first, rest) = pointer.split_once('/').map_or((pointer, None), |(first, rest)| (first, Some(rest)));
+        let member = self.get(&first.replace("~1", "/").replace("~0", "~"))?;
+        rest.map_or(Some(member), |rest| member.pointer(&format!("/{rest}")))
     }
 
     /// Seconds since 1970 (RFC 7519 2, `NumericDate`), which may have a fraction; `None` when absent.

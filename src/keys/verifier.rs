@@ -36,6 +36,12 @@ impl Validity {
         Self { issued_at: Timestamp(i64::MIN), expires_at }
     }
 
+    /// Valid in between: for the tokens of other issuers, whose leeway is in the end.
+    #[must_use]
+    pub(crate) const fn between(issued_at: Timestamp, expires_at: Timestamp) -> Self {
+        Self { issued_at, expires_at }
+    }
+
     /// No token lives longer than one issued now: a shortened lifetime applies to existing tokens at once.
     fn of(iat: i64, exp: i64, lifetime: Duration) -> Self {
         let issued_at = Timestamp(iat);

@@ -64,6 +64,9 @@ pub(crate) enum Limit {
     /// API keys that are looked up in the store for one address, good or not. Against guessing. Each process looks a good key
     /// up once in a while, so no honest address needs as many.
     ApiKeys,
+    /// Opaque tokens that another issuer is asked about for one address, and that were not good before. Against a flood of
+    /// invented tokens, each of which costs a call to the issuer. Enough for a hosted client with all its users.
+    OpaqueTokens,
     /// Refreshes of one grant that ask its identity provider. Against a client in a loop, which would never stop: each refresh
     /// leaves a token that must be recognised for as long as the grant lives.
     Refreshes,
@@ -107,6 +110,7 @@ impl Limit {
             Self::PasswordsPerUser => "passwords_per_user",
             Self::PasswordsPerAddress => "passwords_per_address",
             Self::ApiKeys => "api_keys_per_address",
+            Self::OpaqueTokens => "opaque_tokens_per_address",
             Self::Refreshes => "refreshes_per_grant",
             Self::FruitlessQueries => "fruitless_token_queries_per_address",
         }
@@ -142,6 +146,7 @@ impl Limit {
                 "too many passwords were tried: wait, then try again"
             }
             Self::ApiKeys => "too many API keys were tried from this address: wait, then try again",
+            Self::OpaqueTokens => "too many access tokens were tried from this address: wait, then try again",
             Self::Refreshes => "this grant is refreshed too often: wait, and use the access token until it expires",
             Self::FruitlessQueries => {
                 "too many requests about unknown tokens came from this address: wait, then try again"
@@ -166,6 +171,7 @@ impl Limit {
             | Self::UserCodesPerAddress
             | Self::PasswordsPerAddress
             | Self::ApiKeys
+            | Self::OpaqueTokens
             | Self::FruitlessQueries => NonZeroU32::new(NETWORKS),
             // `PasswordsPerUser` bounds guesses from many addresses, and lets no neighbour lock a user out
             Self::PasswordsPerUserAndAddress
@@ -196,6 +202,7 @@ impl Limit {
             Self::ClientSecrets | Self::PasswordsPerUserAndAddress | Self::RegistrationTokens => 30,
             Self::ClientUpdates => 60,
             Self::KeySets | Self::DocumentsPerAddress | Self::UserCodesPerAddress => 120,
+            Self::OpaqueTokens => 6000,
             Self::Assertions => 36_000,
             Self::PasswordsPerUser | Self::PasswordsPerAddress => 1000,
         };

@@ -35,6 +35,7 @@ struct Counters {
     passwords_per_user: Counter,
     passwords_per_address: Counter,
     api_keys: Counter,
+    opaque_tokens: Counter,
     refreshes: Counter,
     fruitless_queries: Counter,
     counted: metrics::Limits,
@@ -97,6 +98,7 @@ impl Limits {
             passwords_per_user: counting(Limit::PasswordsPerUser, WIDE),
             passwords_per_address: counting(Limit::PasswordsPerAddress, WIDE),
             api_keys: counting(Limit::ApiKeys, WIDE),
+            opaque_tokens: counting(Limit::OpaqueTokens, NARROW),
             refreshes: counting(Limit::Refreshes, WIDE),
             fruitless_queries: counting(Limit::FruitlessQueries, NARROW),
             counted,
@@ -144,6 +146,7 @@ impl Limits {
             Limit::PasswordsPerUser => &self.0.passwords_per_user,
             Limit::PasswordsPerAddress => &self.0.passwords_per_address,
             Limit::ApiKeys => &self.0.api_keys,
+            Limit::OpaqueTokens => &self.0.opaque_tokens,
             Limit::Refreshes => &self.0.refreshes,
             Limit::FruitlessQueries => &self.0.fruitless_queries,
         }

@@ -73,8 +73,8 @@ pub struct ServerMetadata {
 pub struct ResourceMetadata {
     /// The URL that people type into clients.
     pub resource: String,
-    /// Our issuer.
-    pub authorization_servers: [String; 1],
+    /// Whose tokens it takes: ours first, if it does.
+    pub authorization_servers: Vec<String>,
     /// The scopes needed to enter; never `offline_access`.
     #[serde(serialize_with = "as_list", skip_serializing_if = "ScopeSet::is_empty")]
     pub scopes_supported: ScopeSet,

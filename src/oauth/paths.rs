@@ -36,6 +36,12 @@ macro_rules! routes {
                 match self { $(Self::$route => $name,)* }
             }
 
+            /// Whether it is about resources rather than our authorization server.
+            #[must_use]
+            pub const fn is_of_resources(self) -> bool {
+                matches!(self, Self::ResourceMetadata | Self::ResourceMetadataAt | Self::WellKnown)
+            }
+
             /// Who opens it.
             #[must_use]
             pub const fn audience(self) -> Audience {

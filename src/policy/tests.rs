@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{AnswerFilter, Content, Denial, MissingScopes, decide, enter};
 use crate::config::{
-    ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings,
+    Accepts, ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use crate::mcp::Message;
 use crate::model::caller::Caller;
@@ -41,6 +41,7 @@ fn behind(scopes: UpstreamScopes) -> Behind {
         name: "A".to_owned(),
         reach: Reach::Http(ReachHttp::at("http://127.0.0.1:9/".parse().unwrap())),
         scopes,
+        accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),

@@ -5,14 +5,15 @@ use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode, Uri};
 
 use super::{Endpoints, json};
+use crate::gateway::Gateway;
 use crate::wire::plain;
 
 /// How long clients may keep metadata, in seconds.
 const METADATA_MAX_AGE: u64 = 300;
 
-/// Protected resource metadata, at every path where the gateway serves it.
-pub(super) async fn resource(State(endpoints): State<Endpoints>, headers: HeaderMap, uri: Uri) -> Response<Body> {
-    match endpoints.gateway.resource_metadata(&uri, &headers) {
+/// Protected resource metadata, at every path that the gateway knows it by.
+pub(super) async fn resource(State(gateway): State<Gateway>, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    match gateway.resource_metadata(&uri, &headers) {
         Some(document) => json::public(document, METADATA_MAX_AGE),
         None => nothing().await,
     }

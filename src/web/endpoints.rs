@@ -8,19 +8,15 @@ use http::{HeaderMap, Response};
 
 use super::cookies::{Cookies, Kind, NewCookie};
 use super::pages::{Branding, Page};
-use super::visitors::Visitors;
 use crate::config::Config;
-use crate::gateway::Gateway;
 use crate::issuer::{AuthorizationCookie, Fault, Issuer};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct Endpoints {
     pub(super) issuer: Issuer,
-    pub(super) gateway: Gateway,
     pub(super) config: Arc<Config>,
     pub(super) branding: Arc<Branding>,
-    pub(super) visitors: Arc<Visitors>,
 }
 
 impl Endpoints {

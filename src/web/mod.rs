@@ -32,7 +32,6 @@ mod visitors;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
@@ -65,34 +64,19 @@ pub struct Web {
 impl Web {
     /// The routes, in groups by caller: any origin without credentials, browsers at our own pages, or no browser at all.
     #[must_use]
-    pub(crate) fn new(config: Arc<Config>, issuer: Issuer, gateway: Gateway) -> Self {
-        let served = |route: &Route| match route {
-            Route::Register | Route::RegisteredClient => config.registration.enabled,
-            Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
-            Route::Introspect => config.has_introspectors(),
-            _ => true,
-        };
-        let opened_by = |audience: Audience| {
-            let routes = Route::ALL.iter().copied().filter(served);
-            router(routes.filter(|route| route.audience() == audience))
-        };
-        let mut programs = opened_by(Audience::Program);
-        for upstream in &config.upstreams {
-            for route in paths::BELOW_UPSTREAMS {
-                programs = programs.route(&format!("{}{}", upstream.settings.path, route.path()), endpoint(*route));
-            }
-        }
+    pub(crate) fn new(config: Arc<Config>, issuer: Option<Issuer>, gateway: Gateway) -> Self {
         let branding = Arc::new(Branding::new(&config.pages));
-        let browsers = opened_by(Audience::Page).method_not_allowed_fallback(method_not_allowed).layer(
-            middleware::from_fn_with_state((Arc::clone(&config), Arc::clone(&branding)), browser::at_own_origin),
-        );
-        let programs = programs.method_not_allowed_fallback(fault::method_not_allowed);
-        let servers = opened_by(Audience::Server).method_not_allowed_fallback(fault::method_not_allowed);
-        let router = programs.layer(any_origin()).merge(browsers).merge(servers).fallback(not_found);
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
-        let endpoints = Endpoints { issuer, gateway, config, branding, visitors: Arc::clone(&visitors) };
-        Self { router: router.with_state(endpoints), visitors, public_url }
+        let mut router = resources(&config, gateway);
+        if let Some(issuer) = issuer {
+            router = router.merge(authorization_server(Endpoints { issuer, config, branding }));
+        }
+        let nowhere = Arc::clone(&visitors);
+        let router = router.fallback(async move |method: Method, headers: HeaderMap, uri: Uri| {
+            not_found(&nowhere, &method, &headers, &uri)
+        });
+        Self { router, visitors, public_url }
     }
 
     /// The page for a browser that opens an upstream's path without a token; it replaces the body of the gateway's refusal.
@@ -128,13 +112,54 @@ impl Web {
     }
 }
 
-/// The handlers of a route, by method.
-fn endpoint(route: Route) -> MethodRouter<Endpoints> {
+/// The metadata of the resources: the gateway's own, whoever issues their tokens.
+fn resources(config: &Config, gateway: Gateway) -> Router {
+    let mut router = Router::new();
+    for route in Route::ALL.iter().filter(|route| route.is_of_resources()) {
+        router = router.route(route.path(), resource_endpoint(*route));
+    }
+    for upstream in &config.upstreams {
+        for route in paths::BELOW_UPSTREAMS {
+            router = router.route(&format!("{}{}", upstream.settings.path, route.path()), resource_endpoint(*route));
+        }
+    }
+    router.method_not_allowed_fallback(fault::method_not_allowed).layer(any_origin()).with_state(gateway)
+}
+
+fn resource_endpoint(route: Route) -> MethodRouter<Gateway> {
     match route {
         Route::ResourceMetadata | Route::ResourceMetadataAt => get(discovery::resource),
+        _ => get(discovery::nothing),
+    }
+}
+
+/// The routes of our authorization server.
+fn authorization_server(endpoints: Endpoints) -> Router {
+    let config = &endpoints.config;
+    let served = |route: &Route| match route {
+        Route::Register | Route::RegisteredClient => config.registration.enabled,
+        Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
+        Route::Introspect => config.has_introspectors(),
+        other => !other.is_of_resources(),
+    };
+    let opened_by = |audience: Audience| {
+        let routes = Route::ALL.iter().copied().filter(served).filter(|route| route.audience() == audience);
+        routes.fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
+    };
+    let browsers = opened_by(Audience::Page).method_not_allowed_fallback(method_not_allowed).layer(
+        middleware::from_fn_with_state((Arc::clone(config), Arc::clone(&endpoints.branding)), browser::at_own_origin),
+    );
+    let programs = opened_by(Audience::Program).method_not_allowed_fallback(fault::method_not_allowed);
+    let servers = opened_by(Audience::Server).method_not_allowed_fallback(fault::method_not_allowed);
+    programs.layer(any_origin()).merge(browsers).merge(servers).with_state(endpoints)
+}
+
+/// What answers at a route of our authorization server, by method.
+fn endpoint(route: Route) -> MethodRouter<Endpoints> {
+    match route {
+        Route::ResourceMetadata | Route::ResourceMetadataAt | Route::WellKnown => get(discovery::nothing),
         Route::ServerMetadata | Route::OpenidConfiguration => get(discovery::server),
         Route::Jwks => get(discovery::jwks),
-        Route::WellKnown => get(discovery::nothing),
         Route::Token => post(token::post),
         Route::DeviceAuthorization => post(token::device),
         Route::Revoke => post(revoke::post),
@@ -155,10 +180,6 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     }
 }
 
-fn router(routes: impl Iterator<Item = Route>) -> Router<Endpoints> {
-    routes.fold(Router::new(), |router, route| router.route(route.path(), endpoint(route)))
-}
-
 /// Discovery, keys, registration, tokens and their revocation: any origin, never with credentials (a browser's own cookies).
 fn any_origin() -> CorsLayer {
     CorsLayer::new()
@@ -170,17 +191,12 @@ fn any_origin() -> CorsLayer {
 }
 
 /// `GET /`, and every other path that is not in the table.
-async fn not_found(
-    State(endpoints): State<Endpoints>,
-    method: Method,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response<axum::body::Body> {
+fn not_found(visitors: &Visitors, method: &Method, headers: &HeaderMap, uri: &Uri) -> Response<axum::body::Body> {
     let nothing = plain(
         StatusCode::NOT_FOUND,
         axum::body::Body::from("Nothing here. MCP servers have their own paths on this host.\n"),
     );
-    match endpoints.visitors.not_found_page(&method, &headers, uri.path()) {
+    match visitors.not_found_page(method, headers, uri.path()) {
         Some(page) => page.instead_of(nothing, axum::body::Body::from),
         None => nothing,
     }

@@ -50,7 +50,7 @@ async fn audited(gate: &mut TestGate, change: impl FnOnce(&mut Config)) -> Kept 
     change(&mut config);
     gate.config = Arc::new(config);
     let audit = Audit::new(kept.clone());
-    gate.app = App::audited(Arc::clone(&gate.config), gate.clock.clone(), audit).await.unwrap();
+    gate.app = App::audited(Arc::clone(&gate.config), gate.clock.clone(), audit).await.unwrap().into();
     gate.app.adopt().await.unwrap();
     kept
 }

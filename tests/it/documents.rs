@@ -50,7 +50,7 @@ async fn kept(gate: &TestGate) -> i64 {
 
 /// The same gate within another world.
 async fn within(gate: &mut TestGate, outside: Outside) {
-    gate.app = App::build_within(gate.config.clone(), gate.clock.clone(), outside).await.unwrap();
+    gate.app = App::build_within(gate.config.clone(), gate.clock.clone(), outside).await.unwrap().into();
     gate.app.adopt().await.unwrap();
 }
 

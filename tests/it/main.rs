@@ -30,6 +30,7 @@ mod entra;
 mod entra_emulator;
 mod errors;
 mod flood;
+mod foreign;
 mod gateway;
 mod head_requests;
 mod identity;

@@ -1,5 +1,7 @@
 //! The response to a call that is refused.
 
+use std::borrow::Cow;
+
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
 use serde::Serialize;
@@ -59,6 +61,7 @@ impl Refusal {
         let error = match self {
             Self::NoToken => None,
             Self::InvalidToken(_) => Some((TokenError::InvalidToken, "the access token is not valid")),
+            Self::Unfit(fault, _) => Some((TokenError::InvalidToken, fault.description())),
             Self::InvalidProof(words) => Some((TokenError::InvalidDpopProof, *words)),
             Self::UseNonce => Some((TokenError::UseDpopNonce, "the DPoP proof must contain the nonce of DPoP-Nonce")),
             Self::InsufficientScope(_) => {
@@ -66,13 +69,14 @@ impl Refusal {
             }
             _ => return Vec::new(),
         };
+        let settings = &asked.upstream.settings;
         let scope = match self {
-            Self::InsufficientScope(scopes) => &scopes.sufficient,
-            _ => &asked.upstream.settings.scopes.required,
+            Self::InsufficientScope(scopes) => Cow::Borrowed(&scopes.sufficient),
+            _ => Cow::Owned(settings.accepts.scopes_to_ask(&settings.scopes.required)),
         };
         let resource_metadata = &asked.spelling.metadata_url(asked.names);
-        let challenge = Challenge { resource_metadata, scope, error };
-        let dpop = asked.upstream.settings.dpop;
+        let challenge = Challenge { resource_metadata, scope: &scope, error };
+        let dpop = settings.dpop;
         if asked.speaks_dpop || dpop.is_required() {
             return vec![challenge.dpop()];
         }

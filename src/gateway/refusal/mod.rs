@@ -13,6 +13,8 @@ use crate::upstream::UpstreamError;
 
 /// The log's text for a token whose grant has ended.
 pub(super) const ENDED: &str = "the token's grant has ended";
+/// Why a token of another issuer is refused in the middle of a call. The words are for the log.
+pub(super) const TOKEN_ENDED: &str = "the token of another issuer has ended";
 /// See [`crate::keys::KeyWatch`].
 pub(super) const KEY_WITHDRAWN: &str = "the token's signing key was withdrawn";
 
@@ -25,6 +27,8 @@ pub(crate) enum Refusal {
     NoToken,
     /// The token is malformed, expired, ended, or for another resource. The text is for the log.
     InvalidToken(&'static str),
+    /// The token is one of another issuer, or pretends to be, and not good: the class for the client, words for the log.
+    Unfit(TokenFault, &'static str),
     /// The DPoP proof is missing or wrong, and why (RFC 9449 7.1).
     InvalidProof(&'static str),
     /// The DPoP proof needs a nonce of ours (RFC 9449 9).
@@ -69,6 +73,34 @@ pub(crate) enum Refusal {
     ShuttingDownUnsent,
 }
 
+/// What is wrong with a token of another issuer, as far as its client needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenFault {
+    /// Its issuer is not accepted here.
+    Issuer,
+    /// It is for another server.
+    Audience,
+    /// It is no access token.
+    Kind,
+    /// It has expired or ended, or is not good yet.
+    Time,
+    /// Anything else.
+    Other,
+}
+
+impl TokenFault {
+    /// What the client is told (`error_description`).
+    pub(super) const fn description(self) -> &'static str {
+        match self {
+            Self::Issuer => "this server does not accept access tokens of that issuer",
+            Self::Audience => "the access token is for another audience",
+            Self::Kind => "this is not an access token for this server",
+            Self::Time => "the access token has expired, or is not active",
+            Self::Other => "the access token is not valid",
+        }
+    }
+}
+
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         match error {
@@ -95,7 +127,9 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::InvalidToken(_) | Self::InvalidProof(_) | Self::UseNonce => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::InvalidToken(_) | Self::Unfit(..) | Self::InvalidProof(_) | Self::UseNonce => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
@@ -117,7 +151,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::Method => Some("malformed"),
             Self::NoToken => Some("no_token"),
-            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::InvalidToken(_) | Self::Unfit(..) => Some("invalid_token"),
             Self::InvalidProof(_) => Some("invalid_dpop_proof"),
             Self::UseNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope(_) => Some("insufficient_scope"),

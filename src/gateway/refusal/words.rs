@@ -17,6 +17,7 @@ impl Refusal {
             Self::Malformed(what) => (*what).to_owned(),
             Self::NoToken => "authorization is required".to_owned(),
             Self::InvalidToken(_) => "the access token is invalid or has expired".to_owned(),
+            Self::Unfit(fault, _) => fault.description().to_owned(),
             Self::InvalidProof(words) => (*words).to_owned(),
             Self::UseNonce => "the DPoP proof must contain the nonce of the header DPoP-Nonce".to_owned(),
             Self::InsufficientScope(scopes) => format!("the access token lacks: {}", scopes.missing),
@@ -26,7 +27,9 @@ impl Refusal {
             }
             Self::Method => "this method is not used by MCP".to_owned(),
             Self::TooManyCalls => "this user has too many calls open at once".to_owned(),
-            Self::TooManyKeys(_) => "too many API keys were tried from this address: wait, then try again".to_owned(),
+            Self::TooManyKeys(_) => {
+                "too many API keys or tokens were tried from this address: wait, then try again".to_owned()
+            }
             Self::Busy(_) => "the gateway is busy; the call was not forwarded and can be retried".to_owned(),
             Self::SlowBody => "the request body arrived too slowly".to_owned(),
             Self::BrokenBody => "the request body ended early".to_owned(),
@@ -64,9 +67,11 @@ impl Refusal {
     pub(super) fn cause(&self, upstream: &Upstream) -> Option<String> {
         let id = &upstream.settings.id;
         match self {
-            Self::InvalidToken(why) | Self::InvalidProof(why) | Self::Malformed(why) | Self::Busy(why) => {
-                Some((*why).to_owned())
-            }
+            Self::InvalidToken(why)
+            | Self::Unfit(_, why)
+            | Self::InvalidProof(why)
+            | Self::Malformed(why)
+            | Self::Busy(why) => Some((*why).to_owned()),
             Self::InsufficientScope(scopes) => Some(format!("the token lacks {}", scopes.missing)),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
@@ -80,7 +85,9 @@ impl Refusal {
             Self::UnknownSession => Some("a session id that did not verify for this caller".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
             Self::TooManyCalls => Some("this user has too many calls open at once".to_owned()),
-            Self::TooManyKeys(_) => Some("too many API keys were looked up for this address".to_owned()),
+            Self::TooManyKeys(_) => {
+                Some("too many API keys or opaque tokens were looked up for this address".to_owned())
+            }
             Self::AgedUnsent => Some("it reached max_stream_age before its body was complete".to_owned()),
             Self::ShuttingDownUnknown => Some(format!("shutting down before upstream {id} answered")),
             Self::ShuttingDownUnsent => Some("shutting down before the body was complete".to_owned()),

@@ -1,16 +1,18 @@
-//! Verifiers: each finds out whether a credential is good and who is calling, at its first use in this process. A verifier
-//! for the tokens of another authorization server becomes a file beside `own.rs`.
+//! Verifiers: each finds out whether a credential is good and who is calling, at its first use in this process.
 
 mod api_key;
+mod foreign;
 mod own;
 
 use std::sync::Arc;
 
 pub(super) use api_key::ApiKeyVerifier;
+pub(super) use foreign::{Chosen, ForeignTokens, Question};
 pub(super) use own::OwnTokens;
 
 use super::caller::VerifiedCaller;
-use crate::audit::Acting;
+use super::refusal::TokenFault;
+use crate::audit::{Acting, Right};
 use crate::model::ids::{ClientId, GrantId};
 
 /// What is remembered of a token whose signature is good, or of a known API key.
@@ -32,7 +34,7 @@ pub(super) struct EndedCredential {
 impl EndedCredential {
     /// Who acted for whom, for the audit log.
     pub(super) fn acting(&self) -> Acting<'_> {
-        Acting { grant: &self.grant, subject: &self.subject, client: &self.client }
+        Acting { right: Right::Grant(&self.grant), subject: &self.subject, client: &self.client }
     }
 }
 
@@ -41,7 +43,9 @@ impl EndedCredential {
 pub(super) enum Unverified {
     /// It is not good. The text is for the log.
     Invalid(&'static str),
-    /// That cannot be known now. The text is for the log.
+    /// It is a token of another issuer and not good: the class for its client, words for the log.
+    Unfit(TokenFault, &'static str),
+    /// That cannot be known now. The words are for the log.
     Unavailable(String),
     /// Too many are looked up for its address; seconds to wait.
     Limited(u64),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::proofs::Proofs;
 use super::refusal::TokenRefusal;
 use super::requester::Requester;
-use crate::audit::Event;
+use crate::audit::{Acting, Event, Right};
 use crate::clock::Clock;
 use crate::issuer::grants::GrantEnds;
 use crate::issuer::resources::Resources;
@@ -145,8 +145,9 @@ impl PresentedTokens {
         let Requester { client, arrival, .. } = presented.by;
         let key = self.proofs.key_under(grant, presented.by);
         if key.is_err() && stored.bound {
-            let event = Event::KeyNotProven { grant: &grant.id, client: &client.id, how: "refresh token" };
-            self.ends.audit.record(&event, *arrival);
+            let right = Right::Grant(&grant.id);
+            let acting = Acting { right, subject: grant.subject.as_str(), client: &client.id };
+            self.ends.audit.record(&Event::KeyNotProven { acting, how: "refresh token" }, *arrival);
         }
         key
     }

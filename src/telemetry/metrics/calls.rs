@@ -42,6 +42,12 @@ struct Checked {
     result: TokenCheck,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckedOf {
+    issuer: Arc<str>,
+    result: TokenCheck,
+}
+
 /// Calls to upstreams.
 #[derive(Clone)]
 pub struct Calls {
@@ -50,6 +56,7 @@ pub struct Calls {
     refusals: Family<Refused, Counter>,
     streams: Family<Upstream, Gauge>,
     checks: Family<Checked, Counter>,
+    checks_of: Family<CheckedOf, Counter>,
     cached_tokens: Gauge,
 }
 
@@ -61,6 +68,7 @@ impl Calls {
             refusals: Family::default(),
             streams: Family::default(),
             checks: Family::default(),
+            checks_of: Family::default(),
             cached_tokens: Gauge::default(),
         };
         let help = "Time from sending a request to an upstream to the head of its answer";
@@ -72,6 +80,8 @@ impl Calls {
         registry.register("open_streams", "Event streams that are open", calls.streams.clone());
         let help = "Bearer tokens that were checked, by result";
         registry.register("token_checks", help, calls.checks.clone());
+        let help = "Access tokens of other issuers that were checked, by issuer and result";
+        registry.register("issuer_token_checks", help, calls.checks_of.clone());
         registry.register("cached_tokens", "Verified tokens in memory", calls.cached_tokens.clone());
         calls
     }
@@ -94,6 +104,12 @@ impl Calls {
     #[must_use]
     pub fn token_checks(&self, result: TokenCheck) -> Counter {
         self.checks.get_or_create_owned(&Checked { result })
+    }
+
+    /// The same for the tokens of another issuer.
+    #[must_use]
+    pub fn issuer_checks(&self, issuer: &str, result: TokenCheck) -> Counter {
+        self.checks_of.get_or_create_owned(&CheckedOf { issuer: issuer.into(), result })
     }
 
     /// How many verified tokens are in memory now.

@@ -24,6 +24,8 @@ words! {
         Token = "token",
         /// Its revocation endpoint.
         Revocation = "revocation",
+        /// Its introspection endpoint.
+        Introspection = "introspection",
         /// Its userinfo endpoint.
         Userinfo = "userinfo",
     }

@@ -184,8 +184,8 @@ fn every_mistake_in_an_upstream_is_reported() {
         hint: printable ASCII without spaces, quotes and backslashes
     portcullis.toml:27:11: error: upstream #3: default: is already set in line 21
         hint: a client that names no resource can mean one upstream only
-    portcullis.toml:28:24: error: upstream #3: authorization_server: external authorization servers are not supported in this version
-        hint: write "own", or leave it out
+    portcullis.toml:28:24: error: upstream #3: authorization_server: is called accepts now
+        hint: accepts = ["own"] is the default; other issuers are [[issuer]] entries
     portcullis.toml:32:7: error: upstream "wiki": sse: is not supported in this version
         hint: give the server's Streamable HTTP endpoint as url
     portcullis.toml:36:11: error: upstream "files": command: is not supported in this version

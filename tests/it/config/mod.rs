@@ -12,6 +12,7 @@ mod entra;
 mod entries;
 mod file;
 mod hostile;
+mod issuers;
 mod kinds;
 mod limits;
 mod moving;
@@ -149,6 +150,7 @@ fn whole_operator() -> Operator {
         "EXPENSES_KEY",
         "REGISTRATION_TOKEN",
         "DATABASE_PASSWORD",
+        "ISSUER_CLIENT_SECRET",
         "ENTRA_CLIENT_SECRET",
     ]
     .into_iter()

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,17 +12,21 @@ use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
-use portcullis::app::App;
+use portcullis::app::{App, Authority};
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity, IdentityKind,
-    Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders,
-    RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
+    Accepts, ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity,
+    IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
+    RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
 use portcullis::identity::hash_password;
+use portcullis::issuer::Issuer;
+use portcullis::keys::RotationSchedule;
 use portcullis::oauth::client_metadata::AuthMethod;
 use portcullis::oauth::scope::ScopeSet;
+use portcullis::revocation::Revocation;
 use portcullis::secret::{Sha256, base64url};
+use portcullis::storage::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -49,9 +54,49 @@ pub fn challenge(verifier: &str) -> String {
     base64url(Sha256::of(verifier.as_bytes()).as_bytes())
 }
 
+/// A gate's application, which has an authorization server unless a test leaves it out.
+#[derive(Clone)]
+pub struct TestApp(App);
+
+impl From<App> for TestApp {
+    fn from(app: App) -> Self {
+        Self(app)
+    }
+}
+
+impl Deref for TestApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
+impl TestApp {
+    fn own(&self) -> &Authority {
+        self.0.authority().expect("an upstream accepts our own tokens")
+    }
+
+    pub fn issuer(&self) -> &Issuer {
+        self.own().issuer()
+    }
+
+    pub fn revocation(&self) -> &Revocation {
+        self.own().revocation()
+    }
+
+    pub fn store(&self) -> &Store {
+        self.own().store()
+    }
+
+    pub fn key_rotation(&self) -> RotationSchedule {
+        self.own().key_rotation()
+    }
+}
+
 /// A gate.
 pub struct TestGate {
-    pub app: App,
+    pub app: TestApp,
     pub clock: Clock,
     pub config: Arc<Config>,
     /// What answers at `/mcp` unless the test configures another upstream there.
@@ -207,7 +252,7 @@ impl TestGate {
     async fn start(home: Arc<Home>, config: Arc<Config>, clock: Clock, behind: Arc<Behind>) -> Self {
         let app = App::build(Arc::clone(&config), clock.clone()).await.expect("the gate is built");
         app.adopt().await.expect("the configuration fits the store");
-        Self { app, clock, config, behind, home }
+        Self { app: app.into(), clock, config, behind, home }
     }
 
     /// The same database in a new process, as far as memory goes.
@@ -389,7 +434,7 @@ impl TestGate {
     pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(self.app.clone().serve(listener));
+        tokio::spawn(App::clone(&self.app).serve(listener));
         address
     }
 
@@ -456,6 +501,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
+        accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),

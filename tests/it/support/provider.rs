@@ -305,6 +305,27 @@ impl FakeProvider {
         state.calls.iter().rev().find(|call| call.path.ends_with(end_of_path)).expect("a call").clone()
     }
 
+    /// What it says of a token from now on; `None`: that it is not active.
+    pub(crate) fn introspects(&self, token: &str, answer: Option<Value>) {
+        let introspected = &mut self.state().introspected;
+        match answer {
+            Some(answer) => drop(introspected.insert(token.to_owned(), answer)),
+            None => drop(introspected.remove(token)),
+        }
+    }
+
+    /// Answers questions about tokens with 400 and this body from now on.
+    pub(crate) fn refuse_questions(&self, body: Option<Value>) {
+        self.state().introspection_refusal = body;
+    }
+
+    /// Leaves questions about tokens without an answer until what this returns is dropped.
+    pub(crate) fn hold_questions(&self) -> watch::Sender<()> {
+        let (sender, receiver) = watch::channel(());
+        self.state().held_questions = Some(receiver);
+        sender
+    }
+
     /// The refresh tokens that were revoked.
     pub(crate) fn revoked(&self) -> Vec<String> {
         self.state().revoked.clone()
