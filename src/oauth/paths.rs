@@ -76,6 +76,8 @@ routes! {
     Program RegisteredClient, REGISTERED_CLIENT = "/register/{client_id}";
     /// RFC 8628 3.1.
     Server DeviceAuthorization, DEVICE_AUTHORIZATION = "/device_authorization";
+    /// OpenID Connect Back-Channel Logout 1.0 2.2: where an identity provider reports a logout.
+    Server BackChannelLogout, BACK_CHANNEL_LOGOUT = "/back-channel-logout/{identity}";
     /// RFC 6749 3.1.
     Page Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.
@@ -117,6 +119,12 @@ pub fn callback(identity: &str) -> String {
 #[must_use]
 pub fn sign_in(identity: &str) -> String {
     SIGN_IN.replace("{identity}", identity)
+}
+
+/// The path of [`BACK_CHANNEL_LOGOUT`] for an identity provider.
+#[must_use]
+pub fn back_channel_logout(identity: &str) -> String {
+    BACK_CHANNEL_LOGOUT.replace("{identity}", identity)
 }
 
 /// The entry of [`ROUTES`] that a path belongs to.
