@@ -166,7 +166,7 @@ fn first_segment(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{ROUTES, callback, is_ours, is_page, route_of, sign_in};
+    use super::{ROUTES, back_channel_logout, callback, is_ours, is_page, route_of, sign_in};
 
     #[test]
     fn a_path_belongs_to_one_entry_of_the_table_and_odd_paths_to_none() {
@@ -204,5 +204,6 @@ mod tests {
     fn each_provider_has_its_own_callback_and_sign_in_path() {
         assert!(is_page(&callback("a")) && is_page(&sign_in("b")) && is_page("/authorize") && !is_page("/token"));
         assert_eq!((callback("a").as_str(), sign_in("b").as_str()), ("/callback/a", "/sign-in/b"));
+        assert_eq!(back_channel_logout("c"), "/back-channel-logout/c");
     }
 }
