@@ -174,7 +174,7 @@ async fn a_token_by_a_key_that_is_newer_than_our_last_reading_waits_for_the_next
     let given = sign_in(&mut bench, "laptop").await;
     bench.gate.clock.advance(Duration::from_secs(9));
     bench.provider.rotate(TestKey::new(TestAlgorithm::Es256, "second"), true);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     assert_accepted(&report(&bench.gate, &token_with(&bench, &json!({}))).await);
     assert!(began.elapsed() > Duration::from_millis(500), "the last reading was a moment ago");
     assert_ended(&bench.gate, &bench.client, &given).await;
