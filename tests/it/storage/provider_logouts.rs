@@ -104,7 +104,7 @@ async fn a_logout_counts_once_and_is_forgotten_when_it_has_been_applied_and_its_
     };
     let logout = ProviderLogout { subject: Some(user("ada")), session: Some(session("s")), ..logout(fresh.now()) };
     assert!(fresh.store.keep_provider_logout(&logout).await.unwrap());
-    assert_eq!(fresh.store.unapplied_logouts(fresh.now(), 10).await.unwrap(), [logout.clone()]);
+    assert_eq!(fresh.store.unapplied_logouts(fresh.now(), 10).await.unwrap(), std::slice::from_ref(&logout));
     fresh.clock.advance(2 * HOUR);
     fresh.store.delete_expired(&retention, fresh.now(), 10).await.unwrap();
     assert!(!fresh.store.keep_provider_logout(&logout).await.unwrap(), "what it ends has not ended yet");
