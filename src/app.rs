@@ -100,7 +100,8 @@ impl App {
                 metrics: metrics.clone(),
                 audit: audit.clone(),
             };
-            Some(Authority::build(parts).await?)
+            // boxed: what it holds while it opens the store would be part of every caller's future
+            Some(Box::pin(Authority::build(parts)).await?)
         } else {
             None
         };

@@ -122,6 +122,7 @@ impl Authority {
             self.revocation.clone().run(self.store.clone(), runs(Task::RevocationFeed)),
         );
         background.spawn("the deletion of what has expired", self.issuer.clone().run_expiry());
+        background.spawn("the checks after logouts", self.issuer.clone().run_standing());
         let resealing = Resealing::new(self.store.clone(), self.sealer.clone());
         background.spawn("the resealing under the first root key", resealing.run(runs(Task::Resealing)));
         background.spawn("the rotation of the signing keys", self.key_rotation().run(runs(Task::SigningKeys)));

@@ -106,6 +106,15 @@ pub enum Event<'a> {
         /// Why.
         reason: EndReason,
     },
+    /// A logout token came from an identity provider: the user signed out there.
+    SignedOutAtProvider {
+        /// The identity provider.
+        identity: &'a str,
+        /// The user, if the token names one.
+        subject: Option<&'a str>,
+        /// Whether it is about one session of the user, or all.
+        one_session: bool,
+    },
     /// A registered client changed its metadata.
     ClientUpdated {
         /// The client.

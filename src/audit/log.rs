@@ -48,6 +48,9 @@ impl Sink for ToLog {
                 line!(info, origin, "granted", grant = %id, %subject, %client, resource, %scope, refresh);
             }
             Event::Ended { grant, reason } => ended(grant, *reason, origin),
+            Event::SignedOutAtProvider { identity, subject, one_session } => {
+                line!(info, origin, "signed out at the identity provider", identity, subject, one_session);
+            }
             Event::ClientUpdated { client } => line!(info, origin, "client updated", %client),
             Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
             Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
@@ -123,7 +126,10 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Actor<'_>) {
         | EndReason::IdentityChanged
         | EndReason::Client
         | EndReason::Operator
-        | EndReason::User => line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word),
+        | EndReason::User
+        | EndReason::BackChannelLogout => {
+            line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word);
+        }
         EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
             line!(warn, origin, "grant ended", grant = %id, %subject, %client, reason = word);
         }

@@ -112,5 +112,13 @@ fn summarize(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let redirect_uri = config.public_url.join(&paths::callback(&identity.id));
         writeln!(out, "    {:longest$}  {redirect_uri}", identity.id)?;
     }
+    let mut reporting = config.identities.iter().filter(|identity| identity.may_send_logout_tokens()).peekable();
+    if reporting.peek().is_some() {
+        writeln!(out, "\n  back-channel logout URLs to enter there, if users shall be signed out here as well")?;
+    }
+    for identity in reporting {
+        let url = config.public_url.join(&paths::back_channel_logout(&identity.id));
+        writeln!(out, "    {:longest$}  {url}", identity.id)?;
+    }
     Ok(())
 }

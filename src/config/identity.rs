@@ -31,6 +31,14 @@ pub struct Identity {
     pub kind: IdentityKind,
 }
 
+impl Identity {
+    /// Whether it is one that can report logouts (OpenID Connect Back-Channel Logout).
+    #[must_use]
+    pub fn may_send_logout_tokens(&self) -> bool {
+        matches!(&self.kind, IdentityKind::Oidc(settings) if settings.flavour.sends_logout_tokens())
+    }
+}
+
 /// The kind of an identity provider.
 #[derive(Debug, Clone)]
 pub enum IdentityKind {
@@ -49,6 +57,14 @@ pub enum OidcFlavour {
     Entra(Arc<EntraSettings>),
     /// `kind = "oidc"`.
     Generic,
+}
+
+impl OidcFlavour {
+    /// Whether it can report logouts (OpenID Connect Back-Channel Logout). Entra ID knows front-channel logout alone.
+    #[must_use]
+    pub const fn sends_logout_tokens(&self) -> bool {
+        matches!(self, Self::Keycloak | Self::Generic)
+    }
 }
 
 /// The kinds that share their keys.

@@ -54,6 +54,17 @@ pub struct SignedIn {
     pub token: Option<ProviderToken>,
     /// Whether the provider gave what the configured standing needs; without it no refresh token may be given.
     pub renewable: bool,
+    /// The session there.
+    pub session: ProviderSession,
+}
+
+/// The provider's session that a sign-in came from, as far as the ID token tells. A logout names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProviderSession {
+    /// Its id (`sid`, OpenID Connect Back-Channel Logout 1.0 2.1).
+    pub sid: Option<String>,
+    /// When the provider made the ID token, by its own clock; `None` for users of our own.
+    pub asserted_at: Option<Timestamp>,
 }
 
 /// A refresh token of the provider's.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::exchange::Explanation;
+use super::exchange::{Explanation, ProviderSession};
 use super::user_claims::UserClaims;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
@@ -17,9 +17,9 @@ use crate::secret::same_text;
 use crate::telemetry::excerpt;
 
 /// How far the provider's clock and ours may differ.
-const LEEWAY: Duration = Duration::from_mins(1);
+pub(super) const LEEWAY: Duration = Duration::from_mins(1);
 /// A token endpoint makes its ID tokens when it is asked: one from the day before answers something else.
-const MAX_AGE: Duration = Duration::from_hours(24);
+pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// What a token must be for us to believe it.
 pub(super) struct Expected<'a> {
@@ -45,6 +45,7 @@ pub(super) struct Identified {
     /// The `sub`, which other documents about the user carry too.
     pub(super) sub: String,
     pub(super) user: UserClaims,
+    pub(super) session: ProviderSession,
     /// Whether the user is in groups that it does not name.
     pub(super) groups_left_out: bool,
 }
@@ -124,7 +125,13 @@ fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Unbel
     let email_counts = expected.trust_email || expected.flavour.email_is_verified(claims);
     let user = UserClaims::read(claims, expected.groups_claim, email_counts)?;
     let groups_left_out = expected.flavour.leaves_groups_out(claims, expected.groups_claim);
-    Ok(Identified { key, sub, user, groups_left_out })
+    let session = ProviderSession { sid: sid(claims).map(str::to_owned), asserted_at: claims.time("iat")? };
+    Ok(Identified { key, sub, user, session, groups_left_out })
+}
+
+/// The session; an odd one does not cost the user the sign-in.
+fn sid(claims: &Members) -> Option<&str> {
+    claims.get("sid").and_then(Value::as_str).filter(|sid| !sid.is_empty())
 }
 
 /// Most ID tokens are a `JWT`, many have no type; an access token (`at+jwt`, RFC 9068) has one of its own.
@@ -137,7 +144,7 @@ fn check_type(typ: Option<&str>) -> Result<(), String> {
 
 /// We must be among the audiences, and the party that the token was given to. Other audiences are trusted only when the
 /// provider says by `azp` that it was nevertheless given to us: Keycloak's audience mappers add some.
-fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
+pub(super) fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
     let audiences = match claims.get("aud") {
         Some(Value::Array(audiences)) => audiences.as_slice(),
         Some(one) => std::slice::from_ref(one),

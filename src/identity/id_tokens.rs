@@ -9,7 +9,7 @@ use super::id_token::{self, Expected, IdTokenError, Identified};
 use super::metadata::ProviderMetadata;
 use crate::clock::Clock;
 use crate::config::OidcSettings;
-use crate::keys::{PublicKeys, RemoteKeys, RemoteKeysError, Unfound};
+use crate::keys::{PublicKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 use crate::outbound::Fetcher;
 use crate::secret::SecretText;
 use crate::telemetry::excerpt;
@@ -70,16 +70,29 @@ impl IdTokens {
         self.keys.get(&metadata.jwks_uri).await.map(drop)
     }
 
+    /// The keys that are known, or that can be read now.
+    pub(super) async fn keys(&self, metadata: &ProviderMetadata) -> Result<ReadKeys, RemoteKeysError> {
+        let read = self.keys.get(&metadata.jwks_uri).await;
+        read.inspect_err(|cause| self.health.failed(&cause.to_string()))
+    }
+
+    /// See [`RemoteKeys::refetch`].
+    pub(super) async fn refetch(&self, metadata: &ProviderMetadata) -> Unfound {
+        self.keys.refetch(&metadata.jwks_uri).await
+    }
+
+    /// See [`RemoteKeys::refetch_patiently`].
+    pub(super) async fn refetch_patiently(&self, metadata: &ProviderMetadata) -> Unfound {
+        self.keys.refetch_patiently(&metadata.jwks_uri).await
+    }
+
     /// Verifies a token; a key that is not known leads to one more reading of the keys.
     pub(super) async fn identify(
         &self,
         metadata: &ProviderMetadata,
         received: &Received<'_>,
     ) -> Result<Identified, Unidentified> {
-        let read = self.keys.get(&metadata.jwks_uri).await.map_err(|cause| {
-            self.health.failed(&cause.to_string());
-            self.no_keys(&cause.to_string())
-        })?;
+        let read = self.keys(metadata).await.map_err(|cause| self.no_keys(&cause.to_string()))?;
         let expected = Expected {
             flavour: &self.settings.flavour,
             issuer: &metadata.issuer,
@@ -94,7 +107,7 @@ impl IdTokens {
         let mut verified = verify(&read.keys);
         if verified == Err(IdTokenError::UnknownKey) {
             // the code is spent: another try would be another sign-in
-            match self.keys.refetch_patiently(&metadata.jwks_uri).await {
+            match self.refetch_patiently(metadata).await {
                 Unfound::Reread(read) | Unfound::TooSoon(read) => verified = verify(&read.keys),
                 Unfound::Failed(cause) => return Err(self.no_keys(&cause.to_string())),
             }

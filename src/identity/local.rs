@@ -15,7 +15,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::Semaphore;
 
-use super::exchange::{RenewError, Renewed, SignedIn};
+use super::exchange::{ProviderSession, RenewError, Renewed, SignedIn};
 use crate::config::LocalUser;
 use crate::limits::{Key, Limit, Limited, Limits, Part};
 use crate::model::ids::IdentityId;
@@ -144,7 +144,13 @@ impl Local {
 }
 
 fn signed_in_as(local: &LocalUser) -> SignedIn {
-    SignedIn { key: local.id.clone(), user: user(local), token: None, renewable: true }
+    SignedIn {
+        key: local.id.clone(),
+        user: user(local),
+        token: None,
+        renewable: true,
+        session: ProviderSession::default(),
+    }
 }
 
 fn user(local: &LocalUser) -> User {

@@ -12,6 +12,7 @@
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
 //! | `id_token` | the rules of an ID token, and the user whom it names |
 //! | `id_tokens` | the same with keys that are fetched when they are needed |
+//! | `logout_token` | the rules of a logout token, and whom it signs out |
 //! | `user_claims`, `userinfo` | what a document says of a user, and the endpoint that says the rest |
 //! | `id_jag` | the rules of an identity assertion, and the user whom it names |
 //! | `assertion_issuers` | who may make one, and their keys |
@@ -34,6 +35,7 @@ mod id_token;
 mod id_tokens;
 mod keycloak;
 mod local;
+mod logout_token;
 mod metadata;
 mod oidc;
 mod token_endpoint;
@@ -42,8 +44,8 @@ mod userinfo;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
 pub use exchange::{
-    Begin, Exchange, ExchangeError, Explanation, ProviderToken, RedirectError, RedirectRefusal, RenewError, Renewed,
-    SignedIn, Verdict,
+    Begin, Exchange, ExchangeError, Explanation, ProviderSession, ProviderToken, RedirectError, RedirectRefusal,
+    RenewError, Renewed, SignedIn, Verdict,
 };
 pub use generic::Meaning;
 pub(crate) use id_jag::Assertion;
@@ -51,6 +53,7 @@ pub(crate) use id_jag::Assertion;
 pub(crate) use id_jag::{Expected, verify as verify_assertion};
 pub(crate) use local::PasswordCheck;
 pub use local::{Local, hash_password, random_password};
+pub(crate) use logout_token::{LogoutToken, NotBelieved};
 pub use oidc::Oidc;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good.
 
 mod groups;
+mod logout;
 mod renewal;
 mod userinfo;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::client_authentication::ClientAuthentication;
@@ -40,6 +42,9 @@ const USERINFO_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a revocation may take; no user waits for it.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many logout tokens may wait for the next reading of the keys.
+const LOGOUTS_WAITING: usize = 16;
+
 /// An OpenID Connect provider.
 pub struct Oidc {
     identity: String,
@@ -52,6 +57,7 @@ pub struct Oidc {
     authentication: ClientAuthentication,
     challenges: Challenges,
     renew_timeout: Duration,
+    logouts_waiting: Semaphore,
 }
 
 impl Oidc {
@@ -77,6 +83,7 @@ impl Oidc {
             discovery,
             id_tokens,
             renew_timeout: RENEW_TIMEOUT,
+            logouts_waiting: Semaphore::new(LOGOUTS_WAITING),
         }
     }
 
@@ -260,7 +267,7 @@ impl Oidc {
             let hint = self.settings.flavour.hint(Symptom::NoRefreshToken, &self.identity);
             tracing::warn!(identity = self.identity, hint, "the identity provider gave no refresh token");
         }
-        Ok(SignedIn { key: identified.key, user, token, renewable })
+        Ok(SignedIn { key: identified.key, user, token, renewable, session: identified.session })
     }
 
     /// Redeems a made-up code: a provider that refuses the code has accepted the client before (RFC 6749 5.2).

@@ -8,6 +8,7 @@
 //! | `account` | the user's own page: what they granted, and ending it |
 //! | `device` | the device authorization endpoint |
 //! | `machine_bounds` | what may be given without a user's consent |
+//! | `logout` | logouts that a provider reports, and asking it what they leave |
 //! | `token_state` | revocation and introspection of tokens |
 //! | `grants` | how grants end, the providers' tokens that hang on them, upkeep |
 //!
@@ -19,6 +20,7 @@ mod assembly;
 mod clients;
 mod device;
 mod grants;
+mod logout;
 mod machine_bounds;
 mod metadata;
 mod resources;
@@ -47,6 +49,7 @@ pub(crate) use clients::{ALGORITHMS, AssertionRules, basic, fresh_for};
 pub(crate) use clients::{ManagementRequest, RegistrationAttempt, RegistrationRefusal, Via};
 pub use grants::Unfit;
 pub(crate) use grants::{ChosenGrants, EndReport, GrantEnds};
+pub(crate) use logout::LogoutRefusal;
 pub use resources::AccessView;
 pub(crate) use sign_in::{
     AccountEntry, Answered, AnsweredForm, AuthorizationCookie, AuthorizeRejection, Begun, ClientRedirect, CodeEntry,
@@ -254,6 +257,16 @@ impl Issuer {
         self.0.introspection.introspect(request).await
     }
 
+    /// Takes the form in which an identity provider reports a logout.
+    pub(crate) async fn back_channel_logout(
+        &self,
+        identity: &str,
+        parameters: &Parameters,
+        arrival: &Arrival,
+    ) -> Result<(), LogoutRefusal> {
+        self.0.logouts.receive(identity, parameters, arrival).await
+    }
+
     /// Registers a client.
     pub(crate) async fn register(
         &self,
@@ -307,6 +320,16 @@ impl Issuer {
     /// Ends the grants that can no longer be used, and deletes expired rows.
     pub async fn expire(&self) {
         self.0.expiry.expire().await;
+    }
+
+    /// Runs [`Self::check_standing`] every second, without end.
+    pub(crate) async fn run_standing(self) {
+        self.0.standing.run().await;
+    }
+
+    /// Finishes what logouts at identity providers have begun, and asks the providers what still stands.
+    pub async fn check_standing(&self) {
+        self.0.standing.pass().await;
     }
 
     /// Waits until every task that runs by itself has ended: calls of [`Self::complete`], revocations at a provider.

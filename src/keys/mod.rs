@@ -49,7 +49,7 @@ pub use reseal::{Resealed, Resealing};
 pub use rotation::{HORIZON, Replaced, Rotation, RotationTerms};
 pub use schedule::RotationSchedule;
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
-pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
+pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, media_type, verify_signed_jwt};
 pub use signing_key::KeyWatch;
 pub(crate) use token_issuer::{Askers, Introspected, IssuerClient, Unverified as UnverifiedToken};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;

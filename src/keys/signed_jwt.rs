@@ -116,7 +116,7 @@ const NOT_SIGNED: &str =
     "it is signed with a shared secret or not at all: set the client's ID token signature to RS256 or ES256";
 
 /// RFC 7515 4.1.9: upper and lower case make no difference, and `application/` may be left out.
-pub(super) fn media_type(typ: &str) -> String {
+pub(crate) fn media_type(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
 }

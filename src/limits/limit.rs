@@ -74,6 +74,9 @@ pub(crate) enum Limit {
     /// may not ask, unknown tokens of public clients. Against floods of guesses, each of which reads the store. One that names
     /// a token of its client does not count.
     FruitlessQueries,
+    /// Logout tokens from one address that are not good, or that only a newer key can have signed. Against floods that have the keys
+    /// of a provider read again and again. A good one that a known key signed is accepted however many came before.
+    WrongLogoutTokens,
 }
 
 /// How many of its networks a /48 may use up. It is often a company with many networks, or 256 households: they share four times what
@@ -113,6 +116,7 @@ impl Limit {
             Self::OpaqueTokens => "opaque_tokens_per_address",
             Self::Refreshes => "refreshes_per_grant",
             Self::FruitlessQueries => "fruitless_token_queries_per_address",
+            Self::WrongLogoutTokens => "wrong_logout_tokens_per_address",
         }
     }
 
@@ -151,6 +155,9 @@ impl Limit {
             Self::FruitlessQueries => {
                 "too many requests about unknown tokens came from this address: wait, then try again"
             }
+            Self::WrongLogoutTokens => {
+                "too many wrong logout tokens came from this address: wait, then send a right one"
+            }
         }
     }
 
@@ -172,7 +179,8 @@ impl Limit {
             | Self::PasswordsPerAddress
             | Self::ApiKeys
             | Self::OpaqueTokens
-            | Self::FruitlessQueries => NonZeroU32::new(NETWORKS),
+            | Self::FruitlessQueries
+            | Self::WrongLogoutTokens => NonZeroU32::new(NETWORKS),
             // `PasswordsPerUser` bounds guesses from many addresses, and lets no neighbour lock a user out
             Self::PasswordsPerUserAndAddress
             | Self::DocumentsPerHost
@@ -194,6 +202,7 @@ impl Limit {
             | Self::SignIns
             | Self::ApiKeys
             | Self::FruitlessQueries
+            | Self::WrongLogoutTokens
             | Self::DocumentsPerHost => 600,
             Self::DeviceCodes => 300,
             Self::DeviceCodesOfAllClients => 900,

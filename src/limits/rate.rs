@@ -38,6 +38,7 @@ struct Counters {
     opaque_tokens: Counter,
     refreshes: Counter,
     fruitless_queries: Counter,
+    wrong_logout_tokens: Counter,
     counted: metrics::Limits,
 }
 
@@ -101,6 +102,7 @@ impl Limits {
             opaque_tokens: counting(Limit::OpaqueTokens, NARROW),
             refreshes: counting(Limit::Refreshes, WIDE),
             fruitless_queries: counting(Limit::FruitlessQueries, NARROW),
+            wrong_logout_tokens: counting(Limit::WrongLogoutTokens, NARROW),
             counted,
         }))
     }
@@ -149,6 +151,7 @@ impl Limits {
             Limit::OpaqueTokens => &self.0.opaque_tokens,
             Limit::Refreshes => &self.0.refreshes,
             Limit::FruitlessQueries => &self.0.fruitless_queries,
+            Limit::WrongLogoutTokens => &self.0.wrong_logout_tokens,
         }
     }
 

@@ -365,6 +365,9 @@ pub struct ProviderStanding {
     /// Which of the user's sign-ins brought an offline token, counted up by the store; 0 for one that is not shared. All grants
     /// of a user share the token of the latest one.
     pub line: i64,
+    /// The hash of the provider's session that the sign-in came from, if the provider names it. It stays that of the sign-in when a
+    /// later one brings another token.
+    pub session: Option<Sha256>,
 }
 
 /// A code and what it stands for: the code of a client, or the device code of a device whose user has signed in.

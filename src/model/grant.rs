@@ -131,6 +131,8 @@ pub enum EndReason {
     Operator,
     /// The user ended it at their own page.
     User,
+    /// The identity provider sent word that the user signed out there (OpenID Connect Back-Channel Logout).
+    BackChannelLogout,
 }
 
 impl EndReason {
@@ -147,7 +149,7 @@ impl EndReason {
             | Self::Client
             | Self::Operator
             | Self::User => true,
-            Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused => false,
+            Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused | Self::BackChannelLogout => false,
         }
     }
 
@@ -167,6 +169,7 @@ impl EndReason {
             Self::Client => "client",
             Self::Operator => "operator",
             Self::User => "user",
+            Self::BackChannelLogout => "back_channel_logout",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod client_document;
 pub mod device_code;
 pub mod grant;
 pub mod ids;
+pub mod provider_logout;
 pub mod remembered_consent;
 pub mod signing_key;
 pub mod user;

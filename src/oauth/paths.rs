@@ -76,6 +76,8 @@ routes! {
     Program RegisteredClient, REGISTERED_CLIENT = "/register/{client_id}";
     /// RFC 8628 3.1.
     Server DeviceAuthorization, DEVICE_AUTHORIZATION = "/device_authorization";
+    /// OpenID Connect Back-Channel Logout 1.0 2.2: where an identity provider reports a logout.
+    Server BackChannelLogout, BACK_CHANNEL_LOGOUT = "/back-channel-logout/{identity}";
     /// RFC 6749 3.1.
     Page Authorize, AUTHORIZE = "/authorize";
     /// The consent form's target.
@@ -119,6 +121,12 @@ pub fn sign_in(identity: &str) -> String {
     SIGN_IN.replace("{identity}", identity)
 }
 
+/// The path of [`BACK_CHANNEL_LOGOUT`] for an identity provider.
+#[must_use]
+pub fn back_channel_logout(identity: &str) -> String {
+    BACK_CHANNEL_LOGOUT.replace("{identity}", identity)
+}
+
 /// The entry of [`ROUTES`] that a path belongs to.
 #[must_use]
 pub fn route_of(path: &str) -> Option<&'static str> {
@@ -158,7 +166,7 @@ fn first_segment(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{ROUTES, callback, is_ours, is_page, route_of, sign_in};
+    use super::{ROUTES, back_channel_logout, callback, is_ours, is_page, route_of, sign_in};
 
     #[test]
     fn a_path_belongs_to_one_entry_of_the_table_and_odd_paths_to_none() {
@@ -196,5 +204,6 @@ mod tests {
     fn each_provider_has_its_own_callback_and_sign_in_path() {
         assert!(is_page(&callback("a")) && is_page(&sign_in("b")) && is_page("/authorize") && !is_page("/token"));
         assert_eq!((callback("a").as_str(), sign_in("b").as_str()), ("/callback/a", "/sign-in/b"));
+        assert_eq!(back_channel_logout("c"), "/back-channel-logout/c");
     }
 }

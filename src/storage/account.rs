@@ -4,7 +4,8 @@
 //! or ending another user's grants (every statement names the subject).
 
 use super::error::Failure;
-use super::exclusive::Exclusive::{Batch, Nothing, SignIn};
+use super::exclusive::Exclusive::{Batch, Nothing, SignInFrom};
+use super::provider_logouts::{self, Left, Origin};
 use super::row::{FromRow, Row};
 use super::value::values;
 use super::{Priority, Store, StoreError};
@@ -24,8 +25,8 @@ sql! {
               SELECT 1 FROM barred_sign_ins b WHERE b.authorization_id = authorizations.id AND b.subject = $3)";
 
     INSERT = "
-        INSERT INTO account_sessions (hash, subject, identity, issuer, name, created_at, last_used_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6)";
+        INSERT INTO account_sessions (hash, subject, identity, issuer, name, created_at, last_used_at, provider_session)
+        VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
 
     FIND = "
         SELECT subject, identity, issuer, name, last_used_at FROM account_sessions
@@ -69,6 +70,10 @@ pub struct NewAccountSession<'a> {
     pub issuer: &'a str,
     /// The name of the user.
     pub name: Option<&'a str>,
+    /// The provider's session, as [`crate::model::authorization::ProviderStanding::session`].
+    pub provider_session: Option<&'a Sha256>,
+    /// When the provider said who signed in, by its own clock.
+    pub asserted_at: Option<Timestamp>,
 }
 
 impl FromRow for AccountSession {
@@ -103,7 +108,7 @@ impl FromRow for OwnGrant {
 
 impl Store {
     /// `Claimed` → `Redeemed`, and the session that the sign-in opens. `false` when the authorization is not claimed (any
-    /// more), is for another purpose, or another issuer is behind the identity.
+    /// more), is for another purpose, another issuer is behind the identity, or the user signed out at the provider.
     ///
     /// # Errors
     /// When the store fails; then nothing happened.
@@ -113,12 +118,17 @@ impl Store {
         session: &NewAccountSession<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let NewAccountSession { hash, subject, identity, issuer, name } = *session;
-        self.write(Priority::Claimed, SignIn(subject), async |tx| {
+        let NewAccountSession { hash, subject, identity, issuer, name, provider_session, asserted_at } = *session;
+        self.write(Priority::Claimed, SignInFrom(subject, provider_session), async |tx| {
+            let origin = Origin { subject, session: provider_session, asserted_at };
+            if provider_logouts::left(tx, origin).await? != Left::All {
+                return Ok(false);
+            }
             if tx.execute(SIGN_IN, values![id.as_str(), now, subject.as_str(), issuer]).await? == 0 {
                 return Ok(false);
             }
-            tx.execute(INSERT, values![hash, subject.as_str(), identity.as_str(), issuer, name, now]).await?;
+            let (subject, identity) = (subject.as_str(), identity.as_str());
+            tx.execute(INSERT, values![hash, subject, identity, issuer, name, now, provider_session]).await?;
             Ok(true)
         })
         .await

@@ -6,6 +6,7 @@
 use super::authorizations::{self, columns};
 use super::error::Failure;
 use super::exclusive::Exclusive;
+use super::provider_logouts::{self, Left, Origin};
 use super::remembered_consents::{self, CodeConsent, IssuedFor};
 use super::row::{FromRow, Row};
 use super::value::{json, values};
@@ -25,7 +26,7 @@ sql! {
     ISSUE_CODE = "
         UPDATE authorizations SET stage = 'code_issued', code_hash = $2, code_expires_at = $3, subject = $4,
             user_claims = $5, provider_token = $6, provider_offline = $7, provider_ends_at = $8, provider_renewable = $9,
-            provider_line = $11
+            provider_line = $11, provider_session = $12
         WHERE id = $1 AND stage = 'claimed'
           AND EXISTS (SELECT 1 FROM identities i WHERE i.id = authorizations.identity AND i.issuer = $10)
           AND NOT EXISTS (
@@ -33,7 +34,7 @@ sql! {
 
     FIND_BY_CODE = concat!("
         SELECT ", columns!(), ", subject, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line,
+            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session,
             code_expires_at, failures, redeemed_at, grant_id
         FROM authorizations WHERE code_hash = $1");
 
@@ -42,7 +43,8 @@ sql! {
     /// Rows that are deleted next (see `authorizations::DELETE_UNREDEEMED`) and still hold a token that outlives the user's
     /// session.
     ABANDONED = "
-        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line
+        SELECT id, identity, subject, provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line,
+            provider_session
         FROM authorizations
         WHERE redeemed_at IS NULL AND expires_at <= $1 AND code_expires_at <= $2
           AND subject IS NOT NULL AND provider_token IS NOT NULL AND provider_offline
@@ -75,6 +77,8 @@ pub struct NewCode<'a> {
     pub sign_in: &'a SignIn,
     /// How the user consented.
     pub consent: CodeConsent<'a>,
+    /// When the provider said who signed in, by its own clock.
+    pub asserted_at: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
 }
@@ -84,8 +88,8 @@ pub struct NewCode<'a> {
 pub enum CodeIssue {
     /// It can be redeemed.
     Issued,
-    /// The sign-in is not claimed (any more), another issuer is behind the identity, or the user's grants were ended since it
-    /// began.
+    /// The sign-in is not claimed (any more), another issuer is behind the identity, the user's grants were ended since it began, or
+    /// the user signed out at the provider.
     TakenBack,
     /// The user who signed in has not allowed as much, or has withdrawn the consent.
     NotAllowed,
@@ -182,9 +186,14 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing happened.
     pub async fn issue_code(&self, id: &AuthorizationId, code: &NewCode<'_>) -> Result<CodeIssue, StoreError> {
-        let NewCode { hash, expires_at, issuer, sign_in, consent, now } = *code;
+        let NewCode { hash, expires_at, issuer, sign_in, consent, asserted_at, now } = *code;
         let SignIn { subject, user, standing } = sign_in;
-        self.write(Priority::Claimed, Exclusive::SignIn(subject), async |tx| {
+        let session = standing.session.as_ref();
+        self.write(Priority::Claimed, Exclusive::SignInFrom(subject, session), async |tx| {
+            let left = provider_logouts::left(tx, Origin { subject, session, asserted_at }).await?;
+            if left == Left::Nothing || left == Left::Offline && !standing.offline {
+                return Ok(CodeIssue::TakenBack);
+            }
             let line = shared_tokens::next_line(tx, subject, standing).await?;
             let issue = values![
                 id.as_str(),
@@ -198,12 +207,16 @@ impl Store {
                 standing.renewable,
                 issuer,
                 line,
+                standing.session.as_ref(),
             ];
             if tx.execute(ISSUE_CODE, issue).await? == 0 {
                 return Ok(CodeIssue::TakenBack);
             }
             if remembered_consents::apply(tx, consent, IssuedFor { subject, issuer, now }).await? {
                 shared_tokens::share(tx, subject, &ProviderStanding { line, ..standing.clone() }).await?;
+                if left == Left::Offline {
+                    provider_logouts::ask_about(tx, subject, now).await?;
+                }
                 return Ok(CodeIssue::Issued);
             }
             tx.undo();

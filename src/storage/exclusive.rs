@@ -29,6 +29,16 @@ pub(super) enum Exclusive<'a> {
     /// What a sign-in gives one user, at a provider that stays: no code and no session after a bar (`codes::ISSUE_CODE`,
     /// `account::SIGN_IN`), at most `MAX_LIVE_GRANTS` (`grant_ends::END_SURPLUS`).
     SignIn(&'a Subject),
+    /// The same, and whether the provider's session that the sign-in came from has ended (`provider_logouts::HAS_ENDED` against
+    /// `provider_logouts::INSERT`).
+    SignInFrom(&'a Subject, Option<&'a Sha256>),
+    /// A logout at the provider, of a user, of a session of theirs, or both.
+    Logout {
+        /// The user.
+        subject: Option<&'a Subject>,
+        /// The session.
+        session: Option<&'a Sha256>,
+    },
     /// The same for what a machine is given: one grant that is extended (`machine_grants::EXTEND`). And, shared with its like,
     /// whether its client is disabled.
     MachineGrant(&'a Subject, &'a ClientId),

@@ -6,7 +6,7 @@ use super::exclusive::Exclusive;
 use super::value::{Value, values};
 use super::{
     Priority, Store, StoreError, account, authorizations, client_documents, clients, device_codes, end_feed,
-    grant_ends, refresh_tokens, remembered_consents, single_use,
+    grant_ends, provider_logouts, refresh_tokens, remembered_consents, single_use,
 };
 use crate::clock::Timestamp;
 use crate::model::account::SESSION_IDLE;
@@ -43,7 +43,7 @@ impl Store {
         let dead = before(retention.access_token.saturating_add(grant_ends::MARGIN));
         let asked = before(retention.consent);
         let (unused, used) = (before(retention.unused_client), before(retention.used_client));
-        let steps: [(&'static str, Exclusive<'_>, &[i64]); 12] = [
+        let steps: [(&'static str, Exclusive<'_>, &[i64]); 13] = [
             (refresh_tokens::ERASE_RESPONSES, Exclusive::Batch, &[before(retention.replay_window), batch]),
             (
                 authorizations::DELETE_UNREDEEMED,
@@ -56,6 +56,7 @@ impl Store {
             (device_codes::DELETE_EXPIRED, Exclusive::Batch, &[before(device_codes::MARGIN), batch]),
             (account::DELETE_EXPIRED, Exclusive::Batch, &[before(SESSION_IDLE), batch]),
             (remembered_consents::DELETE_EXPIRED, Exclusive::Batch, &[before(retention.remembered_consent), batch]),
+            (provider_logouts::DELETE_EXPIRED, Exclusive::Batch, &[now.0, batch]),
             (single_use::DELETE_EXPIRED, Exclusive::Batch, &[now.0, batch]),
             (client_documents::DELETE_OLD, Exclusive::Clients, &[before(SERVES_FOR), batch]),
             (clients::DELETE_UNUSED, Exclusive::Clients, &[unused, now.0, batch]),

@@ -10,10 +10,11 @@ use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::grants::columns;
 use super::value::values;
-use super::{Priority, Store, StoreError, remembered_consents};
+use super::{Priority, Store, StoreError, provider_logouts, remembered_consents};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant, MAX_LIVE_GRANTS};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
+use crate::model::provider_logout::ProviderLogout;
 
 /// How much longer than its last access token a dead grant stays, and how much later than its refresh token an unused one ends:
 /// clocks differ, feeds are behind, a refresh takes its time.
@@ -97,6 +98,8 @@ pub enum GrantsOf<'a> {
     User(&'a Subject),
     /// All grants at an identity provider.
     Identity(&'a IdentityId),
+    /// Those that end with a logout at the provider.
+    LoggedOut(&'a ProviderLogout),
 }
 
 impl Store {
@@ -189,6 +192,12 @@ impl Store {
                 GrantsOf::DisabledClients => tx.all(OF_DISABLED, values![batch]).await?,
                 GrantsOf::User(subject) => tx.all(OF_USER, values![subject.as_str(), batch]).await?,
                 GrantsOf::Identity(identity) => tx.all(OF_IDENTITY, values![identity.as_str(), batch]).await?,
+                GrantsOf::LoggedOut(logout) => {
+                    let ProviderLogout { session, subject, ends_offline, .. } = logout;
+                    let (subject, all) = (subject.as_ref().map(Subject::as_str), session.is_none());
+                    let those = values![session.as_ref(), subject, all, *ends_offline, batch];
+                    tx.all(provider_logouts::GRANTS, those).await?
+                }
             };
             end_all(tx, ids.into_iter().map(|id| (id.into(), reason)).collect(), now).await
         })
@@ -197,7 +206,7 @@ impl Store {
 }
 
 /// Ends several grants. Whether one was its user's last is asked when all have ended.
-async fn end_all(
+pub(super) async fn end_all(
     tx: &mut Transaction,
     mut ids: Vec<(GrantId, EndReason)>,
     now: Timestamp,

@@ -16,8 +16,8 @@ use crate::secret::Sha256;
 macro_rules! columns {
     () => {
         "id, subject, identity, client_id, resource, scope, named_scope, user_claims,
-            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, dpop_jkt, created_at, expires_at,
-            ended_at"
+            provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session, dpop_jkt,
+            created_at, expires_at, ended_at"
     };
 }
 pub(super) use columns;
@@ -26,8 +26,8 @@ sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
             provider_token, provider_offline, provider_ends_at, provider_renewable, created_at, expires_at, last_used_at,
-            named_scope, basis, receiver, address, agent, device, dpop_jkt, provider_line)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20, $21)";
+            named_scope, basis, receiver, address, agent, device, dpop_jkt, provider_line, provider_session)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
     FIND = concat!("SELECT ", columns!(), " FROM grants WHERE id = $1");
 
@@ -43,7 +43,7 @@ sql! {
               SELECT 1 FROM grants o
               WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
                 AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
-        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line";
+        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session";
 
     RELEASE_LEASE = "UPDATE grants SET lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
 }
@@ -155,6 +155,7 @@ async fn insert_with(
         basis.is_none() && holder.receiver.is_none(),
         grant.bound_to.as_ref().map(Thumbprint::sha256),
         grant.standing.line,
+        grant.standing.session.as_ref(),
     ];
     tx.execute(INSERT, new).await?;
     Ok(())

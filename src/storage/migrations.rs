@@ -13,7 +13,7 @@ macro_rules! files {
         files!($engine: "0001_initial", "0002_ends_and_identities", "0003_named_scope", "0004_barred_sign_ins",
                "0005_single_use", "0007_managed_clients", "0008_client_documents", "0009_key_rotation", "0010_purposes",
                "0012_machines", "0013_bound_tokens", "0014_remembered_consents", "0015_bound_refresh_tokens",
-               "0016_shared_provider_tokens")
+               "0016_shared_provider_tokens", "0019_provider_logouts")
     };
     ($engine:literal: $($name:literal),+) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $engine, "/", $name, ".sql")))),+]

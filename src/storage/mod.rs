@@ -43,6 +43,7 @@ mod pooler;
 mod postgres;
 mod postgres_schema;
 mod postgres_words;
+mod provider_logouts;
 mod refresh_tokens;
 mod remembered_consents;
 mod row;
@@ -53,6 +54,7 @@ mod signing_keys;
 mod single_use;
 mod sqlite;
 mod sqlite_inspection;
+mod standing_checks;
 mod value;
 mod write_queue;
 
@@ -78,6 +80,7 @@ pub use machine_grants::MachineGrant;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use remembered_consents::CodeConsent;
 pub use sealed::{SealedColumn, SealedValue};
+pub use standing_checks::{CheckLease, Checked};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

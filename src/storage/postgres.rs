@@ -22,6 +22,7 @@ use super::row::Row;
 use super::server::Server;
 use super::value::Value;
 use crate::model::ids::GrantId;
+use crate::secret::{Sha256, base64url};
 
 /// When a call that waits for a connection is a sign of an outage: it is reported before the call itself times out.
 const SOON: Duration = Duration::from_secs(1);
@@ -63,6 +64,7 @@ enum Class {
     Clients = 0x504F_5205,
     Client = 0x504F_5206,
     SigningKeys = 0x504F_5209,
+    ProviderSession = 0x504F_520A,
 }
 
 /// A transaction.
@@ -153,6 +155,17 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
             lock_one(tx, LOCK_SHARED, Class::Identity, subject.identity()).await?;
             lock_one(tx, LOCK, Class::User, subject.as_str()).await
         }
+        Exclusive::SignInFrom(subject, session) => {
+            lock_one(tx, LOCK_SHARED, Class::Identity, subject.identity()).await?;
+            lock_one(tx, LOCK, Class::User, subject.as_str()).await?;
+            lock_session(tx, session).await
+        }
+        Exclusive::Logout { subject, session } => {
+            if let Some(subject) = subject {
+                lock_one(tx, LOCK, Class::User, subject.as_str()).await?;
+            }
+            lock_session(tx, session).await
+        }
         Exclusive::MachineGrant(subject, client) => {
             lock_one(tx, LOCK_SHARED, Class::Identity, subject.identity()).await?;
             lock_one(tx, LOCK, Class::User, subject.as_str()).await?;
@@ -172,6 +185,11 @@ pub(super) async fn lock(tx: &mut Transaction, exclusive: Exclusive<'_>) -> Resu
         Exclusive::Clients => lock_one(tx, LOCK, Class::Clients, "").await,
         Exclusive::SigningKeys => lock_one(tx, LOCK, Class::SigningKeys, "").await,
     }
+}
+
+async fn lock_session(tx: &mut Transaction, session: Option<&Sha256>) -> Result<(), sqlx::Error> {
+    let Some(session) = session else { return Ok(()) };
+    lock_one(tx, LOCK, Class::ProviderSession, &base64url(session.as_bytes())).await
 }
 
 async fn lock_one(tx: &mut Transaction, sql: &'static str, class: Class, key: &str) -> Result<(), sqlx::Error> {

@@ -134,6 +134,7 @@ impl Columns<'_> {
             ends_at: self.optional_time("provider_ends_at")?,
             renewable: self.get("provider_renewable")?,
             line: self.get("provider_line")?,
+            session: self.optional_sha256("provider_session")?,
         })
     }
 }

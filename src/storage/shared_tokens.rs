@@ -46,12 +46,14 @@ sql! {
 
     /// A grant's token is the later one of two in the same line: the code's was not renewed.
     NEWEST = "
-        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 1 AS place
+        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session,
+            1 AS place
         FROM grants
         WHERE subject = $1 AND ended_at IS NULL AND basis IS NULL AND provider_offline AND provider_token IS NOT NULL
           AND provider_line >= $2
         UNION ALL
-        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, 0 AS place
+        SELECT provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session,
+            0 AS place
         FROM authorizations
         WHERE subject = $1 AND stage = 'code_issued' AND provider_offline AND provider_token IS NOT NULL
           AND provider_line >= $2
@@ -148,5 +150,5 @@ pub(super) async fn newest(
         return Ok(own.clone());
     }
     let newest = tx.optional(NEWEST, values![subject.as_str(), own.line]).await?;
-    Ok(newest.map_or_else(|| own.clone(), |Newest(standing)| standing))
+    Ok(newest.map_or_else(|| own.clone(), |Newest(standing)| ProviderStanding { session: own.session, ..standing }))
 }

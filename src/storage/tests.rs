@@ -16,8 +16,8 @@ use super::value::values;
 use super::{
     GrantFilter, Priority, Retention, Store, StoreError, account, api_keys, authorizations, cancelled_sign_ins,
     client_documents, clients, codes, device_codes, disabled_clients, end_feed, grant_ends, grants, identities,
-    inspection, listed_clients, listed_documents, listed_grants, machine_grants, migrations, refresh_tokens,
-    remembered_consents, sealed, shared_tokens, signing_keys, single_use,
+    inspection, listed_clients, listed_documents, listed_grants, machine_grants, migrations, provider_logouts,
+    refresh_tokens, remembered_consents, sealed, shared_tokens, signing_keys, single_use, standing_checks,
 };
 use crate::clock::Timestamp;
 use crate::config;
@@ -26,7 +26,7 @@ use crate::model::signing_key::StoredSigningKey;
 use crate::telemetry::metrics::Metrics;
 
 /// The texts that both engines read.
-const STATEMENTS: [(&str, &[(&str, &str)]); 25] = [
+const STATEMENTS: [(&str, &[(&str, &str)]); 27] = [
     ("account.rs", account::STATEMENTS),
     ("api_keys.rs", api_keys::STATEMENTS),
     ("authorizations.rs", authorizations::STATEMENTS),
@@ -46,12 +46,14 @@ const STATEMENTS: [(&str, &[(&str, &str)]); 25] = [
     ("listed_grants.rs", listed_grants::STATEMENTS),
     ("machine_grants.rs", machine_grants::STATEMENTS),
     ("migrations.rs", migrations::STATEMENTS),
+    ("provider_logouts.rs", provider_logouts::STATEMENTS),
     ("refresh_tokens.rs", refresh_tokens::STATEMENTS),
     ("remembered_consents.rs", remembered_consents::STATEMENTS),
     ("sealed.rs", sealed::STATEMENTS),
     ("shared_tokens.rs", shared_tokens::STATEMENTS),
     ("signing_keys.rs", signing_keys::STATEMENTS),
     ("single_use.rs", single_use::STATEMENTS),
+    ("standing_checks.rs", standing_checks::STATEMENTS),
 ];
 
 /// The files whose texts one engine reads: its own tests prepare them.

@@ -5,6 +5,7 @@
 
 mod account;
 mod authorize;
+mod back_channel_logout;
 mod body;
 mod browser;
 mod callback;
@@ -166,6 +167,7 @@ fn endpoint(route: Route) -> MethodRouter<Endpoints> {
         Route::Introspect => post(introspect::post),
         Route::Register => post(register::post),
         Route::RegisteredClient => get(manage::get).put(manage::put).delete(manage::delete),
+        Route::BackChannelLogout => post(back_channel_logout::post),
         Route::Authorize => get(authorize::get),
         Route::Consent => post(consent::post),
         Route::Callback => get(callback::get),

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{limited, oauth_error, unavailable, unread, with_cause};
@@ -74,12 +75,19 @@ pub(super) fn read(request: Request<Body>, arrival: Arrival) -> Result<TokenRequ
     let authorization = authorization(&head.headers)
         .map_err(|()| malformed("more than one Authorization header, or one that is not text"))?
         .map(|value| SecretText::from(value.to_owned()));
+    let (parameters, agent) = (form(&mut head)?, agent(&head.headers));
+    Ok(TokenRequest { authorization, proof: proof(&head.headers), parameters, arrival, agent })
+}
+
+/// Reads the form of a program.
+pub(super) fn form(head: &mut Parts) -> Result<Parameters, Box<Response<Body>>> {
     if !is_media_type(&head.headers, "application/x-www-form-urlencoded") {
-        return Err(malformed("the body must be application/x-www-form-urlencoded"));
+        let words = "the body must be application/x-www-form-urlencoded";
+        let error = OAuthError::new(ErrorCode::InvalidRequest, words);
+        return Err(Box::new(oauth_error(StatusCode::BAD_REQUEST, &error)));
     }
     let form = body::take(&mut head.extensions).map_err(|error| Box::new(unread(error, ErrorCode::InvalidRequest)))?;
-    let (parameters, agent) = (Parameters::parse(&form), agent(&head.headers));
-    Ok(TokenRequest { authorization, proof: proof(&head.headers), parameters, arrival, agent })
+    Ok(Parameters::parse(&form))
 }
 
 /// Only a fault of the client gets an error code after which it discards its tokens.

@@ -38,6 +38,7 @@ mod introspection;
 mod keys;
 mod layering;
 mod lifetimes;
+mod logout;
 mod machines;
 mod metrics;
 mod old_clients;

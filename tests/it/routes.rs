@@ -9,7 +9,7 @@ use crate::support::gate::{TestGate, resource_server};
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 25] = [
+const ALLOWED: [(&str, &str); 26] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
@@ -21,6 +21,7 @@ const ALLOWED: [(&str, &str); 25] = [
     ("/introspect", "POST"),
     ("/register", "POST"),
     ("/register/{client_id}", "GET,HEAD,PUT,DELETE"),
+    ("/back-channel-logout/{identity}", "POST"),
     ("/authorize", "GET,HEAD"),
     ("/consent", "POST"),
     ("/callback/{identity}", "GET,HEAD"),
@@ -81,7 +82,8 @@ async fn every_route_answers_its_own_methods_and_405_to_others() {
         let path = concrete(route);
         let programs = ["/token", "/revoke", "/register", "/register/{client_id}"];
         let program = programs.contains(&route) || path.contains("/.well-known/");
-        let page = !program && !["/introspect", "/device_authorization"].contains(&route);
+        let servers = ["/introspect", "/device_authorization", "/back-channel-logout/{identity}"];
+        let page = !program && !servers.contains(&route);
         for method in METHODS {
             let answer = gate.send(gate.request(method, &path), "").await;
             let context = format!("{method} {path}: {answer:?}");

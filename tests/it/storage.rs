@@ -10,6 +10,7 @@ mod expiry;
 mod grants;
 mod machine_grants;
 mod postgres;
+mod provider_logouts;
 mod refresh_tokens;
 mod sealed;
 mod shared_tokens;
@@ -256,6 +257,7 @@ pub(crate) fn new_standing() -> &'static ProviderStanding {
         ends_at: None,
         renewable: false,
         line: 0,
+        session: None,
     });
     &STANDING
 }
@@ -341,6 +343,7 @@ pub(crate) fn ada() -> SignIn {
             ends_at: Some(START + 60 * DAY),
             renewable: true,
             line: 0,
+            session: Some(Sha256::of(b"her session")),
         },
     }
 }
@@ -351,7 +354,15 @@ pub(crate) fn ada_after(sign_ins: i64) -> SignIn {
 }
 
 pub(crate) fn new_code<'a>(hash: &'a Sha256, expires_at: Timestamp, sign_in: &'a SignIn) -> NewCode<'a> {
-    NewCode { hash, expires_at, issuer: ISSUER, sign_in, consent: CodeConsent::Asked, now: START }
+    NewCode {
+        hash,
+        expires_at,
+        issuer: ISSUER,
+        sign_in,
+        consent: CodeConsent::Asked,
+        asserted_at: Some(START),
+        now: START,
+    }
 }
 
 /// By a configured client.

@@ -13,6 +13,7 @@ use super::clients::{
 };
 use super::device::DeviceAuthorizations;
 use super::grants::{Adoption, Expiry, GrantEnds, ProviderTokens};
+use super::logout::{AppliedLogouts, ReceivedLogouts, StandingChecks};
 use super::machine_bounds::MachineBounds;
 use super::metadata::PublicDocuments;
 use super::resources::Resources;
@@ -38,6 +39,8 @@ pub(super) struct Inner {
     pub(super) tokens: TokenEndpoint,
     pub(super) revocation: TokenRevocation,
     pub(super) introspection: Introspection,
+    pub(super) logouts: ReceivedLogouts,
+    pub(super) standing: StandingChecks,
     pub(super) registrations: Registrations,
     pub(super) management: ClientManagement,
     pub(super) adoption: Arc<Adoption>,
@@ -61,6 +64,8 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
         tokens: tokens::tokens(&parts, &shared),
         revocation: tokens::revocation(&parts, &shared),
         introspection: tokens::introspection(&parts, &shared),
+        logouts: received_logouts(&parts, &shared),
+        standing: standing_checks(&parts, &shared),
         registrations: registrations(&parts, &rules),
         management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
@@ -103,6 +108,41 @@ fn registrations(parts: &IssuerParts, rules: &Arc<MetadataRules>) -> Registratio
         limits: parts.limits.clone(),
         metrics: parts.metrics.grants.clone(),
         audit: parts.audit.clone(),
+    }
+}
+
+fn applied_logouts(parts: &IssuerParts, shared: &Shared) -> AppliedLogouts {
+    AppliedLogouts {
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn received_logouts(parts: &IssuerParts, shared: &Shared) -> ReceivedLogouts {
+    ReceivedLogouts {
+        identities: parts.identities.clone(),
+        applied: applied_logouts(parts, shared),
+        limits: parts.limits.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        sign_in: parts.config.lifetimes.authorization,
+        metrics: parts.metrics.logouts.clone(),
+        audit: parts.audit.clone(),
+    }
+}
+
+fn standing_checks(parts: &IssuerParts, shared: &Shared) -> StandingChecks {
+    StandingChecks {
+        applied: applied_logouts(parts, shared),
+        renewals: tokens::renewals(parts, shared),
+        provider_tokens: shared.provider_tokens.clone(),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        metrics: parts.metrics.logouts.clone(),
+        runs: parts.metrics.background.task(Task::Standing, &parts.clock),
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspecti
 }
 
 fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {
-    let IssuerParts { config, store, identities, clock, .. } = parts;
+    let IssuerParts { config, store, clock, .. } = parts;
     Refreshes {
         presented: PresentedTokens {
             store: store.clone(),
@@ -135,16 +135,20 @@ fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) 
             replay_window: config.lifetimes.replay_window,
         },
         leases: RefreshLeases::new(store.clone(), clock.clone()),
-        renewals: Renewals {
-            identities: identities.clone(),
-            provider_tokens: shared.provider_tokens.clone(),
-            ends: shared.ends.clone(),
-            store: store.clone(),
-        },
+        renewals: renewals(parts, shared),
         access_tokens,
         provider_tokens: shared.provider_tokens.clone(),
         limits: parts.limits.clone(),
         store: store.clone(),
         clock: clock.clone(),
+    }
+}
+
+pub(super) fn renewals(parts: &IssuerParts, shared: &Shared) -> Renewals {
+    Renewals {
+        identities: parts.identities.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        ends: shared.ends.clone(),
+        store: parts.store.clone(),
     }
 }

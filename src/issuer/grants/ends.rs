@@ -11,6 +11,7 @@ use crate::issuer::tasks::Tasks;
 use crate::keys::Sealer;
 use crate::model::grant::EndReason;
 use crate::model::ids::{ClientId, GrantId, Subject};
+use crate::model::provider_logout::ProviderLogout;
 use crate::revocation::Revocation;
 use crate::secret::Sha256;
 use crate::storage::{EndedGrant, GrantFilter, GrantsOf, Store, StoreError};
@@ -47,14 +48,15 @@ impl GrantEnds {
     }
 
     /// Ends a grant and everything under it. Does nothing when it has ended.
-    pub(in crate::issuer) async fn end(
+    pub(in crate::issuer) async fn end<'a>(
         &self,
         id: &GrantId,
         reason: EndReason,
-        arrival: &Arrival,
+        origin: impl Into<Actor<'a>>,
     ) -> Result<(), StoreError> {
+        let origin = origin.into();
         let ended = self.store.end_grant(id, reason, self.clock.now()).await?;
-        let tokens = self.note_ends(ended.as_slice(), arrival.into());
+        let tokens = self.note_ends(ended.as_slice(), origin);
         self.provider_tokens.revoke_in_background(tokens);
         Ok(())
     }
@@ -111,6 +113,24 @@ impl GrantEnds {
         let ended = self.end_all(&mut tokens, origin, batch).await;
         self.provider_tokens.revoke_in_background(tokens);
         ended
+    }
+
+    /// Ends the grants that a logout at the provider ends, and returns how many.
+    pub(in crate::issuer) async fn end_logged_out(
+        &self,
+        logout: &ProviderLogout,
+        origin: Actor<'_>,
+    ) -> Result<usize, StoreError> {
+        self.end_all_of(GrantsOf::LoggedOut(logout), EndReason::BackChannelLogout, origin).await
+    }
+
+    /// Ends everything that rests on a user's offline token, because the provider refused it after a logout. There is nothing left
+    /// to revoke. `line` is that of the token.
+    pub(in crate::issuer) async fn end_refused_token(&self, subject: &Subject, line: i64) -> Result<usize, StoreError> {
+        let (reason, now) = (EndReason::BackChannelLogout, self.clock.now());
+        let ended = self.store.end_refused_token(subject, line, reason, now).await?;
+        self.note_ends(&ended, Actor::Upkeep);
+        Ok(ended.len())
     }
 
     /// Deletes a registered client that asks for it, and ends its grants. They end first: when that fails, the client is still

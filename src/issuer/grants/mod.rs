@@ -11,4 +11,4 @@ pub use adoption::Unfit;
 pub(crate) use ends::GrantEnds;
 pub(super) use expiry::Expiry;
 pub(crate) use operator::{ChosenGrants, EndReport};
-pub(super) use provider_tokens::{HeldToken, ProviderTokens};
+pub(super) use provider_tokens::{HeldToken, ProviderTokens, provider_session};

@@ -13,7 +13,7 @@ use crate::keys::{OpenedToken, Sealer, TokenOwner, open_provider_token, seal_pro
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::EndReason;
 use crate::model::ids::{IdentityId, Subject};
-use crate::secret::SecretText;
+use crate::secret::{SecretText, Sha256};
 use crate::storage::{EndedGrant, Store, StoreError};
 
 /// How long one round of revocations may take.
@@ -65,6 +65,12 @@ pub(crate) struct Revocations {
     pub(crate) failure: Option<String>,
     /// Whether the provider was asked and did not do it.
     failed: bool,
+}
+
+/// The hash of a provider's session (`sid`): two providers, or two clients that we are at one, may have the same.
+pub(in crate::issuer) fn provider_session(provider: &Provider, sid: &str) -> Sha256 {
+    let name = serde_json::json!(["provider session", provider.id().as_str(), provider.issuer(), sid]);
+    Sha256::of(name.to_string().as_bytes())
 }
 
 /// What to do after a provider failed to revoke a token.
@@ -135,6 +141,7 @@ impl ProviderTokens {
             ends_at: token.and_then(|token| token.ends_at),
             renewable: signed_in.renewable,
             line: 0,
+            session: signed_in.session.sid.as_deref().map(|sid| provider_session(provider, sid)),
         }
     }
 

@@ -93,7 +93,8 @@ impl Codes {
         let subject = Subject::new(provider.id(), &signed_in.key);
         let standing = self.provider_tokens.standing(provider, &subject, &signed_in);
         let sign_in = SignIn { subject, user: signed_in.user, standing };
-        let issued = self.store_code(bound, issuing, &sign_in, arrival).await;
+        let asserted_at = signed_in.session.asserted_at;
+        let issued = self.store_code(bound, issuing, (&sign_in, asserted_at), arrival).await;
         if !matches!(issued, Ok(CodeIssue::Issued)) {
             self.provider_tokens.give_up(provider.id(), &sign_in.subject, &sign_in.standing).await;
         }
@@ -116,14 +117,14 @@ impl Codes {
         &self,
         bound: &Bound<'_>,
         issuing: &Issuing<'_>,
-        sign_in: &SignIn,
+        (sign_in, asserted_at): (&SignIn, Option<Timestamp>),
         arrival: &Arrival,
     ) -> Result<CodeIssue, StoreError> {
         let Issuing { client, hash, expires_at, consent } = *issuing;
         let Some(consent) = consent else { return Ok(CodeIssue::NotAllowed) };
         self.clients.keep(client, arrival).await?;
         let (issuer, now) = (bound.provider.issuer(), self.clock.now());
-        let new = NewCode { hash, expires_at, issuer, sign_in, consent, now };
+        let new = NewCode { hash, expires_at, issuer, sign_in, consent, asserted_at, now };
         self.store.issue_code(&bound.authorization.id, &new).await
     }
 

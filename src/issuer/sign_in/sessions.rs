@@ -54,6 +54,8 @@ impl Sessions {
             identity: provider.id(),
             issuer: provider.issuer(),
             name: signed_in.user.known_as(),
+            provider_session: standing.session.as_ref(),
+            asserted_at: signed_in.session.asserted_at,
         };
         if !self.store.open_account_session(&authorization.id, &session, self.clock.now()).await? {
             self.store.refuse_authorization(&authorization.id, authorization.round).await?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::refusal::TokenRefusal;
+use crate::audit::Actor;
 use crate::identity::{Identities, Provider, RenewError, Renewed};
 use crate::issuer::grants::{GrantEnds, HeldToken, ProviderTokens};
 use crate::model::authorization::ProviderStanding;
@@ -22,7 +23,8 @@ use crate::wire::Arrival;
 /// How long a sign-in may take to store the token that the provider gave for it. The end of a grant waits for it.
 const FINISHING: Duration = Duration::from_secs(1);
 
-/// Asks identity providers whether accounts are still active.
+/// Asks identity providers whether accounts are still active. Cheap to clone.
+#[derive(Clone)]
 pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
@@ -34,21 +36,9 @@ impl Renewals {
     /// Asks whether the account is still active; only the provider's refusal of the token ends the grant. Answers the grant with
     /// the token that was sent, and what the provider said.
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<(Grant, Renewed), TokenRefusal> {
-        let Some(provider) = self.identities.get(grant.identity.as_str()) else {
-            return Err(TokenRefusal::unavailable(format_args!(
-                "identity {} is not configured: add it again, or its users must sign in again",
-                grant.identity
-            )));
-        };
-        let mut grant = grant.clone();
-        let mut asked = self.ask_with(provider, &grant, arrival).await?;
-        if let Err(RenewError::Ended(_)) = asked
-            && let Some(later) = self.replaced(&grant).await?
-        {
-            grant.standing = later;
-            asked = self.ask_with(provider, &grant, arrival).await?;
-        }
-        match asked {
+        let provider = self.provider(grant)?;
+        let (grant, answer) = self.inquire(grant, arrival.into()).await?;
+        match answer {
             Ok(renewed) => Ok((grant, renewed)),
             Err(RenewError::Ended(why)) => {
                 tracing::info!(grant = %grant.id, identity = %grant.identity, why, "the identity provider ended a grant");
@@ -68,13 +58,41 @@ impl Renewals {
         }
     }
 
+    /// Asks, and answers the grant with the token that was sent and what the provider said of it. The grant ends only if its token
+    /// belongs to a provider or a client that we are no longer.
+    pub(in crate::issuer) async fn inquire(
+        &self,
+        grant: &Grant,
+        origin: Actor<'_>,
+    ) -> Result<(Grant, Result<Renewed, RenewError>), TokenRefusal> {
+        let provider = self.provider(grant)?;
+        let mut grant = grant.clone();
+        let mut answer = self.ask_with(provider, &grant, origin).await?;
+        if let Err(RenewError::Ended(_)) = answer
+            && let Some(later) = self.replaced(&grant).await?
+        {
+            grant.standing = later;
+            answer = self.ask_with(provider, &grant, origin).await?;
+        }
+        Ok((grant, answer))
+    }
+
+    fn provider(&self, grant: &Grant) -> Result<&Provider, TokenRefusal> {
+        self.identities.get(grant.identity.as_str()).ok_or_else(|| {
+            TokenRefusal::unavailable(format_args!(
+                "identity {} is not configured: add it again, or its users must sign in again",
+                grant.identity
+            ))
+        })
+    }
+
     async fn ask_with(
         &self,
         provider: &Provider,
         grant: &Grant,
-        arrival: &Arrival,
+        origin: Actor<'_>,
     ) -> Result<Result<Renewed, RenewError>, TokenRefusal> {
-        let token = self.token(provider, grant, arrival).await?;
+        let token = self.token(provider, grant, origin).await?;
         Ok(provider.renew(grant.subject.key(), &grant.user, token.as_ref()).await)
     }
 
@@ -99,7 +117,7 @@ impl Renewals {
         &self,
         provider: &Provider,
         grant: &Grant,
-        arrival: &Arrival,
+        origin: Actor<'_>,
     ) -> Result<Option<SecretText>, TokenRefusal> {
         match self.provider_tokens.held(provider, &grant.subject, &grant.standing) {
             HeldToken::None => Ok(None),
@@ -111,7 +129,7 @@ impl Renewals {
                 )))
             }
             HeldToken::OfAnotherClient | HeldToken::OfAnotherIssuer => {
-                self.ends.end(&grant.id, EndReason::IdentityChanged, arrival).await?;
+                self.ends.end(&grant.id, EndReason::IdentityChanged, origin).await?;
                 Err(TokenRefusal::invalid_grant("our registration at the identity provider has changed: sign in again"))
             }
             HeldToken::Unopened => Err(TokenRefusal::unavailable("the provider's token cannot be opened")),
@@ -126,7 +144,7 @@ impl Renewals {
     }
 
     /// The grant with the provider's new token and claims.
-    pub(super) fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
+    pub(in crate::issuer) fn renewed_grant(&self, grant: &Grant, renewed: &Renewed) -> Grant {
         let mut grant = grant.clone();
         let provider = self.identities.get(grant.identity.as_str());
         if let (Some(provider), Some(token)) = (provider, &renewed.token) {
@@ -137,6 +155,7 @@ impl Renewals {
                 ends_at: token.ends_at,
                 renewable: true,
                 line: grant.standing.line,
+                session: grant.standing.session,
             };
         }
         if let Some(user) = &renewed.user {

@@ -106,6 +106,12 @@ const FILL: &str = "
     INSERT INTO disabled_clients SELECT 'c_' || n, n FROM generate_series(1, 3000) n;
     INSERT INTO remembered_consents SELECT 'm_' || n, 's' || n, 'i', '', sha256(n::TEXT::BYTEA), 'c_' || n, ''::BYTEA, '', 'r', '', FALSE,
         n, n FROM generate_series(1, 3000) n;
+    UPDATE grants SET provider_session = sha256(expires_at::TEXT::BYTEA);
+    UPDATE authorizations SET provider_session = sha256(expires_at::TEXT::BYTEA);
+    UPDATE account_sessions SET provider_session = hash;
+    INSERT INTO provider_logouts SELECT sha256(n::TEXT::BYTEA), 'i', 's' || n, sha256(n::TEXT::BYTEA), FALSE, n, n, n, n % 2 = 0
+    FROM generate_series(1, 3000) n;
+    INSERT INTO standing_checks SELECT 's' || n, n, 0, 1 FROM generate_series(1, 3000) n;
     INSERT INTO single_use SELECT sha256(n::TEXT::BYTEA), n FROM generate_series(1, 3000) n;
     ANALYZE";
 

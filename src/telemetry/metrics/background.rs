@@ -17,6 +17,8 @@ words! {
         Expiry = "expiry",
         /// Seals under the first root key what older ones sealed.
         Resealing = "resealing",
+        /// Applies logouts, and asks providers what still stands.
+        Standing = "standing",
         /// Reads the signing keys again, and rotates them.
         SigningKeys = "signing_keys",
     }

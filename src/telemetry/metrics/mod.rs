@@ -12,6 +12,7 @@
 //! | `grants` | registrations, sign-ins, grants, refreshes |
 //! | `providers` | calls to identity providers |
 //! | `store` | reads and writes of the store |
+//! | `logouts` | logouts that providers report |
 //! | `limits` | who was refused by which limit |
 //! | `background` | what runs beside the requests |
 
@@ -35,6 +36,7 @@ mod background;
 mod calls;
 mod grants;
 mod limits;
+mod logouts;
 mod providers;
 mod requests;
 mod seconds;
@@ -54,6 +56,7 @@ pub use grants::{
     SignInOutcome,
 };
 pub use limits::Limits;
+pub use logouts::{CheckResult, LogoutResult, Logouts};
 pub use providers::{ProviderCall, ProviderCalls, Providers};
 pub use requests::{InFlight, Requests, RouteRequests};
 pub use store::{Store, StoreCall};
@@ -69,6 +72,8 @@ pub struct Metrics {
     pub grants: Grants,
     /// Calls to identity providers.
     pub providers: Providers,
+    /// Logouts that providers report.
+    pub logouts: Logouts,
     /// The store.
     pub store: Store,
     /// Limits.
@@ -94,6 +99,7 @@ impl Default for Metrics {
             calls: Calls::register(&mut registry),
             grants: Grants::register(&mut registry),
             providers: Providers::register(&mut registry),
+            logouts: Logouts::register(&mut registry),
             store: Store::register(&mut registry, &limits),
             limits,
             background: Background::register(&mut registry),

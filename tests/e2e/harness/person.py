@@ -53,6 +53,17 @@ class Person:
         self.visited.append(url)
         return self.agent.get(url)
 
+    def sign_out_at(self, issuer: str) -> None:
+        """Signs out at Keycloak in the browser, and confirms."""
+        page = self.open(f"{issuer}/protocol/openid-connect/logout")
+        form = next((form for form in page_of(page).forms if form.button("confirmLogout")), None)
+        if form is None:
+            raise StuckOnAPage(page)
+        button = form.button("confirmLogout")
+        assert button is not None
+        signed_out = self.agent.submit(page, form, {str(button.name): button.value})
+        assert signed_out.status_code == 200, signed_out.status_code
+
     def carry_on(self, response: httpx2.Response, redirect_uri: str) -> Answer:
         """Answers pages until the redirect to the client."""
         for _ in range(20):

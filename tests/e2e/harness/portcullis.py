@@ -114,6 +114,12 @@ class Portcullis:
         environment = {**os.environ, **self._environment, "RUST_LOG": "off"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
+    def count(self, series: str) -> float:
+        """The value of a counter, by its name without prefix and its labels as they are written; 0 before its first event."""
+        lines = self.scrape().text.splitlines()
+        found = [line.rsplit(" ", 1)[1] for line in lines if line.rsplit(" ", 1)[0] == f"portcullis_{series}"]
+        return float(found[0]) if found else 0
+
     def ready(self) -> httpx2.Response:
         """The response of `/ready`."""
         with http_client(5) as http:

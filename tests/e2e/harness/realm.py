@@ -102,3 +102,37 @@ class Realm:
     def end_sessions(self, username: str) -> None:
         """Ends all online sessions of a user."""
         self.admin("POST", f"/users/{self.user_id(username)}/logout")
+
+    def report_logouts_to(self, url: str, **attributes: str) -> None:
+        """Registers our back-channel logout URL as docs/logout.md says; `attributes` replace what stands there."""
+        wanted = {
+            "backchannel.logout.url": url,
+            "backchannel.logout.session.required": "true",
+            "backchannel.logout.revoke.offline.tokens": "false",
+            **{name.replace("_", "."): value for name, value in attributes.items()},
+        }
+        client = self.our_client()
+        client["attributes"].update(wanted)
+        self.admin("PUT", f"/clients/{client['id']}", client)
+
+    def our_client(self) -> Json:
+        """Our client as it is stored."""
+        client: Json = self.admin("GET", f"/clients?clientId={CLIENT_ID}")[0]
+        return client
+
+    def end_offline_session(self, username: str) -> None:
+        """Ends the one offline session of a user, as the button in the admin console does."""
+        sessions = self.admin("GET", f"/users/{self.user_id(username)}/offline-sessions/{self.our_client()['id']}")
+        assert len(sessions) == 1, f"{username} has {len(sessions)} offline sessions"
+        self.admin("DELETE", f"/sessions/{sessions[0]['id']}?isOffline=true")
+
+    def add_signing_key(self) -> None:
+        """Adds a signing key, which signs from now on. The older one stays published."""
+        key = {
+            "name": "newer",
+            "providerId": "rsa-generated",
+            "providerType": "org.keycloak.keys.KeyProvider",
+            "parentId": self.admin("GET", "/")["id"],
+            "config": {"priority": ["200"], "enabled": ["true"], "active": ["true"]},
+        }
+        self.admin("POST", "/components", key)

@@ -24,6 +24,9 @@ fn check_lists_the_urls_of_a_valid_file_that_must_be_entered_elsewhere() {
 
       redirect URIs to register at the identity providers
         keycloak  https://mcp.example.com/callback/keycloak
+
+      back-channel logout URLs to enter there, if users shall be signed out here as well
+        keycloak  https://mcp.example.com/back-channel-logout/keycloak
     "#);
 }
 

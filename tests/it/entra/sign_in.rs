@@ -215,3 +215,12 @@ async fn no_parameter_for_the_provider_comes_near_four_thousand_characters() {
         assert!(value.len() < 4000, "{name} has {} characters", value.len());
     }
 }
+
+#[tokio::test]
+async fn entra_id_knows_no_back_channel_logout_and_no_token_of_its_is_taken_for_one() {
+    let mut bench = Bench::new().await;
+    let given = bench.tokens().await;
+    let answer = bench.gate.post_form("/back-channel-logout/entra", &[("logout_token", "a.b.c")]).await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_request"), "{answer:?}");
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+}

@@ -6,15 +6,18 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use portcullis::config::Database;
-use portcullis::model::authorization::{Authorization, DeviceRequest, Purpose, Stage};
+use portcullis::model::authorization::{Authorization, DeviceRequest, ProviderStanding, Purpose, SignIn, Stage};
 use portcullis::model::device_code::NewDeviceCode;
 use portcullis::model::grant::{Basis, EndReason, Grant, MAX_LIVE_GRANTS};
 use portcullis::model::ids::{AuthorizationId, ClientId, GrantId, IdentityId, Subject};
+use portcullis::model::provider_logout::ProviderLogout;
 use portcullis::model::signing_key::StoredSigningKey;
 use portcullis::storage::{
-    DeviceAnswer, Feed, GrantFilter, GrantsOf, MachineGrant, NewAccountSession, Redemption, StoredIdentity,
+    CheckLease, CodeIssue, DeviceAnswer, Feed, GrantFilter, GrantsOf, MachineGrant, NewAccountSession, NewCode,
+    Redemption, StoredIdentity,
 };
 
+use super::provider_logouts::logout;
 use super::signing_keys::key;
 use super::{
     DAY, Fresh, ISSUER, MINUTE, ada, at_once, authorization, client, contract, grant, new_code, redemption,
@@ -35,6 +38,9 @@ contract_at_once! {
     registrations_at_once_leave_no_more_unused_clients_than_may_be,
     shared_clients_that_register_at_once_move_until_the_addresses_hold_the_same,
     no_sign_in_outlives_an_end_that_comes_while_codes_are_issued,
+    no_sign_in_outlives_a_logout_of_its_session_that_comes_while_codes_are_issued,
+    a_logout_token_that_comes_many_times_at_once_counts_once,
+    of_many_processes_that_check_a_standing_at_once_one_asks,
     of_many_rotations_at_once_one_succeeds,
     no_lease_is_given_for_a_token_that_is_being_superseded,
     an_abandoned_token_is_handed_out_once,
@@ -165,6 +171,91 @@ async fn no_sign_in_outlives_an_end_that_comes_while_codes_are_issued(fresh: Fre
     })
     .await;
     assert_eq!(number(&fresh.settings, "SELECT count(*) FROM authorizations WHERE stage = 'code_issued'").await, 0);
+}
+
+/// Some callers bring codes to sign-ins of a session, one of them reports its logout, and the others redeem what they got.
+async fn no_sign_in_outlives_a_logout_of_its_session_that_comes_while_codes_are_issued(fresh: Fresh) {
+    for names in [(true, true), (true, false), (false, true)] {
+        let session = some_hash();
+        let subject = Subject::new(&IdentityId::from("keycloak"), &format!("{names:?}"));
+        let standing = ProviderStanding { offline: false, session: Some(session), ..ada().standing };
+        let sign_in = SignIn { subject: subject.clone(), standing, ..ada() };
+        let mut claimed = Vec::new();
+        for _ in 0..CALLERS {
+            claimed.push(fresh.claimed("c_1").await.id);
+        }
+        let now = fresh.now();
+        let logout = ProviderLogout {
+            subject: names.0.then(|| subject.clone()),
+            session: names.1.then_some(session),
+            ..logout(now)
+        };
+        if names == (true, true) {
+            linger(&fresh, &[("authorizations", 30), ("provider_logouts", 30)]).await;
+        }
+        at_once(CALLERS, |n| {
+            let (store, id, sign_in, logout) =
+                (fresh.store.clone(), claimed[n].clone(), sign_in.clone(), logout.clone());
+            async move {
+                if n == 8 {
+                    assert!(store.keep_provider_logout(&logout).await.unwrap());
+                    store.apply_logout(&logout, now).await.unwrap();
+                    let (those, reason) = (GrantsOf::LoggedOut(&logout), EndReason::BackChannelLogout);
+                    while !store.end_grants_of(those, reason, now, 10).await.unwrap().is_empty() {}
+                    return;
+                }
+                let code = some_hash();
+                let new = NewCode { asserted_at: Some(now), ..new_code(&code, now + MINUTE, &sign_in) };
+                if store.issue_code(&id, &new).await.unwrap() == CodeIssue::Issued {
+                    let SignIn { subject, standing, .. } = sign_in;
+                    let grant = Grant { subject, standing, ..grant("c_1", now) };
+                    store.redeem_code(&redemption(&code, &grant, None, now)).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let theirs = format!("SELECT count(*) FROM grants WHERE ended_at IS NULL AND subject = '{subject}'");
+        assert_eq!(number(&fresh.settings, &theirs).await, 0, "{names:?}");
+    }
+}
+
+async fn a_logout_token_that_comes_many_times_at_once_counts_once(fresh: Fresh) {
+    linger(&fresh, &[("provider_logouts", 20)]).await;
+    let logout = logout(fresh.now());
+    let kept = at_once(CALLERS, |_| {
+        let (store, logout) = (fresh.store.clone(), logout.clone());
+        async move { store.keep_provider_logout(&logout).await.unwrap() }
+    })
+    .await;
+    assert_eq!(kept.into_iter().filter(|kept| *kept).count(), 1);
+}
+
+async fn of_many_processes_that_check_a_standing_at_once_one_asks(fresh: Fresh) {
+    let (signed_in, now) = (fresh.signed_in("c_1").await, fresh.now());
+    fresh.signed_in("c_2").await;
+    let subject = signed_in.grant.subject;
+    let logout = ProviderLogout { subject: Some(subject.clone()), ..logout(now) };
+    fresh.store.apply_logout(&logout, now).await.unwrap();
+    linger(&fresh, &[("standing_checks", 20), ("grants", 20)]).await;
+    let asked = at_once(CALLERS, |n| {
+        let (store, subject) = (fresh.store.clone(), subject.clone());
+        async move {
+            // every fourth one does not look whether another has the check
+            for check in store.due_standing_checks(now, 10).await.unwrap() {
+                if n % 4 > 0 && !store.claim_standing_check(&check, now, now + MINUTE).await.unwrap() {
+                    return false;
+                }
+            }
+            let lease = store.take_check_lease(&subject, &format!("holder {n}"), now + MINUTE, now).await.unwrap();
+            matches!(lease, CheckLease::Taken(_))
+        }
+    })
+    .await;
+    assert_eq!(
+        asked.into_iter().filter(|asked| *asked).count(),
+        1,
+        "a provider that rotates takes the second for theft"
+    );
 }
 
 async fn of_many_rotations_at_once_one_succeeds(fresh: Fresh) {
@@ -453,6 +544,8 @@ async fn of_many_openings_of_one_account_session_at_once_one_succeeds(fresh: Fre
                 identity: &IdentityId::from("keycloak"),
                 issuer: ISSUER,
                 name: Some("Ada"),
+                provider_session: None,
+                asserted_at: None,
             };
             (n, store.open_account_session(&id, &session, now).await.unwrap())
         }
@@ -488,6 +581,8 @@ async fn no_account_session_outlives_an_end_that_comes_while_sessions_are_opened
                 identity: &IdentityId::from("keycloak"),
                 issuer: ISSUER,
                 name: None,
+                provider_session: None,
+                asserted_at: None,
             };
             store.open_account_session(&id, &session, now).await.unwrap();
         }

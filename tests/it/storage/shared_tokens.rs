@@ -23,7 +23,14 @@ contract! {
 }
 
 fn standing(token: &str, offline: bool) -> ProviderStanding {
-    ProviderStanding { sealed_token: Some(token.into()), offline, ends_at: None, renewable: true, line: 0 }
+    ProviderStanding {
+        sealed_token: Some(token.into()),
+        offline,
+        ends_at: None,
+        renewable: true,
+        line: 0,
+        session: None,
+    }
 }
 
 /// Issues a code for a user whose sign-in brought this token.

@@ -227,6 +227,26 @@ impl FakeProvider {
         self.state().ended = true;
     }
 
+    /// The browser that signs in from now on has this session (`sid`).
+    pub(crate) fn begin_session(&self, sid: &str) {
+        sid.clone_into(&mut self.state().session);
+    }
+
+    /// A session is over: its refresh tokens are worth nothing from now on, and offline access lives on.
+    pub(crate) fn end_session(&self, sid: &str) {
+        self.state().ended_sessions.insert(sid.to_owned());
+    }
+
+    /// Offline access that was given in a session is over.
+    pub(crate) fn end_offline(&self, sid: &str) {
+        self.state().ended_offline.insert(sid.to_owned());
+    }
+
+    /// A logout token for the user and the session that signed in last, changed and then signed. What it says has not happened.
+    pub(crate) fn logout_token(&self, edit: impl FnOnce(&mut Value, &mut Value)) -> String {
+        self.state().logout_token(edit)
+    }
+
     /// Behaves as Dex: a sign-in ends the refresh token of the same user's sign-in before, and a dead one is `invalid_request`.
     pub(crate) fn keep_one_token_per_user(&self) {
         self.state().one_token_per_user = true;

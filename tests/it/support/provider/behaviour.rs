@@ -1,6 +1,6 @@
 //! What the fake provider does unless a test tells it otherwise.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -40,6 +40,11 @@ pub(super) struct State {
     pub(super) client_secret: Option<String>,
     pub(super) offline_refusal: Option<OfflineRefusal>,
     pub(super) ended: bool,
+    /// The session of the browser that signs in next (`sid`).
+    pub(super) session: String,
+    /// The sessions that have ended, and those whose offline access has.
+    pub(super) ended_sessions: HashSet<String>,
+    pub(super) ended_offline: HashSet<String>,
     /// As Dex: one refresh token for each user, and `invalid_request` for a dead one.
     pub(super) one_token_per_user: bool,
     /// As Google: a refresh token can be used again.
@@ -66,6 +71,8 @@ struct Signed {
     challenge: Option<String>,
     redirect_uri: String,
     scope: String,
+    /// The browser's session, in which the user signed in.
+    session: String,
 }
 
 pub(super) async fn serve_connection<S>(stream: TokioIo<S>, state: Arc<Mutex<State>>)
@@ -147,6 +154,9 @@ impl State {
             client_secret: Some(CLIENT_SECRET.to_owned()),
             offline_refusal: None,
             ended: false,
+            session: "0gJ1".to_owned(),
+            ended_sessions: HashSet::new(),
+            ended_offline: HashSet::new(),
             one_token_per_user: false,
             keeps_used_tokens: false,
             userinfo: None,
@@ -228,6 +238,7 @@ impl State {
                     challenge: get("code_challenge"),
                     redirect_uri: get("redirect_uri").unwrap(),
                     scope,
+                    session: self.session.clone(),
                 };
                 self.codes.insert(code, signed);
             }
@@ -285,7 +296,7 @@ impl State {
                 (200, self.tokens(&signed))
             }
             "refresh_token" => match self.refresh_tokens.remove(get("refresh_token")) {
-                Some(signed) if !self.ended => {
+                Some(signed) if !self.ended && !self.has_ended(&signed) => {
                     if self.keeps_used_tokens {
                         self.refresh_tokens.insert(get("refresh_token").to_owned(), signed.clone());
                     }
@@ -298,6 +309,25 @@ impl State {
             },
             _ => error(400, "unsupported_grant_type", "Unsupported grant_type"),
         }
+    }
+
+    fn has_ended(&self, signed: &Signed) -> bool {
+        let ended = if signed.scope.contains("offline_access") { &self.ended_offline } else { &self.ended_sessions };
+        ended.contains(&signed.session)
+    }
+
+    /// As Keycloak makes it, before an edit of its header and claims.
+    pub(super) fn logout_token(&mut self, edit: impl FnOnce(&mut Value, &mut Value)) -> String {
+        let (now, jti) = (self.clock.now().0, self.next("logout"));
+        let mut claims = json!({
+            "iss": self.issuer, "aud": CLIENT_ID, "sub": self.user["sub"], "sid": self.session, "typ": "Logout",
+            "jti": jti, "iat": now, "exp": now + 120,
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        });
+        let key = self.impostor.as_ref().unwrap_or(&self.keys[0]);
+        let mut header = json!({"alg": key.algorithm_name(), "typ": "logout+jwt", "kid": key.kid()});
+        edit(&mut header, &mut claims);
+        key.jws(&header, &claims)
     }
 
     fn knows_client(&self, call: &Call) -> bool {
@@ -330,7 +360,7 @@ impl State {
             "refresh_token": refresh_token,
             "refresh_expires_in": if offline { 0 } else { SESSION_IDLE },
             "id_token": id_token,
-            "session_state": "0gJ1",
+            "session_state": signed.session,
             "scope": signed.scope,
         })
     }
@@ -340,7 +370,7 @@ impl State {
         let at_hash = base64url(&Sha256::of(access_token.as_bytes()).as_bytes()[..16]);
         let mut claims = json!({
             "iss": self.issuer, "aud": CLIENT_ID, "azp": CLIENT_ID, "typ": "ID",
-            "iat": now, "auth_time": now, "exp": now + 300, "sid": "0gJ1", "acr": "1", "at_hash": at_hash,
+            "iat": now, "auth_time": now, "exp": now + 300, "sid": signed.session, "acr": "1", "at_hash": at_hash,
         });
         for (name, value) in signed.user.as_object().unwrap() {
             claims[name] = value.clone();
