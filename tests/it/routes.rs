@@ -9,12 +9,13 @@ use crate::support::gate::{TestGate, resource_server};
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "FOO"];
 
 /// What each route allows; those of the one upstream come last.
-const ALLOWED: [(&str, &str); 25] = [
+const ALLOWED: [(&str, &str); 26] = [
     ("/.well-known/oauth-protected-resource", "GET,HEAD"),
     ("/.well-known/oauth-protected-resource/{*path}", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
     ("/.well-known/openid-configuration", "GET,HEAD"),
     ("/.well-known/jwks.json", "GET,HEAD"),
+    ("/.well-known/portcullis-doctor", "GET,HEAD"),
     ("/.well-known/{*rest}", "GET,HEAD"),
     ("/token", "POST"),
     ("/revoke", "POST"),
