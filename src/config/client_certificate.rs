@@ -109,21 +109,21 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
-/// `YYMMDDHHMMSSZ` until 2049, `YYYYMMDDHHMMSSZ` after; by way of the form that HTTP has for it.
+/// `YYMMDDHHMMSSZ` until 2049, `YYYYMMDDHHMMSSZ` after.
 fn seconds(tag: u8, time: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let century = match (tag, time.get(..2)?.parse::<u32>().ok()?) {
         (UTC_TIME, 50..) => "19",
         (UTC_TIME, _) => "20",
         _ => "",
     };
     let whole = format!("{century}{time}");
-    let part = |from: usize, length: usize| whole.get(from..from + length);
-    let month = MONTHS.get(part(4, 2)?.parse::<usize>().ok()?.checked_sub(1)?)?;
-    let (year, day, hour, minute, second) = (part(0, 4)?, part(6, 2)?, part(8, 2)?, part(10, 2)?, part(12, 2)?);
-    // the weekday is read and not used
-    let date = httpdate::parse_http_date(&format!("Mon, {day} {month} {year} {hour}:{minute}:{second} GMT")).ok()?;
-    i64::try_from(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
+    let part = |from: usize, length: usize| whole.get(from..from + length)?.parse::<i64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(4, 2)?, part(6, 2)?);
+    let (hour, minute, second) = (part(8, 2)?, part(10, 2)?, part(12, 2)?);
+    // the Gregorian calendar with years that begin in March, so that a leap day ends one
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 impl fmt::Debug for ClientCertificate {

@@ -162,24 +162,33 @@ fn back(location: &str, redirect_uri: &str) -> Option<VisitEnd> {
     }
 }
 
+/// How much of a page's text is collected, in bytes.
+const LONGEST_TEXT: usize = 4096;
+
 /// What a person reads on a page; a number of Entra ID, which stands in a script there, comes first.
 fn words(html: &str) -> String {
     if let Some(EntraNumber { said, .. }) = EntraNumber::find(html) {
         return said;
     }
-    let mut words = String::new();
-    let mut rest = html;
-    while let Some((before, after)) = rest.split_once('<') {
+    // the same bytes at the same places
+    let lower = html.to_ascii_lowercase();
+    let (mut words, mut at) = (String::new(), 0);
+    while let Some(before) = html.get(at..).and_then(|rest| rest.split_once('<')).map(|(before, _)| before) {
         push_words(&mut words, before);
-        let name = after.to_ascii_lowercase();
+        let tag = at + before.len() + 1;
+        let name = lower.get(tag..).unwrap_or_default();
         let hidden = ["script", "style", "head"].into_iter().find(|hidden| {
             name.strip_prefix(hidden).is_some_and(|rest| rest.starts_with(|c: char| !c.is_ascii_alphanumeric()))
         });
-        let skipped = hidden.and_then(|hidden| name.find(&format!("</{hidden}")));
-        rest = after.get(skipped.unwrap_or(0)..).unwrap_or_default();
-        rest = rest.split_once('>').map_or("", |(_, rest)| rest);
+        // without an end, all that follows is hidden
+        let end = hidden.map_or(Some(0), |hidden| name.find(&format!("</{hidden}")));
+        let close = end.and_then(|end| Some(end + name.get(end..)?.find('>')?));
+        at = close.map_or(html.len(), |close| tag + close + 1);
+        if words.len() > LONGEST_TEXT {
+            break;
+        }
     }
-    push_words(&mut words, rest);
+    push_words(&mut words, html.get(at..).unwrap_or_default());
     excerpt(&words).into_owned()
 }
 
@@ -237,8 +246,8 @@ mod tests {
                     <style>p { }</style><p id=x>Invalid parameter: redirect_uri</p>";
         assert_eq!(words(page), "We are sorry Invalid parameter: redirect_uri");
         assert_eq!(words("plain"), "plain");
-        assert_eq!(words("<script>never closed"), "never closed");
-        assert!(words(&"<b>".repeat(100_000)).is_empty());
+        assert_eq!(words("seen <script>never closed"), "seen");
+        assert!(words(&"<b>".repeat(300_000)).is_empty());
         assert!(words(&"x".repeat(100_000)).len() < 500);
     }
 

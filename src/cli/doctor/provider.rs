@@ -4,6 +4,8 @@ mod authorization;
 mod console;
 mod discovery;
 mod subject;
+#[cfg(test)]
+mod testing;
 mod token;
 
 use std::collections::BTreeSet;

@@ -202,3 +202,70 @@ pub(super) fn numbered(subject: &Subject<'_>, number: &EntraNumber) -> Finding {
     };
     subject.finding(id, key, number.said.clone()).elsewhere(subject.there(spot)).mend(mend)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::super::testing::{beyond, subject};
+    use super::judge;
+    use crate::config::OidcFlavour;
+    use crate::identity::{Beyond, Visit, VisitEnd};
+
+    fn ids(flavour: &OidcFlavour, status: u16, end: VisitEnd) -> Vec<&'static str> {
+        let settings = subject::settings(flavour.clone());
+        let status = StatusCode::from_u16(status).unwrap();
+        let findings = judge(&subject::of(&settings), &Beyond { visit: Ok(Visit { status, end }), ..beyond() });
+        assert!(findings.iter().all(|finding| !finding.mend.is_empty()), "{findings:?}");
+        findings.iter().map(|finding| finding.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_page_is_told_by_its_words_whatever_the_product() {
+        for (status, words, expected) in [
+            (200, "Sign in to your account", &[][..]),
+            (400, "Invalid parameter: redirect_uri", &["provider.redirect_uri"]),
+            (400, "Unregistered redirect_uri (\"https://mcp.example.com/callback/corp\").", &["provider.redirect_uri"]),
+            (403, "Callback URL mismatch.", &["provider.redirect_uri"]),
+            (400, "Invalid Redirect Uri: invalid loopback address", &["provider.redirect_uri_policy"]),
+            (400, "Client not found.", &["provider.client_unknown"]),
+            (404, "Invalid client_id (\"portcullis\").", &["provider.client_unknown"]),
+            (400, "Client disabled.", &["provider.client_disabled"]),
+            (400, "Realm not enabled", &["provider.realm_disabled"]),
+            (403, "Bearer-only applications are not allowed to initiate browser login", &["provider.standard_flow"]),
+            (400, "PAR request_uri not included.", &["provider.pushed_requests"]),
+            (400, "Etwas ging schief", &["provider.authorization_refused"]),
+            (502, "Bad Gateway", &["provider.authorization_endpoint"]),
+            (429, "slow down", &["provider.authorization_endpoint"]),
+            (200, "AADSTS50011: the redirect URI does not match", &["provider.redirect_uri"]),
+        ] {
+            for flavour in [OidcFlavour::Keycloak, OidcFlavour::Generic] {
+                assert_eq!(ids(&flavour, status, VisitEnd::Page(words.to_owned())), expected, "{words}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_at_our_redirect_uri_is_told_by_its_code_and_words() {
+        for (error, description, expected) in [
+            ("login_required", "", &[][..]),
+            ("interaction_required", "", &[]),
+            ("invalid_scope", "Invalid scopes: openid x", &["provider.scope"]),
+            ("unauthorized_client", "Standard flow is disabled", &["provider.standard_flow"]),
+            ("unsupported_response_type", "", &["provider.standard_flow"]),
+            ("invalid_request", "Missing parameter: code_challenge_method", &["provider.pkce"]),
+            ("invalid_request", "code challenge method is not matching", &["provider.pkce"]),
+            ("invalid_request", "Pushed Authorization Request is only allowed.", &["provider.pushed_requests"]),
+            ("invalid_request", "Missing parameter: 'request' or 'request_uri'", &["provider.request_object"]),
+            ("invalid_request", "Invalid redirect_uri", &["provider.redirect_uri_policy"]),
+            ("invalid_request", "something", &["provider.authorization_refused"]),
+            ("server_error", "", &["provider.authorization_endpoint"]),
+            ("invalid_request", "AADSTS9002325: PKCE is required", &["provider.redirect_uri_platform"]),
+            ("invalid_target", "AADSTS9010010: no match", &["provider.resource"]),
+        ] {
+            let end = VisitEnd::Back { error: error.to_owned(), description: description.to_owned() };
+            assert_eq!(ids(&OidcFlavour::Keycloak, 302, end), expected, "{error} {description}");
+        }
+        assert_eq!(ids(&OidcFlavour::Generic, 302, VisitEnd::Elsewhere), [""; 0]);
+    }
+}

@@ -77,3 +77,67 @@ fn refused(subject: &Subject<'_>, error: &str, meaning: Meaning, said: &Diagnosi
     };
     Some(subject.finding(id, key, cause).elsewhere(subject.there(spot)).mend(mend))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{beyond, subject};
+    use super::judge;
+    use crate::config::OidcFlavour;
+    use crate::identity::{Beyond, Meaning, TokenAnswer};
+    use crate::outbound::Diagnosis;
+
+    fn ids(flavour: OidcFlavour, code: TokenAnswer) -> Vec<&'static str> {
+        let settings = subject::settings(flavour);
+        let findings = judge(&subject::of(&settings), &Beyond { code, ..beyond() });
+        findings.iter().map(|finding| finding.id.as_str()).collect()
+    }
+
+    fn refused(error: &str, meaning: Meaning, words: &str) -> TokenAnswer {
+        TokenAnswer::Refused { error: error.to_owned(), meaning, said: Diagnosis::new(words) }
+    }
+
+    #[test]
+    fn a_refusal_of_the_client_is_told_from_a_refusal_of_the_code() {
+        let client = Meaning::ClientRefused;
+        for (error, meaning, words, keycloak, other) in [
+            ("invalid_grant", Meaning::SessionOver, "Code not valid", None, None),
+            ("invalid_request", Meaning::Other, "no such code", None, None),
+            ("unauthorized_client", client, "401", Some("provider.client_secret"), Some("provider.client_secret")),
+            ("invalid_client", client, "401", Some("provider.client_unknown"), Some("provider.client_secret")),
+            ("invalid_request", Meaning::Other, "DPoP proof is missing", Some("provider.dpop"), Some("provider.dpop")),
+            (
+                "invalid_client",
+                client,
+                "Parameter client_assertion_type is missing",
+                Some("provider.client_authentication"),
+                Some("provider.client_authentication"),
+            ),
+            (
+                "access_denied",
+                Meaning::Denied,
+                "Realm not enabled",
+                Some("provider.realm_disabled"),
+                Some("provider.realm_disabled"),
+            ),
+        ] {
+            let answer = || refused(error, meaning, words);
+            assert_eq!(ids(OidcFlavour::Keycloak, answer()).first().copied(), keycloak, "{error} {words}");
+            assert_eq!(ids(OidcFlavour::Generic, answer()).first().copied(), other, "{error} {words}");
+        }
+        assert_eq!(ids(OidcFlavour::Generic, TokenAnswer::Accepted), ["provider.accepts_made_up"]);
+        let unclear = TokenAnswer::Unclear(Diagnosis::new("no answer"));
+        assert_eq!(ids(OidcFlavour::Generic, unclear), ["provider.token_endpoint"]);
+    }
+
+    #[test]
+    fn the_same_fault_is_told_once_and_a_public_client_too() {
+        let settings = subject::settings(OidcFlavour::Generic);
+        let wrong = || refused("invalid_client", Meaning::ClientRefused, "401");
+        let findings = judge(
+            &subject::of(&settings),
+            &Beyond { code: wrong(), refresh_token: Some(wrong()), accepts_any_secret: true, ..beyond() },
+        );
+        let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
+        assert_eq!(ids, ["provider.client_secret", "provider.any_secret"]);
+    }
+}

@@ -69,7 +69,10 @@ fn dropped(seen: &Seen, watched: &Watched) -> Vec<Finding> {
 
 /// Whether clients can choose the address that limits count them by, and whether they have one of their own at all.
 fn address(seen: &Seen) -> Option<Finding> {
-    if seen.address == MADE_UP {
+    let mut hops = seen.forwarded_for.split(',').map(|hop| hop.trim().trim_start_matches('['));
+    let appended = hops.clone().any(|hop| !hop.is_empty() && hop != MADE_UP);
+    // with our own address behind it, the made-up one counts only because we are on a trusted machine ourselves
+    if seen.address == MADE_UP && !appended {
         let what = "the proxy in front passes a made-up X-Forwarded-For on: each client chooses the address that it counts under";
         let finding = Finding::new(Id::PublicAddress, "server", "trusted_proxies", what);
         return Some(finding.mend(
@@ -77,8 +80,6 @@ fn address(seen: &Seen) -> Option<Finding> {
              option forwardfor; Envoy: use_remote_address: true)",
         ));
     }
-    let mut hops = seen.forwarded_for.split(',').map(|hop| hop.trim().trim_start_matches('['));
-    let appended = hops.clone().any(|hop| !hop.is_empty() && hop != MADE_UP);
     if appended && !hops.any(|hop| hop.starts_with(seen.address.as_str())) {
         let what = format!("requests count under {}, the proxy's address: all clients share its limits", seen.address);
         let finding = Finding::new(Id::PublicProxy, "server", "trusted_proxies", what);
@@ -147,6 +148,9 @@ mod tests {
         ] {
             assert_eq!(Case { forwarded_for, ..Case::default() }.ids(), [""; 0]);
         }
+        let on_a_trusted_machine = format!("{MADE_UP}, 127.0.0.1");
+        let case = Case { address: MADE_UP, forwarded_for: on_a_trusted_machine, ..Case::default() };
+        assert_eq!(case.ids(), [""; 0], "the world does not come from there");
         let address = "2001:db8::7";
         assert_eq!(Case { address, forwarded_for: format!("[{address}]:1"), ..Case::default() }.ids(), [""; 0]);
     }
