@@ -133,24 +133,19 @@ impl Oidc {
         self.settings.standing == Standing::Offline && known
     }
 
+    /// The answer to a made-up code; and whether a made-up secret is as good as ours. That is asked with a refresh token, because
+    /// some look at a code before they look at who redeems it.
     async fn examine_credentials(&self, metadata: &ProviderMetadata, redirect_uri: &str) -> (TokenAnswer, bool) {
         let made_up = OidcSettings { client_secret: Some(base64url(&random::<32>()).into()), ..self.settings.clone() };
         let is_told_apart = self.settings.client_secret.is_some() && !matches!(made_up.flavour, OidcFlavour::Entra(_));
-        let with_ours = self.redeem_made_up(&self.settings, metadata, redirect_uri);
-        let with_another = async {
-            if is_told_apart { Some(self.redeem_made_up(&made_up, metadata, redirect_uri).await) } else { None }
-        };
-        let (ours, another) = tokio::join!(with_ours, with_another);
+        let with_another =
+            async { if is_told_apart { Some(self.renew_made_up(&made_up, metadata).await) } else { None } };
+        let (ours, another) = tokio::join!(self.redeem_made_up(metadata, redirect_uri), with_another);
         let accepts_any = is_accepted(&ours) && another.as_ref().is_some_and(is_accepted);
         (ours, accepts_any)
     }
 
-    async fn redeem_made_up(
-        &self,
-        settings: &OidcSettings,
-        metadata: &ProviderMetadata,
-        redirect_uri: &str,
-    ) -> TokenAnswer {
+    async fn redeem_made_up(&self, metadata: &ProviderMetadata, redirect_uri: &str) -> TokenAnswer {
         let (code, verifier) = (base64url(&random::<32>()), base64url(&random::<32>()));
         let more = self.token_parameters(self.offers_offline(metadata));
         let mut form = vec![
@@ -160,21 +155,25 @@ impl Oidc {
             ("code_verifier", verifier.as_str()),
         ];
         form.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
-        let endpoint = ProviderTokenEndpoint { settings, ..self.endpoint(metadata) };
-        TokenAnswer::of(endpoint.ask(&form, &[&code, &verifier], TIMEOUT).await)
+        TokenAnswer::of(self.endpoint(metadata).ask(&form, &[&code, &verifier], TIMEOUT).await)
     }
 
     async fn examine_renewal(&self, metadata: &ProviderMetadata) -> Option<TokenAnswer> {
         if self.settings.standing == Standing::None {
             return None;
         }
+        Some(self.renew_made_up(&self.settings, metadata).await)
+    }
+
+    async fn renew_made_up(&self, settings: &OidcSettings, metadata: &ProviderMetadata) -> TokenAnswer {
         let made_up = base64url(&random::<32>());
         let form = [("grant_type", "refresh_token"), ("refresh_token", made_up.as_str())];
-        Some(TokenAnswer::of(self.endpoint(metadata).ask(&form, &[&made_up], TIMEOUT).await))
+        let endpoint = ProviderTokenEndpoint { settings, ..self.endpoint(metadata) };
+        TokenAnswer::of(endpoint.ask(&form, &[&made_up], TIMEOUT).await)
     }
 }
 
-/// Whether the code was what the endpoint refused, and not the client.
+/// Whether what was made up is what the endpoint refused, and not the client.
 fn is_accepted(answer: &TokenAnswer) -> bool {
     matches!(answer, TokenAnswer::Refused { meaning: Meaning::SessionOver, .. })
 }
