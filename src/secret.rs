@@ -53,6 +53,18 @@ impl Sha256 {
         Self(out)
     }
 
+    /// Hashes parts as if they were one, without putting them together.
+    #[must_use]
+    pub fn of_parts<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(part);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.finish().as_ref());
+        Self(out)
+    }
+
     /// The value as it is stored.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

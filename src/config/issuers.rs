@@ -7,7 +7,7 @@ use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::sections::Sections;
 use super::upstream::UpstreamSettings;
-use super::{Identity, IdentityKind, OidcSettings, PublicUrl, token_issuer};
+use super::{Identity, IdentityKind, IssuerKind, OidcFlavour, PublicUrl, TokenIssuer, token_issuer};
 
 /// Whether an upstream accepts our own tokens; a file without upstreams is read as if one did.
 pub(super) fn issues_tokens(sections: &Sections) -> bool {
@@ -42,11 +42,7 @@ pub(super) fn read(
             complete = false;
             continue;
         };
-        let is_another = |identity: &&Identity| {
-            let of_it = |settings: &OidcSettings| settings.issuer == issuer.advertised;
-            identity.id == issuer.id && !matches!(&identity.kind, IdentityKind::Oidc(settings) if of_it(settings))
-        };
-        if identities.iter().any(|identity| is_another(&identity)) {
+        if identities.iter().any(|identity| identity.id == issuer.id && !has_users_of(identity, &issuer)) {
             let mistake = Mistake::new("is not the issuer of the identity with this id: users of both would be one");
             reading.error(&section.at("issuer"), mistake.hint("write that identity's issuer, or choose another id"));
         }
@@ -57,6 +53,17 @@ pub(super) fn read(
         issuers.push(Arc::new(issuer));
     }
     Issuers { read: issuers, complete }
+}
+
+/// Whether the users of an identity are those of an issuer, by the same ids.
+fn has_users_of(identity: &Identity, issuer: &TokenIssuer) -> bool {
+    let IdentityKind::Oidc(settings) = &identity.kind else { return false };
+    match (&settings.flavour, issuer.kind) {
+        // both name users by tenant and object, and version 1 tokens another issuer
+        (OidcFlavour::Entra(_), IssuerKind::Entra) => settings.issuer == issuer.advertised,
+        (OidcFlavour::Entra(_), _) | (_, IssuerKind::Entra) => false,
+        _ => settings.issuer == issuer.issuer,
+    }
 }
 
 /// Warns of issuers whose tokens open nothing, and of audiences that open more than one upstream.

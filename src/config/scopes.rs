@@ -93,10 +93,11 @@ impl<'de> Deserialize<'de> for Implications {
     }
 }
 
-/// Checks the keys.
-pub(super) fn read(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) -> UpstreamScopes {
+/// Checks the keys. With `own` some of the tokens are ours, which always carry a scope; other issuers may not know any that
+/// means this upstream.
+pub(super) fn read(written: Written, own: bool, section: &Section<'_>, reading: &mut Reading<'_>) -> UpstreamScopes {
     let required = written.required.unwrap_or_else(|| vec!["mcp:access".to_owned()]);
-    if required.is_empty() {
+    if required.is_empty() && own {
         let mistake =
             Mistake::new("is empty: tokens would carry no scope").hint("remove it for the default, [\"mcp:access\"]");
         reading.error(&section.at("scopes"), mistake);

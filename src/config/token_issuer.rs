@@ -100,10 +100,13 @@ impl TokenIssuer {
         };
         for audience in audiences {
             add(audience.clone());
-            // version 1 tokens of Entra name any of these, as it happens
-            if self.kind == IssuerKind::Entra && TenantId::parse(audience).is_some() {
-                add(format!("api://{audience}"));
-                add(format!("api://{audience}/"));
+            // version 2 tokens of Entra name the client id, whatever was asked for; version 1 tokens any of these
+            if self.kind == IssuerKind::Entra
+                && let Some(client_id) = client_id_in(audience)
+            {
+                add(client_id.to_string());
+                add(format!("api://{client_id}"));
+                add(format!("api://{client_id}/"));
             }
             // the same resource (RFC 3986 6.2.3), which issuers and clients spell either way
             if audience.contains("://") {
@@ -124,6 +127,13 @@ impl TokenIssuer {
             (None, _, _) => String::new(),
         }
     }
+}
+
+/// The client id of an application of Entra in one of the forms of its own audience.
+fn client_id_in(audience: &str) -> Option<TenantId> {
+    let bare = audience.strip_prefix("api://").map_or(audience, |rest| rest.trim_end_matches('/'));
+    // a GUID as well
+    TenantId::parse(bare)
 }
 
 #[derive(Deserialize)]
@@ -219,8 +229,16 @@ fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, rea
     let id = id.and_then(|()| others.ids.insert(&written.id, &at.location).map_err(|before| duplicate(&before)));
     reading.keep(&at, id);
     let at = section.at("issuer");
-    let once = others.issuers.insert(&written.issuer, &at.location).map_err(|before| duplicate(&before));
+    // "organizations" and "common" are one issuer
+    let issuer = issuer_of_tokens(written);
+    let once = others.issuers.insert(&issuer, &at.location).map_err(|before| duplicate(&before));
     reading.keep(&at, once);
+}
+
+/// The issuer that tokens name: a template where they come from many tenants of Entra.
+fn issuer_of_tokens(written: &Written) -> String {
+    let template = many_tenants(&written.issuer).filter(|_| written.kind == IssuerKind::Entra);
+    template.unwrap_or_else(|| written.issuer.clone())
 }
 
 /// The issuer that tokens name, and where its metadata is.
@@ -238,8 +256,7 @@ fn places(written: &Written, section: &Section<'_>, reading: &mut Reading<'_>) -
         Some(discovery) => reading.keep(&section.at("discovery"), check_discovery(discovery)),
         None => Url::parse(&default_discovery(&written.issuer)).ok().filter(|_| valid),
     };
-    let issuer = many_tenants(&written.issuer).filter(|_| template).unwrap_or_else(|| written.issuer.clone());
-    (valid.then_some(issuer), discovery)
+    (valid.then(|| issuer_of_tokens(written)), discovery)
 }
 
 /// How tokens are verified; needs credentials of ours where the issuer is asked.

@@ -177,7 +177,7 @@ pub(super) fn read(
         implies: written.implies,
         texts: written.scope,
     };
-    let scopes = scopes::read(scopes, section, reading);
+    let scopes = scopes::read(scopes, accepts.own, section, reading);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,

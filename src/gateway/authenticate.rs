@@ -179,7 +179,7 @@ impl Authenticator {
         arrival: &Arrival,
     ) -> Result<(Arc<VerifiedCaller>, TokenCheck), Refusal> {
         let key = remembered_as(credential, served);
-        let (verified, result) = if let Some(verified) = self.remembered.0.get(&key).await {
+        let (verified, result) = if let Some(verified) = self.recall(&key, served).await {
             (verified, TokenCheck::Cached)
         } else {
             // boxed: verifying takes much room, which every call would have to hold
@@ -200,6 +200,15 @@ impl Authenticator {
         }
         caller.check_now(self.clock.now())?;
         Ok((caller, result))
+    }
+
+    /// What is known of a credential.
+    async fn recall(&self, key: &Sha256, served: &Served) -> Option<Verified> {
+        if let Some(verified) = self.remembered.0.get(key).await {
+            return Some(verified);
+        }
+        served.config.settings.accepts.introspecting()?;
+        self.foreign.opaque().known_caller(key).await.map(Verified::Good)
     }
 
     /// Verifies a credential at its first use in this process. Of an opaque token its issuer's answer is remembered elsewhere,
@@ -290,11 +299,13 @@ impl From<&Unverified> for Refusal {
 /// What a credential is remembered by. What a token of another issuer opens depends on the upstream, so there the upstream is a
 /// part of it.
 fn remembered_as(credential: &Credential<'_>, served: &Served) -> Sha256 {
-    let hash = credential.sha256();
-    if served.config.settings.accepts.foreign.is_empty() {
-        return hash;
+    match credential.access_token() {
+        // no token has a NUL in it, so this is the hash of no other
+        Some(token) if !served.config.settings.accepts.foreign.is_empty() => {
+            Sha256::of_parts([served.id.as_bytes(), b"\0", token.text.as_bytes()])
+        }
+        _ => credential.sha256(),
     }
-    Sha256::of(&[served.id.as_bytes(), b"\0", hash.as_bytes()].concat())
 }
 
 #[cfg(test)]

@@ -54,8 +54,6 @@ struct KeySet {
 #[derive(Clone)]
 struct Cached {
     read: ReadKeys,
-    /// When the fetch began, on the monotonic clock.
-    age_from: Duration,
     fresh_for: Duration,
 }
 
@@ -93,7 +91,7 @@ impl ClientKeySets {
     pub(crate) async fn known(&self, url: &str) -> KnownKeys {
         let Some(set) = self.0.sets.get(url).await else { return KnownKeys::Unknown };
         let Some(cached) = set.cached() else { return KnownKeys::Unknown };
-        let age = self.0.clock.monotonic().saturating_sub(cached.age_from);
+        let age = self.0.clock.monotonic().saturating_sub(cached.read.age_from);
         match age.checked_sub(cached.fresh_for) {
             None => KnownKeys::Fresh(cached.read),
             Some(stale) if stale < STALE => KnownKeys::Stale(cached.read),
@@ -138,8 +136,8 @@ impl ClientKeySets {
             };
             let document = fetched?;
             let fresh_for = fresh_for(&document.headers);
-            let read = ReadKeys { keys: Arc::new(parse(&document)?), read_at };
-            put(&cached, Some(Cached { read, age_from, fresh_for }));
+            let read = ReadKeys { keys: Arc::new(parse(&document)?), read_at, age_from };
+            put(&cached, Some(Cached { read, fresh_for }));
             Ok(())
         }
     }

@@ -54,6 +54,6 @@ pub use schedule::RotationSchedule;
 pub use seal::{Sealer, Unsealable, open_with, seal_with};
 pub(crate) use signed_jwt::{Members, SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
 pub use signing_key::KeyWatch;
-pub(crate) use token_issuer::{Introspected, IssuerClient, Unverified as UnverifiedToken};
+pub(crate) use token_issuer::{Askers, Introspected, IssuerClient, Unverified as UnverifiedToken};
 pub(crate) use verifier::MAX_ACCESS_TOKEN;
 pub use verifier::{Expected, Validity, VerifiedToken, verify_access_token};

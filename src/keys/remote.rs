@@ -46,8 +46,6 @@ pub struct RemoteKeys {
 struct Cached {
     url: String,
     read: ReadKeys,
-    /// When the fetch began, on the monotonic clock.
-    age_from: Duration,
 }
 
 /// A key set, and the time of its fetch.
@@ -57,6 +55,8 @@ pub struct ReadKeys {
     pub keys: Arc<PublicKeys>,
     /// When the fetch began.
     pub read_at: Timestamp,
+    /// The same on the monotonic clock: of two sets, the one with the later time is newer.
+    pub age_from: Duration,
 }
 
 /// The result of a fetch for a key that was not in the set.
@@ -84,13 +84,13 @@ impl RemoteKeys {
     /// When it was never fetched and cannot be fetched now.
     pub async fn get(&self, url: &str) -> Result<ReadKeys, RemoteKeysError> {
         let cached = self.cached(url);
-        if let Some((keys, age_from)) = &cached
-            && self.clock.monotonic().saturating_sub(*age_from) < FRESH_FOR
+        if let Some(read) = &cached
+            && self.clock.monotonic().saturating_sub(read.age_from) < FRESH_FOR
         {
-            return Ok(keys.clone());
+            return Ok(read.clone());
         }
         let refetched = self.refetch.ask(self.fetch(url)).await;
-        match (self.cached(url).or(cached).map(|(keys, _)| keys), refetched) {
+        match (self.cached(url).or(cached), refetched) {
             (Some(keys), _) => Ok(keys),
             (None, Refetched::Failed(cause)) => Err(RemoteKeysError { url: url.to_owned(), cause }),
             (None, _) => Err(RemoteKeysError { url: url.to_owned(), cause: Diagnosis::new(MOVED) }),
@@ -113,7 +113,7 @@ impl RemoteKeys {
 
     fn unfound(&self, url: &str, refetched: Refetched) -> Unfound {
         let failed = |cause| Unfound::Failed(RemoteKeysError { url: url.to_owned(), cause });
-        match (self.cached(url).map(|(keys, _)| keys), refetched) {
+        match (self.cached(url), refetched) {
             (Some(keys), Refetched::Fresh) => Unfound::Reread(keys),
             (Some(keys), Refetched::TooSoon) => Unfound::TooSoon(keys),
             (_, Refetched::Failed(cause)) => failed(cause),
@@ -121,9 +121,9 @@ impl RemoteKeys {
         }
     }
 
-    fn cached(&self, url: &str) -> Option<(ReadKeys, Duration)> {
+    fn cached(&self, url: &str) -> Option<ReadKeys> {
         let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|cached| cached.url == url).map(|cached| (cached.read.clone(), cached.age_from))
+        cached.as_ref().filter(|cached| cached.url == url).map(|cached| cached.read.clone())
     }
 
     fn fetch(&self, url: &str) -> impl Future<Output = Result<(), Diagnosis>> + Send + use<> {
@@ -136,8 +136,8 @@ impl RemoteKeys {
             if answer.status != http::StatusCode::OK {
                 return Err(Diagnosis::new(format!("it answers {}", answer.status.as_u16())));
             }
-            let read = ReadKeys { keys: Arc::new(PublicKeys::parse(&answer.body)?), read_at };
-            *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read, age_from });
+            let read = ReadKeys { keys: Arc::new(PublicKeys::parse(&answer.body)?), read_at, age_from };
+            *cached.write().unwrap_or_else(PoisonError::into_inner) = Some(Cached { url, read });
             Ok(())
         };
         async move { calls.timed(ProviderCall::Jwks, read).await }

@@ -1,7 +1,8 @@
 //! What an issuer says of a token (RFC 7662).
 //!
-//! Defends against a flood that comes from us: few questions are under way at once. How often each token is asked about, and
-//! who may cause how many questions, is the caller's to limit.
+//! Defends against a flood that comes from us: few questions are under way at once, and those about invented tokens leave room
+//! for those about tokens that were good. How often each token is asked about, and who may cause how many questions, is the
+//! caller's to limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,37 @@ use crate::secret::SecretText;
 
 /// The time-out of a question: a call waits for it.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// How many questions are under way at once.
+/// How many questions are under way at once about tokens that were good, and as many about others.
 const AT_ONCE: usize = 64;
 /// The token of a question that asks for nothing but an answer: whether our credentials are accepted.
 pub(super) const PROBE: &str = "portcullis-check";
+
+/// Who makes us ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Askers {
+    /// Those whose token was good when it was last asked about.
+    Known,
+    /// Anyone.
+    Strangers,
+}
+
+/// Why nothing is known of a token.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Something is wrong with the issuer, or with our registration there.
+    Failed(Diagnosis),
+    /// The question was not asked, or the issuer refuses this one (400). Anyone can send a token for which it does, so that
+    /// is no sign of an outage.
+    Refused(Diagnosis),
+}
+
+impl Unanswered {
+    pub(super) fn into_diagnosis(self) -> Diagnosis {
+        match self {
+            Self::Failed(cause) | Self::Refused(cause) => cause,
+        }
+    }
+}
 
 /// What an issuer says of a token.
 #[derive(Debug)]
@@ -42,12 +70,13 @@ struct Credentials<'a> {
 pub(super) struct Introspection {
     settings: Arc<TokenIssuer>,
     fetcher: Fetcher,
-    in_flight: Semaphore,
+    of_known: Semaphore,
+    of_strangers: Semaphore,
 }
 
 impl Introspection {
     pub(super) fn new(settings: Arc<TokenIssuer>, fetcher: Fetcher) -> Self {
-        Self { settings, fetcher, in_flight: Semaphore::new(AT_ONCE) }
+        Self { settings, fetcher, of_known: Semaphore::new(AT_ONCE), of_strangers: Semaphore::new(AT_ONCE) }
     }
 
     /// Where questions go, and whether our credentials go into the form.
@@ -70,22 +99,42 @@ impl Introspection {
     }
 
     /// Asks about a token.
-    pub(super) async fn ask(&self, metadata: &Metadata, token: &str) -> Result<Introspected, Diagnosis> {
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            return Err(Diagnosis::new(format!("{AT_ONCE} questions about tokens are under way already")));
+    pub(super) async fn ask(
+        &self,
+        metadata: &Metadata,
+        token: &str,
+        askers: Askers,
+    ) -> Result<Introspected, Unanswered> {
+        let in_flight = match askers {
+            Askers::Known => &self.of_known,
+            Askers::Strangers => &self.of_strangers,
         };
-        let Credentials { id, secret, .. } = self.credentials()?;
-        let (endpoint, in_form) = self.endpoint(metadata).await?;
+        let Ok(_permit) = in_flight.try_acquire() else {
+            let words = format!("{AT_ONCE} questions about tokens are under way already");
+            return Err(Unanswered::Refused(Diagnosis::new(words)));
+        };
+        let Credentials { id, secret, .. } = self.credentials().map_err(Unanswered::Failed)?;
+        let (endpoint, in_form) = self.endpoint(metadata).await.map_err(Unanswered::Failed)?;
         let mut form = vec![("token", token), ("token_type_hint", "access_token")];
         if in_form {
             form.extend([("client_id", id), ("client_secret", secret.expose())]);
         }
         let basic = (!in_form).then_some((id, secret));
         let answer = self.fetcher.post_form(&endpoint, &form, basic, TIMEOUT).await.map_err(Diagnosis::from);
-        answer.and_then(|answer| read(&answer)).map_err(|cause| {
+        let in_context = |cause: Diagnosis| {
             cause.in_context(format_args!("the introspection endpoint {endpoint} gives no usable answer"))
-        })
+        };
+        let answer = answer.map_err(|cause| Unanswered::Failed(in_context(cause)))?;
+        let of_token = answer.status == StatusCode::BAD_REQUEST && !blames_us(&answer);
+        read(&answer).map_err(in_context).map_err(if of_token { Unanswered::Refused } else { Unanswered::Failed })
     }
+}
+
+/// Whether an error is about our registration rather than the token (RFC 6749 5.2).
+fn blames_us(answer: &Fetched) -> bool {
+    let error = Members::read(&answer.body);
+    let error = error.as_ref().and_then(|error| error.get("error")).and_then(Value::as_str);
+    matches!(error, Some("invalid_client" | "unauthorized_client"))
 }
 
 fn read(answer: &Fetched) -> Result<Introspected, Diagnosis> {

@@ -12,7 +12,6 @@ mod metadata;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::public_keys::PublicKeys;
 use super::remote::{ReadKeys, RemoteKeys, Unfound};
 use super::signed_jwt::{SignedJwt, SignedJwtError, UnverifiedJwt, verify_signed_jwt};
 use super::signing_key::KeyWatch;
@@ -21,11 +20,11 @@ use crate::config::{Outbound, TokenIssuer};
 use crate::outbound::{Diagnosis, Fetcher};
 use crate::secret::random;
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
-use introspection::{Introspection, PROBE};
+use introspection::{Introspection, PROBE, Unanswered};
 use key_watches::KeyWatches;
 use metadata::Metadata;
 
-pub(crate) use introspection::Introspected;
+pub(crate) use introspection::{Askers, Introspected};
 
 /// How often its keys are looked at while all is well; they are fetched again when they are old.
 const EVERY: Duration = Duration::from_mins(1);
@@ -119,7 +118,7 @@ impl IssuerClient {
     }
 
     fn check(&self, token: &str, read: &ReadKeys) -> Result<VerifiedJwt, SignedJwtError> {
-        self.note_success(&read.keys);
+        self.note_success(read);
         let token = verify_signed_jwt(token, &read.keys)?;
         Ok(VerifiedJwt { key: self.watches.watch(&token.key), token })
     }
@@ -138,11 +137,11 @@ impl IssuerClient {
     /// What is wrong.
     pub(crate) async fn try_out(&self) -> Result<(), Diagnosis> {
         if self.settings.introspects() {
-            return self.ask(PROBE).await.map(drop);
+            return self.ask(PROBE, Askers::Strangers).await.map(drop).map_err(Unanswered::into_diagnosis);
         }
         let url = self.jwks_uri().await?;
         let read = self.keys.get(&url).await.map_err(Diagnosis::from)?;
-        self.note_success(&read.keys);
+        self.note_success(&read);
         Ok(())
     }
 
@@ -173,18 +172,23 @@ impl IssuerClient {
     ///
     /// # Errors
     /// When there is no usable answer: nothing is known then. The words are for the log.
-    pub(crate) async fn introspect(&self, token: &str) -> Result<Introspected, String> {
-        let introspected = self.ask(token).await.map_err(|cause| self.note_failure(&cause))?;
-        self.clear_trouble();
-        Ok(introspected)
+    pub(crate) async fn introspect(&self, token: &str, askers: Askers) -> Result<Introspected, String> {
+        match self.ask(token, askers).await {
+            Ok(introspected) => {
+                self.clear_trouble();
+                Ok(introspected)
+            }
+            Err(Unanswered::Refused(cause)) => Err(self.words(&cause)),
+            Err(Unanswered::Failed(cause)) => Err(self.note_failure(&cause)),
+        }
     }
 
-    async fn ask(&self, token: &str) -> Result<Introspected, Diagnosis> {
-        self.calls.timed(ProviderCall::Introspection, self.introspection.ask(&self.metadata, token)).await
+    async fn ask(&self, token: &str, askers: Askers) -> Result<Introspected, Unanswered> {
+        self.calls.timed(ProviderCall::Introspection, self.introspection.ask(&self.metadata, token, askers)).await
     }
 
-    fn note_success(&self, keys: &Arc<PublicKeys>) {
-        self.watches.reread(keys);
+    fn note_success(&self, read: &ReadKeys) {
+        self.watches.reread(read);
         self.clear_trouble();
     }
 
@@ -193,9 +197,13 @@ impl IssuerClient {
     }
 
     fn note_failure(&self, cause: &Diagnosis) -> String {
-        let words = format!("issuer {}: {cause}", self.settings.id);
+        let words = self.words(cause);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.clone());
         words
+    }
+
+    fn words(&self, cause: &Diagnosis) -> String {
+        format!("issuer {}: {cause}", self.settings.id)
     }
 
     fn unavailable(&self, cause: &Diagnosis) -> Unverified {

@@ -44,6 +44,7 @@ tenants = ["contoso.com"]
 id = "keycloak"
 kind = "keycloak"
 issuer = "https://elsewhere.example/realms/mcp"
+authorization_server = "https://sso.example.com/realms/mcp"
 audiences = ["https://mcp.example.com/mcp"]
 kinds = "x"
 "#;
@@ -96,13 +97,15 @@ fn every_mistake_in_an_issuer_is_reported() {
         hint: register a confidential client there; its secret is { env = "NAME" } or { file = "…" }
     portcullis.toml:40:10: error: issuer "corp": verify: client_secret is missing: introspection needs credentials
         hint: register a confidential client there; its secret is { env = "NAME" } or { file = "…" }
+    portcullis.toml:44:10: error: issuer "more": issuer: is already used in line 38
+        hint: choose another one
     portcullis.toml:46:12: error: issuer "more": tenants[0]: is not the id of a tenant
         hint: the directory (tenant) id of its overview page, a GUID
     portcullis.toml:50:10: error: issuer "keycloak": issuer: is not the issuer of the identity with this id: users of both would be one
         hint: write that identity's issuer, or choose another id
-    portcullis.toml:52:1: error: issuer "keycloak": unknown key "kinds"
+    portcullis.toml:53:1: error: issuer "keycloak": unknown key "kinds"
         hint: did you mean "kind"?
-    portcullis.toml: 25 errors
+    portcullis.toml: 26 errors
     "#);
 }
 
@@ -209,6 +212,10 @@ fn a_gateway_alone_needs_no_identity_provider_database_or_root_key() {
       other issuers whose tokens are accepted
         corp  https://sso.example.com/realms/mcp
     "#);
+    let without_scopes = format!("{ALONE}scopes = []\n");
+    assert_eq!(Operator::new().check(without_scopes.clone()).outcome, Outcome::Done);
+    let of_ours = format!("public_url = \"https://mcp.example.com\"\n{REST}scopes = []\n");
+    assert!(Operator::new().problems(of_ours).contains("scopes: is empty: tokens would carry no scope"));
     let operator = Operator::new().with("PORTCULLIS_UPSTREAM__EXPENSES__ACCEPTS", "corp");
     let printed = operator.check(ALONE.replace("accepts = [\"corp\"]\n", ""));
     assert_eq!((printed.outcome, printed.err.as_str()), (Outcome::Done, ""), "by a variable");

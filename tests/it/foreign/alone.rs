@@ -1,5 +1,7 @@
 //! The gateway alone: every upstream accepts the tokens of other issuers, and there is no authorization server here.
 
+use portcullis::config::UpstreamScopes;
+use portcullis::oauth::scope::ScopeSet;
 use serde_json::json;
 
 use super::{Bench, alone};
@@ -73,6 +75,22 @@ async fn calls_work_without_a_database_an_identity_provider_or_a_root_key() {
     assert!(!file.exists(), "nothing is stored");
     let metrics = bench.gate.app.metrics().await;
     assert!(metrics.contains("portcullis_cached_tokens 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_upstream_may_need_no_scope_where_its_issuer_has_none_for_it() {
+    let bench = Bench::with(|_, config| {
+        config.upstreams[0].settings.scopes = UpstreamScopes::requiring(ScopeSet::empty());
+        alone(config);
+    })
+    .await;
+    let metadata = bench.gate.get("/.well-known/oauth-protected-resource/mcp").await.json();
+    assert_eq!(metadata.get("scopes_supported"), None);
+    let challenge = bench.gate.send(bench.gate.request("POST", "/mcp"), "").await;
+    assert!(challenge.header("www-authenticate").starts_with("Bearer resource_metadata="), "{challenge:?}");
+    for scope in [json!("openid"), json!(null)] {
+        assert_eq!(bench.call(&bench.token_with(&json!({"scope": scope}))).await.status, WORKS);
+    }
 }
 
 #[tokio::test]

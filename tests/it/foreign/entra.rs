@@ -1,10 +1,13 @@
 //! Tokens of Microsoft Entra ID, as its documentation shows them.
 
-use portcullis::config::{IssuerKind, TenantId};
+use std::sync::Arc;
+
+use portcullis::config::{AcceptedIssuer, Config, IssuerKind, TenantId, TokenIssuer};
 use serde_json::{Value, json};
 
 use super::{Bench, assert_unfit, edited};
 use crate::support::gate::WORKS;
+use crate::support::log::watch;
 
 const OURS: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
 const OTHER: &str = "bbbbcccc-1111-dddd-2222-eeee3333ffff";
@@ -14,13 +17,19 @@ const KIND: &str = "this is not an access token for this server";
 
 /// An endpoint for many tenants, of which one is accepted.
 async fn bench() -> Bench {
-    let bench = Bench::with(|issuer, _| {
+    bench_for(APP, |_| {}).await
+}
+
+/// The same with this audience, and other settings of everything.
+async fn bench_for(audience: &str, change: impl FnOnce(&mut Config)) -> Bench {
+    let bench = Bench::with(|issuer, config| {
         issuer.kind = IssuerKind::Entra;
         issuer.issuer = format!("{}/{{tenantid}}/v2.0", origin(&issuer.issuer));
         issuer.advertised = format!("{}/organizations/v2.0", origin(&issuer.issuer));
-        issuer.audiences = vec![APP.to_owned()];
+        issuer.audiences = vec![audience.to_owned()];
         issuer.scope_claims = ["scp", "roles"].map(str::to_owned).to_vec();
         issuer.tenants = vec![TenantId::parse(OURS).unwrap()];
+        change(config);
     })
     .await;
     let template = format!("{}/{{tenantid}}/v2.0", origin(&bench.provider.issuer()));
@@ -65,10 +74,16 @@ async fn a_user_is_known_by_tenant_and_object_and_never_by_an_address() {
 
 #[tokio::test]
 async fn every_form_of_the_audience_and_application_roles_are_taken() {
-    let bench = bench().await;
-    for aud in [format!("api://{APP}"), format!("api://{APP}/"), APP.to_owned()] {
-        assert_eq!(bench.call(&token(&bench, &json!({"aud": aud}))).await.status, WORKS, "{aud}");
+    for configured in [APP.to_owned(), format!("api://{APP}"), format!("api://{}", APP.to_ascii_uppercase())] {
+        let bench = bench_for(&configured, |_| {}).await;
+        for aud in [format!("api://{APP}"), format!("api://{APP}/"), APP.to_owned()] {
+            let answer = bench.call(&token(&bench, &json!({"aud": aud}))).await;
+            assert_eq!(answer.status, WORKS, "{configured}: {aud}");
+        }
+        let other = json!({"aud": format!("api://{OTHER}")});
+        assert_eq!(bench.call(&token(&bench, &other)).await.status, 401, "{configured}");
     }
+    let bench = bench().await;
     let machine = json!({"scp": null, "roles": ["mcp:access"], "idtyp": "app"});
     assert_eq!(bench.call(&token(&bench, &machine)).await.status, WORKS);
     let metadata = bench.gate.get("/.well-known/oauth-protected-resource/mcp").await.json();
@@ -105,4 +120,32 @@ async fn tenants_keys_and_tokens_that_do_not_belong_together_are_refused() {
     });
     bench.gate.clock.advance(std::time::Duration::from_mins(6));
     assert_unfit(&bench.call(&token(&bench, &json!({}))).await, ISSUER, "a key of another tenant");
+}
+
+#[tokio::test]
+async fn a_tenant_that_one_issuer_does_not_admit_may_be_that_of_another() {
+    let (log, _guard) = watch();
+    let bench = bench().await;
+    let root = origin(&bench.provider.issuer());
+    let of_other = json!({"tid": OTHER, "iss": format!("{root}/{OTHER}/v2.0")});
+    assert_unfit(&bench.call(&token(&bench, &of_other)).await, ISSUER, "not admitted");
+    assert!(log.text().contains("its tenant is not one of `tenants`"), "{}", log.text());
+    let gate = bench
+        .gate
+        .restart_with(|config| {
+            let accepts = &mut config.upstreams[0].settings.accepts;
+            let mut issuer = TokenIssuer::clone(&accepts.foreign[0].issuer);
+            issuer.id = "partner".to_owned();
+            issuer.issuer = format!("{root}/{OTHER}/v2.0");
+            issuer.discovery = format!("{}/other", issuer.discovery).parse().unwrap();
+            issuer.jwks_uri = Some(format!("{}/certs", bench.provider.issuer()).parse().unwrap());
+            issuer.tenants.clear();
+            accepts.foreign.push(AcceptedIssuer::new(Arc::new(issuer), &[APP.to_owned()]));
+        })
+        .await;
+    let bench = Bench { gate, ..bench };
+    assert_eq!(bench.call(&token(&bench, &of_other)).await.status, WORKS);
+    let subject = format!("partner|{OTHER}.00000000-0000-0000-66f3-3332eca7ea81");
+    assert_eq!(bench.gate.behind.last().header("x-forwarded-user"), Some(subject.as_str()));
+    assert_eq!(bench.call(&token(&bench, &json!({}))).await.status, WORKS, "the first one's tenant");
 }

@@ -28,8 +28,12 @@ async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing
         (json!({"typ": "Refresh"}), KIND, "it is a refresh token"),
         (json!({"typ": "Offline", "exp": null}), KIND, "it is a refresh token"),
         (json!({"typ": "Logout", "events": {}}), KIND, "it is a logout token"),
-        (json!({"typ": null}), KIND, "it has no typ claim"),
+        (json!({"typ": null}), KIND, "its typ claim is not"),
         (json!({"typ": "Serialized-ID"}), KIND, "its typ claim is not"),
+        (json!({"typ": "JWT"}), KIND, "its typ claim is not"),
+        (json!({"typ": ["Bearer"]}), KIND, "its typ claim is not"),
+        (json!({"typ": "DPoP"}), OTHER, "does not say to which"),
+        (json!({"cnf": null, "typ": "DPoP"}), OTHER, "does not say to which"),
         (json!({"at_hash": "x"}), KIND, "it is an ID token"),
         (json!({"iss": "https://elsewhere.example"}), ISSUER, "its issuer (iss) is not one that the upstream accepts"),
         (json!({"iss": format!("{}/", bench.provider.issuer())}), ISSUER, "its issuer (iss)"),
@@ -165,6 +169,49 @@ async fn a_token_for_one_upstream_opens_no_other_one_though_it_was_verified_ther
     for _ in 0..2 {
         assert_eq!(bench.gate.call_at("/mcp", &token).await.status, WORKS);
         assert_unfit(&bench.gate.call_at("/other", &token).await, FOR_OTHERS, "other");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_two_issuers_publish_makes_no_token_of_one_that_of_the_other() {
+    let (gate, [first, second]) = two_issuers().await;
+    let shared = TestKey::new(TestAlgorithm::Es256, "same");
+    first.rotate(shared.clone(), true);
+    second.rotate(shared.clone(), true);
+    let both = json!([gate.config.upstreams[0].audience(), gate.config.upstreams[1].audience()]);
+    let token =
+        |iss: &str| shared.jws(&json!({"alg": "ES256", "kid": "same", "typ": "JWT"}), &claims(&gate, iss, &both));
+    let (a, b) = (token(&first.issuer()), token(&second.issuer()));
+    assert_eq!(gate.call_at("/mcp", &a).await.status, WORKS);
+    assert_eq!(gate.behind.last().header("x-forwarded-user"), Some("corp|u"));
+    assert_eq!(gate.call_at("/other", &b).await.status, WORKS);
+    assert_eq!(gate.behind.last().header("x-forwarded-user"), Some("partner|u"));
+    assert_unfit(&gate.call_at("/other", &a).await, ISSUER, "the first issuer's at the second's upstream");
+    assert_unfit(&gate.call_at("/mcp", &b).await, ISSUER, "the second issuer's at the first's upstream");
+}
+
+#[tokio::test]
+async fn no_tokens_of_others_open_an_upstream_that_accepts_ours_alone() {
+    let bench = Bench::with(|_, config| {
+        let url = config.upstreams[0].settings.reach.url().to_string();
+        config.upstreams.push(upstream(&config.public_url, "own", &url));
+    })
+    .await;
+    let audience = bench.gate.config.upstreams[1].audience().to_owned();
+    let token = bench.token_with(&json!({"aud": [AUDIENCE, audience]}));
+    assert_eq!(bench.gate.call_at("/mcp", &token).await.status, WORKS);
+    let refused = bench.gate.call_at("/own", &token).await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    let challenge = refused.header("www-authenticate");
+    assert!(challenge.contains("/.well-known/oauth-protected-resource/own\""), "{challenge}");
+}
+
+#[tokio::test]
+async fn the_name_of_a_client_that_is_no_id_is_left_out() {
+    let bench = Bench::new().await;
+    for azp in [json!("a\nb"), json!("\u{202e}"), json!("x".repeat(256)), json!(7)] {
+        assert_eq!(bench.call(&bench.token_with(&json!({"azp": azp}))).await.status, WORKS, "{azp}");
+        assert!(bench.gate.behind.last().header("x-portcullis-client").is_none_or(str::is_empty), "{azp}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! Tokens that the issuer is asked about (RFC 7662).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Empty};
-use portcullis::config::Verification;
+use portcullis::config::{AcceptedIssuer, Accepts, Verification};
 use serde_json::{Value, json};
 
 use super::{Bench, assert_unfit, edited, introspection};
@@ -111,6 +112,10 @@ async fn answers_that_do_not_make_a_good_access_token_are_refused() {
         (json!({"typ": "ID"}), "this is not an access token for this server"),
         (json!({"typ": "Refresh"}), "this is not an access token for this server"),
         (json!({"token_use": "refresh_token", "typ": null}), "this is not an access token for this server"),
+        (json!({"token_type": "refresh_token", "typ": null}), "this is not an access token for this server"),
+        (json!({"token_type": "mac"}), "this is not an access token for this server"),
+        (json!({"token_type": ["Bearer"]}), "this is not an access token for this server"),
+        (json!({"token_type": "DPoP"}), "the access token is not valid"),
         (json!({"exp": now - 60}), INACTIVE),
         (json!({"active": false}), INACTIVE),
         (json!({"sub": null}), "the access token is not valid"),
@@ -173,6 +178,88 @@ async fn refused_credentials_of_ours_are_503_and_name_the_setting() {
     assert!(log.contains("issuer corp: the introspection endpoint") && log.contains("it answers 401"), "{log}");
     assert!(log.contains("check client_id and client_secret"), "{log}");
     assert!(bench.gate.app.metrics().await.contains(r#"portcullis_provider_up{identity="corp"} 0"#));
+}
+
+#[tokio::test]
+async fn a_token_that_the_issuer_refuses_to_look_at_is_503_and_no_sign_of_an_outage() {
+    let bench = bench().await;
+    bench.provider.introspects("good", Some(active(&bench)));
+    assert_eq!(bench.call("good").await.status, WORKS);
+    bench.provider.refuse_questions(Some(json!({"error": "invalid_request"})));
+    let (log, _guard) = watch();
+    assert_eq!(bench.call("odd").await.status, 503);
+    assert!(log.text().contains("it answers 400"), "{}", log.text());
+    assert!(
+        bench.gate.app.metrics().await.contains(r#"portcullis_provider_up{identity="corp"} 1"#),
+        "anyone can do that"
+    );
+    bench.provider.refuse_questions(Some(json!({"error": "invalid_client"})));
+    assert_eq!(bench.call("odd-2").await.status, 503);
+    assert!(
+        bench.gate.app.metrics().await.contains(r#"portcullis_provider_up{identity="corp"} 0"#),
+        "our registration"
+    );
+    bench.provider.refuse_questions(None);
+    assert_eq!(bench.call("unknown").await.status, 401);
+    assert!(bench.gate.app.metrics().await.contains(r#"portcullis_provider_up{identity="corp"} 1"#));
+}
+
+#[tokio::test]
+async fn questions_about_invented_tokens_leave_room_for_those_about_known_ones() {
+    let bench = bench().await;
+    bench.provider.introspects("known", Some(active(&bench)));
+    assert_eq!(bench.call("known").await.status, WORKS);
+    bench.gate.clock.advance(Duration::from_secs(30));
+    let held = bench.provider.hold_questions();
+    let invented: Vec<_> = (0..64).map(|n| format!("invented-{n}")).collect();
+    let flood = join_all(invented.iter().map(|token| bench.call(token)));
+    let others = async {
+        while bench.asked() < 65 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(bench.call("one-more").await.status, 503, "64 strangers at once");
+        let known = bench.call("known");
+        let release = async {
+            while bench.asked() < 66 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            drop(held);
+        };
+        assert_eq!(tokio::join!(known, release).0.status, WORKS);
+    };
+    let (flood, ()) = tokio::join!(flood, others);
+    assert!(flood.iter().all(|answer| answer.status == 401));
+}
+
+#[tokio::test]
+async fn a_token_without_an_end_is_good_for_as_long_as_its_issuer_says_so() {
+    let bench = bench().await;
+    bench.provider.introspects("endless", Some(edited(active(&bench), &json!({"exp": null, "iat": null}))));
+    assert_eq!(bench.call("endless").await.status, WORKS);
+    bench.gate.clock.advance(Duration::from_hours(24));
+    assert_eq!(bench.call("endless").await.status, WORKS);
+    assert_eq!(bench.asked(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_counts_for_no_other_upstream_and_not_beyond_the_end_of_the_token() {
+    let bench = Bench::with(|issuer, config| {
+        issuer.verification = introspection();
+        let url = config.upstreams[0].settings.reach.url().to_string();
+        let mut other = upstream(&config.public_url, "other", &url);
+        let accepted = AcceptedIssuer::new(Arc::new(issuer.clone()), &[other.audience().to_owned()]);
+        other.settings.accepts = Accepts { own: false, foreign: vec![accepted] };
+        config.upstreams.push(other);
+    })
+    .await;
+    let now = bench.gate.clock.now().0;
+    bench.provider.introspects("short", Some(edited(active(&bench), &json!({"exp": now - 50}))));
+    for _ in 0..2 {
+        assert_eq!(bench.call("short").await.status, WORKS, "within the leeway");
+        assert_unfit(&bench.gate.call_at("/other", "short").await, "the access token is for another audience", "other");
+    }
+    bench.gate.clock.advance(Duration::from_secs(10));
+    assert_eq!(bench.call("short").await.status, 401, "though the answer is not 30 s old");
 }
 
 #[tokio::test]

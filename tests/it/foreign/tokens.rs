@@ -38,6 +38,12 @@ async fn a_token_of_the_issuer_opens_the_upstream_and_names_its_user_and_client(
 }
 
 #[tokio::test]
+async fn an_access_token_of_an_older_keycloak_which_repeats_the_nonce_is_none_the_less_one() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.call(&bench.token_with(&json!({"nonce": "n"}))).await.status, WORKS);
+}
+
+#[tokio::test]
 async fn claims_are_read_where_the_operator_says() {
     let bench = Bench::with(|issuer, config| {
         issuer.groups_claim = "/realm_access/roles".to_owned();

@@ -314,6 +314,18 @@ impl FakeProvider {
         }
     }
 
+    /// Answers questions about tokens with 400 and this body from now on.
+    pub(crate) fn refuse_questions(&self, body: Option<Value>) {
+        self.state().introspection_refusal = body;
+    }
+
+    /// Leaves questions about tokens without an answer until what this returns is dropped.
+    pub(crate) fn hold_questions(&self) -> watch::Sender<()> {
+        let (sender, receiver) = watch::channel(());
+        self.state().held_questions = Some(receiver);
+        sender
+    }
+
     /// The refresh tokens that were revoked.
     pub(crate) fn revoked(&self) -> Vec<String> {
         self.state().revoked.clone()

@@ -25,7 +25,8 @@ use crate::delegation::Delegation;
 use crate::gateway::caller::{ForeignToken, Under, VerifiedCaller};
 use crate::gateway::refusal::TokenFault;
 use crate::keys::{
-    IssuerClient, KeyWatch, Members, SignedJwt, UnverifiedJwt, UnverifiedToken, Validity, filled, issuing_tenant,
+    IssuerClient, KeyWatch, Members, SignedJwt, UnverifiedJwt, UnverifiedToken, Validity, filled, first_segment,
+    issuing_tenant,
 };
 use crate::limits::Limits;
 use crate::secret::has_our_prefix;
@@ -139,6 +140,8 @@ impl ForeignTokens {
         let entra = upstream.settings.accepts.foreign.iter().any(|accepted| accepted.issuer.kind == IssuerKind::Entra);
         if iss == &*self.ours {
             "it is a token of Portcullis, and accepts does not name \"own\""
+        } else if upstream.settings.accepts.foreign.iter().any(|accepted| names_template(&accepted.issuer, iss)) {
+            "its tenant is not one of `tenants`"
         } else if entra && iss.starts_with("https://sts.windows.net/") {
             "it is a version 1 token of Entra: set requestedAccessTokenVersion to 2 in the manifest of the app registration, or \
              add an [[issuer]] with issuer = \"https://sts.windows.net/TENANT/\""
@@ -217,7 +220,14 @@ fn is_named(issuer: &TokenIssuer, iss: &str, claims: &Members) -> bool {
         return issuer.issuer == iss;
     }
     let tenant = claims.text("tid").ok().flatten().and_then(TenantId::parse);
-    tenant.map_or_else(|| issuer.issuer == iss, |tenant| filled(&issuer.issuer, &tenant) == iss)
+    // a tenant that this issuer does not admit may be that of another one
+    let is_admitted = |tenant: &TenantId| issuer.tenants.is_empty() || issuer.tenants.contains(tenant);
+    tenant.map_or_else(|| issuer.issuer == iss, |tenant| is_admitted(&tenant) && filled(&issuer.issuer, &tenant) == iss)
+}
+
+/// Whether a stated `iss` is that of some tenant of an issuer for many.
+fn names_template(issuer: &TokenIssuer, iss: &str) -> bool {
+    !issuer.tenants.is_empty() && first_segment(iss).is_some_and(|tenant| filled(&issuer.issuer, &tenant) == iss)
 }
 
 /// Checks the issuer again, once the signature holds; answers the tenant of Entra.

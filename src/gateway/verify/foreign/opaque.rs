@@ -4,7 +4,7 @@
 //! is refused after that, and so are calls that it left open. While the issuer does not answer nothing is known: 503.
 //!
 //! Defends against a flood of invented tokens: each is asked about once in a while, concurrent callers share one question, new
-//! tokens are limited by address, and few questions are under way at once.
+//! tokens are limited by address, and few questions about them are under way at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::gateway::refusal::TokenFault;
 use crate::gateway::routes::Served;
 use crate::gateway::token_watch::TokenWatch;
 use crate::gateway::verify::Unverified;
-use crate::keys::{Introspected, KeyWatch, Members, Validity};
+use crate::keys::{Askers, Introspected, KeyWatch, Members, Validity};
 use crate::limits::{Key, Limit, Limits, Part};
 use crate::secret::{SecretText, Sha256};
 use crate::signal::Signal;
@@ -36,6 +36,8 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 const BAD_FOR: Duration = Duration::from_secs(10);
 /// How long callers share that there was no answer.
 const UNANSWERED_FOR: Duration = Duration::from_secs(1);
+/// How long an answer is kept that no one asks for: the token is in it.
+const KEPT: Duration = Duration::from_hours(1);
 /// The most memory that answers take, in bytes.
 const REMEMBERED: u64 = 16 * 1024 * 1024;
 /// What an answer takes besides its texts.
@@ -109,7 +111,7 @@ impl Answer {
 
 impl OpaqueTokens {
     pub(super) fn new(issuers: Issuers, clock: Clock, delegation: Arc<Delegation>, limits: Limits) -> Self {
-        let answers = Cache::builder().max_capacity(REMEMBERED);
+        let answers = Cache::builder().max_capacity(REMEMBERED).time_to_idle(KEPT);
         let answers = answers.weigher(|_, answer: &Arc<Answer>| u32::try_from(answer.size()).unwrap_or(u32::MAX));
         Self { issuers, answers: answers.build(), clock, delegation, limits }
     }
@@ -124,6 +126,12 @@ impl OpaqueTokens {
     pub(in crate::gateway) async fn remembered(&self) -> u64 {
         self.answers.run_pending_tasks().await;
         self.answers.entry_count()
+    }
+
+    /// Whose token it is, when its issuer said so a moment ago.
+    pub(in crate::gateway) async fn known_caller(&self, key: &Sha256) -> Option<Arc<VerifiedCaller>> {
+        let answer = self.answers.get(key).await.filter(|answer| answer.counts(&self.clock))?;
+        answer.caller().ok()
     }
 
     /// Whose token it is, and whether the issuer was not asked for this. `address` made the call; a token that was good before
@@ -175,7 +183,8 @@ impl OpaqueTokens {
     async fn ask(self: &Arc<Self>, question: Question<'_>, before: Option<&Answer>) -> Answer {
         let asked_at = self.clock.monotonic();
         let ended = before.map(|before| before.ended.clone()).unwrap_or_default();
-        let said = self.introspect(question, &ended).await.unwrap_or_else(Said::Nothing);
+        let askers = if before.is_some() { Askers::Known } else { Askers::Strangers };
+        let said = self.introspect(question, askers, &ended).await.unwrap_or_else(Said::Nothing);
         let good = match &said {
             Said::Good(_) => true,
             Said::Bad(_) => {
@@ -187,12 +196,17 @@ impl OpaqueTokens {
         Answer { asked_at, said, good, ended }
     }
 
-    async fn introspect(self: &Arc<Self>, question: Question<'_>, ended: &Signal) -> Result<Said, String> {
+    async fn introspect(
+        self: &Arc<Self>,
+        question: Question<'_>,
+        askers: Askers,
+        ended: &Signal,
+    ) -> Result<Said, String> {
         let accepted = question.served.config.settings.accepts.of(question.issuer);
         let (Some(accepted), Ok(client)) = (accepted, self.issuers.client(question.issuer)) else {
             return Err("the issuer is not configured".to_owned());
         };
-        Ok(match client.introspect(question.token).await? {
+        Ok(match client.introspect(question.token, askers).await? {
             Introspected::Inactive => {
                 Said::Bad((TokenFault::Time, "its issuer says that it is not active: expired, revoked or unknown"))
             }
@@ -213,6 +227,7 @@ impl OpaqueTokens {
     ) -> Result<VerifiedCaller, Fault> {
         let (upstream, now) = (&question.served.config, self.clock.now());
         rules::check_claimed_kind(claims)?;
+        rules::check_token_type(claims)?;
         if claims.get("iss").is_some_and(|iss| iss != accepted.issuer.issuer.as_str()) {
             return Err((TokenFault::Issuer, "its issuer says that it is another issuer's (iss)"));
         }

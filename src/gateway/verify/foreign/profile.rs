@@ -49,17 +49,22 @@ fn user_key(claims: &Members, tenant: Option<&TenantId>) -> Result<String, Fault
 fn printable<'a>(claims: &'a Members, name: &str, missing: &'static str) -> Result<&'a str, Fault> {
     let text = claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let text = text.ok_or((TokenFault::Other, missing))?;
-    if text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_id(text) {
         Ok(text)
     } else {
         Err((TokenFault::Other, "the id of its user is too long, or not printable ASCII"))
     }
 }
 
+/// Whether a text can be an id: ids end up in logs and headers, and are parts of keys.
+fn is_id(text: &str) -> bool {
+    text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// The client, under the name that most issuers use (RFC 9068 2.2), or under one of the others.
 fn client(claims: &Members) -> &str {
     let named = ["client_id", "azp", "appid", "cid"].iter().find_map(|name| claims.get(name).and_then(Value::as_str));
-    named.filter(|name| name.len() <= LONGEST).unwrap_or_default()
+    named.filter(|name| is_id(name)).unwrap_or_default()
 }
 
 /// The scopes of the upstream that the token has, by our names. What the upstream does not know means nothing here.

@@ -67,8 +67,8 @@ pub(super) fn check_kind(header: &Members, claims: &Members, issuer: &TokenIssue
         None | Some(UNTYPED) => check_untyped(claims, issuer)?,
         Some(_) => return Err((TokenFault::Kind, "its header says that it is no access token (typ)")),
     }
-    if issuer.kind == IssuerKind::Keycloak && claims.get("typ").is_none() {
-        return Err((TokenFault::Kind, "it has no typ claim: an access token of Keycloak has typ \"Bearer\""));
+    if issuer.kind == IssuerKind::Keycloak && !claims.get("typ").is_some_and(|typ| typ == "Bearer" || typ == "DPoP") {
+        return Err((TokenFault::Kind, "its typ claim is not \"Bearer\", as in every access token of Keycloak"));
     }
     let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
     if issuer.algorithms.iter().any(|allowed| allowed == algorithm) {
@@ -96,13 +96,25 @@ pub(super) fn check_claimed_kind(claims: &Members) -> Result<(), Fault> {
     if claims.get("events").is_some() { Err(LOGOUT_TOKEN) } else { Ok(()) }
 }
 
+/// What the answer about a token calls it (RFC 7662 2.2). Many servers answer for refresh tokens, too.
+pub(super) fn check_token_type(claims: &Members) -> Result<(), Fault> {
+    let token_type = claims.get("token_type").map(|typ| typ.as_str().unwrap_or_default().to_ascii_lowercase());
+    match token_type.as_deref() {
+        None | Some("bearer" | "dpop" | "access_token") => Ok(()),
+        Some("refresh_token") => Err(REFRESH_TOKEN),
+        Some(_) => Err((TokenFault::Kind, "its token_type is neither \"Bearer\" nor \"DPoP\"")),
+    }
+}
+
 /// A header that does not say what the token is: its claims must.
 fn check_untyped(claims: &Members, issuer: &TokenIssuer) -> Result<(), Fault> {
     if issuer.typ != UNTYPED {
         let words = "its header has no access token type: if those of this issuer have none, set typ = \"JWT\" for it";
         return Err((TokenFault::Kind, words));
     }
-    if OF_ID_TOKENS.iter().any(|name| claims.get(name).is_some()) {
+    // older Keycloaks repeat the nonce in access tokens, whose typ claim says what they are
+    let is_sign = |name: &str| claims.get(name).is_some() && (name != "nonce" || issuer.kind != IssuerKind::Keycloak);
+    if OF_ID_TOKENS.into_iter().any(is_sign) {
         return Err(ID_TOKEN);
     }
     let is_access_token = match issuer.kind {
@@ -165,7 +177,14 @@ pub(super) fn audiences(claims: &Members) -> Vec<&str> {
 
 /// The key that the token is bound to (RFC 7800, RFC 9449 6). One that is bound otherwise proves nothing here.
 pub(super) fn bound_to(claims: &Members, takes_bound: bool) -> Result<Option<Thumbprint>, Fault> {
-    let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
+    let Some(confirmation) = claims.get("cnf") else {
+        let is_bound = ["typ", "token_type"].iter().filter_map(|name| claims.get(name)?.as_str());
+        return if is_bound.into_iter().any(|typ| typ.eq_ignore_ascii_case("DPoP")) {
+            Err((TokenFault::Other, "it is bound to a key (DPoP), and does not say to which (cnf)"))
+        } else {
+            Ok(None)
+        };
+    };
     let jkt = confirmation.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("jkt"));
     let Some(key) = jkt.and_then(Value::as_str).and_then(Thumbprint::parse) else {
         return Err((

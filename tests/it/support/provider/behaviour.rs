@@ -51,6 +51,10 @@ pub(super) struct State {
     pub(super) revoked: Vec<String>,
     /// What is said of tokens (RFC 7662); others are not active.
     pub(super) introspected: HashMap<String, Value>,
+    /// What it says to every such question instead, with 400.
+    pub(super) introspection_refusal: Option<Value>,
+    /// While its sender lives, such questions are not answered.
+    pub(super) held_questions: Option<watch::Receiver<()>>,
     pub(super) calls: Vec<Call>,
     counter: u64,
 }
@@ -77,7 +81,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let form: HashMap<_, _> = form_urlencoded::parse(&body).into_owned().collect();
     let call = Call { path: head.uri.path().to_owned(), headers: head.headers, form };
-    let (reply, released) = {
+    let (reply, released, questions) = {
         let mut state = state.lock().unwrap();
         state.calls.push(call.clone());
         let released = state.held.clone().filter(|_| call.path.ends_with("/token"));
@@ -95,8 +99,13 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             (Method::POST, "/introspect") => Some(state.introspect(&call)),
             _ => Some(json_answer(404, &json!({"error": "Realm does not exist"}))),
         };
-        (reply, released)
+        let questions = state.held_questions.clone().filter(|_| call.path.ends_with("/introspect"));
+        (reply, released, questions)
     };
+    if let Some(mut questions) = questions {
+        // an error: the sender is gone
+        drop(questions.changed().await);
+    }
     if let Some((mut released, reached)) = released {
         reached.notify_one();
         // an error: the sender is gone
@@ -145,6 +154,8 @@ impl State {
             refresh_tokens: HashMap::new(),
             revoked: Vec::new(),
             introspected: HashMap::new(),
+            introspection_refusal: None,
+            held_questions: None,
             calls: Vec::new(),
             counter: 0,
         }
@@ -349,6 +360,9 @@ impl State {
                 401,
                 &json!({"error": "invalid_request", "error_description": "Authentication failed."}),
             );
+        }
+        if let Some(refusal) = &self.introspection_refusal {
+            return json_answer(400, refusal);
         }
         let token = call.form.get("token").map(String::as_str).unwrap_or_default();
         json_answer(200, self.introspected.get(token).unwrap_or(&json!({"active": false})))
