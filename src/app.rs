@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, RootKey, Secrets};
 use crate::gateway::{Gateway, GatewayParts};
 use crate::inbound::{self, Door, DoorParts, Operations};
-use crate::keys::Sealer;
+use crate::keys::{DoctorPasses, Sealer};
 use crate::limits::{Budget, Limits};
 use crate::outbound::{LookUp, machine_look_up};
 use crate::secret::random;
@@ -105,6 +105,7 @@ impl App {
         } else {
             None
         };
+        let passes = DoctorPasses::new(sealer.clone(), clock.clone());
         let gateway = Gateway::new(GatewayParts {
             config: Arc::clone(&config),
             own: authority.as_ref().map(Authority::own_parts),
@@ -117,7 +118,7 @@ impl App {
             audit,
         });
         let issuer = authority.as_ref().map(|authority| authority.issuer().clone());
-        let web = Web::new(Arc::clone(&config), issuer, gateway.clone());
+        let web = Web::new(Arc::clone(&config), issuer, gateway.clone(), passes);
         let requests = metrics.requests.clone();
         let behind = DoorParts { budget: budget.clone(), gateway: gateway.clone(), web, requests };
         let door = Door::new(&config, behind);

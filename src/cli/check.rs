@@ -39,7 +39,7 @@ impl Check {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Outcome> {
         let file = &self.file.config;
         let (config, mut problems) = match Config::load(file, terminal.environment.drain(..)) {
-            Ok(Loaded { config, warnings }) => (Some(config), warnings),
+            Ok(Loaded { config, warnings, .. }) => (Some(config), warnings),
             Err(problems) => (None, problems),
         };
         let mut asked = Vec::new();

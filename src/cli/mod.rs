@@ -5,6 +5,7 @@ mod check;
 mod clients;
 mod database;
 mod dev;
+mod doctor;
 mod ended;
 mod grants;
 mod keys;
@@ -48,6 +49,7 @@ enum Command {
     Dev(dev::Dev),
     Serve(serve::Serve),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Keys(keys::Keys),
     #[command(subcommand)]
@@ -90,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Dev(dev) => dev.run(terminal),
         Command::Serve(serve) => serve.run(terminal),
         Command::Check(check) => check.run(terminal),
+        Command::Doctor(doctor) => doctor.run(terminal),
         Command::Keys(keys) => keys.run(terminal),
         Command::Grants(grants) => grants.run(terminal),
         Command::Clients(clients) => clients.run(terminal),

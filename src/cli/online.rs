@@ -20,9 +20,9 @@ use crate::upstream::{self, Finding};
 /// What was asked, and what came of it.
 pub(super) struct Asked {
     /// What the configuration calls it.
-    subject: String,
+    pub(super) subject: String,
     /// Where it is.
-    place: String,
+    pub(super) place: String,
     /// What it answered, in words, unless it failed.
     answer: String,
     /// What is wrong with it.
@@ -56,19 +56,30 @@ impl Asked {
 
 /// Checks what `serve` calls, all of it at once; takes as long as the slowest, at most 15 s.
 pub(super) async fn check(config: &Config, identities: Option<&Identities>) -> Vec<Asked> {
-    let issuers = AssertionIssuers::new(config, &Clock::system(), &Metrics::default().providers);
     let upstreams = join_all(config.upstreams.iter().map(|upstream| ask_upstream(config, upstream)));
     let providers = identities.into_iter().flat_map(Identities::iter);
     let providers = join_all(providers.map(|provider| ask_provider(config, provider)));
-    let others = join_all(config.token_issuers().into_iter().map(|issuer| ask_token_issuer(config, issuer)));
-    let (upstreams, providers, issuers, others) = tokio::join!(upstreams, providers, issuers.try_out(), others);
-    let issuers = config.assertion_issuers.iter().zip(issuers).map(|(settings, failure)| Asked {
+    let (upstreams, providers, issuers, others) =
+        tokio::join!(upstreams, providers, ask_assertion_issuers(config), ask_token_issuers(config));
+    upstreams.into_iter().chain(providers).chain(issuers).chain(others).collect()
+}
+
+/// Whether the keys of the issuers of assertions can be read.
+pub(super) async fn ask_assertion_issuers(config: &Config) -> Vec<Asked> {
+    let issuers = AssertionIssuers::new(config, &Clock::system(), &Metrics::default().providers);
+    let issuers = config.assertion_issuers.iter().zip(issuers.try_out().await);
+    let asked = issuers.map(|(settings, failure)| Asked {
         subject: format!("assertion_issuer {}", settings.id),
         place: settings.jwks_uri.to_string(),
         answer: "its keys can be read".to_owned(),
         problems: failure.map(|cause| issuer_problem(&settings.id, &cause)).into_iter().collect(),
     });
-    upstreams.into_iter().chain(providers).chain(issuers).chain(others).collect()
+    asked.collect()
+}
+
+/// Whether the other issuers of access tokens answer.
+pub(super) async fn ask_token_issuers(config: &Config) -> Vec<Asked> {
+    join_all(config.token_issuers().into_iter().map(|issuer| ask_token_issuer(config, issuer))).await
 }
 
 /// Whether the metadata and keys of an issuer can be read, or its introspection endpoint answers us.

@@ -55,7 +55,7 @@ pub struct Terminal<'a> {
 /// environment.
 pub(super) fn load(needs: Needs, file: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<Config>> {
     match Config::load_for(needs, file, terminal.environment.drain(..)) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             if !warnings.is_empty() {
                 writeln!(terminal.err, "{warnings}")?;
             }

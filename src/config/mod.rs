@@ -42,6 +42,7 @@ mod node_deserializer;
 mod outbound;
 mod pages;
 mod path;
+mod places;
 mod postgres;
 mod problem;
 mod proxy;
@@ -97,6 +98,7 @@ pub use log::{Log, LogFormat};
 pub use needs::Needs;
 pub use outbound::Outbound;
 pub use pages::{Color, Logo, Pages, Support};
+pub use places::Places;
 pub use postgres::{Postgres, PostgresHost, PostgresServer, PostgresTls};
 pub use problem::{Location, Problem, Problems, Severity};
 pub use proxy::{OutboundProxy, Proxies, ProxyUrl};
@@ -129,6 +131,8 @@ pub struct Loaded {
     pub config: Config,
     /// Probable mistakes; may be empty.
     pub warnings: Problems,
+    /// Where each setting was written.
+    pub places: Places,
 }
 
 impl Config {
@@ -158,15 +162,15 @@ impl Config {
         let config = read(file, &mut reading);
         let problems = Problems::new(file.display().to_string(), reading.finish());
         match config {
-            Some(config) if problems.list().iter().all(|problem| problem.severity == Severity::Warning) => {
-                Ok(Loaded { config, warnings: problems })
+            Some((config, places)) if problems.list().iter().all(|problem| problem.severity == Severity::Warning) => {
+                Ok(Loaded { config, warnings: problems, places })
             }
             _ => Err(problems),
         }
     }
 }
 
-fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
+fn read(file: &Path, reading: &mut Reading<'_>) -> Option<(Config, Places)> {
     let bytes = std::fs::read(file).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => "give the user that runs Portcullis read access",
@@ -190,7 +194,7 @@ fn read(file: &Path, reading: &mut Reading<'_>) -> Option<Config> {
             let mut sections = Sections::take(root, reading);
             environment::overlay(&mut sections, reading);
             sections.spell(reading);
-            assembly::read(&sections, reading)
+            Some((assembly::read(&sections, reading)?, Places::of(sections.all())))
         }
         Err((location, mistake)) => {
             reading.error_at(location, "", mistake);

@@ -65,6 +65,11 @@ impl<'a> Section<'a> {
         self.node
     }
 
+    /// Its name in problems.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether the key is present.
     pub(super) fn has(&self, key: &str) -> bool {
         self.node.entry(key).is_some()

@@ -157,6 +157,13 @@ impl Sections {
         self.lists.iter_mut().find(|(known, _)| *known == name).map(|(_, entries)| entries)
     }
 
+    /// Every section and every entry of a list, the keys outside of any section first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Section<'_>> {
+        let top = std::iter::once(Section::new(&self.top, String::new()));
+        let tables = self.tables.iter().map(|(name, node)| Section::new(node, (*name).to_owned()));
+        top.chain(tables).chain(self.lists.iter().flat_map(|(name, _)| self.list(name)))
+    }
+
     /// Every node under the top level.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
         let tables = self.tables.iter().map(|(_, node)| node);

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `oidc` | one OpenID Connect provider, from the authorization URL to the renewal |
 //! | `exchange` | what goes to a provider and what comes back |
+//! | `examination` | what a provider answers to the questions of `portcullis doctor` |
 //! | `metadata` | what a provider says of itself, checked |
 //! | `discovery` | the metadata, fetched and kept fresh |
 //! | `token_endpoint` | asking its token endpoint, and what a refusal means for a sign-in and for a grant |
@@ -26,6 +27,7 @@ mod assertion_issuers;
 mod client_authentication;
 mod discovery;
 mod entra;
+mod examination;
 mod exchange;
 mod flavour;
 mod generic;
@@ -43,6 +45,7 @@ mod user_claims;
 mod userinfo;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
+pub(crate) use examination::{Beyond, EntraNumber, Examination, Head, NoKeys, TokenAnswer, Visit, VisitEnd};
 pub use exchange::{
     Begin, Exchange, ExchangeError, Explanation, ProviderSession, ProviderToken, RedirectError, RedirectRefusal,
     RenewError, Renewed, SignedIn, Verdict,
@@ -264,6 +267,14 @@ impl Provider {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.try_out(redirect_uri).await,
             Kind::Local(_) => Ok(()),
+        }
+    }
+
+    /// Asks all that a sign-in needs, and judges nothing; `None` for users of our own. No user is signed in, and nothing changes.
+    pub(crate) async fn examine(&self, redirect_uri: &str) -> Option<Examination> {
+        match &self.kind {
+            Kind::Oidc(oidc) => Some(oidc.examine(redirect_uri).await),
+            Kind::Local(_) => None,
         }
     }
 

@@ -1,5 +1,7 @@
-//! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good.
+//! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good,
+//! `examination.rs` what the doctor asks.
 
+mod examination;
 mod groups;
 mod logout;
 mod renewal;
@@ -152,6 +154,10 @@ impl Oidc {
             let words = self.trouble().unwrap_or_else(|| format!("identity {} was not reached yet", self.identity));
             ExchangeError::Unavailable(words)
         })?;
+        Ok(self.authorization_request(&metadata, begin))
+    }
+
+    fn authorization_request(&self, metadata: &ProviderMetadata, begin: &Begin<'_>) -> String {
         let more = self.settings.flavour.authorization_parameters(begin.offline);
         let claims = begin.client.and_then(|client| self.challenges.of(client));
         let scope = self.settings.flavour.outward_scopes(&self.requested_scopes(begin.offline));
@@ -174,7 +180,7 @@ impl Oidc {
             request.retain(|(name, _)| *name != "claims");
             request.push(("claims", claims));
         }
-        Ok(add_to_query(&metadata.authorization_endpoint, &request))
+        add_to_query(&metadata.authorization_endpoint, &request)
     }
 
     /// Checks `iss` of the provider's answer (mix-up, RFC 9207 2.4): demanded where announced, compared wherever sent. While

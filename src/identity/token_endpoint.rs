@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client_authentication::ClientAuthentication;
+use super::examination::TokenAnswer;
 use super::exchange::{ExchangeError, Explanation, RenewError};
 use super::generic::{Credentials, Meaning, SessionEnd};
 use super::metadata::{ProviderMetadata, WRONG_ADDRESS};
@@ -199,6 +200,20 @@ fn read_answer(fetched: &Fetched, flavour: &OidcFlavour) -> Option<Answer> {
 /// A number, or a text that is one.
 fn whole_seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+impl TokenAnswer {
+    /// What the answer to something made up says.
+    pub(super) fn of(answer: Result<Answer, ProviderRefusal>) -> Self {
+        match answer {
+            Ok(_) => Self::Accepted,
+            Err(ProviderRefusal::Away(diagnosis) | ProviderRefusal::Strange(diagnosis)) => Self::Unclear(diagnosis),
+            Err(ProviderRefusal::Error(answer)) => {
+                let ErrorAnswer { error, meaning, diagnosis, .. } = *answer;
+                Self::Refused { error, meaning, said: diagnosis }
+            }
+        }
+    }
 }
 
 impl ProviderRefusal {

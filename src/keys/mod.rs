@@ -13,11 +13,13 @@
 //! | `dpop` | proofs that a client has the key of its token |
 //! | `refetch` | single flight with a minimum interval between two fetches |
 //! | `seal`, `reseal`, `provider_token` | secrets at rest |
+//! | `doctor_pass` | how `portcullis doctor` shows a running process that it has the root key |
 //! | `error` | errors of our own keys and tokens |
 //!
 //! Defends against: forged tokens, algorithm confusion, and floods of unknown key ids.
 
 mod client_key_sets;
+mod doctor_pass;
 pub mod dpop;
 mod entra_issuer;
 mod error;
@@ -38,6 +40,7 @@ mod token_issuer;
 mod verifier;
 
 pub(crate) use client_key_sets::{ClientKeySets, FetchedKeys, KnownKeys};
+pub use doctor_pass::DoctorPasses;
 pub(crate) use entra_issuer::{filled, first_segment, issuing_tenant};
 pub use error::{KeyError, VerifyError};
 pub use key_ring::{KeyRing, KeyStanding};

@@ -62,6 +62,8 @@ routes! {
     Program OpenidConfiguration, OPENID_CONFIGURATION = "/.well-known/openid-configuration";
     /// RFC 7517.
     Program Jwks, JWKS = "/.well-known/jwks.json";
+    /// Where `portcullis doctor` asks what arrives here; a 404 for everything else.
+    Program Doctor, DOCTOR = "/.well-known/portcullis-doctor";
     /// Every other well-known path: a 404.
     Program WellKnown, WELL_KNOWN = "/.well-known/{*rest}";
     /// RFC 6749 3.2.

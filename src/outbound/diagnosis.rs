@@ -8,13 +8,14 @@ use std::fmt;
 pub struct Diagnosis {
     cause: String,
     hint: Option<Cow<'static, str>>,
+    concerns_tls: bool,
 }
 
 impl Diagnosis {
     /// A cause without a hint.
     #[must_use]
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), hint: None }
+        Self { cause: cause.into(), hint: None, concerns_tls: false }
     }
 
     /// Adds the hint.
@@ -29,6 +30,19 @@ impl Diagnosis {
     pub fn in_context(mut self, context: impl fmt::Display) -> Self {
         self.cause = format!("{context}: {}", self.cause);
         self
+    }
+
+    /// The same, about TLS: there is a server, and no trust.
+    #[must_use]
+    pub(super) const fn of_tls(mut self) -> Self {
+        self.concerns_tls = true;
+        self
+    }
+
+    /// Whether it is about TLS.
+    #[must_use]
+    pub const fn concerns_tls(&self) -> bool {
+        self.concerns_tls
     }
 
     /// The cause and the hint, to be printed apart.

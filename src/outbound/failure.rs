@@ -44,7 +44,7 @@ pub(super) fn diagnose(
             .with_hint("the server accepts connections: check its port, and its own log");
     }
     if let Some(tls) = cause(error) {
-        return tls_diagnosis(place, tls);
+        return tls_diagnosis(place, tls).of_tls();
     }
     if error.is_connect() {
         return Diagnosis::new(connection_words(error, place)).with_hint(REACH);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use tokio::time::Instant;
 
 use super::diagnosis::Diagnosis;
 use super::failure;
@@ -46,8 +47,19 @@ impl From<FetchError> for Diagnosis {
 pub struct Fetched {
     /// The status.
     pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+/// An answer, and when its body came.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The whole answer.
+    pub fetched: Fetched,
+    /// How long after the first byte of the body its last piece came.
+    pub spread: Duration,
 }
 
 /// Makes control-plane calls. Cheap to clone.
@@ -119,6 +131,23 @@ impl Fetcher {
         self.fetch(self.client.get(url).header(name, value), url, timeout).await
     }
 
+    /// GET of what a browser would see; a redirect is not followed.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn get_page(&self, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        let request = self.client.get(url).header(ACCEPT, "text/html").header(ACCEPT_LANGUAGE, "en");
+        Ok(Box::pin(self.watched(request, url, timeout)).await?.fetched)
+    }
+
+    /// GET with these header fields, which tells when the pieces of the body came.
+    ///
+    /// # Errors
+    /// When there is no whole answer within `timeout`.
+    pub async fn watch(&self, url: &str, headers: HeaderMap, timeout: Duration) -> Result<Watched, FetchError> {
+        Box::pin(self.watched(self.client.get(url).headers(headers), url, timeout)).await
+    }
+
     /// POST of a JSON document with a bearer token.
     ///
     /// # Errors
@@ -155,16 +184,21 @@ impl Fetcher {
     }
 
     async fn fetch(&self, request: RequestBuilder, url: &str, timeout: Duration) -> Result<Fetched, FetchError> {
+        // boxed: what asks a provider is deep enough without it
+        Ok(Box::pin(self.watched(request.header(ACCEPT, "application/json"), url, timeout)).await?.fetched)
+    }
+
+    async fn watched(&self, request: RequestBuilder, url: &str, timeout: Duration) -> Result<Watched, FetchError> {
         let failed = |cause: reqwest::Error| {
             let url = url::Url::parse(url).ok();
             let place = url.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
             let proxy = url.as_ref().and_then(|url| self.route.proxy_for(url));
             FetchError::Unreachable(failure::diagnose(&cause, place, proxy.as_deref(), CONNECT_TIMEOUT, timeout))
         };
-        let response = request.header(ACCEPT, "application/json").timeout(timeout).send().await.map_err(failed)?;
-        let status = response.status();
-        match read(response, MAX_BODY).await {
-            Ok(body) => Ok(Fetched { status, body }),
+        let mut response = request.timeout(timeout).send().await.map_err(failed)?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        match read_timed(response, MAX_BODY).await {
+            Ok((body, spread)) => Ok(Watched { fetched: Fetched { status, headers, body }, spread }),
             Err(ReadError::TooLarge(most)) => Err(FetchError::TooLarge(most)),
             Err(ReadError::Broken(cause)) => Err(failed(cause)),
         }
@@ -184,19 +218,26 @@ pub(super) enum ReadError {
 }
 
 /// Reads a body of at most so many bytes.
-pub(super) async fn read(mut response: Response, most: usize) -> Result<Bytes, ReadError> {
+pub(super) async fn read(response: Response, most: usize) -> Result<Bytes, ReadError> {
+    read_timed(response, most).await.map(|(body, _spread)| body)
+}
+
+/// The same, with the time between its first piece and its last.
+async fn read_timed(mut response: Response, most: usize) -> Result<(Bytes, Duration), ReadError> {
     let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
     if declared.is_some_and(|length| length > most) {
         return Err(ReadError::TooLarge(most));
     }
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
+    let (mut first, mut spread) = (None, Duration::ZERO);
     while let Some(chunk) = response.chunk().await.map_err(ReadError::Broken)? {
+        spread = first.get_or_insert_with(Instant::now).elapsed();
         if body.len() + chunk.len() > most {
             return Err(ReadError::TooLarge(most));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), spread))
 }
 
 fn basic_header(id: &str, secret: &SecretText) -> Result<HeaderValue, FetchError> {

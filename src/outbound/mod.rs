@@ -25,6 +25,6 @@ mod route;
 mod untrusted;
 
 pub use diagnosis::Diagnosis;
-pub use fetcher::{FetchError, Fetched, Fetcher};
+pub use fetcher::{FetchError, Fetched, Fetcher, Watched};
 pub use roots::tls_config;
 pub use untrusted::{Document, LookUp, UntrustedFetchError, UntrustedFetcher, machine_look_up};

@@ -12,6 +12,7 @@ mod body;
 mod connect;
 mod error;
 mod framing;
+mod greeting;
 mod http;
 mod outgoing;
 mod pool;
@@ -58,6 +59,21 @@ impl Upstream {
     pub(crate) async fn probe(settings: &UpstreamSettings, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
         match &settings.reach {
             Reach::Http(reach) => probe::over_http(settings, reach, global_ca_file).await,
+        }
+    }
+
+    /// Greets a server as an MCP client does, and ends the session that this opens. What is wrong with the greeting is explained
+    /// by what a bare GET says, where that says more. Empty: it is an MCP server.
+    pub(crate) async fn examine(settings: &UpstreamSettings, global_ca_file: Option<&CaFile>) -> Vec<Finding> {
+        let Reach::Http(reach) = &settings.reach;
+        let (greeted, looked) = tokio::join!(
+            greeting::greet(settings, reach, global_ca_file),
+            probe::over_http(settings, reach, global_ca_file),
+        );
+        let says_more = |finding: &Finding| matches!(finding, Finding::OldTransport | Finding::WebPage);
+        match looked.into_iter().find(says_more) {
+            Some(finding) if matches!(greeted.first(), Some(Finding::NotMcp(_) | Finding::NotThere)) => vec![finding],
+            _ => greeted,
         }
     }
 

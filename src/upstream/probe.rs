@@ -52,6 +52,12 @@ pub(crate) enum Finding {
     },
     /// It answers like a web site.
     WebPage,
+    /// 5xx.
+    Fails(StatusCode),
+    /// It answers a greeting with something that no MCP server says: what.
+    NotMcp(String),
+    /// It answers a greeting, after so long.
+    Slow(Duration),
 }
 
 impl Finding {
@@ -59,7 +65,7 @@ impl Finding {
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
             Self::RefusesHost { status, .. } => *status == StatusCode::MISDIRECTED_REQUEST,
-            Self::WebPage | Self::RedirectsEachCall { .. } => false,
+            Self::WebPage | Self::RedirectsEachCall { .. } | Self::Slow(_) => false,
             _ => true,
         }
     }
@@ -69,6 +75,9 @@ impl Finding {
         match self {
             Self::NoAnswer(_) => "start your MCP server first, and check host and port",
             Self::NotThere | Self::WebPage => "check the path; MCP servers usually listen at /mcp",
+            Self::NotMcp(_) => "write the URL of the MCP endpoint into `url`; MCP servers usually listen at /mcp",
+            Self::Fails(_) => "see the log of your MCP server, and of any proxy between",
+            Self::Slow(_) => "clients give up after some seconds: see what your MCP server does when it is greeted",
             Self::Redirects { .. } => "give the URL that it redirects to",
             Self::RedirectsEachCall { .. } => "write `url` with that path",
             Self::OldTransport => "start your MCP server with Streamable HTTP; it then usually listens at /mcp",
@@ -85,7 +94,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer(words) => f.write_str(words),
+            Self::NoAnswer(words) | Self::NotMcp(words) => f.write_str(words),
             Self::NotThere => f.write_str("answers 404"),
             Self::Redirects { to } => write!(f, "redirects to {to:?}"),
             Self::RedirectsEachCall { path } => write!(f, "redirects each call to {path:?}"),
@@ -98,6 +107,8 @@ impl fmt::Display for Finding {
                 write!(f, "answers {}: it may not know the name {host:?}", status.as_u16())
             }
             Self::WebPage => f.write_str("answers with a web page"),
+            Self::Fails(status) => write!(f, "answers {}", status.as_u16()),
+            Self::Slow(took) => write!(f, "takes {:.1} s to answer a greeting", took.as_secs_f32()),
         }
     }
 }
@@ -116,9 +127,7 @@ pub(super) async fn over_http(
         Err(error) => return vec![Finding::NoAnswer(format!("cannot be called: {error}"))],
     };
     let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
-    for added in &settings.request_headers.added {
-        headers.insert(added.name.clone(), added.value.clone());
-    }
+    add_configured(&mut headers, settings);
     let question = Outgoing { method: Method::GET, target, headers, payload: Payload::none() };
     match tokio::time::timeout(PATIENCE, client.look(question)).await {
         Err(_elapsed) => Vec::new(),
@@ -131,7 +140,14 @@ pub(super) async fn over_http(
     }
 }
 
-fn redirect(response: &Response<AnswerBody>) -> Option<Finding> {
+/// The header fields that every call of this upstream carries.
+pub(super) fn add_configured(headers: &mut HeaderMap, settings: &UpstreamSettings) {
+    for added in &settings.request_headers.added {
+        headers.insert(added.name.clone(), added.value.clone());
+    }
+}
+
+pub(super) fn redirect(response: &Response<AnswerBody>) -> Option<Finding> {
     let Followed(to) = response.extensions().get()?;
     Some(Finding::RedirectsEachCall { path: to.path().to_owned() })
 }
@@ -155,7 +171,7 @@ async fn check(response: Response<AnswerBody>, reach: &ReachHttp) -> Option<Find
 }
 
 /// The name by which an upstream is called.
-fn host_of(reach: &ReachHttp) -> String {
+pub(super) fn host_of(reach: &ReachHttp) -> String {
     let configured = reach.host.as_ref().and_then(|host| host.to_str().ok());
     let host = configured.or_else(|| reach.url.authority().map(Authority::as_str));
     host.unwrap_or_default().to_owned()

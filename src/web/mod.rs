@@ -14,6 +14,7 @@ mod consent_page;
 mod cookies;
 mod device;
 mod discovery;
+mod doctor;
 mod endpoints;
 mod fault;
 #[cfg(any(test, fuzzing))]
@@ -49,6 +50,7 @@ use self::visitors::{ReadyPage, Visitors};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
+use crate::keys::DoctorPasses;
 use crate::limits::Room;
 use crate::oauth::dpop;
 use crate::oauth::paths::{self, Audience, Route};
@@ -65,11 +67,11 @@ pub struct Web {
 impl Web {
     /// The routes, in groups by caller: any origin without credentials, browsers at our own pages, or no browser at all.
     #[must_use]
-    pub(crate) fn new(config: Arc<Config>, issuer: Option<Issuer>, gateway: Gateway) -> Self {
+    pub(crate) fn new(config: Arc<Config>, issuer: Option<Issuer>, gateway: Gateway, passes: DoctorPasses) -> Self {
         let branding = Arc::new(Branding::new(&config.pages));
         let visitors = Arc::new(Visitors::new(&config, &branding));
         let public_url = config.public_url.as_str().into();
-        let mut router = resources(&config, gateway);
+        let mut router = resources(&config, gateway).merge(for_the_doctor(passes));
         if let Some(issuer) = issuer {
             router = router.merge(authorization_server(Endpoints { issuer, config, branding }));
         }
@@ -134,6 +136,14 @@ fn resource_endpoint(route: Route) -> MethodRouter<Gateway> {
     }
 }
 
+/// What a running process tells `portcullis doctor`, whatever else it serves.
+fn for_the_doctor(passes: DoctorPasses) -> Router {
+    let route = Route::Doctor;
+    let router = Router::new().route(route.path(), get(doctor::get));
+    // as every well-known path, so that it cannot be told from one that does not exist
+    router.method_not_allowed_fallback(fault::method_not_allowed).layer(any_origin()).with_state(passes)
+}
+
 /// The routes of our authorization server.
 fn authorization_server(endpoints: Endpoints) -> Router {
     let config = &endpoints.config;
@@ -141,6 +151,7 @@ fn authorization_server(endpoints: Endpoints) -> Router {
         Route::Register | Route::RegisteredClient => config.registration.enabled,
         Route::Device | Route::DeviceAnswer | Route::DeviceAuthorization => config.device.enabled,
         Route::Introspect => config.has_introspectors(),
+        Route::Doctor => false,
         other => !other.is_of_resources(),
     };
     let opened_by = |audience: Audience| {
@@ -158,7 +169,9 @@ fn authorization_server(endpoints: Endpoints) -> Router {
 /// What answers at a route of our authorization server, by method.
 fn endpoint(route: Route) -> MethodRouter<Endpoints> {
     match route {
-        Route::ResourceMetadata | Route::ResourceMetadataAt | Route::WellKnown => get(discovery::nothing),
+        Route::ResourceMetadata | Route::ResourceMetadataAt | Route::WellKnown | Route::Doctor => {
+            get(discovery::nothing)
+        }
         Route::ServerMetadata | Route::OpenidConfiguration => get(discovery::server),
         Route::Jwks => get(discovery::jwks),
         Route::Token => post(token::post),

@@ -39,7 +39,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "gateway",
         "audit delegation revocation upstream keys policy storage model mcp oauth config clock secret signal limits telemetry wire",
     ),
-    ("web", "issuer gateway oauth model limits telemetry config clock secret wire"),
+    ("web", "issuer gateway keys mcp oauth model limits telemetry config clock secret wire"),
     ("inbound", "gateway web oauth limits config secret signal telemetry wire"),
 ];
 

@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &str); 26] = [
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
     ("/.well-known/openid-configuration", "GET,HEAD"),
     ("/.well-known/jwks.json", "GET,HEAD"),
+    ("/.well-known/portcullis-doctor", "GET,HEAD"),
     ("/.well-known/{*rest}", "GET,HEAD"),
     ("/token", "POST"),
     ("/revoke", "POST"),

@@ -262,6 +262,10 @@ impl Aadsts {
         Some(Self { number, text: excerpt(text).into_owned(), trace, correlation })
     }
 
+    pub(in crate::identity) const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Which setting it is about.
     pub(in crate::identity) fn hint(&self) -> Option<&'static str> {
         KNOWN.iter().find(|(number, ..)| *number == self.number).map(|(_, _, hint)| *hint)

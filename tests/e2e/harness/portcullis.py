@@ -1,6 +1,7 @@
 """`portcullis serve` as a process: configuration file, start, health, crash."""
 
 import base64
+import json
 import os
 import secrets
 import subprocess
@@ -95,11 +96,15 @@ class Portcullis:
 
     def restart_with(self, change: Callable[[Json], None]) -> "Portcullis":
         """Starts it anew with another configuration and the same database."""
+        self.rewrite(change)
+        self.kill()
+        return self.start()
+
+    def rewrite(self, change: Callable[[Json], object]) -> None:
+        """Changes the configuration file, which a running process does not read again."""
         document = tomllib.loads(self._config.read_text(encoding="utf-8"))
         change(document)
         self._config.write_text(tomli_w.dumps(document), encoding="utf-8")
-        self.kill()
-        return self.start()
 
     def _is_ready(self) -> bool:
         assert self.child.exit_status is None, f"portcullis ended: {self.child.log[-3000:]}"
@@ -119,6 +124,16 @@ class Portcullis:
         lines = self.scrape().text.splitlines()
         found = [line.rsplit(" ", 1)[1] for line in lines if line.rsplit(" ", 1)[0] == f"portcullis_{series}"]
         return float(found[0]) if found else 0
+
+    def doctor(self, *options: str) -> tuple[int, Json]:
+        """Runs `portcullis doctor --json` on the same configuration: its exit status, and the document."""
+        command = [str(BINARY), "doctor", "--json", "--config", str(self._config), *options]
+        environment = {**os.environ, **self._environment, "RUST_LOG": "off"}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        secret = next(iter(self._environment.values()))
+        assert secret not in ended.stdout + ended.stderr, "no secret is printed"
+        document: Json = json.loads(ended.stdout)
+        return ended.returncode, document
 
     def ready(self) -> httpx2.Response:
         """The response of `/ready`."""

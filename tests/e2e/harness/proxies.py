@@ -131,14 +131,15 @@ NAMES = sorted(_PROXIES)
 
 
 class Proxy:
-    """A running proxy with TLS, in front of a local port."""
+    """A running proxy with TLS, in front of a local port. `edit` spoils its settings."""
 
-    def __init__(self, name: str, place: Place) -> None:
+    def __init__(self, name: str, place: Place, edit: Callable[[str], str] | None = None) -> None:
         program, configuration, arguments = _PROXIES[name]
         found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         assert found, f"no {program}: tests/run installs it"
         file = place.directory / f"{name}.conf"
-        file.write_text(configuration(place), encoding="utf-8")
+        text = configuration(place)
+        file.write_text(edit(text) if edit else text, encoding="utf-8")
         home = {"XDG_DATA_HOME": str(place.directory), "XDG_CONFIG_HOME": str(place.directory)}
         self._child = Child(name, [found, *arguments, file], home)
         wait_until(f"{name} listens", lambda: self._child.exit_status is not None or listens(place.port), 20)

@@ -103,6 +103,11 @@ def test_a_wrong_client_secret_is_named_by_check_by_the_log_and_by_ready(
     assert "client_secret" in wrong.degraded()
 
 
+def test_the_doctor_finds_no_fault_of_the_provider(each: Behind) -> None:
+    status, document = each.portcullis.doctor()
+    assert (status, document["findings"]) == (0, [])
+
+
 def test_check_online_accepts_the_provider(each: Behind) -> None:
     checked = each.portcullis.check_online()
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -16,12 +16,12 @@ def certificate(tmp_path: Path) -> Certificate:
 
 
 @pytest.fixture
-def start_proxy(tmp_path: Path, certificate: Certificate) -> Iterator[Callable[[str, int, int], Proxy]]:
-    """Starts a proxy by name, with the port to listen on and the port to forward to."""
+def start_proxy(tmp_path: Path, certificate: Certificate) -> Iterator[Callable[..., Proxy]]:
+    """Starts a proxy by name, with the port to listen on and the port to forward to, and with changed settings."""
     started: list[Proxy] = []
 
-    def start(name: str, port: int, target: int) -> Proxy:
-        started.append(Proxy(name, Place(port, target, certificate, tmp_path)))
+    def start(name: str, port: int, target: int, edit: Callable[[str], str] | None = None) -> Proxy:
+        started.append(Proxy(name, Place(port, target, certificate, tmp_path), edit))
         return started[-1]
 
     yield start

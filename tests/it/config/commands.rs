@@ -63,6 +63,7 @@ fn every_command_has_a_help_text_with_an_example() {
         &["clients", "disable"],
         &["clients", "enable"],
         &["clients", "delete"],
+        &["doctor"],
         &["api-keys"],
         &["api-keys", "create"],
         &["api-keys", "list"],

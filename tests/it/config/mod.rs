@@ -6,6 +6,7 @@ mod client_documents;
 mod commands;
 mod consent;
 mod disabling;
+mod doctor;
 mod documented_clients;
 mod dpop;
 mod entra;

@@ -92,7 +92,7 @@ text = "read pages"
 value = "wiki:approve"
 text = "approve changes"
 "##;
-    let Loaded { config, warnings } = operator.load(&format!("{PUBLIC_URL}{text}{REST}"));
+    let Loaded { config, warnings, .. } = operator.load(&format!("{PUBLIC_URL}{text}{REST}"));
     assert!(warnings.is_empty(), "{warnings}");
     let pages = &config.pages;
     assert_eq!((pages.name.as_str(), pages.color), ("Example Tools", Color::parse("#dd4400")));
@@ -118,6 +118,6 @@ fn identity_providers_have_default_names_and_equal_names_are_a_warning() {
     assert_eq!(printed.outcome, Outcome::Done);
     assert!(printed.err.contains("identity \"partners\": name: is the same as in"), "{}", printed.err);
     let third = second.replace("kind = \"keycloak\"", "kind = \"oidc\"");
-    let Loaded { config, warnings } = operator.load(&format!("{PUBLIC_URL}{REST}{third}"));
+    let Loaded { config, warnings, .. } = operator.load(&format!("{PUBLIC_URL}{REST}{third}"));
     assert!(warnings.is_empty() && config.identities[1].name == "partners");
 }

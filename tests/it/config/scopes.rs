@@ -16,7 +16,7 @@ url = "http://127.0.0.1:1/mcp"
 fn load(operator: &Operator, keys: &str) -> Config {
     let file = operator.path("portcullis.toml");
     std::fs::write(&file, format!("{UPSTREAM}{keys}{REST}")).unwrap();
-    let Loaded { config, warnings } = Config::load(&file, operator.environment.clone()).unwrap();
+    let Loaded { config, warnings, .. } = Config::load(&file, operator.environment.clone()).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
     config
 }
