@@ -14,8 +14,8 @@ use super::upstream::{Taken, UpstreamSettings};
 use super::{
     AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Limits, Outbound,
     OutboundProxy, PublicUrl, Registration, Server, Upstream, assertion_issuer, bounds, client, client_documents,
-    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, secrets, server,
-    storage, tokens, upstream,
+    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, rights, secrets,
+    server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -55,6 +55,13 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     }
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
+    let parts = rights::Parts {
+        identities: &identities,
+        issuers: &others,
+        assertion_issuers: &assertion_issuers,
+        upstreams: &settings,
+    };
+    rights::check(&parts, sections, reading);
     issuers::warn_of_no_authorization_server(issues, sections, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);

@@ -131,6 +131,9 @@ pub enum EndReason {
     Operator,
     /// The user ended it at their own page.
     User,
+    /// A rule of the configuration keeps the user out: of the provider, of the server, or of a scope without which it cannot be
+    /// entered.
+    NotAdmitted,
 }
 
 impl EndReason {
@@ -146,7 +149,8 @@ impl EndReason {
             | Self::IdentityChanged
             | Self::Client
             | Self::Operator
-            | Self::User => true,
+            | Self::User
+            | Self::NotAdmitted => true,
             Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused => false,
         }
     }
@@ -167,6 +171,7 @@ impl EndReason {
             Self::Client => "client",
             Self::Operator => "operator",
             Self::User => "user",
+            Self::NotAdmitted => "not_admitted",
         }
     }
 }

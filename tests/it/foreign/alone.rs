@@ -85,6 +85,7 @@ async fn a_token_of_ours_opens_nothing() {
                 "alice",
                 "wonderland",
             )]),
+            admission: portcullis::config::Admission::default(),
         }];
     })
     .await;
