@@ -128,8 +128,18 @@ impl Place<'_> {
     }
 }
 
+/// Reads both keys.
+pub(super) fn read(
+    written: (Option<Vec<RuleWritten>>, Option<String>),
+    place: &Place<'_>,
+    reading: &mut Reading<'_>,
+) -> Admission {
+    let (rules, ask) = written;
+    Admission { allow: allow(rules, place, reading), ask: self::ask(ask, place.section, reading) }
+}
+
 /// Reads `ask`.
-pub(super) fn ask(written: Option<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<String> {
+fn ask(written: Option<String>, section: &Section<'_>, reading: &mut Reading<'_>) -> Option<String> {
     let ask = written?;
     let valid = !ask.trim().is_empty() && ask.chars().count() <= MAX_ASK && !ask.chars().any(char::is_control);
     let mistake = || {

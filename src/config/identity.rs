@@ -180,8 +180,7 @@ pub(super) fn admission(
     section: &Section<'_>,
     reading: &mut Reading<'_>,
 ) -> Admission {
-    let place = Place { section, path: &[], about: About::Provider };
-    Admission { allow: admission::allow(allow, &place, reading), ask: admission::ask(ask, section, reading) }
+    admission::read((allow, ask), &Place { section, path: &[], about: About::Provider }, reading)
 }
 
 /// Checks the id and the name of an entry.

@@ -42,10 +42,21 @@ impl<'a> Users<'a> {
 
 /// Everything that was read.
 pub(super) struct Parts<'a> {
-    pub(super) identities: &'a [Identity],
-    pub(super) issuers: &'a Issuers,
-    pub(super) assertion_issuers: &'a [AssertionIssuer],
-    pub(super) upstreams: &'a [(Section<'a>, UpstreamSettings)],
+    identities: &'a [Identity],
+    issuers: &'a Issuers,
+    assertion_issuers: &'a [AssertionIssuer],
+    upstreams: &'a [(Section<'a>, UpstreamSettings)],
+}
+
+impl<'a> Parts<'a> {
+    pub(super) const fn new(
+        identities: &'a [Identity],
+        issuers: &'a Issuers,
+        assertion_issuers: &'a [AssertionIssuer],
+        upstreams: &'a [(Section<'a>, UpstreamSettings)],
+    ) -> Self {
+        Self { identities, issuers, assertion_issuers, upstreams }
+    }
 }
 
 /// Checks all rules. Those of upstreams only where everything could be read: an entry with a mistake may be meant.

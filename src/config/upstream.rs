@@ -184,10 +184,7 @@ pub(super) fn read(
     };
     let scopes = scopes::read(scopes, section, reading);
     let place = Place { section, path: &[], about: About::Upstream };
-    let admission = Admission {
-        allow: admission::allow(written.allow, &place, reading),
-        ask: admission::ask(written.ask, section, reading),
-    };
+    let admission = admission::read((written.allow, written.ask), &place, reading);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,

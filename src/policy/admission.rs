@@ -68,13 +68,13 @@ pub(crate) fn admit(person: &Person<'_>, admission: &Admission, kind: &str) -> R
 /// By which rule not. A user who may not have the scopes without which the upstream cannot be entered may not use it.
 pub(crate) fn admit_to(person: &Person<'_>, upstream: &Upstream, scope: &ScopeSet) -> Result<ScopeSet, NotAdmitted> {
     if !person.is_admitted_by(&upstream.settings.admission.allow) {
-        return Err(kept_out(upstream, "allow".to_owned()));
+        return Err(kept_out(upstream, "allow"));
     }
     let withheld = withheld(person, upstream, scope);
     let left = scope.without(&withheld);
     // an upgrade of a consent may ask for a scope alone: it is denied as what is left would be
     if !withheld.is_empty() && !upstream.settings.scopes.missing(&left).is_empty() {
-        return Err(kept_out(upstream, format!("allow of scope {withheld}")));
+        return Err(kept_out(upstream, &format!("allow of scope {withheld}")));
     }
     Ok(left)
 }
@@ -90,7 +90,7 @@ pub(crate) fn withheld(person: &Person<'_>, upstream: &Upstream, scope: &ScopeSe
 }
 
 /// What keeps a user out of an upstream.
-pub(super) fn kept_out(upstream: &Upstream, rule: String) -> NotAdmitted {
+pub(super) fn kept_out(upstream: &Upstream, rule: &str) -> NotAdmitted {
     let settings = &upstream.settings;
     NotAdmitted {
         rule: format!("upstream {}: {rule}", settings.id),

@@ -122,7 +122,7 @@ where
     let person = Person::of(&who.identity, &who.subject, &who.user);
     let withheld = withheld(&person, upstream.as_ref(), &missing);
     if !withheld.is_empty() {
-        return Err(Denial::NotAdmitted(Box::new(kept_out(upstream.as_ref(), format!("allow of scope {withheld}")))));
+        return Err(Denial::NotAdmitted(Box::new(kept_out(upstream.as_ref(), &format!("allow of scope {withheld}")))));
     }
     // a scope that has left the configuration is not granted again
     let sufficient = missing.union(&granted.intersection(&scopes.known()));

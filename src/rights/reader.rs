@@ -74,9 +74,9 @@ impl GroupReader {
     ) -> Vec<String> {
         let longer = |other: &&GroupSource| other.prefix != source.prefix && other.prefix.starts_with(&source.prefix);
         let others: Vec<_> = self.sources.0.iter().filter(longer).map(|other| other.prefix.as_str()).collect();
-        let named = names.into_iter().filter(|name| !name.is_empty()).map(|name| format!("{}{name}", source.prefix));
+        let full = names.into_iter().filter(|name| !name.is_empty()).map(|name| format!("{}{name}", source.prefix));
         let (posing, groups): (Vec<_>, Vec<_>) =
-            named.partition(|group| others.iter().any(|other| group.starts_with(other)));
+            full.partition(|group| others.iter().any(|other| group.starts_with(other)));
         if !posing.is_empty() {
             self.tell(at, place, "a list with a name that begins with the prefix of another source, which is left out");
         }
