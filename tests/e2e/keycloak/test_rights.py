@@ -1,4 +1,4 @@
-"""Claims to rights on a real Keycloak: roles by JSON pointer, groups that are taken away, users who are not admitted."""
+"""Claims to rights on a real Keycloak: roles by JSON pointer, roles taken away, users who are not admitted."""
 
 from collections.abc import Callable
 from typing import Any
