@@ -31,6 +31,7 @@ pub mod oauth;
 pub mod outbound;
 mod policy;
 pub mod revocation;
+mod rights;
 pub mod secret;
 mod signal;
 pub mod storage;

@@ -73,6 +73,28 @@ pub enum Event<'a> {
         /// What the client is told (RFC 6749 4.1.2.1).
         error: &'a str,
     },
+    /// A user signed in, or renewed a grant, whom a rule of the configuration keeps out.
+    NotAdmitted {
+        /// The user.
+        subject: &'a Subject,
+        /// The client, if it was for one.
+        client: Option<&'a ClientId>,
+        /// The audience, if it was for one.
+        resource: Option<&'a str>,
+        /// The rule.
+        rule: &'a str,
+    },
+    /// A client asked for scopes that its user may not have: it gets fewer.
+    ScopesWithheld {
+        /// The user.
+        subject: &'a Subject,
+        /// The client.
+        client: &'a ClientId,
+        /// The audience.
+        resource: &'a str,
+        /// The scopes.
+        withheld: &'a str,
+    },
     /// A user signed in at their own page.
     AccountOpened {
         /// The user.
@@ -158,16 +180,16 @@ pub enum Event<'a> {
         /// How often it failed.
         failures: i64,
     },
-    /// A rule forbids a call: its token lacks a required scope.
+    /// A rule forbids a call: its token lacks a required scope, or its user is not admitted.
     CallDenied {
         /// The caller.
         acting: Acting<'a>,
         /// The upstream's id.
         upstream: &'a str,
-        /// The setting of the upstream that forbids it.
+        /// The setting that forbids it.
         rule: &'a str,
-        /// The scopes that the token lacks.
-        missing: &'a str,
+        /// The scopes that the token lacks, if it is about scopes.
+        missing: Option<&'a str>,
     },
     /// A session id did not verify for this caller: another user's, forged, or bound under a removed root key.
     UnknownSession {

@@ -38,6 +38,13 @@ impl Sink for ToLog {
                 let client = client.map(tracing::field::display);
                 line!(warn, origin, "sign-in refused by the identity provider", identity, client, error);
             }
+            Event::NotAdmitted { subject, client, resource, rule } => {
+                let client = client.map(tracing::field::display);
+                line!(warn, origin, "user not admitted", %subject, client, resource, rule);
+            }
+            Event::ScopesWithheld { subject, client, resource, withheld } => {
+                line!(info, origin, "scopes withheld", %subject, %client, resource, withheld);
+            }
             Event::AccountOpened { subject } => line!(info, origin, "signed in at the own page", %subject),
             Event::AccountSessionsEnded { subject, count } => {
                 line!(info, origin, "sessions at the own page ended", subject, count);
@@ -130,7 +137,10 @@ fn ended(grant: &Grant, reason: EndReason, origin: &Actor<'_>) {
         | EndReason::BackChannelLogout => {
             line!(info, origin, "grant ended", grant = %id, %subject, %client, reason = word);
         }
-        EndReason::CodeReplayed | EndReason::RefreshTokenReplayed | EndReason::IdentityProvider => {
+        EndReason::CodeReplayed
+        | EndReason::RefreshTokenReplayed
+        | EndReason::IdentityProvider
+        | EndReason::NotAdmitted => {
             line!(warn, origin, "grant ended", grant = %id, %subject, %client, reason = word);
         }
     }

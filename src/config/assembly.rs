@@ -14,8 +14,8 @@ use super::upstream::{Taken, UpstreamSettings};
 use super::{
     AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Limits, Outbound,
     OutboundProxy, PublicUrl, Registration, Server, Upstream, assertion_issuer, bounds, client, client_documents,
-    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, secrets, server,
-    storage, tokens, upstream,
+    consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, rights, secrets,
+    server, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -50,11 +50,11 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let settings = upstreams(sections, &others, reading);
     issuers::warn_of_unused(sections, &others, &settings, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
-    if issues && !opened && client_documents.as_ref().is_some_and(|documents| !documents.enabled) {
-        warn_of_closed(sections, reading);
-    }
+    warn_of_closed(issues && !opened, client_documents.as_ref(), sections, reading);
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);
     let assertion_issuers = assertion_issuers(sections, &identities, &settings, reading);
+    let parts = rights::Parts::new(&identities, &others, &assertion_issuers, &settings);
+    rights::check(&parts, sections, reading);
     issuers::warn_of_no_authorization_server(issues, sections, reading);
     if let Some(device) = device {
         check_device(device, &clients, sections, reading);
@@ -294,8 +294,9 @@ fn consent(
 }
 
 /// No client may register or be known by a document, so one must be configured.
-fn warn_of_closed(sections: &Sections, reading: &mut Reading<'_>) {
-    if sections.list("client").next().is_none() {
+fn warn_of_closed(closed: bool, documents: Option<&ClientDocuments>, sections: &Sections, reading: &mut Reading<'_>) {
+    let closed = closed && documents.is_some_and(|documents| !documents.enabled);
+    if closed && sections.list("client").next().is_none() {
         let mistake = Mistake::new("no client can ever connect: none is configured, and none may register");
         reading.warn(
             &sections.table("registration").at("enabled"),

@@ -2,7 +2,7 @@
 
 use super::entra;
 use super::id::Seen;
-use super::identity::{self, Identity, IdentityKind, check_names};
+use super::identity::{self, Identity, IdentityKind, admission, check_names};
 use super::reading::{Reading, Section};
 use super::shape;
 
@@ -19,9 +19,10 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
     if section.node().text("kind") != Some(ENTRA) {
         return identity::read(section, seen, reading);
     }
-    let written: entra::Written = reading.shape(section)?;
+    let mut written: entra::Written = reading.shape(section)?;
     check_names(&written.id, written.name.as_deref(), section, seen, reading);
     let (id, name) = (written.id.clone(), written.name.clone().unwrap_or_else(|| "Microsoft".to_owned()));
+    let admission = admission(written.allow.take(), written.ask.take(), section, reading);
     let kind = IdentityKind::Oidc(Box::new(entra::read(written, section, reading)?));
-    Some(Identity { id, name, kind })
+    Some(Identity { id, name, kind, admission })
 }

@@ -7,8 +7,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::admission::{self, About, Admission, Place, RuleWritten};
 use super::authorize_params;
 use super::entra::EntraSettings;
+use super::group_sources::{self, GroupSources, SourceWritten};
 use super::id::{Seen, check_identity_id, duplicate};
 use super::name::check_name;
 use super::needs::SecretFor;
@@ -29,6 +31,8 @@ pub struct Identity {
     pub name: String,
     /// Its kind.
     pub kind: IdentityKind,
+    /// Which of its users may sign in.
+    pub admission: Admission,
 }
 
 impl Identity {
@@ -108,8 +112,8 @@ pub struct OidcSettings {
     pub authorize_params: Vec<(String, String)>,
     /// How long grants of its users last.
     pub standing: Standing,
-    /// The ID token claim that lists the groups.
-    pub groups_claim: String,
+    /// What becomes the groups of its users.
+    pub groups: GroupSources,
     /// Whether e-mail addresses are accepted without `email_verified`.
     pub trust_email: bool,
     /// The issuer that it replaces under the same id.
@@ -155,6 +159,9 @@ pub(super) struct Written {
     authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
+    groups_from: Option<Vec<SourceWritten>>,
+    allow: Option<Vec<RuleWritten>>,
+    ask: Option<String>,
     trust_email: Option<bool>,
     replaces_issuer: Option<String>,
     ca_file: Option<String>,
@@ -173,12 +180,23 @@ pub(super) fn read(section: &Section<'_>, seen: &mut Seen, reading: &mut Reading
         }
         reading.suppress(section, "kind");
     }
-    let written: Written = reading.shape(section)?;
+    let mut written: Written = reading.shape(section)?;
     check_names(&written.id, written.name.as_deref(), section, seen, reading);
+    let admission = admission(written.allow.take(), written.ask.take(), section, reading);
     let name = written.name.clone().unwrap_or_else(|| default_name(written.kind, &written.id));
     let id = written.id.clone();
     let kind = IdentityKind::Oidc(Box::new(settings(written, section, reading)?));
-    Some(Identity { id, name, kind })
+    Some(Identity { id, name, kind, admission })
+}
+
+/// Who of a provider's users may sign in.
+pub(super) fn admission(
+    allow: Option<Vec<RuleWritten>>,
+    ask: Option<String>,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Admission {
+    admission::read((allow, ask), &Place { section, path: &[], about: About::Provider }, reading)
 }
 
 /// Checks the id and the name of an entry.
@@ -241,8 +259,10 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         Some(discovery) => reading.keep(&section.at("discovery"), check_discovery(discovery)),
         None => issuer.and_then(|_| Url::parse(&default_discovery(&written.issuer)).ok()),
     };
-    let filled = [("client_id", Some(&written.client_id)), ("groups_claim", written.groups_claim.as_ref())];
-    check_filled(section, reading, &filled);
+    check_filled(section, reading, &[("client_id", Some(&written.client_id))]);
+    let groups =
+        group_sources::Written { claim: written.groups_claim, from: written.groups_from, vouches_for_email: true };
+    let groups = group_sources::read(groups, section, reading);
     if written.replaces_issuer.as_ref() == Some(&written.issuer) {
         let mistake = Mistake::new("is the current issuer").hint("write the previous issuer, or remove it");
         reading.error(&section.at("replaces_issuer"), mistake);
@@ -265,7 +285,7 @@ fn settings(written: Written, section: &Section<'_>, reading: &mut Reading<'_>) 
         scopes,
         authorize_params,
         standing: written.standing.unwrap_or_default(),
-        groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
+        groups,
         trust_email: written.trust_email.unwrap_or_default(),
         replaces_issuer: written.replaces_issuer,
         ca_file,

@@ -151,15 +151,6 @@ pub(super) fn check_typ(typ: &str) -> Result<(), Mistake> {
         .hint("\"at+jwt\", or \"JWT\" where the issuer does not tell access tokens from others"))
 }
 
-pub(super) fn check_claim(claim: &str) -> Result<(), Mistake> {
-    let valid = !claim.is_empty() && claim.len() <= 255 && claim != "/" && !claim.bytes().any(|b| b.is_ascii_control());
-    if valid {
-        Ok(())
-    } else {
-        Err(Mistake::new("is not a claim").hint("a name, or a JSON pointer such as \"/realm_access/roles\""))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::many_tenants;

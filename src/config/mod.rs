@@ -10,12 +10,14 @@
 
 mod accepts;
 mod addresses;
+mod admission;
 mod api_keys;
 mod assembly;
 mod assertion_issuer;
 mod authorize_params;
 mod bounds;
 mod ca_file;
+mod claim;
 mod client;
 mod client_certificate;
 mod client_documents;
@@ -27,6 +29,7 @@ mod document;
 mod dpop;
 mod entra;
 mod environment;
+mod group_sources;
 pub(crate) mod header_names;
 mod id;
 mod identities;
@@ -52,6 +55,7 @@ mod reach;
 mod reading;
 mod registration;
 mod request_headers;
+mod rights;
 mod root;
 mod scope;
 mod scopes;
@@ -77,6 +81,7 @@ use std::io;
 use std::path::Path;
 
 pub use accepts::{AcceptedIssuer, Accepts};
+pub use admission::{Admission, Allow, AllowRule};
 pub use api_keys::ApiKeys;
 pub use assertion_issuer::AssertionIssuer;
 pub use bounds::Bounds;
@@ -90,6 +95,7 @@ pub use dpop::{BoundTokens, Dpop, ProofReplay};
 pub use entra::{
     EntraCredential, EntraPrompt, EntraSettings, EntraTenant, GroupsOverage, ManagedIdentity, ManagedIdentityEndpoint,
 };
+pub use group_sources::{ClaimForm, GroupOrigin, GroupSource, GroupSources};
 pub use identity::{Identity, IdentityKind, LocalUser, OidcFlavour, OidcSettings, Standing};
 pub use issuer_checks::IssuerKind;
 pub use lifetimes::Lifetimes;
@@ -117,6 +123,7 @@ pub use token_issuer::{TokenIssuer, Verification};
 pub use tokens::{RefreshTokens, SigningAlgorithm, Tokens};
 pub use upstream::{ResourceNames, Upstream, UpstreamSettings};
 
+pub(crate) use admission::MAX_GROUP;
 pub(crate) use consistency::reaches;
 use problem::Mistake;
 pub(crate) use problem::{io_message, pluralize};

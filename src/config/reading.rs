@@ -123,6 +123,25 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A value anywhere inside the section, by keys and positions that are ours to print; located at what is there of the way.
+    pub(super) fn within(&self, path: &[Step]) -> ValueRef {
+        let (mut location, mut node, mut subject) = (&self.node.location, Some(self.node), String::new());
+        for step in path {
+            node = match step {
+                Step::Key(key) | Step::Name(key) => {
+                    subject = if subject.is_empty() { key.clone() } else { format!("{subject}.{key}") };
+                    node.and_then(|node| node.entry(key)).map(|entry| &entry.node)
+                }
+                Step::Item(index) => {
+                    subject = format!("{subject}[{index}]");
+                    node.and_then(|node| node.item(*index))
+                }
+            };
+            location = node.map_or(location, |node| &node.location);
+        }
+        ValueRef { location: location.clone(), subject: self.subject(&subject), value_id: self.value_id(path) }
+    }
+
     fn value_id(&self, path: impl Into<Vec<Step>>) -> ValueId {
         ValueId { section: self.node.location.clone(), name: self.name.clone(), path: path.into() }
     }
@@ -187,6 +206,15 @@ impl<'a> Reading<'a> {
         let is_it = |problem: &Problem| problem.location == at.location && problem.subject == at.subject;
         self.problems.iter().any(|problem| problem.severity == Severity::Error && is_it(problem))
             || self.is_placeholder(at)
+    }
+
+    /// Whether an error was already reported for the value, or for a part of it.
+    pub(super) fn is_refused_within(&self, at: &ValueRef) -> bool {
+        let part = |problem: &Problem| {
+            problem.severity == Severity::Error
+                && problem.subject.strip_prefix(&at.subject).is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.is_refused(at) || self.problems.iter().any(part)
     }
 
     /// Returns the value, or reports the mistake.

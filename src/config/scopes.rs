@@ -6,11 +6,13 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::admission::{self, About, Allow, Place, RuleWritten};
 use super::id::{Seen, duplicate};
 use super::name::check_name;
 use super::problem::Mistake;
 use super::reading::{Reading, Section};
 use super::scope::check_scope;
+use super::shape::Step;
 use crate::oauth::client_name::MAX_CLIENT_NAME;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet, is_meaningless};
 use crate::oauth::scope_hierarchy::ScopeHierarchy;
@@ -26,11 +28,12 @@ pub struct UpstreamScopes {
     pub hierarchy: ScopeHierarchy,
     /// Descriptions, in the operator's order.
     pub texts: Vec<ScopeText>,
+    /// Who may have which scope; everyone may have those that are not here.
+    pub allow: BTreeMap<String, Allow>,
 }
 
 /// The description of a scope.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct ScopeText {
     /// The scope.
     pub value: String,
@@ -63,7 +66,16 @@ pub(super) struct Written {
     pub(super) required: Option<Vec<String>>,
     pub(super) optional: Option<Vec<String>>,
     pub(super) implies: Option<Implications>,
-    pub(super) texts: Option<Vec<ScopeText>>,
+    pub(super) entries: Option<Vec<ScopeWritten>>,
+}
+
+/// An entry of `[[upstream.scope]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopeWritten {
+    value: String,
+    text: String,
+    allow: Option<Vec<RuleWritten>>,
 }
 
 /// Scopes, each with those that it implies.
@@ -117,9 +129,38 @@ pub(super) fn read(written: Written, own: bool, section: &Section<'_>, reading: 
     let (required, optional): (ScopeSet, ScopeSet) = (required.into_iter().collect(), optional.into_iter().collect());
     let known = required.union(&optional);
     let hierarchy = written.implies.map(|implies| hierarchy(&implies.0, &known, section, reading)).unwrap_or_default();
-    let texts = written.texts.unwrap_or_default();
+    let (mut texts, mut allow) = (Vec::new(), BTreeMap::new());
+    for (index, ScopeWritten { value, text, allow: rules }) in written.entries.into_iter().flatten().enumerate() {
+        let place =
+            Place { section, path: &[Step::Key("scope".to_owned()), Step::Item(index)], about: About::Upstream };
+        let rules = admission::allow(rules, &place, reading);
+        if rules.is_limited() {
+            allow.insert(value.clone(), rules);
+        }
+        texts.push(ScopeText { value, text });
+    }
     check_texts(&texts, &known, section, reading);
-    UpstreamScopes { required, optional, hierarchy, texts }
+    check_ways_around(&allow, &known, &hierarchy, section, reading);
+    UpstreamScopes { required, optional, hierarchy, texts, allow }
+}
+
+/// A scope that everyone may have must not include one that only some may have.
+fn check_ways_around(
+    allow: &BTreeMap<String, Allow>,
+    known: &ScopeSet,
+    hierarchy: &ScopeHierarchy,
+    section: &Section<'_>,
+    reading: &mut Reading<'_>,
+) {
+    for scope in known.iter().filter(|scope| !allow.contains_key(*scope)) {
+        let implied = hierarchy.effective(&ScopeSet::empty().with(scope));
+        if let Some(limited) = implied.iter().find(|implied| allow.contains_key(*implied)) {
+            let mistake =
+                Mistake::new(format!("gives everyone {limited}, which [[upstream.scope]] allows to some users only"));
+            let hint = "add [[upstream.scope]] with an allow of its own for the scope that implies it";
+            reading.error(&section.nested_key("implies", scope), mistake.hint(hint));
+        }
+    }
 }
 
 fn check_own(scope: &str) -> Result<(), Mistake> {

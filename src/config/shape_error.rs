@@ -80,7 +80,14 @@ impl Error for ShapeError {
     }
 
     fn unknown_field(written: &str, known: &'static [&'static str]) -> Self {
-        Self { mistake: unknown_key(written, known), kind: ShapeErrorKind::UnknownKey(known) }
+        // a key with other characters than our keys have may be a misplaced secret
+        let could_be_a_key = written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let mistake = if could_be_a_key {
+            unknown_key(written, known)
+        } else {
+            Mistake::new("has an unknown key").hint(format!("known keys are {}", known.join(", ")))
+        };
+        Self { mistake, kind: ShapeErrorKind::UnknownKey(known) }
     }
 
     fn missing_field(field: &'static str) -> Self {

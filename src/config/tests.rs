@@ -189,12 +189,7 @@ fn as_variable(node: &Node) -> String {
         Value::Boolean(value) => value.to_string(),
         Value::List(items) if items.iter().any(|item| item.entry("file").is_some()) => ROOT_KEY.to_owned(),
         Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => {
-            let table = |item: &Node| {
-                let pairs =
-                    item.entries().iter().map(|entry| format!("{} = {:?}", entry.key, as_variable(&entry.node)));
-                format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
-            };
-            format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", "))
+            format!("[{}]", items.iter().map(as_toml).collect::<Vec<_>>().join(", "))
         }
         Value::List(items) => items.iter().map(as_variable).collect::<Vec<_>>().join(", "),
         Value::Table(entries) if entries.iter().all(|entry| matches!(entry.node.value, Value::List(_))) => {
@@ -209,6 +204,19 @@ fn as_variable(node: &Node) -> String {
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
         _ => "a-secret-of-thirty-two-characters".to_owned(),
+    }
+}
+
+/// A value of the file as it is written inside a list of tables.
+fn as_toml(node: &Node) -> String {
+    match &node.value {
+        Value::Table(entries) => {
+            let pairs = entries.iter().map(|entry| format!("{} = {}", entry.key, as_toml(&entry.node)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::List(items) => format!("[{}]", items.iter().map(as_toml).collect::<Vec<_>>().join(", ")),
+        Value::Boolean(value) => value.to_string(),
+        _ => format!("{:?}", as_variable(node)),
     }
 }
 

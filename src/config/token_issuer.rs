@@ -4,11 +4,14 @@ use serde::Deserialize;
 use url::Url;
 
 use super::CaFile;
+use super::admission::{Admission, RuleWritten};
+use super::claim::check_claim;
+use super::group_sources::{self, GroupSources, SourceWritten};
 use super::id::{Seen, check_identity_id, duplicate};
-use super::identity::{check_discovery, check_issuer, default_discovery, web_url};
+use super::identity::{admission, check_discovery, check_issuer, default_discovery, web_url};
 use super::issuer_checks::{
-    IssuerKind, algorithms, check_advertised, check_audience, check_claim, check_endpoint, check_typ,
-    default_scope_claims, default_typ, many_tenants, tenants,
+    IssuerKind, algorithms, check_advertised, check_audience, check_endpoint, check_typ, default_scope_claims,
+    default_typ, many_tenants, tenants,
 };
 use super::needs::SecretFor;
 use super::problem::Mistake;
@@ -45,8 +48,10 @@ pub struct TokenIssuer {
     pub scope_claims: Vec<String>,
     /// What its names of scopes begin with that ours do not.
     pub scope_prefix: Option<String>,
-    /// The claim that lists the user's groups: a name, or a JSON pointer.
-    pub groups_claim: String,
+    /// What becomes the groups of its users.
+    pub groups: GroupSources,
+    /// Which of its users may call.
+    pub admission: Admission,
     /// The algorithms that may sign its tokens.
     pub algorithms: Vec<String>,
     /// The type in the header of its tokens besides `at+jwt`, in lower case; `jwt` is any JWT.
@@ -153,6 +158,9 @@ pub(super) struct Written {
     scope_claims: Option<Vec<String>>,
     scope_prefix: Option<String>,
     groups_claim: Option<String>,
+    groups_from: Option<Vec<SourceWritten>>,
+    allow: Option<Vec<RuleWritten>>,
+    ask: Option<String>,
     algorithms: Option<Vec<String>>,
     typ: Option<String>,
     tenants: Option<Vec<String>>,
@@ -187,8 +195,13 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
     for (index, claim) in scope_claims.iter().enumerate() {
         reading.keep(&section.item("scope_claims", index), check_claim(claim));
     }
-    let groups_claim = written.groups_claim.unwrap_or_else(|| "groups".to_owned());
-    reading.keep(&section.at("groups_claim"), check_claim(&groups_claim));
+    let groups = group_sources::Written {
+        claim: written.groups_claim,
+        from: written.groups_from,
+        vouches_for_email: written.kind != IssuerKind::Entra,
+    };
+    let groups = group_sources::read(groups, section, reading);
+    let admission = admission(written.allow, written.ask, section, reading);
     if let Some(prefix) = &written.scope_prefix {
         let is_scope = ScopeSet::parse(prefix).is_ok_and(|set| set.iter().count() <= 1) && !prefix.contains(' ');
         let mistake = || Mistake::new("has characters that a scope cannot have").hint("such as \"api://expenses/\"");
@@ -211,7 +224,8 @@ pub(super) fn read(section: &Section<'_>, others: &mut Taken, reading: &mut Read
         audiences: written.audiences,
         scope_claims,
         scope_prefix: written.scope_prefix,
-        groups_claim,
+        groups,
+        admission,
         algorithms,
         typ,
         tenants,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::accepts::{self, Accepts, Issuers};
+use super::admission::{self, About, Admission, Place, RuleWritten};
 use super::api_keys::{self, ApiKeys};
 use super::dpop::{self, BoundTokens, Dpop, ProofReplay};
 use super::id::{Seen, check_id, duplicate};
@@ -16,7 +17,7 @@ use super::quantity::Scalar;
 use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
-use super::scopes::{self, Implications, ScopeText, UpstreamScopes};
+use super::scopes::{self, Implications, UpstreamScopes};
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
 
@@ -33,6 +34,8 @@ pub struct UpstreamSettings {
     pub reach: Reach,
     /// Its scopes.
     pub scopes: UpstreamScopes,
+    /// Who may use it.
+    pub admission: Admission,
     /// Whose access tokens open it.
     pub accepts: Accepts,
     /// Whether it is the resource of clients that name none.
@@ -118,7 +121,9 @@ pub(super) struct Written {
     scopes: Option<Vec<String>>,
     optional_scopes: Option<Vec<String>>,
     implies: Option<Implications>,
-    scope: Option<Vec<ScopeText>>,
+    scope: Option<Vec<scopes::ScopeWritten>>,
+    allow: Option<Vec<RuleWritten>>,
+    ask: Option<String>,
     default: Option<bool>,
     accepts: Option<Vec<String>>,
     audiences: Option<Vec<String>>,
@@ -175,9 +180,11 @@ pub(super) fn read(
         required: written.scopes,
         optional: written.optional_scopes,
         implies: written.implies,
-        texts: written.scope,
+        entries: written.scope,
     };
     let scopes = scopes::read(scopes, accepts.own, section, reading);
+    let place = Place { section, path: &[], about: About::Upstream };
+    let admission = admission::read((written.allow, written.ask), &place, reading);
     let request_headers = request_headers::Written {
         headers: written.headers,
         drop: written.drop_headers,
@@ -206,6 +213,7 @@ pub(super) fn read(
         id: written.id,
         path: written.path,
         scopes,
+        admission,
         accepts,
         default: written.default.unwrap_or_default(),
         api_keys,

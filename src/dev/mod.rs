@@ -16,9 +16,9 @@ use http::Uri;
 
 use crate::app::{Ports, StartError};
 use crate::config::{
-    Accepts, ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind, Lifetimes,
-    Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets, Server, Tokens,
-    Upstream, UpstreamScopes, UpstreamSettings, reaches, upstream_url,
+    Accepts, Admission, ApiKeys, ClientDocuments, Config, Consent, Database, Device, Dpop, Identity, IdentityKind,
+    Lifetimes, Limits, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration, RequestHeaders, Secrets,
+    Server, Tokens, Upstream, UpstreamScopes, UpstreamSettings, reaches, upstream_url,
 };
 use crate::oauth::scope::ScopeSet;
 use crate::upstream::{self, shown};
@@ -146,6 +146,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         name: name.to_owned(),
         reach: Reach::Http(ReachHttp::at(url)),
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
+        admission: Admission::default(),
         accepts: Accepts::default(),
         default: true,
         request_headers: RequestHeaders::default(),
@@ -167,5 +168,10 @@ fn server(port: u16) -> Server {
 
 fn identity(users: Vec<DemoUser>) -> Identity {
     let users = users.into_iter().map(|demo| demo.user).collect();
-    Identity { id: "local".to_owned(), name: "a demo account".to_owned(), kind: IdentityKind::Local(users) }
+    Identity {
+        id: "local".to_owned(),
+        name: "a demo account".to_owned(),
+        kind: IdentityKind::Local(users),
+        admission: Admission::default(),
+    }
 }

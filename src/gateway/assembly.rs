@@ -110,7 +110,7 @@ fn authenticator(parts: &GatewayParts, incidents: &Arc<Incidents>) -> Authentica
             limits.clone(),
         ),
         tokens: OwnTokens {
-            issuer: config.public_url.as_str().to_owned(),
+            config: Arc::clone(config),
             lifetime,
             ring: ring.clone(),
             store: store.clone(),

@@ -175,8 +175,8 @@ impl VerifiedCaller {
 
     /// The bytes of its texts.
     pub(super) fn size(&self) -> usize {
-        let Caller { subject, identity, client, scope, user } = &self.caller;
-        let user_names = [&user.name, &user.preferred_username, &user.email].into_iter().flatten();
+        let Caller { subject, identity, client, scope, user, kept_out: _ } = &self.caller;
+        let user_names = [&user.name, &user.preferred_username, &user.email, &user.domain].into_iter().flatten();
         let user = user_names.chain(&user.groups).map(String::len).sum::<usize>();
         let ids =
             self.under.size() + subject.len() + identity.as_str().len() + client.as_str().len() + self.audience.len();
@@ -195,6 +195,7 @@ impl VerifiedCaller {
                 client: "".into(),
                 scope: crate::oauth::scope::ScopeSet::empty(),
                 user: crate::model::user::User::default(),
+                kept_out: None,
             },
             audience: String::new(),
             key_bound_to: None,

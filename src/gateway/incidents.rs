@@ -36,8 +36,11 @@ impl Incidents {
 
     /// A rule forbids a call.
     pub(super) fn denied(&self, acting: Acting<'_>, upstream: &str, denial: &Denial, arrival: &Arrival) {
-        let Denial::Scopes(MissingScopes { missing, .. }) = denial;
-        let (rule, missing) = (denial.rule(), &*missing.to_string());
+        let missing = match denial {
+            Denial::Scopes(MissingScopes { missing, .. }) => Some(missing.to_string()),
+            Denial::NotAdmitted(_) => None,
+        };
+        let (rule, missing) = (denial.rule(), missing.as_deref());
         self.tell(Kind::Denied, acting, &Event::CallDenied { acting, upstream, rule, missing }, arrival);
     }
 

@@ -272,11 +272,13 @@ impl Gateway {
 
 /// The refusal of a denied call. The client of another issuer is told the scopes by the names that it must ask for there.
 fn in_words_of_issuer(denial: policy::Denial, caller: &VerifiedCaller, served: &Served) -> Refusal {
-    let policy::Denial::Scopes(mut scopes) = denial;
-    if let Some(accepted) = caller.issuer().and_then(|id| served.config.settings.accepts.of(id)) {
+    let mut refusal = Refusal::from(denial);
+    if let Refusal::InsufficientScope(scopes) = &mut refusal
+        && let Some(accepted) = caller.issuer().and_then(|id| served.config.settings.accepts.of(id))
+    {
         scopes.sufficient = accepted.their_names(&scopes.sufficient);
     }
-    Refusal::InsufficientScope(scopes)
+    refusal
 }
 
 /// The nonce for the next proof of a client that speaks DPoP (RFC 9449 8.2).

@@ -109,7 +109,7 @@ pub(super) fn is_verified(claims: &Members) -> bool {
     }
 }
 
-/// Whether the user is in more groups than a token names: then it names none, and where to ask in their place.
+/// Whether the user is in more groups than a token names in this claim: then it names none, and where to ask in their place.
 pub(super) fn leaves_groups_out(claims: &Members, groups_claim: &str) -> bool {
     let elsewhere = claims.get("_claim_names").is_some_and(|names| names.get(groups_claim).is_some());
     elsewhere || groups_claim == "groups" && claims.get("hasgroups").is_some_and(|has| *has != Value::Bool(false))

@@ -8,12 +8,13 @@ use super::exchange::{RedirectError, RedirectRefusal};
 use super::generic::{Meaning, SessionEnd, Symptom};
 use super::id_token::Unbelieved;
 use super::token_endpoint::{ErrorDocument, Refusal};
-use super::user_claims::UserClaims;
+use super::user_claims::{Reading, UserClaims};
 use super::{entra, generic, keycloak};
 use crate::config::OidcFlavour;
 use crate::keys::{Members, SignedJwt, issuing_tenant};
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::Diagnosis;
+use crate::rights::GroupReader;
 use crate::telemetry::excerpt;
 
 impl OidcFlavour {
@@ -80,18 +81,27 @@ impl OidcFlavour {
     }
 
     /// Whether the provider vouches for the user's e-mail address.
-    pub(super) fn email_is_verified(&self, claims: &Members) -> bool {
+    fn email_is_verified(&self, claims: &Members) -> bool {
         match self {
             Self::Generic | Self::Keycloak => generic::email_is_verified(claims),
             Self::Entra(_) => entra::is_verified(claims),
         }
     }
 
-    /// Whether the user has groups that the token does not name.
-    pub(super) fn leaves_groups_out(&self, claims: &Members, groups_claim: &str) -> bool {
+    /// How the claims of a document are read.
+    pub(super) fn reading<'a>(&self, claims: &Members, groups: &'a GroupReader, trust_email: bool) -> Reading<'a> {
+        let domain_counts = !matches!(self, Self::Entra(_));
+        Reading { groups, email_is_verified: self.email_is_verified(claims), trust_email, domain_counts }
+    }
+
+    /// The sources of groups that the token leaves out although the user has some.
+    pub(super) fn leaves_groups_out(&self, claims: &Members, groups: &GroupReader) -> Vec<usize> {
         match self {
-            Self::Generic | Self::Keycloak => false,
-            Self::Entra(_) => entra::leaves_groups_out(claims, groups_claim),
+            Self::Generic | Self::Keycloak => Vec::new(),
+            Self::Entra(_) => groups.places_of(|place| {
+                // a pointer to a claim at the top is its name
+                entra::leaves_groups_out(claims, place.strip_prefix('/').unwrap_or(place))
+            }),
         }
     }
 

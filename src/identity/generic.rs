@@ -117,7 +117,7 @@ pub(super) fn prompt(offline: bool) -> Option<&'static str> {
 
 /// An ID token may be short of claims that the userinfo endpoint has (OpenID Connect Core 5.4).
 pub(super) fn says_all(said: &UserClaims) -> bool {
-    said.names_user() && said.names_groups
+    said.names_user() && said.names_groups()
 }
 
 /// A client without a secret only names itself.

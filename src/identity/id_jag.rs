@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
+use crate::rights::domain_of;
 
 /// The `typ` of an assertion.
 const TYPE: &str = "oauth-id-jag+jwt";
@@ -89,13 +90,15 @@ fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Assertion, &'stat
     }
     let refused_from = check_times(claims, expected.now)?;
     let verified = claims.get("email_verified") == Some(&Value::Bool(true));
+    let email = optional_text(claims, "email")?.filter(|_| verified);
     Ok(Assertion {
         key: subject(claims)?,
         user: User {
             name: optional_text(claims, "name")?.map(str::to_owned),
             preferred_username: optional_text(claims, "preferred_username")?.map(str::to_owned),
             // an unverified address may be another person's
-            email: optional_text(claims, "email")?.filter(|_| verified).map(str::to_owned),
+            email: email.map(str::to_owned),
+            domain: email.and_then(domain_of),
             groups: Vec::new(),
         },
         jti: text(claims, "jti", "its jti is missing")?.to_owned(),

@@ -13,6 +13,7 @@ use super::user_claims::UserClaims;
 use crate::clock::Timestamp;
 use crate::config::OidcFlavour;
 use crate::keys::{Members, PublicKeys, SignedJwt, SignedJwtError, verify_signed_jwt};
+use crate::rights::GroupReader;
 use crate::secret::same_text;
 use crate::telemetry::excerpt;
 
@@ -31,7 +32,7 @@ pub(super) struct Expected<'a> {
     pub(super) nonce: Option<&'a str>,
     /// What came in the same answer.
     pub(super) access_token: &'a str,
-    pub(super) groups_claim: &'a str,
+    pub(super) groups: &'a GroupReader,
     /// Whether an address counts that the provider does not call verified.
     pub(super) trust_email: bool,
     pub(super) now: Timestamp,
@@ -46,8 +47,8 @@ pub(super) struct Identified {
     pub(super) sub: String,
     pub(super) user: UserClaims,
     pub(super) session: ProviderSession,
-    /// Whether the user is in groups that it does not name.
-    pub(super) groups_left_out: bool,
+    /// The sources of groups that it leaves out although the user has some.
+    pub(super) groups_left_out: Vec<usize>,
 }
 
 /// Why a token is not believed.
@@ -122,9 +123,8 @@ fn check(token: &SignedJwt, expected: &Expected<'_>) -> Result<Identified, Unbel
     check_access_token(token, expected.access_token)?;
     let key = expected.flavour.key_of(expected.issuer, token)?;
     let sub = claims.text("sub")?.unwrap_or_default().to_owned();
-    let email_counts = expected.trust_email || expected.flavour.email_is_verified(claims);
-    let user = UserClaims::read(claims, expected.groups_claim, email_counts)?;
-    let groups_left_out = expected.flavour.leaves_groups_out(claims, expected.groups_claim);
+    let user = UserClaims::read(claims, expected.flavour.reading(claims, expected.groups, expected.trust_email))?;
+    let groups_left_out = expected.flavour.leaves_groups_out(claims, expected.groups);
     let session = ProviderSession { sid: sid(claims).map(str::to_owned), asserted_at: claims.time("iat")? };
     Ok(Identified { key, sub, user, session, groups_left_out })
 }
@@ -210,33 +210,42 @@ fn check_access_token(token: &SignedJwt, access_token: &str) -> Result<(), Strin
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::{Expected, Identified, check};
     use crate::clock::Timestamp;
-    use crate::config::OidcFlavour;
+    use crate::config::{GroupSources, OidcFlavour};
     use crate::keys::SignedJwt;
+    use crate::rights::GroupReader;
 
     const NOW: i64 = 1_800_000_000;
-    const EXPECTED: Expected<'_> = Expected {
-        flavour: &OidcFlavour::Generic,
-        issuer: "https://sso.example.com/realms/mcp",
-        client_id: "portcullis",
-        nonce: Some("ours"),
-        access_token: "a",
-        groups_claim: "groups",
-        trust_email: false,
-        now: Timestamp(NOW),
-    };
+    const ISSUER: &str = "https://sso.example.com/realms/mcp";
+    static GROUPS: LazyLock<GroupReader> =
+        LazyLock::new(|| GroupReader::new("corp".to_owned(), GroupSources::default()));
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            flavour: &OidcFlavour::Generic,
+            issuer: ISSUER,
+            client_id: "portcullis",
+            nonce: Some("ours"),
+            access_token: "a",
+            groups: &GROUPS,
+            trust_email: false,
+            now: Timestamp(NOW),
+        }
+    }
 
     fn claims() -> Value {
-        json!({"iss": EXPECTED.issuer, "aud": "portcullis", "azp": "portcullis", "sub": "u", "nonce": "ours",
+        json!({"iss": ISSUER, "aud": "portcullis", "azp": "portcullis", "sub": "u", "nonce": "ours",
             "exp": NOW + 300, "iat": NOW, "email": "u@example.com"})
     }
 
     fn checked(claims: &Value) -> Result<Identified, super::Unbelieved> {
-        check(&SignedJwt::of_claims(claims.clone()), &EXPECTED)
+        check(&SignedJwt::of_claims(claims.clone()), &expected())
     }
 
     #[test]
@@ -260,11 +269,11 @@ mod tests {
 
     #[test]
     fn a_renewal_has_no_nonce_of_ours_and_every_other_rule() {
-        let renewal = Expected { nonce: None, ..EXPECTED };
+        let renewal = Expected { nonce: None, ..expected() };
         let mut without = claims();
         without.as_object_mut().unwrap().remove("nonce");
         assert!(check(&SignedJwt::of_claims(without.clone()), &renewal).is_ok());
-        assert!(check(&SignedJwt::of_claims(without.clone()), &EXPECTED).is_err());
+        assert!(check(&SignedJwt::of_claims(without.clone()), &expected()).is_err());
         without["iat"] = json!(NOW - 30 * 86_400);
         assert!(check(&SignedJwt::of_claims(without.clone()), &renewal).is_ok(), "the ID token of the sign-in again");
         without["aud"] = json!("other");
@@ -294,14 +303,14 @@ mod tests {
                 claims[name] = value;
             }
             let Ok(identified) = checked(&claims) else { return Ok(()) };
-            prop_assert_eq!(&claims["iss"], EXPECTED.issuer);
+            prop_assert_eq!(&claims["iss"], ISSUER);
             prop_assert_eq!(&claims["nonce"], "ours");
             prop_assert!(claims["aud"] == "portcullis" || claims["azp"] == "portcullis");
             prop_assert!(claims["aud"].to_string().contains("\"portcullis\""));
             prop_assert!(claims["exp"].as_f64() > Some(1_799_999_940.0));
             prop_assert_eq!(&claims["sub"], &identified.key);
             let proven = claims["email_verified"] == true || claims["email_verified"] == "true";
-            prop_assert!(proven || identified.user.user.email.is_none());
+            prop_assert!(proven || identified.user.user().email.is_none());
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::OidcSettings;
 use crate::keys::{PublicKeys, ReadKeys, RemoteKeys, RemoteKeysError, Unfound};
 use crate::outbound::Fetcher;
+use crate::rights::GroupReader;
 use crate::secret::SecretText;
 use crate::telemetry::excerpt;
 
@@ -18,6 +19,7 @@ use crate::telemetry::excerpt;
 pub(super) struct IdTokens {
     identity: String,
     settings: OidcSettings,
+    groups: GroupReader,
     keys: RemoteKeys,
     health: Arc<Health>,
     clock: Clock,
@@ -56,6 +58,7 @@ impl IdTokens {
         clock: Clock,
     ) -> Self {
         Self {
+            groups: GroupReader::new(identity.to_owned(), settings.groups.clone()),
             identity: identity.to_owned(),
             settings: settings.clone(),
             keys: RemoteKeys::new(fetcher, clock.clone(), health.calls().clone()),
@@ -63,6 +66,11 @@ impl IdTokens {
             clock,
             told_of_email: AtomicBool::new(false),
         }
+    }
+
+    /// How the groups of its users are read, in other documents too.
+    pub(super) const fn groups(&self) -> &GroupReader {
+        &self.groups
     }
 
     /// Reads the keys when they are old, before a sign-in needs them.
@@ -99,7 +107,7 @@ impl IdTokens {
             client_id: &self.settings.client_id,
             nonce: received.nonce,
             access_token: received.access_token.expose(),
-            groups_claim: &self.settings.groups_claim,
+            groups: &self.groups,
             trust_email: self.settings.trust_email,
             now: self.clock.now(),
         };

@@ -158,6 +158,8 @@ fn user(local: &LocalUser) -> User {
         name: local.name.clone(),
         preferred_username: Some(local.username.clone()),
         email: local.email.clone(),
+        // the operator wrote it, which says nothing of whose address it is
+        domain: None,
         groups: local.groups.clone(),
     }
 }

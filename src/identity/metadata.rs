@@ -139,7 +139,7 @@ mod tests {
             scopes: ScopeSet::empty(),
             authorize_params: Vec::new(),
             standing: Standing::Offline,
-            groups_claim: "groups".to_owned(),
+            groups: crate::config::GroupSources::default(),
             trust_email: false,
             replaces_issuer: None,
             ca_file: None,

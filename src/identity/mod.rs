@@ -64,7 +64,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
-use crate::config::{Config, IdentityKind};
+use crate::config::{Admission, Config, IdentityKind};
 use crate::model::ids::{ClientId, IdentityId};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
@@ -81,6 +81,7 @@ pub struct Provider {
     id: IdentityId,
     name: String,
     kind: Kind,
+    admission: Admission,
 }
 
 /// How people sign in.
@@ -109,7 +110,7 @@ impl Identities {
                 }
                 IdentityKind::Local(users) => Kind::Local(Box::new(Local::new(&id, users))),
             };
-            Provider { id, name: identity.name.clone(), kind }
+            Provider { id, name: identity.name.clone(), kind, admission: identity.admission.clone() }
         });
         Self(Arc::new(providers.collect()))
     }
@@ -148,6 +149,12 @@ impl Provider {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which of its users may sign in, and whom the others may ask.
+    #[must_use]
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Its issuer, byte for byte; `local` for users of our own, a name that no provider can have.

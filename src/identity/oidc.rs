@@ -31,6 +31,7 @@ use crate::model::user::User;
 use crate::oauth::parameters::add_to_query;
 use crate::oauth::scope::{OFFLINE_ACCESS, ScopeSet};
 use crate::outbound::{Diagnosis, Fetcher};
+use crate::rights::GroupReader;
 use crate::secret::{SecretText, base64url, random};
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{ProviderCall, ProviderCalls};
@@ -99,6 +100,10 @@ impl Oidc {
 
     pub(super) const fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    pub(super) const fn groups(&self) -> &GroupReader {
+        self.id_tokens.groups()
     }
 
     pub(super) fn calls(&self) -> &ProviderCalls {

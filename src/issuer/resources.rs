@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::{Bounds, Config, Dpop, ScopeText, Upstream};
+use crate::model::caller::NotAdmitted;
 use crate::model::grant::Grant;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::resource::ResourceUri;
 use crate::oauth::scope::ScopeSet;
+use crate::policy::{self, Person};
 
 /// The upstreams of the configuration. Cheap to clone.
 #[derive(Clone)]
@@ -129,6 +131,21 @@ impl Resources {
         let upstream = self.of_audience(&grant.resource);
         let covered = upstream.map(|upstream| upstream.settings.scopes.hierarchy.covered(asked, &grant.scope));
         covered.filter(|scope| !scope.is_empty()).unwrap_or_else(|| grant.scope.clone())
+    }
+
+    /// Which of these scopes a user may have at the upstream with this audience.
+    ///
+    /// # Errors
+    /// By which rule the user may not use it.
+    pub(super) fn granted_to(
+        &self,
+        person: &Person<'_>,
+        audience: &str,
+        scope: &ScopeSet,
+    ) -> Result<ScopeSet, NotAdmitted> {
+        // one that has left the configuration is refused elsewhere
+        self.of_audience(audience)
+            .map_or_else(|| Ok(scope.clone()), |upstream| policy::admit_to(person, upstream, scope))
     }
 
     /// The upstream that a URI names, in any spelling.

@@ -20,4 +20,17 @@ pub struct Caller {
     pub scope: ScopeSet,
     /// What the provider last said of the user.
     pub user: User,
+    /// What keeps the user out, if a rule does.
+    pub kept_out: Option<Box<NotAdmitted>>,
+}
+
+/// Why a user is not admitted. No sign-in would change that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAdmitted {
+    /// The rule, by the names of the configuration: `identity corp: allow`.
+    pub rule: String,
+    /// Whom the user may ask: the operator's text.
+    pub ask: Option<String>,
+    /// The server that the rule is about, if it is about one: its name for people.
+    pub server: Option<String>,
 }

@@ -133,6 +133,9 @@ pub enum EndReason {
     User,
     /// The identity provider sent word that the user signed out there (OpenID Connect Back-Channel Logout).
     BackChannelLogout,
+    /// A rule of the configuration keeps the user out: of the provider, of the server, or of a scope without which it cannot be
+    /// entered.
+    NotAdmitted,
 }
 
 impl EndReason {
@@ -148,7 +151,8 @@ impl EndReason {
             | Self::IdentityChanged
             | Self::Client
             | Self::Operator
-            | Self::User => true,
+            | Self::User
+            | Self::NotAdmitted => true,
             Self::IdentityProvider | Self::TooMany | Self::Expired | Self::Unused | Self::BackChannelLogout => false,
         }
     }
@@ -170,6 +174,7 @@ impl EndReason {
             Self::Operator => "operator",
             Self::User => "user",
             Self::BackChannelLogout => "back_channel_logout",
+            Self::NotAdmitted => "not_admitted",
         }
     }
 }

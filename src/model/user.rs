@@ -15,7 +15,10 @@ pub struct User {
     /// find an account. Stored as `verified_email`: addresses that older rows hold under `email` were not checked.
     #[serde(rename = "verified_email", skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
-    /// Groups as the provider names them.
+    /// The domain of the address, in lower case, if the provider itself calls the address verified: `trust_email` is not enough.
+    #[serde(rename = "verified_domain", skip_serializing_if = "Option::is_none", default)]
+    pub domain: Option<String>,
+    /// What the configured claims become, see `rights`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub groups: Vec<String>,
 }

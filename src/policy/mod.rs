@@ -6,9 +6,14 @@
 //! decided about, or one that is sent in another caller's name (confused deputy), does not compile. A decision explains
 //! itself: a [`Denial`] names its rule, and what would be enough.
 
+mod admission;
+
+pub(crate) use admission::{Person, admit, admit_to};
+use admission::{kept_out, withheld};
+
 use crate::config::Upstream;
 use crate::mcp::Message;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, NotAdmitted};
 use crate::oauth::scope::ScopeSet;
 
 /// The result of the first step of a decision: a caller may enter an upstream. It does not allow forwarding.
@@ -68,13 +73,16 @@ pub(crate) enum Content<'a> {
 pub(crate) enum Denial {
     /// The token lacks scopes that the upstream requires. The client can get them (step-up).
     Scopes(MissingScopes),
+    /// The user may not use the upstream, and no sign-in would change that.
+    NotAdmitted(Box<NotAdmitted>),
 }
 
 impl Denial {
     /// The setting that forbids the call, for the operator's log.
-    pub(crate) const fn rule(&self) -> &'static str {
+    pub(crate) fn rule(&self) -> &str {
         match self {
             Self::Scopes(_) => "scopes",
+            Self::NotAdmitted(not_admitted) => &not_admitted.rule,
         }
     }
 }
@@ -87,25 +95,34 @@ pub(crate) struct MissingScopes {
     /// What would be enough: the scopes that are missing, and those that the token has. A client that asks for these loses
     /// nothing, whether or not it adds what it had before.
     ///
-    /// Every one of them is a scope of the upstream, which is granted to each client that asks and whose user agrees. So a
-    /// denial never sends a client for something that it cannot get, and equal denials name equal scopes: clients compare
-    /// them to notice that an upgrade has not helped.
+    /// Every one of them is a scope of the upstream that this user may have, which is granted to each client that asks and whose
+    /// user agrees. So a denial never sends a client for something that it cannot get, and equal denials name equal scopes:
+    /// clients compare them to notice that an upgrade has not helped.
     pub(crate) sufficient: ScopeSet,
 }
 
 /// Checks whether a caller may enter an upstream at all, by what its scopes imply.
 ///
 /// # Errors
-/// Names every scope that is missing, so that the client can ask for all of them at once.
+/// Names every scope that is missing, so that the client can ask for all of them at once; or the rule that keeps the user out.
 pub(crate) fn enter<'a, C, U>(caller: &'a C, upstream: &'a U) -> Result<Entry<'a, C, U>, Denial>
 where
     C: AsRef<Caller>,
     U: AsRef<Upstream>,
 {
-    let (granted, scopes) = (&caller.as_ref().scope, &upstream.as_ref().settings.scopes);
+    let who = caller.as_ref();
+    if let Some(not_admitted) = &who.kept_out {
+        return Err(Denial::NotAdmitted(not_admitted.clone()));
+    }
+    let (granted, scopes) = (&who.scope, &upstream.as_ref().settings.scopes);
     let missing = scopes.missing(granted);
     if missing.is_empty() {
         return Ok(Entry { caller, upstream });
+    }
+    let person = Person::of(&who.identity, &who.subject, &who.user);
+    let withheld = withheld(&person, upstream.as_ref(), &missing);
+    if !withheld.is_empty() {
+        return Err(Denial::NotAdmitted(Box::new(kept_out(upstream.as_ref(), &format!("allow of scope {withheld}")))));
     }
     // a scope that has left the configuration is not granted again
     let sufficient = missing.union(&granted.intersection(&scopes.known()));

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::{AnswerFilter, Content, Denial, MissingScopes, decide, enter};
 use crate::config::{
-    Accepts, ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream, UpstreamScopes, UpstreamSettings,
+    Accepts, Admission, Allow, AllowRule, ApiKeys, Dpop, PublicUrl, Reach, ReachHttp, RequestHeaders, Upstream,
+    UpstreamScopes, UpstreamSettings,
 };
 use crate::mcp::Message;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, NotAdmitted};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::scope_hierarchy::ScopeHierarchy;
@@ -34,20 +35,26 @@ fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse(text).unwrap()
 }
 
-fn behind(scopes: UpstreamScopes) -> Behind {
-    let settings = UpstreamSettings {
+/// Of an upstream that admits everyone and has no scopes.
+pub(super) fn settings() -> UpstreamSettings {
+    UpstreamSettings {
         id: "a".to_owned(),
         path: "/mcp".to_owned(),
         name: "A".to_owned(),
         reach: Reach::Http(ReachHttp::at("http://127.0.0.1:9/".parse().unwrap())),
-        scopes,
+        scopes: UpstreamScopes::default(),
+        admission: Admission::default(),
         accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
         api_keys: ApiKeys::default(),
         dpop: Dpop::default(),
         keep_alive: None,
-    };
+    }
+}
+
+fn behind(scopes: UpstreamScopes) -> Behind {
+    let settings = UpstreamSettings { scopes, ..settings() };
     Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())
 }
 
@@ -62,6 +69,7 @@ fn ranked(required: &str) -> Behind {
         required,
         hierarchy: ScopeHierarchy::new(&direct).unwrap(),
         texts: Vec::new(),
+        allow: BTreeMap::new(),
     })
 }
 
@@ -72,6 +80,7 @@ fn by(text: &str) -> By {
         client: "c_1".into(),
         scope: scopes(text),
         user: User::default(),
+        kept_out: None,
     })
 }
 
@@ -79,7 +88,7 @@ fn by(text: &str) -> By {
 fn lacking(token: &str, upstream: &Behind) -> MissingScopes {
     let denial = enter(&by(token), upstream).unwrap_err();
     assert_eq!(denial.rule(), "scopes");
-    let Denial::Scopes(missing) = denial;
+    let Denial::Scopes(missing) = denial else { panic!("{denial:?}") };
     missing
 }
 
@@ -146,7 +155,7 @@ proptest! {
         let chosen = (0..).zip(all).filter(|(bit, _)| required & (1 << bit) != 0);
         let upstream = ranked(&chosen.map(|(_, scope)| scope).collect::<Vec<_>>().join(" "));
         if let Err(denial) = enter(&by(&token), &upstream) {
-            let Denial::Scopes(MissingScopes { sufficient, .. }) = &denial;
+            let Denial::Scopes(MissingScopes { sufficient, .. }) = &denial else { panic!("{denial:?}") };
             prop_assert!(enter(&by(&sufficient.to_string()), &upstream).is_ok());
             prop_assert!(sufficient.without(&upstream.0.settings.scopes.known()).is_empty());
             let again = enter(&by(&token), &upstream).unwrap_err();
@@ -161,4 +170,32 @@ proptest! {
         let after = enter(&by(&[token, more].join(" ")), &upstream).is_ok();
         prop_assert!(after || !before);
     }
+}
+
+/// `mcp:write` is for the group `writers`.
+fn for_writers(required: &str) -> Behind {
+    let Behind(upstream) = ranked(required);
+    let mut settings = upstream.settings;
+    let rule = AllowRule { groups: vec!["writers".to_owned()], ..AllowRule::default() };
+    settings.scopes.allow = BTreeMap::from([("mcp:write".to_owned(), Allow(vec![rule]))]);
+    Behind(Upstream::new(&PublicUrl::parse("http://127.0.0.1:1").unwrap(), settings).unwrap())
+}
+
+#[test]
+fn a_user_who_may_never_have_a_scope_is_not_sent_for_it() {
+    let upstream = for_writers("mcp:write");
+    let denial = enter(&by("mcp:access"), &upstream).unwrap_err();
+    assert_eq!(denial.rule(), "upstream a: allow of scope mcp:write");
+    assert!(matches!(denial, Denial::NotAdmitted(_)));
+    let mut writer = by("mcp:access");
+    writer.0.user.groups = vec!["writers".to_owned()];
+    assert!(matches!(enter(&writer, &upstream), Err(Denial::Scopes(_))), "this one can get it");
+}
+
+#[test]
+fn a_user_who_was_kept_out_enters_with_no_scope() {
+    let not_admitted = NotAdmitted { rule: "issuer corp: allow".to_owned(), ask: None, server: None };
+    let mut caller = by("mcp:access mcp:admin");
+    caller.0.kept_out = Some(Box::new(not_admitted.clone()));
+    assert_eq!(enter(&caller, &ranked("mcp:access")).unwrap_err(), Denial::NotAdmitted(Box::new(not_admitted)));
 }

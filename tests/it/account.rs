@@ -171,6 +171,7 @@ async fn users_of_one_name_at_two_providers_are_two_users() {
             id: "staff".to_owned(),
             name: "Staff".to_owned(),
             kind: IdentityKind::Local(vec![local_user("alice", "elsewhere")]),
+            admission: portcullis::config::Admission::default(),
         });
     })
     .await;

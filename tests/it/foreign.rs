@@ -8,7 +8,9 @@ mod tokens;
 
 use std::sync::Arc;
 
-use portcullis::config::{AcceptedIssuer, Accepts, Config, IssuerKind, TokenIssuer, Verification};
+use portcullis::config::{
+    AcceptedIssuer, Accepts, Admission, Config, GroupSources, IssuerKind, TokenIssuer, Verification,
+};
 use serde_json::{Value, json};
 
 use crate::support::gate::{Answer, TestGate};
@@ -106,7 +108,8 @@ fn issuer_of(provider: &FakeProvider) -> TokenIssuer {
         audiences: vec![AUDIENCE.to_owned()],
         scope_claims: vec!["scope".to_owned()],
         scope_prefix: None,
-        groups_claim: "groups".to_owned(),
+        groups: GroupSources::default(),
+        admission: Admission::default(),
         algorithms: ["ES256", "RS256"].map(str::to_owned).to_vec(),
         typ: "jwt".to_owned(),
         tenants: Vec::new(),

@@ -26,8 +26,9 @@ const IMPORTS: &[(&str, &str)] = &[
     ("storage", "model oauth secret config clock telemetry"),
     ("revocation", "storage model clock signal telemetry"),
     ("keys", "audit storage model oauth secret clock outbound config signal telemetry"),
+    ("rights", "config keys"),
     ("policy", "mcp model oauth config"),
-    ("identity", "keys oauth secret outbound clock config model limits telemetry wire"),
+    ("identity", "keys rights oauth secret outbound clock config model limits telemetry wire"),
     ("audit", "clock model wire"),
     ("delegation", "model config oauth secret"),
     (
@@ -37,7 +38,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("upstream", "config outbound telemetry wire"),
     (
         "gateway",
-        "audit delegation revocation upstream keys policy storage model mcp oauth config clock secret signal limits telemetry wire",
+        "audit delegation revocation upstream keys rights policy storage model mcp oauth config clock secret signal limits telemetry wire",
     ),
     ("web", "issuer gateway keys mcp oauth model limits telemetry config clock secret wire"),
     ("inbound", "gateway web oauth limits config secret signal telemetry wire"),

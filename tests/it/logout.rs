@@ -142,7 +142,9 @@ fn under_another_client(config: &mut Config, id: &str) {
     let IdentityKind::Oidc(settings) = &config.identities[0].kind else { panic!("a provider") };
     let mut settings = settings.clone();
     settings.client_id = format!("portcullis-{id}");
-    config.identities.push(Identity { id: id.to_owned(), name: id.to_owned(), kind: IdentityKind::Oidc(settings) });
+    let kind = IdentityKind::Oidc(settings);
+    let admission = portcullis::config::Admission::default();
+    config.identities.push(Identity { id: id.to_owned(), name: id.to_owned(), kind, admission });
 }
 
 #[tokio::test]

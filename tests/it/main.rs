@@ -53,6 +53,7 @@ mod register;
 mod remembered;
 mod request_ids;
 mod revocation;
+mod rights;
 mod rounds;
 mod routes;
 mod settings;

@@ -52,7 +52,12 @@ async fn mix_up_an_answer_at_another_providers_callback_is_refused() {
         let second = Identity { id: "second".to_owned(), ..config.identities[0].clone() };
         let users = IdentityKind::Local(vec![local_user("alice", "wonderland")]);
         config.identities.push(second);
-        config.identities.push(Identity { id: "local".to_owned(), name: "Local".to_owned(), kind: users });
+        config.identities.push(Identity {
+            id: "local".to_owned(),
+            name: "Local".to_owned(),
+            kind: users,
+            admission: portcullis::config::Admission::default(),
+        });
     })
     .await;
     let url = bench.approve().await;

@@ -335,6 +335,7 @@ pub(crate) fn ada() -> SignIn {
             name: Some("Ada Lovelace".to_owned()),
             preferred_username: Some("ada".to_owned()),
             email: Some("ada@example.com".to_owned()),
+            domain: Some("example.com".to_owned()),
             groups: vec!["engines, analytical".to_owned()],
         },
         standing: ProviderStanding {

@@ -9,7 +9,9 @@ use url::Url;
 use super::cloud::{WORLDWIDE, graph_of, is_b2c};
 use super::credential::{self, CertificateWritten, ManagedIdentityWritten};
 use super::settings::{EntraPrompt, EntraSettings, EntraTenant, GroupsOverage};
+use crate::config::admission::RuleWritten;
 use crate::config::authorize_params;
+use crate::config::group_sources::{self, SourceWritten};
 use crate::config::identity::{
     MAX_SCOPES, OidcFlavour, OidcSettings, Standing, check_filled, default_discovery, default_scopes, scopes, web_url,
 };
@@ -47,6 +49,9 @@ pub(in crate::config) struct Written {
     authorize_params: Option<BTreeMap<String, String>>,
     standing: Option<Standing>,
     groups_claim: Option<String>,
+    groups_from: Option<Vec<SourceWritten>>,
+    pub(in crate::config) allow: Option<Vec<RuleWritten>>,
+    pub(in crate::config) ask: Option<String>,
     groups_overage: Option<GroupsOverage>,
     graph_url: Option<String>,
     trust_email: Option<bool>,
@@ -75,11 +80,7 @@ pub(in crate::config) fn read(
     section: &Section<'_>,
     reading: &mut Reading<'_>,
 ) -> Option<OidcSettings> {
-    check_filled(
-        section,
-        reading,
-        &[("client_id", Some(&written.client_id)), ("groups_claim", written.groups_claim.as_ref())],
-    );
+    check_filled(section, reading, &[("client_id", Some(&written.client_id))]);
     let authority_text = written.authority.as_deref().unwrap_or(WORLDWIDE);
     let authority = reading.keep(&section.at("authority"), check_authority(authority_text));
     let tenant = reading.keep(&section.at("tenant"), check_tenant(&written.tenant));
@@ -114,7 +115,10 @@ pub(in crate::config) fn read(
     let issuer = issuer(&settings, &authority);
     let authorize_params = authorize_params::read(written.authorize_params, section, reading);
     let ca_file = reading.ca_file(section, written.ca_file);
+    let groups =
+        group_sources::Written { claim: written.groups_claim, from: written.groups_from, vouches_for_email: false };
     Some(OidcSettings {
+        groups: group_sources::read(groups, section, reading),
         discovery: Url::parse(&default_discovery(&issuer)).ok()?,
         flavour: OidcFlavour::Entra(Arc::new(settings)),
         issuer,
@@ -122,7 +126,6 @@ pub(in crate::config) fn read(
         client_secret,
         scopes,
         standing: written.standing.unwrap_or_default(),
-        groups_claim: written.groups_claim.unwrap_or_else(|| "groups".to_owned()),
         trust_email: written.trust_email.unwrap_or_default(),
         authorize_params,
         replaces_issuer: written.replaces_issuer,

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 pub(super) use answer::Asked;
 
+use crate::model::caller::NotAdmitted;
 use crate::policy::{Denial, MissingScopes};
 use crate::upstream::UpstreamError;
 
@@ -35,6 +36,9 @@ pub(crate) enum Refusal {
     UseNonce,
     /// The token allows too little.
     InsufficientScope(MissingScopes),
+    /// A rule keeps the user out. There is no challenge: no sign-in would change that, and clients begin one wherever a 403 has a
+    /// challenge (the official Rust client), or as soon as it names a scope.
+    NotAdmitted(Box<NotAdmitted>),
     /// The session does not exist, or is another user's (session hijacking). The client starts a new session (MCP
     /// 2025-11-25, session management).
     UnknownSession,
@@ -119,6 +123,7 @@ impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::Scopes(missing) => Self::InsufficientScope(missing),
+            Denial::NotAdmitted(not_admitted) => Self::NotAdmitted(not_admitted),
         }
     }
 }
@@ -130,7 +135,7 @@ impl Refusal {
             Self::NoToken | Self::InvalidToken(_) | Self::Unfit(..) | Self::InvalidProof(_) | Self::UseNonce => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::InsufficientScope(_) | Self::Origin => StatusCode::FORBIDDEN,
+            Self::InsufficientScope(_) | Self::NotAdmitted(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -155,6 +160,7 @@ impl Refusal {
             Self::InvalidProof(_) => Some("invalid_dpop_proof"),
             Self::UseNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope(_) => Some("insufficient_scope"),
+            Self::NotAdmitted(_) => Some("not_admitted"),
             Self::UnknownSession => Some("unknown_session"),
             Self::Origin => Some("origin"),
             Self::Misdirected(_) => Some("misdirected"),

@@ -21,6 +21,10 @@ impl Refusal {
             Self::InvalidProof(words) => (*words).to_owned(),
             Self::UseNonce => "the DPoP proof must contain the nonce of the header DPoP-Nonce".to_owned(),
             Self::InsufficientScope(scopes) => format!("the access token lacks: {}", scopes.missing),
+            Self::NotAdmitted(not_admitted) => match &not_admitted.ask {
+                Some(ask) => format!("this user may not use this server. For access ask {ask}"),
+                None => "this user may not use this server: its operator decides who may".to_owned(),
+            },
             Self::UnknownSession => "session not found".to_owned(),
             Self::Origin => {
                 "this origin may not call this server: its operator can add it to allowed_origins".to_owned()
@@ -73,6 +77,7 @@ impl Refusal {
             | Self::Malformed(why)
             | Self::Busy(why) => Some((*why).to_owned()),
             Self::InsufficientScope(scopes) => Some(format!("the token lacks {}", scopes.missing)),
+            Self::NotAdmitted(not_admitted) => Some(format!("the user is not admitted by {}", not_admitted.rule)),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
             Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {

@@ -93,6 +93,8 @@ impl ApiKeyVerifier {
             client: grant.client_id,
             scope: grant.scope,
             user: grant.user,
+            // what a machine may do stands in its own entry
+            kept_out: None,
         };
         VerifiedCaller {
             identity: self.delegation.headers(&caller, &grant.resource),

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use super::{EndedCredential, Unverified, Verified};
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::delegation::Delegation;
 use crate::gateway::caller::{Under, VerifiedCaller};
 use crate::gateway::refusal::ENDED;
 use crate::keys::{Expected, KeyRing, VerifiedToken, VerifyError, verify_access_token};
 use crate::model::caller::Caller;
+use crate::model::grant::Grant;
 use crate::model::ids::GrantId;
+use crate::oauth::scope::ScopeSet;
+use crate::policy::{self, Person};
 use crate::revocation::Revocation;
 use crate::storage::Store;
 
 /// Verifies the tokens that our issuer makes.
 pub(in crate::gateway) struct OwnTokens {
-    pub(in crate::gateway) issuer: String,
+    pub(in crate::gateway) config: Arc<Config>,
     /// How long an access token lives today.
     pub(in crate::gateway) lifetime: Duration,
     pub(in crate::gateway) ring: KeyRing,
@@ -33,7 +37,8 @@ impl OwnTokens {
     /// When it is not good, or when that cannot be known now.
     pub(in crate::gateway) async fn verify(&self, token: &str) -> Result<Verified, Unverified> {
         let now = self.clock.now();
-        let expected = Expected { issuer: &self.issuer, lifetime: self.lifetime, now };
+        let issuer = self.config.public_url.as_str();
+        let expected = Expected { issuer, lifetime: self.lifetime, now };
         let verified = verify_access_token(&self.ring, token, &expected).await;
         let VerifiedToken { claims, validity, key } = verified.map_err(|error| match error {
             VerifyError::Invalid(why) => Unverified::Invalid(why),
@@ -52,22 +57,37 @@ impl OwnTokens {
             // not remembered: a refresh in progress may move this end
             return Err(Unverified::Invalid(ENDED));
         }
-        let caller = Caller {
-            subject: claims.sub.into(),
-            identity: grant.identity,
-            client: grant.client_id,
-            scope: claims.scope,
-            user: grant.user,
-        };
+        let expires_at = grant.expires_at;
+        let caller = self.caller(&claims.aud, claims.scope, grant);
         Ok(Verified::Good(Arc::new(VerifiedCaller {
             identity: self.delegation.headers(&caller, &claims.aud),
             caller,
             audience: claims.aud,
             key_bound_to: claims.cnf.map(|cnf| cnf.jkt),
-            expires_at: grant.expires_at,
+            expires_at,
             under: Under::Grant(id, watch),
             key,
             validity,
         })))
+    }
+
+    /// Who calls. The rules of today hold: a grant may be from before one of them, and is asked about them at its next refresh.
+    /// Of the scope of the token that counts which its user may still have, and what that implies.
+    fn caller(&self, audience: &str, scope: ScopeSet, grant: Grant) -> Caller {
+        let Grant { subject, identity, client_id, user, scope: granted, .. } = grant;
+        let person = Person::of(&identity, subject.as_str(), &user);
+        let provider = self.config.identities.iter().find(|provider| provider.id == identity.as_str());
+        let upstream = self.config.upstreams.iter().find(|upstream| upstream.audience() == audience);
+        let signed_in = provider.map_or(Ok(()), |provider| policy::admit(&person, &provider.admission, "identity"));
+        let allowed = signed_in.and_then(|()| {
+            let Some(upstream) = upstream else { return Ok(scope.clone()) };
+            let allowed = policy::admit_to(&person, upstream, &granted)?;
+            Ok(upstream.settings.scopes.hierarchy.covered(&scope, &allowed))
+        });
+        let (scope, kept_out) = match allowed {
+            Ok(allowed) => (allowed, None),
+            Err(not_admitted) => (scope, Some(Box::new(not_admitted))),
+        };
+        Caller { subject: subject.as_str().into(), identity, client: client_id, scope, user, kept_out }
     }
 }

@@ -64,7 +64,7 @@ impl Oidc {
         answer: &Answer,
         deadline: Instant,
     ) -> Result<Identified, GroupsUnknown> {
-        if !identified.groups_left_out {
+        if identified.groups_left_out.is_empty() {
             return Ok(identified);
         }
         let groups = match &self.settings.flavour {
@@ -73,8 +73,7 @@ impl Oidc {
             }
             _ => return Err(self.too_many("groups_overage = \"graph\" asks Microsoft Graph for them")),
         };
-        identified.user.user.groups = groups;
-        identified.user.names_groups = true;
+        self.groups().learned(&identified.groups_left_out, &groups, identified.user.groups_mut());
         Ok(identified)
     }
 

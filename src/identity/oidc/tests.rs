@@ -62,7 +62,7 @@ async fn renew(answers: Answers) -> Result<Option<String>, RenewError> {
         scopes: ScopeSet::empty(),
         authorize_params: Vec::new(),
         standing: Standing::Session,
-        groups_claim: "groups".to_owned(),
+        groups: crate::config::GroupSources::default(),
         trust_email: false,
         replaces_issuer: None,
         ca_file: None,

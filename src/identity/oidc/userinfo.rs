@@ -29,18 +29,22 @@ impl Oidc {
             About::Token(identified) => identified.user.clone(),
             About::Key(_) => UserClaims::default(),
         };
-        let known = UserClaims { user: question.known.clone(), ..UserClaims::default() };
+        let known = question.known;
+        // without a token nothing was said
+        let has_token = matches!(question.about, About::Token(_));
         if self.settings().flavour.says_all(&said) {
-            // a claim that is absent is empty: no groups. Without a token nothing was said
-            let names_groups = matches!(question.about, About::Token(_));
-            return Ok(UserClaims { names_groups, ..said }.or(known).user);
+            return Ok(said.after(known, has_token));
         }
-        let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(said.or(known).user) };
+        let Some(endpoint) = &metadata.userinfo_endpoint else {
+            // there is no more to learn: a token that says who the user is says all, one that says less erases nothing
+            let is_all = has_token && said.names_user();
+            return Ok(said.after(known, is_all));
+        };
         match self.userinfo(endpoint, question).await? {
-            Ok(more) => Ok(UserClaims { names_groups: true, ..more.or(said) }.or(known).user),
+            Ok(more) => Ok(more.or(said).after(known, true)),
             Err(failure) => {
                 tracing::warn!(identity = self.identity(), cause = %failure, "the user's claims could not be read");
-                Ok(said.or(known).user)
+                Ok(said.after(known, false))
             }
         }
     }
@@ -69,9 +73,10 @@ impl Oidc {
                 self.identity()
             )));
         }
-        let settings = self.settings();
-        let email_counts = settings.trust_email || settings.flavour.email_is_verified(&claims);
-        let read = UserClaims::read(&claims, &settings.groups_claim, email_counts);
+        let read = UserClaims::read(
+            &claims,
+            self.settings().flavour.reading(&claims, self.groups(), self.settings().trust_email),
+        );
         Ok(read.map_err(|why| Diagnosis::new(format!("the userinfo endpoint at {endpoint}: {why}"))))
     }
 

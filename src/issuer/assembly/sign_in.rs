@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::parts::{IssuerParts, Shared};
 use crate::issuer::sign_in::{
-    AccountSignIns, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions, ConsentForms,
-    DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Receivers, Recipients,
-    RememberedSignIns, Remembering, SealedForms, Sessions, SignIn, UserCodes,
+    AccountSignIns, Admissions, Approvals, Authorize, Beginnings, BoundSignIns, Callbacks, Codes, Conclusions,
+    ConsentForms, DeviceAnswers, DeviceEntries, FirstAnswers, PasswordSignIn, ProviderChoices, ProviderLeg, Receivers,
+    Recipients, RememberedSignIns, Remembering, SealedForms, Sessions, SignIn, UserCodes,
 };
 
 /// What several steps use.
@@ -86,7 +86,12 @@ fn common(parts: &IssuerParts, shared: &Shared) -> Common {
             store: store.clone(),
             clock: clock.clone(),
         },
-        conclusions: Conclusions { authorize: authorize.clone(), codes, sessions: sessions.clone() },
+        conclusions: Conclusions {
+            admissions: admissions(parts, shared),
+            authorize: authorize.clone(),
+            codes,
+            sessions: sessions.clone(),
+        },
         beginnings: beginnings(parts, &leg, &first_answers),
         recipients,
         remembering,
@@ -94,6 +99,16 @@ fn common(parts: &IssuerParts, shared: &Shared) -> Common {
         authorize,
         sessions,
         first_answers,
+    }
+}
+
+fn admissions(parts: &IssuerParts, shared: &Shared) -> Admissions {
+    Admissions {
+        resources: shared.resources.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        store: parts.store.clone(),
+        metrics: parts.metrics.grants.clone(),
+        audit: parts.audit.clone(),
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
     let new_grants = NewGrants {
         proofs: shared.proofs.clone(),
         identities: identities.clone(),
+        resources: shared.resources.clone(),
         access_tokens: access_tokens.clone(),
         ends: shared.ends.clone(),
         store: store.clone(),
@@ -103,6 +104,7 @@ fn jwt_bearer(parts: &IssuerParts, shared: &Shared, access_tokens: &AccessTokens
     let issuers = AssertionIssuers::new(&parts.config, &parts.clock, &parts.metrics.providers);
     (!issuers.is_empty()).then(|| JwtBearer {
         issuers,
+        identities: parts.identities.clone(),
         issuer: Arc::clone(&shared.issuer),
         resources: shared.resources.clone(),
         grants: machine_grants(parts, shared, access_tokens),
@@ -149,6 +151,8 @@ pub(super) fn renewals(parts: &IssuerParts, shared: &Shared) -> Renewals {
         identities: parts.identities.clone(),
         provider_tokens: shared.provider_tokens.clone(),
         ends: shared.ends.clone(),
+        resources: shared.resources.clone(),
+        audit: parts.audit.clone(),
         store: parts.store.clone(),
     }
 }

@@ -1,8 +1,9 @@
 //! The conclusion of a sign-in once the user is known: the one place that turns a purpose into an outcome.
 //!
 //! Defends against: a confused deputy. The purpose is that of the stored authorization; nothing in the request that ends a
-//! sign-in can change it.
+//! sign-in can change it. A user whom a rule keeps out gets neither a code nor a session (`admission`).
 
+use super::admission::Admissions;
 use super::answered::{Answered, Told};
 use super::authorization_response::{ClientRecipient, Recipient};
 use super::authorize::Authorize;
@@ -17,6 +18,7 @@ use crate::wire::Arrival;
 /// Concludes sign-ins. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct Conclusions {
+    pub(in crate::issuer) admissions: Admissions,
     pub(in crate::issuer) authorize: Authorize,
     pub(in crate::issuer) codes: Codes,
     pub(in crate::issuer) sessions: Sessions,
@@ -30,6 +32,9 @@ impl Conclusions {
         signed_in: SignedIn,
         arrival: &Arrival,
     ) -> Result<Answered, Fault> {
+        if let Some(refused) = self.admissions.refuse(bound, &signed_in, arrival).await? {
+            return Ok(refused);
+        }
         match &bound.recipient {
             Recipient::Client(client) => match self.codes.for_client(bound, client, signed_in, arrival).await? {
                 Some(redirect) => Ok(Answered::ToClient(redirect)),

@@ -8,7 +8,7 @@
 //! | `device_entry`, `device_answer`, `user_codes` | a device: find it by the typed code, ask the user, take the answer |
 //! | `form`, `choices`, `beginning` | what these have in common: sealed forms, the providers, the way to one of them |
 //! | `provider_leg`, `callback`, `password`, `bound` | to the provider and back, by the same browser |
-//! | `conclusion`, `code`, `sessions` | what the sign-in ends in, by its purpose |
+//! | `conclusion`, `admission`, `code`, `sessions` | what the sign-in ends in, by its purpose, and whether the user is admitted |
 //! | `authorization_response`, `answered`, `first_answer` | who waits for it, and what they are told, once or again |
 //! | `fault` | failures that end on a page |
 //!
@@ -17,6 +17,7 @@
 //! redirectors (`authorize`).
 
 mod account;
+mod admission;
 mod answered;
 mod approval;
 mod authorization_response;
@@ -44,6 +45,7 @@ mod user_codes;
 pub(crate) use account::AccountEntry;
 pub use account::AccountEntryView;
 pub(super) use account::AccountSignIns;
+pub(super) use admission::Admissions;
 pub(crate) use answered::NotSignedIn;
 pub(crate) use answered::{Answered, EarlierOutcome};
 pub use answered::{EarlierAnswer, Told};

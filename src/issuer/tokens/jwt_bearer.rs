@@ -12,7 +12,7 @@ use super::refusal::TokenRefusal;
 use super::requester::Requester;
 use crate::clock::Clock;
 use crate::config::{AssertionIssuer, Upstream};
-use crate::identity::{Assertion, AssertionIssuers, Unproven};
+use crate::identity::{Assertion, AssertionIssuers, Identities, Unproven};
 use crate::issuer::resources::Resources;
 use crate::model::client::{Authentication, Client};
 use crate::model::grant::Basis;
@@ -20,7 +20,7 @@ use crate::model::ids::{IdentityId, Subject};
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::scope::{ScopeSet, named_values};
-use crate::policy;
+use crate::policy::{self, Person};
 use crate::secret::Sha256;
 use crate::storage::Store;
 
@@ -30,6 +30,7 @@ const SKEW: Duration = Duration::from_mins(5);
 /// Exchanges assertions for access tokens.
 pub(in crate::issuer) struct JwtBearer {
     pub(in crate::issuer) issuers: AssertionIssuers,
+    pub(in crate::issuer) identities: Identities,
     /// Our own issuer: the audience of assertions.
     pub(in crate::issuer) issuer: std::sync::Arc<str>,
     pub(in crate::issuer) resources: Resources,
@@ -53,9 +54,10 @@ impl JwtBearer {
         self.resources.check(parameters, upstream.audience())?;
         let asked = named_values(parameters.one("scope")?.unwrap_or_default());
         let scope = scope(issuer, &assertion, upstream, &asked)?;
+        let identity = IdentityId::from(issuer.id.as_str());
+        let scope = self.admitted(&identity, &assertion, upstream, &scope)?;
         let key = self.grants.prove(by, upstream.audience()).await?;
         self.use_up(issuer, &assertion).await?;
-        let identity = IdentityId::from(issuer.id.as_str());
         let request = MachineRequest {
             basis: Basis::Assertion,
             subject: Subject::new(&identity, &assertion.key),
@@ -69,6 +71,25 @@ impl JwtBearer {
             user: assertion.user,
         };
         self.grants.answer(request, by.arrival).await
+    }
+
+    /// The scopes that the user may have. The rules of the provider with the same id hold too: its users are the same. An assertion
+    /// names no groups.
+    fn admitted(
+        &self,
+        identity: &IdentityId,
+        assertion: &Assertion,
+        upstream: &Upstream,
+        scope: &ScopeSet,
+    ) -> Result<ScopeSet, TokenRefusal> {
+        let person = Person { identity, key: &assertion.key, user: &assertion.user };
+        let provider = self.identities.get(identity.as_str());
+        let admitted = provider.map_or(Ok(()), |provider| policy::admit(&person, provider.admission(), "identity"));
+        let allowed = admitted.and_then(|()| policy::admit_to(&person, upstream, scope));
+        allowed.map_err(|not_admitted| {
+            let words = format!("the user may not use this server ({})", not_admitted.rule);
+            OAuthError::new(ErrorCode::InvalidGrant, words).into()
+        })
     }
 
     /// The upstream that the assertion opens for this client.

@@ -11,18 +11,23 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Lifetimes;
 use crate::identity::{Identities, Provider};
 use crate::issuer::grants::GrantEnds;
+use crate::issuer::resources::Resources;
 use crate::model::authorization::{Access, SignIn};
 use crate::model::client::{Client, ClientOrigin};
 use crate::model::grant::{Grant, Holder};
 use crate::model::ids::{GrantId, IdentityId};
+use crate::oauth::scope::ScopeSet;
+use crate::policy::Person;
 use crate::secret::Sha256;
 use crate::storage::{Redemption, Store};
 use crate::telemetry::metrics;
+use crate::wire::Arrival;
 
 /// Makes grants of codes. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::issuer) struct NewGrants {
     pub(in crate::issuer) identities: Identities,
+    pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) proofs: Proofs,
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) ends: GrantEnds,
@@ -47,10 +52,12 @@ impl NewGrants {
     pub(super) async fn begin(
         &self,
         code: &Sha256,
-        approved: Approved,
+        mut approved: Approved,
         by: &Requester<'_>,
     ) -> Result<Vec<u8>, TokenRefusal> {
         let Requester { client, arrival, agent, .. } = *by;
+        let asked = approved.access.scope.clone();
+        approved.access.scope = self.granted(&approved)?;
         let key = self.proofs.key(by, &approved.access.resource)?;
         let now = self.clock.now();
         let gives_refresh = gives_refresh(client, &approved);
@@ -81,7 +88,29 @@ impl NewGrants {
         self.ends.note_made_room(&made_room, arrival);
         self.metrics.begun(grant.identity.as_str());
         self.audit.record(&Event::Granted { grant: &grant, refresh: gives_refresh }, arrival);
+        self.note_withheld(&grant, &asked, arrival);
         Ok(response)
+    }
+
+    /// The scopes that the user consented to and may have. One who may not use the server at all was refused at the sign-in, unless
+    /// the rules have changed since.
+    fn granted(&self, Approved { access, identity, sign_in, .. }: &Approved) -> Result<ScopeSet, TokenRefusal> {
+        let person = Person::of(identity, sign_in.subject.as_str(), &sign_in.user);
+        let granted = self.resources.granted_to(&person, &access.resource, &access.scope);
+        granted.map_err(|_not_admitted| TokenRefusal::invalid_grant("the user may not use this server"))
+    }
+
+    fn note_withheld(
+        &self,
+        Grant { subject, client_id: client, resource, scope, .. }: &Grant,
+        asked: &ScopeSet,
+        arrival: &Arrival,
+    ) {
+        let withheld = asked.without(scope);
+        if !withheld.is_empty() {
+            let withheld = &withheld.to_string();
+            self.audit.record(&Event::ScopesWithheld { subject, client, resource, withheld }, arrival);
+        }
     }
 
     fn grant(&self, approved: Approved, gives_refresh: bool, now: Timestamp) -> Grant {

@@ -116,7 +116,8 @@ impl Refreshes {
         self.limits.check(Limit::Refreshes, &Key::of(&[Part::Grant(&grant.id)])).await?;
         self.presented.proofs.use_up(presented.by).await?;
         let (asked, renewed) = self.renewals.ask(grant, presented.by.arrival).await?;
-        let grant = self.renewals.renewed_grant(&asked, &renewed);
+        let mut grant = self.renewals.renewed_grant(&asked, &renewed);
+        grant.scope = self.renewals.admitted(&grant, presented.by.arrival).await?;
         let now = self.clock.now();
         let narrowed = presented.scope.as_ref().map(|asked| self.presented.resources.narrowed(&grant, asked));
         let answered = Answered {

@@ -1,6 +1,7 @@
 //! Asks the identity provider at a refresh, and applies its answer to the grant.
 //!
-//! Defends against: access that outlives the account (the provider is asked at each refresh). Only its plain refusal of the token
+//! Defends against: access that outlives the account, or a group on which it rests (the provider is asked at each refresh, and the
+//! rules judge its answer). Only its plain refusal of the token
 //! ends the grant; a temporary failure does not cost the user a sign-in, and neither does a sign-in with another application that
 //! replaces the token at the same moment. Where the provider wants something of the user, such as a second factor, the client is
 //! told `invalid_grant`, so that it begins a sign-in; the grant stays, and is good again as soon as the provider says so.
@@ -10,12 +11,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::refusal::TokenRefusal;
-use crate::audit::Actor;
+use crate::audit::{Actor, Audit, Event};
 use crate::identity::{Identities, Provider, RenewError, Renewed};
 use crate::issuer::grants::{GrantEnds, HeldToken, ProviderTokens};
+use crate::issuer::resources::Resources;
 use crate::model::authorization::ProviderStanding;
+use crate::model::caller::NotAdmitted;
 use crate::model::grant::{EndReason, Grant};
 use crate::model::user::User;
+use crate::oauth::scope::ScopeSet;
+use crate::policy::{self, Person};
 use crate::secret::SecretText;
 use crate::storage::{Store, StoreError};
 use crate::wire::Arrival;
@@ -29,6 +34,8 @@ pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) identities: Identities,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) ends: GrantEnds,
+    pub(in crate::issuer) resources: Resources,
+    pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) store: Store,
 }
 
@@ -141,6 +148,33 @@ impl Renewals {
     async fn is_behind(&self, provider: &Provider) -> Result<bool, StoreError> {
         let stored = self.store.identity(provider.id()).await?;
         Ok(stored.is_some_and(|stored| stored.issuer == provider.issuer()))
+    }
+
+    /// The scopes of a renewed grant that its user may still have: the access token has no others. The grant keeps them all, so that
+    /// one is back as soon as the user is in its group again. The grant of a user who may not use the server any more, or not with
+    /// the scopes that are left, ends.
+    pub(super) async fn admitted(&self, grant: &Grant, arrival: &Arrival) -> Result<ScopeSet, TokenRefusal> {
+        let not_admitted = match self.check(grant) {
+            Ok(allowed) => return Ok(allowed),
+            Err(not_admitted) => not_admitted,
+        };
+        let rule = &*not_admitted.rule;
+        tracing::info!(grant = %grant.id, identity = %grant.identity, rule, "a grant ends: its user is not admitted any more");
+        self.ends.end(&grant.id, EndReason::NotAdmitted, arrival).await?;
+        // the provider gave it a moment ago, and no grant has it
+        self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
+        let Grant { subject, client_id: client, resource, .. } = grant;
+        let event = Event::NotAdmitted { subject, client: Some(client), resource: Some(resource), rule };
+        self.audit.record(&event, arrival);
+        Err(TokenRefusal::invalid_grant("the user may not use this server any more"))
+    }
+
+    fn check(&self, grant: &Grant) -> Result<ScopeSet, NotAdmitted> {
+        let person = Person::of(&grant.identity, grant.subject.as_str(), &grant.user);
+        if let Some(provider) = self.identities.get(grant.identity.as_str()) {
+            policy::admit(&person, provider.admission(), "identity")?;
+        }
+        self.resources.granted_to(&person, &grant.resource, &grant.scope)
     }
 
     /// The grant with the provider's new token and claims.

@@ -46,6 +46,8 @@ words! {
         SignedIn = "signed_in",
         /// The user or the identity provider said no.
         Denied = "denied",
+        /// A rule of the configuration keeps the user out.
+        NotAdmitted = "not_admitted",
         /// It failed: a setting or an outage at the identity provider.
         Failed = "failed",
         /// A user name or a password was wrong; the page asks again.

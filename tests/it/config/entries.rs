@@ -95,7 +95,8 @@ fn every_mistake_in_an_identity_provider_is_reported() {
         hint: standing = "offline" is the default
     portcullis.toml:22:39: error: identity "keycloak": scopes[2]: is not a single scope
         hint: printable ASCII without spaces, quotes and backslashes
-    portcullis.toml:23:16: error: identity "keycloak": groups_claim: is empty
+    portcullis.toml:23:16: error: identity "keycloak": groups_claim: is not a claim
+        hint: a name, or a JSON pointer such as "/realm_access/roles"
     portcullis.toml:24:11: error: identity "keycloak": ca_file: the file cannot be read: there is no such file or directory
         hint: expected PEM certificates; relative paths begin at /etc/portcullis
     portcullis.toml:26:6: error: identity "key": id: is reserved for the subjects of machines

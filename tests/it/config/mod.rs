@@ -20,6 +20,7 @@ mod moving;
 mod online;
 mod pages;
 mod records;
+mod rights;
 mod scopes;
 mod secrets;
 mod signing_keys;

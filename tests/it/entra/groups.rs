@@ -124,3 +124,37 @@ async fn more_groups_than_we_keep_are_a_denial_too() {
     let url = location(&bench.visit().await);
     tokens(&bench.gate.redeem(&bench.client, &parameter(&url, "code").unwrap()).await);
 }
+
+#[tokio::test]
+async fn app_roles_and_groups_are_told_apart_and_the_role_admits() {
+    let sources = "groups_from = [{ claim = \"groups\" }, { claim = \"roles\", prefix = \"role:\" }]";
+    let mut bench = bench(
+        Written::default().with(sources).with("allow = [{ groups = [\"role:Mcp.User\"] }]\nask = \"the service desk\""),
+        1,
+    )
+    .await;
+    let page = bench.visit().await;
+    assert!(page.body.contains("may not sign in here") && page.body.contains("the service desk"), "{page:?}");
+    bench.emulator.state().user("alice").groups = vec!["role:Mcp.User".to_owned()];
+    assert!(bench.visit().await.body.contains("may not sign in here"), "a group poses as a role");
+    bench.emulator.state().user("alice").roles = vec!["Mcp.User".to_owned()];
+    let given = bench.tokens().await;
+    bench.gate.call(&given.access).await;
+    assert_eq!(bench.gate.behind.last().header("x-forwarded-groups"), Some("role:Mcp.User"));
+    bench.emulator.state().user("alice").roles.clear();
+    assert_eq!(bench.refresh(&given).await.error(), "invalid_grant", "the role was taken away");
+}
+
+#[tokio::test]
+async fn groups_from_graph_keep_the_roles_of_the_token() {
+    let sources =
+        "groups_from = [{ claim = \"groups\", prefix = \"group:\" }, { claim = \"roles\", prefix = \"role:\" }]";
+    let mut bench = bench(through_graph().with(sources), 201).await;
+    bench.emulator.state().user("alice").roles = vec!["Mcp.User".to_owned()];
+    let given = bench.tokens().await;
+    bench.gate.call(&given.access).await;
+    let seen = bench.gate.behind.last();
+    let groups: Vec<_> = seen.header("x-forwarded-groups").unwrap().split(',').collect();
+    assert_eq!(groups.iter().filter(|group| group.starts_with("group:0000")).count(), 201);
+    assert_eq!(groups.last(), Some(&"role:Mcp.User"));
+}

@@ -103,6 +103,7 @@ async fn a_token_of_ours_opens_nothing() {
                 "alice",
                 "wonderland",
             )]),
+            admission: portcullis::config::Admission::default(),
         }];
     })
     .await;

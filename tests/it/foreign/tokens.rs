@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use portcullis::config::{AcceptedIssuer, BoundTokens};
+use portcullis::config::{AcceptedIssuer, Admission, Allow, AllowRule, BoundTokens, GroupSources};
 use portcullis::oauth::scope::ScopeSet;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn an_access_token_of_an_older_keycloak_which_repeats_the_nonce_is_none_th
 #[tokio::test]
 async fn claims_are_read_where_the_operator_says() {
     let bench = Bench::with(|issuer, config| {
-        issuer.groups_claim = "/realm_access/roles".to_owned();
+        issuer.groups = GroupSources::claim("/realm_access/roles");
         issuer.scope_claims = vec!["/https:~1~1example.com~1rights/mcp".to_owned(), "permissions".to_owned()];
         config.upstreams[0].settings.scopes.optional = ScopeSet::parse("mcp:write").unwrap();
     })
@@ -273,4 +273,55 @@ async fn a_provider_that_moves_its_keys_is_followed() {
     bench.gate.clock.advance(Duration::from_hours(1));
     let token = moved.jws(&json!({"alg": "ES256", "kid": "moved", "typ": "JWT"}), &bench.claims());
     assert_eq!(bench.call(&token).await.status, WORKS);
+}
+
+#[tokio::test]
+async fn a_user_whom_a_rule_keeps_out_gets_a_403_with_the_reason_and_no_challenge() {
+    let rule = |group: &str| {
+        Allow(vec![AllowRule {
+            groups: vec![group.to_owned()],
+            identity: Some("corp".to_owned()),
+            ..AllowRule::default()
+        }])
+    };
+    for (of_issuer, of_upstream, denied_by) in [
+        ("/eng/core", "/eng/core", None),
+        ("/ops", "/eng/core", Some("issuer corp: allow")),
+        ("/eng/core", "/ops", Some("upstream mcp: allow")),
+    ] {
+        let bench = Bench::with(|issuer, config| {
+            issuer.admission.allow = rule(of_issuer);
+            config.upstreams[0].settings.admission =
+                Admission { allow: rule(of_upstream), ask: Some("the platform team".to_owned()) };
+        })
+        .await;
+        let (lines, _guard) = watch();
+        let answered = bench.call(&bench.token()).await;
+        let Some(rule) = denied_by else {
+            assert_eq!(answered.status, WORKS, "{answered:?}");
+            continue;
+        };
+        assert_eq!(answered.status, 403, "{answered:?}");
+        assert_eq!(answered.header("www-authenticate"), "");
+        assert!(answered.body.contains("this user may not use this server"), "{answered:?}");
+        let text = lines.text();
+        assert!(text.contains("call denied") && text.contains(rule) && text.contains("not_admitted"), "{text}");
+        assert_eq!(bench.call(&bench.token()).await.status, 403, "and again");
+    }
+}
+
+#[tokio::test]
+async fn a_scope_of_the_token_that_its_user_may_not_have_counts_for_nothing() {
+    let bench = Bench::with(|_, config| {
+        let settings = &mut config.upstreams[0].settings;
+        settings.scopes.optional = ScopeSet::parse("mcp:admin").unwrap();
+        let rule = AllowRule { groups: vec!["/admins".to_owned()], ..AllowRule::default() };
+        settings.scopes.allow = [("mcp:admin".to_owned(), Allow(vec![rule]))].into();
+    })
+    .await;
+    let of = |groups: Value| bench.token_with(&json!({"scope": "mcp:access mcp:admin", "groups": groups}));
+    for (groups, seen) in [(json!(["/admins"]), "mcp:access mcp:admin"), (json!(["/eng"]), "mcp:access")] {
+        assert_eq!(bench.call(&of(groups.clone())).await.status, WORKS);
+        assert_eq!(bench.gate.behind.last().header("x-portcullis-scopes"), Some(seen), "{groups}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use portcullis::config::GroupSources;
 use serde_json::{Value, json};
 
 use super::{Bench, NOW, refused, unavailable};
@@ -248,12 +249,12 @@ async fn groups_are_read_from_the_configured_claim_as_a_list_or_a_string() {
     for (claim, value, groups) in [
         ("groups", json!(["/eng/core", "/ops"]), vec!["/eng/core", "/ops"]),
         ("groups", json!("staff"), vec!["staff"]),
-        ("groups", json!(["a", 5, null, "b"]), vec!["a", "b"]),
+        ("groups", json!(["a", 5, null, "b"]), vec![]),
         ("groups", json!({"a": true}), vec![]),
         ("groups", json!(null), vec![]),
         ("https://example.com/groups", json!(["dotted.name"]), vec!["dotted.name"]),
     ] {
-        let bench = Bench::with(|settings| claim.clone_into(&mut settings.groups_claim)).await;
+        let bench = Bench::with(|settings| settings.groups = GroupSources::claim(claim)).await;
         let mut user = json!({"sub": "u"});
         user[claim] = value.clone();
         bench.provider.sign_in_as(user);

@@ -1,7 +1,7 @@
 //! Providers that follow the standard in ways of their own, each after its vendor's documentation. Dex, npm's `oidc-provider` and
 //! ZITADEL's library run for real in `tests/e2e/providers`.
 
-use portcullis::config::{OidcFlavour, OidcSettings};
+use portcullis::config::{ClaimForm, GroupOrigin, GroupSource, GroupSources, OidcFlavour, OidcSettings};
 use portcullis::identity::{RenewError, Renewed};
 use portcullis::model::user::User;
 use portcullis::secret::SecretText;
@@ -16,6 +16,7 @@ fn user(name: Option<&str>, email: Option<&str>, groups: &[&str]) -> User {
         name: name.map(str::to_owned),
         preferred_username: None,
         email: email.map(str::to_owned),
+        domain: email.map(|_| "example.com".to_owned()),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
     }
 }
@@ -115,7 +116,7 @@ async fn okta_keeps_groups_and_address_out_of_its_thin_id_token() {
 
 #[tokio::test]
 async fn cognito_has_no_offline_access_names_groups_after_itself_and_says_verified_in_words() {
-    let bench = generic(|settings| settings.groups_claim = "cognito:groups".to_owned()).await;
+    let bench = generic(|settings| settings.groups = GroupSources::claim("cognito:groups")).await;
     bench.scopes_in_metadata(&["openid", "email", "phone", "profile"]);
     bench.provider.sign_in_as(json!({
         "sub": "alice-id", "email": "alice@example.com", "email_verified": "true", "cognito:username": "alice",
@@ -165,7 +166,11 @@ async fn pingfederate_sends_no_id_token_with_a_refresh_and_the_user_is_asked_of_
 
 #[tokio::test]
 async fn zitadel_names_its_project_among_the_audiences_and_keeps_claims_at_userinfo() {
-    let bench = generic(|_| {}).await;
+    let roles = GroupSource {
+        origin: GroupOrigin::Claim { place: "urn:zitadel:iam:org:project:roles".to_owned(), form: ClaimForm::Keys },
+        prefix: "role:".to_owned(),
+    };
+    let bench = generic(|settings| settings.groups = GroupSources(vec![roles])).await;
     bench.provider.sign_in_as(json!({"sub": "alice-id"}));
     bench.provider.edit_id_token(|_, claims| {
         claims["aud"] = json!(["portcullis", "170086774599581953"]);
@@ -175,7 +180,7 @@ async fn zitadel_names_its_project_among_the_audiences_and_keeps_claims_at_useri
         "sub": "alice-id", "name": "Alice A", "email": "alice@example.com", "email_verified": true,
         "urn:zitadel:iam:org:project:roles": {"admin": {"1700": "corp.example.com"}},
     }));
-    assert_eq!(bench.sign_in().await.unwrap().user, user(Some("Alice A"), Some("alice@example.com"), &[]));
+    assert_eq!(bench.sign_in().await.unwrap().user, user(Some("Alice A"), Some("alice@example.com"), &["role:admin"]));
 }
 
 #[tokio::test]

@@ -25,7 +25,12 @@ async fn silent(id: &str, template: &FakeProvider, asked: &Arc<Barrier>) -> Iden
         std::future::pending::<()>().await;
         drop(connection);
     });
-    Identity { id: id.to_owned(), name: id.to_owned(), kind: IdentityKind::Oidc(Box::new(settings)) }
+    Identity {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        kind: IdentityKind::Oidc(Box::new(settings)),
+        admission: portcullis::config::Admission::default(),
+    }
 }
 
 #[tokio::test]

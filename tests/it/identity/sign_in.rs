@@ -59,6 +59,7 @@ async fn a_sign_in_returns_the_user_and_an_offline_token() {
       "name": "Alice A",
       "preferred_username": "alice",
       "verified_email": "alice@example.com",
+      "verified_domain": "example.com",
       "groups": [
         "/eng/core"
       ]
@@ -345,7 +346,12 @@ async fn local_users_type_a_password_here_and_have_no_provider_endpoints() {
         email: None,
         groups: Vec::new(),
     };
-    let local = Identity { id: "demo".to_owned(), name: "Demo".to_owned(), kind: IdentityKind::Local(vec![user]) };
+    let local = Identity {
+        id: "demo".to_owned(),
+        name: "Demo".to_owned(),
+        kind: IdentityKind::Local(vec![user]),
+        admission: portcullis::config::Admission::default(),
+    };
     let mut bench = Bench::new().await;
     bench.identities =
         Identities::new(&config(vec![local, bench.provider.identity()]), &bench.clock, &Metrics::default().providers);

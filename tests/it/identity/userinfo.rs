@@ -18,6 +18,7 @@ fn alice() -> User {
         name: Some("Alice A".to_owned()),
         preferred_username: Some("alice".to_owned()),
         email: Some("alice@example.com".to_owned()),
+        domain: Some("example.com".to_owned()),
         groups: vec!["/eng".to_owned()],
     }
 }

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use portcullis::app::{App, Authority};
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{
-    Accepts, ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity,
+    Accepts, Admission, ApiKeys, ClientDocuments, Config, ConfiguredClient, Consent, Database, Device, Dpop, Identity,
     IdentityKind, Lifetimes, Limits, LocalUser, Log, Outbound, Pages, PublicUrl, Reach, ReachHttp, Registration,
     RequestHeaders, RootKey, Secrets, Server, Storage, Tokens, Upstream, UpstreamScopes, UpstreamSettings,
 };
@@ -501,6 +501,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         // calls to an upstream that does not listen fail at once
         reach: Reach::Http(ReachHttp { reconnect: None, ..ReachHttp::at(url.parse().unwrap()) }),
         scopes: UpstreamScopes::requiring(ScopeSet::empty().with("mcp:access")),
+        admission: Admission::default(),
         accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
@@ -570,6 +571,7 @@ fn config(storage: Storage, behind: &str) -> Config {
             id: "local".to_owned(),
             name: "Local".to_owned(),
             kind: IdentityKind::Local(users),
+            admission: Admission::default(),
         }],
         upstreams,
         clients: Vec::new(),

@@ -204,7 +204,7 @@ impl FakeProvider {
             scopes: ScopeSet::parse("profile email").unwrap(),
             authorize_params: Vec::new(),
             standing: Standing::Offline,
-            groups_claim: "groups".to_owned(),
+            groups: portcullis::config::GroupSources::default(),
             trust_email: false,
             replaces_issuer: None,
             ca_file: self.ca_file(),
@@ -214,7 +214,12 @@ impl FakeProvider {
     /// The same as an entry of the configuration, called `keycloak`.
     pub(crate) fn identity(&self) -> Identity {
         let kind = IdentityKind::Oidc(Box::new(self.settings()));
-        Identity { id: "keycloak".to_owned(), name: "Keycloak".to_owned(), kind }
+        Identity {
+            id: "keycloak".to_owned(),
+            name: "Keycloak".to_owned(),
+            kind,
+            admission: portcullis::config::Admission::default(),
+        }
     }
 
     /// The user who signs in from now on has these claims.

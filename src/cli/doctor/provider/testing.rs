@@ -7,7 +7,7 @@ use crate::outbound::Diagnosis;
 
 pub(super) mod subject {
     use crate::cli::doctor::provider::subject::Subject;
-    use crate::config::{OidcFlavour, OidcSettings, Standing};
+    use crate::config::{GroupSources, OidcFlavour, OidcSettings, Standing};
     use crate::oauth::scope::ScopeSet;
 
     pub(in super::super) fn settings(flavour: OidcFlavour) -> OidcSettings {
@@ -20,7 +20,7 @@ pub(super) mod subject {
             scopes: ScopeSet::empty(),
             authorize_params: Vec::new(),
             standing: Standing::Offline,
-            groups_claim: "groups".to_owned(),
+            groups: GroupSources::claim("groups"),
             trust_email: false,
             replaces_issuer: None,
             ca_file: None,

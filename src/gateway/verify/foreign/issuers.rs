@@ -7,13 +7,16 @@ use prometheus_client::metrics::counter::Counter;
 use super::rules::Fault;
 use crate::clock::Clock;
 use crate::config::{Config, TokenIssuer};
+use crate::gateway::refusal::TokenFault;
 use crate::gateway::verify::Unverified;
 use crate::keys::IssuerClient;
+use crate::rights::GroupReader;
 use crate::telemetry::metrics::{Metrics, TokenCheck};
 
 /// One issuer.
 pub(super) struct Issuer {
     pub(super) client: IssuerClient,
+    groups: GroupReader,
     cached: Counter,
     verified: Counter,
     refused: Counter,
@@ -34,6 +37,7 @@ impl Issuers {
                 verified: of(TokenCheck::Verified),
                 refused: of(TokenCheck::Refused),
                 unknown: of(TokenCheck::Unknown),
+                groups: GroupReader::new(settings.id.clone(), settings.groups.clone()),
                 client: IssuerClient::new(Arc::clone(&settings), &config.outbound, clock, calls),
             }
         };
@@ -47,6 +51,12 @@ impl Issuers {
     pub(super) fn client(&self, id: &str) -> Result<&IssuerClient, Unverified> {
         let client = self.iter().find(|client| client.settings().id == id);
         client.ok_or_else(|| Unverified::Unavailable("the issuer is not configured".to_owned()))
+    }
+
+    /// How the groups of users are read from the tokens of the issuer with this id.
+    pub(super) fn groups(&self, id: &str) -> Result<&GroupReader, Fault> {
+        let issuer = self.0.iter().find(|issuer| issuer.client.settings().id == id);
+        issuer.map(|issuer| &issuer.groups).ok_or((TokenFault::Issuer, "its issuer is not configured"))
     }
 
     /// Counts a check of a token of the issuer with this id.

@@ -33,6 +33,7 @@ use crate::secret::has_our_prefix;
 use crate::telemetry::excerpt;
 use crate::telemetry::metrics::{self, TokenCheck};
 use issuers::{Issuers, unfit};
+use profile::At;
 use rules::Fault;
 
 pub(in crate::gateway) use opaque::{OpaqueTokens, Question};
@@ -185,7 +186,8 @@ impl ForeignTokens {
         let times = rules::check_times(claims, self.clock.now())?;
         let times = times.ok_or((TokenFault::Other, "it never ends (exp is missing)"))?;
         let key_bound_to = rules::bound_to(claims, upstream.settings.dpop.is_on())?;
-        let caller = profile::caller(claims, tenant.as_ref(), accepted, upstream)?;
+        let groups = self.issuers.groups(&accepted.issuer.id)?;
+        let caller = profile::caller(claims, tenant.as_ref(), At { accepted, upstream, groups })?;
         Ok(VerifiedCaller {
             identity: self.delegation.headers(&caller, upstream.audience()),
             caller,

@@ -14,7 +14,7 @@ use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 
 use super::issuers::{Issuers, unfit};
-use super::profile;
+use super::profile::{self, At};
 use super::rules::{self, Fault};
 use crate::clock::{Clock, Timestamp};
 use crate::config::AcceptedIssuer;
@@ -234,7 +234,8 @@ impl OpaqueTokens {
         rules::check_audience(claims, accepted)?;
         let times = rules::check_times(claims, now)?;
         let key_bound_to = rules::bound_to(claims, upstream.settings.dpop.is_on())?;
-        let caller = profile::caller(claims, None, accepted, upstream)?;
+        let groups = self.issuers.groups(&accepted.issuer.id)?;
+        let caller = profile::caller(claims, None, At { accepted, upstream, groups })?;
         let until = times.map_or(Timestamp(i64::MAX), |times| times.until);
         Ok(VerifiedCaller {
             identity: self.delegation.headers(&caller, upstream.audience()),

@@ -13,26 +13,36 @@ use crate::model::caller::Caller;
 use crate::model::ids::{IdentityId, Subject};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
+use crate::policy::{self, Person};
+use crate::rights::{GroupReader, SaidAddress, domain_of};
 
 /// The longest user id, in bytes.
 const LONGEST: usize = 255;
 
+/// What a token is read with.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) accepted: &'a AcceptedIssuer,
+    pub(super) upstream: &'a Upstream,
+    /// How the issuer's claims are read as groups.
+    pub(super) groups: &'a GroupReader,
+}
+
 /// The caller that claims name, at an upstream. `tenant` is that of Entra.
-pub(super) fn caller(
-    claims: &Members,
-    tenant: Option<&TenantId>,
-    accepted: &AcceptedIssuer,
-    upstream: &Upstream,
-) -> Result<Caller, Fault> {
-    let identity = IdentityId::from(accepted.issuer.id.as_str());
+pub(super) fn caller(claims: &Members, tenant: Option<&TenantId>, at: At<'_>) -> Result<Caller, Fault> {
+    let issuer = &at.accepted.issuer;
+    let identity = IdentityId::from(issuer.id.as_str());
     let key = user_key(claims, tenant)?;
-    Ok(Caller {
-        subject: Subject::new(&identity, &key).as_str().into(),
-        identity,
-        client: client(claims).into(),
-        scope: scope(claims, accepted, upstream),
-        user: user(claims, accepted, upstream)?,
-    })
+    let (scope, user) = (scope(claims, at.accepted, at.upstream), user(claims, at)?);
+    let person = Person { identity: &identity, key: &key, user: &user };
+    let admitted = policy::admit(&person, &issuer.admission, "issuer");
+    let admitted = admitted.and_then(|()| policy::admit_to(&person, at.upstream, &scope));
+    let subject = Subject::new(&identity, &key).as_str().into();
+    let (scope, kept_out) = match admitted {
+        Ok(allowed) => (allowed, None),
+        Err(not_admitted) => (scope, Some(Box::new(not_admitted))),
+    };
+    Ok(Caller { subject, identity, client: client(claims).into(), scope, user, kept_out })
 }
 
 /// The issuer's own unchanging id of the user. Entra's `sub` differs from client to client: there `oid` is the user.
@@ -84,33 +94,37 @@ fn words(value: &Value) -> Vec<&str> {
     }
 }
 
-fn user(claims: &Members, accepted: &AcceptedIssuer, upstream: &Upstream) -> Result<User, Fault> {
-    let issuer = &accepted.issuer;
+fn user(claims: &Members, at: At<'_>) -> Result<User, Fault> {
+    let issuer = &at.accepted.issuer;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let verified = claims.get("email_verified") == Some(&Value::Bool(true)) && issuer.kind != IssuerKind::Entra;
+    let email = text("email");
+    let domain = email.as_deref().filter(|_| verified).and_then(domain_of);
+    let address = SaidAddress { is_said: email.is_some(), domain: domain.as_deref() };
+    check_overage(claims, at)?;
     Ok(User {
+        groups: at.groups.read(claims, address).all(),
         name: text("name"),
         preferred_username: ["preferred_username", "upn", "username"].iter().find_map(|name| text(name)),
         // an address that nobody verified may be another person's
-        email: text("email").filter(|_| verified || issuer.trust_email),
-        groups: groups(claims, &issuer.groups_claim, upstream)?,
+        email: email.filter(|_| verified || issuer.trust_email),
+        domain,
     })
 }
 
-/// The groups. A token that leaves them out because they are too many says nothing of any of them: a rule that keeps some
-/// group out could not hold.
-fn groups(claims: &Members, place: &str, upstream: &Upstream) -> Result<Vec<String>, Fault> {
-    let is_told = !upstream.settings.request_headers.groups.names.is_empty();
-    match claims.at(place) {
-        Some(Value::String(group)) => Ok(vec![group.clone()]),
-        Some(Value::Array(groups)) => Ok(groups.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
-        _ if is_told && has_overage(claims) => Err((
+/// A token that leaves groups out because they are too many says nothing of any of them: a server's rule that keeps some group
+/// out could not hold.
+fn check_overage(claims: &Members, at: At<'_>) -> Result<(), Fault> {
+    let is_told = !at.upstream.settings.request_headers.groups.names.is_empty();
+    let is_left_out = |place: &str| claims.at(place).is_none();
+    if is_told && has_overage(claims) && !at.groups.places_of(is_left_out).is_empty() {
+        return Err((
             TokenFault::Other,
             "the user is in more groups than the issuer writes into a token (overage): have it send only the groups that are \
              assigned to the application, or set groups = [] for this upstream",
-        )),
-        _ => Ok(Vec::new()),
+        ));
     }
+    Ok(())
 }
 
 /// Entra's sign that groups were left out.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Times, bound_to, check_audience, check_kind, check_times};
 use crate::clock::Timestamp;
-use crate::config::{AcceptedIssuer, IssuerKind, TokenIssuer, Verification};
+use crate::config::{AcceptedIssuer, Admission, GroupSources, IssuerKind, TokenIssuer, Verification};
 use crate::gateway::refusal::TokenFault;
 use crate::keys::Members;
 
@@ -25,7 +25,8 @@ fn issuer(kind: IssuerKind, typ: &str) -> TokenIssuer {
         audiences: Vec::new(),
         scope_claims: Vec::new(),
         scope_prefix: None,
-        groups_claim: "groups".to_owned(),
+        groups: GroupSources::default(),
+        admission: Admission::default(),
         algorithms: vec!["RS256".to_owned()],
         typ: typ.to_owned(),
         tenants: Vec::new(),
