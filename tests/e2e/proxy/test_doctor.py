@@ -1,4 +1,4 @@
-"""`portcullis doctor` through real proxies: the documented settings are well, and each spoilt one is found by its id."""
+"""`portcullis doctor` through real proxies: the documented settings are well, each spoilt one is found by its id."""
 
 from collections.abc import Callable
 from typing import Any
