@@ -1,5 +1,6 @@
 //! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good.
 
+mod delegation;
 mod groups;
 mod renewal;
 mod userinfo;

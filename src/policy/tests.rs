@@ -44,6 +44,7 @@ fn behind(scopes: UpstreamScopes) -> Behind {
         accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
+        credential: None,
         api_keys: ApiKeys::default(),
         dpop: Dpop::default(),
         keep_alive: None,

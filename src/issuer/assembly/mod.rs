@@ -19,7 +19,7 @@ use super::resources::Resources;
 use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
 use super::token_state::{Introspection, TokenRevocation};
-use super::tokens::{Proofs, TokenEndpoint};
+use super::tokens::{Proofs, ProviderAccess, TokenEndpoint};
 use crate::clock::Clock;
 use crate::keys::ClientKeySets;
 use crate::keys::dpop::Nonces;
@@ -36,6 +36,7 @@ pub(super) struct Inner {
     /// `None` when device authorization is off.
     pub(super) device: Option<DeviceAuthorizations>,
     pub(super) tokens: TokenEndpoint,
+    pub(super) provider_access: ProviderAccess,
     pub(super) revocation: TokenRevocation,
     pub(super) introspection: Introspection,
     pub(super) registrations: Registrations,
@@ -54,11 +55,13 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let adoption = Arc::new(adoption(&parts, &shared));
     let sign_in = sign_in::sign_in(&parts, &shared);
     let rules = Arc::new(MetadataRules::new(&parts.config));
+    let provider_access = tokens::provider_access(&parts, &shared, &tasks);
     Inner {
         accounts: accounts(&parts, &shared, &sign_in),
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
         sign_in,
-        tokens: tokens::tokens(&parts, &shared),
+        tokens: tokens::tokens(&parts, &shared, &provider_access),
+        provider_access,
         revocation: tokens::revocation(&parts, &shared),
         introspection: tokens::introspection(&parts, &shared),
         registrations: registrations(&parts, &rules),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::demanded_sign_ins::DemandedSignIns;
 use super::refusal::TokenRefusal;
 use crate::identity::{Identities, Provider, RenewError, Renewed};
 use crate::issuer::grants::{GrantEnds, HeldToken, ProviderTokens};
@@ -28,12 +29,20 @@ pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) ends: GrantEnds,
     pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) demanded: DemandedSignIns,
+}
+
+fn sign_in_again() -> TokenRefusal {
+    TokenRefusal::invalid_grant("the identity provider wants the user to sign in again")
 }
 
 impl Renewals {
     /// Asks whether the account is still active; only the provider's refusal of the token ends the grant. Answers the grant with
     /// the token that was sent, and what the provider said.
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<(Grant, Renewed), TokenRefusal> {
+        if self.demanded.is_demanded(&grant.id) {
+            return Err(sign_in_again());
+        }
         let Some(provider) = self.identities.get(grant.identity.as_str()) else {
             return Err(TokenRefusal::unavailable(format_args!(
                 "identity {} is not configured: add it again, or its users must sign in again",
@@ -60,7 +69,7 @@ impl Renewals {
                 if let Some(claims) = claims {
                     provider.challenged(&grant.client_id, &claims);
                 }
-                Err(TokenRefusal::invalid_grant("the identity provider wants the user to sign in again"))
+                Err(sign_in_again())
             }
             Err(RenewError::Unavailable(why)) => {
                 Err(TokenRefusal::unavailable(format_args!("{}: {why}", grant.identity)))

@@ -33,6 +33,7 @@ macro_rules! words {
 
 mod background;
 mod calls;
+mod delegation;
 mod grants;
 mod limits;
 mod providers;
@@ -49,6 +50,7 @@ use prometheus_client::registry::Registry;
 
 pub use background::{Background, Task, TaskRuns};
 pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
+pub use delegation::{Delegation, DelegationCounters};
 pub use grants::{
     DocumentOutcome, Grants, IntrospectionOutcome, RefreshOutcome, RegistrationOutcome, RevocationOutcome,
     SignInOutcome,
@@ -69,6 +71,8 @@ pub struct Metrics {
     pub grants: Grants,
     /// Calls to identity providers.
     pub providers: Providers,
+    /// Tokens of theirs for servers behind us.
+    pub delegation: Delegation,
     /// The store.
     pub store: Store,
     /// Limits.
@@ -94,6 +98,7 @@ impl Default for Metrics {
             calls: Calls::register(&mut registry),
             grants: Grants::register(&mut registry),
             providers: Providers::register(&mut registry),
+            delegation: Delegation::register(&mut registry),
             store: Store::register(&mut registry, &limits),
             limits,
             background: Background::register(&mut registry),
