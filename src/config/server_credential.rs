@@ -258,7 +258,8 @@ impl Table<'_> {
         let at = self.at("audience");
         let Some(audience) = written else {
             let mistake = Mistake::new("is missing");
-            reading.error(&at, mistake.hint("the name by which the server behind knows itself: what it expects as `aud`"));
+            reading
+                .error(&at, mistake.hint("the name by which the server behind knows itself: what it expects as `aud`"));
             return String::new();
         };
         let plain = audience.bytes().all(|byte| byte.is_ascii_graphic());
@@ -282,7 +283,10 @@ impl Table<'_> {
             Kind::OnBehalfOf => {
                 if scopes.is_empty() && !reading.is_refused(&self.at("scopes")) {
                     let mistake = Mistake::new("is missing");
-                    reading.error(&self.at("scopes"), mistake.hint("such as [\"api://expenses/.default\"]: scopes of one API"));
+                    reading.error(
+                        &self.at("scopes"),
+                        mistake.hint("such as [\"api://expenses/.default\"]: scopes of one API"),
+                    );
                 }
                 ProviderGrant::OnBehalfOf { scopes }
             }
@@ -306,7 +310,8 @@ impl Table<'_> {
     ) -> Option<HeaderValue> {
         let at = self.at("secret");
         let Some(source) = written else {
-            reading.error(&at, Mistake::new("is missing").hint("{ file = \"/run/secrets/NAME\" } or { env = \"NAME\" }"));
+            reading
+                .error(&at, Mistake::new("is missing").hint("{ file = \"/run/secrets/NAME\" } or { env = \"NAME\" }"));
             return None;
         };
         let secret = reading.secret(&at, SecretFor::Serving, source)?;

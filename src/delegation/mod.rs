@@ -32,8 +32,8 @@ use crate::keys::KeyRing;
 use crate::model::caller::Caller;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::scope_hierarchy::ScopeHierarchy;
-use encode::encode;
 use crate::telemetry::metrics;
+use encode::encode;
 use groups::{Groups, Warned};
 
 /// What each upstream is told.

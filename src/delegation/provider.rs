@@ -166,11 +166,12 @@ impl ProviderCredentials {
             Err(_) => &self.counters.refused,
         };
         counter.inc();
-        let DelegatedToken { token, expires_at } = asked?;
+        let DelegatedToken { token, expires_at, .. } = asked?;
         let now = self.clock.now();
         let life = expires_at.since(now).min(LONGEST);
         let value = header_value(token.expose(), self.bearer);
-        let value = value.ok_or_else(|| Undelegated::Refused("the provider's token does not fit a header".to_owned()))?;
+        let value =
+            value.ok_or_else(|| Undelegated::Refused("the provider's token does not fit a header".to_owned()))?;
         // at least for the calls of this moment
         let until = now + life.saturating_sub(MARGIN.min(life / 4)).max(Duration::from_secs(1));
         Ok(Arc::new(Held { value, made_at: now, until, after_refusal }))

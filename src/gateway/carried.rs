@@ -61,7 +61,10 @@ impl<'a> Carried<'a> {
             // given up in any case: the next call asks for another one
             let renewal = credential.refused(&issued, &arrival);
             let (Some(renewal), Some(mut again)) = (renewal, copy) else { return Ok(answer) };
-            tracing::info!(upstream = &*id, "the upstream refused the identity provider's token: it is asked for again");
+            tracing::info!(
+                upstream = &*id,
+                "the upstream refused the identity provider's token: it is asked for again"
+            );
             match renewal.obtain().await {
                 Ok(value) => {
                     again.headers.insert(credential.header().clone(), value);

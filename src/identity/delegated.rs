@@ -18,6 +18,32 @@ pub struct DelegatedToken {
     pub(crate) token: SecretText,
     /// When it may be used no more.
     pub(crate) expires_at: Timestamp,
+    /// Whether its holder needs nothing but the token (RFC 6750), as its `token_type` says.
+    pub(super) is_bearer: bool,
+}
+
+impl DelegatedToken {
+    /// The longest that is sent to a server, in bytes: servers refuse heads above 8 or 16 KiB.
+    const LONGEST: usize = 12 * 1024;
+
+    /// The token, if it can be sent to a server as it is at this time.
+    ///
+    /// # Errors
+    /// Why not, for the operator.
+    pub(super) fn sendable(self, now: Timestamp) -> Result<Self, &'static str> {
+        let token = self.token.expose();
+        if !self.is_bearer {
+            Err("its token_type is not Bearer")
+        } else if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Err("it is empty, or not printable ASCII without spaces")
+        } else if token.len() > Self::LONGEST {
+            Err("it is longer than 12 KiB, more than a server would read")
+        } else if self.expires_at <= now {
+            Err("its expires_in is 0 or less")
+        } else {
+            Ok(self)
+        }
+    }
 }
 
 /// Why a provider gives no token for a server behind us. The texts are for the operator.

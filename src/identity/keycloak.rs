@@ -22,7 +22,8 @@ const NO_REFRESH_TOKEN: &str = "in Keycloak `Use refresh tokens` of our client m
 const OFFLINE_REFUSED: &str = "give the user the realm role offline_access and the client the optional client scope offline_access, \
      or set standing = \"session\"";
 
-const EXCHANGE_OFF: &str = "in Keycloak (26.2 and later) `Standard token exchange` of our client must be on (tab Settings, Capability config)";
+const EXCHANGE_OFF: &str =
+    "in Keycloak (26.2 and later) `Standard token exchange` of our client must be on (tab Settings, Capability config)";
 
 pub(super) fn meaning(error: &str) -> Meaning {
     match error {

@@ -74,10 +74,11 @@ impl Life {
         match number.filter(|number: &f64| !number.is_nan()) {
             None => Self::Unsaid,
             Some(seconds) if seconds < 1.0 => Self::Over,
-            Some(seconds) => Self::For(Duration::try_from_secs_f64(seconds).map_or(
-                Duration::from_secs(Self::LONGEST),
-                |life| Duration::from_secs(life.as_secs().min(Self::LONGEST)),
-            )),
+            Some(seconds) => {
+                Self::For(Duration::try_from_secs_f64(seconds).map_or(Duration::from_secs(Self::LONGEST), |life| {
+                    Duration::from_secs(life.as_secs().min(Self::LONGEST))
+                }))
+            }
         }
     }
 }
@@ -289,7 +290,9 @@ impl ProviderRefusal {
         };
         let asks_for_the_user = matches!(answer.error.as_str(), "interaction_required" | "login_required");
         match answer.meaning {
-            _ if asks_for_the_user || answer.claims.is_some() => DelegateError::SignInAgain { why, claims: answer.claims },
+            _ if asks_for_the_user || answer.claims.is_some() => {
+                DelegateError::SignInAgain { why, claims: answer.claims }
+            }
             Meaning::Unavailable => DelegateError::Unavailable(why),
             _ => DelegateError::Refused(why),
         }

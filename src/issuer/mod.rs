@@ -30,8 +30,8 @@ mod tokens;
 
 use std::sync::Arc;
 
-use crate::identity::SubjectTokens;
 use crate::clock::Timestamp;
+use crate::identity::SubjectTokens;
 use crate::model::authorization::{ClientRequest, DeviceRequest};
 use crate::model::ids::{AuthorizationId, ConsentId};
 use crate::oauth::client_metadata::RegistrationResponse;

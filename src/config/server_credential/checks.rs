@@ -57,7 +57,8 @@ fn check_assertion(
 ) {
     if !surroundings.issues {
         let mistake = Mistake::new("\"assertion\" needs a signing key, and no upstream accepts \"own\"");
-        let hint = "without our own tokens there are no keys: use another kind, or add \"own\" to the accepts of an upstream";
+        let hint =
+            "without our own tokens there are no keys: use another kind, or add \"own\" to the accepts of an upstream";
         reading.error(&section.nested(TABLE, "kind"), mistake.hint(hint));
     }
     let Some(public_url) = surroundings.public_url else { return };
@@ -68,7 +69,9 @@ fn check_assertion(
         named.as_ref().is_some_and(|named| upstream.is_some_and(|upstream| upstream.is_named_by(named)))
     };
     let ours = audience.trim_end_matches('/') == public_url.as_str();
-    if ours || audience.starts_with(&format!("{}/", public_url.as_str())) || upstreams.iter().any(|(_, other)| names(other))
+    if ours
+        || audience.starts_with(&format!("{}/", public_url.as_str()))
+        || upstreams.iter().any(|(_, other)| names(other))
     {
         let mistake = Mistake::new("is one of our own URLs: the audience of access tokens that Portcullis issues");
         let hint = "give the server behind a name of its own, such as \"urn:example:expenses\", and set it there as the audience";

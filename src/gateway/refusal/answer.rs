@@ -61,7 +61,9 @@ impl Refusal {
     fn challenges(&self, asked: &Asked<'_>) -> Vec<HeaderValue> {
         let error = match self {
             Self::NoToken => None,
-            Self::InvalidToken(_) | Self::Undelegated(Undelegated::SignInAgain(_)) => Some((TokenError::InvalidToken, "the access token is not valid")),
+            Self::InvalidToken(_) | Self::Undelegated(Undelegated::SignInAgain(_)) => {
+                Some((TokenError::InvalidToken, "the access token is not valid"))
+            }
             Self::Unfit(fault, _) => Some((TokenError::InvalidToken, fault.description())),
             Self::InvalidProof(words) => Some((TokenError::InvalidDpopProof, *words)),
             Self::UseNonce => Some((TokenError::UseDpopNonce, "the DPoP proof must contain the nonce of DPoP-Nonce")),

@@ -82,12 +82,10 @@ impl Refusal {
                 "upstream {id} answered 401: it refused what `delegation` gives it: check there which issuer, audience and keys it \
                  expects"
             )),
-            Self::ByUpstream(StatusCode::UNAUTHORIZED) if sends_credentials(upstream) => {
-                Some(format!(
-                    "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
-                    configured_names(upstream)
-                ))
-            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if sends_credentials(upstream) => Some(format!(
+                "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                configured_names(upstream)
+            )),
             Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
             Self::UnknownSession => Some("a session id that did not verify for this caller".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),

@@ -15,8 +15,6 @@ use crate::telemetry::metrics::ProviderCall;
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a token is taken for good whose answer does not say.
 const UNSAID: Duration = Duration::from_mins(1);
-/// The longest token, in bytes: servers refuse heads above 8 or 16 KiB.
-const LONGEST: usize = 12 * 1024;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -29,7 +27,7 @@ impl Oidc {
         let token = subject.token.expose();
         let asked_scopes;
         let mut form = match by {
-            ProviderGrant::AccessToken => return Ok(subject.clone()),
+            ProviderGrant::AccessToken => return self.sendable(subject.clone()),
             ProviderGrant::TokenExchange { audience, scopes } => {
                 asked_scopes = scopes.to_string();
                 vec![
@@ -54,10 +52,7 @@ impl Oidc {
         }
         let asked_at = self.clock.now();
         let answer = self.ask_to_delegate(&form, token).await?;
-        self.delegated(&answer, asked_at).map_err(|why| {
-            let identity = &self.identity;
-            DelegateError::Refused(format!("the token that identity {identity} gave for the server cannot be used: {why}"))
-        })
+        self.sendable(Self::delegated(&answer, asked_at))
     }
 
     /// Asks the token endpoint. That a target is refused says nothing of our own credentials, whatever its code: it degrades
@@ -80,24 +75,23 @@ impl Oidc {
         })
     }
 
-    /// The access token of an answer, if it can be sent on.
-    ///
-    /// # Errors
-    /// Why not, for the operator.
-    pub(super) fn delegated(&self, answer: &Answer, asked_at: Timestamp) -> Result<DelegatedToken, &'static str> {
-        let token = answer.access_token.expose();
-        let is_bearer = answer.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
-        if !is_bearer {
-            return Err("its token_type is not Bearer");
-        }
-        if token.is_empty() || token.len() > LONGEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("it is empty, longer than 12 KiB, or not printable ASCII");
-        }
+    fn sendable(&self, token: DelegatedToken) -> Result<DelegatedToken, DelegateError> {
+        token.sendable(self.clock.now()).map_err(|why| {
+            let identity = &self.identity;
+            DelegateError::Refused(format!(
+                "the token that identity {identity} issued cannot be sent to a server: {why}"
+            ))
+        })
+    }
+
+    /// The access token of an answer to a request of that time.
+    pub(super) fn delegated(answer: &Answer, asked_at: Timestamp) -> DelegatedToken {
         let life = match answer.life {
             Life::For(life) => life,
             Life::Unsaid => UNSAID,
-            Life::Over => return Err("its expires_in is 0 or less"),
+            Life::Over => Duration::ZERO,
         };
-        Ok(DelegatedToken { token: answer.access_token.clone(), expires_at: asked_at + life })
+        let is_bearer = answer.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+        DelegatedToken { token: answer.access_token.clone(), expires_at: asked_at + life, is_bearer }
     }
 }

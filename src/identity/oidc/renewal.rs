@@ -51,7 +51,7 @@ impl Oidc {
         // the same token with another end
         let kept = (answer.session_end != SessionEnd::Unsaid).then_some(token);
         let token = answer.refresh_token.as_ref().or(kept);
-        let access = self.delegated(&answer, asked_at).ok();
+        let access = Some(Self::delegated(&answer, asked_at));
         Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user, access })
     }
 

@@ -52,7 +52,8 @@ impl SubjectTokens for ProviderAccess {
     ) -> BoxFuture<'a, Result<(Grant, DelegatedToken), NoSubjectToken>> {
         let (this, grant, arrival) = (self.clone(), grant.clone(), arrival.clone());
         let work = self.tasks.complete(async move { this.renewed(&grant, &arrival).await });
-        async move { work.await.unwrap_or_else(|panicked| Err(NoSubjectToken::Unavailable(panicked.to_string()))) }.boxed()
+        async move { work.await.unwrap_or_else(|panicked| Err(NoSubjectToken::Unavailable(panicked.to_string()))) }
+            .boxed()
     }
 
     fn demand_sign_in(&self, grant: &Grant, claims: Option<&str>) {
@@ -107,7 +108,7 @@ impl ProviderAccess {
         }
         let token = renewed.access.ok_or_else(|| {
             let identity = &grant.identity;
-            NoSubjectToken::Unavailable(format!("identity {identity} answered a renewal without a usable bearer token"))
+            NoSubjectToken::Unavailable(format!("identity {identity} answered a renewal without an access token"))
         })?;
         Ok((grant, token))
     }
