@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, RootKey, Secrets};
+use crate::delegation::{Delegation, DelegationParts};
 use crate::gateway::{Gateway, GatewayParts};
 use crate::inbound::{self, Door, DoorParts, Operations};
 use crate::keys::{DoctorPasses, Sealer};
@@ -106,7 +107,13 @@ impl App {
             None
         };
         let passes = DoctorPasses::new(sealer.clone(), clock.clone());
+        let delegation = DelegationParts {
+            own: authority.as_ref().map(Authority::delegation_parts),
+            clock: clock.clone(),
+            metrics: metrics.delegation.clone(),
+        };
         let gateway = Gateway::new(GatewayParts {
+            delegation: Arc::new(Delegation::new(&config, &delegation)),
             config: Arc::clone(&config),
             own: authority.as_ref().map(Authority::own_parts),
             sealer,

@@ -8,6 +8,7 @@ use super::background::Background;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delegation;
 use crate::gateway::OwnParts;
 use crate::identity::Identities;
 use crate::issuer::{Issuer, IssuerParts};
@@ -70,6 +71,15 @@ impl Authority {
     /// What the gateway verifies our tokens with.
     pub(super) fn own_parts(&self) -> OwnParts {
         OwnParts { store: self.store.clone(), revocation: self.revocation.clone(), ring: self.ring.clone() }
+    }
+
+    /// What credentials for the upstreams are made with.
+    pub(super) fn delegation_parts(&self) -> delegation::OwnParts {
+        delegation::OwnParts {
+            ring: self.ring.clone(),
+            identities: self.identities.clone(),
+            subject_tokens: self.issuer.subject_tokens(),
+        }
     }
 
     /// The authorization server.

@@ -15,7 +15,7 @@ use super::{
     AssertionIssuer, Bounds, ClientDocuments, Config, ConfiguredClient, Consent, Identity, Limits, Outbound,
     OutboundProxy, PublicUrl, Registration, Server, Upstream, assertion_issuer, bounds, client, client_documents,
     consent, device, entra, identities, issuers, lifetimes, limits, log, pages, proxy, registration, rights, secrets,
-    server, storage, tokens, upstream,
+    server, server_credential, storage, tokens, upstream,
 };
 use crate::oauth::redirect_uri::is_loopback;
 
@@ -49,6 +49,13 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let client_documents = client_documents(sections, opened && direct, reading);
     let settings = upstreams(sections, &others, reading);
     issuers::warn_of_unused(sections, &others, &settings, reading);
+    let surroundings = server_credential::Surroundings {
+        public_url: public_url.as_ref(),
+        complete: sections.list("identity").count() == identities.len(),
+        identities: &identities,
+        issues,
+    };
+    server_credential::check(&settings, &surroundings, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
     warn_of_closed(issues && !opened, client_documents.as_ref(), sections, reading);
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);

@@ -63,6 +63,7 @@ mod secret_source;
 mod secrets;
 mod sections;
 mod server;
+mod server_credential;
 mod shape;
 mod shape_error;
 mod spelling;
@@ -116,6 +117,9 @@ pub use root::Config;
 pub use scopes::{ScopeText, UpstreamScopes};
 pub use secrets::{RootKey, Secrets};
 pub use server::Server;
+pub use server_credential::{
+    AssertionClaim, AssertionSettings, CredentialSource, ProviderCredential, ProviderGrant, ServerCredential,
+};
 pub use spelling::Spelling;
 pub use storage::{Database, Storage};
 pub use tenant::TenantId;

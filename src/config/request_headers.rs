@@ -151,7 +151,8 @@ fn added(sources: &HeaderSources, section: &Section<'_>, reading: &mut Reading<'
             once.map(|()| name).map_err(|before| Mistake::new(format!("is already set in {before}")))
         });
         let name = reading.keep(&section.nested_key("headers", written), name);
-        let value = header_value(&at, source, reading);
+        let value = reading.secret(&at, SecretFor::Serving, source);
+        let value = value.and_then(|secret| header_value(&at, secret.expose(), false, reading));
         if let (Some(name), Some(value)) = (name, value) {
             added.push(AddedHeader { name, value });
         }
@@ -159,7 +160,8 @@ fn added(sources: &HeaderSources, section: &Section<'_>, reading: &mut Reading<'
     added
 }
 
-fn header_name(written: &str) -> Result<HeaderName, Mistake> {
+/// A header that we add.
+pub(super) fn header_name(written: &str) -> Result<HeaderName, Mistake> {
     let name = HeaderName::try_from(written)
         .map_err(|_invalid| Mistake::new("is not a header name").hint("letters, digits and hyphens"))?;
     let folded = folded(name.as_str());
@@ -185,10 +187,10 @@ pub(super) fn client_header(written: &str) -> Result<HeaderName, Mistake> {
     Ok(name)
 }
 
-fn header_value(at: &ValueRef, source: &SecretSource, reading: &mut Reading<'_>) -> Option<HeaderValue> {
-    let secret = reading.secret(at, SecretFor::Serving, source)?;
-    let text = secret.expose();
-    let value = HeaderValue::from_str(text).ok().filter(|_| text.trim() == text && text.len() <= LONGEST_VALUE);
+/// The value of a header that we add, which is a secret. `bearer`: whether it gets `Bearer` in front.
+pub(super) fn header_value(at: &ValueRef, text: &str, bearer: bool, reading: &mut Reading<'_>) -> Option<HeaderValue> {
+    let whole = if bearer { format!("Bearer {text}") } else { text.to_owned() };
+    let value = HeaderValue::try_from(whole).ok().filter(|_| text.trim() == text && text.len() <= LONGEST_VALUE);
     let value = value.ok_or_else(|| {
         Mistake::new("the value is not valid in a header")
             .hint("one line of printable ASCII, without spaces around it, at most 8 KiB")

@@ -18,6 +18,7 @@ use super::reach::{self, Reach};
 use super::reading::{Reading, Section};
 use super::request_headers::{self, HeaderSources, RequestHeaders};
 use super::scopes::{self, Implications, UpstreamScopes};
+use super::server_credential::{self, ServerCredential};
 use crate::oauth::paths::RESOURCE_METADATA;
 use crate::oauth::resource::ResourceUri;
 
@@ -46,6 +47,8 @@ pub struct UpstreamSettings {
     pub dpop: Dpop,
     /// Headers that are added to or dropped from requests.
     pub request_headers: RequestHeaders,
+    /// What calls to the server carry besides; `None`: nothing.
+    pub credential: Option<ServerCredential>,
     /// After how much silence a comment is written to an event stream; `None` writes none.
     pub keep_alive: Option<Duration>,
 }
@@ -140,6 +143,7 @@ pub(super) struct Written {
     first_byte: Option<Scalar>,
     keep_alive: Option<Scalar>,
     reconnect: Option<Scalar>,
+    delegation: Option<server_credential::Written>,
 }
 
 /// Keys of transports that later versions support, and one of an earlier version.
@@ -193,6 +197,7 @@ pub(super) fn read(
         max_groups_bytes: written.max_groups_bytes,
     };
     let request_headers = request_headers::read(request_headers, section, reading);
+    let credential = server_credential::read(written.delegation, &request_headers, section, reading);
     let api_keys = api_keys::read(written.api_keys, section, reading);
     check_own(&accepts, &api_keys, section, reading);
     let dpop = dpop::Written { dpop: written.dpop, replay: written.dpop_replay };
@@ -219,6 +224,7 @@ pub(super) fn read(
         api_keys,
         dpop,
         request_headers,
+        credential,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })
 }

@@ -1,19 +1,38 @@
-//! What an upstream is told about the user: headers, under the names that oauth2-proxy made common.
+//! What an upstream is told about the user: headers, under the names that oauth2-proxy made common, and the credential that the
+//! operator wants its calls to carry.
 //!
-//! Defends against header injection (values are percent-encoded) and against deny rules that a truncated list of groups would
-//! bypass (`groups`).
+//! | file | what |
+//! |---|---|
+//! | `encode`, `groups` | texts as the values of headers, and which groups are sent |
+//! | `credential` | the credential of one upstream, whatever it is |
+//! | `assertion` | an assertion about the user, signed by us |
+//! | `provider` | a token of the identity provider's, kept for each grant |
+//!
+//! Defends against header injection (values are percent-encoded), deny rules that a truncated list of groups would bypass
+//! (`groups`), and a credential that reaches the wrong server or names the wrong user (confused deputy: `assertion`, `provider`).
 
+mod assertion;
+mod credential;
 mod encode;
 mod groups;
+mod provider;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::{ForwardedGroups, Upstream};
+pub(crate) use assertion::AssertionSlot;
+pub(crate) use credential::{Bearer, Credential, Issued, Undelegated};
+
+use crate::clock::Clock;
+use crate::config::{Config, ForwardedGroups, Upstream};
+use crate::identity::{Identities, SubjectTokens};
+use crate::keys::KeyRing;
 use crate::model::caller::Caller;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::scope_hierarchy::ScopeHierarchy;
+use crate::telemetry::metrics;
 use encode::encode;
 use groups::{Groups, Warned};
 
@@ -28,20 +47,50 @@ struct UpstreamSettings {
     upstream: String,
     groups: ForwardedGroups,
     hierarchy: ScopeHierarchy,
+    credential: Option<Arc<Credential>>,
+}
+
+/// What credentials are made with.
+#[derive(Clone)]
+pub(crate) struct DelegationParts {
+    /// Our signing keys, and the users' tokens; `None` where we issue none.
+    pub own: Option<OwnParts>,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: metrics::Delegation,
+}
+
+/// What only an authorization server has.
+#[derive(Clone)]
+pub(crate) struct OwnParts {
+    /// Signs assertions.
+    pub ring: KeyRing,
+    /// The providers that exchange tokens.
+    pub identities: Identities,
+    /// The tokens that they exchange.
+    pub subject_tokens: Arc<dyn SubjectTokens>,
 }
 
 impl Delegation {
-    /// Reads the settings of these upstreams.
+    /// Reads the settings of all upstreams.
     #[must_use]
-    pub(crate) fn new(upstreams: &[Upstream]) -> Self {
+    pub(crate) fn new(config: &Config, parts: &DelegationParts) -> Self {
         let settings_of = |upstream: &Upstream| UpstreamSettings {
             upstream: upstream.settings.id.clone(),
             groups: upstream.settings.request_headers.groups.clone(),
             hierarchy: upstream.settings.scopes.hierarchy.clone(),
+            credential: Credential::new(&config.public_url, &upstream.settings, parts).map(Arc::new),
         };
-        let by_audience =
-            upstreams.iter().map(|upstream| (upstream.audience().to_owned(), settings_of(upstream))).collect();
+        let upstreams = config.upstreams.iter();
+        let by_audience = upstreams.map(|upstream| (upstream.audience().to_owned(), settings_of(upstream))).collect();
         Self { by_audience, warned: Warned::default() }
+    }
+
+    /// The credential that calls to the upstream of an audience carry.
+    #[must_use]
+    pub(crate) fn credential(&self, audience: &str) -> Option<Arc<Credential>> {
+        self.by_audience.get(audience)?.credential.clone()
     }
 
     /// The headers for a caller at the upstream of an audience. Made once for each token.
@@ -58,7 +107,9 @@ impl Delegation {
             warn_of_omitted(settings, caller, count, bytes);
         }
         // the server knows no hierarchy: it compares names
-        IdentityHeaders::new(caller, groups, &settings.hierarchy.effective(&caller.scope))
+        let headers = IdentityHeaders::new(caller, groups, &settings.hierarchy.effective(&caller.scope));
+        let assertion_size = settings.credential.as_ref().map_or(0, |credential| credential.assertion_size(caller));
+        IdentityHeaders { assertion_size, ..headers }
     }
 }
 
@@ -74,9 +125,15 @@ fn warn_of_omitted(settings: &UpstreamSettings, caller: &Caller, groups: usize, 
     );
 }
 
-/// The headers that name the caller.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
+/// The headers that name the caller, and the assertion about it.
+#[derive(Default)]
+pub(crate) struct IdentityHeaders {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Empty where the upstream gets none.
+    pub(crate) assertion: AssertionSlot,
+    /// The bytes of an assertion, about.
+    assertion_size: usize,
+}
 
 impl IdentityHeaders {
     fn new(caller: &Caller, groups: Groups, scopes: &ScopeSet) -> Self {
@@ -97,18 +154,17 @@ impl IdentityHeaders {
             ("x-portcullis-scopes", scopes.to_string()),
         ];
         let headers = values.into_iter().filter(|(_, value)| !value.is_empty());
-        Self(
-            headers.filter_map(|(name, value)| Some((HeaderName::from_static(name), value.try_into().ok()?))).collect(),
-        )
+        let headers = headers.filter_map(|(name, value)| Some((HeaderName::from_static(name), value.try_into().ok()?)));
+        Self { headers: headers.collect(), ..Self::default() }
     }
 
     /// Adds them to a request. The client's headers of these names must have been removed (header spoofing).
     pub(crate) fn write(&self, headers: &mut http::HeaderMap) {
-        headers.extend(self.0.iter().cloned());
+        headers.extend(self.headers.iter().cloned());
     }
 
-    /// The length of all values together, in bytes.
+    /// The length of all values together, in bytes, with an assertion that comes later.
     pub(crate) fn size(&self) -> usize {
-        self.0.iter().map(|(_, value)| value.len()).sum()
+        self.headers.iter().map(|(_, value)| value.len()).sum::<usize>() + self.assertion_size
     }
 }

@@ -150,6 +150,7 @@ fn upstream(url: Uri, name: &str) -> UpstreamSettings {
         accepts: Accepts::default(),
         default: true,
         request_headers: RequestHeaders::default(),
+        credential: None,
         api_keys: ApiKeys::default(),
         dpop: Dpop::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,

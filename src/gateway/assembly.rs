@@ -46,6 +46,8 @@ pub(crate) struct GatewayParts {
     pub limits: Limits,
     /// Where misused tokens are recorded.
     pub audit: Audit,
+    /// What the upstreams are told of the callers.
+    pub delegation: Arc<Delegation>,
 }
 
 /// What our own tokens and API keys are verified with.
@@ -78,12 +80,12 @@ impl Inner {
     pub(super) fn new(parts: GatewayParts) -> Self {
         let incidents = Arc::new(Incidents::new(parts.audit.clone()));
         let authenticator = authenticator(&parts, &incidents);
-        let GatewayParts { config, own, sealer, clock, budget, drained, metrics, .. } = parts;
+        let GatewayParts { config, own, sealer, clock, budget, drained, metrics, delegation, .. } = parts;
         let nonces = Nonces::new(&sealer, config.public_url.as_str());
         let proofs = Proofs { nonces, seen: SeenProofs::default(), store: own.map(|own| own.store), clock };
         let ends = Ends { max_age: config.server.max_stream_age, drained };
         Self {
-            routes: Routes::new(&config, budget.idle_per_upstream, &metrics.calls),
+            routes: Routes::new(&config, &delegation, budget.idle_per_upstream, &metrics.calls),
             authenticator,
             proofs,
             forwarder: Forwarder::new(&config.public_url, &sealer),
@@ -98,15 +100,14 @@ impl Inner {
 }
 
 fn authenticator(parts: &GatewayParts, incidents: &Arc<Incidents>) -> Authenticator {
-    let GatewayParts { config, own, clock, metrics, limits, .. } = parts;
-    let delegation = Arc::new(Delegation::new(&config.upstreams));
+    let GatewayParts { config, own, clock, metrics, limits, delegation, .. } = parts;
     let lifetime = config.lifetimes.access_token;
     let own = own.as_ref().map(|OwnParts { store, revocation, ring }| OwnCredentials {
         api_keys: ApiKeyVerifier::new(
             store.clone(),
             revocation.clone(),
             clock.clone(),
-            Arc::clone(&delegation),
+            Arc::clone(delegation),
             limits.clone(),
         ),
         tokens: OwnTokens {
@@ -116,10 +117,10 @@ fn authenticator(parts: &GatewayParts, incidents: &Arc<Incidents>) -> Authentica
             store: store.clone(),
             revocation: revocation.clone(),
             clock: clock.clone(),
-            delegation: Arc::clone(&delegation),
+            delegation: Arc::clone(delegation),
         },
         max_staleness: config.server.revocation_staleness,
     });
-    let foreign = ForeignTokens::new(config, clock, &delegation, limits.clone(), metrics);
+    let foreign = ForeignTokens::new(config, clock, delegation, limits.clone(), metrics);
     Authenticator::new(own, foreign, lifetime, (&metrics.calls, clock.clone()), Arc::clone(incidents))
 }

@@ -10,12 +10,13 @@ use super::refusal::{ENDED, KEY_WITHDRAWN, Refusal, TOKEN_ENDED};
 use super::token_watch::TokenWatch;
 use crate::audit::{Acting, Right};
 use crate::clock::Timestamp;
-use crate::delegation::IdentityHeaders;
+use crate::delegation::{Bearer, IdentityHeaders};
 use crate::keys::{KeyWatch, Validity};
 use crate::model::caller::Caller;
 use crate::model::ids::GrantId;
 use crate::oauth::dpop::Thumbprint;
 use crate::revocation::GrantWatch;
+use crate::wire::Arrival;
 
 /// The result of verifying a token, kept as long as the token is cached.
 pub(super) struct VerifiedCaller {
@@ -85,6 +86,14 @@ impl Under {
         }
     }
 
+    /// The grant, if it is one.
+    const fn grant(&self) -> Option<&GrantId> {
+        match self {
+            Self::Grant(grant, _) => Some(grant),
+            Self::Token(_) => None,
+        }
+    }
+
     /// The bytes of its texts.
     fn size(&self) -> usize {
         match self {
@@ -110,6 +119,11 @@ impl VerifiedCaller {
             Under::Grant(..) => None,
             Under::Token(token) => Some(&token.issuer),
         }
+    }
+
+    /// For whom a credential is made that the upstream gets.
+    pub(super) const fn bearer<'a>(&'a self, arrival: &'a Arrival) -> Bearer<'a> {
+        Bearer { caller: &self.caller, grant: self.under.grant(), slot: &self.identity.assertion, arrival }
     }
 
     /// Why the right to call ends by itself.

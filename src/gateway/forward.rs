@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::answer_headers::clean_response;
 use super::caller::VerifiedCaller;
+use super::carried::Carried;
 use super::early::{self, Early};
 use super::events::{Events, are_events, are_open};
 use super::headers::Forwarding;
@@ -52,20 +53,25 @@ impl Forwarder {
     pub(super) async fn forward(
         &self,
         permit: &Permit<'_>,
+        carried: Option<Carried<'_>>,
         mut outgoing: Outgoing,
         mut lease: CallLease,
     ) -> Result<Response<Body>, Refusal> {
-        let Served { upstream, calls, .. } = permit.upstream();
+        let served = permit.upstream();
+        let send = |outgoing| match carried {
+            Some(carried) => carried.send(served, outgoing),
+            None => served.upstream.send(outgoing, &served.calls),
+        };
         if !early::listens(&outgoing) {
-            let answer = lease.hold(upstream.send(outgoing, calls)).await??;
+            let answer = lease.hold(send(outgoing)).await??;
             return self.incoming(permit, answer, lease);
         }
         // an answer that comes late joins a stream of ours, which has no content coding
         outgoing.headers.remove(ACCEPT_ENCODING);
-        let mut pending = upstream.send(outgoing, calls);
+        let mut pending = send(outgoing);
         match lease.hold(pin!(timeout(early::PATIENCE, &mut pending))).await? {
             Ok(answer) => self.incoming(permit, answer?, lease),
-            Err(_elapsed) => Ok(open_early(permit, pending, lease.streaming(calls.stream()))),
+            Err(_elapsed) => Ok(open_early(permit, pending, lease.streaming(served.calls.stream()))),
         }
     }
 

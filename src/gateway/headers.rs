@@ -68,10 +68,10 @@ pub(super) struct RequestRules {
 }
 
 impl RequestRules {
-    /// `api_keys` are the headers in which clients send their key to us.
-    pub(super) fn new(settings: &RequestHeaders, api_keys: &[HeaderName]) -> Self {
+    /// `ours` are the headers in which clients send their key to us, and that in which we send a credential.
+    pub(super) fn new(settings: &RequestHeaders, ours: &[&HeaderName]) -> Self {
         let added: Vec<_> = settings.added.iter().map(|added| (added.name.clone(), added.value.clone())).collect();
-        let own = || added.iter().map(|(name, _)| name).chain(api_keys).map(HeaderName::as_str);
+        let own = || added.iter().map(|(name, _)| name).chain(ours.iter().copied()).map(HeaderName::as_str);
         let never = || PROTECTED.iter().copied().chain(own());
         let by_setting = settings.dropped.patterns.iter().map(String::as_str);
         Self {

@@ -17,6 +17,7 @@ mod call;
 mod call_record;
 mod caller;
 mod calls;
+mod carried;
 mod cors;
 mod credential;
 mod early;
@@ -63,6 +64,7 @@ use crate::wire::{Body, BoxError};
 use assembly::Inner;
 use call::Call;
 use caller::VerifiedCaller;
+use carried::Carried;
 use cors::Cors;
 use credential::{AccessToken, Credential, QueryKey};
 use forward::owner;
@@ -265,8 +267,9 @@ impl Gateway {
             }
             policy::decide(entry, &content).inspect_err(denied)?
         };
+        let carried = Carried::by(&permit, arrival, &mut lease).await?;
         let outgoing = self.0.forwarder.outgoing(&permit, arrival, head, payload)?;
-        self.0.forwarder.forward(&permit, outgoing, lease).await
+        self.0.forwarder.forward(&permit, carried, outgoing, lease).await
     }
 }
 

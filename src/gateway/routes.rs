@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::credential::{Takes, TokenForms};
 use super::headers::RequestRules;
 use crate::config::{self, Config};
+use crate::delegation::{Credential, Delegation};
 use crate::oauth::dpop::ProofTargets;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
@@ -20,6 +21,8 @@ pub(crate) struct Served {
     pub(super) calls: Arc<metrics::UpstreamCalls>,
     pub(super) upstream: Upstream,
     pub(super) rules: RequestRules,
+    /// What calls to it carry besides.
+    pub(super) credential: Option<Arc<Credential>>,
 }
 
 impl AsRef<config::Upstream> for Served {
@@ -55,14 +58,18 @@ pub(super) struct Routes {
 impl Routes {
     /// Gives every upstream its paths: the configured one, with and without one trailing slash. At most `max_idle` idle
     /// connections are kept to each.
-    pub(super) fn new(config: &Config, max_idle: usize, calls: &metrics::Calls) -> Self {
+    pub(super) fn new(config: &Config, delegation: &Delegation, max_idle: usize, calls: &metrics::Calls) -> Self {
         let served = config.upstreams.iter().map(|upstream| {
             let id = upstream.settings.id.as_str().into();
+            let credential = delegation.credential(upstream.audience());
+            let settings = &upstream.settings;
+            let ours = settings.api_keys.headers.iter().chain(credential.as_deref().map(Credential::header));
             Arc::new(Served {
                 calls: Arc::new(calls.upstream(&id)),
                 id,
-                upstream: Upstream::new(&upstream.settings, config.outbound.ca_file.as_ref(), max_idle),
-                rules: RequestRules::new(&upstream.settings.request_headers, &upstream.settings.api_keys.headers),
+                upstream: Upstream::new(settings, config.outbound.ca_file.as_ref(), max_idle),
+                rules: RequestRules::new(&settings.request_headers, &ours.collect::<Vec<_>>()),
+                credential,
                 config: upstream.clone(),
             })
         });

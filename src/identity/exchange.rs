@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::delegated::DelegatedToken;
 use super::generic::Meaning;
 use crate::clock::Timestamp;
 use crate::model::ids::ClientId;
@@ -85,6 +86,8 @@ pub struct Renewed {
     pub token: Option<ProviderToken>,
     /// The user, today, when the provider told.
     pub user: Option<User>,
+    /// The access token that came with it; nothing keeps it but what `delegation` of an upstream asks for.
+    pub access: Option<DelegatedToken>,
 }
 
 /// Why a sign-in could not be finished. The text is for the operator: they name the setting.

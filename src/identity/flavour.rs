@@ -209,6 +209,16 @@ impl OidcFlavour {
         }
     }
 
+    /// What an error means where a token for another server is asked for: it is about other settings than at a sign-in. `None` leaves
+    /// what [`Self::refusal`] says.
+    pub(super) fn exchange_hint(&self, error: &str, identity: &str) -> Option<String> {
+        match self {
+            Self::Generic => generic::exchange_hint(error, identity),
+            Self::Keycloak => keycloak::exchange_hint(error, identity),
+            Self::Entra(_) => None,
+        }
+    }
+
     /// When the session behind a refresh token ends, by the `refresh_expires_in` that came with the token.
     pub(super) fn session_end(&self, refresh_expires_in: Option<u64>) -> SessionEnd {
         match self {

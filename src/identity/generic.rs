@@ -179,3 +179,21 @@ pub(super) fn hint(symptom: Symptom<'_>, identity: &str) -> Option<String> {
         _ => None,
     }
 }
+
+/// RFC 8693 2.2.2.
+pub(super) fn exchange_hint(error: &str, identity: &str) -> Option<String> {
+    match error {
+        "invalid_target" => {
+            Some("the provider does not know the `audience` in `delegation` of the upstream".to_owned())
+        }
+        "unsupported_grant_type" | "unauthorized_client" | "access_denied" | "invalid_request" => Some(format!(
+            "the client of identity {identity} must be allowed token exchange (RFC 8693) for the `audience` in `delegation` of \
+             the upstream"
+        )),
+        "invalid_scope" => Some("check `scopes` in `delegation` of the upstream".to_owned()),
+        "invalid_client" => Some(format!(
+            "check `client_id` and `client_secret` of identity {identity}, and `audience` in `delegation` of the upstream"
+        )),
+        _ => None,
+    }
+}

@@ -22,6 +22,9 @@ const NO_REFRESH_TOKEN: &str = "in Keycloak `Use refresh tokens` of our client m
 const OFFLINE_REFUSED: &str = "give the user the realm role offline_access and the client the optional client scope offline_access, \
      or set standing = \"session\"";
 
+const EXCHANGE_OFF: &str =
+    "in Keycloak (26.2 and later) `Standard token exchange` of our client must be on (tab Settings, Capability config)";
+
 pub(super) fn meaning(error: &str) -> Meaning {
     match error {
         OFFLINE_NOT_ALLOWED => Meaning::ScopeRefused,
@@ -55,5 +58,26 @@ pub(super) fn session_end(refresh_expires_in: Option<u64>) -> SessionEnd {
     match generic::session_end(refresh_expires_in) {
         SessionEnd::Open => SessionEnd::Never,
         stated => stated,
+    }
+}
+
+/// Its codes for token exchange: `invalid_client` is about the target, since our own credentials are the ones that every refresh
+/// proves.
+pub(super) fn exchange_hint(error: &str, identity: &str) -> Option<String> {
+    match error {
+        "invalid_request" | "unsupported_grant_type" | "unauthorized_client" => Some(EXCHANGE_OFF.to_owned()),
+        "invalid_client" => Some(format!(
+            "`audience` in `delegation` of the upstream must be the client id of a client in the same realm; if Keycloak refuses \
+             sign-ins too, check the credentials of identity {identity}"
+        )),
+        "invalid_scope" => Some(
+            "`scopes` in `delegation` of the upstream must be client scopes of our client, default or optional".to_owned(),
+        ),
+        "access_denied" => Some(
+            "our client must be in the audience of the user's token, and the audience must be available to it by a client scope \
+             (Audience mapper, or a client role that the user has)"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }

@@ -137,7 +137,7 @@ impl Local {
         let record = self.users.iter().find(|record| record.user.id == key);
         let user = record.map(|record| user(&record.user));
         match user {
-            Some(user) => Ok(Renewed { token: None, user: Some(user) }),
+            Some(user) => Ok(Renewed { token: None, user: Some(user), access: None }),
             None => Err(RenewError::Ended("the user is not in the configuration any more".to_owned())),
         }
     }

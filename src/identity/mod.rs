@@ -17,6 +17,7 @@
 //! | `user_claims`, `userinfo` | what a document says of a user, and the endpoint that says the rest |
 //! | `id_jag` | the rules of an identity assertion, and the user whom it names |
 //! | `assertion_issuers` | who may make one, and their keys |
+//! | `delegated` | tokens of a provider's for a server behind us |
 //! | `health` | its state, for `/ready` |
 //! | `client_authentication` | how we prove who we are there |
 //! | `flavour` | what differs between products, and which file knows it |
@@ -25,6 +26,7 @@
 
 mod assertion_issuers;
 mod client_authentication;
+mod delegated;
 mod discovery;
 mod entra;
 mod examination;
@@ -45,6 +47,8 @@ mod user_claims;
 mod userinfo;
 
 pub(crate) use assertion_issuers::{AssertionIssuers, Unproven};
+pub use delegated::DelegatedToken;
+pub(crate) use delegated::{DelegateError, NoSubjectToken, SubjectTokens};
 pub(crate) use examination::{Beyond, EntraNumber, Examination, Head, NoKeys, TokenAnswer, Visit, VisitEnd};
 pub use exchange::{
     Begin, Exchange, ExchangeError, Explanation, ProviderSession, ProviderToken, RedirectError, RedirectRefusal,
@@ -64,7 +68,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::clock::Clock;
-use crate::config::{Admission, Config, IdentityKind};
+use crate::config::{Admission, Config, IdentityKind, ProviderGrant};
 use crate::model::ids::{ClientId, IdentityId};
 use crate::model::user::User;
 use crate::oauth::scope::ScopeSet;
@@ -253,6 +257,21 @@ impl Provider {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.renew(key, known, token).await,
             Kind::Local(local) => local.renew(key),
+        }
+    }
+
+    /// Exchanges the user's access token for one that is meant for a server behind us.
+    ///
+    /// # Errors
+    /// See [`DelegateError`].
+    pub(crate) async fn delegate(
+        &self,
+        subject: &DelegatedToken,
+        by: &ProviderGrant,
+    ) -> Result<DelegatedToken, DelegateError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.delegate(subject, by).await,
+            Kind::Local(_) => Err(DelegateError::Refused(format!("identity {} issues no tokens", self.id))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One OpenID Connect provider: where the browser goes, and what comes back. `renewal.rs` has whether the user is still good,
 //! `examination.rs` what the doctor asks.
 
+mod delegation;
 mod examination;
 mod groups;
 mod logout;

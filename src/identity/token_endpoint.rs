@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client_authentication::ClientAuthentication;
+use super::delegated::DelegateError;
 use super::examination::TokenAnswer;
 use super::exchange::{ExchangeError, Explanation, RenewError};
 use super::generic::{Credentials, Meaning, SessionEnd};
@@ -32,8 +33,13 @@ pub(super) struct ProviderTokenEndpoint<'a> {
 /// What a good answer carries.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The ID token may name its hash. It is used as a token at most to ask the provider for more of the user.
+    /// The ID token may name its hash. It is used as a token at most to ask the provider for more of the user, and for what
+    /// `delegation` of an upstream asks for.
     pub(super) access_token: SecretText,
+    /// What kind of token that is (RFC 6749 7.1).
+    pub(super) token_type: Option<String>,
+    /// How long it is good.
+    pub(super) life: Life,
     pub(super) id_token: Option<SecretText>,
     pub(super) refresh_token: Option<SecretText>,
     /// Whether the answer names `offline_access`; `None` when it names no scope at all.
@@ -42,6 +48,40 @@ pub(super) struct Answer {
     pub(super) scope: Option<String>,
     /// When the session behind the refresh token ends.
     pub(super) session_end: SessionEnd,
+}
+
+/// How long an access token is good, by its `expires_in` (RFC 6749 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// The answer says nothing that can be read.
+    Unsaid,
+    /// No longer: 0, or less.
+    Over,
+    /// For this time.
+    For(Duration),
+}
+
+impl Life {
+    /// Longer than any token is kept.
+    const LONGEST: u64 = 366 * 24 * 3600;
+
+    /// A number, or a text that is one, as version 1 of Entra ID writes it.
+    fn of(expires_in: Option<&Value>) -> Self {
+        let number = match expires_in {
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        match number.filter(|number: &f64| !number.is_nan()) {
+            None => Self::Unsaid,
+            Some(seconds) if seconds < 1.0 => Self::Over,
+            Some(seconds) => {
+                Self::For(Duration::try_from_secs_f64(seconds).map_or(Duration::from_secs(Self::LONGEST), |life| {
+                    Duration::from_secs(life.as_secs().min(Self::LONGEST))
+                }))
+            }
+        }
+    }
 }
 
 /// Why there is no good answer. Without secrets.
@@ -81,6 +121,8 @@ pub(super) struct Refusal {
 struct AnswerDocument {
     /// RFC 6749 5.1 demands it: a 200 without comes from something else.
     access_token: String,
+    token_type: Option<Value>,
+    expires_in: Option<Value>,
     id_token: Option<String>,
     refresh_token: Option<String>,
     scope: Option<Value>,
@@ -189,6 +231,8 @@ fn read_answer(fetched: &Fetched, flavour: &OidcFlavour) -> Option<Answer> {
     let scope = document.scope.as_ref().and_then(Value::as_str).map(str::to_owned);
     Some(Answer {
         access_token: document.access_token.into(),
+        token_type: document.token_type.as_ref().and_then(Value::as_str).map(str::to_owned),
+        life: Life::of(document.expires_in.as_ref()),
         id_token: document.id_token.map(SecretText::from),
         refresh_token: document.refresh_token.filter(|token| !token.is_empty()).map(SecretText::from),
         names_offline_access: scope.as_ref().map(|scope| scope.split(' ').any(|value| value == OFFLINE_ACCESS)),
@@ -244,6 +288,36 @@ impl ProviderRefusal {
             ErrorAnswer { meaning: Meaning::Unavailable, .. } => ExchangeError::Unavailable(why),
             ErrorAnswer { told: Some(told), .. } => ExchangeError::Explained { why, told },
             ErrorAnswer { .. } => ExchangeError::Refused(why),
+        }
+    }
+
+    /// What it means for a token that is to be delegated. `hint` takes the place of what the refusal would mean elsewhere. That a
+    /// permission is missing is no matter of another sign-in.
+    pub(super) fn at_delegation(self, hint: Option<String>) -> DelegateError {
+        let answer = match self {
+            Self::Away(diagnosis) => return DelegateError::Unavailable(diagnosis.to_string()),
+            Self::Strange(diagnosis) => return DelegateError::Refused(diagnosis.to_string()),
+            Self::Error(answer) => *answer,
+        };
+        let why = match hint {
+            Some(hint) => answer.diagnosis.with_hint(hint).to_string(),
+            None => answer.diagnosis.to_string(),
+        };
+        let asks_for_the_user = matches!(answer.error.as_str(), "interaction_required" | "login_required");
+        match answer.meaning {
+            _ if asks_for_the_user || answer.claims.is_some() => {
+                DelegateError::SignInAgain { why, claims: answer.claims }
+            }
+            Meaning::Unavailable => DelegateError::Unavailable(why),
+            _ => DelegateError::Refused(why),
+        }
+    }
+
+    /// The error code, if it is an error document.
+    pub(super) fn error_code(&self) -> Option<&str> {
+        match self {
+            Self::Error(answer) => Some(&answer.error),
+            Self::Away(_) | Self::Strange(_) => None,
         }
     }
 

@@ -33,6 +33,7 @@ mod tokens;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::identity::SubjectTokens;
 use crate::model::authorization::{ClientRequest, DeviceRequest};
 use crate::model::ids::{AuthorizationId, ConsentId};
 use crate::oauth::client_metadata::RegistrationResponse;
@@ -73,6 +74,12 @@ impl Issuer {
     #[must_use]
     pub(crate) fn new(parts: IssuerParts) -> Self {
         Self(Arc::new(assemble(parts)))
+    }
+
+    /// The provider's access tokens of our grants' users, for the servers behind us.
+    #[must_use]
+    pub(crate) fn subject_tokens(&self) -> Arc<dyn SubjectTokens> {
+        Arc::new(self.0.provider_access.clone())
     }
 
     /// The public documents: metadata (RFC 8414) and keys (RFC 7517).

@@ -9,17 +9,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jsonwebtoken::jwk::JwkSet;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::error::{KeyError, VerifyError};
 use super::refetch::{OWN_INTERVAL, Refetch, Refetched};
 use super::seal::Sealer;
-use super::signing_key::{self, SigningKey};
+use super::signing_key::{self, KeyWatch, SigningKey};
 use crate::clock::{Clock, Timestamp};
 use crate::config::SigningAlgorithm;
 use crate::model::ids::KeyId;
 use crate::model::signing_key::{StoredSigningKey, WithdrawnKey, signing_at};
-use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::claims::{ASSERTION_TYPE, AccessTokenClaims};
 use crate::outbound::Diagnosis;
 use crate::storage::{Store, StoreError};
 
@@ -135,6 +136,17 @@ impl KeyRing {
     /// When the cryptography library fails, which is not expected, or when all keys were withdrawn.
     pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, KeyError> {
         self.0.keys().signing(self.0.clock.now())?.sign(claims)
+    }
+
+    /// Signs an assertion about a user for a server behind us ([`ASSERTION_TYPE`]), which no verifier of access tokens takes for
+    /// one. Answers the key's watch as well: what is kept of the assertion must not outlive a withdrawn key.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub(crate) fn sign_assertion<C: Serialize>(&self, claims: &C) -> Result<(String, KeyWatch), KeyError> {
+        let keys = self.0.keys();
+        let key = keys.signing(self.0.clock.now())?;
+        Ok((key.sign_as(ASSERTION_TYPE, claims)?, key.watch().clone()))
     }
 
     /// The public keys as a JSON Web Key Set (RFC 7517): the body of `/.well-known/jwks.json`.

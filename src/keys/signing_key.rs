@@ -188,11 +188,16 @@ impl SigningKey {
         self.private.sign(message).unwrap()
     }
 
-    /// Signs an access token (RFC 9068) in compact form (RFC 7515 7.1).
+    /// Signs an access token (RFC 9068).
     pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<String, KeyError> {
+        self.sign_as(ACCESS_TOKEN_TYPE, claims)
+    }
+
+    /// Signs a token of this type in compact form (RFC 7515 7.1).
+    pub(super) fn sign_as<C: Serialize>(&self, typ: &str, claims: &C) -> Result<String, KeyError> {
         let unusable = |cause: String| KeyError::Unusable { id: self.id.clone(), cause };
         let mut header = Header::new(jws(self.algorithm));
-        header.typ = Some(ACCESS_TOKEN_TYPE.to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid = Some(self.id.to_string());
         let header = serde_json::to_vec(&header).map_err(|cause| unusable(cause.to_string()))?;
         let claims = serde_json::to_vec(claims).map_err(|cause| unusable(cause.to_string()))?;

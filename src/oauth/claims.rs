@@ -8,6 +8,9 @@ use super::scope::ScopeSet;
 /// The `typ` of our tokens' header (RFC 9068 2.1): no ID token can pass for one.
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
+/// The `typ` of the assertions about users that we sign for servers behind us: none can pass for an access token.
+pub const ASSERTION_TYPE: &str = "user-assertion+jwt";
+
 /// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessTokenClaims {

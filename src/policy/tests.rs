@@ -47,6 +47,7 @@ pub(super) fn settings() -> UpstreamSettings {
         accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
+        credential: None,
         api_keys: ApiKeys::default(),
         dpop: Dpop::default(),
         keep_alive: None,

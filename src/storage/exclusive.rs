@@ -45,7 +45,8 @@ pub(super) enum Exclusive<'a> {
     /// Whether a client is disabled: grants that begin meanwhile wait, or are found and ended (`disabled_clients::DISABLE`
     /// against `machine_grants::IS_DISABLED`).
     Client(&'a ClientId),
-    /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`).
+    /// Which grants of a user live: who ends the last one revokes the provider's token (`grant_ends::HAS_OTHER_LIVE`). And which of
+    /// them has a lease (`grants::TAKE_LEASE_OF_GRANT`, see [`Self::UserOf`]).
     UsersOf(&'a [GrantId]),
     /// What the user of a refresh token has: a lease that is asked for while a rotation supersedes the token must see that
     /// (`grants::TAKE_LEASE` against `refresh_tokens::SUPERSEDE`), and only one of the grants that share a token of the provider

@@ -1,15 +1,18 @@
 //! Grants while they live; how they end is in `grant_ends`.
 
+use std::slice;
+
 use super::engine::Transaction;
 use super::error::Failure;
 use super::exclusive::Exclusive;
 use super::row::{FromRow, Row};
 use super::value::{json, values};
-use super::{Priority, Store, StoreError};
+use super::{Priority, Store, StoreError, shared_tokens};
 use crate::clock::Timestamp;
 use crate::model::authorization::ProviderStanding;
 use crate::model::grant::{Basis, Grant, Holder};
 use crate::model::ids::{ClientId, GrantId, IdentityId, Subject};
+use crate::model::user::User;
 use crate::oauth::dpop::Thumbprint;
 use crate::secret::Sha256;
 
@@ -44,6 +47,22 @@ sql! {
               WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
                 AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
         RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session";
+
+    /// The same for a grant itself, while it rests on a token of the provider's.
+    TAKE_LEASE_OF_GRANT = "
+        UPDATE grants SET lease_holder = $2, lease_until = $3
+        WHERE id = $1 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL AND provider_token IS NOT NULL
+          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)
+          AND NOT EXISTS (
+              SELECT 1 FROM grants o
+              WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
+                AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
+        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line";
+
+    /// What a renewal brought, kept under the lease, which it releases.
+    KEEP_RENEWAL = "
+        UPDATE grants SET user_claims = COALESCE($3, user_claims), lease_holder = NULL, lease_until = NULL
+        WHERE id = $1 AND lease_holder = $2 AND ended_at IS NULL AND expires_at > $4";
 
     RELEASE_LEASE = "UPDATE grants SET lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
 }
@@ -104,6 +123,50 @@ impl Store {
         let leased =
             self.write(Priority::Token, Exclusive::UserOf(token), async |tx| tx.optional(TAKE_LEASE, lease).await);
         Ok(leased.await?.map(|Leased(standing)| standing))
+    }
+
+    /// The same by the grant, for a renewal that no refresh token asks for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take_lease_of_grant(
+        &self,
+        id: &GrantId,
+        holder: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<ProviderStanding>, StoreError> {
+        let lease = values![id.as_str(), holder, until, now];
+        let leased = self.write(Priority::Token, Exclusive::UsersOf(slice::from_ref(id)), async |tx| {
+            tx.optional(TAKE_LEASE_OF_GRANT, lease).await
+        });
+        Ok(leased.await?.map(|Leased(standing)| standing))
+    }
+
+    /// Keeps what the provider answered to a renewal under such a lease, and releases the lease. `false`, and nothing happened, when
+    /// the lease is not `holder`'s any more or the grant is not live.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing happened.
+    pub async fn keep_renewal(
+        &self,
+        grant: &Grant,
+        holder: &str,
+        renewed: (Option<&ProviderStanding>, Option<&User>),
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (standing, user) = renewed;
+        self.write(Priority::Token, Exclusive::UsersOf(slice::from_ref(&grant.id)), async |tx| {
+            let kept = values![grant.id.as_str(), holder, user.map(json).transpose()?, now];
+            if tx.execute(KEEP_RENEWAL, kept).await? != 1 {
+                return Ok(false);
+            }
+            if let Some(standing) = standing {
+                shared_tokens::renew(tx, &grant.id, standing).await?;
+            }
+            Ok(true)
+        })
+        .await
     }
 
     /// Releases the lease, if it is still `holder`'s.

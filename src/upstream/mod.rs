@@ -37,7 +37,8 @@ pub(crate) use self::probe::{Finding, shown};
 /// the memory for sending.
 pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send>>;
 
-/// An MCP server behind us, with its connections.
+/// An MCP server behind us, with its connections. Cheap to clone.
+#[derive(Clone)]
 pub(crate) enum Upstream {
     /// Streamable HTTP.
     Http(Arc<HttpUpstream>),

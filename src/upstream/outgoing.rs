@@ -109,7 +109,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// The same again, unless its body passes through only once, or is large.
-    pub(super) fn copy(&self) -> Option<Self> {
+    pub(crate) fn copy(&self) -> Option<Self> {
         let payload = Payload::Whole(self.payload.whole().filter(|body| body.len() <= KEPT)?.clone());
         let (method, target, headers) = (self.method.clone(), self.target.clone(), self.headers.clone());
         Some(Self { method, target, headers, payload })

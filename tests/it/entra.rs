@@ -4,6 +4,7 @@ mod credentials;
 mod emulated;
 mod errors;
 mod groups;
+mod on_behalf_of;
 mod renewal;
 mod sign_in;
 mod tenants;

@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("policy", "mcp model oauth config"),
     ("identity", "keys rights oauth secret outbound clock config model limits telemetry wire"),
     ("audit", "clock model wire"),
-    ("delegation", "model config oauth secret"),
+    ("delegation", "clock config identity keys model oauth secret telemetry wire"),
     (
         "issuer",
         "identity keys policy storage revocation model oauth outbound audit clock config secret limits telemetry wire",

@@ -17,6 +17,7 @@ mod config;
 mod configured;
 mod conformance;
 mod consent;
+mod delegation;
 mod demo_server;
 mod dev;
 mod device;

@@ -27,6 +27,9 @@ prepare_python() {
 # The official client 1.x, which cannot be installed beside 2.x.
 prepare_python_1() { make_venv "$STATE/venv-python-1.20" "$ROOT/tests/clients/python-1.20/requirements.txt"; }
 
+# The server framework whose verifier of JWTs takes our assertions.
+prepare_fastmcp() { make_venv "$STATE/venv-fastmcp" "$ROOT/tests/clients/fastmcp/requirements.txt"; }
+
 # Installs the packages of a folder's lock file, unless they are current.
 npm_packages() {
     local folder=$1 wanted

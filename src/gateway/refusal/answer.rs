@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 use crate::config::{ResourceNames, Spelling, Upstream};
+use crate::delegation::Undelegated;
 use crate::mcp::{ErrorCode, error_response};
 use crate::oauth::challenge::{Challenge, TokenError};
 use crate::wire::{Body, Cause, RETRY_SOON, RequestId, full};
@@ -60,7 +61,9 @@ impl Refusal {
     fn challenges(&self, asked: &Asked<'_>) -> Vec<HeaderValue> {
         let error = match self {
             Self::NoToken => None,
-            Self::InvalidToken(_) => Some((TokenError::InvalidToken, "the access token is not valid")),
+            Self::InvalidToken(_) | Self::Undelegated(Undelegated::SignInAgain(_)) => {
+                Some((TokenError::InvalidToken, "the access token is not valid"))
+            }
             Self::Unfit(fault, _) => Some((TokenError::InvalidToken, fault.description())),
             Self::InvalidProof(words) => Some((TokenError::InvalidDpopProof, *words)),
             Self::UseNonce => Some((TokenError::UseDpopNonce, "the DPoP proof must contain the nonce of DPoP-Nonce")),
@@ -89,6 +92,7 @@ impl Refusal {
     fn advice(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Unavailable(_)
+            | Self::Undelegated(Undelegated::Unavailable(_))
             | Self::Busy(_)
             | Self::ShuttingDownUnknown
             | Self::ShuttingDownUnsent

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 pub(super) use answer::Asked;
 
+use crate::delegation::Undelegated;
 use crate::model::caller::NotAdmitted;
 use crate::policy::{Denial, MissingScopes};
 use crate::upstream::UpstreamError;
@@ -67,6 +68,8 @@ pub(crate) enum Refusal {
     /// registers a new client and opens the browser, at every call (`extHostMcp.ts`, `_fetchWithAuthRetry`). Other clients
     /// report an error, as they do for 502.
     ByUpstream(StatusCode),
+    /// The upstream is to get a credential of the user's, and there is none.
+    Undelegated(Undelegated),
     /// The upstream took too long.
     GatewayTimeout(String),
     /// The call reached `max_stream_age` while its body still arrived: nothing of it was sent on.
@@ -119,6 +122,12 @@ impl From<UpstreamError> for Refusal {
     }
 }
 
+impl From<Undelegated> for Refusal {
+    fn from(why: Undelegated) -> Self {
+        Self::Undelegated(why)
+    }
+}
+
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         match denial {
@@ -132,9 +141,12 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::InvalidToken(_) | Self::Unfit(..) | Self::InvalidProof(_) | Self::UseNonce => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::NoToken
+            | Self::InvalidToken(_)
+            | Self::Unfit(..)
+            | Self::InvalidProof(_)
+            | Self::UseNonce
+            | Self::Undelegated(Undelegated::SignInAgain(_)) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::NotAdmitted(_) | Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
@@ -142,11 +154,15 @@ impl Refusal {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyCalls | Self::TooManyKeys(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_)
+            | Self::Undelegated(Undelegated::Unavailable(_))
             | Self::Busy(_)
             | Self::AgedUnsent
             | Self::ShuttingDownUnknown
             | Self::ShuttingDownUnsent => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadGateway(_) | Self::ByUpstream(_) => StatusCode::BAD_GATEWAY,
+            // no 403: see `ByUpstream`
+            Self::BadGateway(_)
+            | Self::ByUpstream(_)
+            | Self::Undelegated(Undelegated::Refused(_) | Undelegated::NotSignedIn(_)) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -161,6 +177,8 @@ impl Refusal {
             Self::UseNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope(_) => Some("insufficient_scope"),
             Self::NotAdmitted(_) => Some("not_admitted"),
+            Self::Undelegated(Undelegated::NotSignedIn(_)) => Some("no_provider_token"),
+            Self::Undelegated(Undelegated::SignInAgain(_)) => Some("sign_in_again"),
             Self::UnknownSession => Some("unknown_session"),
             Self::Origin => Some("origin"),
             Self::Misdirected(_) => Some("misdirected"),
@@ -172,6 +190,7 @@ impl Refusal {
             | Self::BrokenBody
             | Self::BadGateway(_)
             | Self::ByUpstream(_)
+            | Self::Undelegated(_)
             | Self::GatewayTimeout(_)
             | Self::AgedUnsent
             | Self::ShuttingDownUnknown

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::Refusal;
 use crate::config::{ResourceNames, Upstream};
+use crate::delegation::Undelegated;
 use crate::upstream::status_words;
 
 impl Refusal {
@@ -38,10 +39,11 @@ impl Refusal {
             Self::SlowBody => "the request body arrived too slowly".to_owned(),
             Self::BrokenBody => "the request body ended early".to_owned(),
             Self::Unavailable(_) => "the gateway cannot check tokens at the moment".to_owned(),
+            Self::Undelegated(why) => undelegated(why, name),
             Self::BadGateway(_) => {
                 format!("the MCP server behind the gateway ({name}) cannot be reached, or sent an invalid response")
             }
-            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if sends_credentials(upstream) => {
                 format!(
                     "the MCP server behind the gateway ({name}) refused the credential that is configured for it (401)"
                 )
@@ -79,13 +81,16 @@ impl Refusal {
             Self::InsufficientScope(scopes) => Some(format!("the token lacks {}", scopes.missing)),
             Self::NotAdmitted(not_admitted) => Some(format!("the user is not admitted by {}", not_admitted.rule)),
             Self::Unavailable(why) | Self::Misdirected(why) => Some(why.clone()),
+            Self::Undelegated(why) => Some(format!("no credential for upstream {id}: {why}")),
             Self::BadGateway(why) | Self::GatewayTimeout(why) => Some(format!("upstream {id} {why}")),
-            Self::ByUpstream(StatusCode::UNAUTHORIZED) if !upstream.settings.request_headers.added.is_empty() => {
-                Some(format!(
-                    "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
-                    configured_names(upstream)
-                ))
-            }
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if upstream.settings.credential.is_some() => Some(format!(
+                "upstream {id} answered 401: it refused what `delegation` gives it: check there which issuer, audience and keys it \
+                 expects"
+            )),
+            Self::ByUpstream(StatusCode::UNAUTHORIZED) if sends_credentials(upstream) => Some(format!(
+                "upstream {id} answered 401: it refused what is configured for it in headers ({}): check these values",
+                configured_names(upstream)
+            )),
             Self::ByUpstream(status) => Some(format!("upstream {id} {}", status_words(*status))),
             Self::UnknownSession => Some("a session id that did not verify for this caller".to_owned()),
             Self::Origin => Some("an origin that is not allowed".to_owned()),
@@ -99,6 +104,29 @@ impl Refusal {
             Self::NoToken | Self::UseNonce | Self::Method | Self::SlowBody | Self::BrokenBody => None,
         }
     }
+}
+
+/// The text for the client when there is no credential for the server behind.
+fn undelegated(why: &Undelegated, name: &str) -> String {
+    match why {
+        Undelegated::NotSignedIn(_) => format!(
+            "the MCP server behind the gateway ({name}) can be called only by users who signed in with its identity provider"
+        ),
+        Undelegated::SignInAgain(_) => "the identity provider wants the user to sign in again".to_owned(),
+        Undelegated::Refused(_) => format!(
+            "the identity provider refuses to issue this user's token for the MCP server behind the gateway ({name}): its \
+             operator finds the reason in the log"
+        ),
+        Undelegated::Unavailable(_) => format!(
+            "the user's token for the MCP server behind the gateway ({name}) cannot be had at the moment; the call was not \
+             forwarded and can be retried"
+        ),
+    }
+}
+
+/// Whether the operator configured a credential for it.
+fn sends_credentials(upstream: &Upstream) -> bool {
+    upstream.settings.credential.is_some() || !upstream.settings.request_headers.added.is_empty()
 }
 
 /// The names of the configured fields, never their values: those are secrets.

@@ -24,7 +24,7 @@ impl Oidc {
         token: Option<&SecretText>,
     ) -> Result<Renewed, RenewError> {
         if self.settings.standing == Standing::None {
-            return Ok(Renewed { token: None, user: None });
+            return Ok(Renewed { token: None, user: None, access: None });
         }
         let Some(token) = token else {
             let id = &self.identity;
@@ -51,7 +51,8 @@ impl Oidc {
         // the same token with another end
         let kept = (answer.session_end != SessionEnd::Unsaid).then_some(token);
         let token = answer.refresh_token.as_ref().or(kept);
-        Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user })
+        let access = Some(Self::delegated(&answer, asked_at));
+        Ok(Renewed { token: token.map(|token| provider_token(token, offline, &answer, asked_at)), user, access })
     }
 
     /// What a refusal means for the grant. A refused token has no code of its own everywhere (Dex says `invalid_request`), so an

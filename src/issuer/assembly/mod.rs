@@ -20,7 +20,7 @@ use super::resources::Resources;
 use super::sign_in::{SignIn, UserCodes};
 use super::tasks::Tasks;
 use super::token_state::{Introspection, TokenRevocation};
-use super::tokens::{Proofs, TokenEndpoint};
+use super::tokens::{Proofs, ProviderAccess, Renewals, TokenEndpoint};
 use crate::clock::Clock;
 use crate::keys::ClientKeySets;
 use crate::keys::dpop::Nonces;
@@ -37,6 +37,7 @@ pub(super) struct Inner {
     /// `None` when device authorization is off.
     pub(super) device: Option<DeviceAuthorizations>,
     pub(super) tokens: TokenEndpoint,
+    pub(super) provider_access: ProviderAccess,
     pub(super) revocation: TokenRevocation,
     pub(super) introspection: Introspection,
     pub(super) logouts: ReceivedLogouts,
@@ -57,20 +58,22 @@ pub(super) fn assemble(parts: IssuerParts) -> Inner {
     let adoption = Arc::new(adoption(&parts, &shared));
     let sign_in = sign_in::sign_in(&parts, &shared);
     let rules = Arc::new(MetadataRules::new(&parts.config));
+    let provider_access = tokens::provider_access(&parts, &shared, &tasks);
     Inner {
         accounts: accounts(&parts, &shared, &sign_in),
         device: parts.config.device.enabled.then(|| device(&parts, &shared, &sign_in)),
         sign_in,
-        tokens: tokens::tokens(&parts, &shared),
+        tokens: tokens::tokens(&parts, &shared, &provider_access),
         revocation: tokens::revocation(&parts, &shared),
         introspection: tokens::introspection(&parts, &shared),
         logouts: received_logouts(&parts, &shared),
-        standing: standing_checks(&parts, &shared),
+        standing: standing_checks(&parts, &shared, &provider_access.renewals),
         registrations: registrations(&parts, &rules),
         management: management(&parts, &shared, rules),
         expiry: expiry(&parts, &shared, Arc::clone(&adoption)),
         adoption,
         documents: PublicDocuments::new(&parts.config, parts.ring),
+        provider_access,
         tasks,
         clock: parts.clock,
     }
@@ -133,10 +136,10 @@ fn received_logouts(parts: &IssuerParts, shared: &Shared) -> ReceivedLogouts {
     }
 }
 
-fn standing_checks(parts: &IssuerParts, shared: &Shared) -> StandingChecks {
+fn standing_checks(parts: &IssuerParts, shared: &Shared, renewals: &Arc<Renewals>) -> StandingChecks {
     StandingChecks {
         applied: applied_logouts(parts, shared),
-        renewals: tokens::renewals(parts, shared),
+        renewals: Arc::clone(renewals),
         provider_tokens: shared.provider_tokens.clone(),
         ends: shared.ends.clone(),
         store: parts.store.clone(),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::parts::{IssuerParts, Shared};
 use crate::identity::AssertionIssuers;
+use crate::issuer::tasks::Tasks;
 use crate::issuer::token_state::{Introspection, Introspectors, PresentedAccessTokens, TokenRevocation};
 use crate::issuer::tokens::{
-    AccessTokens, ClientCredentials, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls, PresentedTokens,
-    Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint,
+    AccessTokens, ClientCredentials, DemandedSignIns, DevicePolls, JwtBearer, MachineGrants, NewGrants, Polls,
+    PresentedTokens, ProviderAccess, Redemptions, RefreshLeases, Refreshes, Renewals, TokenEndpoint,
 };
 
-pub(super) fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
+pub(super) fn tokens(parts: &IssuerParts, shared: &Shared, access: &ProviderAccess) -> TokenEndpoint {
     let IssuerParts { config, store, identities, clock, metrics, .. } = parts;
     let access_tokens = AccessTokens {
         issuer: Arc::clone(&shared.issuer),
@@ -36,7 +37,7 @@ pub(super) fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
         metrics: metrics.grants.clone(),
         client_credentials: client_credentials(parts, shared, &access_tokens),
         jwt_bearer: jwt_bearer(parts, shared, &access_tokens),
-        refreshes: refreshes(parts, shared, access_tokens),
+        refreshes: refreshes(parts, shared, (access, access_tokens)),
         device_polls: config.device.enabled.then(|| DevicePolls {
             polls: Polls::new(clock.clone()),
             new_grants: new_grants.clone(),
@@ -56,6 +57,31 @@ pub(super) fn tokens(parts: &IssuerParts, shared: &Shared) -> TokenEndpoint {
             clock: clock.clone(),
             audit: parts.audit.clone(),
         },
+    }
+}
+
+/// The renewal of grants at their providers: refreshes, standing checks and the tokens for servers behind us share it.
+pub(super) fn provider_access(parts: &IssuerParts, shared: &Shared, tasks: &Tasks) -> ProviderAccess {
+    let IssuerParts { store, identities, clock, .. } = parts;
+    let demanded = DemandedSignIns::new(clock.clone());
+    let renewals = Renewals {
+        identities: identities.clone(),
+        provider_tokens: shared.provider_tokens.clone(),
+        ends: shared.ends.clone(),
+        resources: shared.resources.clone(),
+        audit: parts.audit.clone(),
+        store: store.clone(),
+        demanded: demanded.clone(),
+    };
+    ProviderAccess {
+        leases: Arc::new(RefreshLeases::new(store.clone(), clock.clone())),
+        renewals: Arc::new(renewals),
+        demanded,
+        provider_tokens: shared.provider_tokens.clone(),
+        identities: identities.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
     }
 }
 
@@ -125,7 +151,11 @@ pub(super) fn introspection(parts: &IssuerParts, shared: &Shared) -> Introspecti
     }
 }
 
-fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) -> Refreshes {
+fn refreshes(
+    parts: &IssuerParts,
+    shared: &Shared,
+    (access, access_tokens): (&ProviderAccess, AccessTokens),
+) -> Refreshes {
     let IssuerParts { config, store, clock, .. } = parts;
     Refreshes {
         presented: PresentedTokens {
@@ -136,23 +166,12 @@ fn refreshes(parts: &IssuerParts, shared: &Shared, access_tokens: AccessTokens) 
             proofs: shared.proofs.clone(),
             replay_window: config.lifetimes.replay_window,
         },
-        leases: RefreshLeases::new(store.clone(), clock.clone()),
-        renewals: renewals(parts, shared),
+        leases: Arc::clone(&access.leases),
+        renewals: Arc::clone(&access.renewals),
         access_tokens,
         provider_tokens: shared.provider_tokens.clone(),
         limits: parts.limits.clone(),
         store: store.clone(),
         clock: clock.clone(),
-    }
-}
-
-pub(super) fn renewals(parts: &IssuerParts, shared: &Shared) -> Renewals {
-    Renewals {
-        identities: parts.identities.clone(),
-        provider_tokens: shared.provider_tokens.clone(),
-        ends: shared.ends.clone(),
-        resources: shared.resources.clone(),
-        audit: parts.audit.clone(),
-        store: parts.store.clone(),
     }
 }

@@ -5,7 +5,7 @@
 //! done with the logout: it is asked once more, twice.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -44,7 +44,7 @@ const KEEP_PAUSE: Duration = Duration::from_millis(300);
 /// Makes the checks that logouts ask for.
 pub(in crate::issuer) struct StandingChecks {
     pub(in crate::issuer) applied: AppliedLogouts,
-    pub(in crate::issuer) renewals: Renewals,
+    pub(in crate::issuer) renewals: Arc<Renewals>,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) ends: GrantEnds,
     pub(in crate::issuer) store: Store,

@@ -13,6 +13,8 @@
 //! | `presented` | the state of a presented refresh token: unused, a retry, or a replay |
 //! | `refresh_lease` | one refresh of a grant at a time, in all processes |
 //! | `renewal` | asking the identity provider whether the account is still active |
+//! | `subject_tokens`, `demanded_sign_ins` | the same for a call whose upstream gets a token of the provider's |
+//! | `persistence` | a write that a moment's failure of the store must not cost |
 //! | `access_token` | the signed token and the response that carries it |
 //! | `refusal` | why there is none |
 //!
@@ -22,10 +24,12 @@
 mod access_token;
 mod authorization_code;
 mod client_credentials;
+mod demanded_sign_ins;
 mod device_code;
 mod jwt_bearer;
 mod machine_grant;
 mod new_grant;
+mod persistence;
 mod polls;
 mod presented;
 mod proofs;
@@ -34,10 +38,12 @@ mod refresh_token;
 mod refusal;
 mod renewal;
 mod requester;
+mod subject_tokens;
 
 pub(super) use access_token::AccessTokens;
 pub(super) use authorization_code::Redemptions;
 pub(super) use client_credentials::ClientCredentials;
+pub(super) use demanded_sign_ins::DemandedSignIns;
 pub(super) use device_code::DevicePolls;
 pub(super) use jwt_bearer::JwtBearer;
 pub(super) use machine_grant::MachineGrants;
@@ -52,6 +58,7 @@ pub(super) use refresh_token::Refreshes;
 pub(crate) use refusal::{Reason, TokenRefusal};
 pub(super) use renewal::Renewals;
 use requester::Requester;
+pub(super) use subject_tokens::ProviderAccess;
 
 use crate::issuer::clients::ClientAuthentication;
 use crate::oauth::error::{ErrorCode, OAuthError};

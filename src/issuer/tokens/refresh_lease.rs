@@ -17,7 +17,7 @@ use crate::issuer::single_flight::SingleFlight;
 use crate::model::authorization::ProviderStanding;
 use crate::model::ids::GrantId;
 use crate::secret::random_id;
-use crate::storage::Store;
+use crate::storage::{Store, StoreError};
 
 /// How long one refresh may block the others.
 const LEASE: Duration = Duration::from_secs(30);
@@ -37,6 +37,13 @@ pub(in crate::issuer) struct RefreshLeases {
     clock: Clock,
     flights: SingleFlight<GrantId>,
     left_behind: Mutex<HashMap<GrantId, LeftBehind>>,
+}
+
+/// A turn in this process.
+struct Entered {
+    holder: String,
+    now: Timestamp,
+    in_this_process: OwnedMutexGuard<()>,
 }
 
 /// A lease that the store may still hold for us, because it failed when the lease was taken or released. Without it, the next
@@ -59,12 +66,38 @@ impl RefreshLeases {
         grant: &GrantId,
         deadline: Instant,
     ) -> Result<Option<RefreshLease>, TokenRefusal> {
-        // only the wait has a deadline: a lease that was taken must be released
+        let entered = self.enter(grant, deadline).await?;
+        let taken =
+            self.store.take_refresh_lease(&presented.hash, &entered.holder, entered.now + LEASE, entered.now).await;
+        self.taken(grant, entered, taken)
+    }
+
+    /// The same for a renewal that no refresh token asks for. `None` as well when the grant rests on no token of a provider's, or
+    /// is not live.
+    pub(super) async fn take_of_grant(
+        &self,
+        grant: &GrantId,
+        deadline: Instant,
+    ) -> Result<Option<RefreshLease>, TokenRefusal> {
+        let entered = self.enter(grant, deadline).await?;
+        let taken = self.store.take_lease_of_grant(grant, &entered.holder, entered.now + LEASE, entered.now).await;
+        self.taken(grant, entered, taken)
+    }
+
+    /// Waits for its turn in this process. Only the wait has a deadline: a lease that was taken must be released.
+    async fn enter(&self, grant: &GrantId, deadline: Instant) -> Result<Entered, TokenRefusal> {
         let entered = timeout_at(deadline, self.flights.enter(grant)).await;
         let in_this_process = entered.map_err(|_elapsed| too_long(grant))?;
-        let now = self.clock.now();
         let holder = self.left_behind().remove(grant).map_or_else(|| random_id("l_"), |lease| lease.holder);
-        let taken = self.store.take_refresh_lease(&presented.hash, &holder, now + LEASE, now).await;
+        Ok(Entered { holder, now: self.clock.now(), in_this_process })
+    }
+
+    fn taken(
+        &self,
+        grant: &GrantId,
+        Entered { holder, in_this_process, .. }: Entered,
+        taken: Result<Option<ProviderStanding>, StoreError>,
+    ) -> Result<Option<RefreshLease>, TokenRefusal> {
         let taken = taken.inspect_err(|_| self.leave_behind(grant, &holder))?;
         let lease =
             |standing| RefreshLease { grant: grant.clone(), holder, standing, _in_this_process: in_this_process };

@@ -6,11 +6,13 @@
 //! the lease no rotation can change it, and a rotation before would have used the token. The last transaction succeeds only
 //! while the lease is held.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::access_token::{AccessTokens, Answered};
+use super::persistence::persist;
 use super::presented::{Found, Presented, PresentedTokens, Unused};
 use super::refresh_lease::{RefreshLease, RefreshLeases, too_long};
 use super::refusal::TokenRefusal;
@@ -30,9 +32,6 @@ use crate::telemetry::metrics::RefreshOutcome;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// The delay before it asks again for a lease that another process holds.
 const POLL: Duration = Duration::from_millis(100);
-/// How often, and at which intervals, the write of a rotation is attempted after the provider has agreed.
-const ROTATION_TRIES: u32 = 4;
-const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 
 /// The response, and whether it is a new one.
 pub(super) struct Refreshed {
@@ -43,8 +42,8 @@ pub(super) struct Refreshed {
 /// Answers refreshes.
 pub(in crate::issuer) struct Refreshes {
     pub(in crate::issuer) presented: PresentedTokens,
-    pub(in crate::issuer) leases: RefreshLeases,
-    pub(in crate::issuer) renewals: Renewals,
+    pub(in crate::issuer) leases: Arc<RefreshLeases>,
+    pub(in crate::issuer) renewals: Arc<Renewals>,
     pub(in crate::issuer) access_tokens: AccessTokens,
     pub(in crate::issuer) provider_tokens: ProviderTokens,
     pub(in crate::issuer) limits: Limits,
@@ -149,16 +148,7 @@ impl Refreshes {
     /// Writes a rotation. The provider may have spent its old token by now: a store that fails for a moment must not cost us
     /// the new one.
     async fn write(&self, rotation: &Rotation<'_>) -> Result<bool, TokenRefusal> {
-        let mut tries = 1;
-        loop {
-            match self.store.rotate_refresh_token(rotation).await {
-                Ok(rotated) => return Ok(rotated),
-                Err(error) if tries == ROTATION_TRIES => return Err(error.into()),
-                Err(error) => tracing::warn!(grant = %rotation.grant, %error, "a rotation could not be written; again"),
-            }
-            tries += 1;
-            sleep(ROTATION_PAUSE).await;
-        }
+        persist(rotation.grant, || self.store.rotate_refresh_token(rotation)).await
     }
 
     /// The lease was lost, or the grant ended, while the provider was asked. Another refresh may have left a response; if

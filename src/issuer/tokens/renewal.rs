@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::demanded_sign_ins::DemandedSignIns;
 use super::refusal::TokenRefusal;
 use crate::audit::{Actor, Audit, Event};
 use crate::identity::{Identities, Provider, RenewError, Renewed};
@@ -37,12 +38,20 @@ pub(in crate::issuer) struct Renewals {
     pub(in crate::issuer) resources: Resources,
     pub(in crate::issuer) audit: Audit,
     pub(in crate::issuer) store: Store,
+    pub(in crate::issuer) demanded: DemandedSignIns,
+}
+
+fn sign_in_again() -> TokenRefusal {
+    TokenRefusal::invalid_grant("the identity provider wants the user to sign in again")
 }
 
 impl Renewals {
     /// Asks whether the account is still active; only the provider's refusal of the token ends the grant. Answers the grant with
     /// the token that was sent, and what the provider said.
     pub(super) async fn ask(&self, grant: &Grant, arrival: &Arrival) -> Result<(Grant, Renewed), TokenRefusal> {
+        if self.demanded.is_demanded(&grant.id) {
+            return Err(sign_in_again());
+        }
         let provider = self.provider(grant)?;
         let (grant, answer) = self.inquire(grant, arrival.into()).await?;
         match answer {
@@ -57,7 +66,7 @@ impl Renewals {
                 if let Some(claims) = claims {
                     provider.challenged(&grant.client_id, &claims);
                 }
-                Err(TokenRefusal::invalid_grant("the identity provider wants the user to sign in again"))
+                Err(sign_in_again())
             }
             Err(RenewError::Unavailable(why)) => {
                 Err(TokenRefusal::unavailable(format_args!("{}: {why}", grant.identity)))

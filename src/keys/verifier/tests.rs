@@ -91,6 +91,14 @@ async fn a_token_signed_by_the_ring_verifies_with_every_algorithm() {
 }
 
 #[tokio::test]
+async fn an_assertion_for_a_server_is_no_access_token_even_with_the_claims_of_one() {
+    let bench = Bench::new(Es256).await;
+    let (token, key) = bench.ring.sign_assertion(&bench.claims()).unwrap();
+    assert_eq!(invalid(bench.verify(&token).await), "its typ is not at+jwt");
+    assert!(!key.is_withdrawn());
+}
+
+#[tokio::test]
 async fn the_forgery_helper_makes_valid_tokens_without_edits() {
     let bench = Bench::new(Es256).await;
     assert_eq!(bench.verify(&bench.forged(|_| {}, |_| {})).await, Ok(bench.claims()));

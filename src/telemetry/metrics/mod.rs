@@ -34,6 +34,7 @@ macro_rules! words {
 
 mod background;
 mod calls;
+mod delegation;
 mod grants;
 mod limits;
 mod logouts;
@@ -51,6 +52,7 @@ use prometheus_client::registry::Registry;
 
 pub use background::{Background, Task, TaskRuns};
 pub use calls::{Calls, OpenStream, TokenCheck, UpstreamCalls};
+pub use delegation::{Delegation, DelegationCounters};
 pub use grants::{
     DocumentOutcome, Grants, IntrospectionOutcome, RefreshOutcome, RegistrationOutcome, RevocationOutcome,
     SignInOutcome,
@@ -74,6 +76,8 @@ pub struct Metrics {
     pub providers: Providers,
     /// Logouts that providers report.
     pub logouts: Logouts,
+    /// Tokens of theirs for servers behind us.
+    pub delegation: Delegation,
     /// The store.
     pub store: Store,
     /// Limits.
@@ -100,6 +104,7 @@ impl Default for Metrics {
             grants: Grants::register(&mut registry),
             providers: Providers::register(&mut registry),
             logouts: Logouts::register(&mut registry),
+            delegation: Delegation::register(&mut registry),
             store: Store::register(&mut registry, &limits),
             limits,
             background: Background::register(&mut registry),

@@ -22,6 +22,8 @@ words! {
         Jwks = "jwks",
         /// Its token endpoint.
         Token = "token",
+        /// Its token endpoint, for a token that a server behind us gets.
+        Exchange = "exchange",
         /// Its revocation endpoint.
         Revocation = "revocation",
         /// Its introspection endpoint.

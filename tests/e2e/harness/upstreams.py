@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.places import TYPESCRIPT
+from harness.places import FASTMCP, FASTMCP_INTERPRETER, TYPESCRIPT
 from harness.process import Child
 from harness.waiting import free_port, listens, wait_until
 
@@ -44,6 +44,13 @@ def whoami() -> Upstream:
     port = free_port()
     script = Path(__file__).with_name("whoami_server.py")
     return _started("whoami", port, Child("server-whoami", [sys.executable, script, str(port)]))
+
+
+def fastmcp(*, jwks_uri: str, issuer: str, audience: str, algorithm: str) -> Upstream:
+    """A FastMCP server that verifies JWTs; its tool returns their claims."""
+    port = free_port()
+    settings = {"JWKS_URI": jwks_uri, "ISSUER": issuer, "AUDIENCE": audience, "ALGORITHM": algorithm}
+    return _started("fastmcp", port, Child("server-fastmcp", [FASTMCP_INTERPRETER, FASTMCP, str(port)], settings))
 
 
 def _started(name: str, port: int, child: Child) -> Upstream:

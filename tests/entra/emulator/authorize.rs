@@ -137,6 +137,7 @@ impl State {
     fn signed_in(&mut self, request: &Request<'_>, user: User) -> Visit {
         // a sign-in fulfils what conditional access wanted
         self.challenges.remove(&user.name);
+        self.challenges_on_behalf.remove(&user.name);
         let get = |name: &str| request.query.get(name).cloned();
         let tenant = request.realm.tenant.clone().unwrap_or_else(|| user.tenant.clone());
         let session = Session {

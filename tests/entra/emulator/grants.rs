@@ -228,7 +228,8 @@ impl State {
             .user
             .clone()
             .ok_or_else(|| invalid(7_000_114, "Application is not allowed to make application on-behalf-of calls."))?;
-        if let Some(challenge) = self.challenges.get(&user.name) {
+        let challenge = self.challenges.get(&user.name).or_else(|| self.challenges_on_behalf.get(&user.name));
+        if let Some(challenge) = challenge {
             let text =
                 "Due to a configuration change made by your administrator you must use multi-factor authentication.";
             let error = EntraError::new("interaction_required", challenge.number, text);

@@ -105,6 +105,8 @@ pub(crate) struct State {
     /// The issuer of another host than the authority's, as External ID has it; `{tenantid}` stands for the tenant.
     pub(crate) issuer_template: Option<String>,
     pub(crate) challenges: HashMap<String, Challenge>,
+    /// The same for tokens of other APIs alone: a policy may protect one of them.
+    pub(crate) challenges_on_behalf: HashMap<String, Challenge>,
     /// Users whose refresh tokens from before this time are worth nothing.
     pub(crate) revoked_at: HashMap<String, i64>,
     pub(crate) faults: VecDeque<Fault>,
@@ -150,6 +152,7 @@ impl State {
             most_groups: 200,
             issuer_template: None,
             challenges: HashMap::new(),
+            challenges_on_behalf: HashMap::new(),
             revoked_at: HashMap::new(),
             faults: VecDeque::new(),
             latency: Duration::ZERO,
@@ -222,6 +225,20 @@ impl State {
     ) {
         let challenge = Challenge { error, suberror, number, claims: claims.map(str::to_owned) };
         self.challenges.insert(user.to_owned(), challenge);
+    }
+
+    /// The API that an access token is for, its user, and its scopes: a token of Graph tells nobody else.
+    pub(crate) fn token_is_for(&self, token: &str) -> Option<(String, String, String)> {
+        let Issued { resource, user, scopes, .. } = self.access_tokens.get(token)?;
+        let scopes = scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+        Some((resource.clone(), user.as_ref()?.name.clone(), scopes))
+    }
+
+    /// Conditional access protects the APIs that our application calls on behalf of a user.
+    pub(crate) fn challenge_on_behalf(&mut self, user: &str, number: u32, claims: Option<&str>) {
+        let error = "interaction_required";
+        let challenge = Challenge { error, suberror: None, number, claims: claims.map(str::to_owned) };
+        self.challenges_on_behalf.insert(user.to_owned(), challenge);
     }
 
     /// The user's password was reset: every refresh token from before is worth nothing.

@@ -5,6 +5,7 @@ mod authorize_params;
 mod client_documents;
 mod commands;
 mod consent;
+mod delegation;
 mod disabling;
 mod doctor;
 mod documented_clients;

@@ -3,6 +3,7 @@
 use portcullis::model::authorization::{ProviderStanding, SignIn};
 use portcullis::model::grant::{EndReason, Grant};
 use portcullis::model::ids::{ClientId, IdentityId, Subject};
+use portcullis::model::user::User;
 use portcullis::secret::Sha256;
 use portcullis::storage::{CodeIssue, NewRefreshToken, Rotation};
 
@@ -18,6 +19,8 @@ contract! {
     a_token_of_a_session_is_not_shared,
     the_tokens_of_two_users_are_not_shared,
     of_many_grants_that_share_a_token_one_has_a_lease,
+    a_renewal_without_a_refresh_takes_turns_with_refreshes_and_its_token_is_kept_in_all_grants,
+    a_grant_without_a_token_or_that_has_ended_is_not_renewed,
     the_token_of_a_sign_in_that_came_to_nothing_is_used_by_live_grants_only,
     while_a_code_waits_no_grant_is_the_users_last,
 }
@@ -104,6 +107,53 @@ async fn a_renewal_does_not_take_the_place_of_a_later_sign_in(fresh: Fresh) {
     for grant in [&first, &second] {
         assert_eq!(token_of(&fresh, grant).await, "second");
     }
+}
+
+async fn a_renewal_without_a_refresh_takes_turns_with_refreshes_and_its_token_is_kept_in_all_grants(fresh: Fresh) {
+    let (first, refresh) = signed_in(&fresh, "ada", "old").await;
+    let (second, other_refresh) = signed_in(&fresh, "ada", "newest").await;
+    let (now, until) = (fresh.now(), fresh.now() + MINUTE);
+    let store = &fresh.store;
+    // of 64 callers that share one token, by refreshes and without, one gets a lease
+    let leases = at_once(64, |n| {
+        let (store, grants) = (fresh.store.clone(), [first.id.clone(), second.id.clone()]);
+        let hashes = [refresh.hash, other_refresh.hash];
+        async move {
+            let holder = format!("l_{n}");
+            let lease = if n % 2 == 0 {
+                store.take_lease_of_grant(&grants[n / 2 % 2], &holder, until, now).await.unwrap()
+            } else {
+                store.take_refresh_lease(&hashes[n / 2 % 2], &holder, until, now).await.unwrap()
+            };
+            lease.map(|standing| (n / 2 % 2, holder, standing))
+        }
+    })
+    .await;
+    let [(which, holder, standing)] = leases.into_iter().flatten().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(standing.sealed_token.as_deref(), Some(&b"newest"[..]));
+    let (leased_grant, user) = ([&first, &second][which], User { name: Some("Ada".to_owned()), ..first.user.clone() });
+    let renewed = ProviderStanding { sealed_token: Some(b"renewed".to_vec()), ..standing };
+    let kept = (Some(&renewed), Some(&user));
+    assert!(!store.keep_renewal(leased_grant, "another", kept, now).await.unwrap(), "the lease is not theirs");
+    assert!(store.keep_renewal(leased_grant, &holder, kept, now).await.unwrap());
+    assert!(!store.keep_renewal(leased_grant, &holder, kept, now).await.unwrap(), "it was released");
+    for grant in [&first, &second] {
+        assert_eq!(token_of(&fresh, grant).await, "renewed");
+    }
+    assert_eq!(store.grant(&leased_grant.id).await.unwrap().unwrap().user, user);
+    assert!(leased(&fresh, &refresh).await.is_some(), "the next one may renew");
+}
+
+async fn a_grant_without_a_token_or_that_has_ended_is_not_renewed(fresh: Fresh) {
+    let (now, until) = (fresh.now(), fresh.now() + MINUTE);
+    let without = ProviderStanding { sealed_token: None, ..standing("", false) };
+    let (none, _) = redeemed(&fresh, &issued(&fresh, "bob", without).await).await;
+    assert!(fresh.store.take_lease_of_grant(&none.id, "us", until, now).await.unwrap().is_none());
+    let (grant, _) = signed_in(&fresh, "ada", "token").await;
+    assert!(fresh.store.take_lease_of_grant(&grant.id, "us", until, now).await.unwrap().is_some());
+    assert!(fresh.store.end_grant(&grant.id, EndReason::Client, now).await.is_ok());
+    assert!(!fresh.store.keep_renewal(&grant, "us", (Some(&grant.standing), None), now).await.unwrap());
+    assert!(fresh.store.take_lease_of_grant(&grant.id, "us", until, now).await.unwrap().is_none());
 }
 
 async fn a_code_that_is_redeemed_late_takes_the_latest_token(fresh: Fresh) {

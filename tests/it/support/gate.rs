@@ -505,6 +505,7 @@ pub fn upstream(public_url: &PublicUrl, id: &str, url: &str) -> Upstream {
         accepts: Accepts::default(),
         default: false,
         request_headers: RequestHeaders::default(),
+        credential: None,
         api_keys: ApiKeys::default(),
         dpop: Dpop::default(),
         keep_alive: UpstreamSettings::KEEP_ALIVE,

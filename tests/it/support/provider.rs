@@ -36,6 +36,8 @@ pub(crate) use signing::{TestAlgorithm, TestKey, private_authority};
 pub(crate) const CLIENT_ID: &str = "portcullis";
 /// Our secret there: with characters that must be encoded (RFC 6749 2.3.1).
 pub(crate) const CLIENT_SECRET: &str = "s3cr+t/% :ä&=";
+/// The audience for which it exchanges tokens.
+pub(crate) const EXCHANGE_AUDIENCE: &str = "expenses-api";
 /// How long a session-bound refresh token lives, in seconds.
 pub(crate) const SESSION_IDLE: u64 = 1800;
 
@@ -322,6 +324,12 @@ impl FakeProvider {
     /// How many requests came for a path that ends so (`/certs`, `/token`).
     pub(crate) fn calls(&self, end_of_path: &str) -> usize {
         self.state().calls.iter().filter(|call| call.path.ends_with(end_of_path)).count()
+    }
+
+    /// How many token requests of this grant type came.
+    pub(crate) fn grants(&self, end_of_grant_type: &str) -> usize {
+        let is_it = |call: &&Call| call.form.get("grant_type").is_some_and(|kind| kind.ends_with(end_of_grant_type));
+        self.state().calls.iter().filter(is_it).count()
     }
 
     /// The last request for a path that ends so.

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use url::Url;
 
 use super::signing::{TestAlgorithm, TestKey, encryption_key};
-use super::{CLIENT_ID, CLIENT_SECRET, Call, OfflineRefusal, Reply, SESSION_IDLE};
+use super::{CLIENT_ID, CLIENT_SECRET, Call, EXCHANGE_AUDIENCE, OfflineRefusal, Reply, SESSION_IDLE};
 
 type Edit = Box<dyn Fn(&mut Value) + Send>;
 type TokenEdit = Box<dyn Fn(&mut Value, &mut Value) + Send>;
@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) userinfo: Option<Value>,
     codes: HashMap<String, Signed>,
     refresh_tokens: HashMap<String, Signed>,
+    /// Whose each access token is.
+    access_tokens: HashMap<String, String>,
     pub(super) revoked: Vec<String>,
     /// What is said of tokens (RFC 7662); others are not active.
     pub(super) introspected: HashMap<String, Value>,
@@ -162,6 +164,7 @@ impl State {
             userinfo: None,
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
+            access_tokens: HashMap::new(),
             revoked: Vec::new(),
             introspected: HashMap::new(),
             introspection_refusal: None,
@@ -203,7 +206,7 @@ impl State {
     fn userinfo(&self, call: &Call) -> Response<Full<Bytes>> {
         let bearer = call.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         match &self.userinfo {
-            Some(claims) if bearer.starts_with("Bearer the provider's access token-") => json_answer(200, claims),
+            Some(claims) if bearer.starts_with("Bearer the-access-token-of-the-provider-") => json_answer(200, claims),
             _ => json_answer(401, &json!({"error": "invalid_token"})),
         }
     }
@@ -307,6 +310,7 @@ impl State {
                 _ if self.one_token_per_user => error(400, "invalid_request", "Refresh token is invalid"),
                 _ => error(400, "invalid_grant", "Session not active"),
             },
+            "urn:ietf:params:oauth:grant-type:token-exchange" => self.exchange(call),
             _ => error(400, "unsupported_grant_type", "Unsupported grant_type"),
         }
     }
@@ -330,6 +334,24 @@ impl State {
         key.jws(&header, &claims)
     }
 
+    /// As Keycloak's standard exchange: of a token of its own, for a client that it knows.
+    fn exchange(&mut self, call: &Call) -> (u16, Value) {
+        let get = |name: &str| call.form.get(name).map(String::as_str).unwrap_or_default();
+        let error = |status, error: &str, text: &str| (status, json!({"error": error, "error_description": text}));
+        if get("audience") != EXCHANGE_AUDIENCE {
+            return error(400, "invalid_client", "Audience not found");
+        }
+        let Some(sub) = self.access_tokens.get(get("subject_token")).cloned() else {
+            return error(400, "invalid_request", "Invalid token");
+        };
+        let token = self.next(&format!("exchanged-for-{sub}"));
+        (
+            200,
+            json!({"access_token": token, "token_type": "Bearer", "expires_in": 300,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "scope": get("scope")}),
+        )
+    }
+
     fn knows_client(&self, call: &Call) -> bool {
         let basic = call.headers.get("authorization").and_then(|value| value.to_str().ok());
         let shown = basic.and_then(|value| value.strip_prefix("Basic ")).map(|value| {
@@ -351,7 +373,9 @@ impl State {
         }
         self.refresh_tokens.insert(refresh_token.clone(), signed.clone());
         let offline = signed.scope.contains("offline_access");
-        let access_token = self.next("the provider's access token");
+        let access_token = self.next("the-access-token-of-the-provider");
+        let sub = signed.user["sub"].as_str().unwrap_or_default().to_owned();
+        self.access_tokens.insert(access_token.clone(), sub);
         let id_token = self.id_token(signed, &access_token);
         json!({
             "access_token": access_token,
